@@ -1,0 +1,37 @@
+"""What a source hands to a store: page accesses, always as arrays, never one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Accesses:
+    """Accesses that one source saw, all stamped with the time at which it reported them.
+
+    page    uint32[K]  dense page; a page may appear more than once
+    node    int16[K]   node of the accessing CPU, -1 where the source cannot know it
+    count   uint32[K]  accesses (or samples) behind this report
+    time_ms            kernel milliseconds at which the source reported
+    hint_fault         these are NUMA hint faults: they carry a latency and never open a new window
+                       in the first design's record (FACTS section 1)
+    latency_ms  uint32[K] or None: fault time - scan time, for hint faults only
+    """
+
+    page: npt.NDArray[np.uint32]
+    node: npt.NDArray[np.int16]
+    count: npt.NDArray[np.uint32]
+    time_ms: int
+    hint_fault: bool = False
+    latency_ms: npt.NDArray[np.uint32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.page)
+
+
+def no_accesses(time_ms: int) -> Accesses:
+    """An empty report."""
+    return Accesses(np.empty(0, np.uint32), np.empty(0, np.int16), np.empty(0, np.uint32), time_ms)

@@ -1,0 +1,48 @@
+"""The exceptions that pghot raises on purpose, and the exit code each stands for.
+
+An error names the thing that is wrong in `str(error)` and the remedy in `hint`. The command line prints
+both in exactly one place (`pghot.cli.main`); library users catch `PghotError`.
+"""
+
+from __future__ import annotations
+
+
+class PghotError(Exception):
+    """Something the user can act on: one line that names the thing, one that names the remedy."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(PghotError):
+    """The request itself is wrong: an unknown name, an impossible value, a malformed file of the user's."""
+
+    exit_code = 2
+
+
+class UnsupportedError(PghotError):
+    """This machine cannot: the kernel, the hardware or an installed tool lacks what was asked for."""
+
+    exit_code = 3
+
+
+class NotPermittedError(PghotError):
+    """This user may not: the hint names the capability or the command that grants it."""
+
+    exit_code = 4
+
+
+def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
+    """A `UsageError` for a name that is not in a registry, suggesting the nearest one that is.
+
+    >>> unknown_name("policy", "numab", ["none", "numab2"]).hint
+    "did you mean 'numab2'? known: none, numab2"
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    guess = f"did you mean '{near[0]}'? " if near else ""
+    return UsageError(f"unknown {kind} '{name}'", f"{guess}known: {', '.join(known)}")

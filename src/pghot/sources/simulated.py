@@ -1,0 +1,87 @@
+"""The seam of the lab's sources: what a simulated slice shows to hardware, and what watching it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.engine.accesses import Accesses
+
+
+@dataclass(slots=True)
+class SliceView:
+    """One simulated slice as the hardware lives through it. Row arrays as in `recording.trace.SliceBatch`.
+
+    place       uint8[pages]  node that holds each page now, 255 = never touched
+    lower       bool[nodes]   True for nodes below the top tier
+    now_ms                    kernel milliseconds at the end of the slice (the lab's clock times `--scale-time`)
+    dt_ns                     how long the slice took, real nanoseconds of the simulated machine
+    threads                   cores that ran the slice
+    instructions              instructions of all threads in the slice
+    """
+
+    page: npt.NDArray[np.uint32]
+    touches: npt.NDArray[np.uint32]
+    misses: npt.NDArray[np.uint32]
+    sequential: npt.NDArray[np.uint32]
+    writes: npt.NDArray[np.uint32]
+    node: npt.NDArray[np.int16]
+    place: npt.NDArray[np.uint8]
+    lower: npt.NDArray[np.bool_]
+    now_ms: float
+    dt_ns: float
+    threads: int
+    instructions: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """What every simulated source is built from.
+
+    pages       size of the dense index space
+    page_bytes  bytes of one page (4096, or 2 MiB when folios are moved whole)
+    nodes       number of memory nodes
+    scale       `--scale-time`: byte quantities such as the 256 MiB scan step are divided by it; periods are
+                not, because `now_ms` already runs faster by it
+    seed        for sources that sample
+    """
+
+    pages: int
+    page_bytes: int
+    nodes: int
+    scale: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a source saw in a slice and what seeing it cost.
+
+    app_ns     time taken from the application's threads (summed over them)
+    kernel_ns  time of kernel threads on other cores
+    """
+
+    accesses: Accesses
+    app_ns: float = 0.0
+    kernel_ns: float = 0.0
+
+
+class SimulatedSource(Protocol):
+    """A source of the lab. `observe` is called once for each slice, in order."""
+
+    name: str
+    hint_fault: bool
+
+    def observe(self, view: SliceView) -> Report: ...
+
+    def sampling(self) -> str:
+        """One line that states the sampling, e.g. "1 of 10007 cache misses"."""
+
+    def counters(self) -> dict[str, int]:
+        """Kernel-named counters: what was recorded, what was lost."""
+
+    def tracker_bytes(self) -> int:
+        """Bytes that the source itself keeps."""

@@ -1,0 +1,90 @@
+"""Human units, parsed and printed in one place.
+
+Sizes are binary (1 GiB = 2**30 bytes; a bare K, M, G, T means the binary unit too, as in the kernel's
+command line), durations are decimal, shares are fractions of one.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pghot.errors import UsageError
+
+PAGE_BYTES = 4096
+LINE_BYTES = 64
+
+_SIZE = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_TIME_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9}
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes from "64 MiB", "64M", "4096". Raises `UsageError` for anything else or a negative size.
+
+    >>> parse_size("1.5 GiB")
+    1610612736
+    """
+    if isinstance(text, int) and not isinstance(text, bool):
+        if text < 0:
+            raise UsageError(f"size {text} is negative", "write a size such as '64 MiB'")
+        return text
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", str(text).lower())
+    if match is None:
+        raise UsageError(f"'{text}' is not a size", "write a size such as '64 MiB', '512K' or '4096'")
+    return int(float(match[1]) * _SIZE[match[2]])
+
+
+def parse_duration_ns(text: str) -> int:
+    """Nanoseconds from "1 ms", "100us", "2 s". Raises `UsageError` for anything else.
+
+    >>> parse_duration_ns("1.5 ms")
+    1500000
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ns|us|ms|s|min)\s*", str(text).lower())
+    if match is None:
+        raise UsageError(f"'{text}' is not a duration", "write a duration such as '1 ms', '100us' or '2 s'")
+    return int(float(match[1]) * _TIME_NS[match[2]])
+
+
+def parse_share(text: str) -> float:
+    """A fraction from "20%" or "0.2". Raises `UsageError` outside [0, 1].
+
+    >>> parse_share("20%")
+    0.2
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", str(text))
+    value = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+    if not 0 <= value <= 1:
+        raise UsageError(f"'{text}' is not a share", "write a share such as '20%' or '0.2'")
+    return value
+
+
+def format_size(size_bytes: float) -> str:
+    """
+    >>> format_size(201 << 20)
+    '201.0 MiB'
+    """
+    value, unit = float(size_bytes), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def format_duration(duration_ns: float) -> str:
+    """
+    >>> format_duration(1_500_000)
+    '1.50 ms'
+    """
+    for unit, scale in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if abs(duration_ns) >= scale:
+            return f"{duration_ns / scale:.2f} {unit}"
+    return f"{duration_ns:.0f} ns"
+
+
+def format_share(share: float) -> str:
+    """
+    >>> format_share(0.1234)
+    '12.3 %'
+    """
+    return f"{100 * share:.1f} %"

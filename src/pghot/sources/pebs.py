@@ -1,0 +1,35 @@
+"""Intel processor event-based sampling of last-level-cache misses, simulated. Constants: FACTS sections 4 and
+8."""
+
+from __future__ import annotations
+
+from pghot.sources.hwsample import MissSampler
+from pghot.sources.sampling import Sampler
+from pghot.sources.simulated import SourceSettings
+
+
+class Pebs(MissSampler):
+    """The PEBS source of the lab.
+
+    period_misses  misses between two samples (10007, a prime)
+    sample_ns      application time of one sample (FACTS 8: 200..300 ns, est.)
+    """
+
+    name = "pebs"
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        *,
+        period_misses: int = 10007,
+        sample_ns: float = 250.0,
+        ring_entries: int = 150,
+        drain_ms: float = 10.0,
+    ) -> None:
+        super().__init__(
+            Sampler(period_misses, settings.seed, independent=False), sample_ns, ring_entries, drain_ms
+        )
+        self._period_misses = period_misses
+
+    def sampling(self) -> str:
+        return f"1 of {self._period_misses} cache misses"

@@ -1,0 +1,133 @@
+"""Event sampling shared by the IBS and PEBS sources: which of a slice's events are sampled, and the sample
+ring.
+
+The order of events inside a slice is unknown (and in the program mixed), so both samplers give every event
+the same chance of exactly 1 / period, carry the distance to the next sample from slice to slice, and draw
+from a seeded generator of their own: the same seed sees the same samples.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+_MULTIPLIER = 0x2545F4914F6CDD1D  # xorshift64*, Vigna 2016
+_MASK = (1 << 64) - 1
+
+
+@njit(cache=True)
+def next_unit(rng: npt.NDArray[np.uint64]) -> float:
+    """The next number in [0, 1) of the xorshift64* generator with state uint64[1]."""
+    x = rng[0]
+    x ^= x >> np.uint64(12)
+    x ^= x << np.uint64(25)
+    x ^= x >> np.uint64(27)
+    rng[0] = x
+    return float((x * np.uint64(_MULTIPLIER)) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+def next_unit_reference(rng: npt.NDArray[np.uint64]) -> float:
+    """`next_unit` in Python integers."""
+    x = int(rng[0])
+    x ^= x >> 12
+    x ^= (x << 25) & _MASK
+    x ^= x >> 27
+    rng[0] = x
+    return ((x * _MULTIPLIER & _MASK) >> 11) / (1 << 53)
+
+
+@njit(cache=True)
+def sample_events(
+    events: npt.NDArray[np.uint32],
+    period: int,
+    independent: bool,
+    rng: npt.NDArray[np.uint64],
+    ahead: npt.NDArray[np.int64],
+    out_row: npt.NDArray[np.int64],
+    out_count: npt.NDArray[np.uint32],
+) -> int:
+    """Sample the events of each row; returns the number of rows hit, with row and samples in the out arrays.
+
+    independent  True: each event is sampled by itself with chance 1 / period (a tag that falls on an op);
+                 False: one sample in each window of `period` events, at a random place of it (an event
+    counter) rng          uint64[1], state of the generator
+    ahead        int64[2], carried over: events up to and with the next sample; that sample's place in its
+                 window
+    """
+    hit = 0
+    for row in range(len(events)):
+        left = np.int64(events[row])
+        count = 0
+        while ahead[0] <= left:
+            left -= ahead[0]
+            count += 1
+            unit = next_unit(rng)
+            if not independent:
+                place = np.int64(unit * period)
+                ahead[0] = period - ahead[1] + place
+                ahead[1] = place
+            elif period > 1:
+                ahead[0] = 1 + np.int64(math.log(1.0 - unit) / math.log(1.0 - 1.0 / period))
+        ahead[0] -= left
+        if count:
+            out_row[hit] = row
+            out_count[hit] = count
+            hit += 1
+    return hit
+
+
+def sample_events_reference(
+    events: npt.NDArray[np.uint32],
+    period: int,
+    independent: bool,
+    rng: npt.NDArray[np.uint64],
+    ahead: npt.NDArray[np.int64],
+) -> list[tuple[int, int]]:
+    """`sample_events`, event by event: (row, samples) of the rows hit."""
+    counts: dict[int, int] = {}
+    wait, place = int(ahead[0]), int(ahead[1])
+    for row, number in enumerate(events):
+        for _ in range(int(number)):
+            wait -= 1
+            if wait:
+                continue
+            counts[row] = counts.get(row, 0) + 1
+            unit = next_unit_reference(rng)
+            if independent:
+                wait = 1 if period == 1 else 1 + int(math.log(1.0 - unit) / math.log(1.0 - 1.0 / period))
+            else:
+                wait, place = period - place + int(unit * period), int(unit * period)
+    ahead[0], ahead[1] = wait, place
+    return sorted(counts.items())
+
+
+class Sampler:
+    """A seeded sampler of rows' events, with the carry between slices."""
+
+    def __init__(self, period: int, seed: int, independent: bool) -> None:
+        self._period, self._independent = period, independent
+        mixed = (seed * 0x9E3779B97F4A7C15 + 0xD1B54A32D192ED03) & _MASK
+        self._rng = np.array([mixed or 1], np.uint64)
+        # The first sample falls anywhere in the first window, else short runs would see none at all.
+        for _ in range(8):
+            place = int(next_unit_reference(self._rng) * period)
+        self._ahead = np.array([place + 1, place], np.int64)
+
+    def draw(self, events: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
+        """Rows hit (int64[H], ascending) and samples in each (uint32[H])."""
+        row, count = np.empty(len(events), np.int64), np.empty(len(events), np.uint32)
+        hit = sample_events(events, self._period, self._independent, self._rng, self._ahead, row, count)
+        return row[:hit], count[:hit]
+
+
+def keep_evenly(
+    row: npt.NDArray[np.int64], count: npt.NDArray[np.uint32], capacity: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
+    """The `capacity` samples that a full ring keeps of more: evenly spread, because rows are in page order
+    and samples came in no such order; cutting off the tail would favour low addresses."""
+    single = np.repeat(row, count)
+    kept, times = np.unique(single[np.arange(capacity) * len(single) // capacity], return_counts=True)
+    return kept, times.astype(np.uint32)

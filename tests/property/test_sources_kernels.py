@@ -1,0 +1,141 @@
+"""The kernels of the simulated sources equal their plain references, slice after slice."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pghot.sources import abit, chmu, hintfaults, sampling
+
+PAGES = 24
+NODES = 3
+
+
+@st.composite
+def rows(
+    draw: st.DrawFn,
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int16], npt.NDArray[np.uint32]]:
+    """(page, node, events) of a slice: sorted unique (page, node) pairs."""
+    pairs = sorted(
+        draw(st.sets(st.tuples(st.integers(0, PAGES - 1), st.integers(0, NODES - 1)), max_size=30))
+    )
+    events = draw(st.lists(st.integers(0, 40), min_size=len(pairs), max_size=len(pairs)))
+    page = np.array([p for p, _ in pairs], np.uint32)
+    return page, np.array([n for _, n in pairs], np.int16), np.array(events, np.uint32)
+
+
+places = st.lists(st.sampled_from([0, 1, 2, 255]), min_size=PAGES, max_size=PAGES).map(
+    lambda nodes: np.array(nodes, np.uint8)
+)
+lowers = st.lists(st.booleans(), min_size=NODES, max_size=NODES).map(lambda flags: np.array(flags, np.bool_))
+slices = st.lists(st.tuples(rows(), places), min_size=1, max_size=6)
+
+
+@given(slices, lowers, st.integers(1, 2 * PAGES))
+@settings(max_examples=60, deadline=None)
+def test_hint_faults_equal_the_reference(parts, lower, span):
+    marks = np.full(PAGES, hintfaults.UNMARKED, np.int32)
+    plain_marks = marks.copy()
+    cursor = plain_cursor = 0
+    for number, ((page, node, touches), place) in enumerate(parts):
+        start_ms, end_ms = 700.0 * number, 700.0 * (number + 1)
+        out = [np.empty(len(page), kind) for kind in (np.uint32, np.int16, np.uint32)]
+        taken = hintfaults.take_faults(page, touches, node, marks, place, lower, start_ms, end_ms, *out)
+        plain = hintfaults.take_faults_reference(
+            page, touches, node, plain_marks, place, lower, start_ms, end_ms
+        )
+        assert [tuple(int(a[i]) for a in out) for i in range(taken)] == plain
+        np.testing.assert_array_equal(marks, plain_marks)
+        now = int(end_ms)
+        cursor, marked = hintfaults.mark_pages(marks, place, lower, cursor, span, now)
+        plain_cursor, plain_marked = hintfaults.mark_pages_reference(
+            plain_marks, place, lower, plain_cursor, span, now
+        )
+        assert (cursor, marked) == (plain_cursor, plain_marked)
+        np.testing.assert_array_equal(marks, plain_marks)
+
+
+@given(slices, lowers)
+@settings(max_examples=60, deadline=None)
+def test_abits_equal_the_reference(parts, lower):
+    bits = np.zeros(PAGES, np.uint8)
+    plain_bits = bits.copy()
+    for (page, _, touches), place in parts:
+        abit.set_abits(page, touches, place, lower, bits)
+        abit.set_abits_reference(page, touches, place, lower, plain_bits)
+        np.testing.assert_array_equal(bits, plain_bits)
+    place = parts[-1][1]
+    out = np.empty(PAGES, np.uint32)
+    walked, found = abit.harvest_abits(bits, place, lower, out)
+    assert (walked, out[:found].tolist()) == abit.harvest_abits_reference(plain_bits, place, lower)
+    np.testing.assert_array_equal(bits, plain_bits)
+
+
+@given(
+    st.lists(rows(), min_size=1, max_size=5), st.integers(1, 50), st.booleans(), st.integers(1, (1 << 64) - 1)
+)
+@settings(max_examples=60, deadline=None)
+def test_sampling_equals_the_reference(parts, period, independent, seed):
+    rng, plain_rng = np.array([seed], np.uint64), np.array([seed], np.uint64)
+    ahead = np.array([1, 0], np.int64)
+    plain_ahead = ahead.copy()
+    for _, _, events in parts:
+        row, count = np.empty(len(events), np.int64), np.empty(len(events), np.uint32)
+        hit = sampling.sample_events(events, period, independent, rng, ahead, row, count)
+        plain = sampling.sample_events_reference(events, period, independent, plain_rng, plain_ahead)
+        assert list(zip(row[:hit].tolist(), count[:hit].tolist(), strict=True)) == plain
+        assert ahead.tolist() == plain_ahead.tolist()
+    assert rng[0] == plain_rng[0]
+
+
+@given(st.integers(1, 2000), st.booleans(), st.integers(0, 1000))
+@settings(max_examples=40, deadline=None)
+def test_sampling_rate_is_the_period(period, independent, seed):
+    """Over many events the samples are events / period: exactly for a counter, within noise for tags."""
+    sampler = sampling.Sampler(period, seed, independent)
+    events = np.full(100, 7 * period, np.uint32)
+    taken = sum(int(sampler.draw(events)[1].sum()) for _ in range(10))
+    expected = 7000
+    assert abs(taken - expected) <= (6 * expected**0.5 if independent else 1)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.integers(1, 20)), min_size=1, max_size=30), st.integers(1, 100)
+)
+@settings(max_examples=60, deadline=None)
+def test_full_ring_keeps_its_capacity_and_invents_nothing(pairs, capacity):
+    samples = dict(pairs)
+    row = np.array(sorted(samples), np.int64)
+    count = np.array([samples[r] for r in sorted(samples)], np.uint32)
+    capacity = min(capacity, int(count.sum()))
+    kept, times = sampling.keep_evenly(row, count, capacity)
+    assert int(times.sum()) == capacity
+    assert all(times[i] <= samples[int(r)] for i, r in enumerate(kept))
+
+
+@given(
+    slices,
+    lowers,
+    st.sampled_from([1, 2, 8]),
+    st.integers(1, 30),
+    st.integers(0, 10),
+    st.integers(1, 1 << 60),
+)
+@settings(max_examples=60, deadline=None)
+def test_chmu_equals_the_reference(parts, lower, downsampling, threshold, ring, seed):
+    counts = np.zeros(PAGES, np.uint64)
+    plain_counts = counts.copy()
+    rng, plain_rng = np.array([seed], np.uint64), np.array([seed], np.uint64)
+    for (page, _, misses), place in parts:
+        chmu.count_misses(page, misses, place, lower, downsampling, rng, counts)
+        chmu.count_misses_reference(page, misses, place, lower, downsampling, plain_rng, plain_counts)
+        np.testing.assert_array_equal(counts, plain_counts)
+    place = parts[-1][1]
+    out_page, out_count = np.empty(ring, np.uint32), np.empty(ring, np.uint64)
+    first = seed % PAGES
+    entries, lost, resume = chmu.fill_hot_list(counts, place, 1, threshold, first, out_page, out_count)
+    plain = chmu.fill_hot_list_reference(counts, place, 1, threshold, first, ring)
+    assert (out_page[:entries].tolist(), lost, resume) == plain
+    np.testing.assert_array_equal(out_count[:entries], counts[out_page[:entries]])

@@ -33,16 +33,16 @@ def differences() -> tuple[int, int]:
 
 
 def speed(requests: int = 20_000_000, pages: int = 1 << 20) -> tuple[float, float]:
-    """Requests/s on zipf(1.2) with a cache of a fifth of the pages: (ours, libCacheSim's), the better of
-    three."""
+    """Requests per CPU second on zipf(1.2) with a cache of a fifth of the pages: (ours, libCacheSim's), the
+    better of three."""
     stream = zipf_pages(requests, pages)
     capacity = pages // 5
     lru_misses(stream[:1000], capacity, pages)
     ours = theirs = np.inf
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         lru_misses(stream, capacity, pages)
-        ours = min(ours, time.perf_counter() - start)
+        ours = min(ours, time.process_time() - start)
         theirs = min(theirs, libcachesim_lru(stream, capacity)[1])
     return requests / ours, requests / theirs
 
@@ -58,7 +58,7 @@ def run() -> dict[str, dict[str, Any]]:
             "value": ours / theirs,
             "bar": 1.0,
             "ok": ours >= theirs,
-            "unit": f"of libCacheSim's LRU ({ours:.3g} against {theirs:.3g} requests/s)",
+            "unit": f"of libCacheSim's LRU ({ours:.3g} against {theirs:.3g} requests per CPU second)",
         },
     }
 

@@ -1,0 +1,78 @@
+"""Every counter of pghot, declared once: name, help, unit, kind.
+
+The text tables, `--json`, the metrics endpoint and the HTML report derive from these declarations. Names
+follow the kernel's `/proc/vmstat` where the kernel has the counter (FACTS sections 2 and 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pghot.errors import unknown_name
+
+Kind = Literal["counter", "gauge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One statistic. A `counter` only rises; a `gauge` is a level."""
+
+    name: str
+    help: str
+    unit: str
+    kind: Kind = "counter"
+
+
+_DECLARED = (
+    # What the sources handed to the engine.
+    Counter(
+        "pghot_recorded_accesses", "accesses of lower-tier pages that entered a hotness record", "accesses"
+    ),
+    Counter("pghot_recorded_hintfaults", "of the recorded accesses, NUMA hint faults", "accesses"),
+    Counter(
+        "pghot_recorded_hwhints", "of the recorded accesses, hardware samples and device counts", "accesses"
+    ),
+    Counter("pghot_recorded_pgtscans", "of the recorded accesses, page-table A-bit scans", "accesses"),
+    # What the stores hold and what they had to let go.
+    Counter("pghot_records_hash", "pages with a record in the hash table", "pages", "gauge"),
+    Counter("pghot_records_heap", "pages waiting in the heaps of the top-tier nodes", "pages", "gauge"),
+    Counter("pghot_records_dropped", "reports lost because the hash table was full", "reports"),
+    Counter("pghot_heap_full", "times a hot page found the heap of its node full", "pages"),
+    Counter("pghot_records_pruned", "records dropped because their page was not seen for long", "pages"),
+    # The consumers: kmigrated and kpromoted.
+    Counter("kpromoted_right_node", "hot pages that already were on a top-tier node", "pages"),
+    Counter("kpromoted_non_lru", "hot pages that could not be isolated from their LRU list", "pages"),
+    Counter("kpromoted_cold_old", "hot pages refused because their last access was too long ago", "pages"),
+    Counter("kpromoted_dropped", "hot pages whose record was lost without a promotion", "pages"),
+    # The gate and the migrations.
+    Counter("pgpromote_candidate", "pages that the rate limit judged", "pages"),
+    Counter("pgpromote_candidate_nrl", "pages let through because the target had free space", "pages"),
+    Counter("pgpromote_rate_limited", "pages refused by the rate limit, once for each refusal", "pages"),
+    Counter("pgpromote_success", "pages promoted", "pages"),
+    Counter("pgdemote_kswapd", "pages demoted by background reclaim", "pages"),
+    Counter("pgdemote_direct", "pages demoted by an allocation that had to reclaim", "pages"),
+    Counter("pgdemote_proactive", "pages demoted on request", "pages"),
+    Counter("pgmigrate_success", "pages moved, either way", "pages"),
+    Counter("pgmigrate_fail", "pages that could not be moved", "pages"),
+    # The sources' own losses and costs.
+    Counter("numa_pte_updates", "page-table entries marked PROT_NONE", "pages"),
+    Counter("numa_hint_faults", "NUMA hint faults taken", "faults"),
+    Counter("numa_pages_migrated", "pages moved by NUMA balancing", "pages"),
+    Counter("hwhint_total_events", "hardware samples and hot-list entries delivered", "events"),
+    Counter("hwhint_useful_events", "of these, those that named a page pghot may promote", "events"),
+    Counter("hwhint_dropped_events", "hardware samples and hot-list entries lost to a full ring", "events"),
+)
+
+COUNTERS: dict[str, Counter] = {counter.name: counter for counter in _DECLARED}
+
+
+def counter(name: str) -> Counter:
+    """The declaration of a counter. Raises `UsageError` for a name that is not declared.
+
+    >>> counter("pgpromote_success").unit
+    'pages'
+    """
+    if name not in COUNTERS:
+        raise unknown_name("counter", name, sorted(COUNTERS))
+    return COUNTERS[name]

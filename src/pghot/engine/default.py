@@ -1,0 +1,116 @@
+"""The `default` store: one byte for each page (pghot v4..v8, FACTS section 2).
+
+Bits 0-1 frequency (at most 3) · 2-6 time in 128 ms buckets · 7 READY. No node: all pages go to `target_nid`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from pghot.engine.accesses import Accesses
+from pghot.engine.packed import SECTION_SHIFT, PackedStore, Records
+from pghot.engine.settings import EngineSettings
+from pghot.engine.store import U8, U32, Bools
+
+
+class DefaultStore(PackedStore):
+    """256 MiB for a TiB of 4 KiB pages."""
+
+    name = "default"
+    TIME_SHIFT = 2
+    TIME_BITS = 5
+    TICK_SHIFT = 7
+    MAX_FREQUENCY = 3
+    READY = 0x80
+    WINDOW_MS = 3000
+
+    def __init__(self, settings: EngineSettings) -> None:
+        super().__init__(settings, np.zeros(settings.pages, np.uint8))
+        self._target = settings.target_nid
+        self._table = np.zeros((4, 256), np.uint8)
+        self._table_tick = -1
+
+    def _update(self, accesses: Accesses, place: U8, eligible: Bools) -> int:
+        tick = accesses.time_ms >> self.TICK_SHIFT
+        if tick != self._table_tick:
+            self._table = update_table(tick, self.window_ms, self._threshold)
+            self._table_tick = tick
+        return int(
+            record_default(
+                accesses.page, accesses.count, place, eligible, self._table, self.records, self.hot
+            )
+        )
+
+    def _node(self, record: Records) -> npt.NDArray[np.int16]:
+        return np.full(len(record), self._target, np.int16)
+
+    def _frequency(self, record: Records) -> npt.NDArray[Any]:
+        return record & 3
+
+
+def update_table(tick: int, window_ms: int, threshold: int) -> U8:
+    """The update of every possible record by every possible count at one time: uint8[4, 256].
+
+    Row 0 (no access) keeps the record; rows 1 to 3 stand for that many accesses, 3 for more too.
+    tick  kernel ms >> 7
+    """
+    old = np.arange(256, dtype=np.int64)
+    count = np.arange(4, dtype=np.int64)[:, None]
+    latency_ms = ((tick - (old >> 2)) & 31) << 7
+    frequency = np.where(latency_ms > window_ms, count, np.minimum((old & 3) + count, 3))
+    new = frequency | (tick & 31) << 2 | np.where(frequency >= threshold, 0x80, 0)
+    new[0] = old
+    return new.astype(np.uint8)
+
+
+@njit(cache=True)
+def record_default(page: U32, count: U32, place: U8, eligible: Bools, table: U8, records: U8, hot: U8) -> int:
+    """Enter accesses of eligible pages through the table of their time; return how many accesses those were.
+
+    page, count  uint32[K]
+    place        uint8[pages]   index into eligible, bool[256]
+    table        uint8[4, 256]  from `update_table`
+    records      uint8[pages]
+    hot          uint8[sections], set where a record is READY
+    """
+    recorded = 0
+    for i in range(page.shape[0]):
+        p = page[i]
+        if eligible[place[p]]:
+            new = table[min(count[i], np.uint32(3)), records[p]]
+            records[p] = new
+            recorded += count[i]
+            if new >= 0x80:
+                hot[p >> SECTION_SHIFT] = 1
+    return recorded
+
+
+def record_default_reference(
+    page: U32,
+    count: U32,
+    place: U8,
+    eligible: Bools,
+    tick: int,
+    window_ms: int,
+    threshold: int,
+    records: U8,
+    hot: U8,
+) -> int:
+    """`record_default` by the published rule, one access report at a time: the tests' oracle."""
+    recorded = 0
+    for p, nr in zip(page.tolist(), count.tolist(), strict=True):
+        if not eligible[place[p]] or nr == 0:
+            continue
+        recorded += nr
+        old_frequency, old_tick = int(records[p]) % 4, int(records[p]) // 4 % 32
+        stale = (tick - old_tick) % 32 * 128 > window_ms
+        frequency = min(3, nr if stale else old_frequency + nr)
+        ready = frequency >= threshold
+        records[p] = frequency + 4 * (tick % 32) + 128 * ready
+        if ready:
+            hot[p // 32768] = 1
+    return recorded

@@ -1,0 +1,162 @@
+"""The hotness engine: accesses of many sources in, batches of pages worth promoting out.
+
+One engine is used by the lab's policies and by the live service. It has no clock and touches no machine:
+the caller passes kernel milliseconds and the state of the nodes, and moves the pages itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pghot.engine.accesses import Accesses
+from pghot.engine.gate import RATE_LIMITED, TOO_OLD, UNREACHED, Gate
+from pghot.engine.settings import EngineSettings
+from pghot.engine.store import I16, I64, U8, U32, Bools, no_candidates
+from pghot.engine.stores import make_store
+
+# Which of the kernel's counters an access of each source belongs to; `truth` is no mechanism and has none.
+SOURCE_COUNTERS = {
+    "hintfaults": "pghot_recorded_hintfaults",
+    "ibs": "pghot_recorded_hwhints",
+    "pebs": "pghot_recorded_hwhints",
+    "chmu": "pghot_recorded_hwhints",
+    "abit": "pghot_recorded_pgtscans",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Promotions:
+    """Pages to promote now, in order.
+
+    page  uint32[K]  distinct dense pages
+    node  int16[K]   the top-tier node each goes to
+    """
+
+    page: U32
+    node: I16
+
+    def __len__(self) -> int:
+        return len(self.page)
+
+
+class HotnessEngine:
+    """A store, its consumer (kmigrated or kpromoted) and the gate in front of every promotion."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        """Raises `UsageError` for an unknown store or values that the store's layout cannot hold."""
+        self.settings = settings
+        self.store = make_store(settings)
+        self.window_ms = self.store.window_ms
+        self.sleep_ms = settings.sleep_ms or self.store.sleep_ms
+        self.batch_nr = settings.batch_nr or self.store.batch_nr
+        self.gate = Gate(settings, self.window_ms)
+        self._keeps_refused = "consumed-before-gate" not in settings.faithful
+        self._switched: dict[str, bool] = {}
+        self._counts = {"pghot_recorded_accesses": 0, **dict.fromkeys(SOURCE_COUNTERS.values(), 0)}
+        self._counts["kpromoted_dropped"] = 0
+        self._last_round_ms: int | None = None
+        self._last_taken = no_candidates()
+        self._eligible = np.zeros(256, np.bool_)
+
+    def enable(self, source: str) -> None:
+        """Hear this source from now on."""
+        self._switched[source] = True
+
+    def disable(self, source: str) -> None:
+        """Ignore this source from now on; what it already recorded stays."""
+        self._switched[source] = False
+
+    def enabled(self, source: str) -> bool:
+        """Whether this source's accesses are recorded."""
+        chosen = self.settings.enabled_sources
+        return self._switched.get(source, chosen is None or source in chosen)
+
+    def record(self, source: str, accesses: Accesses, place: U8, lower: Bools) -> None:
+        """Enter what a source saw; pages on a top-tier node or never placed are ignored, and not counted.
+
+        place  uint8[pages]  node that holds each page now, 255 = nowhere
+        lower  bool[nodes]   True for nodes below the top tier
+        """
+        if len(accesses) == 0 or not self.enabled(source):
+            return
+        self._eligible[: len(lower)] = lower
+        recorded = self.store.record(accesses, place, self._eligible)
+        self._counts["pghot_recorded_accesses"] += recorded
+        if source in SOURCE_COUNTERS:
+            self._counts[SOURCE_COUNTERS[source]] += recorded
+
+    def wake(
+        self, now_ms: float, free_pages: I64, node_pages: I64, high_watermark_pages: I64, max_pages: int
+    ) -> Promotions:
+        """What the consumer promotes at `now_ms`; nothing when it still sleeps.
+
+        free_pages, node_pages, high_watermark_pages  int64[nodes]
+        max_pages  at most so many promotions; the hot pages beyond them keep waiting
+
+        A caller whose clock jumps over several sleeps gets what those rounds together would have done.
+        """
+        now = int(now_ms)
+        slept = self.sleep_ms if self._last_round_ms is None else now - self._last_round_ms
+        if slept < self.sleep_ms:
+            return _none()
+        self._last_round_ms = now
+        candidates = self.store.take(now, slept // self.sleep_ms)
+        self._last_taken = candidates
+        if len(candidates) == 0:
+            return _none()
+        verdict = self.gate.judge(
+            candidates, now, slept, free_pages, node_pages, high_watermark_pages, max_pages
+        )
+        admitted = verdict < TOO_OLD
+        if not admitted.all():
+            self._keep_or_lose(verdict)
+        return Promotions(candidates.page[admitted], candidates.node[admitted])
+
+    def _keep_or_lose(self, verdict: U8) -> None:
+        """Give what was not admitted back to the store, or lose it as the published versions do."""
+        taken = self._last_taken
+        refused = (verdict == TOO_OLD) | (verdict == RATE_LIMITED)
+        if self._keeps_refused:
+            self.store.restore(taken.select(verdict == TOO_OLD), waiting=False)
+            self.store.restore(taken.select(verdict == RATE_LIMITED), waiting=True)
+        else:
+            self._counts["kpromoted_dropped"] += int(np.count_nonzero(refused))
+        # `max_pages` is the caller's limit, not the published consumer's: no version loses these.
+        self.store.restore(taken.select(verdict == UNREACHED), waiting=True)
+
+    def requeue(self, failed: Promotions) -> None:
+        """Pages of the last `wake` that the machine could not move: they wait on with their history.
+
+        With "consumed-before-gate" they are lost instead, as in the published versions.
+        """
+        if len(failed) == 0:
+            return
+        if self._keeps_refused:
+            self.store.restore(
+                self._last_taken.select(np.isin(self._last_taken.page, failed.page)), waiting=True
+            )
+        else:
+            self._counts["kpromoted_dropped"] += len(failed)
+
+    def forget(self, pages: U32) -> None:
+        """Drop what is known of these pages: they were unmapped or demoted."""
+        self.store.forget(pages)
+
+    def bytes_total(self) -> int:
+        """Bytes that the tracking holds."""
+        return self.store.bytes_total()
+
+    def bytes_per_page(self) -> float:
+        """Bytes of tracking for each page of the index space."""
+        return self.store.bytes_total() / self.settings.pages
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """The engine's counters, as declared in `pghot.counters`."""
+        return {**self._counts, **self.store.counters(), **self.gate.counters()}
+
+
+def _none() -> Promotions:
+    return Promotions(np.empty(0, np.uint32), np.empty(0, np.int16))

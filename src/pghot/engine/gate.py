@@ -1,0 +1,190 @@
+"""The gate in front of every promotion: free-space bypass, dynamic threshold, too-old test, rate limit.
+
+It mirrors what the kernel's NUMA balancing mode 2 asks of each page before it promotes it (FACTS section 3),
+with one state for each target node. The refusals that the published versions count twice or lose are options
+(`engine.settings.FAITHFUL`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from pghot.engine.settings import EngineSettings
+from pghot.engine.store import I16, I64, U8, Candidates
+
+THRESHOLD_PERIOD_MS = 60_000
+RATE_WINDOW_MS = 1_000
+BYPASS_BYTES = 1 << 30
+THRESHOLD_STEPS = 16
+
+# Verdicts: the first two promote the page.
+FREE_SPACE, RATE_OK, TOO_OLD, RATE_LIMITED, UNREACHED = range(5)
+
+# Columns of the state, one row for each node.
+TH, TH_START, DEMAND, RL_START, RL_COUNT, WAITING = range(6)
+COLUMNS = 6
+
+# Entries of the totals.
+CANDIDATES, NOT_LIMITED, COLD, LIMITED = range(4)
+
+
+class Gate:
+    """The gate's state for all target nodes."""
+
+    def __init__(self, settings: EngineSettings, window_ms: int) -> None:
+        """`window_ms` is the reference of the dynamic threshold: a page must be younger than about that."""
+        per_s = settings.rate_limit_mb_s * (1 << 20) / settings.page_bytes / settings.scale
+        # A limit that rounds to nothing would be another policy, not a slower one.
+        self.pages_per_s = max(1, int(per_s)) if per_s > 0 else 0
+        self._bypass_pages = int(BYPASS_BYTES / settings.page_bytes / settings.scale)
+        self._window_ms = window_ms
+        self._count_refused = "candidate-counts-refused" in settings.faithful
+        self._state = new_state(settings.nodes)
+        self._totals = np.zeros(4, np.int64)
+
+    def judge(
+        self,
+        candidates: Candidates,
+        now_ms: int,
+        span_ms: int,
+        free_pages: I64,
+        node_pages: I64,
+        high_watermark_pages: I64,
+        max_pages: int,
+    ) -> U8:
+        """A verdict for each candidate, in order: uint8[K].
+
+        span_ms    kernel ms that this round stands for: the rate limit grants its whole seconds, at least one
+        max_pages  the pages after so many admissions are UNREACHED
+        """
+        verdict = np.empty(len(candidates), np.uint8)
+        enough = high_watermark_pages + np.maximum(self._bypass_pages, node_pages // 16)
+        judge(
+            candidates.node,
+            candidates.age_ms,
+            self._state,
+            free_pages.astype(np.int64, copy=True),
+            enough.astype(np.int64, copy=False),
+            self.pages_per_s,
+            self.pages_per_s * max(1, span_ms // RATE_WINDOW_MS),
+            self._window_ms,
+            now_ms,
+            max_pages,
+            self._count_refused,
+            verdict,
+            self._totals,
+        )
+        return verdict
+
+    def threshold_ms(self, node: int) -> int:
+        """The age from which a page for this node is too old, kernel ms."""
+        return int(self._state[node, TH]) or self._window_ms
+
+    def counters(self) -> dict[str, int]:
+        """The gate's counters, as declared in `pghot.counters`."""
+        return {
+            "pgpromote_candidate": int(self._totals[CANDIDATES]),
+            "pgpromote_candidate_nrl": int(self._totals[NOT_LIMITED]),
+            "kpromoted_cold_old": int(self._totals[COLD]),
+            "pgpromote_rate_limited": int(self._totals[LIMITED]),
+        }
+
+
+def new_state(nodes: int) -> I64:
+    """The gate's state before its first page: int64[nodes, COLUMNS]. A start of -1: not yet started."""
+    state = np.zeros((nodes, COLUMNS), np.int64)
+    state[:, TH_START] = -1
+    state[:, RL_START] = -1
+    return state
+
+
+@njit(cache=True)
+def adjust_threshold(s: I64, pages_per_s: int, window_ms: int, now_ms: int) -> None:
+    """Move one node's threshold a step when its period is over: down if too many pages ask, up if few do.
+
+    s  int64[COLUMNS], the node's state
+    """
+    if s[TH_START] < 0:
+        s[TH_START] = now_ms
+    elapsed = now_ms - s[TH_START]
+    if elapsed < THRESHOLD_PERIOD_MS:
+        return
+    threshold = s[TH] if s[TH] > 0 else window_ms
+    unit = max(2 * window_ms // THRESHOLD_STEPS, 1)
+    # A clock that jumped over several periods judges the demand of all of them.
+    expected = pages_per_s * (elapsed // THRESHOLD_PERIOD_MS * (THRESHOLD_PERIOD_MS // 1000))
+    if 10 * s[DEMAND] > 11 * expected:
+        threshold = max(threshold - unit, unit)
+    elif 10 * s[DEMAND] < 9 * expected:
+        threshold = min(threshold + unit, 2 * window_ms)
+    s[TH] = threshold
+    s[TH_START] = now_ms
+    s[DEMAND] = 0
+
+
+@njit(cache=True)
+def judge(
+    node: I16,
+    age_ms: I64,
+    state: I64,
+    free: I64,
+    enough: I64,
+    pages_per_s: int,
+    budget: int,
+    window_ms: int,
+    now_ms: int,
+    max_pages: int,
+    count_refused: bool,
+    verdict: U8,
+    totals: I64,
+) -> None:
+    """Judge candidates in order, writing `verdict`, `state`, `totals` and the remaining `free` pages.
+
+    node, age_ms           int16[K], int64[K]   target and age of each candidate
+    state                  int64[nodes, COLUMNS]
+    free, enough           int64[nodes]  free pages, and how many must be free for the bypass to hold
+    pages_per_s, budget    the rate limit, and what of it one rate window grants now
+    count_refused          a page counts as a candidate each time it is judged (published); otherwise only
+                           admitted pages do, and a page that waits over several rounds counts once towards
+                           the demand that moves the threshold
+    """
+    waited = state[:, WAITING].copy()
+    state[:, WAITING] = 0
+    admitted = 0
+    for i in range(node.shape[0]):
+        if admitted >= max_pages:
+            verdict[i] = UNREACHED
+            continue
+        n = node[i]
+        s = state[n]
+        if free[n] > enough[n]:
+            s[TH] = 0
+            totals[NOT_LIMITED] += 1
+            free[n] -= 1
+            admitted += 1
+            verdict[i] = FREE_SPACE
+            continue
+        adjust_threshold(s, pages_per_s, window_ms, now_ms)
+        if age_ms[i] >= (s[TH] if s[TH] > 0 else window_ms):
+            totals[COLD] += 1
+            verdict[i] = TOO_OLD
+            continue
+        if s[RL_START] < 0 or now_ms - s[RL_START] >= RATE_WINDOW_MS:
+            s[RL_START] = now_ms
+            s[RL_COUNT] = 0
+        if count_refused or waited[n] == 0:
+            s[DEMAND] += 1
+        else:
+            waited[n] -= 1
+        if s[RL_COUNT] >= budget:
+            totals[LIMITED] += 1
+            totals[CANDIDATES] += count_refused
+            s[WAITING] += 1
+            verdict[i] = RATE_LIMITED
+            continue
+        s[RL_COUNT] += 1
+        totals[CANDIDATES] += 1
+        free[n] -= 1
+        admitted += 1
+        verdict[i] = RATE_OK

@@ -1,0 +1,299 @@
+"""The `hashed` store: records in a hash table keyed by page, hot ones in a max-heap per top-tier node.
+
+The first design of pghot (v2, FACTS section 1). Record: bits 0-2 frequency · 3-12 accessing node (1023 =
+unknown) · 13-31 time of the last access in ms. The kernel chains records in lists; here they lie in one
+open-addressing table. A table that is full drops the report and counts it; a full heap leaves the record in
+the table, to be tried again at the page's next access.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from pghot.engine import heap
+from pghot.engine.accesses import Accesses
+from pghot.engine.ageing import Ageing
+from pghot.engine.heap import POSITION
+from pghot.engine.kpromoted import BATCH_NR, SLEEP_MS, pop_hottest
+from pghot.engine.precise import NO_NODE, targets_by_nid
+from pghot.engine.settings import EngineSettings
+from pghot.engine.store import I16, I64, U8, U32, Bools, Candidates, Int, hottest_first, no_candidates
+from pghot.engine.table import HEAP, KEY, RECORD, delete, find
+from pghot.errors import UsageError
+
+WINDOW_MS = 5000
+TIME_MASK = (1 << 19) - 1
+MAX_FREQUENCY = 7
+# Linear probing needs room: a full store fills its table to this share.
+LOAD = 0.75
+
+# Entries of the store's int64 totals.
+LIVE, DROPPED, HEAP_FULL, PRUNED, CAPACITY = range(5)
+
+
+class HashedStore:
+    """About 21 bytes for each record that the table can hold, 8 for each place in a heap."""
+
+    name = "hashed"
+    sleep_ms = SLEEP_MS
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.window_ms = settings.window_ms or WINDOW_MS
+        self.batch_nr = settings.batch_nr or BATCH_NR
+        _check(settings, self.window_ms)
+        capacity = max(1, int(settings.pages * settings.table_share))
+        heap_entries = max(1, int(capacity * settings.heap_share))
+        self.table = np.zeros((int(capacity / LOAD) + 2, 4), np.uint32)
+        self.heaps = np.zeros((len(settings.top_nodes), heap_entries), np.int64)
+        self.sizes = np.zeros(len(settings.top_nodes), np.int64)
+        self.totals = np.array([0, 0, 0, 0, capacity], np.int64)
+        self._top_nodes = np.array(settings.top_nodes, np.int16)
+        heap_of_node = {node: index for index, node in enumerate(settings.top_nodes)}
+        self._heap_of = np.array([heap_of_node[node] for node in targets_by_nid(settings).tolist()], np.int16)
+        self._threshold = settings.freq_threshold
+        self._wraps = "frequency-wrap" in settings.faithful
+        self._expires = "never-expire" not in settings.faithful
+        self._ageing = Ageing(self.window_ms, TIME_MASK, settings.prune_age)
+
+    def record(self, accesses: Accesses, place: U8, eligible: Bools) -> int:
+        """See `HotnessStore.record`."""
+        self._prune(accesses.time_ms)
+        self._ageing.recorded(accesses.time_ms)
+        return int(
+            record_hashed(
+                accesses.page,
+                accesses.node,
+                accesses.count,
+                place,
+                eligible,
+                self.table,
+                self.heaps,
+                self.sizes,
+                self._heap_of,
+                self.totals,
+                accesses.time_ms & TIME_MASK,
+                self.window_ms,
+                self._threshold,
+                accesses.hint_fault,
+                self._wraps,
+            )
+        )
+
+    def take(self, now_ms: int, rounds: int) -> Candidates:
+        """Up to `batch_nr` pages a round from each heap, hottest first."""
+        self._prune(now_ms)
+        limit = self.batch_nr * rounds
+        most = int(np.minimum(self.sizes, limit).sum())
+        if most == 0:
+            return no_candidates()
+        page, record = np.empty(most, np.uint32), np.empty(most, np.uint32)
+        heap_of = np.empty(most, np.int16)
+        pop_hottest(self.table, self.heaps, self.sizes, limit, page, record, heap_of)
+        self.totals[LIVE] -= most
+        age = (now_ms - (record.astype(np.int64) >> 13)) & TIME_MASK
+        candidates = Candidates(page, self._top_nodes[heap_of], age, record)
+        return hottest_first(candidates, record & 7)
+
+    def restore(self, candidates: Candidates, waiting: bool) -> None:
+        """See `HotnessStore.restore`."""
+        restore_hashed(
+            candidates.page,
+            candidates.record,
+            waiting,
+            self.table,
+            self.heaps,
+            self.sizes,
+            self._heap_of,
+            self.totals,
+        )
+
+    def forget(self, pages: U32) -> None:
+        """See `HotnessStore.forget`."""
+        forget_hashed(pages, self.table, self.heaps, self.sizes, self.totals)
+
+    def bytes_total(self) -> int:
+        """Table and heaps."""
+        return int(self.table.nbytes + self.heaps.nbytes)
+
+    def counters(self) -> dict[str, int]:
+        """See `HotnessStore.counters`."""
+        return {
+            "pghot_records_hash": int(self.totals[LIVE]),
+            "pghot_records_heap": int(self.sizes.sum()),
+            "pghot_records_dropped": int(self.totals[DROPPED]),
+            "pghot_heap_full": int(self.totals[HEAP_FULL]),
+            "pghot_records_pruned": int(self.totals[PRUNED]),
+        }
+
+    def _prune(self, now_ms: int) -> None:
+        ageing = self._ageing
+        if not self._expires or not ageing.overdue(now_ms):
+            return
+        limit = ageing.keep - (now_ms - ageing.stamp)
+        prune_hashed(self.table, self.heaps, self.sizes, self.totals, ageing.stamp & TIME_MASK, limit)
+        ageing.swept(now_ms)
+
+
+def _check(settings: EngineSettings, window_ms: int) -> None:
+    if settings.freq_threshold > MAX_FREQUENCY:
+        raise UsageError(
+            f"freq_threshold {settings.freq_threshold} is out of the 'hashed' store's reach",
+            f"its frequency field ends at {MAX_FREQUENCY}",
+        )
+    if window_ms >= TIME_MASK:
+        raise UsageError(
+            f"a window of {window_ms} ms does not fit the 'hashed' store's timestamps",
+            f"choose less than {TIME_MASK} ms",
+        )
+
+
+@njit(cache=True)
+def leave_heap(slot: int, table: U32, heaps: I64, sizes: I64) -> None:
+    """Take the slot out of the heap that it is in, if any."""
+    position: Int = np.int64(table[slot, POSITION])
+    if position:
+        h = table[slot, HEAP]
+        sizes[h] = heap.remove(heaps[h], sizes[h], position - 1, table)
+
+
+@njit(cache=True)
+def enter_heap(slot: int, h: int, frequency: int, table: U32, heaps: I64, sizes: I64, totals: I64) -> None:
+    """Put the slot, which is in no heap, into heap `h`, unless that is full."""
+    if sizes[h] < heaps.shape[1]:
+        table[slot, HEAP] = h
+        sizes[h] = heap.push(heaps[h], sizes[h], slot, frequency, table)
+    else:
+        totals[HEAP_FULL] += 1
+
+
+@njit(cache=True)
+def settle(
+    slot: int, h: int, frequency: int, threshold: int, table: U32, heaps: I64, sizes: I64, totals: I64
+) -> None:
+    """Make the slot's place in the heaps that of a record with this target heap and frequency."""
+    position: Int = np.int64(table[slot, POSITION])
+    if position and table[slot, HEAP] == h and frequency >= threshold:
+        if heaps[h, position - 1] >> 32 != frequency:
+            heap.change(heaps[h], sizes[h], position - 1, frequency, table)
+        return
+    leave_heap(slot, table, heaps, sizes)
+    if frequency >= threshold:
+        enter_heap(slot, h, frequency, table, heaps, sizes, totals)
+
+
+@njit(cache=True)
+def record_hashed(
+    page: U32,
+    node: I16,
+    count: U32,
+    place: U8,
+    eligible: Bools,
+    table: U32,
+    heaps: I64,
+    sizes: I64,
+    heap_of: I16,
+    totals: I64,
+    now: int,
+    window_ms: int,
+    threshold: int,
+    hint_fault: bool,
+    wraps: bool,
+) -> int:
+    """Enter accesses of eligible pages; return how many accesses those were.
+
+    page, node, count  uint32[K], int16[K], uint32[K]; a node of -1 leaves the record's node as it is
+    place              uint8[pages]   index into eligible, bool[256]
+    heap_of            int16[1024]    the heap for every value of the node field
+    now                kernel ms modulo 2**19
+    hint_fault         time opens no new window
+    wraps              the frequency wraps to 0 after 7 (published) instead of staying there
+    """
+    recorded = 0
+    for i in range(page.shape[0]):
+        p: Int = np.int64(page[i])
+        nr: Int = np.int64(count[i])
+        if nr == 0 or not eligible[place[p]]:
+            continue
+        nid: Int = np.int64(node[i])
+        slot = find(table, p)
+        old: Int = np.int64(table[slot, RECORD])
+        frequency = old & 7
+        if table[slot, KEY] == 0:
+            if totals[LIVE] >= totals[CAPACITY]:
+                totals[DROPPED] += 1
+                continue
+            totals[LIVE] += 1
+            table[slot, KEY] = p + 1
+            frequency = 0
+            if nid < 0:
+                nid = NO_NODE
+        else:
+            known = (old >> 3) & NO_NODE
+            late = not hint_fault and ((now - (old >> 13)) & TIME_MASK) > window_ms
+            if nid < 0:
+                nid = known
+            if late or (nid != known and known != NO_NODE):
+                frequency = 0
+        recorded += nr
+        frequency = (frequency + nr) & 7 if wraps else min(frequency + nr, MAX_FREQUENCY)
+        new = frequency | nid << 3 | now << 13
+        # The hottest pages are saturated: within one timestamp nothing about them changes any more.
+        if new != old or table[slot, POSITION] == 0:
+            table[slot, RECORD] = new
+            h: Int = np.int64(heap_of[nid])
+            settle(slot, h, frequency, threshold, table, heaps, sizes, totals)
+    return recorded
+
+
+@njit(cache=True)
+def restore_hashed(
+    page: U32,
+    record: U32,
+    waiting: bool,
+    table: U32,
+    heaps: I64,
+    sizes: I64,
+    heap_of: I16,
+    totals: I64,
+) -> None:
+    """Insert taken records again, into their heap too when `waiting`. A page that has a record keeps it."""
+    for i in range(page.shape[0]):
+        p: Int = np.int64(page[i])
+        slot = find(table, p)
+        if table[slot, KEY] != 0:
+            continue
+        if totals[LIVE] >= totals[CAPACITY]:
+            totals[DROPPED] += 1
+            continue
+        totals[LIVE] += 1
+        table[slot, KEY] = page[i] + 1
+        table[slot, RECORD] = record[i]
+        if waiting:
+            old: Int = np.int64(record[i])
+            h: Int = np.int64(heap_of[(old >> 3) & NO_NODE])
+            enter_heap(slot, h, old & 7, table, heaps, sizes, totals)
+
+
+@njit(cache=True)
+def forget_hashed(pages: U32, table: U32, heaps: I64, sizes: I64, totals: I64) -> None:
+    """Delete the records of these pages where there are any."""
+    for i in range(pages.shape[0]):
+        p: Int = np.int64(pages[i])
+        slot = find(table, p)
+        if table[slot, KEY] != 0:
+            leave_heap(slot, table, heaps, sizes)
+            delete(table, heaps, slot)
+            totals[LIVE] -= 1
+
+
+@njit(cache=True)
+def prune_hashed(table: U32, heaps: I64, sizes: I64, totals: I64, stamp: int, limit: int) -> None:
+    """Delete the records that were older than `limit` ms at time `stamp`; `totals[PRUNED]` counts them."""
+    for slot in range(table.shape[0]):
+        # A deletion may shift the next entry into this slot: look again until it may stay.
+        while table[slot, KEY] != 0 and ((stamp - (np.int64(table[slot, RECORD]) >> 13)) & TIME_MASK) > limit:
+            leave_heap(slot, table, heaps, sizes)
+            delete(table, heaps, slot)
+            totals[LIVE] -= 1
+            totals[PRUNED] += 1

@@ -1,0 +1,138 @@
+"""The `precise` store: four bytes for each page (pghot v4..v8, FACTS section 2).
+
+Bits 0-9 accessing node (1023 = unknown) · 10-12 frequency (at most 7) · 13-26 time in ms · 31 READY.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from pghot.engine.accesses import Accesses
+from pghot.engine.packed import SECTION_SHIFT, PackedStore, Records
+from pghot.engine.settings import EngineSettings
+from pghot.engine.store import I16, U8, U32, Bools, Int
+
+NO_NODE = 1023
+
+
+def targets_by_nid(settings: EngineSettings) -> I16:
+    """The top-tier node for every value of a record's 10-bit node field: int16[1024]."""
+    return np.array([settings.target_of(node) for node in range(NO_NODE + 1)], np.int16)
+
+
+class PreciseStore(PackedStore):
+    """1 GiB for a TiB of 4 KiB pages."""
+
+    name = "precise"
+    TIME_SHIFT = 13
+    TIME_BITS = 14
+    TICK_SHIFT = 0
+    MAX_FREQUENCY = 7
+    READY = 0x8000_0000
+    WINDOW_MS = 5000
+
+    def __init__(self, settings: EngineSettings) -> None:
+        super().__init__(settings, np.zeros(settings.pages, np.uint32))
+        self._targets = targets_by_nid(settings)
+
+    def _update(self, accesses: Accesses, place: U8, eligible: Bools) -> int:
+        return int(
+            record_precise(
+                accesses.page,
+                accesses.node,
+                accesses.count,
+                place,
+                eligible,
+                self.records,
+                self.hot,
+                accesses.time_ms & 0x3FFF,
+                self.window_ms,
+                self._threshold,
+            )
+        )
+
+    def _node(self, record: Records) -> npt.NDArray[np.int16]:
+        nodes: I16 = self._targets[record & 0x3FF]
+        return nodes
+
+    def _frequency(self, record: Records) -> npt.NDArray[Any]:
+        return (record >> 10) & 7
+
+
+@njit(cache=True)
+def record_precise(
+    page: U32,
+    node: I16,
+    count: U32,
+    place: U8,
+    eligible: Bools,
+    records: U32,
+    hot: U8,
+    now: int,
+    window_ms: int,
+    threshold: int,
+) -> int:
+    """Enter accesses of eligible pages; return how many accesses those were.
+
+    page, node, count  uint32[K], int16[K], uint32[K]; a node of -1 leaves the record's node as it is
+    place              uint8[pages]   index into eligible, bool[256]
+    records            uint32[pages]
+    hot                uint8[sections], set where a record is READY
+    now                kernel ms modulo 16384
+    """
+    recorded = 0
+    for i in range(page.shape[0]):
+        p = page[i]
+        nr: Int = np.int64(count[i])
+        if nr == 0 or not eligible[place[p]]:
+            continue
+        recorded += nr
+        old: Int = np.int64(records[p])
+        frequency = (old >> 10) & 7
+        if ((now - (old >> 13)) & 0x3FFF) > window_ms:
+            frequency = 0
+        frequency = min(frequency + nr, 7)
+        nid: Int = np.int64(node[i])
+        if nid < 0:
+            nid = NO_NODE if old == 0 else old & 0x3FF
+        new = nid | frequency << 10 | now << 13
+        if frequency >= threshold:
+            new |= 0x80000000
+            hot[p >> SECTION_SHIFT] = 1
+        records[p] = new
+    return recorded
+
+
+def record_precise_reference(
+    page: U32,
+    node: I16,
+    count: U32,
+    place: U8,
+    eligible: Bools,
+    records: U32,
+    hot: U8,
+    now: int,
+    window_ms: int,
+    threshold: int,
+) -> int:
+    """`record_precise` by the published rule, one access report at a time: the tests' oracle."""
+    recorded = 0
+    for p, nid, nr in zip(page.tolist(), node.tolist(), count.tolist(), strict=True):
+        if nr == 0 or not eligible[place[p]]:
+            continue
+        recorded += nr
+        old = int(records[p])
+        old_nid, old_frequency, old_time = old % 1024, old // 1024 % 8, old // 8192 % 16384
+        stale = (now - old_time) % 16384 > window_ms
+        frequency = min(7, nr if stale else old_frequency + nr)
+        if nid == -1:
+            nid = old_nid if old else NO_NODE
+        ready = frequency >= threshold
+        records[p] = nid + 1024 * frequency + 8192 * now + 2**31 * ready
+        if ready:
+            hot[p // 32768] = 1
+    return recorded

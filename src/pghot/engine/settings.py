@@ -1,0 +1,151 @@
+"""What a hotness engine is built from, and the names of the published designs' quirks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pghot.errors import UsageError, unknown_name
+
+PACKED = ("default", "precise")
+ALL_STORES = ("default", "precise", "hashed")
+
+FAITHFUL: dict[str, tuple[str, tuple[str, ...]]] = {
+    "frequency-wrap": (
+        "the 3-bit frequency wraps from 7 to 0, so the hottest pages leave the heap (v2)",
+        ("hashed",),
+    ),
+    "never-expire": ("records of pages that went cold stay in the hash and the heap (v2)", ("hashed",)),
+    "time-aliasing": (
+        "the short modular timestamp is taken at its word, so a long untouched page looks fresh (v4..v8)",
+        PACKED,
+    ),
+    "consumed-before-gate": ("a page that is refused or could not be moved loses its history", ALL_STORES),
+    "candidate-counts-refused": (
+        "pgpromote_candidate and the dynamic threshold count a refused page every time it is judged",
+        ALL_STORES,
+    ),
+    "address-order": ("kmigrated promotes in address order, not hottest first (v4..v8)", PACKED),
+}
+
+
+def faithful_options(store: str) -> frozenset[str]:
+    """The quirks that the published version of this store has; every known quirk for a store from outside."""
+    if store not in ALL_STORES:
+        return frozenset(FAITHFUL)
+    return frozenset(name for name, (_, stores) in FAITHFUL.items() if store in stores)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Everything the engine, its store, its gate and its consumer are told once.
+
+    store               "default", "precise", "hashed" or the name of a store registered from outside
+    pages, page_bytes   size of the dense index space and of one page
+    nodes               number of memory nodes, at most 255
+    top_nodes           the top-tier nodes: where promotions go
+    target_nid          the top-tier node for pages whose accessing node is unknown or not recorded
+    top_of_node         for each node the top-tier node its accesses promote to; None: itself when it is a
+                        top-tier node, `target_nid` otherwise
+    freq_threshold      accesses inside the window that make a page hot
+    window_ms           kernel ms after which a page starts over; None: the store's published 3000/5000/5000
+    rate_limit_mb_s     promotion rate limit of each target node, MiB/s as the kernel counts
+    sleep_ms            kernel ms between two rounds of the consumer; None: the published 100/20
+    batch_nr            pages in one migration batch (kmigrated) or popped from a heap in one round
+                        (kpromoted); None: the published 512/1024
+    scale               `--scale-time`: the rate limit and the gate's 1 GiB are divided by it. Times are not:
+                        the caller's clock runs faster by it
+    faithful            quirks of the published versions to reproduce, see `FAITHFUL`
+    table_share         hash table entries as a share of the pages
+    heap_share          entries of each top-tier node's heap as a share of the hash entries
+    prune_age           windows after which the record of an unseen page is dropped
+    enabled_sources     names of the sources that are heard at start; None: all
+    """
+
+    store: str
+    pages: int
+    page_bytes: int
+    nodes: int
+    top_nodes: tuple[int, ...]
+    target_nid: int
+    top_of_node: tuple[int, ...] | None = None
+    freq_threshold: int = 2
+    window_ms: int | None = None
+    rate_limit_mb_s: float = 65536
+    sleep_ms: int | None = None
+    batch_nr: int | None = None
+    scale: float = 1.0
+    faithful: frozenset[str] = field(default_factory=frozenset)
+    table_share: float = 0.5
+    heap_share: float = 0.25
+    prune_age: float = 2.0
+    enabled_sources: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        _check_nodes(self)
+        _check_ranges(self)
+        check_faithful(self.store, self.faithful)
+
+    def target_of(self, node: int) -> int:
+        """The top-tier node that a page accessed from `node` (-1: unknown) is promoted to."""
+        if not 0 <= node < self.nodes:
+            return self.target_nid
+        if self.top_of_node is not None:
+            return self.top_of_node[node]
+        return node if node in self.top_nodes else self.target_nid
+
+
+def check_faithful(store: str, faithful: Iterable[str]) -> None:
+    """Raise `UsageError` for a quirk that does not exist or that this store never had."""
+    for name in sorted(faithful):
+        if name not in FAITHFUL:
+            raise unknown_name("faithful option", name, sorted(FAITHFUL))
+        if name not in faithful_options(store):
+            raise UsageError(
+                f"faithful option '{name}' is not a quirk of the '{store}' store",
+                f"its quirks: {', '.join(sorted(faithful_options(store)))}",
+            )
+
+
+def _check_nodes(settings: EngineSettings) -> None:
+    if not 1 <= settings.nodes <= 255:
+        raise UsageError(f"{settings.nodes} memory nodes", "give between 1 and 255 nodes")
+    if not settings.top_nodes:
+        raise UsageError("no top-tier node", "name at least one node in top_nodes")
+    for node in settings.top_nodes:
+        if not 0 <= node < settings.nodes:
+            raise UsageError(f"top-tier node {node} does not exist", f"nodes are 0..{settings.nodes - 1}")
+    if settings.target_nid not in settings.top_nodes:
+        raise UsageError(
+            f"target_nid {settings.target_nid} is not a top-tier node", f"choose one of {settings.top_nodes}"
+        )
+    targets = settings.top_of_node
+    if targets is not None and (len(targets) != settings.nodes or set(targets) - set(settings.top_nodes)):
+        raise UsageError(
+            f"top_of_node {targets} does not map every node to a top-tier node",
+            f"give {settings.nodes} numbers out of {settings.top_nodes}",
+        )
+
+
+def _check_ranges(settings: EngineSettings) -> None:
+    bad = [
+        ("pages", settings.pages, 1 <= settings.pages < 2**32 - 1, "between 1 and 2**32 - 2"),
+        ("page_bytes", settings.page_bytes, settings.page_bytes >= 1, "at least 1"),
+        ("freq_threshold", settings.freq_threshold, settings.freq_threshold >= 1, "at least 1"),
+        ("rate_limit_mb_s", settings.rate_limit_mb_s, settings.rate_limit_mb_s >= 0, "0 or more"),
+        ("scale", settings.scale, settings.scale > 0, "above 0"),
+        ("table_share", settings.table_share, 0 < settings.table_share <= 1, "above 0, at most 1"),
+        ("heap_share", settings.heap_share, 0 < settings.heap_share <= 1, "above 0, at most 1"),
+        ("prune_age", settings.prune_age, settings.prune_age >= 1, "at least 1 window"),
+        (
+            "window_ms",
+            settings.window_ms,
+            settings.window_ms is None or settings.window_ms >= 1,
+            "at least 1",
+        ),
+        ("sleep_ms", settings.sleep_ms, settings.sleep_ms is None or settings.sleep_ms >= 1, "at least 1"),
+        ("batch_nr", settings.batch_nr, settings.batch_nr is None or settings.batch_nr >= 1, "at least 1"),
+    ]
+    for name, value, ok, remedy in bad:
+        if not ok:
+            raise UsageError(f"{name} = {value} is impossible", f"give {name} {remedy}")

@@ -1,0 +1,65 @@
+"""Slice batches cut apart and put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.recording.trace import SliceBatch
+
+ROW_DTYPES = {
+    "page": np.uint32,
+    "touches": np.uint32,
+    "misses": np.uint32,
+    "sequential": np.uint32,
+    "writes": np.uint32,
+    "node": np.int16,
+}
+
+
+def part(batch: SliceBatch, begin: int, end: int) -> SliceBatch:
+    """Slices [begin, end) of a batch; the row arrays are views."""
+    rows = slice(int(batch.offsets[begin]), int(batch.offsets[end]))
+    return SliceBatch(
+        start_ns=batch.start_ns[begin:end],
+        instructions=batch.instructions[begin:end],
+        offsets=batch.offsets[begin : end + 1] - batch.offsets[begin],
+        page=batch.page[rows],
+        touches=batch.touches[rows],
+        misses=batch.misses[rows],
+        sequential=batch.sequential[rows],
+        writes=batch.writes[rows],
+        node=batch.node[rows],
+    )
+
+
+def cut(batch: SliceBatch, slices: int, rows: int) -> Iterator[SliceBatch]:
+    """The batch in parts of at most `slices` slices and, unless one slice alone has more, `rows` rows."""
+    begin = 0
+    while begin < batch.slices:
+        fits = int(np.searchsorted(batch.offsets, batch.offsets[begin] + rows, side="right")) - 1
+        end = min(max(fits, begin + 1), begin + slices, batch.slices)
+        yield part(batch, begin, end)
+        begin = end
+
+
+def concatenate(batches: Sequence[SliceBatch]) -> SliceBatch:
+    """One batch of all slices, in the dtypes that `SliceBatch` promises; always a copy."""
+    counts = _joined([np.diff(batch.offsets) for batch in batches], np.int64)
+    rows = {
+        name: _joined([getattr(batch, name) for batch in batches], dtype)
+        for name, dtype in ROW_DTYPES.items()
+    }
+    return SliceBatch(
+        start_ns=_joined([batch.start_ns for batch in batches], np.uint64),
+        instructions=_joined([batch.instructions for batch in batches], np.uint64),
+        offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
+        **rows,
+    )
+
+
+def _joined(arrays: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    return np.concatenate([np.empty(0, dtype), *arrays]).astype(dtype, copy=False)

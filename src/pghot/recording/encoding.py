@@ -1,0 +1,102 @@
+"""Rows as they lie on disk: page deltas, byte planes, and the few upper halves that byte planes cannot hold.
+
+A column of 32-bit values becomes two planes of their lower bytes; a value of 2^16 or more also becomes a
+*carry* (row, column, upper half). Pages are stored as the difference from the row before in the slice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from pghot.recording.trace import I64, U32
+
+U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class Carries:
+    """The upper halves of one batch, sorted by row.
+
+    row     int64[C]   row of the batch
+    column  uint8[C]   index in `format.COLUMNS`
+    upper   uint16[C]  the value's bits 16..31
+    """
+
+    row: I64
+    column: U8
+    upper: U16
+
+
+def split_planes(values: U32) -> tuple[U8, U8]:
+    """The lowest and the second byte of each value."""
+    return values.astype(np.uint8), (values >> np.uint32(8)).astype(np.uint8)
+
+
+@njit(cache=True)
+def join_planes(low: U8, high: U8, out: U32) -> None:
+    """`out[i] = low[i] + 256 * high[i]`: the inverse of `split_planes` for values below 2^16."""
+    for i in range(len(out)):
+        out[i] = np.uint32(low[i]) | (np.uint32(high[i]) << np.uint32(8))
+
+
+def join_planes_reference(low: U8, high: U8, out: U32) -> None:
+    """`join_planes` in NumPy."""
+    out[:] = low.astype(np.uint32) + 256 * high.astype(np.uint32)
+
+
+def find_carries(columns: list[U32]) -> Carries:
+    """The carries of all columns, by row and, within a row, by column."""
+    rows, kinds, uppers = [], [], []
+    for index, values in enumerate(columns):
+        row = np.flatnonzero(values > 0xFFFF)
+        rows.append(row)
+        kinds.append(np.full(len(row), index, np.uint8))
+        uppers.append((values[row] >> np.uint32(16)).astype(np.uint16))
+    row = np.concatenate(rows).astype(np.int64)
+    order = np.argsort(row, kind="stable")
+    return Carries(row[order], np.concatenate(kinds)[order], np.concatenate(uppers)[order])
+
+
+def add_carries(columns: list[U32], carries: Carries) -> None:
+    """Put the upper halves back, in place. The rows and columns must be in range."""
+    for index, values in enumerate(columns):
+        mine = carries.column == index
+        values[carries.row[mine]] |= carries.upper[mine].astype(np.uint32) << np.uint32(16)
+
+
+def page_deltas(page: U32, offsets: I64) -> U32:
+    """Each page minus the one before it in its slice; the first of a slice stands for itself."""
+    deltas = np.diff(page, prepend=np.uint32(0))
+    first = offsets[:-1][offsets[:-1] < offsets[1:]]
+    deltas[first] = page[first]
+    return deltas
+
+
+@njit(cache=True)
+def sum_deltas(page: U32, offsets: I64) -> int:
+    """Undo `page_deltas` in place. Returns the first row whose page does not fit 32 bits, or -1."""
+    for s in range(len(offsets) - 1):
+        at = np.uint64(0)
+        for i in range(offsets[s], offsets[s + 1]):
+            at += np.uint64(page[i])
+            if at > np.uint64(0xFFFFFFFF):
+                return i
+            page[i] = np.uint32(at)
+    return -1
+
+
+def sum_deltas_reference(page: U32, offsets: I64) -> int:
+    """`sum_deltas` in NumPy."""
+    for begin, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+        sums = np.cumsum(page[begin:end].astype(np.uint64))
+        beyond = np.flatnonzero(sums > 0xFFFFFFFF)
+        if len(beyond):
+            page[begin : begin + int(beyond[0])] = sums[: int(beyond[0])]
+            return int(begin) + int(beyond[0])
+        page[begin:end] = sums
+    return -1

@@ -1,0 +1,93 @@
+"""The region table: pieces as they were discovered, merged into what a reader wants to see."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from itertools import pairwise
+
+from pghot.recording.format import MAX_PAGES
+from pghot.recording.trace import Region
+
+
+def checked_regions(regions: list[Region]) -> list[Region]:
+    """The regions, once each was found to be a range of a recording's dense pages; else `ValueError`."""
+    for region in regions:
+        end = region.first_page + region.pages
+        if min(region.first_page, region.pages, region.space, region.start_address) < 0 or end > MAX_PAGES:
+            raise ValueError(f"region '{region.name}' is outside the {MAX_PAGES} pages of a recording")
+    return regions
+
+
+def merge_regions(pieces: Iterable[Region], page_bytes: int) -> tuple[Region, ...]:
+    """Regions sorted by dense page, without overlap, adjacent pieces of one mapping joined.
+
+    Pieces join when they continue each other in the dense space *and* in the addresses, with the same name
+    and address space. Where two pieces claim the same dense page, the one discovered first keeps it.
+
+    >>> heap = [Region(0, 2, 0, 8192, "[heap]"), Region(2, 1, 0, 16384, "[heap]")]
+    >>> merge_regions(heap, 4096)
+    (Region(first_page=0, pages=3, space=0, start_address=8192, name='[heap]'),)
+    """
+    merged: list[Region] = []
+    for piece in _without_overlap(list(pieces), page_bytes):
+        if merged and _continues(merged[-1], piece, page_bytes):
+            last = merged[-1]
+            merged[-1] = Region(
+                last.first_page, last.pages + piece.pages, last.space, last.start_address, last.name
+            )
+        else:
+            merged.append(piece)
+    return tuple(merged)
+
+
+def _continues(last: Region, piece: Region, page_bytes: int) -> bool:
+    return (
+        last.first_page + last.pages == piece.first_page
+        and last.start_address + last.pages * page_bytes == piece.start_address
+        and (last.space, last.name) == (piece.space, piece.name)
+    )
+
+
+def _without_overlap(pieces: list[Region], page_bytes: int) -> list[Region]:
+    """The pieces by first page. Overlap is rare (addresses mapped anew): only then the slow path."""
+    ordered = sorted((piece for piece in pieces if piece.pages > 0), key=lambda piece: piece.first_page)
+    overlaps = any(a.first_page + a.pages > b.first_page for a, b in pairwise(ordered))
+    if not overlaps:
+        return ordered
+    covered = _Coverage()
+    parts: list[Region] = []
+    for piece in pieces:
+        for begin, end in covered.add(piece.first_page, piece.first_page + piece.pages):
+            address = piece.start_address + (begin - piece.first_page) * page_bytes
+            parts.append(Region(begin, end - begin, piece.space, address, piece.name))
+    return sorted(parts, key=lambda piece: piece.first_page)
+
+
+class _Coverage:
+    """Which dense pages have a name already: disjoint ranges, joined where they touch.
+
+    Joining keeps the work near n log n for any input: a hostile table must not make a reader hang.
+    """
+
+    def __init__(self) -> None:
+        self._begins: list[int] = []
+        self._ends: list[int] = []
+
+    def add(self, begin: int, end: int) -> list[tuple[int, int]]:
+        """Cover [begin, end) and return the parts of it that were not covered before."""
+        first = bisect_left(self._ends, begin)
+        last = bisect_right(self._begins, end)
+        gaps: list[tuple[int, int]] = []
+        at = begin
+        for i in range(first, last):
+            if self._begins[i] > at:
+                gaps.append((at, self._begins[i]))
+            at = max(at, self._ends[i])
+        if at < end:
+            gaps.append((at, end))
+        joined_begin = min([begin, *self._begins[first:last]])
+        joined_end = max([end, *self._ends[first:last]])
+        self._begins[first:last] = [joined_begin]
+        self._ends[first:last] = [joined_end]
+        return gaps

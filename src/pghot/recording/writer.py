@@ -1,0 +1,210 @@
+"""Writing a recording: append slices, flush whole batches, lose at most the last flush when killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from pghot.errors import PghotError, UsageError
+from pghot.recording import codec
+from pghot.recording import format as fmt
+from pghot.recording.batches import concatenate, cut
+from pghot.recording.checks import check_batch
+from pghot.recording.layout import to_record_batch
+from pghot.recording.regions import checked_regions
+from pghot.recording.tally import Tally
+from pghot.recording.trace import Region, SliceBatch, Trace, TraceInfo
+
+DEFAULT_LEVEL = 9
+
+# A batch is closed at this many rows too: 6 MB decoded, and already enough context for zstd.
+FLUSH_ROWS = 1 << 18
+
+
+class RecordingWriter:
+    """Appends slices to a new recording.
+
+    `info` is what is known at the start; facts known only at the end go to `finish` (a fact named as a field
+    of `TraceInfo`, such as `threads` or `lost`, replaces it on reading). As a context manager it finishes on
+    a normal exit; on an exception it keeps what was appended and leaves the recording marked incomplete.
+
+    Raises `UsageError` when `path` exists (without `force`) or cannot be created, `PghotError` when a batch
+    is not valid or the file cannot be written (disk full): what was flushed before stays readable.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        info: TraceInfo,
+        force: bool = False,
+        flush_slices: int = 256,
+        level: int = DEFAULT_LEVEL,
+    ) -> None:
+        self.path = Path(path)
+        self._info = info
+        self._flush_slices = flush_slices
+        self._waiting: list[SliceBatch] = []
+        self._waiting_slices = 0
+        self._waiting_rows = 0
+        self._regions: list[tuple[int, Region]] = []
+        self._tally = Tally()
+        self._slices_on_disk = 0
+        self._sink = _Sink(self.path, force)
+        options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", level), use_threads=False)
+        schema = fmt.SCHEMA.with_metadata({fmt.INFO_KEY: fmt.seal(fmt.info_to_facts(info))})
+        self._stream = pa.ipc.new_stream(pa.PythonFile(self._sink, mode="w"), schema, options=options)
+        self._commit()
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes in the file so far."""
+        return self._sink.committed
+
+    @property
+    def slices(self) -> int:
+        """Slices appended so far."""
+        return self._tally.slices + self._waiting_slices
+
+    def append(self, batch: SliceBatch, regions: Sequence[Region] = ()) -> None:
+        """Add slices and the regions first seen in them. They are written when enough of them wait."""
+        self._regions += [(self._waiting_slices, region) for region in regions]
+        for piece in cut(batch, self._flush_slices, FLUSH_ROWS):
+            self._waiting.append(piece)
+            self._waiting_slices += piece.slices
+            self._waiting_rows += piece.rows
+            if self._waiting_slices >= self._flush_slices or self._waiting_rows >= FLUSH_ROWS:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, so that being killed from now on does not lose it."""
+        if not self._waiting:
+            return
+        batch = concatenate(self._waiting)
+        regions = [(min(at, batch.slices - 1), region) for at, region in self._regions]
+        self._waiting, self._waiting_slices, self._waiting_rows, self._regions = [], 0, 0, []
+        if batch.rows > fmt.MAX_ROWS:
+            raise PghotError(f"a slice with {batch.rows} rows is too big", "record with shorter slices")
+        check_batch(batch, fmt.MAX_PAGES, self._info.nodes)
+        _check_regions(regions)
+        summary = self._tally.add(batch, [region for _, region in regions])
+        buffers = codec.encode(batch, regions)
+        checksums = {"rows_crc32": codec.rows_crc32(buffers), "regions_crc32": codec.regions_crc32(buffers)}
+        self._write(to_record_batch(buffers), fmt.BATCH_KEY, {**summary, **checksums})
+        self._slices_on_disk = self._tally.slices
+
+    def finish(self, **final_facts: Any) -> None:
+        """Write what waits and the final facts (JSON values), then close. Calling it again does nothing."""
+        if self._sink.closed:
+            return
+        self.flush()
+        _check_regions(self._regions)
+        facts = {**self._tally.facts(), **final_facts, "complete": True}
+        facts["pages"] = max(self._tally.pages, int(final_facts.get("pages", 0)))
+        facts["regions"] = [
+            (r.first_page, r.pages, r.space, r.start_address, r.name) for _, r in self._regions
+        ]
+        empty = codec.encode(concatenate([]), [])
+        self._write(to_record_batch(empty), fmt.FINAL_KEY, facts)
+        self._stream.close()
+        self._commit()
+        self._sink.close()
+
+    def _write(self, record: pa.RecordBatch, key: str, facts: Mapping[str, Any]) -> None:
+        if self._sink.closed:
+            raise PghotError(f"{self.path} is closed", "open a new recording")
+        self._stream.write_batch(record, custom_metadata={key: fmt.seal(facts)})
+        self._commit()
+
+    def _commit(self) -> None:
+        try:
+            self._sink.commit()
+        except OSError as error:
+            self._sink.close()
+            raise PghotError(
+                f"cannot write {self.path}: {error.strerror}",
+                f"free some space; the {self._slices_on_disk} slices before are kept and readable",
+            ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.finish()
+        elif not self._sink.closed:
+            with contextlib.suppress(PghotError):  # the error on its way out is the one to show
+                self.flush()
+            self._sink.close()
+
+
+def _check_regions(regions: Sequence[tuple[int, Region]]) -> None:
+    try:
+        checked_regions([region for _, region in regions])
+    except ValueError as error:
+        raise PghotError(str(error), "record with larger pages") from None
+
+
+class _Sink:
+    """The file under the Arrow stream: whole messages reach it or, when the disk is full, none of it."""
+
+    def __init__(self, path: Path, force: bool) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
+        try:
+            self._fd = os.open(path, flags, 0o666)
+        except FileExistsError:
+            raise UsageError(f"will not overwrite {path}", "use --force, or name another file") from None
+        except OSError as error:
+            raise UsageError(
+                f"cannot create {path}: {error.strerror}", "name a file that you may write"
+            ) from None
+        self._pending: list[bytes] = []
+        self.committed = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        """Called by Arrow with parts of a message."""
+        self._pending.append(bytes(data))
+        return len(self._pending[-1])
+
+    def flush(self) -> None:
+        """Called by Arrow; `commit` is what writes."""
+
+    def commit(self) -> None:
+        """Append what is pending. On `OSError` the file is cut back to the last whole message."""
+        data = memoryview(b"".join(self._pending))
+        self._pending = []
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._fd, data[written:])
+        except OSError:
+            os.ftruncate(self._fd, self.committed)
+            raise
+        self.committed += written
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            os.close(self._fd)
+
+
+def write_recording(
+    path: str | Path, trace: Trace, level: int = DEFAULT_LEVEL, force: bool = False, **final_facts: Any
+) -> None:
+    """Write a whole trace. Raises as `RecordingWriter` does."""
+    with RecordingWriter(path, trace.info, force=force, level=level) as writer:
+        regions = trace.regions
+        for batch in trace.batches():
+            writer.append(batch, regions)
+            regions = ()
+        if regions:
+            writer.append(concatenate([]), regions)
+        writer.finish(pages=trace.pages, **final_facts)

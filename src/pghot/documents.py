@@ -1,0 +1,86 @@
+"""TOML documents of the user's, validated by pydantic, with errors that name the line.
+
+tomllib keeps no positions, so the line of a key is looked up in the text: good enough to point at, and
+left out when the key cannot be found.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from pghot.errors import UsageError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def read_text(path: Path, kind: str, hint: str) -> str:
+    """The file's text, or a `UsageError` that says why it cannot be read."""
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {kind} '{path}': {error.strerror}", hint) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"cannot read {kind} '{path}': not UTF-8 text", hint) from error
+
+
+def parse_document(model: type[M], text: str, where: str) -> M:
+    """`text` as TOML, validated as `model`. Raises `UsageError` "WHERE:LINE: key: what is wrong"."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{where}: not valid TOML: {error}", "compare with the files of `pghot list`") from error
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(*_explain(error, text, where)) from error
+
+
+def _explain(error: ValidationError, text: str, where: str) -> tuple[str, str]:
+    first, *rest = error.errors(include_url=False)
+    location = first["loc"]
+    line = find_line(text, location)
+    key = ".".join(str(part) for part in location) or "document"
+    kind = first["type"]
+    what = "unknown key" if kind == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+    place = f"{where}:{line}" if line else where
+    more = f" (and {len(rest)} more)" if rest else ""
+    hint = "remove the key or correct its name" if kind == "extra_forbidden" else "correct the value"
+    return f"{place}: {key}: {what}{more}", hint
+
+
+def find_line(text: str, location: Sequence[str | int]) -> int | None:
+    """Line (from 1) of the key that a validation error's location names, None when it is not found.
+
+    Follows the location through table headers: `("nodes", 1, "cpus")` is the line of `cpus =` after the
+    second `[[nodes]]`.
+
+    >>> find_line("a = 1\\n[t]\\nb = 2\\n", ("t", "b"))
+    3
+    """
+    lines = text.splitlines()
+    start = 0
+    found = None
+    pending = list(location)
+    while pending:
+        part = pending.pop(0)
+        if isinstance(part, int):
+            continue
+        index = pending[0] if pending and isinstance(pending[0], int) else 0
+        header = re.compile(rf"^\s*\[+\s*(?:[\w.-]+\.)?{re.escape(part)}\s*\]+")
+        key = re.compile(rf'^\s*"?{re.escape(part)}"?\s*(?:=|\.)|[{{,]\s*"?{re.escape(part)}"?\s*=')
+        headers = [i for i in range(start, len(lines)) if header.match(lines[i])]
+        if len(headers) > index:
+            start = found = headers[index]
+            continue
+        end = next((i for i in range(start + 1, len(lines)) if lines[i].lstrip().startswith("[")), len(lines))
+        hit = next((i for i in range(start, end) if key.search(lines[i])), None)
+        if hit is None:
+            break
+        start = found = hit
+    return None if found is None else found + 1

@@ -1,0 +1,40 @@
+"""What things cost: every constant of the lab's cost model, with its source, in one place.
+
+A tiers file overrides any of them in its `[costs]` table. "(est.)" marks an estimate from experience.
+FACTS numbers refer to the sections of the project's list of published figures (docs/model.md repeats it).
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Costs(BaseModel):
+    """Costs in nanoseconds unless the name says otherwise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Migration, one kernel thread: 3.31 GB/s for 4 KiB pages, 11.0 GB/s for 2 MiB folios (FACTS 8).
+    migrate_4k_ns: float = Field(1240.0, gt=0)
+    migrate_huge_gb_s: float = Field(11.0, gt=0)
+    # TLB shootdown: the CPU that flushes waits this long (2..10 us by core count, est.) ...
+    shootdown_ns: float = Field(4000.0, ge=0)
+    # ... and every running thread of the program takes one interrupt (est.).
+    shootdown_ipi_ns: float = Field(1000.0, ge=0)
+    # NUMA hint fault, entry to exit, without the migration (1..1.5 us, est.).
+    hint_fault_ns: float = Field(1200.0, ge=0)
+    # Page-table walk that ages the LRU, per PTE (12..53 ns, FACTS 8).
+    age_pte_ns: float = Field(25.0, ge=0)
+    # Compute time of an instruction when no cache misses the last level (est.: IPC 1.3 at 3 GHz).
+    instruction_ns: float = Field(0.25, ge=0)
+    # Cache misses one core keeps in flight: pointer chase 1, independent random ~10 (FACTS 8). 4 is between
+    # the two, for programs of which nothing is known (est.).
+    mlp_random: float = Field(4.0, ge=1)
+    # Sequential misses, which the prefetchers overlap: 20..50 (FACTS 8).
+    mlp_sequential: float = Field(20.0, ge=1)
+
+    def migrate_ns(self, page_bytes: int) -> float:
+        """Kernel time to unmap, copy and remap one page of `page_bytes`."""
+        if page_bytes <= 4096:
+            return self.migrate_4k_ns
+        return page_bytes / self.migrate_huge_gb_s

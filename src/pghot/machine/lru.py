@@ -1,0 +1,93 @@
+"""Generations of pages, as the kernel's multi-gen LRU keeps them (mm/vmscan.c, CONFIG_LRU_GEN).
+
+A page's generation is the sequence number of the last ageing walk that found it young. Reclaim takes the
+oldest generations and never the youngest two; when nothing older is left it ages again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+MIN_GENERATIONS = 2  # MIN_NR_GENS: reclaim keeps this many youngest generations
+UNPLACED = 255
+
+
+@njit(cache=True)
+def age_pages(young: npt.NDArray[np.uint8], generation: npt.NDArray[np.uint32], sequence: int) -> None:
+    """Move young pages to generation `sequence` and clear their A-bits."""
+    for page in range(len(young)):
+        if young[page]:
+            generation[page] = sequence
+            young[page] = 0
+
+
+def age_pages_reference(
+    young: npt.NDArray[np.uint8], generation: npt.NDArray[np.uint32], sequence: int
+) -> None:
+    """Plain form of `age_pages`."""
+    generation[young > 0] = sequence
+    young[:] = 0
+
+
+class Generations:
+    """The generations of all pages of the simulated machine.
+
+    young       uint8[pages]   A-bit since the last ageing walk; set by the machine's touch kernel
+    generation  uint32[pages]
+    """
+
+    def __init__(self, pages: int) -> None:
+        self.young = np.zeros(pages, np.uint8)
+        self.generation = np.zeros(pages, np.uint32)
+        self.sequence = 0
+        self._queues: dict[int, npt.NDArray[np.uint32]] = {}
+
+    def age(self) -> None:
+        """One ageing walk over every page."""
+        self.sequence += 1
+        age_pages(self.young, self.generation, self.sequence)
+        self._queues.clear()
+
+    def oldest(self, place: npt.NDArray[np.uint8], node: int, count: int) -> tuple[npt.NDArray[np.uint32], int]:
+        """Up to `count` pages of `node` from its oldest generations, and how many ageing walks that took.
+
+        Pages that turned young since they were queued get a second chance, as on a real LRU. The youngest
+        two generations are spared; if two walks find nothing older, nothing is returned.
+        """
+        walks = 0
+        taken: list[npt.NDArray[np.uint32]] = []
+        wanted = count
+        while wanted > 0:
+            queue = self._queues.get(node)
+            if queue is None:
+                queue = self._build_queue(place, node)
+            head, self._queues[node] = queue[: 2 * wanted], queue[2 * wanted :]
+            if len(head) == 0:
+                if walks == MIN_GENERATIONS:
+                    break
+                self.age()
+                walks += 1
+                continue
+            fit = head[(place[head] == node) & (self.young[head] == 0)]
+            if len(fit) > wanted:
+                self._queues[node] = np.concatenate([fit[wanted:], self._queues[node]])
+                fit = fit[:wanted]
+            taken.append(fit)
+            wanted -= len(fit)
+        return (np.concatenate(taken) if taken else np.empty(0, np.uint32)), walks
+
+    def youngest(self, place: npt.NDArray[np.uint8], node: int, count: int) -> npt.NDArray[np.uint32]:
+        """Up to `count` pages of `node` that the last ageing walk found young."""
+        if self.sequence == 0:
+            return np.empty(0, np.uint32)
+        found = np.flatnonzero((place == node) & (self.generation == self.sequence))
+        return found[:count].astype(np.uint32)
+
+    def _build_queue(self, place: npt.NDArray[np.uint8], node: int) -> npt.NDArray[np.uint32]:
+        limit = self.sequence - MIN_GENERATIONS
+        if limit < 0:
+            return np.empty(0, np.uint32)
+        pages = np.flatnonzero((place == node) & (self.generation <= limit)).astype(np.uint32)
+        return pages[np.argsort(self.generation[pages], kind="stable")]

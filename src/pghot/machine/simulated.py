@@ -1,0 +1,317 @@
+"""A machine with memory tiers that exists only in the lab: placement, time, migration, reclaim.
+
+It keeps one clock. A slice of a trace advances it by what the slice's misses cost where their pages are
+(`run_slice`), plus what tracking and moving took from the program since the last slice. Kernel threads work
+beside the program; each can do no more work than time passes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.errors import PghotError
+from pghot.machine import tiers
+from pghot.machine.cost import solve_slice_ns
+from pghot.machine.lru import UNPLACED, Generations
+from pghot.machine.topology import Topology
+from pghot.machine.touch import allocate, serve
+from pghot.units import LINE_BYTES, format_size
+
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+I16 = npt.NDArray[np.int16]
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class KernelThread:
+    """A kernel thread on a core of its own: busy until `free_at_ns` on the machine's clock."""
+
+    free_at_ns: float = 0.0
+    used_ns: float = 0.0
+
+    def budget_ns(self, now_ns: float, until_ns: float) -> float:
+        """Work it can still start and finish by `until_ns`."""
+        return max(0.0, until_ns - max(self.free_at_ns, now_ns))
+
+    def run(self, now_ns: float, work_ns: float) -> None:
+        self.free_at_ns = max(self.free_at_ns, now_ns) + work_ns
+        self.used_ns += work_ns
+
+
+@dataclass(slots=True)
+class Moves:
+    """What a `migrate` call did. `moved` holds the pages now on the target, `failed` the others."""
+
+    moved: U32
+    failed: U32
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Running totals of a simulated machine; times in ns, summed over the program's threads where it pays."""
+
+    elapsed_ns: float = 0.0
+    compute_ns: float = 0.0
+    tracking_app_ns: float = 0.0
+    moving_app_ns: float = 0.0
+    tracking_kernel_ns: float = 0.0
+    promoted: int = 0
+    demoted: int = 0
+    exchanged_bytes: int = 0
+    promote_failed: int = 0
+    pingpong: int = 0
+    served: F64 = field(default_factory=lambda: np.zeros(0))
+
+
+class SimulatedMachine:
+    """N nodes in M tiers.
+
+    place       uint8[pages]   node of each page, 255 before its first touch
+    preferred   int16[pages]   node a policy wants a page allocated on, -1 for the default zonelist
+    free_pages  int64[nodes]
+    lower       bool[nodes]    True below the top tier
+    latency_ns  float64[nodes] loaded latency in the last slice
+    used_share  float64[nodes] share of each node's bandwidth in use in the last slice
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        pages: int,
+        page_bytes: int,
+        capacity_pages: I64,
+        threads: int,
+        mlp: float = 0.0,
+        instruction_ns: float | None = None,
+    ) -> None:
+        count = len(topology.nodes)
+        self.topology, self.costs = topology, topology.costs
+        self.pages, self.page_bytes, self.threads = pages, page_bytes, threads
+        self.mlp = mlp or topology.costs.mlp_random
+        self.instruction_ns = topology.costs.instruction_ns if instruction_ns is None else instruction_ns
+        self.rank = np.array(topology.ranks(), np.int64)
+        self.lower = self.rank > 0
+        self.top_nodes = topology.top_nodes()
+        distances = topology.distance_matrix()
+        self.demotion_targets = [tiers.demotion_order(node, self.rank.tolist(), distances) for node in range(count)]
+        self.promotion_targets = [
+            sorted(self.top_nodes, key=lambda top: (distances[node][top], top)) for node in range(count)
+        ]
+        self._fallback = np.array([tiers.fallback_order(node, distances) for node in range(count)], np.int64)
+
+        self.capacity_pages = capacity_pages.astype(np.int64)
+        self.free_pages = self.capacity_pages.copy()
+        marks = topology.watermarks
+        self.min_pages, self.low_pages, self.high_pages = (
+            np.ceil(self.capacity_pages * share).astype(np.int64) for share in (marks.min, marks.low, marks.high)
+        )
+        self.place = np.full(pages, UNPLACED, np.uint8)
+        self.preferred = np.full(pages, -1, np.int16)
+        self.generations = Generations(pages)
+        self.demotion_enabled = False
+
+        self.now_ns = 0.0
+        self.slice_ns = 0.0
+        self.latency_ns = np.array([node.latency_ns for node in topology.nodes])
+        self.used_share = np.zeros(count)
+        self.ledger = Ledger(served=np.zeros(count))
+        self.kernel_threads: dict[str, KernelThread] = {}
+        self._served = np.zeros((count, count, 3))
+        self._moving_bytes = np.zeros(count)
+        self._app_debt_ns = 0.0
+        self._was_promoted = np.zeros(pages, np.bool_)
+        self._set_up_latency()
+
+    def _set_up_latency(self) -> None:
+        nodes = self.topology.nodes
+        self._read_ns = np.array([node.latency_ns for node in nodes])
+        self._write_ns = np.array([node.write_latency_ns or node.latency_ns for node in nodes])
+        self._bandwidth = np.array([node.bandwidth_gb_s for node in nodes])
+        self._remote_ns = np.array(
+            [[node.remote_ns.get(str(initiator), 0.0) for node in nodes] for initiator in range(len(nodes))]
+        )
+        rival = self.topology.antagonist
+        self._rival_lines = np.zeros(len(nodes))
+        self._rival_lines[rival.node] = rival.cores * rival.lines_in_flight_per_core
+
+    # ---- the program runs
+
+    def run_slice(
+        self, page: U32, touches: U32, misses: U32, sequential: U32, writes: U32, node: I16, instructions: int
+    ) -> float:
+        """Run one slice; returns how long it took, ns. Raises `PghotError` when memory runs out."""
+        young, served = self.generations.young, self._served
+        if serve(page, touches, misses, sequential, writes, node, self.place, young, served):
+            failed = allocate(
+                page, node, self.place, self.preferred, self.free_pages, self.min_pages, self._fallback
+            )
+            if failed:
+                total = format_size(int(self.capacity_pages.sum()) * self.page_bytes)
+                raise PghotError(
+                    f"the simulated machine ran out of memory: {total} do not hold the program",
+                    "give the tiers more capacity or a larger --fast-share",
+                )
+            serve(page, touches, misses, sequential, writes, node, self.place, young, served)
+        compute_ns = instructions * self.instruction_ns
+        busy_ns = (compute_ns + self._app_debt_ns) / self.threads
+        duration_ns = self._solve(busy_ns)
+        self._app_debt_ns = 0.0
+        self._moving_bytes[:] = 0.0
+        self.now_ns += duration_ns
+        self.slice_ns = duration_ns
+        self.ledger.elapsed_ns += duration_ns
+        self.ledger.compute_ns += compute_ns
+        self.ledger.served += served[:, :, :2].sum(axis=(0, 2))
+        return duration_ns
+
+    def _solve(self, busy_ns: float) -> float:
+        """Turn `self._served` into a duration."""
+        served = self._served
+        random, sequential, dirty = served.sum(axis=0).T
+        lines = random + sequential
+        inflight = (random / self.mlp + sequential / self.costs.mlp_sequential) / self.threads
+        remote = (
+            (served[:, :, 0] / self.mlp + served[:, :, 1] / self.costs.mlp_sequential) * self._remote_ns
+        ).sum(axis=0) / self.threads
+        dirty_share = np.divide(dirty, lines, out=np.zeros_like(dirty), where=lines > 0)
+        idle_ns = self._read_ns + dirty_share * (self._write_ns - self._read_ns)
+        curve = self.topology.curve
+        bytes_moved = LINE_BYTES * (lines + curve.writeback * dirty) + self._moving_bytes
+        duration_ns = solve_slice_ns(
+            busy_ns,
+            inflight,
+            idle_ns,
+            remote,
+            bytes_moved,
+            self._bandwidth,
+            self._rival_lines,
+            curve.a,
+            curve.b,
+            self.latency_ns,
+        )
+        rival_bytes = LINE_BYTES * self._rival_lines / self.latency_ns
+        self.used_share = (bytes_moved / max(duration_ns, 1e-9) + rival_bytes) / self._bandwidth
+        return duration_ns
+
+    # ---- what tracking and moving cost
+
+    def charge_tracking(self, app_ns: float, kernel_ns: float, thread: str) -> None:
+        """Time that a source took: from the program's threads (summed), and from a kernel thread."""
+        self.ledger.tracking_app_ns += app_ns
+        self._app_debt_ns += app_ns
+        if kernel_ns:
+            self.ledger.tracking_kernel_ns += kernel_ns
+            self._kernel_work(thread, kernel_ns)
+
+    def thread(self, name: str) -> KernelThread:
+        return self.kernel_threads.setdefault(name, KernelThread())
+
+    def _kernel_work(self, name: str, work_ns: float) -> None:
+        self.thread(name).run(self.now_ns, work_ns)
+        if not self.topology.spare_cores:
+            self._app_debt_ns += work_ns
+
+    def pages_in_budget(self, thread: str) -> int:
+        """Pages that `thread` can migrate in about one slice from now; 0 while it is still busy."""
+        budget_ns = self.thread(thread).budget_ns(self.now_ns, self.now_ns + self.slice_ns)
+        return int(budget_ns / self.costs.migrate_ns(self.page_bytes))
+
+    # ---- moving pages
+
+    def room(self, node: int) -> int:
+        """Pages that can be put on `node` without touching its reserve."""
+        return max(0, int(self.free_pages[node] - self.min_pages[node]))
+
+    def migrate(self, page: U32, target: int, payer: str, batch_pages: int = 512) -> Moves:
+        """Move pages to `target`, as many as fit.
+
+        page         uint32[K], each page at most once
+        payer        "app": the faulting threads migrate one page after the other (kernel mode 2);
+                     anything else names the kernel thread that migrates in batches of `batch_pages`
+        Pages that are not placed or are on the target already are left out and count as neither.
+        """
+        source = self.place[page]
+        page = page[(source != UNPLACED) & (source != target)]
+        if self.demotion_enabled and len(page) > self.room(target):
+            self.reclaim(target, len(page) - self.room(target))
+        fit = min(len(page), self.room(target))
+        moved, failed = page[:fit], page[fit:]
+        self._relocate(moved, target)
+        self._pay(fit, payer, batch_pages)
+        return Moves(moved, failed)
+
+    def _relocate(self, page: U32, target: int) -> None:
+        source = self.place[page]
+        counts = np.bincount(source, minlength=len(self.free_pages))[: len(self.free_pages)]
+        self.free_pages += counts
+        self.free_pages[target] -= len(page)
+        self.place[page] = target
+        up = self.rank[source] > self.rank[target]
+        promoted = page[up]
+        self.ledger.promoted += len(promoted)
+        self.ledger.demoted += int((self.rank[source] < self.rank[target]).sum())
+        self.ledger.exchanged_bytes += len(page) * self.page_bytes
+        self.ledger.pingpong += int(self._was_promoted[promoted].sum())
+        self._was_promoted[promoted] = True
+        self._moving_bytes += counts * float(self.page_bytes)
+        self._moving_bytes[target] += len(page) * float(self.page_bytes)
+
+    def _pay(self, pages: int, payer: str, batch_pages: int) -> None:
+        if pages == 0:
+            return
+        costs = self.costs
+        work_ns = pages * costs.migrate_ns(self.page_bytes)
+        flushes = pages if payer == "app" else -(-pages // batch_pages)
+        interrupts_ns = flushes * costs.shootdown_ipi_ns * self.threads
+        work_ns += flushes * costs.shootdown_ns
+        if payer == "app":
+            self.ledger.moving_app_ns += work_ns + interrupts_ns
+            self._app_debt_ns += work_ns + interrupts_ns
+            return
+        self._kernel_work(payer, work_ns)
+        self.ledger.moving_app_ns += interrupts_ns
+        self._app_debt_ns += interrupts_ns
+
+    def reclaim(self, node: int, pages: int) -> int:
+        """Demote up to `pages` of the coldest pages of `node`, and to its high watermark; returns how many.
+
+        kswapd of the node does it, within the time it has.
+        """
+        name = f"kswapd{node}"
+        shortfall = max(0, int(self.high_pages[node] - self.free_pages[node]))
+        wanted = min(pages + shortfall, self.pages_in_budget(name))
+        if wanted <= 0 or not self.demotion_targets[node]:
+            return 0
+        cold, walks = self.generations.oldest(self.place, node, wanted)
+        if walks:
+            self._kernel_work(name, walks * self.pages * self.costs.age_pte_ns)
+        return self.demote(cold, node, name)
+
+    def demote(self, page: U32, node: int, thread: str) -> int:
+        """Move `page` from `node` to its demotion targets in their order; returns how many went."""
+        done = 0
+        for target in self.demotion_targets[node]:
+            if len(page) == 0:
+                break
+            moves = self._demote_to(page, target, thread)
+            done += len(moves.moved)
+            page = moves.failed
+        return done
+
+    def _demote_to(self, page: U32, target: int, thread: str) -> Moves:
+        fit = min(len(page), self.room(target))
+        self._relocate(page[:fit], target)
+        self._pay(fit, thread, 512)
+        return Moves(page[:fit], page[fit:])
+
+    def balance(self) -> None:
+        """kswapd's own wake-up: a node below its low watermark is freed to the high one."""
+        if not self.demotion_enabled:
+            return
+        for node in np.flatnonzero(self.free_pages < self.low_pages):
+            self.reclaim(int(node), 0)

@@ -41,6 +41,7 @@ struct qemu_plugin_tb;
 struct qemu_plugin_insn;
 enum { CB_NO_REGS = 0, MEM_RW = 3 };
 
+void qemu_plugin_register_vcpu_init_cb(plugin_id, void (*)(plugin_id, unsigned));
 void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id, void (*)(plugin_id, struct qemu_plugin_tb *));
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, void (*)(unsigned, void *), int, void *);
 void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *,
@@ -110,12 +111,11 @@ struct region {
     uint64_t first_page, pages, name;
 };
 
-static struct vcpu cold; /* matches no line and has used up its limit: every first access takes the slow path */
-static struct vcpu *vcpus[MAX_VCPUS];
+static struct vcpu *vcpus[MAX_VCPUS]; /* no holes below vcpus_seen */
 static unsigned vcpus_seen;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool recording = true, follow_children, main_process = true, forked, base_known;
+static bool recording = true, follow_children, main_process = true, forked, started, connected_before;
 static uint64_t slice_insns, quantum_insns, slice_now, lost, guest_base;
 static uint64_t *clock_insns; /* instructions of all recorded processes: the virtual clock, shared */
 
@@ -157,8 +157,16 @@ static void *reserve(size_t bytes)
 enum { FRAME_HELLO = 1, FRAME_NAME, FRAME_SLICE, FRAME_NOTE, FRAME_END };
 enum { NOTE_CHILD_NOT_FOLLOWED = 1, NOTE_EXEC_NOT_FOLLOWED, NOTE_EXEC };
 
+static bool connect_channel(void);
+
 static void send_all(const void *data, size_t bytes)
 {
+    if (channel < 0 && !connect_channel()) {
+        if (recording)
+            fprintf(stderr, "pghot plugin: lost the recorder; pid %d runs on unrecorded\n", getpid());
+        recording = false;
+        return;
+    }
     for (const char *at = data; bytes > 0;) {
         ssize_t sent = send(channel, at, bytes, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
@@ -199,33 +207,33 @@ static const char *program_path(void)
 static bool connect_channel(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof address.sun_path, "%s/socket", directory);
+    snprintf(address.sun_path, sizeof address.sun_path, "%.90s/socket", directory);
     int low = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (low < 0 || connect(low, (struct sockaddr *)&address, sizeof address) < 0) {
+        close(low);
+        return false;
+    }
     channel = fcntl(low, F_DUPFD_CLOEXEC, 900);
     if (channel < 0)
         channel = fcntl(low, F_DUPFD_CLOEXEC, 100);
     close(low);
-    if (channel < 0 || connect(channel, (struct sockaddr *)&address, sizeof address) < 0)
+    if (channel < 0)
         return false;
-    send_text(FRAME_HELLO, getpid(), getppid(), (main_process ? 1 : 0) | (forked ? 2 : 0), program_path());
+    uint32_t flags = main_process | forked << 1 | connected_before << 2;
+    connected_before = true;
+    send_text(FRAME_HELLO, getpid(), getppid(), flags, program_path());
     return true;
 }
 
-/* The program may close our descriptor, as daemons do with all they have: step aside before it does. */
-static void step_aside(unsigned first, unsigned last)
+/* The program may close our descriptor, as daemons do with all they have: step aside; the next frame reconnects. */
+static void step_aside(uint64_t first, uint64_t last)
 {
-    if (channel < 0 || (unsigned)channel < first || (unsigned)channel > last)
-        return;
-    int above = last < 1u << 19 ? fcntl(channel, F_DUPFD_CLOEXEC, last + 1) : -1;
-    int below = above < 0 && first > 3 ? fcntl(channel, F_DUPFD_CLOEXEC, 3) : -1;
-    int aside = above >= 0 ? above : below;
-    if (aside < 0 || (below >= 0 && (unsigned)below >= first)) {
-        fprintf(stderr, "pghot plugin: the program closes every file descriptor; recording of pid %d ends\n",
-                getpid());
-        recording = false;
+    pthread_mutex_lock(&lock);
+    if (channel >= 0 && (uint64_t)channel >= first && (uint64_t)channel <= last) {
+        close(channel);
+        channel = -1;
     }
-    close(channel);
-    channel = recording ? aside : -1;
+    pthread_mutex_unlock(&lock);
 }
 
 /* ---- Names: which mapping a page belongs to ------------------------------------------------------------- */
@@ -297,29 +305,33 @@ static struct mapping name_range(uint64_t address, uint64_t low, uint64_t high)
     return found;
 }
 
-static void name_page(uint64_t page)
+static bool is_named(uint64_t page)
 {
-    uint64_t low = extents[page / EXTENT_PAGES] << 21, address = low + ((page % EXTENT_PAGES) << 12);
-    if (maps_stale)
-        read_maps();
-    struct mapping range = name_range(address, low, low + (UINT64_C(1) << 21));
-    uint64_t first = page - (page % EXTENT_PAGES) + ((range.start - low) >> 12);
-    uint64_t end = page - (page % EXTENT_PAGES) + ((range.end - low) >> 12);
-    while (first < page && (named[first / 64] >> (first % 64) & 1)) /* each page is named once, and keeps its name */
-        first++;
-    uint64_t last = first;
-    for (uint64_t p = first; p < end && !(p > page && (named[p / 64] >> (p % 64) & 1)); p++) {
-        if (named[p / 64] >> (p % 64) & 1) {
-            first = p + 1;
-            continue;
-        }
-        last = p + 1;
-    }
-    for (uint64_t p = first; p < last; p++)
-        named[p / 64] |= UINT64_C(1) << (p % 64);
+    return named[page / 64] >> (page % 64) & 1;
+}
+
+static void add_region(uint64_t first, uint64_t end, uint32_t name)
+{
     if (regions_used == regions_size)
         regions = realloc(regions, (regions_size = regions_size ? 2 * regions_size : 256) * sizeof *regions);
-    regions[regions_used++] = (struct region){first, last - first, range.name};
+    regions[regions_used++] = (struct region){first, end - first, name};
+}
+
+/* Names the page and what else its mapping has in its extent. A page is named once and keeps its name. */
+static void name_page(uint64_t page)
+{
+    uint64_t base = page - page % EXTENT_PAGES, low = extents[page / EXTENT_PAGES] << 21;
+    if (maps_stale)
+        read_maps();
+    struct mapping range = name_range(low + ((page - base) << 12), low, low + (UINT64_C(1) << 21));
+    uint64_t end = base + ((range.end - low) >> 12);
+    for (uint64_t at = base + ((range.start - low) >> 12); at < end; at++) {
+        uint64_t first = at;
+        for (; at < end && !is_named(at); at++)
+            named[at / 64] |= UINT64_C(1) << (at % 64);
+        if (at > first)
+            add_region(first, at, range.name);
+    }
 }
 
 /* ---- Counting, under `lock` ------------------------------------------------------------------------------ */
@@ -439,7 +451,7 @@ static void send_slice(void)
     uint32_t rows = 0, cpus = vcpus_seen;
     FOR_EACH_TOUCHED (page) {
         rows++;
-        if (!(named[page / 64] >> (page % 64) & 1))
+        if (!is_named(page))
             name_page(page);
     }
     for (; names_sent < names_used; names_sent++)
@@ -492,37 +504,42 @@ static void forget(struct vcpu *cpu)
     cpu->events_used = 0;
 }
 
-static struct vcpu *new_vcpu(unsigned index)
+static struct vcpu *new_vcpu(void)
 {
     struct vcpu *cpu = reserve(sizeof *cpu);
     for (unsigned i = 0; i < FILTER_LINES; i++)
         cpu->filter[i].line = NO_LINE;
     cpu->limit = recording ? quantum_insns : UINT64_MAX;
-    pthread_mutex_lock(&lock);
-    while (vcpus_seen <= index && vcpus[vcpus_seen] != &cold)
-        vcpus_seen++;
-    vcpus[index] = cpu;
-    for (; vcpus_seen < MAX_VCPUS && vcpus[vcpus_seen] != &cold; vcpus_seen++)
-        ;
-    pthread_mutex_unlock(&lock);
     return cpu;
 }
 
-static __attribute__((noinline)) void miss(struct vcpu *cpu, unsigned index, uint64_t line, bool store)
+/* QEMU reuses the index of a thread that ended: its state goes on with the next one. */
+static void on_vcpu_start(plugin_id id, unsigned index)
 {
-    if (cpu == &cold)
-        cpu = new_vcpu(index);
+    (void)id;
+    if (index >= MAX_VCPUS) {
+        fprintf(stderr, "pghot plugin: more than %d threads at once\n", MAX_VCPUS);
+        _exit(125);
+    }
+    pthread_mutex_lock(&lock);
+    for (; vcpus_seen <= index; vcpus_seen++)
+        vcpus[vcpus_seen] = new_vcpu();
+    pthread_mutex_unlock(&lock);
+}
+
+static __attribute__((noinline)) void miss(struct vcpu *cpu, uint64_t line, bool store)
+{
     struct filter_entry *entry = &cpu->filter[line % FILTER_LINES];
     struct event *event = &cpu->events[cpu->events_used++];
     *event = (struct event){entry->line, entry->counts, line | (uint64_t)store << 63};
     *entry = (struct filter_entry){line, 0};
+    if (store && !stack_address) /* a program's first store pushes on its stack */
+        stack_address = line << 6;
     if (cpu->events_used < EVENTS)
         return;
     if (!recording)
         return forget(cpu);
     pthread_mutex_lock(&lock);
-    if (!stack_address && store)
-        stack_address = line << 6;
     drain(cpu);
     pthread_mutex_unlock(&lock);
 }
@@ -537,7 +554,7 @@ static void on_access(unsigned index, uint32_t info, uint64_t address, void *unu
     if (LIKELY(entry->line == line))
         entry->counts += 1 + store * ONE_STORE;
     else
-        miss(cpu, index, line, store);
+        miss(cpu, line, store);
 }
 
 static void on_block(unsigned index, void *instructions)
@@ -546,17 +563,22 @@ static void on_block(unsigned index, void *instructions)
     cpu->insns += (uintptr_t)instructions;
     if (LIKELY(cpu->insns < cpu->limit))
         return;
-    if (cpu == &cold) {
-        cpu->insns = 0;
-        cpu = new_vcpu(index);
-        cpu->insns = (uintptr_t)instructions;
-        return;
-    }
     if (!recording)
         return forget(cpu);
     pthread_mutex_lock(&lock);
     hand_in(cpu);
     pthread_mutex_unlock(&lock);
+}
+
+/* At the first instruction: QEMU does not know the program's path any earlier. */
+static void start(const struct qemu_plugin_insn *first)
+{
+    started = true;
+    guest_base = (uint64_t)(uintptr_t)qemu_plugin_insn_haddr(first) - qemu_plugin_insn_vaddr(first);
+    if (connect_channel())
+        return;
+    fprintf(stderr, "pghot plugin: no recorder at %s\n", directory);
+    _exit(125);
 }
 
 static void on_translate(plugin_id id, struct qemu_plugin_tb *tb)
@@ -565,10 +587,8 @@ static void on_translate(plugin_id id, struct qemu_plugin_tb *tb)
     (void)id;
     for (size_t i = 0; i < instructions; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
-        if (!base_known) {
-            guest_base = (uint64_t)(uintptr_t)qemu_plugin_insn_haddr(insn) - qemu_plugin_insn_vaddr(insn);
-            base_known = true;
-        }
+        if (!started)
+            start(insn);
         qemu_plugin_register_vcpu_mem_cb(insn, on_access, CB_NO_REGS, MEM_RW, NULL);
     }
     qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, CB_NO_REGS, (void *)(uintptr_t)instructions);
@@ -671,14 +691,11 @@ static void exec_recorded(const char *path, char **argv, char **envp)
 
 static void note_child(const char *path)
 {
-    bool kept = recording;
-    if (connect_channel()) {
-        recording = true;
-        send_text(FRAME_NOTE, NOTE_CHILD_NOT_FOLLOWED, getpid(), 0, path);
-    }
+    if (!connect_channel())
+        return;
+    send_text(FRAME_NOTE, NOTE_CHILD_NOT_FOLLOWED, getpid(), 0, path);
     close(channel);
     channel = -1;
-    recording = kept;
 }
 
 static void on_exec(const char *path, char **argv, char **envp)
@@ -729,7 +746,7 @@ static void on_syscall(plugin_id id, unsigned index, int64_t number, uint64_t a1
         step_aside(a2, a2);
         break;
     case SYS_close_range:
-        step_aside(a1, a2 > UINT_MAX ? UINT_MAX : (unsigned)a2);
+        step_aside(a1, a2);
         break;
     }
 }
@@ -805,6 +822,7 @@ static void start_child(void)
     channel = -1;
     main_process = false;
     forked = true;
+    connected_before = false;
     if (recording && follow_children) {
         reset_counts();
         slice_now = __atomic_load_n(clock_insns, __ATOMIC_RELAXED) / slice_insns;
@@ -833,7 +851,6 @@ static void read_exec_prefix(void)
 
 static bool read_arguments(int argc, char **argv)
 {
-    int main_pid = 0;
     for (int i = 0; i < argc; i++) {
         char *value = strchr(argv[i], '=');
         if (!value)
@@ -850,7 +867,6 @@ static bool read_arguments(int argc, char **argv)
         else if (strcmp(argv[i], "follow") == 0)
             follow_children = *value == '1';
     }
-    (void)main_pid;
     return directory[0] && slice_insns && llc_sets && llc_ways;
 }
 
@@ -882,16 +898,9 @@ EXPORT int qemu_plugin_install(plugin_id id, const void *info, int argc, char **
     touched = reserve(MAX_PAGES / 8);
     named = reserve(MAX_PAGES / 8);
     llc = reserve((size_t)llc_sets * llc_ways * sizeof *llc);
-    for (unsigned i = 0; i < FILTER_LINES; i++)
-        cold.filter[i].line = NO_LINE;
-    for (unsigned i = 0; i < MAX_VCPUS; i++)
-        vcpus[i] = &cold;
     name_id("[anon]");
-    if (!connect_channel()) {
-        fprintf(stderr, "pghot plugin: no recorder at %s\n", directory);
-        return 1;
-    }
     pthread_atfork(lock_for_fork, unlock_parent, start_child);
+    qemu_plugin_register_vcpu_init_cb(id, on_vcpu_start);
     qemu_plugin_register_vcpu_tb_trans_cb(id, on_translate);
     qemu_plugin_register_vcpu_syscall_cb(id, on_syscall);
     qemu_plugin_register_vcpu_syscall_ret_cb(id, on_syscall_return);

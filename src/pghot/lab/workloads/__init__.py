@@ -1,0 +1,1 @@
+"""Synthetic workloads: programs whose accesses are a formula, as traces."""

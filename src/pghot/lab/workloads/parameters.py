@@ -1,0 +1,164 @@
+"""What a workload file may say. Sizes and shares are read as text too ("64 MiB", "20%"); unknown keys are
+errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from pghot.errors import PghotError
+from pghot.units import parse_share, parse_size
+
+
+def _reading(parse: Callable[[Any], Any]) -> BeforeValidator:
+    """A pydantic validator out of one of our parsers, whose errors are no ValueErrors."""
+
+    def read(value: Any) -> Any:
+        try:
+            return parse(value)
+        except PghotError as error:
+            raise ValueError(str(error)) from error
+
+    return BeforeValidator(read)
+
+
+Bytes = Annotated[int, _reading(parse_size), Field(gt=0)]
+Share = Annotated[float, _reading(parse_share)]
+Init = Literal["none", "sequential", "random", "hot-first", "hot-last"]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Run(Strict):
+    """How long and on what a workload runs: the same keys for every kind.
+
+    page_bytes               bytes of one dense page
+    slices                   slices after the initialisation; phases bring their own number
+    accesses_per_slice       touches of all threads in a slice, in the mean
+    instructions_per_access  instructions for each touch
+    ns_per_instruction       nominal rate: what the virtual time of a slice is made of
+    threads                  cores that the lab lets it run on
+    nodes, partition         accessing nodes, and the share of the pages that only one of them touches;
+                             the others are touched by all of them alike
+    init                     a first pass that touches every page once: in address order, in random order,
+                             hot pages first or last. First-touch placement follows from it.
+    """
+
+    page_bytes: Bytes = 4096
+    slices: Annotated[int, Field(gt=0)] | None = None
+    accesses_per_slice: Annotated[int, Field(gt=0)] = 100_000
+    instructions_per_access: Annotated[float, Field(ge=1)] = 4.0
+    ns_per_instruction: Annotated[float, Field(gt=0)] = 0.5
+    threads: Annotated[int, Field(gt=0)] = 1
+    nodes: Annotated[int, Field(gt=0, le=64)] = 1
+    partition: Share = 0.0
+    init: Init = "sequential"
+
+
+class PatternParameters(Strict):
+    """What every access pattern has.
+
+    footprint    bytes that are touched in the long run
+    write_share  share of the touches that leave their line dirty
+    mlp          misses that one core keeps in flight (FACTS 8: pointer chase 1, random about 10)
+    """
+
+    footprint: Bytes = 256 << 20
+    write_share: Share = 0.0
+    mlp: Annotated[float, Field(gt=0)] = 10.0
+
+
+class UniformParameters(PatternParameters):
+    kind: Literal["uniform"] = "uniform"
+
+
+class PointerChaseParameters(PatternParameters):
+    """Each access waits for the one before it."""
+
+    kind: Literal["pointer-chase"] = "pointer-chase"
+    mlp: Annotated[float, Field(gt=0)] = 1.0
+
+
+class GupsParameters(PatternParameters):
+    """Random updates, most of them in a hot set.
+
+    hot_share    share of the pages that are hot
+    hot_traffic  share of the touches that go to them
+    scatter      hot pages lie anywhere; otherwise in one range, somewhere
+    moves_at     shares of the run at which the hot set moves
+    move_share   share of the hot set that is replaced then
+    """
+
+    kind: Literal["gups"] = "gups"
+    write_share: Share = 0.5
+    hot_share: Share = 1 / 3
+    hot_traffic: Share = 0.9
+    scatter: bool = True
+    moves_at: tuple[Share, ...] = ()
+    move_share: Share = 1.0
+
+
+class ZipfParameters(PatternParameters):
+    """The page of rank r is touched in proportion to r ** -alpha; ranks are dealt to pages by the seed."""
+
+    kind: Literal["zipf"] = "zipf"
+    alpha: Annotated[float, Field(ge=0)] = 1.0
+
+
+class SequentialParameters(PatternParameters):
+    """One walk over the footprint after the other. stride: bytes from one touch to the next."""
+
+    kind: Literal["sequential"] = "sequential"
+    stride: Bytes = 64
+    mlp: Annotated[float, Field(gt=0)] = 20.0
+
+
+class Phase(Strict):
+    """slices: how long; pattern: what, a table with its `kind`."""
+
+    slices: Annotated[int, Field(gt=0)]
+    pattern: Pattern
+
+
+class PhasesParameters(Strict):
+    """Patterns one after the other in the same pages, all from page 0 on; over again when the run is
+    longer."""
+
+    kind: Literal["phases"] = "phases"
+    phase: Annotated[tuple[Phase, ...], Field(min_length=1)]
+
+
+class Tenant(Strict):
+    """weight: its part of the accesses is weight / sum of weights; it has an address space of its own."""
+
+    name: str
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    pattern: Pattern
+
+
+class MixtureParameters(Strict):
+    """Tenants that run at the same time, each in its own pages."""
+
+    kind: Literal["mixture"] = "mixture"
+    tenant: Annotated[tuple[Tenant, ...], Field(min_length=1)]
+
+
+Pattern = Annotated[
+    UniformParameters
+    | PointerChaseParameters
+    | GupsParameters
+    | ZipfParameters
+    | SequentialParameters
+    | PhasesParameters
+    | MixtureParameters,
+    Field(discriminator="kind"),
+]
+
+Phase.model_rebuild()
+Tenant.model_rebuild()
+PhasesParameters.model_rebuild()
+MixtureParameters.model_rebuild()

@@ -53,8 +53,7 @@ def coarsen(trace: Trace, page_bytes: int) -> Trace:
             "name a larger power of two, such as '2 MiB'",
         )
     space, number, region_of = _virtual_folios(trace, page_bytes)
-    keys, folio_of = np.unique(np.stack([space, number]), axis=1, return_inverse=True)
-    folio_of = folio_of.reshape(-1).astype(np.uint32)
+    keys, folio_of = _numbered(space, number)
     regions = _folio_regions(trace, keys, folio_of, region_of, page_bytes)
     return CoarseTrace(trace, replace(trace.info, page_bytes=page_bytes), keys.shape[1], regions, folio_of)
 
@@ -72,6 +71,17 @@ def _virtual_folios(trace: Trace, page_bytes: int) -> tuple[I64, I64, I64]:
         number[span] = first + (within + np.arange(region.pages, dtype=np.int64) * small) // page_bytes
         region_of[span] = index
     return space, number, region_of
+
+
+def _numbered(space: I64, number: I64) -> tuple[npt.NDArray[np.int64], U32]:
+    """The distinct (space, number) pairs, ascending, as int64[2, F]; and which of them each page has."""
+    order = np.lexsort((number, space))
+    pairs = np.stack([space[order], number[order]])
+    is_new = np.ones(len(order), np.bool_)
+    is_new[1:] = (pairs[:, 1:] != pairs[:, :-1]).any(axis=0)
+    folio_of = np.empty(len(order), np.uint32)
+    folio_of[order] = np.cumsum(is_new) - 1
+    return pairs[:, is_new], folio_of
 
 
 def _folio_regions(

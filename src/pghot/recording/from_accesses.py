@@ -109,7 +109,7 @@ def aggregate(
     """
     row = 0
     for s in range(len(offsets) - 1):
-        lowest, highest = np.int64(len(seen)), np.int64(-1)
+        lowest = highest = np.int64(-1)
         for i in range(s * per_slice, min((s + 1) * per_slice, len(page))):
             p = page[i]
             counts[0, p] += np.uint32(1)
@@ -117,12 +117,12 @@ def aggregate(
                 counts[1, p] += np.uint32(1)
             if len(writes) and writes[i]:
                 counts[2, p] += np.uint32(1)
-            word = np.int64(p >> np.uint32(6))
-            seen[word] |= np.uint64(1) << np.uint64(p & np.uint32(63))
-            if word < lowest:
-                lowest = word
-            if word > highest:
-                highest = word
+            w = np.int64(p >> np.uint32(6))
+            seen[w] |= np.uint64(1) << np.uint64(p & np.uint32(63))
+            if lowest < 0 or w < lowest:
+                lowest = w
+            if w > highest:
+                highest = w
         for word in range(lowest, highest + 1):
             left = seen[word]
             while left:

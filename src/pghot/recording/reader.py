@@ -25,7 +25,16 @@ from pghot.recording.layout import REGION_BUFFERS, ROW_BUFFERS
 from pghot.recording.regions import checked_regions, merge_regions
 from pghot.recording.trace import Region, SliceBatch, TraceInfo
 
-_BATCH_FACTS = ("slices", "rows", *fmt.COUNTERS, "pages", "last_ns", "rows_crc32", "regions_crc32")
+_BATCH_FACTS = (
+    "slices",
+    "rows",
+    *fmt.COUNTERS,
+    "pages",
+    "first_ns",
+    "last_ns",
+    "rows_crc32",
+    "regions_crc32",
+)
 
 
 @dataclass(slots=True)
@@ -76,6 +85,14 @@ class Recording:
     def _pages(self) -> int:
         claims = [int(facts["pages"]) for _, facts in self._batches]
         return max([0, *claims, int(self.final.get("pages", 0))])
+
+    @property
+    def duration_ns(self) -> int:
+        """Virtual time from the start of the first slice to the end of the last."""
+        if not self._batches:
+            return 0
+        first_ns = int(self._batches[0][1]["first_ns"])
+        return int(self._batches[-1][1]["last_ns"]) - first_ns + self.info.slice_ns
 
     @cached_property
     def footprint_pages(self) -> int:

@@ -22,8 +22,6 @@ class Tally:
         self.pages = 0
         self._totals = dict.fromkeys(COUNTERS, 0)
         self._touched = np.zeros(0, np.bool_)
-        self._first_ns: int | None = None
-        self._last_ns = 0
 
     def add(self, batch: SliceBatch, regions: Sequence[Region]) -> dict[str, int]:
         """Count a batch; returns its own summary, the facts that its header carries."""
@@ -35,15 +33,13 @@ class Tally:
         for name, value in sums.items():
             self._totals[name] += value
         self._mark(batch)
-        if self._first_ns is None:
-            self._first_ns = int(batch.start_ns[0])
-        self._last_ns = int(batch.start_ns[-1])
         return {
             "slices": batch.slices,
             "rows": batch.rows,
             **sums,
             "pages": self.pages,
-            "last_ns": self._last_ns,
+            "first_ns": int(batch.start_ns[0]),
+            "last_ns": int(batch.start_ns[-1]),
         }
 
     def _mark(self, batch: SliceBatch) -> None:
@@ -60,6 +56,4 @@ class Tally:
             **self._totals,
             "pages": self.pages,
             "footprint_pages": int(np.count_nonzero(self._touched)),
-            "first_ns": self._first_ns or 0,
-            "last_ns": self._last_ns,
         }

@@ -71,15 +71,24 @@ class RecordingWriter:
         """Slices appended so far."""
         return self._tally.slices + self._waiting_slices
 
+    @property
+    def rows(self) -> int:
+        """Rows appended so far."""
+        return self._tally.rows + self._waiting_rows
+
     def append(self, batch: SliceBatch, regions: Sequence[Region] = ()) -> None:
         """Add slices and the regions first seen in them. They are written when enough of them wait."""
-        self._regions += [(self._waiting_slices, region) for region in regions]
+        self.announce(regions)
         for piece in cut(batch, self._flush_slices, FLUSH_ROWS):
             self._waiting.append(piece)
             self._waiting_slices += piece.slices
             self._waiting_rows += piece.rows
             if self._waiting_slices >= self._flush_slices or self._waiting_rows >= FLUSH_ROWS:
                 self.flush()
+
+    def announce(self, regions: Sequence[Region]) -> None:
+        """Regions first seen in the next slice to be appended, or after the last one."""
+        self._regions += [(self._waiting_slices, region) for region in regions]
 
     def flush(self) -> None:
         """Write what waits, so that being killed from now on does not lose it."""
@@ -104,7 +113,7 @@ class RecordingWriter:
             return
         self.flush()
         _check_regions(self._regions)
-        facts = {**self._tally.facts(), **final_facts, "complete": True}
+        facts = {"complete": True, **final_facts, **self._tally.facts()}
         facts["pages"] = max(self._tally.pages, int(final_facts.get("pages", 0)))
         facts["regions"] = [
             (r.first_page, r.pages, r.space, r.start_address, r.name) for _, r in self._regions
@@ -205,6 +214,5 @@ def write_recording(
         for batch in trace.batches():
             writer.append(batch, regions)
             regions = ()
-        if regions:
-            writer.append(concatenate([]), regions)
+        writer.announce(regions)
         writer.finish(pages=trace.pages, **final_facts)

@@ -12,8 +12,8 @@ from pghot.units import LINE_BYTES
 class StridedWalk:
     """Accesses to bytes 0, stride, 2 * stride, ... of `size_bytes`, and again from 0.
 
-    A touch is a miss unless it falls into the line of the touch before it; it is sequential when that line
-    follows the line before it in the same page.
+    A touch is a miss unless it falls into the line of the touch before it. A miss is sequential when it follows
+    another one in the same page and the stride is no longer than a line; longer strides have no sequential misses.
     """
 
     def __init__(self, size_bytes: int, page_bytes: int, stride: int, write_share: float) -> None:

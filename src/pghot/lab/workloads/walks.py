@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.lab.workloads.rows import Draws, Rows, merge_rows
-from pghot.recording.trace import I64
+from pghot.recording.trace import I64, U32
 from pghot.units import LINE_BYTES
 
 
 class StridedWalk:
     """Accesses to bytes 0, stride, 2 * stride, ... of `size_bytes`, and again from 0.
 
-    A touch is a miss unless it falls into the line of the touch before it. A miss is sequential when it follows
-    another one in the same page and the stride is no longer than a line; longer strides have no sequential misses.
+    A touch is a miss unless it falls into the line of the touch before it. A miss is sequential when it
+    follows another one in the same page and the stride is no longer than a line.
     """
 
     def __init__(self, size_bytes: int, page_bytes: int, stride: int, write_share: float) -> None:
@@ -40,16 +40,9 @@ class StridedWalk:
 
     def _span(self, start: int, end: int) -> Rows:
         """The steps start..end-1, none of which wraps."""
-        pages = np.arange(
-            start * self._stride // self._page_bytes, self._page_of(end - 1) + 1, dtype=np.int64
-        )
-        first_step = -(
-            -pages * self._page_bytes // self._stride
-        )  # the first step at or after the page's start
-        begin, stop = (
-            np.maximum(first_step, start),
-            np.minimum(-(-(pages + 1) * self._page_bytes // self._stride), end),
-        )
+        pages = np.arange(self._page_of(start), self._page_of(end - 1) + 1, dtype=np.int64)
+        first_step = self._first_step(pages)
+        begin, stop = np.maximum(first_step, start), np.minimum(self._first_step(pages + 1), end)
         hit = stop > begin
         pages, first_step, begin, stop = pages[hit], first_step[hit], begin[hit], stop[hit]
         line, last = begin * self._stride // LINE_BYTES, (stop - 1) * self._stride // LINE_BYTES
@@ -60,13 +53,17 @@ class StridedWalk:
             misses = last - line + enters_line
             enters_page = begin == first_step
             sequential = np.maximum(misses - enters_page, 0)
-        return Rows(*(_u32(column) for column in (pages, stop - begin, misses, sequential, 0 * pages)))
+        return Rows(_u32(pages), _u32(stop - begin), _u32(misses), _u32(sequential), _u32(0 * pages))
 
     def _page_of(self, step: int) -> int:
         return step * self._stride // self._page_bytes
 
+    def _first_step(self, pages: I64) -> I64:
+        """The first step at or after the beginning of each page."""
+        return -(-pages * self._page_bytes // self._stride)
 
-def _u32(column: I64) -> np.ndarray[tuple[int, ...], np.dtype[np.uint32]]:
+
+def _u32(column: I64) -> U32:
     return column.astype(np.uint32)
 
 

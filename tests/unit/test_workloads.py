@@ -263,3 +263,16 @@ def test_missing_files_are_usage_errors(tmp_path):
     for spec in (f"workload:{tmp_path}/no.toml", f"masim:{tmp_path}/no.cfg", f"masim:{tmp_path}"):
         with pytest.raises(UsageError, match="cannot read"):
             make_workload(spec)
+
+
+def test_every_workload_can_be_written_as_a_recording(tmp_path, masim_file):
+    from pghot.recording.reader import open_recording
+    from pghot.recording.writer import write_recording
+
+    for number, trace in enumerate(every_kind(masim_file)):
+        path = tmp_path / f"{number}.pghot"
+        write_recording(path, trace)
+        back = open_recording(path)
+        assert back.regions == trace.regions
+        assert back.info.mlp == trace.info.mlp
+        np.testing.assert_array_equal(touches_of(back), touches_of(trace))

@@ -34,7 +34,9 @@ def parse_document(model: type[M], text: str, where: str) -> M:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{where}: not valid TOML: {error}", "compare with the files of `pghot list`") from error
+        raise UsageError(
+            f"{where}: not valid TOML: {error}", "compare with the files of `pghot list`"
+        ) from error
     try:
         return model.model_validate(data)
     except ValidationError as error:

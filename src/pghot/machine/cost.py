@@ -74,13 +74,25 @@ def solve_slice_ns(
         low = max(low, bytes_moved[node] / bandwidth[node])
     high = max(low, 1.0)
     for attempt in range(64):
-        if busy_ns + _stall_ns(high, inflight, idle_ns, remote_ns, bytes_moved, bandwidth, rival_lines, a, b, latency_ns) <= high:
+        if (
+            busy_ns
+            + _stall_ns(
+                high, inflight, idle_ns, remote_ns, bytes_moved, bandwidth, rival_lines, a, b, latency_ns
+            )
+            <= high
+        ):
             break
         low = high
         high *= 2.0
     for _ in range(_STEPS):
         middle = 0.5 * (low + high)
-        if busy_ns + _stall_ns(middle, inflight, idle_ns, remote_ns, bytes_moved, bandwidth, rival_lines, a, b, latency_ns) <= middle:
+        if (
+            busy_ns
+            + _stall_ns(
+                middle, inflight, idle_ns, remote_ns, bytes_moved, bandwidth, rival_lines, a, b, latency_ns
+            )
+            <= middle
+        ):
             high = middle
         else:
             low = middle
@@ -110,3 +122,41 @@ def _stall_ns(
         latency_ns[node] = latency
         total += inflight[node] * latency + remote_ns[node]
     return total
+
+
+@njit(cache=True)
+def demand_of_misses(
+    served: F64,
+    remote_ns: F64,
+    read_ns: F64,
+    write_ns: F64,
+    moving_bytes: F64,
+    mlp: float,
+    mlp_sequential: float,
+    threads: int,
+    writeback: float,
+    inflight: F64,
+    idle_ns: F64,
+    waiting_ns: F64,
+    bytes_moved: F64,
+) -> None:
+    """Turn who served what into the arguments of `solve_slice_ns`; fills the last four arrays.
+
+    served        float64[initiators, nodes, 3]  random, sequential, dirty misses (`machine.touch.serve`)
+    remote_ns     float64[initiators, nodes]     extra latency of a remote CPU
+    moving_bytes  float64[nodes]                 migration traffic
+    """
+    for node in range(len(read_ns)):
+        lines, dirty, overlapped, waiting = 0.0, 0.0, 0.0, 0.0
+        for initiator in range(served.shape[0]):
+            random, sequential = served[initiator, node, 0], served[initiator, node, 1]
+            share = (random / mlp + sequential / mlp_sequential) / threads
+            lines += random + sequential
+            dirty += served[initiator, node, 2]
+            overlapped += share
+            waiting += share * remote_ns[initiator, node]
+        inflight[node] = overlapped
+        waiting_ns[node] = waiting
+        dirty_share = dirty / lines if lines > 0.0 else 0.0
+        idle_ns[node] = read_ns[node] + dirty_share * (write_ns[node] - read_ns[node])
+        bytes_moved[node] = 64.0 * (lines + writeback * dirty) + moving_bytes[node]

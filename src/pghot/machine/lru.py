@@ -50,7 +50,9 @@ class Generations:
         age_pages(self.young, self.generation, self.sequence)
         self._queues.clear()
 
-    def oldest(self, place: npt.NDArray[np.uint8], node: int, count: int) -> tuple[npt.NDArray[np.uint32], int]:
+    def oldest(
+        self, place: npt.NDArray[np.uint8], node: int, count: int
+    ) -> tuple[npt.NDArray[np.uint32], int]:
         """Up to `count` pages of `node` from its oldest generations, and how many ageing walks that took.
 
         Pages that turned young since they were queued get a second chance, as on a real LRU. The youngest

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pghot.errors import PghotError
 from pghot.machine import tiers
-from pghot.machine.cost import solve_slice_ns
+from pghot.machine.cost import demand_of_misses, solve_slice_ns
 from pghot.machine.lru import UNPLACED, Generations
 from pghot.machine.topology import Topology
 from pghot.machine.touch import allocate, serve
@@ -65,7 +65,7 @@ class Ledger:
     exchanged_bytes: int = 0
     promote_failed: int = 0
     pingpong: int = 0
-    served: F64 = field(default_factory=lambda: np.zeros(0))
+    served: F64 = field(default_factory=lambda: np.zeros(0))  # misses by node
 
 
 class SimulatedMachine:
@@ -98,7 +98,9 @@ class SimulatedMachine:
         self.lower = self.rank > 0
         self.top_nodes = topology.top_nodes()
         distances = topology.distance_matrix()
-        self.demotion_targets = [tiers.demotion_order(node, self.rank.tolist(), distances) for node in range(count)]
+        self.demotion_targets = [
+            tiers.demotion_order(node, self.rank.tolist(), distances) for node in range(count)
+        ]
         self.promotion_targets = [
             sorted(self.top_nodes, key=lambda top: (distances[node][top], top)) for node in range(count)
         ]
@@ -108,7 +110,8 @@ class SimulatedMachine:
         self.free_pages = self.capacity_pages.copy()
         marks = topology.watermarks
         self.min_pages, self.low_pages, self.high_pages = (
-            np.ceil(self.capacity_pages * share).astype(np.int64) for share in (marks.min, marks.low, marks.high)
+            np.ceil(self.capacity_pages * share).astype(np.int64)
+            for share in (marks.min, marks.low, marks.high)
         )
         self.place = np.full(pages, UNPLACED, np.uint8)
         self.preferred = np.full(pages, -1, np.int16)
@@ -122,9 +125,11 @@ class SimulatedMachine:
         self.ledger = Ledger(served=np.zeros(count))
         self.kernel_threads: dict[str, KernelThread] = {}
         self._served = np.zeros((count, count, 3))
+        self._demand = tuple(np.zeros(count) for _ in range(4))
         self._moving_bytes = np.zeros(count)
         self._app_debt_ns = 0.0
         self._was_promoted = np.zeros(pages, np.bool_)
+        self.newly_promoted: list[U32] = []  # emptied by whoever measures responsiveness
         self._set_up_latency()
 
     def _set_up_latency(self) -> None:
@@ -138,6 +143,11 @@ class SimulatedMachine:
         rival = self.topology.antagonist
         self._rival_lines = np.zeros(len(nodes))
         self._rival_lines[rival.node] = rival.cores * rival.lines_in_flight_per_core
+
+    def set_capacity(self, node: int, pages: int) -> None:
+        """Give a node another size; only before anything is placed."""
+        self.free_pages[node] += pages - self.capacity_pages[node]
+        self.capacity_pages[node] = pages
 
     # ---- the program runs
 
@@ -171,29 +181,19 @@ class SimulatedMachine:
 
     def _solve(self, busy_ns: float) -> float:
         """Turn `self._served` into a duration."""
-        served = self._served
-        random, sequential, dirty = served.sum(axis=0).T
-        lines = random + sequential
-        inflight = (random / self.mlp + sequential / self.costs.mlp_sequential) / self.threads
-        remote = (
-            (served[:, :, 0] / self.mlp + served[:, :, 1] / self.costs.mlp_sequential) * self._remote_ns
-        ).sum(axis=0) / self.threads
-        dirty_share = np.divide(dirty, lines, out=np.zeros_like(dirty), where=lines > 0)
-        idle_ns = self._read_ns + dirty_share * (self._write_ns - self._read_ns)
         curve = self.topology.curve
-        bytes_moved = LINE_BYTES * (lines + curve.writeback * dirty) + self._moving_bytes
-        duration_ns = solve_slice_ns(
-            busy_ns,
-            inflight,
-            idle_ns,
-            remote,
-            bytes_moved,
-            self._bandwidth,
-            self._rival_lines,
-            curve.a,
-            curve.b,
-            self.latency_ns,
-        )
+        inflight, idle_ns, waiting_ns, bytes_moved = self._demand
+        demand_of_misses(
+            self._served, self._remote_ns, self._read_ns, self._write_ns, self._moving_bytes,
+            self.mlp, self.costs.mlp_sequential, self.threads, curve.writeback,
+            inflight, idle_ns, waiting_ns, bytes_moved,
+        )  # fmt: skip
+        duration_ns = float(
+            solve_slice_ns(
+                busy_ns, inflight, idle_ns, waiting_ns, bytes_moved, self._bandwidth, self._rival_lines,
+                curve.a, curve.b, self.latency_ns,
+            )
+        )  # fmt: skip
         rival_bytes = LINE_BYTES * self._rival_lines / self.latency_ns
         self.used_share = (bytes_moved / max(duration_ns, 1e-9) + rival_bytes) / self._bandwidth
         return duration_ns
@@ -254,6 +254,7 @@ class SimulatedMachine:
         up = self.rank[source] > self.rank[target]
         promoted = page[up]
         self.ledger.promoted += len(promoted)
+        self.newly_promoted.append(promoted)
         self.ledger.demoted += int((self.rank[source] < self.rank[target]).sum())
         self.ledger.exchanged_bytes += len(page) * self.page_bytes
         self.ledger.pingpong += int(self._was_promoted[promoted].sum())
@@ -308,6 +309,11 @@ class SimulatedMachine:
         self._relocate(page[:fit], target)
         self._pay(fit, thread, 512)
         return Moves(page[:fit], page[fit:])
+
+    def age_generations(self, thread: str) -> None:
+        """One ageing walk over all page tables, done by `thread`."""
+        self.generations.age()
+        self._kernel_work(thread, self.pages * self.costs.age_pte_ns)
 
     def balance(self) -> None:
         """kswapd's own wake-up: a node below its low watermark is freed to the high one."""

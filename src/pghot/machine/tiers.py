@@ -11,7 +11,9 @@ ADISTANCE_DRAM = 576  # MEMTIER_ADISTANCE_DRAM: 4.5 chunks
 CHUNK_BITS = 7  # MEMTIER_CHUNK_BITS: a tier is a chunk of 128 abstract distances
 
 
-def adistance(latency_ns: float, bandwidth_gb_s: float, dram_latency_ns: float, dram_bandwidth_gb_s: float) -> int:
+def adistance(
+    latency_ns: float, bandwidth_gb_s: float, dram_latency_ns: float, dram_bandwidth_gb_s: float
+) -> int:
     """Abstract distance of a node from its latency and bandwidth relative to DRAM (mt_perf_to_adistance).
 
     >>> adistance(100, 200, 100, 200)

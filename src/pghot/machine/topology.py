@@ -107,14 +107,18 @@ class Topology(_Strict):
         count = len(self.nodes)
         if not any(node.cpus for node in self.nodes):
             raise ValueError("no node has cpus: nothing can run")
-        if self.distances and (len(self.distances) != count or any(len(row) != count for row in self.distances)):
+        if self.distances and (
+            len(self.distances) != count or any(len(row) != count for row in self.distances)
+        ):
             raise ValueError(f"distances must be a {count} x {count} matrix")
         if self.antagonist.node >= count:
             raise ValueError(f"antagonist.node {self.antagonist.node} does not exist")
         for node in self.nodes:
             for other in node.remote_ns:
                 if not other.isdigit() or int(other) >= count:
-                    raise ValueError(f"remote_ns of node '{node.name}' names node {other}, which does not exist")
+                    raise ValueError(
+                        f"remote_ns of node '{node.name}' names node {other}, which does not exist"
+                    )
         return self
 
     def distance_matrix(self) -> list[list[int]]:
@@ -123,7 +127,10 @@ class Topology(_Strict):
             return [list(row) for row in self.distances]
         fastest = min(node.latency_ns for node in self.nodes)
         return [
-            [10 if i == j else max(11, round(10 * node.latency_ns / fastest)) for j, node in enumerate(self.nodes)]
+            [
+                10 if i == j else max(11, round(10 * node.latency_ns / fastest))
+                for j, node in enumerate(self.nodes)
+            ]
             for i in range(len(self.nodes))
         ]
 
@@ -171,7 +178,9 @@ class Topology(_Strict):
 def shipped_topologies() -> list[str]:
     """Names of the tiers files installed with the package."""
     folder = resources.files("pghot").joinpath("data/tiers")
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
 
 
 def load_topology(name: str | Path) -> Topology:

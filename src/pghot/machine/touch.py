@@ -70,7 +70,15 @@ def allocate_reference(
 
 @njit(cache=True)
 def serve(
-    page: U32, touches: U32, misses: U32, sequential: U32, writes: U32, node: I16, place: U8, young: U8, served: F64
+    page: U32,
+    touches: U32,
+    misses: U32,
+    sequential: U32,
+    writes: U32,
+    node: I16,
+    place: U8,
+    young: U8,
+    served: F64,
 ) -> int:
     """Add up which node served the slice's misses; returns how many rows are not placed yet.
 
@@ -101,7 +109,15 @@ def serve(
 
 
 def serve_reference(
-    page: U32, touches: U32, misses: U32, sequential: U32, writes: U32, node: I16, place: U8, young: U8, served: F64
+    page: U32,
+    touches: U32,
+    misses: U32,
+    sequential: U32,
+    writes: U32,
+    node: I16,
+    place: U8,
+    young: U8,
+    served: F64,
 ) -> int:
     """Plain form of `serve`."""
     served[:] = 0.0

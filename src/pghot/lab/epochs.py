@@ -1,0 +1,126 @@
+"""The truth about a trace: which pages missed how often in each epoch, and which were hot.
+
+An epoch is a fixed number of slices. The lab computes this table once for a trace and every run is measured
+against it; only oracles may act on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from pghot.recording.trace import SliceBatch, Trace
+
+U32 = npt.NDArray[np.uint32]
+I64 = npt.NDArray[np.int64]
+
+HOT_MISS_SHARE = 0.9  # the hot set of an epoch takes this share of its misses ...
+RESIDENT_ROWS = 100_000_000  # decoded rows kept in memory (22 bytes each); longer traces are read again
+
+
+@njit(cache=True)
+def add_misses(counts: U32, seen: npt.NDArray[np.uint8], page: U32, misses: U32) -> None:
+    """`counts[page] += misses`, and mark `seen` pages, for the rows of some slices."""
+    for row in range(len(page)):
+        counts[page[row]] += misses[row]
+        seen[page[row]] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """page uint32[K] ascending, misses uint32[K] > 0: what missed in this epoch."""
+
+    page: U32
+    misses: U32
+
+    def hot(self, capacity_pages: int) -> U32:
+        """The hot set: the fewest pages that take 90 % of the misses, at most `capacity_pages` of them.
+
+        Pages with equal misses are taken in index order.
+        """
+        order = np.argsort(-self.misses.astype(np.int64), kind="stable")
+        running = np.cumsum(self.misses[order], dtype=np.int64)
+        if len(running) == 0:
+            return np.empty(0, np.uint32)
+        enough = int(np.searchsorted(running, HOT_MISS_SHARE * running[-1])) + 1
+        return self.page[order[: min(enough, capacity_pages)]]
+
+
+@dataclass(slots=True)
+class Epochs:
+    """All epochs of one pass over a trace.
+
+    footprint_pages  distinct pages touched
+    total            int64[pages]  misses over the pass
+    slices           slices in the pass
+    """
+
+    trace: Trace
+    epoch_slices: int
+    slices: int
+    footprint_pages: int
+    total: I64
+    epochs: list[Epoch] = field(default_factory=list)
+    touches: int = 0
+    _resident: list[SliceBatch] | None = None
+
+    def batches(self) -> Iterator[SliceBatch]:
+        """The trace's slices, from memory when they fit."""
+        return iter(self._resident) if self._resident is not None else self.trace.batches()
+
+
+def measure_epochs(trace: Trace, epoch_slices: int | None = None, target_epochs: int = 60) -> Epochs:
+    """Read the trace once (twice when it is too long to keep) and build its table.
+
+    epoch_slices  slices in an epoch; None: so many that a pass has about `target_epochs` epochs
+    """
+    resident: list[SliceBatch] | None = []
+    slices = rows = 0
+    for batch in trace.batches():
+        slices += batch.slices
+        rows += batch.rows
+        if resident is not None:
+            resident.append(batch)
+            if rows > RESIDENT_ROWS:
+                resident = None
+    length = epoch_slices or max(1, slices // target_epochs)
+    table = Epochs(trace, length, slices, 0, np.zeros(trace.pages, np.int64), _resident=resident)
+    _fill(table)
+    return table
+
+
+def _fill(table: Epochs) -> None:
+    counts = np.zeros(table.trace.pages, np.uint32)
+    seen = np.zeros(table.trace.pages, np.uint8)
+    in_epoch = 0
+    for batch in table.batches():
+        table.touches += int(batch.touches.sum(dtype=np.int64))
+        first = 0
+        while first < batch.slices:
+            last = min(batch.slices, first + table.epoch_slices - in_epoch)
+            rows = slice(batch.offsets[first], batch.offsets[last])
+            add_misses(counts, seen, batch.page[rows], batch.misses[rows])
+            in_epoch += last - first
+            first = last
+            if in_epoch == table.epoch_slices:
+                _close(table, counts)
+                in_epoch = 0
+    if in_epoch:
+        _close(table, counts)
+    table.footprint_pages = int(np.count_nonzero(seen))
+
+
+def _close(table: Epochs, counts: U32) -> None:
+    page = np.flatnonzero(counts).astype(np.uint32)
+    table.epochs.append(Epoch(page, counts[page].copy()))
+    table.total[page] += counts[page]
+    counts[:] = 0
+
+
+def hot_sets(epochs: list[Epoch], capacity_pages: int) -> list[U32]:
+    """The hot set of every epoch, for a top tier of `capacity_pages`."""
+    return [epoch.hot(capacity_pages) for epoch in epochs]

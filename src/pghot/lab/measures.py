@@ -1,0 +1,145 @@
+"""What is measured of a run: against the truth, epoch by epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.machine.simulated import SimulatedMachine
+
+U32 = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochSample:
+    """Running totals of a run at the end of an epoch; see `machine.simulated.Ledger` for the units."""
+
+    elapsed_ns: float
+    compute_ns: float
+    served: tuple[float, ...]
+    promoted: int
+    demoted: int
+    pingpong: int
+    moved_bytes: int
+    tracking_app_ns: float
+    moving_app_ns: float
+    kernel_ns: float
+    coverage: float
+    promoted_hot: int
+    used_share: tuple[float, ...]
+    latency_ns: tuple[float, ...]
+
+
+@dataclass(slots=True)
+class Responses:
+    """Pages that turned hot while in the lower tiers, and how long each waited for its promotion.
+
+    waited_ns  of those promoted while they were hot
+    never      how many cooled down, or were still waiting at the end, without a promotion
+    """
+
+    waited_ns: list[npt.NDArray[np.float64]] = field(default_factory=list)
+    never: int = 0
+
+    def percentile_ns(self, share: float) -> float | None:
+        """The wait that `share` of all pages that turned hot did not exceed; None when they never were."""
+        waits = np.sort(np.concatenate(self.waited_ns)) if self.waited_ns else np.empty(0)
+        total = len(waits) + self.never
+        rank = int(np.ceil(share * total)) - 1
+        return float(waits[rank]) if total and rank < len(waits) else None
+
+    def promoted_share(self) -> float | None:
+        promoted = sum(len(waits) for waits in self.waited_ns)
+        total = promoted + self.never
+        return promoted / total if total else None
+
+
+class Measures:
+    """Coverage, accuracy and responsiveness of one run.
+
+    coverage of an epoch   share of its hot set that sits in the top tier when it ends
+    accuracy               share of all promotions whose page is in the hot set of the epoch of the promotion or
+                           of the next one
+    responsiveness         a page turns hot at the start of the first epoch whose hot set has it (and the previous
+                           one had not); its wait ends with its promotion
+    """
+
+    def __init__(self, machine: SimulatedMachine) -> None:
+        self._machine = machine
+        self.samples: list[EpochSample] = []
+        self.responses = Responses()
+        self._hot_since_ns = np.full(machine.pages, np.nan)
+        self._was_hot = np.zeros(machine.pages, np.bool_)
+        self._is_hot = np.zeros(machine.pages, np.bool_)
+        self._previous_promotions: list[U32] = []
+        self._promotions: list[U32] = []
+        self._promoted_hot = 0
+
+    def begin_epoch(self, hot: U32) -> None:
+        """The pages in `hot` are the hot set of the epoch that starts now."""
+        machine = self._machine
+        now_hot = np.zeros_like(self._is_hot)
+        now_hot[hot] = True
+        waiting = ~np.isnan(self._hot_since_ns)
+        cooled = waiting & ~now_hot
+        self.responses.never += int(np.count_nonzero(cooled))
+        self._hot_since_ns[cooled] = np.nan
+        turned = hot[~self._is_hot[hot]]
+        placed = machine.place[turned]
+        # A page never touched before counts from now on as well: where it lands decides whether it waits.
+        above = (placed != 255) & ~machine.lower[np.minimum(placed, len(machine.lower) - 1)]
+        self._hot_since_ns[turned[~above]] = machine.now_ns
+        self._was_hot, self._is_hot = self._is_hot, now_hot
+        for promoted in self._previous_promotions:  # of the epoch before: hot only now
+            self._promoted_hot += int(np.count_nonzero(now_hot[promoted] & ~self._was_hot[promoted]))
+        self._previous_promotions = []
+
+    def end_slice(self) -> None:
+        """Note the slice's promotions."""
+        machine = self._machine
+        if not machine.newly_promoted:
+            return
+        for promoted in machine.newly_promoted:
+            since = self._hot_since_ns[promoted]
+            answered = ~np.isnan(since)
+            if answered.any():
+                self.responses.waited_ns.append(machine.now_ns - since[answered])
+                self._hot_since_ns[promoted[answered]] = np.nan
+            self._promoted_hot += int(np.count_nonzero(self._is_hot[promoted]))
+            self._previous_promotions.append(promoted)
+        machine.newly_promoted.clear()
+
+    def end_epoch(self, hot: U32) -> None:
+        """Sample the totals; `hot` is the hot set of the epoch that ends."""
+        machine, ledger = self._machine, self._machine.ledger
+        on_top = np.count_nonzero(~machine.lower[machine.place[hot]]) if len(hot) else 0
+        self._landed_on_top(hot)
+        self.samples.append(
+            EpochSample(
+                elapsed_ns=ledger.elapsed_ns,
+                compute_ns=ledger.compute_ns,
+                served=tuple(ledger.served.tolist()),
+                promoted=ledger.promoted,
+                demoted=ledger.demoted,
+                pingpong=ledger.pingpong,
+                moved_bytes=ledger.exchanged_bytes,
+                tracking_app_ns=ledger.tracking_app_ns,
+                moving_app_ns=ledger.moving_app_ns,
+                kernel_ns=sum(thread.used_ns for thread in machine.kernel_threads.values()),
+                coverage=on_top / len(hot) if len(hot) else float("nan"),
+                promoted_hot=self._promoted_hot,
+                used_share=tuple(machine.used_share.tolist()),
+                latency_ns=tuple(machine.latency_ns.tolist()),
+            )
+        )
+
+    def _landed_on_top(self, hot: U32) -> None:
+        """First-touched pages that were allocated in the top tier never waited."""
+        on_top = hot[~self._machine.lower[self._machine.place[hot]]]
+        self._hot_since_ns[on_top] = np.nan
+
+    def finish(self) -> None:
+        """The run is over: pages still waiting were never promoted."""
+        self.responses.never += int(np.count_nonzero(~np.isnan(self._hot_since_ns)))

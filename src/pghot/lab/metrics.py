@@ -1,0 +1,132 @@
+"""The figures of a run, each declared once: name, unit, meaning. Tables, JSON and reports derive from it.
+
+All are simulated. "Steady" figures leave the warm-up out; the others cover the whole run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pghot.lab.measures import EpochSample, Responses
+from pghot.lab.replay import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A column of the results. `digits` is for people; JSON and Arrow carry full precision."""
+
+    name: str
+    unit: str
+    help: str
+    digits: int = 2
+    title: str = ""
+
+
+METRICS = (
+    Metric("time_s", "s", "run time, warm-up included", 3, "time s"),
+    Metric("steady_time_s", "s", "run time after the warm-up", 3, "steady s"),
+    Metric("warmup_time_s", "s", "run time of the warm-up", 3, "warm-up s"),
+    Metric("speedup", "x", "steady run time of 'none' divided by this policy's", 3, "speed-up"),
+    Metric("speedup_warmup", "x", "the same for the warm-up", 3, "in warm-up"),
+    Metric("slowdown", "x", "steady run time divided by that of 'all-fast'", 3, "slowdown"),
+    Metric("fast_miss_share", "share", "steady cache misses served by the top tier", 3, "fast misses"),
+    Metric("promotions", "pages", "pages moved to a higher tier", 0, "promoted"),
+    Metric("demotions", "pages", "pages moved to a lower tier", 0, "demoted"),
+    Metric("pingpong", "pages", "promotions of pages that had been promoted before", 0, "ping-pong"),
+    Metric("moved_mb", "MB", "bytes migrated, both ways, 10**6 bytes", 1, "moved MB"),
+    Metric("tracking_app_share", "share", "thread time of the program spent on tracking", 4, "tracking"),
+    Metric("moving_app_share", "share", "thread time of the program spent on moves", 4, "moving"),
+    Metric("kernel_share", "share", "time of kernel threads, in cores", 4, "kernel"),
+    Metric("coverage", "share", "share of the true hot set in the top tier, steady mean of the epochs", 3, "coverage"),
+    Metric("accuracy", "share", "share of promotions that were of truly hot pages", 3, "accuracy"),
+    Metric("response_p50_ms", "ms", "median wait of a page from turning hot to its promotion", 1, "p50 ms"),
+    Metric("response_p95_ms", "ms", "95th percentile of that wait; none: more than 5 % never were", 1, "p95 ms"),
+    Metric("responded_share", "share", "share of pages turning hot in a lower tier that were promoted", 3, "answered"),
+    Metric("tracker_bytes_per_page", "B", "bytes of tracking for each page of the footprint", 2, "B/page"),
+)  # fmt: skip
+
+
+def run_metrics(run: Run, warmup_epochs: int, footprint_pages: int) -> dict[str, Any]:
+    """Figures of one finished run; speed-ups are added when all runs are known."""
+    samples, machine = run.measures.samples, run.world.machine
+    last = samples[-1]
+    warm_ns = samples[warmup_epochs - 1].elapsed_ns if warmup_epochs else 0.0
+    thread_ns = max(last.elapsed_ns * machine.threads, 1e-9)
+    tracker = run.policy.tracker_bytes() + sum(source.tracker_bytes() for source in run.sources)
+    return {
+        "time_s": last.elapsed_ns / 1e9,
+        "steady_time_s": (last.elapsed_ns - warm_ns) / 1e9,
+        "warmup_time_s": warm_ns / 1e9,
+        "fast_miss_share": _top_share(samples, warmup_epochs, machine.lower.tolist()),
+        "promotions": last.promoted,
+        "demotions": last.demoted,
+        "pingpong": last.pingpong,
+        "moved_mb": last.moved_bytes / 1e6,
+        "tracking_app_share": last.tracking_app_ns / thread_ns,
+        "moving_app_share": last.moving_app_ns / thread_ns,
+        "kernel_share": last.kernel_ns / max(last.elapsed_ns, 1e-9),
+        "coverage": _mean([sample.coverage for sample in samples[warmup_epochs:]]),
+        "accuracy": last.promoted_hot / last.promoted if last.promoted else None,
+        "tracker_bytes_per_page": tracker / max(1, footprint_pages),
+        **_responses(run.measures.responses),
+    }
+
+
+def _top_share(samples: Sequence[EpochSample], warmup_epochs: int, lower: Sequence[bool]) -> float | None:
+    served = np.array(samples[-1].served)
+    if warmup_epochs:
+        served = served - np.array(samples[warmup_epochs - 1].served)
+    total = served.sum()
+    return float(served[~np.array(lower)].sum() / total) if total else None
+
+
+def node_shares(samples: Sequence[EpochSample], names: Sequence[str]) -> dict[str, float]:
+    """Share of all misses that each node served, over the whole run."""
+    served = np.array(samples[-1].served)
+    total = max(1.0, float(served.sum()))
+    return {name: float(value / total) for name, value in zip(names, served, strict=True)}
+
+
+def _responses(responses: Responses) -> dict[str, float | None]:
+    waits = {
+        "response_p50_ms": responses.percentile_ns(0.5),
+        "response_p95_ms": responses.percentile_ns(0.95),
+    }
+    return {
+        **{name: None if wait is None else wait / 1e6 for name, wait in waits.items()},
+        "responded_share": responses.promoted_share(),
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    known = [value for value in values if value == value]
+    return float(np.mean(known)) if known else None
+
+
+# Two-sided 95 % quantiles of Student's t by degrees of freedom; beyond 30 the normal 1.96 is near enough.
+_T95 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+
+
+def mean_and_interval(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Mean over seeds and half-width of its 95 % confidence interval (None with fewer than two seeds).
+
+    A figure that some seed does not have (a page that was never promoted) has no mean.
+
+    >>> mean_and_interval([1.0, 3.0])
+    (2.0, 12.706)
+    """
+    if any(value is None for value in values) or not values:
+        return None, None
+    data = np.array(values, float)
+    if len(data) < 2:
+        return float(data[0]), None
+    degrees = len(data) - 1
+    t = _T95[degrees - 1] if degrees <= len(_T95) else 1.96
+    return float(data.mean()), float(t * data.std(ddof=1) / np.sqrt(len(data)))

@@ -1,0 +1,127 @@
+"""The replay loop: one trace, several runs side by side, each on a machine of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.lab.epochs import Epochs, hot_sets
+from pghot.lab.measures import Measures
+from pghot.machine.simulated import SimulatedMachine
+from pghot.policies.policy import Policy, World
+from pghot.recording.trace import SliceBatch
+from pghot.sources.simulated import SimulatedSource, SliceView
+
+U32 = npt.NDArray[np.uint32]
+I64 = npt.NDArray[np.int64]
+Progress = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class Future:
+    """The `Foresight` of an oracle: the epochs to come, over all repetitions."""
+
+    epochs: Epochs
+    repeat: int
+    position: int = 0
+
+    def total_misses(self) -> I64:
+        return self.epochs.total
+
+    def next_epoch(self) -> tuple[U32, U32]:
+        count = len(self.epochs.epochs)
+        following = self.position + 1
+        if following >= count * self.repeat:
+            return np.empty(0, np.uint32), np.empty(0, np.uint32)
+        epoch = self.epochs.epochs[following % count]
+        return epoch.page, epoch.misses
+
+
+@dataclass(slots=True)
+class Run:
+    """One policy with its sources on its machine."""
+
+    policy: Policy
+    sources: list[SimulatedSource]
+    world: World
+    measures: Measures
+    future: Future
+    source_bytes: int = 0
+    view: SliceView = field(init=False)
+
+    def __post_init__(self) -> None:
+        machine = self.world.machine
+        empty32, empty16 = np.empty(0, np.uint32), np.empty(0, np.int16)
+        self.view = SliceView(
+            empty32, empty32, empty32, empty32, empty32, empty16,
+            machine.place, machine.lower, 0.0, 0.0, machine.threads, 0,
+        )  # fmt: skip
+        self.policy.start(self.world)
+
+    def play(self, batch: SliceBatch, index: int, epoch_ends: bool) -> None:
+        """Run one slice: the program, then the sources, then the policy."""
+        rows = slice(batch.offsets[index], batch.offsets[index + 1])
+        world, view, machine = self.world, self.view, self.world.machine
+        instructions = int(batch.instructions[index])
+        view.page, view.touches, view.misses = batch.page[rows], batch.touches[rows], batch.misses[rows]
+        view.sequential, view.writes, view.node = batch.sequential[rows], batch.writes[rows], batch.node[rows]
+        view.dt_ns = machine.run_slice(
+            view.page, view.touches, view.misses, view.sequential, view.writes, view.node, instructions
+        )
+        view.instructions, view.now_ms = instructions, world.now_ms
+        for source in self.sources:
+            report = source.observe(view)
+            if report.app_ns or report.kernel_ns:
+                machine.charge_tracking(report.app_ns, report.kernel_ns, source.name)
+            if len(report.accesses):
+                self.policy.observe(world, source.name, report.accesses)
+        world.epoch_ended = epoch_ends
+        self.policy.act(world)
+        self.measures.end_slice()
+
+
+def replay(runs: list[Run], epochs: Epochs, repeat: int, hot_pages: int, progress: Progress) -> None:
+    """Play the trace `repeat` times over all runs in lockstep; calls `progress` with slices done."""
+    hot = hot_sets(epochs.epochs, hot_pages)
+    for number, (batch, index, begins, ends) in _walk(epochs, repeat):
+        if begins:
+            for run in runs:
+                run.future.position = number
+                run.measures.begin_epoch(hot[number % len(hot)])
+        for run in runs:
+            run.play(batch, index, ends)
+        if ends:
+            for run in runs:
+                run.measures.end_epoch(hot[number % len(hot)])
+            progress(epochs.epoch_slices)
+    for run in runs:
+        run.measures.finish()
+
+
+def _walk(epochs: Epochs, repeat: int) -> Iterator[tuple[int, tuple[SliceBatch, int, bool, bool]]]:
+    """Every slice with its running epoch number, and whether it begins or ends that epoch."""
+    length, total = epochs.epoch_slices, epochs.slices
+    per_pass = len(epochs.epochs)
+    for repetition in range(repeat):
+        position = 0
+        for batch in epochs.batches():
+            for index in range(batch.slices):
+                begins = position % length == 0
+                number = repetition * per_pass + position // length
+                position += 1
+                yield number, (batch, index, begins, position % length == 0 or position == total)
+
+
+def new_run(
+    policy: Policy,
+    sources: list[SimulatedSource],
+    world: World,
+    future: Future,
+    place: Callable[[SimulatedMachine], None],
+) -> Run:
+    """A run whose machine first gets the initial placement `place`, which the policy may override."""
+    place(world.machine)
+    return Run(policy, sources, world, Measures(world.machine), future)

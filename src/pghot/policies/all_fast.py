@@ -1,0 +1,20 @@
+"""Upper bound: the whole program in the top tier, whatever its capacity."""
+
+from __future__ import annotations
+
+from pghot.policies.policy import Passive, World
+
+
+class AllFast(Passive):
+    """The baseline of every slowdown."""
+
+    name = "all-fast"
+    summary = "bound: everything in the top tier, capacity ignored"
+    kind = "bound"
+
+    def start(self, world: World) -> None:
+        machine = world.machine
+        for node in machine.top_nodes:
+            machine.set_capacity(node, int(machine.capacity_pages[node]) + 2 * world.pages)
+        if len(machine.top_nodes) == 1:  # of several sockets each toucher's own comes first anyway
+            machine.preferred[:] = world.fast_node

@@ -1,0 +1,26 @@
+"""Oracle, static: the pages with the most misses over the whole trace are allocated in the fast tier."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pghot.policies.policy import Passive, World
+
+
+class OracleStatic(Passive):
+    """The best placement that never moves: knows every page's total, pays nothing."""
+
+    name = "oracle-static"
+    summary = "oracle: the hottest pages of the whole trace placed fast from the start"
+    kind = "oracle"
+
+    def start(self, world: World) -> None:
+        machine = world.machine
+        misses = world.foresight.total_misses()
+        order = np.argsort(-misses, kind="stable")
+        machine.preferred[:] = world.slow_node
+        # Fastest tier first, then the next: the hottest pages take what each can hold.
+        for node in np.argsort(machine.rank, kind="stable"):
+            room = machine.room(int(node))
+            machine.preferred[order[:room]] = node
+            order = order[room:]

@@ -1,0 +1,68 @@
+"""pghot: any source records, a store decides, kernel threads promote in batches (LKML, v2..v8).
+
+The same engine serves the live service; the lab's machine migrates what it asks for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pghot.engine.accesses import Accesses
+from pghot.engine.engine import HotnessEngine, Promotions
+from pghot.engine.settings import EngineSettings
+from pghot.policies.policy import World
+
+
+class Pghot:
+    """pghot with one of the engine's stores. `options` are fields of `EngineSettings`."""
+
+    kind = "mover"
+    default_sources: tuple[str, ...] = ("hintfaults",)
+    any_source = True
+
+    def __init__(self, store: str = "default", **options: Any) -> None:
+        self.name = f"pghot-{store}"
+        self.summary = f"pghot with the {store} store, any source, batched promotion by kernel threads"
+        self.store, self.options = store, options
+
+    def start(self, world: World) -> None:
+        machine = world.machine
+        machine.demotion_enabled = True
+        near = tuple(targets[0] for targets in machine.promotion_targets)
+        self.engine = HotnessEngine(
+            EngineSettings(
+                store=self.store,
+                pages=world.pages,
+                page_bytes=world.page_bytes,
+                nodes=len(machine.free_pages),
+                top_nodes=machine.top_nodes,
+                **{"target_nid": world.fast_node, "top_of_node": near, "scale": world.scale, **self.options},
+            )
+        )
+        self._thread = "kpromoted" if self.store == "hashed" else "kmigrated"
+
+    def observe(self, world: World, source: str, accesses: Accesses) -> None:
+        self.engine.record(source, accesses, world.machine.place, world.machine.lower)
+
+    def act(self, world: World) -> None:
+        machine = world.machine
+        machine.balance()
+        budget = machine.pages_in_budget(self._thread)
+        if budget == 0:
+            return
+        promotions = self.engine.wake(
+            world.now_ms, machine.free_pages, machine.capacity_pages, machine.high_pages, budget
+        )
+        for node in np.unique(promotions.node):
+            pages = promotions.page[promotions.node == node]
+            failed = machine.migrate(pages, int(node), self._thread, self.engine.batch_nr).failed
+            if len(failed):
+                self.engine.requeue(Promotions(failed, np.full(len(failed), node, np.int16)))
+
+    def tracker_bytes(self) -> int:
+        return self.engine.bytes_total()
+
+    def counters(self) -> dict[str, int]:
+        return self.engine.counters

@@ -1,0 +1,126 @@
+"""The seam of the policies: who moves which page where.
+
+Every policy file holds one class with the same methods in the same order: `start`, `observe`, `act`,
+`tracker_bytes`, `counters`. A policy of your own joins through an entry point of the group "pghot.policies"
+that names a class or function taking no required arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.engine.accesses import Accesses
+from pghot.machine.simulated import SimulatedMachine
+from pghot.recording.trace import Region, TraceInfo
+
+U32 = npt.NDArray[np.uint32]
+I64 = npt.NDArray[np.int64]
+
+
+class Foresight(Protocol):
+    """What only an oracle may ask: the future of the trace."""
+
+    def total_misses(self) -> I64:
+        """int64[pages]: misses of each page over the whole trace."""
+
+    def next_epoch(self) -> tuple[U32, U32]:
+        """Pages and misses of the epoch that begins now; empty at the end of the run."""
+
+
+@dataclass(slots=True)
+class World:
+    """What a policy is given for one run.
+
+    scale        `--scale-time`: kernel time runs faster by it, byte quantities shrink by it
+    epoch_ended  True in the `act` that closes an epoch
+    """
+
+    machine: SimulatedMachine
+    info: TraceInfo
+    pages: int
+    page_bytes: int
+    regions: Sequence[Region]
+    scale: float
+    seed: int
+    foresight: Foresight
+    epoch_ended: bool = False
+
+    @property
+    def now_ms(self) -> float:
+        """Kernel milliseconds since the run began."""
+        return self.machine.now_ns * self.scale / 1e6
+
+    @property
+    def fast_node(self) -> int:
+        """The top-tier node that pages go to when nothing says which."""
+        return self.machine.top_nodes[0]
+
+    @property
+    def slow_node(self) -> int:
+        """The last node of the lowest tier."""
+        rank = self.machine.rank
+        return int(len(rank) - 1 - np.argmax(rank[::-1]))
+
+    def scaled_pages(self, size_bytes: float) -> int:
+        """A byte quantity of the kernel's (a chunk, a scan step) in pages of this run, at least 1."""
+        return max(1, int(size_bytes / self.page_bytes / self.scale))
+
+
+class Policy(Protocol):
+    """A promotion policy.
+
+    name             as in `--policies`
+    summary          one line for `pghot list policies`
+    default_sources  the sources it listens to when the user names none; empty: it listens to none
+    any_source       True when `--sources` may choose others
+    kind             "baseline", "bound", "static" (chooses a placement, moves nothing), "mover" or "oracle"
+    """
+
+    name: str
+    summary: str
+    kind: str
+    default_sources: tuple[str, ...]
+    any_source: bool
+
+    def start(self, world: World) -> None:
+        """Build state and say where first-touched pages go (`world.machine.preferred`)."""
+
+    def observe(self, world: World, source: str, accesses: Accesses) -> None:
+        """What one source saw in the slice that just ended."""
+
+    def act(self, world: World) -> None:
+        """Move pages; called once after each slice."""
+
+    def tracker_bytes(self) -> int:
+        """Bytes that the policy keeps for its tracking."""
+
+    def counters(self) -> dict[str, int]:
+        """Counters under their kernel names."""
+
+
+class Passive:
+    """The parts of a policy that neither listens nor moves: placement policies derive from it."""
+
+    kind = "static"
+    default_sources: tuple[str, ...] = ()
+    any_source = False
+
+    def start(self, world: World) -> None:
+        """First touch decides."""
+
+    def observe(self, world: World, source: str, accesses: Accesses) -> None:
+        """Listens to nothing."""
+
+    def act(self, world: World) -> None:
+        """Moves nothing."""
+
+    def tracker_bytes(self) -> int:
+        return 0
+
+    def counters(self) -> dict[str, int]:
+        return {}

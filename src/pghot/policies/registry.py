@@ -1,0 +1,70 @@
+"""The policies by name. One of your own joins through an entry point of the group "pghot.policies"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, cast
+
+from pghot.errors import unknown_name
+from pghot.policies.policy import Policy
+
+PolicyFactory = Callable[..., Policy]
+ENTRY_POINT_GROUP = "pghot.policies"
+
+
+def _make(module: str, name: str, *arguments: Any, **options: Any) -> Policy:
+    return cast(Policy, getattr(import_module(f"pghot.policies.{module}"), name)(*arguments, **options))
+
+
+POLICIES: dict[str, PolicyFactory] = {
+    "none": partial(_make, "none", "NoMoves"),
+    "all-fast": partial(_make, "all_fast", "AllFast"),
+    "all-slow": partial(_make, "all_slow", "AllSlow"),
+    "interleave": partial(_make, "interleave", "Interleave"),
+    "static-class": partial(_make, "static_class", "StaticClass"),
+    "numab2": partial(_make, "numab2", "NumaBalancing2"),
+    "pghot-default": partial(_make, "pghot", "Pghot", "default"),
+    "pghot-precise": partial(_make, "pghot", "Pghot", "precise"),
+    "pghot-hashed": partial(_make, "pghot", "Pghot", "hashed"),
+    "lru-bw": partial(_make, "lru_bw", "LruBandwidth"),
+    "hemem": partial(_make, "hemem", "HeMem"),
+    "hemem-colloid": partial(_make, "colloid", "HeMemColloid"),
+    "oracle-static": partial(_make, "oracle_static", "OracleStatic"),
+    "oracle-epoch": partial(_make, "oracle_epoch", "OracleEpoch"),
+}
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "all": tuple(POLICIES),
+    "pghot": ("pghot-default", "pghot-precise", "pghot-hashed"),
+    "oracles": ("oracle-static", "oracle-epoch"),
+    "bounds": ("all-fast", "all-slow"),
+}
+
+
+def policy_names() -> list[str]:
+    """Built-in policies first, then those that installed packages registered."""
+    outside = sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP))
+    return [*POLICIES, *(name for name in outside if name not in POLICIES)]
+
+
+def make_policy(name: str, **options: Any) -> Policy:
+    """A new policy object; `options` go to its constructor.
+
+    Raises `UsageError` for an unknown name, suggesting the nearest.
+    """
+    if name in POLICIES:
+        return POLICIES[name](**options)
+    for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
+        return cast(Policy, point.load()(**options))
+    raise unknown_name("policy", name, [*policy_names(), *GROUPS])
+
+
+def expand(names: list[str]) -> list[str]:
+    """Names with the groups written out, each once, in order; unknown names are left for `make_policy`."""
+    flat = [member for name in names for member in GROUPS.get(name, (name,))]
+    if "all" in names:
+        flat += [name for name in policy_names() if name not in flat]
+    return list(dict.fromkeys(flat))

@@ -219,6 +219,7 @@ def test_masim_file_becomes_regions_phases_and_probabilities(masim_file):
         ("a, 10\n\np\n5\nb, 1, 64, 1\n", "no region is named 'b'"),
         ("a, 10\n\np\n5\na, 1, 64\n", "m:5: expected"),
         ("a, 10\n\np\n5\na, 1, 64, 1, xx\n", "'xx' is not an access mode"),
+        ("a, 10\n\np\n5\na, 1, 64, 0\n", "m:3: all probabilities of the phase 'p' are 0"),
     ],
 )
 def test_masim_errors_name_the_line(text, complaint):
@@ -257,6 +258,21 @@ def test_unknown_workload_suggests_the_nearest():
     with pytest.raises(UsageError) as caught:
         make_workload("workload:gup")
     assert "'gups'" in caught.value.hint
+
+
+def test_more_pages_than_can_be_simulated_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="more than") as caught:
+        make_workload("gups", footprint="100 TiB")
+    assert "page_bytes" in caught.value.hint
+    assert make_workload("sequential", footprint="1 TiB", page_bytes="2 MiB").pages == 1 << 19
+
+
+def test_overrides_are_checked_like_the_file(masim_file):
+    masim = f"masim:{masim_file}"
+    wrong = (("gups", "hot_shar", 1), ("gups", "page_bytes", 100), (masim, "slice_ms", "x"))
+    for spec, key, value in wrong:
+        with pytest.raises(UsageError, match=key):
+            make_workload(spec, **{key: value})
 
 
 def test_missing_files_are_usage_errors(tmp_path):

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from pghot.errors import UsageError
-from pghot.lab.workloads.patterns import BASE_ADDRESS
+from pghot.lab.workloads.patterns import BASE_ADDRESS, page_count
 from pghot.lab.workloads.rows import F64, Draws, RandomField, Rows, merge_rows, random_rows, shift_rows
 from pghot.lab.workloads.walks import StridedWalk
 from pghot.recording.trace import Region
@@ -105,7 +105,10 @@ def _phase(lines: list[_Line], regions: dict[str, int]) -> MasimPhase:
     if len(lines) < 3:
         raise lines[0].error("a phase has a name, a time in ms and at least one access pattern")
     time_ms = lines[1].number(lines[1].text, 1)
-    return MasimPhase(lines[0].text, time_ms, tuple(_access(line, regions) for line in lines[2:]))
+    accesses = tuple(_access(line, regions) for line in lines[2:])
+    if not any(access.weight for access in accesses):
+        raise lines[0].error(f"all probabilities of the phase '{lines[0].text}' are 0")
+    return MasimPhase(lines[0].text, time_ms, accesses)
 
 
 def _access(line: _Line, regions: dict[str, int]) -> MasimAccess:
@@ -129,7 +132,7 @@ class MasimPattern:
         self.pages = 0
         for name, size in config.regions.items():
             self._first[name] = self.pages
-            self.pages += -(-size // page_bytes)
+            self.pages += page_count(size, page_bytes)
         self._ends = np.cumsum([max(1, round(phase.time_ms / slice_ms)) for phase in config.phases])
         self.slices = int(self._ends[-1])
         self.mlp = self._mlp()
@@ -141,12 +144,12 @@ class MasimPattern:
         """Mean over all accesses of the run, of the times that they take."""
         total = slow = 0.0
         for phase in self._config.phases:
-            weights = sum(access.weight for access in phase.accesses) or 1
+            weights = sum(access.weight for access in phase.accesses)
             for access in phase.accesses:
                 part = phase.time_ms * access.weight / weights
                 total += part
                 slow += part / (_MLP_RANDOM if access.random else _MLP_SEQUENTIAL)
-        return total / slow if slow else _MLP_RANDOM
+        return total / slow
 
     def regions(self, name: str) -> list[Region]:
         return [
@@ -164,13 +167,14 @@ class MasimPattern:
             part = _share_of_pages(self._config.regions[access.region], self._page_bytes)
             first = self._first[access.region]
             chance[first : first + len(part)] += access.weight * part
-        return chance / (chance.sum() or 1.0)
+        chance /= chance.sum()
+        return chance
 
     def draw(self, progress: float, accesses: int, draws: Draws) -> Rows:
         at = int(np.searchsorted(self._ends, self._slice % self.slices, side="right"))
         self._slice += 1
         phase = self._config.phases[at]
-        weights = sum(access.weight for access in phase.accesses) or 1
+        weights = sum(access.weight for access in phase.accesses)
         parts = [
             self._draw_access(at, number, round(accesses * access.weight / weights), draws)
             for number, access in enumerate(phase.accesses)

@@ -48,15 +48,21 @@ class Run(Strict):
                              hot pages first or last. First-touch placement follows from it.
     """
 
-    page_bytes: Bytes = 4096
+    page_bytes: Annotated[Bytes, Field(ge=4096, multiple_of=4096)] = 4096
     slices: Annotated[int, Field(gt=0)] | None = None
-    accesses_per_slice: Annotated[int, Field(gt=0)] = 100_000
+    accesses_per_slice: Annotated[int, Field(gt=0, lt=1 << 31)] = 100_000
     instructions_per_access: Annotated[float, Field(ge=1)] = 4.0
     ns_per_instruction: Annotated[float, Field(gt=0)] = 0.5
     threads: Annotated[int, Field(gt=0)] = 1
     nodes: Annotated[int, Field(gt=0, le=64)] = 1
     partition: Share = 0.0
     init: Init = "sequential"
+
+
+class MasimRun(Run):
+    """slice_ms: how much of masim's time is one slice."""
+
+    slice_ms: Annotated[float, Field(gt=0)] = 20.0
 
 
 class PatternParameters(Strict):

@@ -11,13 +11,30 @@ from typing import Protocol
 
 import numpy as np
 
+from pghot.errors import UsageError
 from pghot.lab.workloads import parameters as p
 from pghot.lab.workloads.rows import F64, Draws, RandomField, Rows, merge_rows, random_rows, shift_rows
 from pghot.lab.workloads.walks import StridedWalk
 from pghot.recording.trace import Region
+from pghot.units import format_size
 
 # Where a workload's regions begin: any page-aligned address will do, this one is easy to recognise.
 BASE_ADDRESS = 1 << 32
+
+
+# A pattern keeps a few float64 for each page: this many fit into the memory of a workstation.
+MAX_PAGES = 1 << 27
+
+
+def page_count(size_bytes: int, page_bytes: int) -> int:
+    """Pages that `size_bytes` need. Raises `UsageError` when they are too many to simulate."""
+    pages = -(-size_bytes // page_bytes)
+    if pages > MAX_PAGES:
+        raise UsageError(
+            f"{format_size(size_bytes)} are {pages} pages, more than {MAX_PAGES}",
+            "take larger pages (page_bytes = '2 MiB') or a smaller footprint",
+        )
+    return pages
 
 
 class AccessPattern(Protocol):
@@ -44,7 +61,7 @@ class OneRegion:
     """What patterns over a single footprint have in common."""
 
     def __init__(self, parameters: p.PatternParameters, page_bytes: int) -> None:
-        self.pages = -(-parameters.footprint // page_bytes)
+        self.pages = page_count(parameters.footprint, page_bytes)
         self.mlp = parameters.mlp
         self._write_share = parameters.write_share
 

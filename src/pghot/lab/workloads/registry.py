@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pghot.errors import UsageError, unknown_name
-from pghot.lab.workloads.parameters import Pattern, Run
+from pghot.lab.workloads.parameters import MasimRun, Pattern, Run
 from pghot.recording.trace import Trace
 
 WORKLOADS: dict[str, str] = {
@@ -83,15 +83,14 @@ def _make_masim(path: Path, seed: int, overrides: dict[str, Any]) -> Trace:
     from pghot.lab.workloads.masim import MasimPattern, read_masim
     from pghot.lab.workloads.trace import WorkloadTrace
 
-    slice_ms = float(overrides.pop("slice_ms", 20.0))
     config = read_masim(path)
     try:
-        run = Run.model_validate(overrides)
+        run = MasimRun.model_validate(overrides)
     except ValidationError as error:
         raise _first_problem(error, "", str(path)) from error
-    slices = run.slices or MasimPattern(config, run.page_bytes, slice_ms).slices
+    slices = run.slices or MasimPattern(config, run.page_bytes, run.slice_ms).slices
     return WorkloadTrace(
-        f"masim:{path.name}", run, lambda: MasimPattern(config, run.page_bytes, slice_ms), slices, seed
+        f"masim:{path.name}", run, lambda: MasimPattern(config, run.page_bytes, run.slice_ms), slices, seed
     )
 
 

@@ -128,10 +128,9 @@ def info_from_facts(facts: Mapping[str, Any]) -> TraceInfo:
     Raises `ValueError` when a value has the wrong type.
     """
     known = {f.name: facts[f.name] for f in fields(TraceInfo) if f.name in facts}
-    for name in ("command", "notes"):
-        if name in known:
-            known[name] = tuple(known[name])
     try:
+        for name in {"command", "notes"} & set(known):
+            known[name] = tuple(known[name])
         info = TraceInfo(**known)
     except TypeError as error:
         raise ValueError(str(error)) from None

@@ -130,6 +130,8 @@ def messages(source: ByteSource) -> Iterator[Message]:
     while offset < source.size:
         message = _message(source, offset)
         if message is None:
+            if offset + 8 < source.size:
+                raise DamageError("something after the end of the recording")
             return
         yield message
         offset = message.end

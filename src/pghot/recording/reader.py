@@ -131,7 +131,8 @@ def open_recording(path: str | Path, verify: bool = False) -> Recording:
     source = open_source(path)
     name = str(path)
     walk = messages(source)
-    scan = _Scan(_read_info(name, source, walk))
+    info, begin = _read_info(name, source, walk)
+    scan = _Scan(info, good_bytes=begin)
     _scan_batches(source, walk, scan, verify)
     try:
         return Recording(name, source, scan)
@@ -139,8 +140,8 @@ def open_recording(path: str | Path, verify: bool = False) -> Recording:
         raise PghotError(f"{name} has damaged final facts: {error}", "record it again") from None
 
 
-def _read_info(name: str, source: ByteSource, walk: Iterator[Message]) -> TraceInfo:
-    """The schema message. Everything that is not a recording of ours ends here."""
+def _read_info(name: str, source: ByteSource, walk: Iterator[Message]) -> tuple[TraceInfo, int]:
+    """What the schema message says, and where it ends. What is not a recording of ours ends here."""
     start = bytes(source.read(0, 8))
     if not start:
         raise UsageError(f"{name} is empty", "record it again")
@@ -161,11 +162,11 @@ def _read_info(name: str, source: ByteSource, walk: Iterator[Message]) -> TraceI
         facts = fmt.unseal(custom[fmt.INFO_KEY])
         if facts["format"] != fmt.FORMAT:
             raise UsageError(
-                f"{name} has format {facts['format']}, this pghot reads {fmt.FORMAT}", "upgrade pghot"
+                f"{name} has format {facts['format']}, this pghot reads format {fmt.FORMAT}", "upgrade pghot"
             )
         if not pa.ipc.read_schema(pa.py_buffer(message.raw)).equals(fmt.SCHEMA):
             raise ValueError("its columns are not those of a recording")
-        return fmt.info_from_facts(facts)
+        return fmt.info_from_facts(facts), message.end
     except (ValueError, KeyError, OSError, pa.ArrowException) as error:
         raise PghotError(f"{name} has a damaged header: {error}", "record it again") from None
 
@@ -180,7 +181,6 @@ def _foreign_hint(start: bytes) -> str:
 
 def _scan_batches(source: ByteSource, walk: Iterator[Message], scan: _Scan, verify: bool) -> None:
     """Walk over the batch headers up to the final facts, the end of the file, or the first damage."""
-    scan.good_bytes = 0
     try:
         for message in walk:
             if scan.final:
@@ -193,8 +193,15 @@ def _scan_batches(source: ByteSource, walk: Iterator[Message], scan: _Scan, veri
             else:
                 _scan_batch(source, message, scan, verify)
             scan.good_bytes = message.end
+        _check_count(scan)
     except DamageError as error:
         scan.damage = str(error)
+
+
+def _check_count(scan: _Scan) -> None:
+    found = sum(facts["slices"] for _, facts in scan.batches)
+    if scan.final and scan.final["slices"] != found:
+        raise DamageError(f"{scan.final['slices']} slices were written, {found} are there")
 
 
 def _scan_batch(source: ByteSource, message: Message, scan: _Scan, verify: bool) -> None:
@@ -222,8 +229,8 @@ def _batch_facts(message: Message) -> dict[str, int]:
 
 def _final_facts(message: Message) -> dict[str, Any]:
     facts = _unseal(message.custom[fmt.FINAL_KEY])
-    if not _is_count(facts.get("footprint_pages")) or not _is_count(facts.get("pages")):
-        raise DamageError("final facts without the number of pages")
+    if not all(_is_count(facts.get(name)) for name in ("slices", "pages", "footprint_pages")):
+        raise DamageError("final facts without the number of slices and pages")
     if facts["pages"] > fmt.MAX_PAGES:
         raise DamageError(f"{facts['pages']} pages, more than a recording may have")
     return facts

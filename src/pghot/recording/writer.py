@@ -114,6 +114,7 @@ class RecordingWriter:
         self.flush()
         _check_regions(self._regions)
         facts = {"complete": True, **final_facts, **self._tally.facts()}
+        _check_facts(self._info, facts)
         facts["pages"] = max(self._tally.pages, int(final_facts.get("pages", 0)))
         facts["regions"] = [
             (r.first_page, r.pages, r.space, r.start_address, r.name) for _, r in self._regions
@@ -152,6 +153,15 @@ class RecordingWriter:
             with contextlib.suppress(PghotError):  # the error on its way out is the one to show
                 self.flush()
             self._sink.close()
+
+
+def _check_facts(info: TraceInfo, facts: Mapping[str, Any]) -> None:
+    try:
+        fmt.with_final_facts(info, facts)
+    except ValueError as error:
+        raise PghotError(
+            f"final facts that cannot be: {error}", "this is a mistake of the recorder"
+        ) from None
 
 
 def _check_regions(regions: Sequence[tuple[int, Region]]) -> None:

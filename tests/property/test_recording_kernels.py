@@ -1,0 +1,179 @@
+"""Each kernel of the recording format against its plain reference."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pghot.recording import checks, coarsen, encoding, from_accesses, summary
+from pghot.recording.regions import merge_regions
+from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
+
+Array = npt.NDArray[np.uint32]
+
+u32 = hnp.arrays(np.uint32, st.integers(0, 60), elements=st.integers(0, 2**32 - 1))
+small_u32 = st.integers(0, 5)
+
+
+@st.composite
+def batches(draw: st.DrawFn, pages: int = 40, nodes: int = 3) -> SliceBatch:
+    """Valid batches: rows ascend, sequential <= misses <= touches, writes <= touches."""
+    keys = draw(
+        st.lists(
+            st.lists(st.integers(0, pages * nodes - 1), unique=True, max_size=12).map(sorted), max_size=6
+        )
+    )
+    flat = np.array([key for slice_keys in keys for key in slice_keys], np.int64)
+    high = draw(st.sampled_from([3, 2**32 - 1]))
+    columns = [
+        draw(hnp.arrays(np.uint32, len(flat), elements=st.integers(0, high), unique=False)) for _ in range(4)
+    ]
+    touches = columns[0]
+    misses = np.minimum(columns[1], touches)
+    return SliceBatch(
+        start_ns=np.arange(len(keys), dtype=np.uint64),
+        instructions=np.ones(len(keys), np.uint64),
+        offsets=np.cumsum([0, *map(len, keys)]).astype(np.int64),
+        page=(flat // nodes).astype(np.uint32),
+        touches=touches,
+        misses=misses,
+        sequential=np.minimum(columns[2], misses),
+        writes=np.minimum(columns[3], touches),
+        node=(flat % nodes).astype(np.int16),
+    )
+
+
+@given(u32)
+def test_planes_and_carries_give_the_values_back(values: Array) -> None:
+    low, high = encoding.split_planes(values)
+    joined, reference = np.empty_like(values), np.empty_like(values)
+    encoding.join_planes(low, high, joined)
+    encoding.join_planes_reference(low, high, reference)
+    np.testing.assert_array_equal(joined, reference)
+    encoding.add_carries([joined], encoding.find_carries([values]))
+    np.testing.assert_array_equal(joined, values)
+
+
+@given(batches())
+def test_deltas_are_undone(batch: SliceBatch) -> None:
+    deltas = encoding.page_deltas(batch.page, batch.offsets)
+    assert encoding.sum_deltas(deltas, batch.offsets) == -1
+    np.testing.assert_array_equal(deltas, batch.page)
+
+
+@given(u32, st.integers(0, 60))
+def test_sum_deltas_equals_its_reference(deltas: Array, cut: int) -> None:
+    offsets = np.array([0, min(cut, len(deltas)), len(deltas)], np.int64)
+    fast, slow = deltas.copy(), deltas.copy()
+    row = encoding.sum_deltas(fast, offsets)
+    assert row == encoding.sum_deltas_reference(slow, offsets)
+    np.testing.assert_array_equal(fast, slow)
+
+
+@given(
+    st.integers(0, 30).flatmap(
+        lambda rows: st.tuples(*[hnp.arrays(np.uint32, rows, elements=small_u32) for _ in range(5)])
+    ),
+    st.data(),
+)
+def test_first_problem_equals_its_reference(columns: tuple[Array, ...], data: st.DataObject) -> None:
+    rows = len(columns[0])
+    node = data.draw(hnp.arrays(np.int16, rows, elements=st.integers(-1, 2)))
+    offsets = np.array([0, data.draw(st.integers(0, rows)), rows], np.int64)
+    arguments = (offsets, *columns, node, 5, 2)
+    assert checks.first_problem(*arguments) == checks.first_problem_reference(*arguments)
+
+
+@given(batches())
+def test_valid_batches_have_no_problem(batch: SliceBatch) -> None:
+    checks.check_batch(batch, 40, 3)
+
+
+@given(
+    hnp.arrays(np.uint32, st.integers(0, 200), elements=st.integers(0, 300)),
+    st.integers(1, 50),
+    st.booleans(),
+    st.booleans(),
+    st.data(),
+)
+def test_accesses_are_aggregated_as_by_the_reference(
+    page: Array, per_slice: int, has_writes: bool, has_misses: bool, data: st.DataObject
+) -> None:
+    flags = hnp.arrays(np.uint8, len(page), elements=st.integers(0, 1))
+    none = np.empty(0, np.uint8)
+    writes = data.draw(flags) if has_writes else none
+    misses = data.draw(flags) if has_misses else none
+    slices = -(-len(page) // per_slice)
+    results = []
+    for function in (from_accesses.aggregate, from_accesses.aggregate_reference):
+        counts, seen = np.zeros((3, 301), np.uint32), np.zeros(5, np.uint64)
+        offsets, rows = np.zeros(slices + 1, np.int64), np.zeros((4, len(page)), np.uint32)
+        function(page, writes, misses, per_slice, counts, seen, offsets, rows)
+        assert not counts.any()
+        assert not seen.any()
+        results.append((offsets, rows[:, : offsets[-1]]))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+@given(batches(), hnp.arrays(np.uint32, 40, elements=st.integers(0, 9)))
+def test_rows_are_merged_as_by_the_reference(batch: SliceBatch, folio_of: Array) -> None:
+    info = TraceInfo("t", "test", 1, nodes=3)
+    coarse = coarsen.CoarseTrace(MemoryTrace(info, 40, (), [batch]), info, 10, (), folio_of)
+    (merged,) = coarse.batches()
+    expected = coarsen.merge_rows_reference(batch, folio_of)
+    for i, rows in enumerate(expected):
+        span = slice(merged.offsets[i], merged.offsets[i + 1])
+        pairs = list(zip(merged.page[span].tolist(), merged.node[span].tolist(), strict=True))
+        assert pairs == list(rows)
+        columns = (merged.touches, merged.misses, merged.sequential, merged.writes)
+        found = list(zip(*(column[span].tolist() for column in columns), strict=True))
+        assert found == list(rows.values())
+    checks.check_batch(merged, 10, 3)
+
+
+@given(batches())
+def test_page_totals_equal_their_reference(batch: SliceBatch) -> None:
+    fast, slow = np.zeros((3, 40), np.uint64), np.zeros((3, 40), np.uint64)
+    summary.add_rows(batch.page, batch.touches, batch.misses, batch.writes, fast)
+    summary.add_rows_reference(batch.page, batch.touches, batch.misses, batch.writes, slow)
+    np.testing.assert_array_equal(fast, slow)
+
+
+pieces = st.builds(
+    lambda first, pages, space, base, name: Region(first, pages, space, (first + base) * 4096, name),
+    st.integers(0, 30),
+    st.integers(0, 8),
+    st.integers(0, 1),
+    st.sampled_from([0, 1000]),
+    st.sampled_from(["[heap]", "[anon]"]),
+)
+
+
+@given(st.lists(pieces, max_size=12))
+def test_merging_regions_changes_no_page(found: list[Region]) -> None:
+    """Each dense page keeps the first name, space and address that were announced for it."""
+
+    def by_page(regions: list[Region]) -> dict[int, tuple[int, str, int]]:
+        table: dict[int, tuple[int, str, int]] = {}
+        for r in regions:
+            for i in range(r.pages):
+                table.setdefault(r.first_page + i, (r.space, r.name, r.start_address + 4096 * i))
+        return table
+
+    merged = list(merge_regions(found, 4096))
+    assert by_page(merged) == by_page(found)
+    ends = [(r.first_page, r.first_page + r.pages) for r in merged]
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(ends))
+    joinable = [
+        (a, b)
+        for a, b in pairwise(merged)
+        if (a.first_page + a.pages, a.start_address + 4096 * a.pages, a.space, a.name)
+        == (b.first_page, b.start_address, b.space, b.name)
+    ]
+    assert joinable == []

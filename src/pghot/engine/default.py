@@ -13,6 +13,7 @@ from numba import njit
 
 from pghot.engine.accesses import Accesses
 from pghot.engine.packed import SECTION_SHIFT, PackedStore, Records
+from pghot.engine.prefetch import AHEAD, prefetch
 from pghot.engine.settings import EngineSettings
 from pghot.engine.store import U8, U32, Bools
 
@@ -78,13 +79,19 @@ def record_default(page: U32, count: U32, place: U8, eligible: Bools, table: U8,
     hot          uint8[sections], set where a record is READY
     """
     recorded = 0
+    last = page.shape[0] - 1
     for i in range(page.shape[0]):
+        ahead = page[min(i + AHEAD, last)]
+        prefetch(records, ahead)
+        prefetch(place, ahead)
         p = page[i]
         if eligible[place[p]]:
-            new = table[min(count[i], np.uint32(3)), records[p]]
+            old = records[p]
+            new = table[min(count[i], np.uint32(3)), old]
             records[p] = new
             recorded += count[i]
-            if new >= 0x80:
+            # The flag of a record that was READY already is set: not writing it again saves a quarter.
+            if new & ~old & 0x80:
                 hot[p >> SECTION_SHIFT] = 1
     return recorded
 

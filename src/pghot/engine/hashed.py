@@ -17,9 +17,10 @@ from pghot.engine.ageing import Ageing
 from pghot.engine.heap import POSITION
 from pghot.engine.kpromoted import BATCH_NR, SLEEP_MS, pop_hottest
 from pghot.engine.precise import NO_NODE, targets_by_nid
+from pghot.engine.prefetch import AHEAD, prefetch
 from pghot.engine.settings import EngineSettings
 from pghot.engine.store import I16, I64, U8, U32, Bools, Candidates, Int, hottest_first, no_candidates
-from pghot.engine.table import HEAP, KEY, RECORD, delete, find
+from pghot.engine.table import HEAP, KEY, RECORD, delete, find, home
 from pghot.errors import UsageError
 
 WINDOW_MS = 5000
@@ -210,7 +211,11 @@ def record_hashed(
     wraps              the frequency wraps to 0 after 7 (published) instead of staying there
     """
     recorded = 0
+    last = page.shape[0] - 1
     for i in range(page.shape[0]):
+        ahead: Int = np.int64(page[min(i + AHEAD, last)])
+        prefetch(table, home(ahead, table.shape[0]))
+        prefetch(place, ahead)
         p: Int = np.int64(page[i])
         nr: Int = np.int64(count[i])
         if nr == 0 or not eligible[place[p]]:
@@ -238,9 +243,13 @@ def record_hashed(
         recorded += nr
         frequency = (frequency + nr) & 7 if wraps else min(frequency + nr, MAX_FREQUENCY)
         new = frequency | nid << 3 | now << 13
+        in_heap = table[slot, POSITION] != 0
         # The hottest pages are saturated: within one timestamp nothing about them changes any more.
-        if new != old or table[slot, POSITION] == 0:
-            table[slot, RECORD] = new
+        if new == old and in_heap:
+            continue
+        table[slot, RECORD] = new
+        # A heap cares for frequency and node, not for the time.
+        if in_heap != (frequency >= threshold) or (in_heap and (new ^ old) & ((1 << 13) - 1)):
             h: Int = np.int64(heap_of[nid])
             settle(slot, h, frequency, threshold, table, heaps, sizes, totals)
     return recorded

@@ -17,7 +17,7 @@ from pghot.engine.accesses import Accesses
 from pghot.engine.ageing import Ageing
 from pghot.engine.kmigrated import BATCH_NR, SLEEP_MS, take_ready
 from pghot.engine.settings import EngineSettings
-from pghot.engine.store import U8, U32, Bools, Candidates, hottest_first, no_candidates
+from pghot.engine.store import U8, U32, Bools, Candidates, Int, hottest_first, no_candidates
 from pghot.errors import UsageError
 
 SECTION_SHIFT = 15
@@ -141,8 +141,9 @@ def sweep(records: Records, time_shift: int, mask: int, stamp: int, limit: int) 
     """
     dropped = 0
     for i in range(records.shape[0]):
-        record = np.int64(records[i])
-        if record != 0 and ((stamp - (record >> time_shift)) & mask) > limit:
-            records[i] = 0
-            dropped += 1
+        # Without branches, so that the compiler can use vector instructions.
+        record: Int = np.int64(records[i])
+        old = ((stamp - (record >> time_shift)) & mask) > limit
+        dropped += old & (record != 0)
+        records[i] = 0 if old else record
     return dropped

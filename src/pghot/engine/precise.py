@@ -13,6 +13,7 @@ from numba import njit
 
 from pghot.engine.accesses import Accesses
 from pghot.engine.packed import SECTION_SHIFT, PackedStore, Records
+from pghot.engine.prefetch import AHEAD, prefetch
 from pghot.engine.settings import EngineSettings
 from pghot.engine.store import I16, U8, U32, Bools, Int
 
@@ -84,26 +85,31 @@ def record_precise(
     hot                uint8[sections], set where a record is READY
     now                kernel ms modulo 16384
     """
+    # All of the new record but its node, by frequency.
+    by_frequency = np.empty(8, np.int64)
+    for frequency in range(8):
+        by_frequency[frequency] = frequency << 10 | now << 13 | (frequency >= threshold) << 31
     recorded = 0
+    last = page.shape[0] - 1
     for i in range(page.shape[0]):
+        ahead = page[min(i + AHEAD, last)]
+        prefetch(records, ahead)
+        prefetch(place, ahead)
         p = page[i]
         nr: Int = np.int64(count[i])
         if nr == 0 or not eligible[place[p]]:
             continue
         recorded += nr
         old: Int = np.int64(records[p])
-        frequency = (old >> 10) & 7
-        if ((now - (old >> 13)) & 0x3FFF) > window_ms:
-            frequency = 0
-        frequency = min(frequency + nr, 7)
+        fresh = ((now - (old >> 13)) & 0x3FFF) <= window_ms
         nid: Int = np.int64(node[i])
         if nid < 0:
             nid = NO_NODE if old == 0 else old & 0x3FF
-        new = nid | frequency << 10 | now << 13
-        if frequency >= threshold:
-            new |= 0x80000000
-            hot[p >> SECTION_SHIFT] = 1
+        new = nid | by_frequency[min(((old >> 10) & 7) * fresh + nr, 7)]
         records[p] = new
+        # The flag of a record that was READY already is set.
+        if new & ~old & 0x80000000:
+            hot[p >> SECTION_SHIFT] = 1
     return recorded
 
 

@@ -48,7 +48,7 @@ def zipf_text(path: Path, words: int, tokens: int) -> None:
 
 
 def xz_archive(path: Path, size: int) -> None:
-    """`size` bytes of a tar of the Python installation, compressed with the 64 MiB dictionary of `xz -9`."""
+    """`size` bytes of a tar of the Python installation, compressed with a 96 MiB dictionary."""
     tar = path.with_suffix(".tar")
     with tarfile.open(tar, "w") as archive:
         for place in ("stdlib", "purelib"):
@@ -58,5 +58,5 @@ def xz_archive(path: Path, size: int) -> None:
     with tar.open("r+b") as file:
         file.truncate(size)
     with path.open("wb") as out:
-        subprocess.run(["xz", "--lzma2=preset=1,dict=64MiB", "-T1", "-c", str(tar)], stdout=out, check=True)
+        subprocess.run(["xz", "--lzma2=preset=1,dict=96MiB", "-T1", "-c", str(tar)], stdout=out, check=True)
     tar.unlink()

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pghot.errors import PghotError
+from pghot.errors import PghotError, UnsupportedError
 from pghot.recording.trace import TraceInfo
 from pghot.recording.writer import RecordingWriter
 from pghot.sources.qemu import child
@@ -83,8 +83,8 @@ def record(
     """Run `command` and write its recording to `path`.
 
     Raises `UsageError` when the command or the settings are wrong, `UnsupportedError` when this machine lacks
-    qemu-user or a compiler, `PghotError` when nothing could be recorded. Ctrl-C and SIGTERM are passed on to
-    the program, and the recording is finished when it has ended.
+    qemu-user or a compiler, or when qemu cannot start the program. Ctrl-C and SIGTERM are passed on to the
+    program, and the recording is finished when it has ended.
     """
     settings.check()
     resolved = resolve(command)
@@ -290,7 +290,8 @@ class _Session:
     def facts(self, outcome: Outcome, emulator: Emulator, resolved: list[str]) -> dict[str, Any]:
         """What is known only at the end, for the recording's metadata."""
         if not self._processes:
-            raise PghotError(
+            self._writer.path.unlink(missing_ok=True)
+            raise UnsupportedError(
                 f"'{shlex.join(resolved)}' did not start under {emulator.path}: {outcome.ended}",
                 "the lines above are qemu's; try another --cpu, or a newer qemu-user",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -57,11 +58,7 @@ EXPECTED = [
 def test_frames_do_not_depend_on_how_the_stream_is_cut(cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(STREAM)]
     reader = FrameReader()
-    got = [
-        fields(item)
-        for begin, end in zip(places, places[1:], strict=False)
-        for item in reader.feed(STREAM[begin:end])
-    ]
+    got = [fields(item) for begin, end in pairwise(places) for item in reader.feed(STREAM[begin:end])]
     assert got == EXPECTED
 
 

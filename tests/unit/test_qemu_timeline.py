@@ -20,7 +20,7 @@ def make_frame(
     regions: tuple[tuple[int, int, int], ...] = (),
     instructions: tuple[int, ...] = (10,),
 ) -> SliceFrame:
-    """A frame whose pages were touched `rows[page]` times; half of it missed, a quarter in order, a third stores."""
+    """Pages touched `rows[page]` times; of these half missed, a quarter in order, a third stores."""
     page = np.array(sorted(rows), np.uint32)
     touches = np.array([rows[number] for number in sorted(rows)], np.uint32)
     return SliceFrame(

@@ -216,9 +216,10 @@ class SimulatedMachine:
         if not self.topology.spare_cores:
             self._app_debt_ns += work_ns
 
-    def pages_in_budget(self, thread: str) -> int:
-        """Pages that `thread` can migrate in about one slice from now; 0 while it is still busy."""
-        budget_ns = self.thread(thread).budget_ns(self.now_ns, self.now_ns + self.slice_ns)
+    def pages_in_budget(self, thread: str, span_ns: float | None = None) -> int:
+        """Pages that `thread` can migrate in `span_ns` (default: about one slice) from now; 0 while busy."""
+        span_ns = self.slice_ns if span_ns is None else span_ns
+        budget_ns = self.thread(thread).budget_ns(self.now_ns, self.now_ns + span_ns)
         return int(budget_ns / self.costs.migrate_ns(self.page_bytes))
 
     # ---- moving pages

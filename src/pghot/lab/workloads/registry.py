@@ -60,14 +60,20 @@ def _read(path: Path) -> str:
 
 def _make(name: str, content: str, file: str, seed: int, overrides: dict[str, Any]) -> Trace:
     """A trace out of a workload file's content."""
-    from pghot.lab.workloads.patterns import PhasesPattern, make_pattern
-    from pghot.lab.workloads.trace import DEFAULT_SLICES, WorkloadTrace
-
     try:
         table = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file} is not TOML: {error}", _HINT) from error
-    table |= overrides
+    return workload_from_table(table | overrides, file, seed, name, content)
+
+
+def workload_from_table(
+    table: dict[str, Any], file: str, seed: int, name: str = "workload", content: str = ""
+) -> Trace:
+    """A trace out of a workload's keys; `file` and `content` are where errors point to."""
+    from pghot.lab.workloads.patterns import PhasesPattern, make_pattern
+    from pghot.lab.workloads.trace import DEFAULT_SLICES, WorkloadTrace
+
     try:
         run = Run.model_validate({key: value for key, value in table.items() if key in Run.model_fields})
         adapter: TypeAdapter[Pattern] = TypeAdapter(Pattern)

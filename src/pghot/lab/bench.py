@@ -1,0 +1,242 @@
+"""One trace on one machine: everything that the runs of a comparison or a validation share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pghot.errors import UsageError, unknown_name
+from pghot.lab.capacity import Sizing, TimeScale, choose_time_scale, size_nodes
+from pghot.lab.epochs import Epochs, measure_epochs
+from pghot.lab.metrics import node_shares, run_metrics
+from pghot.lab.replay import Future, Run, new_run, replay
+from pghot.machine.simulated import SimulatedMachine
+from pghot.machine.topology import Topology
+from pghot.policies.interleave import deal_out
+from pghot.policies.policy import World
+from pghot.policies.registry import make_policy
+from pghot.recording.trace import Trace
+from pghot.sources.registry import make_source
+from pghot.sources.simulated import SourceSettings
+
+PLACEMENTS = ("first-touch", "slow", "interleave")
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """A policy with its options and the sources it listens to."""
+
+    policy: str
+    sources: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    source_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        return f"{self.policy}/{'+'.join(self.sources)}" if self.sources else self.policy
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all runs of a comparison share.
+
+    fast_share   share of the footprint in the top tier; None: capacities as in the tiers file
+    scale_time   how much faster kernel time runs; None: chosen from the sizes
+    repeat       how often the trace is played, one pass after the other
+    warmup       share of the slices that steady figures leave out; None: the first pass when there are
+                 several, else a third
+    page_bytes   4096, or a larger folio that is tracked and moved whole
+    placement    where first-touched pages go unless a policy says otherwise
+    threads      cores that run the program; None: as recorded
+    mlp          cache misses a core keeps in flight; None: as the trace says, else the cost model's default
+    """
+
+    fast_share: float | None = 0.2
+    scale_time: float | None = None
+    repeat: int = 1
+    warmup: float | None = None
+    seeds: int = 1
+    first_seed: int = 0
+    page_bytes: int = 4096
+    placement: str = "first-touch"
+    threads: int | None = None
+    mlp: float | None = None
+    epoch_slices: int | None = None
+
+    def __post_init__(self) -> None:
+        checks = [
+            (self.repeat >= 1, f"--repeat {self.repeat} is below 1", "give 1 or more"),
+            (self.seeds >= 1, f"--seeds {self.seeds} is below 1", "give 1 or more"),
+            (self.warmup is None or 0 <= self.warmup < 1, f"warm-up share {self.warmup}", "give 0 <= share < 1"),
+            (self.threads is None or self.threads >= 1, f"threads {self.threads}", "give 1 or more"),
+            (self.mlp is None or self.mlp >= 1, f"mlp {self.mlp}", "give 1 or more"),
+        ]  # fmt: skip
+        for ok, message, hint in checks:
+            if not ok:
+                raise UsageError(message, hint)
+        if self.placement not in PLACEMENTS:
+            raise unknown_name("placement", self.placement, list(PLACEMENTS))
+
+    def warmup_share(self) -> float:
+        if self.warmup is not None:
+            return self.warmup
+        return 1 / self.repeat if self.repeat > 1 else 1 / 3
+
+
+class Bench:
+    """One seed: the trace with its truth, and everything that builds the runs."""
+
+    def __init__(
+        self, trace: Trace, topology: Topology, setting: Setting, seed: int, epochs: Epochs | None = None
+    ) -> None:
+        """`epochs` of the trace, when they are known already."""
+        self.trace, self.topology, self.setting, self.seed = trace, topology, setting, seed
+        self.epochs = epochs or measure_epochs(trace, setting.epoch_slices)
+        if not self.epochs.epochs:
+            raise UsageError(f"'{trace.info.name}' has no slices to replay", "record for longer")
+        page_bytes = trace.info.page_bytes
+        self.sizing: Sizing = size_nodes(
+            topology, self.epochs.footprint_pages, page_bytes, setting.fast_share
+        )
+        self.scale: TimeScale = choose_time_scale(setting.scale_time, self.sizing.shrink, trace.info.slice_ns)
+        self.threads = setting.threads or trace.info.threads
+
+    def play(self, specs: Sequence[RunSpec], progress: Callable[[float], None]) -> list[dict[str, Any]]:
+        runs = [self._new_run(spec) for spec in specs]
+        total = max(1, self.epochs.slices * self.setting.repeat)
+        done = 0
+
+        def advance(slices: int) -> None:
+            nonlocal done
+            done += slices
+            progress(min(1.0, done / total))
+
+        replay(runs, self.epochs, self.setting.repeat, self.top_pages(), advance)
+        return [self._row(spec, run) for spec, run in zip(specs, runs, strict=True)]
+
+    def top_pages(self) -> int:
+        return int(self.sizing.capacity_pages[list(self.topology.top_nodes())].sum())
+
+    def _new_run(self, spec: RunSpec) -> Run:
+        info = self.trace.info
+        machine = SimulatedMachine(
+            self.topology,
+            self.trace.pages,
+            info.page_bytes,
+            self.sizing.capacity_pages,
+            self.threads,
+            self.setting.mlp or info.mlp,
+        )
+        if info.nodes > len(self.topology.nodes):
+            raise UsageError(
+                f"'{info.name}' has accesses from {info.nodes} nodes, the tiers only {len(self.topology.nodes)}",
+                "choose tiers with as many nodes",
+            )
+        future = Future(self.epochs, self.setting.repeat)
+        world = World(
+            machine,
+            info,
+            self.trace.pages,
+            info.page_bytes,
+            self.trace.regions,
+            self.scale.factor,
+            self.seed,
+            future,
+        )
+        return new_run(
+            make_policy(spec.policy, **spec.options),
+            self._sources(spec),
+            world,
+            future,
+            self._initial_placement,
+        )
+
+    def _sources(self, spec: RunSpec) -> list[Any]:
+        settings = SourceSettings(
+            self.trace.pages,
+            self.trace.info.page_bytes,
+            len(self.topology.nodes),
+            self.scale.factor,
+            self.seed,
+        )
+        return [make_source(name, settings, **spec.source_options.get(name, {})) for name in spec.sources]
+
+    def _initial_placement(self, machine: SimulatedMachine) -> None:
+        if self.setting.placement == "slow":
+            machine.preferred[:] = machine.demotion_targets[machine.top_nodes[0]][-1]
+        elif self.setting.placement == "interleave":
+            deal_out(machine)
+
+    def warmup_epochs(self) -> int:
+        total = len(self.epochs.epochs) * self.setting.repeat
+        return min(total - 1, round(total * self.setting.warmup_share()))
+
+    def _row(self, spec: RunSpec, run: Run) -> dict[str, Any]:
+        samples = run.measures.samples
+        return {
+            "label": spec.label,
+            "policy": spec.policy,
+            "kind": run.policy.kind,
+            "sources": list(spec.sources),
+            "seed": self.seed,
+            **run_metrics(run, self.warmup_epochs(), self.epochs.footprint_pages),
+            "node_shares": node_shares(samples, [node.name for node in self.topology.nodes]),
+            "sampling": [source.sampling() for source in run.sources],
+            "counters": _sum_counters(
+                [run.policy.counters(), *(source.counters() for source in run.sources)]
+            ),
+            "samples": samples,
+        }
+
+    def setup(self) -> dict[str, Any]:
+        """What every result states beside its figures."""
+        info, setting = self.trace.info, self.setting
+        return {
+            "trace": info.name,
+            "command": list(info.command),
+            "source": info.source,
+            "notes": list(info.notes),
+            "page_bytes": info.page_bytes,
+            "llc_bytes": info.llc_bytes,
+            "llc_ways": info.llc_ways,
+            "footprint_pages": self.epochs.footprint_pages,
+            "touches": self.epochs.touches * setting.repeat,
+            "misses": int(self.epochs.total.sum()) * setting.repeat,
+            "slices": self.epochs.slices,
+            "slice_ns": info.slice_ns,
+            "epoch_slices": self.epochs.epoch_slices,
+            "warmup_epochs": self.warmup_epochs(),
+            "epochs": len(self.epochs.epochs) * setting.repeat,
+            "repeat": setting.repeat,
+            "seeds": setting.seeds,
+            "first_seed": setting.first_seed,
+            "threads": self.threads,
+            "mlp": setting.mlp or info.mlp or self.topology.costs.mlp_random,
+            "fast_share": setting.fast_share,
+            "placement": setting.placement,
+            "tiers": self.topology.description,
+            "nodes": [
+                {
+                    "name": node.name,
+                    "rank": rank,
+                    "capacity_pages": int(pages),
+                    "latency_ns": node.latency_ns,
+                    "bandwidth_gb_s": node.bandwidth_gb_s,
+                }
+                for node, rank, pages in zip(
+                    self.topology.nodes, self.topology.ranks(), self.sizing.capacity_pages, strict=True
+                )
+            ],
+            "scale_time": self.scale.factor,
+            "scale_note": self.scale.note,
+            "warnings": self.topology.warnings(),
+        }
+
+
+def _sum_counters(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in parts:
+        for name, value in part.items():
+            total[name] = max(total.get(name, 0), value)
+    return total

@@ -1,0 +1,311 @@
+"""`validate`: rerun a published experiment in the lab and hold the simulated cells against the published ones.
+
+A validation is a TOML file: tiers, workload, the runs to compare, the published cells and the bar. A user adds
+one without code; `docs/validation.md` explains the keys.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pghot.documents import parse_document, read_text
+from pghot.errors import PghotError, UsageError, unknown_name
+from pghot.lab.bench import Bench, RunSpec, Setting
+from pghot.lab.epochs import Epochs, measure_epochs
+from pghot.lab.workloads.registry import workload_from_table
+from pghot.machine.topology import Topology, load_topology
+
+SCHEMA = "pghot.validate/1"
+Progress = Callable[[int, int], None]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunTable(_Strict):
+    """A policy, its sources and its options: `lab.bench.RunSpec` as TOML."""
+
+    policy: str
+    sources: tuple[str, ...] | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    source_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    def spec(self) -> RunSpec:
+        from pghot.policies.registry import make_policy
+
+        default = make_policy(self.policy, **self.options).default_sources
+        sources = default if self.sources is None else self.sources
+        return RunSpec(self.policy, sources, self.options, self.source_options)
+
+
+class Axis(_Strict):
+    """A row or a column: what it changes. `set` names keys by path, such as "tiers.nodes.1.latency_ns"."""
+
+    label: str
+    set: dict[str, Any] = Field(default_factory=dict)
+    run: RunTable | None = None
+    base: RunTable | None = None
+
+
+class Value(_Strict):
+    """What a cell is: a metric of `run`, divided by or dividing that of `base`.
+
+    normalise  "base / run" or "run / base"
+    """
+
+    run: RunTable | None = None
+    base: RunTable | None = None
+    metric: str = "steady_time_s"
+    form: Literal["base / run", "run / base", "run"] = "base / run"
+
+
+class Published(_Strict):
+    cells: tuple[tuple[float | None, ...], ...]
+
+
+class Validation(_Strict):
+    """A validation file.
+
+    bar           largest relative error of a cell that passes
+    order_matters the runs of each row must also come in the published order; ties_within is the relative
+                  difference below which two published cells count as equal
+    reference     optional column that all cells of a row are divided by, in both tables
+    """
+
+    name: str
+    title: str
+    published_in: str
+    bar: float = Field(gt=0)
+    order_matters: bool = False
+    ties_within: float = Field(0.02, ge=0)
+    notes: tuple[str, ...] = ()
+    value: Value = Value()
+    rows: tuple[Axis, ...] = Field(min_length=1)
+    columns: tuple[Axis, ...] = Field(min_length=1)
+    published: Published
+    setting: dict[str, Any] = Field(default_factory=dict)
+    workload: dict[str, Any]
+    tiers: str | dict[str, Any]
+
+    @model_validator(mode="after")
+    def _shape(self) -> Validation:
+        if len(self.published.cells) != len(self.rows):
+            raise ValueError(f"published.cells has {len(self.published.cells)} rows, not {len(self.rows)}")
+        for row in self.published.cells:
+            if len(row) != len(self.columns):
+                raise ValueError(f"a row of published.cells has {len(row)} cells, not {len(self.columns)}")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationResult:
+    """cells: a dict(row, column, published, simulated, error) for each cell with a published value."""
+
+    name: str
+    title: str
+    published_in: str
+    bar: float
+    cells: list[dict[str, Any]]
+    order_errors: list[str]
+    notes: tuple[str, ...]
+
+    @property
+    def worst_error(self) -> float:
+        return max(abs(cell["error"]) for cell in self.cells)
+
+    @property
+    def mean_error(self) -> float:
+        return sum(abs(cell["error"]) for cell in self.cells) / len(self.cells)
+
+    @property
+    def ok(self) -> bool:
+        return self.worst_error <= self.bar and not self.order_errors
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "title": self.title,
+            "published_in": self.published_in,
+            "ok": self.ok,
+            "bar": self.bar,
+            "worst_error": self.worst_error,
+            "mean_error": self.mean_error,
+            "order_errors": self.order_errors,
+            "cells": self.cells,
+            "notes": list(self.notes),
+        }
+
+
+def validation_names() -> list[str]:
+    """The validations installed with the package."""
+    folder = resources.files("pghot").joinpath("data/validations")
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
+
+
+def load_validation(name: str | Path) -> Validation:
+    """The shipped validation `name`, or the one in a file."""
+    if isinstance(name, str) and not name.endswith(".toml") and "/" not in name:
+        if name not in validation_names():
+            raise unknown_name("validation", name, validation_names())
+        text = resources.files("pghot").joinpath("data/validations", f"{name}.toml").read_text("utf-8")
+        return parse_document(Validation, text, f"{name}.toml")
+    return parse_document(
+        Validation, read_text(Path(name), "validation file", "see `pghot list validations`"), str(name)
+    )
+
+
+def run_validation(name: str | Path, progress: Progress = lambda done, total: None) -> ValidationResult:
+    """Rerun the experiment; `progress` gets (cells done, cells in all)."""
+    validation = load_validation(name)
+    simulated = _Grid(validation).simulate(progress)
+    cells = []
+    for i, row in enumerate(validation.rows):
+        for j, column in enumerate(validation.columns):
+            published = validation.published.cells[i][j]
+            if published is not None:
+                value = simulated[i][j]
+                cells.append(
+                    {
+                        "row": row.label,
+                        "column": column.label,
+                        "published": published,
+                        "simulated": value,
+                        "error": value / published - 1,
+                    }
+                )
+    return ValidationResult(
+        validation.name,
+        validation.title,
+        validation.published_in,
+        validation.bar,
+        cells,
+        _order_errors(validation, simulated),
+        validation.notes,
+    )
+
+
+def _order_errors(validation: Validation, simulated: list[list[float]]) -> list[str]:
+    """Pairs of a row's cells whose simulated order contradicts the published one."""
+    if not validation.order_matters:
+        return []
+    wrong = []
+    for i, row in enumerate(validation.rows):
+        published = validation.published.cells[i]
+        for a, first in enumerate(validation.columns):
+            for b, second in enumerate(validation.columns):
+                low, high = published[a], published[b]
+                if low is None or high is None or not low * (1 + validation.ties_within) < high:
+                    continue
+                if simulated[i][a] >= simulated[i][b]:
+                    wrong.append(f"{row.label}: '{first.label}' should be below '{second.label}'")
+    return wrong
+
+
+class _Grid:
+    """Runs the cells. Cells that share trace, machine and setting are replayed together."""
+
+    def __init__(self, validation: Validation) -> None:
+        self.validation = validation
+        self._epochs: dict[str, Epochs] = {}
+        self._times: dict[str, dict[str, Any]] = {}
+
+    def simulate(self, progress: Progress) -> list[list[float]]:
+        total = len(self.validation.rows) * len(self.validation.columns)
+        out = []
+        for i, row in enumerate(self.validation.rows):
+            out.append([])
+            for j, column in enumerate(self.validation.columns):
+                out[-1].append(self._cell(row, column))
+                progress(i * len(self.validation.columns) + j + 1, total)
+        return out
+
+    def _cell(self, row: Axis, column: Axis) -> float:
+        value = self.validation.value
+        run = column.run or row.run or value.run
+        base = column.base or row.base or value.base
+        if run is None or (base is None and value.form != "run"):
+            raise UsageError(
+                f"validation '{self.validation.name}': cell {row.label}/{column.label} names no run or base",
+                "give `run` and `base` in [value], in the row or in the column",
+            )
+        settings = self._settings({**row.set, **column.set})
+        mine = self._metric(run, settings)
+        if value.form == "run":
+            return mine
+        assert base is not None
+        other = self._metric(base, settings)
+        return other / mine if value.form == "base / run" else mine / other
+
+    def _settings(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Tiers, workload and setting tables with the cell's changes."""
+        tiers = self.validation.tiers
+        table = {
+            "tiers": load_topology(tiers).model_dump() if isinstance(tiers, str) else copy.deepcopy(tiers),
+            "workload": copy.deepcopy(self.validation.workload),
+            "setting": dict(self.validation.setting),
+        }
+        for path, value in changes.items():
+            _assign(table, path, value)
+        return table
+
+    def _metric(self, run: RunTable, settings: dict[str, Any]) -> float:
+        spec = run.spec()
+        key = repr((spec, settings))
+        if key not in self._times:
+            self._times[key] = self._play(spec, settings)
+        return float(self._times[key][self.validation.value.metric])
+
+    def _play(self, spec: RunSpec, settings: dict[str, Any]) -> dict[str, Any]:
+        """Means over the seeds of one run's metrics."""
+        setting = Setting(**{"fast_share": None, **settings["setting"]})
+        topology = _topology(settings["tiers"], self.validation.name)
+        rows = []
+        for seed in range(setting.first_seed, setting.first_seed + setting.seeds):
+            epochs = self._trace(settings["workload"], seed, setting)
+            rows += Bench(epochs.trace, topology, setting, seed, epochs).play([spec], lambda part: None)
+        return {name: _mean([row[name] for row in rows]) for name in rows[0]}
+
+    def _trace(self, workload: dict[str, Any], seed: int, setting: Setting) -> Epochs:
+        key = repr((workload, seed))
+        if key not in self._epochs:
+            self._epochs.clear()  # one trace in memory at a time
+            self._epochs[key] = measure_epochs(
+                workload_from_table(workload, f"{self.validation.name}.toml", seed), setting.epoch_slices
+            )
+        return self._epochs[key]
+
+
+def _mean(values: list[Any]) -> Any:
+    numbers = [value for value in values if isinstance(value, int | float)]
+    return sum(numbers) / len(numbers) if len(numbers) == len(values) else None
+
+
+def _topology(table: dict[str, Any], where: str) -> Topology:
+    try:
+        return Topology.model_validate(table)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"validation '{where}': tiers.{key}: {first['msg']}", "correct the value") from error
+
+
+def _assign(table: Any, path: str, value: Any) -> None:
+    """Set `path` ("tiers.nodes.1.latency_ns") in nested tables and lists."""
+    *parents, last = path.split(".")
+    try:
+        for part in parents:
+            table = table[int(part)] if isinstance(table, list | tuple) else table.setdefault(part, {})
+        table[int(last) if isinstance(table, list) else last] = value
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+        raise PghotError(f"validation sets '{path}', which does not exist", "correct the path") from error

@@ -130,6 +130,14 @@ def test_will_not_overwrite_without_force(tmp_path: Path) -> None:
     assert open_recording(path).complete
 
 
+def test_force_leaves_the_old_file_to_whoever_reads_it(tmp_path: Path) -> None:
+    old = random_trace(parts=3)
+    write_recording(tmp_path / "a.pghot", old)
+    reading = open_recording(tmp_path / "a.pghot")
+    write_recording(tmp_path / "a.pghot", random_trace(), force=True)
+    assert_same_slices(all_slices(reading), all_slices(old))
+
+
 def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot create .*No such file"):
         RecordingWriter(tmp_path / "no" / "a.pghot", INFO)

@@ -157,7 +157,7 @@ def _read_parquet(name: str, file: pq.ParquetFile, dst: Path) -> Conversion:
         final = json.loads(metadata[fmt.FINAL_KEY.encode()])
         regions = [Region(*region) for region in json.loads(metadata[REGIONS_KEY.encode()])]
         empty = np.array(json.loads(metadata[EMPTY_KEY.encode()]), np.uint64).reshape(-1, 3)
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise PghotError(f"{name} has damaged metadata: {error}", "convert the recording again") from None
     with RecordingWriter(dst, info) as writer:
         for batch in _slices(file, empty):

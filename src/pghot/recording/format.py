@@ -111,7 +111,10 @@ def unseal(sealed: str) -> dict[str, Any]:
     crc, _, text = sealed.partition(" ")
     if crc != f"{zlib.crc32(text.encode(errors='replace')):08x}":
         raise ValueError("checksum does not match")
-    facts = json.loads(text)
+    try:
+        facts = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(facts, dict):
         raise ValueError("not a JSON object")
     return facts

@@ -177,6 +177,8 @@ class _Sink:
     def __init__(self, path: Path, force: bool) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
         try:
+            if force and path.is_file() and not path.is_symlink():
+                path.unlink()  # a reader may have it mapped: cutting it short would kill that reader
             self._fd = os.open(path, flags, 0o666)
         except FileExistsError:
             raise UsageError(f"will not overwrite {path}", "use --force, or name another file") from None

@@ -119,7 +119,7 @@ def test_abits_report_each_touched_lower_page_once_a_walk_and_clear():
     assert report.accesses.page.tolist() == [500, 600]
     assert report.accesses.node.tolist() == [-1, -1]
     assert report.accesses.count.tolist() == [1, 1]
-    assert (report.app_ns, report.kernel_ns) == (0.0, 900 * 25.0)
+    assert (report.app_ns, report.kernel_ns) == (2 * 200.0, 900 * 25.0)
     assert len(source.observe(view({}, 4000.0, 2000.0)).accesses) == 0
 
 
@@ -256,3 +256,13 @@ def test_outside_source_joins_through_its_entry_point(tmp_path, monkeypatch):
 def test_naming_the_sources_does_not_load_numba():
     code = "import sys, pghot.sources.registry as r; r.source_names(); assert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_walk_that_takes_longer_than_its_period_puts_off_the_next():
+    source = AbitScan(SETTINGS)
+    source.observe(view({500: 1}, 1000.0, 1000.0))
+    assert len(source.observe(view({500: 1}, 2000.0, 1000.0)).accesses) == 1
+    busy = view({500: 1}, 4000.0, 2000.0)
+    busy.busy = True
+    assert len(source.observe(busy).accesses) == 0
+    assert len(source.observe(view({}, 4100.0, 100.0)).accesses) == 1, "the bit stayed set"

@@ -26,6 +26,8 @@ from pghot.errors import UsageError
 WINDOW_MS = 5000
 TIME_MASK = (1 << 19) - 1
 MAX_FREQUENCY = 7
+# Records of a full table on each of the published version's hash lists.
+LIST_RECORDS = 1024
 # Linear probing needs room: a full store fills its table to this share.
 LOAD = 0.75
 
@@ -34,7 +36,11 @@ LIVE, DROPPED, HEAP_FULL, PRUNED, CAPACITY = range(5)
 
 
 class HashedStore:
-    """About 21 bytes for each record that the table can hold, 8 for each place in a heap."""
+    """About 21 bytes for each record that the table can hold, 8 for each place in a heap.
+
+    list_steps  records that the published version's hash lists would have made the reports so far pass by;
+                stays 0 without "long-hash-lists"
+    """
 
     name = "hashed"
     sleep_ms = SLEEP_MS
@@ -42,6 +48,8 @@ class HashedStore:
     def __init__(self, settings: EngineSettings) -> None:
         self.window_ms = settings.window_ms or WINDOW_MS
         self.batch_nr = settings.batch_nr or BATCH_NR
+        self._batch_pages = self.batch_nr / settings.scale
+        self._owed_pages = 0.0  # a scaled batch may be a fraction of a page
         _check(settings, self.window_ms)
         capacity = max(1, int(settings.pages * settings.table_share))
         heap_entries = max(1, int(capacity * settings.heap_share))
@@ -56,11 +64,18 @@ class HashedStore:
         self._wraps = "frequency-wrap" in settings.faithful
         self._expires = "never-expire" not in settings.faithful
         self._ageing = Ageing(self.window_ms, TIME_MASK, settings.prune_age)
+        self._long_lists = "long-hash-lists" in settings.faithful
+        self.list_steps = 0
 
     def record(self, accesses: Accesses, place: U8, eligible: Bools) -> int:
         """See `HotnessStore.record`."""
         self._prune(accesses.time_ms)
         self._ageing.recorded(accesses.time_ms)
+        if self._long_lists:
+            # A hit walks half of its list in the mean.
+            self.list_steps += len(accesses) * int(
+                1 + LIST_RECORDS / 2 * self.totals[LIVE] / self.totals[CAPACITY]
+            )
         return int(
             record_hashed(
                 accesses.page,
@@ -82,9 +97,10 @@ class HashedStore:
         )
 
     def take(self, now_ms: int, rounds: int) -> Candidates:
-        """Up to `batch_nr` pages a round from each heap, hottest first."""
+        """Up to `batch_nr` pages a round from each heap, divided by the scale; hottest first."""
         self._prune(now_ms)
-        limit = self.batch_nr * rounds
+        self._owed_pages = self._owed_pages % 1 + self._batch_pages * rounds
+        limit = int(self._owed_pages)
         most = int(np.minimum(self.sizes, limit).sum())
         if most == 0:
             return no_candidates()
@@ -210,6 +226,7 @@ def record_hashed(
     hint_fault         time opens no new window
     wraps              the frequency wraps to 0 after 7 (published) instead of staying there
     """
+    saturated = -1 if wraps else MAX_FREQUENCY | now << 13
     recorded = 0
     last = page.shape[0] - 1
     for i in range(page.shape[0]):
@@ -223,6 +240,11 @@ def record_hashed(
         nid: Int = np.int64(node[i])
         slot = find(table, p)
         old: Int = np.int64(table[slot, RECORD])
+        in_heap = table[slot, POSITION] != 0
+        # The hottest pages are saturated: within one timestamp nothing about them changes any more.
+        if old == (saturated | nid << 3) and in_heap:
+            recorded += nr
+            continue
         frequency = old & 7
         if table[slot, KEY] == 0:
             if totals[LIVE] >= totals[CAPACITY]:
@@ -243,10 +265,6 @@ def record_hashed(
         recorded += nr
         frequency = (frequency + nr) & 7 if wraps else min(frequency + nr, MAX_FREQUENCY)
         new = frequency | nid << 3 | now << 13
-        in_heap = table[slot, POSITION] != 0
-        # The hottest pages are saturated: within one timestamp nothing about them changes any more.
-        if new == old and in_heap:
-            continue
         table[slot, RECORD] = new
         # A heap cares for frequency and node, not for the time.
         if in_heap != (frequency >= threshold) or (in_heap and (new ^ old) & ((1 << 13) - 1)):

@@ -15,6 +15,10 @@ FAITHFUL: dict[str, tuple[str, tuple[str, ...]]] = {
         "the 3-bit frequency wraps from 7 to 0, so the hottest pages leave the heap (v2)",
         ("hashed",),
     ),
+    "long-hash-lists": (
+        "every report walks a hash list that grows to 1024 records (v2); only its time differs",
+        ("hashed",),
+    ),
     "never-expire": ("records of pages that went cold stay in the hash and the heap (v2)", ("hashed",)),
     "time-aliasing": (
         "the short modular timestamp is taken at its word, so a long untouched page looks fresh (v4..v8)",
@@ -53,8 +57,8 @@ class EngineSettings:
     sleep_ms            kernel ms between two rounds of the consumer; None: the published 100/20
     batch_nr            pages in one migration batch (kmigrated) or popped from a heap in one round
                         (kpromoted); None: the published 512/1024
-    scale               `--scale-time`: the rate limit and the gate's 1 GiB are divided by it. Times are not:
-                        the caller's clock runs faster by it
+    scale               `--scale-time`: the rate limit, kpromoted's batch and the gate's 1 GiB are divided by
+                        it. Times are not: the caller's clock runs faster by it
     faithful            quirks of the published versions to reproduce, see `FAITHFUL`
     table_share         hash table entries as a share of the pages
     heap_share          entries of each top-tier node's heap as a share of the hash entries

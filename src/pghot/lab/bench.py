@@ -127,6 +127,7 @@ class Bench:
             self.sizing.capacity_pages,
             self.threads,
             self.setting.mlp or info.mlp,
+            scale=self.scale.factor,
         )
         if info.nodes > len(self.topology.nodes):
             raise UsageError(
@@ -164,6 +165,8 @@ class Bench:
 
     def _initial_placement(self, machine: SimulatedMachine) -> None:
         if self.setting.placement == "slow":
+            if not machine.demotion_targets[machine.top_nodes[0]]:
+                raise UsageError("placement 'slow' needs a slower tier", "check the latencies of the tiers file")
             machine.preferred[:] = machine.demotion_targets[machine.top_nodes[0]][-1]
         elif self.setting.placement == "interleave":
             deal_out(machine)

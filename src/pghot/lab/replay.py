@@ -73,6 +73,7 @@ class Run:
         )
         view.instructions, view.now_ms = instructions, world.now_ms
         for source in self.sources:
+            view.busy = machine.thread(source.name).free_at_ns > machine.now_ns
             report = source.observe(view)
             if report.app_ns or report.kernel_ns:
                 machine.charge_tracking(report.app_ns, report.kernel_ns, source.name)

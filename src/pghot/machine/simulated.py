@@ -7,6 +7,7 @@ beside the program; each can do no more work than time passes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -87,13 +88,14 @@ class SimulatedMachine:
         capacity_pages: I64,
         threads: int,
         mlp: float = 0.0,
-        instruction_ns: float | None = None,
+        scale: float = 1.0,
     ) -> None:
+        """scale  `--scale-time`: a page stands for so many, which matters where work is done in batches."""
         count = len(topology.nodes)
         self.topology, self.costs = topology, topology.costs
-        self.pages, self.page_bytes, self.threads = pages, page_bytes, threads
+        self.pages, self.page_bytes, self.threads, self.scale = pages, page_bytes, threads, scale
         self.mlp = mlp or topology.costs.mlp_random
-        self.instruction_ns = topology.costs.instruction_ns if instruction_ns is None else instruction_ns
+        self.instruction_ns = topology.costs.instruction_ns
         self.rank = np.array(topology.ranks(), np.int64)
         self.lower = self.rank > 0
         self.top_nodes = topology.top_nodes()
@@ -268,7 +270,7 @@ class SimulatedMachine:
             return
         costs = self.costs
         work_ns = pages * costs.migrate_ns(self.page_bytes)
-        flushes = pages if payer == "app" else -(-pages // batch_pages)
+        flushes = pages if payer == "app" else math.ceil(pages * self.scale / batch_pages) / self.scale
         interrupts_ns = flushes * costs.shootdown_ipi_ns * self.threads
         work_ns += flushes * costs.shootdown_ns
         if payer == "app":

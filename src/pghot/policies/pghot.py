@@ -11,8 +11,12 @@ import numpy as np
 
 from pghot.engine.accesses import Accesses
 from pghot.engine.engine import HotnessEngine, Promotions
+from pghot.engine.hashed import HashedStore
 from pghot.engine.settings import EngineSettings
 from pghot.policies.policy import World
+
+# Sources that record from the program's own context: a fault or an interrupt. The others have a thread.
+INLINE_SOURCES = ("hintfaults", "ibs", "pebs")
 
 
 class Pghot:
@@ -41,10 +45,17 @@ class Pghot:
                 **{"target_nid": world.fast_node, "top_of_node": near, "scale": world.scale, **self.options},
             )
         )
+        self._list_steps = 0
         self._thread = "kpromoted" if self.store == "hashed" else "kmigrated"
 
     def observe(self, world: World, source: str, accesses: Accesses) -> None:
-        self.engine.record(source, accesses, world.machine.place, world.machine.lower)
+        machine, store = world.machine, self.engine.store
+        self.engine.record(source, accesses, machine.place, machine.lower)
+        if isinstance(store, HashedStore) and store.list_steps > self._list_steps:
+            walk_ns = (store.list_steps - self._list_steps) * machine.costs.hash_list_step_ns
+            self._list_steps = store.list_steps
+            inline = source in INLINE_SOURCES
+            machine.charge_tracking(walk_ns * inline, walk_ns * (not inline), source)
 
     def act(self, world: World) -> None:
         machine = world.machine

@@ -1,8 +1,8 @@
 """Page-table accessed bits, read and cleared by a kernel thread (klruscand of pghot), simulated.
 
-Every period the thread walks the page tables of all touched lower-tier memory and reports the pages whose
-A-bit was set since its last walk. It cannot know who accessed them, nor how often. Constants: FACTS sections
-4 and 8.
+Every period, or when its last walk has taken longer than that, the thread walks the page tables of all
+touched lower-tier memory and reports the pages whose A-bit was set since its last walk. It cannot know who
+accessed them, nor how often. Constants: FACTS sections 4 and 8.
 
 What the model leaves out: a walk happens at once, at the end of the slice in which it falls due; a slice
 longer than the period gets one walk; clearing bits without a TLB flush lets no access go unseen.
@@ -86,13 +86,23 @@ class AbitScan:
 
     period_ms  kernel ms between walks (klruscand: 2000)
     walk_ns    kernel-thread time for one page walked (FACTS 8: 12..53 ns by machine; the middle)
+    set_ns     application time for one bit that was cleared: the page walker sets it again with a locked
+               write (est.)
     """
 
     name = "abit"
     hint_fault = False
 
-    def __init__(self, settings: SourceSettings, *, period_ms: float = 2000.0, walk_ns: float = 25.0) -> None:
-        self._period_ms, self._walk_ns, self._scale = period_ms, walk_ns, settings.scale
+    def __init__(
+        self,
+        settings: SourceSettings,
+        *,
+        period_ms: float = 2000.0,
+        walk_ns: float = 25.0,
+        set_ns: float = 200.0,
+    ) -> None:
+        self._period_ms, self._walk_ns, self._set_ns = period_ms, walk_ns, set_ns
+        self._scale = settings.scale
         self._abit = np.zeros(settings.pages, np.uint8)
         self._next_ms = -1.0
         self._walked = 0
@@ -102,7 +112,7 @@ class AbitScan:
         if self._next_ms < 0:
             self._next_ms = view.now_ms - view.dt_ns * 1e-6 * self._scale + self._period_ms
         set_abits(view.page, view.touches, view.place, view.lower, self._abit)
-        if view.now_ms < self._next_ms:
+        if view.busy or view.now_ms < self._next_ms:
             return Report(no_accesses(int(view.now_ms)))
         periods = int((view.now_ms - self._next_ms) // self._period_ms) + 1
         self._next_ms += periods * self._period_ms
@@ -113,7 +123,7 @@ class AbitScan:
         seen = Accesses(
             out[:found].copy(), np.full(found, -1, np.int16), np.ones(found, np.uint32), int(view.now_ms)
         )
-        return Report(seen, kernel_ns=walked * self._walk_ns)
+        return Report(seen, app_ns=found * self._set_ns, kernel_ns=walked * self._walk_ns)
 
     def sampling(self) -> str:
         return f"one bit for a page, read every {self._period_ms:.0f} kernel ms"

@@ -21,6 +21,7 @@ class SliceView:
     dt_ns                     how long the slice took, real nanoseconds of the simulated machine
     threads                   cores that ran the slice
     instructions              instructions of all threads in the slice
+    busy                      the source's kernel thread has not finished its last work yet
     """
 
     page: npt.NDArray[np.uint32]
@@ -35,6 +36,7 @@ class SliceView:
     dt_ns: float
     threads: int
     instructions: int
+    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

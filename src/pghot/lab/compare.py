@@ -55,6 +55,7 @@ def compare(
     sources: Sequence[str] = (),
     *,
     setting: Setting | None = None,
+    bounds: bool = False,
     progress: Progress = lambda done, total: None,
     **settings: Any,
 ) -> Comparison:
@@ -64,6 +65,7 @@ def compare(
     policies   names or groups ("all", "pghot", "oracles"), or `RunSpec`s for full control
     sources    see `plan_runs`
     settings   fields of `Setting`
+    bounds     also run the LRU and CLOCK page caches of `lab.bounds`, once for each seed
     progress   called with (done, of) in thousandths
 
     >>> result = pghot.compare("workload:gups", policies=["numab2"])  # doctest: +SKIP
@@ -75,13 +77,20 @@ def compare(
     specs = _plan(policies, sources)
     rows: list[dict[str, Any]] = []
     setup: dict[str, Any] = {}
+    caches: list[dict[str, Any]] = []
     for number in range(setting.seeds):
         seed = setting.first_seed + number
         trace = load_trace(recording, seed, setting.page_bytes)
         bench = Bench(trace, topology, setting, seed)
         rows += bench.play(specs, partial(_report, progress, number, setting.seeds))
         setup = bench.setup()
-    return collect(rows, setup, topology)
+        if bounds:
+            from pghot.lab.bounds import trace_bounds
+
+            caches.append({"seed": seed, **trace_bounds(trace, bench.top_pages())})
+    result = collect(rows, setup, topology)
+    result.bounds = caches
+    return result
 
 
 def _plan(policies: Sequence[str | RunSpec], sources: Sequence[str]) -> list[RunSpec]:

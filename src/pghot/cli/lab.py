@@ -1,0 +1,223 @@
+"""The verbs of the lab: compare, list, validate, convert, report summary. Thin: parse, call, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pghot.errors import PghotError, UsageError, unknown_name
+from pghot.units import format_duration, format_share, format_size, parse_share, parse_size
+
+Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
+KINDS = [
+    "policies",
+    "sources",
+    "stores",
+    "tiers",
+    "workloads",
+    "recordings",
+    "counters",
+    "metrics",
+    "validations",
+]
+
+
+def compare(
+    recording: Annotated[
+        str, typer.Argument(help="FILE, bundled:NAME, workload:NAME|FILE.toml or masim:FILE")
+    ],
+    tiers: Annotated[str, typer.Option(help="shipped tiers or a .toml file")] = "dram-cxl",
+    fast_share: Annotated[str, typer.Option(help="top tier's share of the footprint, or as-file")] = "20%",
+    policies: Annotated[str, typer.Option(help="names or groups, by comma")] = "all",
+    sources: Annotated[str, typer.Option(help="sources for policies that take any, by comma")] = "",
+    seeds: Annotated[int, typer.Option(help="runs with different seeds")] = 1,
+    repeat: Annotated[int, typer.Option(help="passes over the trace")] = 1,
+    scale_time: Annotated[str, typer.Option(help="speed of kernel time: auto or a factor")] = "auto",
+    warmup: Annotated[str, typer.Option(help="share left out of steady figures")] = "",
+    folio: Annotated[str, typer.Option(help="page size: 4KiB or larger")] = "4KiB",
+    placement: Annotated[str, typer.Option(help="first-touch, slow or interleave")] = "first-touch",
+    threads: Annotated[int | None, typer.Option(help="cores of the program")] = None,
+    mlp: Annotated[float | None, typer.Option(help="cache misses in flight per core")] = None,
+    bounds: Annotated[bool, typer.Option("--bounds", help="add LRU and CLOCK page-cache bounds")] = False,
+    output: Annotated[
+        list[str] | None, typer.Option("--output", "-o", help="report.html, table.parquet, .csv, .arrow")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="overwrite outputs")] = False,
+    json_: Json = False,
+) -> None:
+    """Replay a trace over simulated tiers under many policies, and judge whether moving pages pays."""
+    from pghot.report.files import check_output, write_output
+
+    outputs = output or []
+    for path in outputs:
+        check_output(Path(path), force)
+    settings: dict[str, Any] = {
+        "fast_share": None if fast_share == "as-file" else parse_share(fast_share),
+        "scale_time": None if scale_time == "auto" else _number("--scale-time", scale_time),
+        "warmup": parse_share(warmup) if warmup else None,
+        "seeds": seeds,
+        "repeat": repeat,
+        "page_bytes": parse_size(folio.replace(" ", "")),
+        "placement": placement,
+        "threads": threads,
+        "mlp": mlp,
+    }
+    from pghot.lab.compare import compare as run
+
+    print("replaying (the first run after an install compiles its kernels once) ...", file=sys.stderr)
+    result = run(
+        recording, tiers, _words(policies), _words(sources), bounds=bounds, progress=_progress(), **settings
+    )
+    for path in outputs:
+        write_output(result, Path(path), ["pghot", *sys.argv[1:]])
+        print(f"wrote {path}", file=sys.stderr)
+    if json_:
+        print(json.dumps(result.to_dict(), allow_nan=False))
+        return
+    from pghot.report.text import render
+
+    print(render(result))
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{option} '{text}' is not a number", "give a number, or 'auto'") from None
+
+
+def _progress() -> Any:
+    """Progress on stderr when that is a terminal; silent otherwise."""
+    if not sys.stderr.isatty():
+        return lambda done, total: None
+
+    def show(done: int, total: int) -> None:
+        end = "\n" if done >= total else ""
+        print(f"\r{100 * done // total:3d} %", end=end, file=sys.stderr, flush=True)
+
+    return show
+
+
+def _listing(kind: str) -> list[str]:
+    if kind == "policies":
+        from pghot.policies.registry import policy_names as names
+    elif kind == "sources":
+        from pghot.sources.registry import source_names as names
+    elif kind == "stores":
+        from pghot.engine.stores import STORES
+
+        return list(STORES)
+    elif kind == "tiers":
+        from pghot.machine.topology import shipped_topologies as names
+    elif kind == "workloads":
+        from importlib.resources import files
+
+        entries = files("pghot").joinpath("data/workloads").iterdir()
+        return sorted(e.name.removesuffix(".toml") for e in entries if e.name.endswith(".toml"))
+    elif kind == "recordings":
+        from pghot.recording.bundled import names
+    elif kind == "validations":
+        from pghot.lab.validate import validation_names as names
+    elif kind == "metrics":
+        from pghot.lab.metrics import METRICS
+
+        return [metric.name for metric in METRICS]
+    else:
+        from pghot.counters import COUNTERS
+
+        return list(COUNTERS)
+    return list(names())
+
+
+def list_(kind: Annotated[str, typer.Argument(help=", ".join(KINDS))], json_: Json = False) -> None:
+    """List what can be named: policies, sources, stores, tiers, workloads and more."""
+    if kind not in KINDS:
+        raise unknown_name("kind", kind, KINDS)
+    names = _listing(kind)
+    print(json.dumps({"schema": "pghot.list/1", "kind": kind, "names": names}) if json_ else "\n".join(names))
+
+
+def validate(
+    name: Annotated[str, typer.Argument(help="validation or .toml file; all by default")] = "",
+    json_: Json = False,
+) -> None:
+    """Rerun published experiments in the lab; exit 1 when an error exceeds its bar."""
+    from pghot.lab.validate import run_validation, validation_names
+
+    results = [run_validation(each, _progress()) for each in ([name] if name else validation_names())]
+    if json_:
+        found = [result.to_dict() for result in results]
+        print(json.dumps(found[0] if name else {"schema": "pghot.validations/1", "validations": found}))
+    else:
+        for result in results:
+            print(f"{result.title}\npublished in {result.published_in}\n")
+            print(f"{'row':28} {'column':24} {'published':>9} {'simulated':>9} {'error':>7}")
+            for cell in result.cells:
+                print(
+                    f"{cell['row'][:28]:28} {cell['column'][:24]:24} {cell['published']:9.3f} "
+                    f"{cell['simulated']:9.3f} {100 * cell['error']:+6.1f}%"
+                )
+            for line in [*result.order_errors, *result.notes]:
+                print(line)
+            state = "ok" if result.ok else "MISSED"
+            print(
+                f"{result.name}: {state}, worst error {format_share(result.worst_error)}, "
+                f"bar {format_share(result.bar)}\n"
+            )
+    if not all(result.ok for result in results):
+        raise typer.Exit(1)
+
+
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SRC")],
+    target: Annotated[str, typer.Argument(metavar="DST")],
+    force: Annotated[bool, typer.Option("--force", help="overwrite DST")] = False,
+) -> None:
+    """Convert a recording to Parquet and back."""
+    from pghot.recording.convert import convert as run
+
+    done = run(source, target, force)
+    print(f"wrote {target}: {done.slices} slices, {done.rows} rows", file=sys.stderr)
+    if done.damage:
+        raise PghotError(
+            f"{source} is damaged: {done.damage}; {done.dropped_bytes} bytes were left out",
+            f"{target} holds the good slices",
+        )
+
+
+def summary(
+    recording: Annotated[str, typer.Argument(help="FILE or bundled:NAME")], json_: Json = False
+) -> None:
+    """Footprint, regions and hot set of a recording."""
+    from pghot.recording import bundled
+    from pghot.recording.reader import open_recording
+    from pghot.recording.summary import summarise
+
+    path = bundled.path(recording) if recording.startswith(bundled.PREFIX) else recording
+    facts = summarise(open_recording(path))
+    if json_:
+        print(json.dumps(facts))
+        return
+    print(f"{facts['name']}: {' '.join(facts['command'])}")
+    print(
+        f"{format_duration(facts['duration_ns'])} in {facts['slices']} slices; footprint "
+        f"{format_size(facts['footprint_bytes'])}; cache {format_size(facts['llc']['bytes'])}"
+    )
+    print(f"{facts['touches']:,} touches, {facts['misses']:,} misses, {facts['writes']:,} writes")
+    if not facts["complete"]:
+        print(f"incomplete: {facts['losses']['damage'] or 'the recorder was stopped'}")
+    for point in facts["hot_set"]:
+        print(
+            f"hottest {format_share(point['pages'])} of the pages take "
+            f"{format_share(point['misses'])} of the misses"
+        )
+    for region in facts["regions"]:
+        print(f"{region['name'][:40]:40} {region['pages']:>9,} pages {region['misses']:>14,} misses")

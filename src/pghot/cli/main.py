@@ -1,0 +1,88 @@
+"""The `pghot` command: verbs, and the one place that prints errors. Heavy modules load inside the verbs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import click
+import typer
+from click.exceptions import Exit as ClickExit
+
+from pghot import __version__
+from pghot.cli import lab, record
+from pghot.errors import PghotError, unknown_name
+
+app = typer.Typer(
+    help="Find the hot pages of running programs, put them in fast memory, and prove whether that pays.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+)
+report_app = typer.Typer(
+    help="Look into a recording.", rich_markup_mode=None, no_args_is_help=True, add_completion=False
+)
+app.command("compare")(lab.compare)
+app.command("list")(lab.list_)
+app.command("validate")(lab.validate)
+app.command("convert")(lab.convert)
+app.command("record")(record.record)
+report_app.command("summary")(lab.summary)
+report_app.callback()(lambda: None)
+app.add_typer(report_app, name="report")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"pghot {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of `pghot ARGUMENTS`; errors go to stderr as one line and a hint."""
+    command: Any = typer.main.get_command(app)
+    try:
+        _check_verb(arguments, sorted(command.commands))
+        code = command.main(args=arguments, prog_name="pghot", standalone_mode=False)
+        sys.stdout.flush()
+        return int(code or 0)
+    except PghotError as error:
+        return _fail(str(error), error.hint, error.exit_code)
+    except click.ClickException as error:
+        return _fail(error.format_message() or "no verb given", "see `pghot --help`", error.exit_code)
+    except ClickExit as error:
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except BrokenPipeError:
+        # The reader went away; keep Python's own flush at exit quiet too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _check_verb(arguments: list[str], verbs: list[str]) -> None:
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in verbs:
+        raise unknown_name("verb", arguments[0], verbs)
+
+
+def _fail(message: str, hint: str, code: int) -> int:
+    print(f"pghot: error: {message}", file=sys.stderr)
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)
+    return code

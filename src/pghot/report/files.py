@@ -1,0 +1,52 @@
+"""A comparison into a file; the extension decides: .html, .parquet, .csv, .arrow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pghot.errors import PghotError, UsageError
+
+EXTENSIONS = (".html", ".parquet", ".csv", ".arrow")
+
+
+def check_output(path: Path, force: bool) -> None:
+    """Refuse before the replay what could not be written after it."""
+    if path.suffix not in EXTENSIONS:
+        raise UsageError(f"cannot write '{path}'", f"end the name in one of {', '.join(EXTENSIONS)}")
+    if path.exists() and not force:
+        raise UsageError(f"will not overwrite {path}", "use --force, or name another file")
+    if not path.parent.is_dir():
+        raise UsageError(f"no directory '{path.parent}'", "make it first, or name another file")
+
+
+def write_output(result: Any, path: Path, command: list[str]) -> None:
+    """Write `result` to `path`; tables hold the summary."""
+    try:
+        if path.suffix == ".html":
+            from pghot.report.html import render
+
+            path.write_text(render(result, command), "utf-8")
+        else:
+            _write_table(result.summary, path)
+    except OSError as error:
+        raise PghotError(
+            f"cannot write {path}: {error.strerror or error}", "name a file you may write"
+        ) from error
+
+
+def _write_table(table: Any, path: Path) -> None:
+    import pyarrow as pa
+
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        pq.write_table(table, path)
+    elif path.suffix == ".csv":
+        import pyarrow.csv as csv
+
+        flat = [name for name in table.column_names if not pa.types.is_nested(table.schema.field(name).type)]
+        csv.write_csv(table.select(flat), path)
+    else:
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)

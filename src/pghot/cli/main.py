@@ -6,9 +6,8 @@ import os
 import sys
 from typing import Annotated, Any
 
-import click
 import typer
-from click.exceptions import Exit as ClickExit
+from typer.exceptions import TyperException
 
 from pghot import __version__
 from pghot.cli import lab, record
@@ -19,11 +18,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
-    no_args_is_help=True,
 )
-report_app = typer.Typer(
-    help="Look into a recording.", rich_markup_mode=None, no_args_is_help=True, add_completion=False
-)
+report_app = typer.Typer(help="Look into a recording.", rich_markup_mode=None, add_completion=False)
 app.command("compare")(lab.compare)
 app.command("list")(lab.list_)
 app.command("validate")(lab.validate)
@@ -59,16 +55,17 @@ def run(arguments: list[str]) -> int:
     command: Any = typer.main.get_command(app)
     try:
         _check_verb(arguments, sorted(command.commands))
-        code = command.main(args=arguments, prog_name="pghot", standalone_mode=False)
+        code = command.main(args=arguments or ["--help"], prog_name="pghot", standalone_mode=False)
         sys.stdout.flush()
         return int(code or 0)
     except PghotError as error:
         return _fail(str(error), error.hint, error.exit_code)
-    except click.ClickException as error:
-        return _fail(error.format_message() or "no verb given", "see `pghot --help`", error.exit_code)
-    except ClickExit as error:
+    except TyperException as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        return _fail(message, "see `pghot --help`", 2)
+    except typer.Exit as error:
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
         # The reader went away; keep Python's own flush at exit quiet too.

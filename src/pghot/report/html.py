@@ -19,7 +19,8 @@ padding:0 1em}h1,h2{line-height:1.2}
 .verdict{border-left:5px solid #0072b2;padding:.5em 1em;background:#f2f7fb}.wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
 td,th{padding:4px 8px;border-bottom:1px solid #ccc;text-align:right}
-td:first-child,th:first-child{text-align:left}
+td:first-child,th:first-child{text-align:left;white-space:nowrap}
+@media print{table{font-size:7px}td,th{padding:2px 3px}}
 pre{white-space:pre-wrap;background:#f5f5f5;padding:1em}"""
 _COLOURS = {"mover": "#0072b2", "oracle": "#e69f00"}
 
@@ -29,7 +30,9 @@ def render(result: Comparison, command: Sequence[str]) -> str:
     rows = result.summary.to_pylist()
     facts = "".join(f"<li>{escape(line)}</li>" for line in [*setup_lines(result.setup), *bound_lines(result)])
     charts = "".join(
-        figure.to_html(full_html=False, include_plotlyjs=False)
+        figure.to_html(
+            full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True}
+        )
         for figure in (_speedups(rows), _timeline(result))
     )
     return (
@@ -57,28 +60,42 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _speedups(rows: list[dict[str, Any]]) -> go.Figure:
+    rows = sorted(rows, key=lambda row: -row["speedup"])
+    gains = [100 * (row["speedup"] - 1) for row in rows]
+    spread = [100 * (row["speedup_ci95"] or 0) for row in rows]
     figure = go.Figure(
         go.Bar(
-            x=[row["speedup"] for row in rows],
+            x=gains,
             y=[escape(row["label"]) for row in rows],
             orientation="h",
-            marker_color=[_COLOURS.get(row["kind"], "#888888") for row in rows],
-            error_x={"array": [row["speedup_ci95"] or 0 for row in rows]},
+            marker_color=[_colour(row) for row in rows],
+            error_x={"array": spread, "visible": any(spread)},
+            text=[f"{gain:+.1f} %" for gain in gains],
+            textposition="outside",
+            cliponaxis=False,
         )
     )
     figure.update_layout(
-        title="Steady speed-up (blue: movers; orange: oracles; grey: others)",
-        xaxis_title="speed-up over 'none' (x, simulated)",
+        title="Gain over doing nothing<br><sub>blue: movers; orange: need knowledge no machine has "
+        "(oracles, truth); grey: others</sub>",
+        xaxis_title="steady speed-up over 'none' (%, simulated)",
         template="simple_white",
-        height=160 + 24 * len(rows),
+        height=180 + 24 * len(rows),
+        margin={"l": 10, "r": 60},
     )
     figure.update_yaxes(autorange="reversed", automargin=True)
     return figure
 
 
+def _colour(row: dict[str, Any]) -> str:
+    kind = "oracle" if "truth" in row["sources"] else row["kind"]
+    return _COLOURS.get(kind, "#888888")
+
+
 def _timeline(result: Comparison) -> go.Figure:
     first = result.setup["first_seed"]
     figure = go.Figure()
+    shown = ("none", "all-fast", "oracle-epoch", "numab2/hintfaults", result.verdict.best)
     points: dict[str, list[dict[str, Any]]] = {}
     for row in result.timeline.to_pylist():
         if row["seed"] == first:
@@ -89,16 +106,18 @@ def _timeline(result: Comparison) -> go.Figure:
             y=[e["duration_ms"] for e in epochs],
             name=escape(label),
             mode="lines",
+            visible=True if label in shown else "legendonly",
         )
     if result.setup["warmup_epochs"]:
         figure.add_vrect(
             -0.5, result.setup["warmup_epochs"] - 0.5, fillcolor="#888888", opacity=0.15, line_width=0
         )
     figure.update_layout(
-        title="Epoch by epoch, first seed (warm-up shaded)",
+        title="Epoch by epoch, first seed<br><sub>warm-up shaded; click a name to show or hide it</sub>",
         xaxis_title="epoch",
         yaxis_title="simulated duration of the epoch (ms)",
         template="simple_white",
         height=520,
+        legend={"orientation": "h", "y": -0.2},
     )
     return figure

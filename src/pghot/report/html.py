@@ -83,6 +83,8 @@ def _speedups(rows: list[dict[str, Any]]) -> go.Figure:
         height=180 + 24 * len(rows),
         margin={"l": 10, "r": 60},
     )
+    room = 0.2 * (max(gains) - min(gains)) + 1  # for the labels outside the bars
+    figure.update_xaxes(range=[min(gains) - room, max(gains) + room])
     figure.update_yaxes(autorange="reversed", automargin=True)
     return figure
 
@@ -98,7 +100,7 @@ def _timeline(result: Comparison) -> go.Figure:
     shown = ("none", "all-fast", "oracle-epoch", "numab2/hintfaults", result.verdict.best)
     points: dict[str, list[dict[str, Any]]] = {}
     for row in result.timeline.to_pylist():
-        if row["seed"] == first:
+        if row["seed"] == first and row["label"] in shown:
             points.setdefault(row["label"], []).append(row)
     for label, epochs in points.items():
         figure.add_scatter(
@@ -106,18 +108,17 @@ def _timeline(result: Comparison) -> go.Figure:
             y=[e["duration_ms"] for e in epochs],
             name=escape(label),
             mode="lines",
-            visible=True if label in shown else "legendonly",
         )
     if result.setup["warmup_epochs"]:
         figure.add_vrect(
             -0.5, result.setup["warmup_epochs"] - 0.5, fillcolor="#888888", opacity=0.15, line_width=0
         )
     figure.update_layout(
-        title="Epoch by epoch, first seed<br><sub>warm-up shaded; click a name to show or hide it</sub>",
+        title="Epoch by epoch, first seed<br><sub>warm-up shaded; best mover beside its yardsticks</sub>",
         xaxis_title="epoch",
-        yaxis_title="simulated duration of the epoch (ms)",
+        yaxis_title="epoch takes (ms, simulated)",
         template="simple_white",
         height=520,
-        legend={"orientation": "h", "y": -0.2},
+        legend={"orientation": "h", "y": -0.25},
     )
     return figure

@@ -103,7 +103,7 @@ RECIPES = [
         "fasttext-zipf",
         ["fasttext", "skipgram", *FASTTEXT_OPTIONS],
         "skip-gram embeddings of 40,000 words, 80,000 zipfian tokens, 2 threads; ended once it was saved",
-        slice="10 ms",
+        slice="16 ms",
         prepare=lambda scratch: inputs.zipf_text(scratch / "text.txt", 40_000, 40_000),
         client=stop_when_saving,
     ),

@@ -166,7 +166,9 @@ class Bench:
     def _initial_placement(self, machine: SimulatedMachine) -> None:
         if self.setting.placement == "slow":
             if not machine.demotion_targets[machine.top_nodes[0]]:
-                raise UsageError("placement 'slow' needs a slower tier", "check the latencies of the tiers file")
+                raise UsageError(
+                    "placement 'slow' needs a slower tier", "check the latencies of the tiers file"
+                )
             machine.preferred[:] = machine.demotion_targets[machine.top_nodes[0]][-1]
         elif self.setting.placement == "interleave":
             deal_out(machine)

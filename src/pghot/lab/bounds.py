@@ -171,24 +171,25 @@ def clock_misses_reference(pages: U32, capacity: int) -> int:
 def trace_bounds(trace: Trace, capacity_pages: int) -> dict[str, float]:
     """LRU and CLOCK misses of a whole trace in a fast tier of `capacity_pages` pages.
 
-    The stream of requests: the slices in order, in each the rows in page order, the touches of a row one
-    after another. So at most the first touch of a row misses. Keys: "capacity_pages", "touches",
-    "lru_misses", "clock_misses", "lru_miss_ratio", "clock_miss_ratio" (misses / touches; first touches of
-    pages are misses too).
+    The stream of requests: the last-level cache misses, the slices in order, in each the rows in page order,
+    the misses of a row one after another. So at most the first of a row misses the fast tier, and 1 - the
+    miss ratio compares with `fast_miss_share`. Keys: "capacity_pages", "requests", "lru_misses",
+    "clock_misses", "lru_miss_ratio", "clock_miss_ratio" (misses / requests; a page's first request is a
+    miss too).
     """
     lru, clock = LruCache(capacity_pages, trace.pages), ClockCache(capacity_pages, trace.pages)
-    touches = lru_missed = clock_missed = 0
+    requests = lru_missed = clock_missed = 0
     for batch in trace.batches():
-        touches += int(batch.touches.sum(dtype=np.int64))
-        # Beyond the second touch of a row nothing changes: the page is newest, its reference bit is set.
-        stream = np.repeat(batch.page, np.minimum(batch.touches, 2))
+        requests += int(batch.misses.sum(dtype=np.int64))
+        # Beyond the second request of a row nothing changes: the page is newest, its reference bit is set.
+        stream = np.repeat(batch.page, np.minimum(batch.misses, 2))
         lru_missed += lru.feed(stream)
         clock_missed += clock.feed(stream)
     return {
         "capacity_pages": capacity_pages,
-        "touches": touches,
+        "requests": requests,
         "lru_misses": lru_missed,
         "clock_misses": clock_missed,
-        "lru_miss_ratio": lru_missed / touches if touches else 0.0,
-        "clock_miss_ratio": clock_missed / touches if touches else 0.0,
+        "lru_miss_ratio": lru_missed / requests if requests else 0.0,
+        "clock_miss_ratio": clock_missed / requests if requests else 0.0,
     }

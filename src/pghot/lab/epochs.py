@@ -23,11 +23,50 @@ RESIDENT_ROWS = 100_000_000  # decoded rows kept in memory (22 bytes each); long
 
 
 @njit(cache=True)
-def add_misses(counts: U32, seen: npt.NDArray[np.uint8], page: U32, misses: U32) -> None:
-    """`counts[page] += misses`, and mark `seen` pages, for the rows of some slices."""
+def add_misses(
+    counts: U32, seen: npt.NDArray[np.uint8], found: U32, length: int, page: U32, misses: U32
+) -> int:
+    """`counts[page] += misses`, and mark `seen` pages, for the rows of some slices.
+
+    found  uint32[pages]  the pages with counts above 0, in no order: `length` of them; returns how many now
+    """
     for row in range(len(page)):
-        counts[page[row]] += misses[row]
-        seen[page[row]] = 1
+        p = page[row]
+        seen[p] = 1
+        if misses[row]:
+            if counts[p] == 0:
+                found[length] = p
+                length += 1
+            counts[p] += misses[row]
+    return length
+
+
+def add_misses_reference(
+    counts: U32, seen: npt.NDArray[np.uint8], found: U32, length: int, page: U32, misses: U32
+) -> int:
+    """`add_misses` with index arrays."""
+    seen[page] = 1
+    fresh = [p for p in dict.fromkeys(page[misses > 0].tolist()) if counts[p] == 0]
+    found[length : length + len(fresh)] = fresh
+    np.add.at(counts, page, misses)
+    return length + len(fresh)
+
+
+@njit(cache=True)
+def take_misses(counts: U32, page: U32, misses: U32, total: I64) -> None:
+    """Move the counts of the pages to `misses`, and add them to `total`."""
+    for i in range(len(page)):
+        p = page[i]
+        misses[i] = counts[p]
+        total[p] += counts[p]
+        counts[p] = 0
+
+
+def take_misses_reference(counts: U32, page: U32, misses: U32, total: I64) -> None:
+    """`take_misses` with index arrays."""
+    misses[:] = counts[page]
+    total[page] += misses
+    counts[page] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +79,20 @@ class Epoch:
     def hot(self, capacity_pages: int) -> U32:
         """The hot set: the fewest pages that take 90 % of the misses, at most `capacity_pages` of them.
 
-        Pages with equal misses are taken in index order.
+        Of pages with equal misses those with the lowest index are taken.
         """
-        order = np.argsort(-self.misses.astype(np.int64), kind="stable")
-        running = np.cumsum(self.misses[order], dtype=np.int64)
-        if len(running) == 0:
+        if len(self.page) == 0:
             return np.empty(0, np.uint32)
-        enough = int(np.searchsorted(running, HOT_MISS_SHARE * running[-1])) + 1
-        return self.page[order[: min(enough, capacity_pages)]]
+        falling = np.sort(self.misses)[::-1]
+        running = np.cumsum(falling, dtype=np.int64)
+        enough = min(int(np.searchsorted(running, HOT_MISS_SHARE * running[-1])) + 1, capacity_pages)
+        if enough == 0:
+            return np.empty(0, np.uint32)
+        least = falling[enough - 1]
+        above = np.flatnonzero(self.misses > least)
+        ties = np.flatnonzero(self.misses == least)[: enough - len(above)]
+        hot: U32 = self.page[np.concatenate([above, ties])]
+        return hot
 
 
 @dataclass(slots=True)
@@ -96,29 +141,30 @@ def measure_epochs(trace: Trace, epoch_slices: int | None = None, target_epochs:
 def _fill(table: Epochs) -> None:
     counts = np.zeros(table.trace.pages, np.uint32)
     seen = np.zeros(table.trace.pages, np.uint8)
-    in_epoch = 0
+    found = np.empty(table.trace.pages, np.uint32)
+    in_epoch = length = 0
     for batch in table.batches():
         table.touches += int(batch.touches.sum(dtype=np.int64))
         first = 0
         while first < batch.slices:
             last = min(batch.slices, first + table.epoch_slices - in_epoch)
             rows = slice(batch.offsets[first], batch.offsets[last])
-            add_misses(counts, seen, batch.page[rows], batch.misses[rows])
+            length = add_misses(counts, seen, found, length, batch.page[rows], batch.misses[rows])
             in_epoch += last - first
             first = last
             if in_epoch == table.epoch_slices:
-                _close(table, counts)
-                in_epoch = 0
+                _close(table, counts, np.sort(found[:length]))
+                in_epoch = length = 0
     if in_epoch:
-        _close(table, counts)
+        _close(table, counts, np.sort(found[:length]))
     table.footprint_pages = int(np.count_nonzero(seen))
 
 
-def _close(table: Epochs, counts: U32) -> None:
-    page = np.flatnonzero(counts).astype(np.uint32)
-    table.epochs.append(Epoch(page, counts[page].copy()))
-    table.total[page] += counts[page]
-    counts[:] = 0
+def _close(table: Epochs, counts: U32, page: U32) -> None:
+    """The epoch is over in which `page` (ascending) missed."""
+    misses = np.empty(len(page), np.uint32)
+    take_misses(counts, page, misses, table.total)
+    table.epochs.append(Epoch(page, misses))
 
 
 def hot_sets(epochs: list[Epoch], capacity_pages: int) -> list[U32]:

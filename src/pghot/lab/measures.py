@@ -73,6 +73,7 @@ class Measures:
         self._hot_since_ns = np.full(machine.pages, np.nan)
         self._was_hot = np.zeros(machine.pages, np.bool_)
         self._is_hot = np.zeros(machine.pages, np.bool_)
+        self._was_hot_pages = self._hot_pages = np.empty(0, np.uint32)
         self._previous_promotions: list[U32] = []
         self._promotions: list[U32] = []
         self._promoted_hot = 0
@@ -80,11 +81,12 @@ class Measures:
     def begin_epoch(self, hot: U32) -> None:
         """The pages in `hot` are the hot set of the epoch that starts now."""
         machine = self._machine
-        now_hot = np.zeros_like(self._is_hot)
+        now_hot = self._was_hot
+        now_hot[self._was_hot_pages] = False
         now_hot[hot] = True
-        waiting = ~np.isnan(self._hot_since_ns)
-        cooled = waiting & ~now_hot
-        self.responses.never += int(np.count_nonzero(cooled))
+        before = self._hot_pages  # only these can be waiting
+        cooled = before[~np.isnan(self._hot_since_ns[before]) & ~now_hot[before]]
+        self.responses.never += len(cooled)
         self._hot_since_ns[cooled] = np.nan
         turned = hot[~self._is_hot[hot]]
         placed = machine.place[turned]
@@ -92,6 +94,7 @@ class Measures:
         above = (placed != 255) & ~machine.lower[np.minimum(placed, len(machine.lower) - 1)]
         self._hot_since_ns[turned[~above]] = machine.now_ns
         self._was_hot, self._is_hot = self._is_hot, now_hot
+        self._was_hot_pages, self._hot_pages = before, hot
         for promoted in self._previous_promotions:  # of the epoch before: hot only now
             self._promoted_hot += int(np.count_nonzero(now_hot[promoted] & ~self._was_hot[promoted]))
         self._previous_promotions = []

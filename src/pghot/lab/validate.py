@@ -119,11 +119,11 @@ class ValidationResult:
 
     @property
     def worst_error(self) -> float:
-        return max(abs(cell["error"]) for cell in self.cells)
+        return float(max(abs(cell["error"]) for cell in self.cells))
 
     @property
     def mean_error(self) -> float:
-        return sum(abs(cell["error"]) for cell in self.cells) / len(self.cells)
+        return float(sum(abs(cell["error"]) for cell in self.cells) / len(self.cells))
 
     @property
     def ok(self) -> bool:
@@ -222,7 +222,7 @@ class _Grid:
 
     def simulate(self, progress: Progress) -> list[list[float]]:
         total = len(self.validation.rows) * len(self.validation.columns)
-        out = []
+        out: list[list[float]] = []
         for i, row in enumerate(self.validation.rows):
             out.append([])
             for j, column in enumerate(self.validation.columns):

@@ -30,8 +30,8 @@ class Verdict:
 
 
 def judge(summary: Sequence[Row], setup: Mapping[str, Any]) -> Verdict:
-    """A verdict over the summary rows of a comparison."""
-    movers = [row for row in summary if row["kind"] == "mover"]
+    """A verdict over the summary rows of a comparison. No machine has the source `truth`: it is no mover."""
+    movers = [row for row in summary if row["kind"] == "mover" and "truth" not in row["sources"]]
     if not movers:
         return Verdict(
             "nothing to compare", "", 0.0, ["No policy that moves pages was run: nothing to judge."]
@@ -71,7 +71,9 @@ def _limits(best: Row, summary: Sequence[Row]) -> list[str]:
         ]
     sentences = [f"All-fast would be {_percent(room)} faster than 'none'; {_captured(best, none)}."]
     oracle = max(
-        (row for row in summary if row["kind"] == "oracle"), key=lambda row: row["speedup"], default=None
+        (row for row in summary if row["kind"] == "oracle" or "truth" in row["sources"]),
+        key=lambda row: row["speedup"],
+        default=None,
     )
     if oracle is not None and oracle["speedup"] - 1 < MATTERS:
         sentences.append(

@@ -20,7 +20,7 @@ _STEPS = 48  # halvings: 2**-48 of the bracket, below the float noise of the sum
 def loaded_latency_ns(idle_ns: float, utilisation: float, a: float, b: float) -> float:
     """Latency at `utilisation` of the bandwidth: L0 * (1 + a * (u / (1 - u)) ** b) (FACTS 8)."""
     u = min(max(utilisation, 0.0), 1.0 - 1e-9)
-    return idle_ns * (1.0 + a * (u / (1.0 - u)) ** b)
+    return float(idle_ns * (1.0 + a * (u / (1.0 - u)) ** b))
 
 
 @njit(cache=True)
@@ -73,7 +73,7 @@ def solve_slice_ns(
     for node in range(nodes):
         low = max(low, bytes_moved[node] / bandwidth[node])
     high = max(low, 1.0)
-    for attempt in range(64):
+    for _ in range(64):
         if (
             busy_ns
             + _stall_ns(

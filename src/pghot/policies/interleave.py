@@ -19,7 +19,8 @@ def bandwidth_weights(bandwidth_gb_s: npt.NDArray[np.float64]) -> npt.NDArray[np
     >>> bandwidth_weights(np.array([200.0, 26.0])).tolist()
     [8, 1]
     """
-    return np.clip(np.round(bandwidth_gb_s / bandwidth_gb_s.min()), 1, 255).astype(np.int64)
+    weights: npt.NDArray[np.int64] = np.round(bandwidth_gb_s / bandwidth_gb_s.min()).astype(np.int64)
+    return np.clip(weights, 1, 255)
 
 
 class Interleave(Passive):

@@ -16,14 +16,14 @@ streams = st.lists(st.integers(0, PAGES - 1), max_size=200).map(lambda pages: np
 
 
 @given(streams, st.integers(1, PAGES + 1))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_bounds_equal_their_references(pages, capacity):
     assert bounds.lru_misses(pages, capacity, PAGES) == bounds.lru_misses_reference(pages, capacity)
     assert bounds.clock_misses(pages, capacity, PAGES) == bounds.clock_misses_reference(pages, capacity)
 
 
 @given(st.lists(streams, min_size=2, max_size=4), st.integers(1, PAGES))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_caches_fed_in_parts_equal_the_whole(parts, capacity):
     whole = np.concatenate(parts)
     lru, clock = bounds.LruCache(capacity, PAGES), bounds.ClockCache(capacity, PAGES)
@@ -46,7 +46,7 @@ def batch_of(slices: list[dict[int, int]]) -> SliceBatch:
 
 
 @given(st.lists(st.lists(rows, min_size=1, max_size=4), min_size=1, max_size=3), st.integers(1, PAGES))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_trace_bounds_equal_the_expanded_stream(parts, capacity):
     trace = MemoryTrace(TraceInfo("t", "test", 1), PAGES, (), [batch_of(part) for part in parts])
     stream = np.array(

@@ -23,7 +23,7 @@ schedules = st.lists(
 
 
 @pytest.mark.parametrize("store", ["default", "precise", "hashed"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), schedules, st.booleans())
 def test_pages_and_accesses_are_conserved(store, seed, schedule, faithful):
     rng = np.random.default_rng(seed)
@@ -80,7 +80,7 @@ def test_pages_and_accesses_are_conserved(store, seed, schedule, faithful):
         assert engine.counters["pghot_recorded_accesses"] == offered
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.sampled_from([0.1, 0.5, 1.0]))
 def test_records_are_in_the_table_or_accounted_for(seed, steps, table_share):
     """hashed: first sights = records held + promoted + pruned + forgotten, table full or not."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pghot.engine import gate
@@ -39,7 +39,6 @@ def arguments(rng, state, rows, pages_per_s, window_ms, now, max_pages, count_re
     ]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), rounds, st.integers(0, 12), st.integers(1, 5000), st.booleans())
 def test_judge_equals_its_reference(seed, schedule, pages_per_s, window_ms, count_refused):
     rng = np.random.default_rng(seed)
@@ -56,7 +55,6 @@ def test_judge_equals_its_reference(seed, schedule, pages_per_s, window_ms, coun
             np.testing.assert_array_equal(mine, reference)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), rounds, st.integers(1, 12))
 def test_no_second_exceeds_the_rate_limit(seed, schedule, pages_per_s):
     """Between two openings of a node's rate window never more pages than one window grants."""
@@ -76,7 +74,6 @@ def test_no_second_exceeds_the_rate_limit(seed, schedule, pages_per_s):
             assert opened[node][1] <= pages_per_s
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 60), st.integers(0, 60))
 def test_admissions_respect_free_space_and_the_callers_limit(seed, rows, max_pages):
     """The bypass ends where the free space does, and no more than `max_pages` get through."""

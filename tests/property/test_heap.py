@@ -27,7 +27,6 @@ def check_heap(entries: np.ndarray, size: int, table: np.ndarray) -> None:
             assert entries[(position - 1) // 2] >> 32 >= entries[position] >> 32
 
 
-@settings(deadline=None)
 @given(seeds, st.integers(1, 200))
 def test_heap_operations_equal_sorting(seed, operations):
     rng = np.random.default_rng(seed)
@@ -55,7 +54,6 @@ def test_heap_operations_equal_sorting(seed, operations):
     assert popped == sorted(inside.values(), reverse=True)
 
 
-@settings(deadline=None)
 @given(seeds, st.integers(1, 300), st.sampled_from([2, 3, 17, 64]))
 def test_table_equals_a_dictionary(seed, operations, slots):
     """Insert, look up, delete; long runs that wrap around the end; pages up to the largest index."""
@@ -80,7 +78,6 @@ def test_table_equals_a_dictionary(seed, operations, slots):
         assert table[find(table, page), RECORD] == number
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 2), st.integers(1, 2**31 - 1))
 def test_home_is_a_slot(page, slots):
     assert 0 <= home(page, slots) < slots
@@ -106,7 +103,7 @@ def check_store(store: HashedStore, reference: HashedReference) -> None:
     assert counters["pghot_heap_full"] == reference.heap_full
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seeds,
     st.sampled_from([(60, 1.0, 1.0), (60, 0.5, 0.25), (8, 0.5, 0.25), (1, 1.0, 1.0)]),

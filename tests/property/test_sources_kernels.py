@@ -34,7 +34,7 @@ slices = st.lists(st.tuples(rows(), places), min_size=1, max_size=6)
 
 
 @given(slices, lowers, st.integers(1, 2 * PAGES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_hint_faults_equal_the_reference(parts, lower, span):
     marks = np.full(PAGES, hintfaults.UNMARKED, np.int32)
     plain_marks = marks.copy()
@@ -58,7 +58,7 @@ def test_hint_faults_equal_the_reference(parts, lower, span):
 
 
 @given(slices, lowers)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_abits_equal_the_reference(parts, lower):
     bits = np.zeros(PAGES, np.uint8)
     plain_bits = bits.copy()
@@ -76,7 +76,7 @@ def test_abits_equal_the_reference(parts, lower):
 @given(
     st.lists(rows(), min_size=1, max_size=5), st.integers(1, 50), st.booleans(), st.integers(1, (1 << 64) - 1)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_sampling_equals_the_reference(parts, period, independent, seed):
     rng, plain_rng = np.array([seed], np.uint64), np.array([seed], np.uint64)
     ahead = np.array([1, 0], np.int64)
@@ -91,7 +91,7 @@ def test_sampling_equals_the_reference(parts, period, independent, seed):
 
 
 @given(st.integers(1, 2000), st.booleans(), st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_sampling_rate_is_the_period(period, independent, seed):
     """Over many events the samples are events / period: exactly for a counter, within noise for tags."""
     sampler = sampling.Sampler(period, seed, independent)
@@ -104,7 +104,7 @@ def test_sampling_rate_is_the_period(period, independent, seed):
 @given(
     st.lists(st.tuples(st.integers(0, 50), st.integers(1, 20)), min_size=1, max_size=30), st.integers(1, 100)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_full_ring_keeps_its_capacity_and_invents_nothing(pairs, capacity):
     samples = dict(pairs)
     row = np.array(sorted(samples), np.int64)
@@ -123,7 +123,7 @@ def test_full_ring_keeps_its_capacity_and_invents_nothing(pairs, capacity):
     st.integers(0, 10),
     st.integers(1, 1 << 60),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_chmu_equals_the_reference(parts, lower, downsampling, threshold, ring, seed):
     counts = np.zeros(PAGES, np.uint64)
     plain_counts = counts.copy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pghot.engine.accesses import Accesses
@@ -36,7 +36,6 @@ def places(rng: np.random.Generator) -> np.ndarray:
     return rng.choice([0, 1, 2, 255], PAGES, p=[0.1, 0.5, 0.3, 0.1]).astype(np.uint8)
 
 
-@settings(deadline=None)
 @given(seeds, st.integers(0, 80), st.integers(0, 2**40), st.integers(1, 5000), st.integers(1, 3))
 def test_default_update_equals_its_reference(seed, rows, now_ms, window_ms, threshold):
     """Any old byte, any time (the 128 ms ticks wrap at 32), any window, even one beyond the layout."""
@@ -56,7 +55,6 @@ def test_default_update_equals_its_reference(seed, rows, now_ms, window_ms, thre
     np.testing.assert_array_equal(hot, hot2)
 
 
-@settings(deadline=None)
 @given(seeds, st.integers(0, 80), st.integers(0, 2**14 - 1), st.integers(1, 20000), st.integers(1, 7))
 def test_precise_update_equals_its_reference(seed, rows, now, window_ms, threshold):
     rng = np.random.default_rng(seed)
@@ -78,7 +76,6 @@ LAYOUTS = {"default": (np.uint8, 2, 31, 0x80), "precise": (np.uint32, 13, 0x3FFF
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@settings(deadline=None)
 @given(seeds, st.integers(0, 2**14 - 1), st.integers(-5, 2**14))
 def test_sweep_equals_its_reference(layout, seed, stamp, limit):
     dtype, shift, mask, _ = LAYOUTS[layout]
@@ -92,7 +89,6 @@ def test_sweep_equals_its_reference(layout, seed, stamp, limit):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@settings(deadline=None)
 @given(seeds, st.sampled_from([1, 32767, 32768, 32769, 100_000]))
 def test_take_ready_equals_its_reference(layout, seed, pages):
     """Last sections that are not full, sections without the flag, many READY records and none."""
@@ -117,7 +113,6 @@ steps = st.lists(
 
 
 @pytest.mark.parametrize("store", TICKS)
-@settings(deadline=None)
 @given(seeds, steps)
 def test_time_never_aliases(store, seed, gaps):
     """However the calls are spaced, frequencies are those of a store with unbounded timestamps."""
@@ -145,7 +140,6 @@ def test_time_never_aliases(store, seed, gaps):
 
 
 @pytest.mark.parametrize("store", ["default", "precise", "hashed"])
-@settings(deadline=None)
 @given(seeds, steps)
 def test_taken_pages_are_hot_and_young(store, seed, gaps):
     """What a consumer gets is distinct, hottest first, and its age is the true one (to a tick)."""

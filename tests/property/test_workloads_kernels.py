@@ -16,7 +16,7 @@ means = st.lists(
 
 
 @given(means, st.integers(1, (1 << 63) - 1))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_poisson_rows_equal_the_reference(mean, seed):
     expected = np.array(mean)
     none = np.exp(-expected)
@@ -63,7 +63,7 @@ strides = st.sampled_from([1, 8, 24, 63, 64, 65, 100, 128, 4095, 4096, 5000, 10_
 
 
 @given(st.integers(1, 5 * PAGE), strides, st.lists(st.integers(0, 900), min_size=1, max_size=5))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_strided_walk_equals_single_accesses(size, stride, slices):
     walk, draws = StridedWalk(size, PAGE, stride, 0.5), r.Draws(1)
     done = 0
@@ -91,7 +91,7 @@ slice_rows = st.dictionaries(st.integers(0, 10), st.integers(1, 9), max_size=8).
 
 
 @given(st.lists(slice_rows, min_size=1, max_size=4))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_merged_rows_are_sums(parts):
     merged = r.merge_rows(parts)
     expected: dict[int, int] = {}

@@ -50,8 +50,8 @@ def bound_lines(result: Comparison) -> list[str]:
     """What a recency policy with free moves would get."""
     return [
         f"seed {bound['seed']}: a page cache of the fast tier's size with free moves would miss "
-        f"{bound['lru_miss_ratio']:.3g} (LRU) and {bound['clock_miss_ratio']:.3g} (CLOCK) of all touches, "
-        "cache hits included"
+        f"{bound['lru_miss_ratio']:.3g} (LRU) and {bound['clock_miss_ratio']:.3g} (CLOCK) of all last-level "
+        "cache misses"
         for bound in result.bounds
     ]
 

@@ -36,7 +36,7 @@ MAX_METADATA_BYTES: Final = 1 << 24
 COUNTERS: Final = ("touches", "misses", "sequential", "writes")
 COLUMNS: Final = ("page", *COUNTERS)
 
-# Two byte planes for each column: zstd does 1.2x to 1.3x better on them than on 16- or 32-bit integers
+# Two byte planes for each column: zstd does 1.1x to 1.2x better on them than on 16-bit integers
 # (docs/recording-format.md, "Why byte planes").
 PLANES: Final = tuple(f"{column}_{byte}" for column in COLUMNS for byte in (0, 1))
 

@@ -20,7 +20,7 @@ from pghot.recording.trace import Trace
 from pghot.sources.registry import make_source
 from pghot.sources.simulated import SourceSettings
 
-PLACEMENTS = ("first-touch", "slow", "interleave")
+PLACEMENTS = ("first-touch", "slow", "interleave", "bind:NODE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,9 @@ class Setting:
     warmup       share of the slices that steady figures leave out; None: the first pass when there are
                  several, else a third
     page_bytes   4096, or a larger folio that is tracked and moved whole
-    placement    where first-touched pages go unless a policy says otherwise
+    placement    where first-touched pages go unless a policy says otherwise: "first-touch" (the toucher's
+                 node, then its zonelist), "slow" (the lowest tier), "interleave" (by bandwidth) or "bind:NODE"
+                 (that node alone, by its name in the tiers file, as numactl --membind)
     threads      cores that run the program; None: as recorded
     mlp          cache misses a core keeps in flight; None: as the trace says, else the cost model's default
     """
@@ -75,7 +77,7 @@ class Setting:
         for ok, message, hint in checks:
             if not ok:
                 raise UsageError(message, hint)
-        if self.placement not in PLACEMENTS:
+        if self.placement not in PLACEMENTS and not self.placement.startswith("bind:"):
             raise unknown_name("placement", self.placement, list(PLACEMENTS))
 
     def warmup_share(self) -> float:
@@ -172,6 +174,20 @@ class Bench:
             machine.preferred[:] = machine.demotion_targets[machine.top_nodes[0]][-1]
         elif self.setting.placement == "interleave":
             deal_out(machine)
+        elif self.setting.placement.startswith("bind:"):
+            machine.preferred[:] = self._bound_node(machine, self.setting.placement.removeprefix("bind:"))
+
+    def _bound_node(self, machine: SimulatedMachine, name: str) -> int:
+        names = [node.name for node in self.topology.nodes]
+        if name not in names:
+            raise unknown_name("node", name, names)
+        node = names.index(name)
+        if machine.room(node) < self.epochs.footprint_pages:
+            raise UsageError(
+                f"node '{name}' is too small to bind a program of {self.epochs.footprint_pages} pages to",
+                "bind to a larger node, or choose another placement",
+            )
+        return node
 
     def warmup_epochs(self) -> int:
         total = len(self.epochs.epochs) * self.setting.repeat

@@ -1,7 +1,7 @@
 """What things cost: every constant of the lab's cost model, with its source, in one place.
 
 A tiers file overrides any of them in its `[costs]` table. "(est.)" marks an estimate from experience.
-FACTS numbers refer to the sections of the project's list of published figures (docs/model.md repeats it).
+"FACTS n" means section n of docs/FACTS.md, here and everywhere.
 """
 
 from __future__ import annotations

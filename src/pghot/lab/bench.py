@@ -11,6 +11,7 @@ from pghot.lab.capacity import Sizing, TimeScale, choose_time_scale, size_nodes
 from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.metrics import node_shares, run_metrics
 from pghot.lab.replay import Future, Run, new_run, replay
+from pghot.lab.traces import trace_warnings
 from pghot.machine.simulated import SimulatedMachine
 from pghot.machine.topology import Topology
 from pghot.policies.interleave import deal_out
@@ -96,7 +97,8 @@ class Bench:
         self.trace, self.topology, self.setting, self.seed = trace, topology, setting, seed
         self.epochs = epochs or measure_epochs(trace, setting.epoch_slices)
         if not self.epochs.epochs:
-            raise UsageError(f"'{trace.info.name}' has no slices to replay", "record for longer")
+            why = "; ".join([f"'{trace.info.name}' has no slices to replay", *trace_warnings(trace)])
+            raise UsageError(why, "record it again, or for longer")
         page_bytes = trace.info.page_bytes
         self.sizing: Sizing = size_nodes(
             topology, self.epochs.footprint_pages, page_bytes, setting.fast_share
@@ -251,7 +253,7 @@ class Bench:
             ],
             "scale_time": self.scale.factor,
             "scale_note": self.scale.note,
-            "warnings": self.topology.warnings(),
+            "warnings": [*trace_warnings(self.trace), *self.topology.warnings()],
         }
 
 

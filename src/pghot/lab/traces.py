@@ -21,6 +21,19 @@ def load_trace(what: str | Path | Trace, seed: int = 0, page_bytes: int = 4096) 
     return trace
 
 
+def trace_warnings(trace: Trace) -> list[str]:
+    """What results over this trace must say: that its recording is cut off or damaged."""
+    from pghot.recording.coarsen import CoarseTrace
+    from pghot.recording.reader import Recording
+
+    fine = trace.trace if isinstance(trace, CoarseTrace) else trace
+    if not isinstance(fine, Recording) or fine.complete:
+        return []
+    if not fine.damage:
+        return ["the recorder was killed: its last slices are missing"]
+    return [f"the recording is damaged ({fine.damage}): {fine.dropped_bytes} bytes at its end were left out"]
+
+
 def _open(what: str | Path | Trace, seed: int) -> Trace:
     if not isinstance(what, str | Path):
         return what

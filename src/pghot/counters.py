@@ -26,6 +26,9 @@ class Counter:
 
 _DECLARED = (
     # What the sources handed to the engine.
+    Counter("pghot_reported_accesses", "accesses that enabled sources reported", "accesses"),
+    Counter("pghot_ignored_accesses", "reported accesses of pages on the top tier or not placed", "accesses"),
+    Counter("pghot_dropped_accesses", "reported accesses lost because the hash table was full", "accesses"),
     Counter(
         "pghot_recorded_accesses", "accesses of lower-tier pages that entered a hotness record", "accesses"
     ),
@@ -37,7 +40,9 @@ _DECLARED = (
     # What the stores hold and what they had to let go.
     Counter("pghot_records_hash", "pages with a record in the hash table", "pages", "gauge"),
     Counter("pghot_records_heap", "pages waiting in the heaps of the top-tier nodes", "pages", "gauge"),
-    Counter("pghot_records_dropped", "reports lost because the hash table was full", "reports"),
+    Counter(
+        "pghot_records_dropped", "refused pages that found no room when they came back to the hash", "pages"
+    ),
     Counter("pghot_heap_full", "times a hot page found the heap of its node full", "pages"),
     Counter("pghot_records_pruned", "records dropped because their page was not seen for long", "pages"),
     # The consumers: kmigrated and kpromoted.

@@ -99,7 +99,7 @@ def check_store(store: HashedStore, reference: HashedReference) -> None:
     counters = store.counters()
     assert counters["pghot_records_hash"] == len(reference.records)
     assert counters["pghot_records_heap"] == sum(map(len, reference.heaps.values()))
-    assert counters["pghot_records_dropped"] == reference.dropped
+    assert counters["pghot_dropped_accesses"] == reference.unheard
     assert counters["pghot_heap_full"] == reference.heap_full
 
 

@@ -231,10 +231,21 @@ def test_a_full_table_drops_and_counts_the_drop():
     touch(engine, range(50), 0, count=2, place=np.full(100, 2, np.uint8))
     counters = engine.counters
     assert counters["pghot_records_hash"] == 10
-    assert counters["pghot_records_dropped"] == 40
-    assert counters["pghot_recorded_accesses"] == 20
+    assert counters["pghot_recorded_accesses"] == 10 * 2
+    assert counters["pghot_dropped_accesses"] == 40 * 2
     assert counters["pghot_records_heap"] == 5
     assert counters["pghot_heap_full"] == 5
+
+
+def test_a_page_that_finds_the_table_full_on_its_way_back_is_counted():
+    engine = make_engine("hashed", pages=4, table_share=0.5, heap_share=1.0)
+    place = np.full(4, 2, np.uint8)
+    touch(engine, [0], 0, count=2, place=place)
+    taken = wake(engine, 0)
+    touch(engine, [1, 2], 1, place=place)
+    engine.requeue(taken)
+    assert engine.counters["pghot_records_hash"] == 2
+    assert engine.counters["pghot_records_dropped"] == 1
 
 
 class OneHotPage:

@@ -25,6 +25,20 @@ def test_frequency_wrap_loses_the_hottest_page():
         assert len(wake(engine, 10)) == (0 if faithful else 1)
 
 
+def test_long_hash_lists_cost_steps_and_change_nothing_else():
+    promoted = []
+    for engine, faithful in with_and_without("long-hash-lists", "hashed"):
+        half_full = range(engine.settings.pages // 4)
+        touch(engine, half_full, 0)
+        before = engine.store.list_steps
+        touch(engine, range(10), 1)
+        # A hit passes half of a list, and the lists are half full.
+        assert engine.store.list_steps - before == (10 * 257 if faithful else 0)
+        promoted.append(wake(engine, 1).page.tolist())
+    assert promoted[0] == promoted[1]
+    assert sorted(promoted[0]) == list(range(10))
+
+
 def test_never_expire_keeps_cold_records_for_ever():
     for engine, faithful in with_and_without("never-expire", "hashed"):
         touch(engine, range(100), 0)

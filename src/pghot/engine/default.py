@@ -15,7 +15,7 @@ from pghot.engine.accesses import Accesses
 from pghot.engine.packed import SECTION_SHIFT, PackedStore, Records
 from pghot.engine.prefetch import AHEAD, prefetch
 from pghot.engine.settings import EngineSettings
-from pghot.engine.store import U8, U32, Bools
+from pghot.engine.store import U8, U32, Bools, Int
 
 
 class DefaultStore(PackedStore):
@@ -32,18 +32,13 @@ class DefaultStore(PackedStore):
     def __init__(self, settings: EngineSettings) -> None:
         super().__init__(settings, np.zeros(settings.pages, np.uint8))
         self._target = settings.target_nid
-        self._table = np.zeros((4, 256), np.uint8)
-        self._table_tick = -1
+        # 32 KiB, whatever the number of pages: an update depends on the time modulo 32 ticks only.
+        self._tables = [update_table(tick, self.window_ms, self._threshold) for tick in range(32)]
 
     def _update(self, accesses: Accesses, place: U8, eligible: Bools) -> int:
-        tick = accesses.time_ms >> self.TICK_SHIFT
-        if tick != self._table_tick:
-            self._table = update_table(tick, self.window_ms, self._threshold)
-            self._table_tick = tick
+        table = self._tables[(accesses.time_ms >> self.TICK_SHIFT) & 31]
         return int(
-            record_default(
-                accesses.page, accesses.count, place, eligible, self._table, self.records, self.hot
-            )
+            record_default(accesses.page, accesses.count, place, eligible, table, self.records, self.hot)
         )
 
     def _node(self, record: Records) -> npt.NDArray[np.int16]:
@@ -54,9 +49,9 @@ class DefaultStore(PackedStore):
 
 
 def update_table(tick: int, window_ms: int, threshold: int) -> U8:
-    """The update of every possible record by every possible count at one time: uint8[4, 256].
+    """The update of every possible record by every possible count at one time: uint8[1024], by count << 8 | record.
 
-    Row 0 (no access) keeps the record; rows 1 to 3 stand for that many accesses, 3 for more too.
+    A count of 0 keeps the record; 3 stands for more too.
     tick  kernel ms >> 7
     """
     old = np.arange(256, dtype=np.int64)
@@ -65,7 +60,7 @@ def update_table(tick: int, window_ms: int, threshold: int) -> U8:
     frequency = np.where(latency_ms > window_ms, count, np.minimum((old & 3) + count, 3))
     new = frequency | (tick & 31) << 2 | np.where(frequency >= threshold, 0x80, 0)
     new[0] = old
-    return new.astype(np.uint8)
+    return new.astype(np.uint8).ravel()
 
 
 @njit(cache=True)
@@ -74,12 +69,12 @@ def record_default(page: U32, count: U32, place: U8, eligible: Bools, table: U8,
 
     page, count  uint32[K]
     place        uint8[pages]   index into eligible, bool[256]
-    table        uint8[4, 256]  from `update_table`
+    table        uint8[1024]  from `update_table`
     records      uint8[pages]
     hot          uint8[sections], set where a record is READY
     """
     # Pages of both kinds are mixed in what a source reports: a branch on `eligible` would be mispredicted every
-    # other time. The table's row 0 keeps the record instead, which triples the rate. Integers, not bools: the
+    # other time. A count of 0 keeps the record instead, which triples the rate. Integers, not bools: the
     # compiler turns a product with a bool back into the branch.
     factor = eligible.astype(np.uint32)
     recorded = 0
@@ -90,12 +85,12 @@ def record_default(page: U32, count: U32, place: U8, eligible: Bools, table: U8,
         prefetch(place, ahead)
         p = page[i]
         nr = count[i] * factor[place[p]]
-        old = records[p]
-        new = table[min(nr, np.uint32(3)), old]
+        old: Int = np.int64(records[p])
+        new = table[np.int64(min(nr, np.uint32(3))) << 8 | old]
         records[p] = new
         recorded += nr
-        # The flag of a record that was READY already is set: not writing it again saves a quarter.
-        if new & ~old & 0x80:
+        # Whether READY is new. Where it is not, the flag is set already: not writing it again saves a quarter.
+        if new > old | 0x7F:
             hot[p >> SECTION_SHIFT] = 1
     return recorded
 

@@ -2,7 +2,7 @@
 
 The first design of pghot (v2, FACTS section 1). Record: bits 0-2 frequency · 3-12 accessing node (1023 =
 unknown) · 13-31 time of the last access in ms. The kernel chains records in lists; here they lie in one
-open-addressing table. A table that is full drops the report and counts it; a full heap leaves the record in
+open-addressing table. A table that is full drops the access and counts it; a full heap leaves the record in
 the table, to be tried again at the page's next access.
 """
 
@@ -32,7 +32,7 @@ LIST_RECORDS = 1024
 LOAD = 0.75
 
 # Entries of the store's int64 totals.
-LIVE, DROPPED, HEAP_FULL, PRUNED, CAPACITY = range(5)
+LIVE, DROPPED, HEAP_FULL, PRUNED, CAPACITY, UNHEARD = range(6)
 
 
 class HashedStore:
@@ -56,7 +56,7 @@ class HashedStore:
         self.table = np.zeros((int(capacity / LOAD) + 2, 4), np.uint32)
         self.heaps = np.zeros((len(settings.top_nodes), heap_entries), np.int64)
         self.sizes = np.zeros(len(settings.top_nodes), np.int64)
-        self.totals = np.array([0, 0, 0, 0, capacity], np.int64)
+        self.totals = np.array([0, 0, 0, 0, capacity, 0], np.int64)
         self._top_nodes = np.array(settings.top_nodes, np.int16)
         heap_of_node = {node: index for index, node in enumerate(settings.top_nodes)}
         self._heap_of = np.array([heap_of_node[node] for node in targets_by_nid(settings).tolist()], np.int16)
@@ -138,6 +138,7 @@ class HashedStore:
         return {
             "pghot_records_hash": int(self.totals[LIVE]),
             "pghot_records_heap": int(self.sizes.sum()),
+            "pghot_dropped_accesses": int(self.totals[UNHEARD]),
             "pghot_records_dropped": int(self.totals[DROPPED]),
             "pghot_heap_full": int(self.totals[HEAP_FULL]),
             "pghot_records_pruned": int(self.totals[PRUNED]),
@@ -248,7 +249,7 @@ def record_hashed(
         frequency = old & 7
         if table[slot, KEY] == 0:
             if totals[LIVE] >= totals[CAPACITY]:
-                totals[DROPPED] += 1
+                totals[UNHEARD] += nr
                 continue
             totals[LIVE] += 1
             table[slot, KEY] = p + 1

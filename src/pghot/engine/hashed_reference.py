@@ -29,7 +29,7 @@ class HashedReference:
     wraps: bool = False
     records: dict[int, ReferenceRecord] = field(default_factory=dict)
     heaps: dict[int, set[int]] = field(default_factory=dict)
-    dropped: int = 0
+    unheard: int = 0
     heap_full: int = 0
 
     def record(self, accesses: Accesses, place: U8, eligible: Bools) -> int:
@@ -40,7 +40,7 @@ class HashedReference:
             if count == 0 or not eligible[place[page]]:
                 continue
             if page not in self.records and len(self.records) == self.capacity:
-                self.dropped += 1
+                self.unheard += count
                 continue
             entered += count
             nid = None if node == -1 else node

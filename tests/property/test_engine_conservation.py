@@ -68,7 +68,7 @@ def rise(before: dict[str, int], after: dict[str, int], name: str) -> int:
 
 
 @STORES
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seeds, schedules, st.sampled_from([0.1, 0.5, 1.0]))
 def test_every_reported_access_is_accounted_for_once(store, seed, schedule, table_share):
     """reported = recorded + dropped + ignored, each of them what a plain count says; by source too."""
@@ -106,7 +106,7 @@ def test_every_reported_access_is_accounted_for_once(store, seed, schedule, tabl
 
 
 @STORES
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seeds, schedules, st.booleans())
 def test_every_hot_page_is_promoted_refused_or_still_waiting(store, seed, schedule, faithful):
     """Each round the waiting pages fall by the promoted and the too old, and published by the limited too."""
@@ -143,7 +143,7 @@ def test_every_hot_page_is_promoted_refused_or_still_waiting(store, seed, schedu
         engine.forget(chosen.page[~failed])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seeds, st.integers(1, 200), st.sampled_from([0.1, 0.5, 1.0]))
 def test_records_are_in_the_table_or_accounted_for(seed, steps, table_share):
     """hashed: first sights = records held + promoted + pruned, table full or not."""

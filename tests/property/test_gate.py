@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pghot.engine import gate
-from pghot.engine.gate import FREE_SPACE, RATE_OK, judge, judge_reference, new_state
+from pghot.engine.gate import (
+    DEMAND,
+    FREE_SPACE,
+    RATE_OK,
+    TH,
+    TH_START,
+    adjust_threshold,
+    judge,
+    judge_reference,
+    new_state,
+)
 
 NODES = 3
 rounds = st.lists(
@@ -88,3 +99,24 @@ def test_admissions_respect_free_space_and_the_callers_limit(seed, rows, max_pag
         assert bypassed <= max(0, before[node] - args[4][node])
         assert args[3][node] == before[node] - bypassed
     assert not (args[11] == RATE_OK).any(), "a rate limit of 0 admits nothing"
+
+
+@pytest.mark.parametrize(
+    "threshold, demand, expected",
+    [
+        (0, 6601, 4375),  # more than 1.1 x 100 pages a second x 60 s: a unit of 625 ms down
+        (0, 6600, 5000),
+        (0, 5400, 5000),
+        (0, 5399, 5625),
+        (1000, 9999, 625),
+        (625, 9999, 625),
+        (9900, 0, 10_000),
+    ],
+)
+def test_threshold_moves_a_sixteenth_of_twice_the_window_each_minute(threshold, demand, expected):
+    state = new_state(1)[0]
+    state[[TH, TH_START, DEMAND]] = threshold, 0, demand
+    adjust_threshold(state, 100, 5000, 59_999)
+    assert state[[TH, TH_START, DEMAND]].tolist() == [threshold, 0, demand]
+    adjust_threshold(state, 100, 5000, 60_000)
+    assert state[[TH, TH_START, DEMAND]].tolist() == [expected, 60_000, 0]

@@ -1,0 +1,64 @@
+"""The README does what it says: its Python runs, its policy joins from outside, its commands parse."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    shlex.split(line.strip())[1:] for line in README.splitlines() if line.startswith("    .venv/bin/pghot ")
+]
+PGHOT = str(Path(sys.executable).with_name("pghot"))
+
+
+def run(arguments: list[str], cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PGHOT, *arguments], cwd=cwd, env=os.environ | env, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_python_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    example = next(block for block in PYTHON if "pghot.compare" in block)
+    monkeypatch.chdir(ROOT)
+    exec(compile(example, "README.md", "exec"), {})
+    assert "pghot-precise/abit" in capsys.readouterr().out
+
+
+def test_the_policy_of_the_readme_joins_from_an_outside_package(tmp_path: Path) -> None:
+    (tmp_path / "my_package.py").write_text(next(block for block in PYTHON if "class SecondTouch" in block))
+    entry = re.search(r"```toml\n\[project\.entry-points\.\"(.*?)\"\]\n(.*?)```", README, re.DOTALL)
+    assert entry is not None
+    facts = tmp_path / "my_package-1.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1\n")
+    (facts / "entry_points.txt").write_text(f"[{entry[1]}]\n{entry[2].replace(chr(34), '')}")
+    arguments = ["compare", "bundled:redis-zipf", "--policies", "second-touch", "--json"]
+    done = run(arguments, tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows = {row["label"]: row for row in json.loads(done.stdout)["summary"]}
+    assert rows["second-touch/abit"]["promotions"] > 0
+    assert rows["second-touch/abit"]["fast_miss_share"] > rows["none"]["fast_miss_share"]
+    assert "second-touch" in run(["list", "policies"], tmp_path, PYTHONPATH=str(tmp_path)).stdout
+    assert run(arguments, tmp_path).returncode == 2, "without the package there is no such policy"
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "workload:gups" not in c], ids=" ".join)
+def test_the_commands_of_the_readme_work(command: list[str], tmp_path: Path) -> None:
+    if command[0] == "record":
+        done = run(["record", "--help"], tmp_path)
+    elif "ls.pghot" in command:
+        recording = ROOT / "src/pghot/data/recordings/redis-zipf.pghot"
+        done = run([str(recording) if word == "ls.pghot" else word for word in command], tmp_path)
+    else:
+        done = run(command, tmp_path)
+    assert done.returncode == 0, done.stderr

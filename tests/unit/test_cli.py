@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,3 +59,162 @@ def test_compare_prints_json_with_bounds_and_writes_the_page(
     assert [row["policy"] for row in found["summary"]] == ["none", "all-fast"]
     assert 0 < found["bounds"][0]["lru_miss_ratio"] < 1
     assert "simulated" in page.read_text("utf-8")
+
+
+def test_set_gives_a_policy_an_option_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    compare = ["compare", "bundled:redis-zipf", "--policies", "pghot-default", "--json"]
+    assert run(compare) == 0
+    plain = rows(capsys.readouterr().out)["pghot-default/hintfaults"]
+    assert run([*compare, "--set", "pghot-default.freq_threshold=1"]) == 0
+    eager = rows(capsys.readouterr().out)["pghot-default/hintfaults"]
+    assert (plain["options"], eager["options"]) == ([], ["freq_threshold=1"])
+    assert eager["promotions"] > 10 * plain["promotions"]
+
+
+def rows(out: str) -> dict[str, dict[str, Any]]:
+    return {row["label"]: row for row in json.loads(out)["summary"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pghot-default.freq_treshold=1", "did you mean 'freq_threshold'"),
+        ("pghot-default.freq_threshold=often", "is not a number"),
+        ("pghot-default.freq_threshold=1.5", "is not a whole number"),
+        ("pghot-default.freq_threshold=9", "freq_threshold 9"),
+        ("pghot-hashed.freq_threshold=1", "unknown policy among those that run"),
+        ("freq_threshold=1", "is not POLICY.OPTION=VALUE"),
+        ("pghot-default.faithful=frequency-wrap", "is not a quirk of the 'default' store"),
+        ("none.x=1", "it has none"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(
+    text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["compare", "bundled:redis-zipf", "--policies", "pghot-default", "--set", text]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_all_columns_come_in_parts_that_fit_a_page(capsys: pytest.CaptureFixture[str]) -> None:
+    from pghot.lab.metrics import METRICS
+
+    assert (
+        run(["compare", "bundled:redis-zipf", "--policies", "none", "--columns", "all", "--seeds", "2"]) == 0
+    )
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 100
+    assert [m.title for m in METRICS if m.title not in out] == []
+    assert "1.000 ±0.000" in out
+    assert run(["compare", "bundled:redis-zipf", "--columns", "speed"]) == 2
+    assert "did you mean 'speedup'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "policies",
+        "sources",
+        "stores",
+        "tiers",
+        "workloads",
+        "recordings",
+        "counters",
+        "metrics",
+        "validations",
+    ],
+)
+def test_list_explains_every_name(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", kind, "--json"]) == 0
+    items = json.loads(capsys.readouterr().out)["items"]
+    assert items
+    assert [item["name"] for item in items if not item["summary"].strip()] == []
+
+
+def test_a_validation_of_ones_own_passes_or_misses_its_bar(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = """
+name = "mine"
+title = "all in fast memory over all in slow"
+published_in = "nowhere"
+bar = 0.05
+[value]
+run = { policy = "all-fast" }
+base = { policy = "all-slow" }
+metric = "time_s"
+[[rows]]
+label = "271 ns"
+[[columns]]
+label = "ratio"
+[published]
+cells = [[CELL]]
+[setting]
+warmup = 0
+[workload]
+kind = "pointer-chase"
+footprint = "1 MiB"
+mlp = 1
+accesses_per_slice = 1000
+instructions_per_access = 1
+slices = 20
+init = "none"
+[tiers]
+[[tiers.nodes]]
+name = "dram"
+cpus = 1
+capacity = "2 MiB"
+latency_ns = 100
+bandwidth_gb_s = 200
+[[tiers.nodes]]
+name = "cxl"
+capacity = "2 MiB"
+latency_ns = 271
+bandwidth_gb_s = 100
+[tiers.costs]
+instruction_ns = 0
+"""
+    path = tmp_path / "mine.toml"
+    # One dependent miss after the other: the ratio is that of the latencies.
+    path.write_text(text.replace("CELL", "2.71"))
+    assert run(["validate", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"]
+    assert found["cells"][0]["simulated"] == pytest.approx(2.71, rel=0.05)
+    path.write_text(text.replace("CELL", "2.0"))
+    assert run(["validate", str(path)]) == 1
+    assert "MISSED" in capsys.readouterr().out
+    path.write_text(text.replace("bar = 0.05", "bar = 0.05\nbars = 1").replace("CELL", "1"))
+    assert run(["validate", str(path)]) == 2
+    assert "mine.toml:6" in capsys.readouterr().err
+    path.write_text(text.replace("[[CELL]]", "[[1, 2]]"))
+    assert run(["validate", str(path)]) == 2
+    assert "has 2 cells, not 1" in capsys.readouterr().err
+
+
+def test_a_bundled_recording_converts_to_parquet_and_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parquet, back = tmp_path / "a.parquet", tmp_path / "a.pghot"
+    assert run(["convert", "bundled:xz-decompress", str(parquet)]) == 0
+    assert run(["convert", str(parquet), str(back)]) == 0
+    capsys.readouterr()
+    facts = []
+    for what in ("bundled:xz-decompress", str(back)):
+        assert run(["report", "summary", what, "--json"]) == 0
+        facts.append(json.loads(capsys.readouterr().out))
+    for key in ("touches", "misses", "writes", "slices", "footprint_bytes", "regions"):
+        assert facts[0][key] == facts[1][key]
+
+
+def test_compilation_is_announced_only_when_it_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pghot.cli.compiling import announce_compilation
+
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    announce_compilation()
+    assert "compiling kernels" in capsys.readouterr().err
+    (tmp_path / "machine").mkdir()
+    (tmp_path / "machine" / "touch.serve-71.py311.nbi").touch()
+    announce_compilation()
+    assert capsys.readouterr().err == ""

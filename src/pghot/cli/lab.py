@@ -9,21 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from pghot.cli.progress import progress_on_stderr
 from pghot.errors import PghotError, UsageError, unknown_name
 from pghot.units import format_duration, format_share, format_size, parse_share, parse_size
 
+KINDS_HELP = "policies, sources, stores, tiers, workloads, recordings, counters, metrics or validations"
 Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
-KINDS = [
-    "policies",
-    "sources",
-    "stores",
-    "tiers",
-    "workloads",
-    "recordings",
-    "counters",
-    "metrics",
-    "validations",
-]
 
 
 def compare(
@@ -39,9 +30,16 @@ def compare(
     scale_time: Annotated[str, typer.Option(help="speed of kernel time: auto or a factor")] = "auto",
     warmup: Annotated[str, typer.Option(help="share left out of steady figures")] = "",
     folio: Annotated[str, typer.Option(help="page size: 4KiB or larger")] = "4KiB",
-    placement: Annotated[str, typer.Option(help="first-touch, slow or interleave")] = "first-touch",
+    placement: Annotated[
+        str, typer.Option(help="first-touch, slow, interleave or bind:NODE")
+    ] = "first-touch",
     threads: Annotated[int | None, typer.Option(help="cores of the program")] = None,
     mlp: Annotated[float | None, typer.Option(help="cache misses in flight per core")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="POLICY.OPTION=VALUE", help="option of a policy; may be repeated"),
+    ] = None,
+    columns: Annotated[str, typer.Option(help="metrics of the table by comma, or all")] = "",
     bounds: Annotated[bool, typer.Option("--bounds", help="add LRU and CLOCK page-cache bounds")] = False,
     output: Annotated[
         list[str] | None, typer.Option("--output", "-o", help="report.html, table.parquet, .csv, .arrow")
@@ -66,11 +64,21 @@ def compare(
         "threads": threads,
         "mlp": mlp,
     }
+    from pghot.cli.compiling import announce_compilation
     from pghot.lab.compare import compare as run
+    from pghot.report.text import chosen_columns, render
 
-    print("replaying (the first run after an install compiles its kernels once) ...", file=sys.stderr)
+    shown = chosen_columns(_words(columns))
+    announce_compilation()
     result = run(
-        recording, tiers, _words(policies), _words(sources), bounds=bounds, progress=_progress(), **settings
+        recording,
+        tiers,
+        _words(policies),
+        _words(sources),
+        bounds=bounds,
+        options=set_ or (),
+        progress=progress_on_stderr("replaying"),
+        **settings,
     )
     for path in outputs:
         write_output(result, Path(path), ["pghot", *sys.argv[1:]])
@@ -78,9 +86,7 @@ def compare(
     if json_:
         print(json.dumps(result.to_dict(), allow_nan=False))
         return
-    from pghot.report.text import render
-
-    print(render(result))
+    print(render(result, shown))
 
 
 def _words(text: str) -> list[str]:
@@ -94,55 +100,20 @@ def _number(option: str, text: str) -> float:
         raise UsageError(f"{option} '{text}' is not a number", "give a number, or 'auto'") from None
 
 
-def _progress() -> Any:
-    """Progress on stderr when that is a terminal; silent otherwise."""
-    if not sys.stderr.isatty():
-        return lambda done, total: None
-
-    def show(done: int, total: int) -> None:
-        end = "\n" if done >= total else ""
-        print(f"\r{100 * done // total:3d} %", end=end, file=sys.stderr, flush=True)
-
-    return show
-
-
-def _listing(kind: str) -> list[str]:
-    if kind == "policies":
-        from pghot.policies.registry import policy_names as names
-    elif kind == "sources":
-        from pghot.sources.registry import source_names as names
-    elif kind == "stores":
-        from pghot.engine.stores import STORES
-
-        return list(STORES)
-    elif kind == "tiers":
-        from pghot.machine.topology import shipped_topologies as names
-    elif kind == "workloads":
-        from importlib.resources import files
-
-        entries = files("pghot").joinpath("data/workloads").iterdir()
-        return sorted(e.name.removesuffix(".toml") for e in entries if e.name.endswith(".toml"))
-    elif kind == "recordings":
-        from pghot.recording.bundled import names
-    elif kind == "validations":
-        from pghot.lab.validate import validation_names as names
-    elif kind == "metrics":
-        from pghot.lab.metrics import METRICS
-
-        return [metric.name for metric in METRICS]
-    else:
-        from pghot.counters import COUNTERS
-
-        return list(COUNTERS)
-    return list(names())
-
-
-def list_(kind: Annotated[str, typer.Argument(help=", ".join(KINDS))], json_: Json = False) -> None:
+def list_(kind: Annotated[str, typer.Argument(help=KINDS_HELP)], json_: Json = False) -> None:
     """List what can be named: policies, sources, stores, tiers, workloads and more."""
+    from pghot.cli.listing import KINDS, listing
+
     if kind not in KINDS:
-        raise unknown_name("kind", kind, KINDS)
-    names = _listing(kind)
-    print(json.dumps({"schema": "pghot.list/1", "kind": kind, "names": names}) if json_ else "\n".join(names))
+        raise unknown_name("kind", kind, list(KINDS))
+    found = listing(kind)
+    if json_:
+        items = [{"name": name, "summary": summary} for name, summary in found.items()]
+        print(json.dumps({"schema": "pghot.list/1", "kind": kind, "items": items}))
+        return
+    width = max(len(name) for name in found)
+    for name, summary in found.items():
+        print(f"{name:{width}}  {summary}".rstrip())
 
 
 def validate(
@@ -150,9 +121,13 @@ def validate(
     json_: Json = False,
 ) -> None:
     """Rerun published experiments in the lab; exit 1 when an error exceeds its bar."""
+    from pghot.cli.compiling import announce_compilation
     from pghot.lab.validate import run_validation, validation_names
 
-    results = [run_validation(each, _progress()) for each in ([name] if name else validation_names())]
+    announce_compilation()
+    results = [
+        run_validation(each, progress_on_stderr(each)) for each in ([name] if name else validation_names())
+    ]
     if json_:
         found = [result.to_dict() for result in results]
         print(json.dumps(found[0] if name else {"schema": "pghot.validations/1", "validations": found}))
@@ -182,9 +157,11 @@ def convert(
     force: Annotated[bool, typer.Option("--force", help="overwrite DST")] = False,
 ) -> None:
     """Convert a recording to Parquet and back."""
+    from pghot.recording import bundled
     from pghot.recording.convert import convert as run
 
-    done = run(source, target, force)
+    path = bundled.path(source) if source.startswith(bundled.PREFIX) else source
+    done = run(path, target, force)
     print(f"wrote {target}: {done.slices} slices, {done.rows} rows", file=sys.stderr)
     if done.damage:
         raise PghotError(

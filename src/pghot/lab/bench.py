@@ -202,6 +202,7 @@ class Bench:
             "policy": spec.policy,
             "kind": run.policy.kind,
             "sources": list(spec.sources),
+            "options": [f"{name}={value}" for name, value in spec.options.items()],
             "seed": self.seed,
             **run_metrics(run, self.warmup_epochs(), self.epochs.footprint_pages),
             "node_shares": node_shares(samples, [node.name for node in self.topology.nodes]),

@@ -67,12 +67,15 @@ def choose_time_scale(requested: float | None, shrink: float, slice_ns: int) -> 
     if requested is not None:
         if not requested >= 1:
             raise UsageError(f"--scale-time {requested:g} is below 1", "give 1 or more, or 'auto'")
-        return TimeScale(requested, f"kernel clock x{requested:g} (as asked)")
+        return TimeScale(requested, f"kernel periods and byte quantities divided by {requested:g}, as asked")
     resolved = max(1.0, HOT_THRESHOLD_MS / (SLICES_PER_THRESHOLD * slice_ns / 1e6))
     factor = round(min(shrink, resolved), 2)
     if factor == 1:
-        return TimeScale(1.0, "kernel clock x1: periods as published")
-    note = f"kernel clock x{factor:g}: periods and byte quantities shrink with the machine"
+        return TimeScale(1.0, "kernel periods as published (--scale-time 1)")
+    note = (
+        f"kernel periods and byte quantities divided by {factor:g} (--scale-time): the simulated machine is "
+        f"{shrink:.4g} times smaller than its tiers file"
+    )
     if resolved < shrink:
-        note += f" (it shrank by {shrink:.4g}; its slices of {slice_ns / 1e6:g} ms resolve no more)"
+        note += f", and slices of {slice_ns / 1e6:g} ms allow no faster clock"
     return TimeScale(factor, note)

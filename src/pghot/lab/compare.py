@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def compare(
     *,
     setting: Setting | None = None,
     bounds: bool = False,
+    options: Sequence[str] = (),
     progress: Progress = lambda done, total: None,
     **settings: Any,
 ) -> Comparison:
@@ -65,6 +67,7 @@ def compare(
     policies   names or groups ("all", "pghot", "oracles"), or `RunSpec`s for full control
     sources    see `plan_runs`
     settings   fields of `Setting`
+    options    "POLICY.OPTION=VALUE" for planned policies, see `policies.options`
     bounds     also run the LRU and CLOCK page caches of `lab.bounds`, once for each seed
     progress   called with (done, of) in thousandths
 
@@ -74,7 +77,7 @@ def compare(
     """
     setting = setting or Setting(**settings)
     topology = tiers if isinstance(tiers, Topology) else load_topology(tiers)
-    specs = _plan(policies, sources)
+    specs = _with_options(_plan(policies, sources), options)
     rows: list[dict[str, Any]] = []
     setup: dict[str, Any] = {}
     caches: list[dict[str, Any]] = []
@@ -98,6 +101,15 @@ def _plan(policies: Sequence[str | RunSpec], sources: Sequence[str]) -> list[Run
     own = [policy for policy in policies if isinstance(policy, RunSpec)]
     planned = plan_runs(names, sources)
     return planned + [spec for spec in own if spec not in planned]
+
+
+def _with_options(specs: list[RunSpec], options: Sequence[str]) -> list[RunSpec]:
+    if not options:
+        return specs
+    from pghot.policies.options import parse_options
+
+    chosen = parse_options(options, dict.fromkeys(spec.policy for spec in specs))
+    return [replace(spec, options={**spec.options, **chosen.get(spec.policy, {})}) for spec in specs]
 
 
 def _report(progress: Progress, seed_number: int, seeds: int, part: float) -> None:

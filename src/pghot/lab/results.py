@@ -14,7 +14,7 @@ from pghot.lab.verdict import Verdict, judge
 from pghot.machine.topology import Topology
 
 SCHEMA = "pghot.compare/1"
-_IDENTITY = ("label", "policy", "kind", "sources")
+_IDENTITY = ("label", "policy", "kind", "sources", "options")
 
 
 @dataclass(slots=True)
@@ -115,7 +115,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     inferred = pa.Table.from_pylist(list(rows)).schema
     fields = [pa.field(f.name, pa.float64()) if f.name in metrics else f for f in inferred]
     fields = [
-        pa.field(f.name, pa.list_(pa.string())) if f.name in ("sources", "sampling") else f for f in fields
+        pa.field(f.name, pa.list_(pa.string())) if f.name in ("sources", "options", "sampling") else f
+        for f in fields
     ]
     return pa.Table.from_pylist(
         [{k: float(v) if k in metrics and v is not None else v for k, v in row.items()} for row in rows],

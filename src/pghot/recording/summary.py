@@ -11,7 +11,7 @@ from numba import njit
 from pghot.recording.reader import Recording
 from pghot.recording.trace import U32, Region, Trace
 
-SCHEMA = "pghot.summary.1"
+SCHEMA = "pghot.summary/1"
 
 HOT_SHARES = (0.01, 0.05, 0.10, 0.20, 0.50)
 TOP_REGIONS = 20

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from typing import Any
 
+from pghot.errors import unknown_name
+from pghot.lab.metrics import METRICS, Metric
 from pghot.lab.results import Comparison
 from pghot.units import format_share, format_size
 
 COLUMNS = ("speedup", "slowdown", "fast_miss_share", "promotions", "demotions", "coverage", "accuracy")
+COLUMNS_IN_A_LINE = 7
 
 
-def render(result: Comparison) -> str:
-    """The text that `pghot compare` prints."""
-    return "\n".join(
-        [*setup_lines(result.setup), "", *_table(result), "", *bound_lines(result), str(result.verdict)]
-    )
+def chosen_columns(names: list[str]) -> list[str]:
+    """The metrics that `--columns` asks for: none means the usual ones. Raises `UsageError` for unknown ones."""
+    known = [metric.name for metric in METRICS]
+    for name in names:
+        if name not in [*known, "all"]:
+            raise unknown_name("metric", name, [*known, "all"])
+    return known if "all" in names else names or list(COLUMNS)
+
+
+def render(result: Comparison, columns: list[str]) -> str:
+    """The text that `pghot compare` prints: setup, a table in parts that fit 100 columns, bounds, verdict."""
+    lines = [
+        part
+        for line in setup_lines(result.setup)
+        for part in textwrap.wrap(line, 100, subsequent_indent="  ")
+    ]
+    for first in range(0, len(columns), COLUMNS_IN_A_LINE):
+        lines += ["", *_table(result, columns[first : first + COLUMNS_IN_A_LINE])]
+    lines += [*_footnotes(result), "", *bound_lines(result), *textwrap.wrap(str(result.verdict), 100)]
+    return "\n".join(lines)
 
 
 def setup_lines(setup: dict[str, Any]) -> list[str]:
@@ -56,18 +75,43 @@ def bound_lines(result: Comparison) -> list[str]:
     ]
 
 
-def _table(result: Comparison) -> list[str]:
-    from pghot.lab.metrics import METRICS
+def _table(result: Comparison, columns: list[str]) -> list[str]:
+    """One row for each run; the speed-up with the half-width of its 95 % interval when there are several seeds."""
+    metrics = [metric for name in columns for metric in METRICS if metric.name == name]
+    rows = result.summary.to_pylist()
+    cells = [[metric.title or metric.name for metric in metrics]]
+    cells += [[_cell(row, metric) for metric in metrics] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(metrics))]
+    labels = ["  policy/sources"]
+    labels += [("* " if row["label"] == result.verdict.best else "  ") + row["label"] for row in rows]
+    wide = max(len(label) for label in labels)
+    return [
+        f"{label:{wide}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(line, widths, strict=True))
+        for label, line in zip(labels, cells, strict=True)
+    ]
 
-    metrics = [metric for name in COLUMNS for metric in METRICS if metric.name == name]
-    lines = [f"  {'policy/sources':26}" + "".join(f"{metric.title:>12}" for metric in metrics)]
-    for row in result.summary.to_pylist():
-        mark = "*" if row["label"] == result.verdict.best else " "
-        cells = "".join(
-            f"{'-' if row[m.name] is None else format(row[m.name], f',.{m.digits}f'):>12}" for m in metrics
-        )
-        lines.append(f"{mark} {row['label'][:26]:26}{cells}")
-    lines.append("* best mover")
-    if any("/truth" in line for line in lines):
-        lines.append("the source 'truth' sees every cache miss at no cost: no machine has it")
-    return lines
+
+def _cell(row: dict[str, Any], metric: Metric) -> str:
+    value, half = row[metric.name], row[f"{metric.name}_ci95"]
+    if value is None:
+        return "-"
+    spread = f" ±{half:,.{metric.digits}f}" if half is not None and metric.name == "speedup" else ""
+    return f"{value:,.{metric.digits}f}{spread}"
+
+
+def _footnotes(result: Comparison) -> list[str]:
+    """What a reader of the table has to know and the table cannot say."""
+    rows = result.summary.to_pylist()
+    notes = ["* best mover"] if result.verdict.best else []
+    if any("truth" in row["sources"] for row in rows):
+        notes.append("the source 'truth' sees every cache miss at no cost: no machine has it")
+    footprint = result.setup["footprint_pages"]
+    for row in rows:
+        starved = row["policy"].startswith("pghot-") and row["sources"] == ["hintfaults"]
+        if starved and row["promotions"] < 0.01 * footprint and not row["options"]:
+            notes.append(
+                f"{row['label']} promotes almost nothing: a page must fault twice inside the window, and a scan pass "
+                f"takes longer; the published benchmarks used --set {row['policy']}.freq_threshold=1"
+            )
+    options = {f"{row['policy']}: {', '.join(row['options'])}" for row in rows if row["options"]}
+    return [line for note in [*notes, *sorted(options)] for line in textwrap.wrap(note, 100)]

@@ -252,6 +252,8 @@ class Bench:
                     self.topology.nodes, self.topology.ranks(), self.sizing.capacity_pages, strict=True
                 )
             ],
+            "costs": self.topology.costs.model_dump(),
+            "curve": self.topology.curve.model_dump(),
             "scale_time": self.scale.factor,
             "scale_note": self.scale.note,
             "warnings": [*trace_warnings(self.trace), *self.topology.warnings()],

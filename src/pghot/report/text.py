@@ -33,7 +33,7 @@ def render(result: Comparison, columns: list[str]) -> str:
     ]
     for first in range(0, len(columns), COLUMNS_IN_A_LINE):
         lines += ["", *_table(result, columns[first : first + COLUMNS_IN_A_LINE])]
-    lines += [*_footnotes(result), "", *bound_lines(result), *textwrap.wrap(str(result.verdict), 100)]
+    lines += [*footnotes(result), "", *bound_lines(result), *textwrap.wrap(str(result.verdict), 100)]
     return "\n".join(lines)
 
 
@@ -99,7 +99,7 @@ def _cell(row: dict[str, Any], metric: Metric) -> str:
     return f"{value:,.{metric.digits}f}{spread}"
 
 
-def _footnotes(result: Comparison) -> list[str]:
+def footnotes(result: Comparison) -> list[str]:
     """What a reader of the table has to know and the table cannot say."""
     rows = result.summary.to_pylist()
     notes = ["* best mover"] if result.verdict.best else []

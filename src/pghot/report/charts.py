@@ -1,0 +1,187 @@
+"""The charts of the HTML page. Blue: movers; orange: what needs knowledge no machine has; grey: the others."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from pghot.lab.results import Comparison
+
+Rows = list[dict[str, Any]]
+# Okabe and Ito's palette: told apart by colour-blind readers, and in print by lightness.
+_KINDS = {"mover": "#0072b2", "oracle": "#e69f00"}
+_OTHER = "#888888"
+_NODES = ("#0072b2", "#e69f00", "#cc79a7", "#009e73", "#d55e00", "#56b4e9")
+_MARGIN = {"l": 10, "r": 60, "t": 80}
+
+
+def all_charts(result: Comparison) -> list[go.Figure]:
+    """The page's charts, in order."""
+    rows = result.summary.to_pylist()
+    return [
+        speedups(rows),
+        misses_by_node(rows),
+        durations(result),
+        moves(result),
+        coverage_and_overhead(rows),
+    ]
+
+
+def speedups(rows: Rows) -> go.Figure:
+    """Gain of each run over doing nothing."""
+    rows = sorted(rows, key=lambda row: -row["speedup"])
+    gains = [100 * (row["speedup"] - 1) for row in rows]
+    spread = [100 * (row["speedup_ci95"] or 0) for row in rows]
+    figure = go.Figure(
+        go.Bar(
+            x=gains,
+            y=[escape(row["label"]) for row in rows],
+            orientation="h",
+            marker_color=[_colour(row) for row in rows],
+            error_x={"array": spread, "visible": any(spread)},
+            text=[f"{gain:+.1f} %" for gain in gains],
+            textposition="outside",
+            cliponaxis=False,
+        )
+    )
+    room = 0.2 * (max(gains) - min(gains)) + 1  # for the labels outside the bars
+    _bars(figure, len(rows), "Gain over doing nothing", "steady speed-up over 'none' (%)")
+    figure.update_xaxes(range=[min(gains) - room, max(gains) + room])
+    return figure
+
+
+def misses_by_node(rows: Rows) -> go.Figure:
+    """Which node served how much of the cache misses."""
+    labels = [escape(row["label"]) for row in rows]
+    figure = go.Figure()
+    for number, name in enumerate(rows[0]["node_shares"]):
+        figure.add_bar(
+            x=[100 * row["node_shares"][name] for row in rows],
+            y=labels,
+            orientation="h",
+            name=escape(name),
+            marker_color=_NODES[number % len(_NODES)],
+        )
+    _bars(figure, len(rows), "Who serves the cache misses", "share of all misses, warm-up included (%)")
+    figure.update_layout(
+        barmode="stack", showlegend=True, legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"}
+    )
+    figure.update_xaxes(range=[0, 100])
+    return figure
+
+
+def durations(result: Comparison) -> go.Figure:
+    """How long each epoch takes under the best mover and its yardsticks."""
+    shown = ("none", "all-fast", "oracle-epoch", "numab2/hintfaults", result.verdict.best)
+    figure = go.Figure()
+    for label, epochs in _epochs(result).items():
+        if label in shown:
+            figure.add_scatter(
+                x=[e["epoch"] for e in epochs],
+                y=[e["duration_ms"] for e in epochs],
+                name=escape(label),
+                mode="lines",
+            )
+    return _over_time(figure, result, "Epoch by epoch: run time", "epoch takes (ms)")
+
+
+def moves(result: Comparison) -> go.Figure:
+    """Promotions (up) and demotions (down) of the movers."""
+    kinds = {row["label"]: row["kind"] for row in result.summary.to_pylist()}
+    shown = [result.verdict.best, "numab2/hintfaults", "oracle-epoch"]
+    figure = go.Figure()
+    for label, epochs in _epochs(result).items():
+        if kinds.get(label) not in ("mover", "oracle") or label not in shown:
+            continue
+        colour = _NODES[shown.index(label)]
+        at = [e["epoch"] for e in epochs]
+        figure.add_scatter(
+            x=at,
+            y=[e["promotions"] for e in epochs],
+            name=f"{escape(label)} up",
+            line={"color": colour},
+            mode="lines",
+        )
+        figure.add_scatter(
+            x=at,
+            y=[-e["demotions"] for e in epochs],
+            name=f"{escape(label)} down",
+            line={"color": colour, "dash": "dot"},
+            mode="lines",
+        )
+    return _over_time(
+        figure, result, "Epoch by epoch: pages moved", "promoted above, demoted below 0 (pages)"
+    )
+
+
+def coverage_and_overhead(rows: Rows) -> go.Figure:
+    """What the hot set's presence in fast memory costs the program."""
+    figure = go.Figure()
+    for kind, name in (("mover", "movers"), ("oracle", "need knowledge no machine has")):
+        chosen = [row for row in rows if _kind(row) == kind and row["coverage"] is not None]
+        figure.add_scatter(
+            x=[100 * (row["tracking_app_share"] + row["moving_app_share"]) for row in chosen],
+            y=[100 * row["coverage"] for row in chosen],
+            text=[escape(row["label"]) for row in chosen],
+            hovertemplate="%{text}<br>%{y:.1f} % covered for %{x:.2f} %<extra></extra>",
+            mode="markers",
+            marker={"size": 10, "color": _KINDS[kind], "symbol": "circle" if kind == "mover" else "diamond"},
+            name=name,
+        )
+    figure.update_layout(
+        title="Coverage of the hot set, and what it costs the program",
+        xaxis_title="program's time spent on tracking and moving (%)",
+        yaxis_title="hot set in fast memory (%)",
+        template="simple_white",
+        height=440,
+        legend={"orientation": "h", "y": -0.25},
+    )
+    return figure
+
+
+def _kind(row: dict[str, Any]) -> str:
+    return "oracle" if "truth" in row["sources"] else str(row["kind"])
+
+
+def _colour(row: dict[str, Any]) -> str:
+    return _KINDS.get(_kind(row), _OTHER)
+
+
+def _bars(figure: go.Figure, rows: int, title: str, axis: str) -> None:
+    figure.update_layout(
+        title=title,
+        xaxis_title=axis,
+        template="simple_white",
+        height=180 + 24 * rows,
+        margin=_MARGIN,
+        showlegend=False,
+    )
+    figure.update_yaxes(autorange="reversed", automargin=True)
+
+
+def _epochs(result: Comparison) -> dict[str, Rows]:
+    """The first seed's epochs of each run."""
+    runs: dict[str, Rows] = {}
+    for row in result.timeline.to_pylist():
+        if row["seed"] == result.setup["first_seed"]:
+            runs.setdefault(row["label"], []).append(row)
+    return runs
+
+
+def _over_time(figure: go.Figure, result: Comparison, title: str, axis: str) -> go.Figure:
+    if result.setup["warmup_epochs"]:
+        figure.add_vrect(
+            -0.5, result.setup["warmup_epochs"] - 0.5, fillcolor=_OTHER, opacity=0.15, line_width=0
+        )
+    figure.update_layout(
+        title=f"{title}<br><sub>first seed; warm-up shaded; the best mover beside its yardsticks</sub>",
+        xaxis_title=f"epoch ({result.setup['epoch_slices']} slices of {result.setup['slice_ns'] / 1e6:g} ms)",
+        yaxis_title=axis,
+        template="simple_white",
+        height=460,
+        showlegend=True,
+        legend={"orientation": "h", "y": -0.25},
+    )
+    return figure

@@ -1,0 +1,52 @@
+"""The HTML page: complete, self-contained, and safe with hostile names."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import numpy as np
+
+import pghot
+from pghot.lab.metrics import METRICS
+from pghot.recording.from_accesses import trace_from_accesses
+from pghot.report.html import render
+
+HOSTILE = "<script>alert('x')</script>&\"name"
+
+
+class Page(HTMLParser):
+    """What the page contains, as a browser would see it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.sources: list[str] = []
+        self.texts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        if self.tags[-1] != "script":
+            self.texts.append(data)
+
+
+def test_the_page_is_whole_offline_and_escapes_what_it_is_told() -> None:
+    rng = np.random.default_rng(0)
+    page = (rng.zipf(1.3, 60_000) % 2_000).astype(np.uint32)
+    trace = trace_from_accesses(page, accesses_per_slice=1_000, name=HOSTILE)
+    result = pghot.compare(trace, policies=["numab2", "pghot-default"], sources=["abit"], seeds=2)
+    text = render(result, ["pghot", "compare", HOSTILE])
+    seen = Page(text)
+    assert seen.sources == [], "nothing is loaded from elsewhere"
+    assert "<script>alert" not in text
+    shown = "".join(seen.texts)
+    assert shown.count(HOSTILE) >= 2
+    assert str(result.verdict) in shown
+    assert [m.title for m in METRICS if m.title not in shown] == []
+    assert seen.tags.count("tr") >= 1 + result.summary.num_rows
+    assert "read every 2000 kernel ms" in shown, "the sampling of the source"
+    assert "migrate_4k_ns" in shown, "the constants"
+    assert text.count("Plotly.newPlot") == 5

@@ -47,7 +47,12 @@ def speedups(rows: Rows) -> go.Figure:
         )
     )
     room = 0.2 * (max(gains) - min(gains)) + 1  # for the labels outside the bars
-    _bars(figure, len(rows), "Gain over doing nothing", "steady speed-up over 'none' (%)")
+    _bars(
+        figure,
+        len(rows),
+        "Gain over doing nothing<br><sub>blue: movers; orange: need knowledge no machine has (oracles, truth); grey: others</sub>",
+        "steady speed-up over 'none' (%)",
+    )
     figure.update_xaxes(range=[min(gains) - room, max(gains) + room])
     return figure
 

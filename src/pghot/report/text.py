@@ -26,15 +26,15 @@ def chosen_columns(names: list[str]) -> list[str]:
 
 def render(result: Comparison, columns: list[str]) -> str:
     """The text that `pghot compare` prints: setup, a table in parts that fit 100 columns, bounds, verdict."""
-    lines = [
-        part
-        for line in setup_lines(result.setup)
-        for part in textwrap.wrap(line, 100, subsequent_indent="  ")
-    ]
+    lines = _wrapped(setup_lines(result.setup))
     for first in range(0, len(columns), COLUMNS_IN_A_LINE):
         lines += ["", *_table(result, columns[first : first + COLUMNS_IN_A_LINE])]
-    lines += [*footnotes(result), "", *bound_lines(result), *textwrap.wrap(str(result.verdict), 100)]
+    lines += [*_wrapped(footnotes(result)), "", *_wrapped([*bound_lines(result), str(result.verdict)])]
     return "\n".join(lines)
+
+
+def _wrapped(lines: list[str]) -> list[str]:
+    return [part for line in lines for part in textwrap.wrap(line, 100, subsequent_indent="  ")]
 
 
 def setup_lines(setup: dict[str, Any]) -> list[str]:
@@ -114,4 +114,4 @@ def footnotes(result: Comparison) -> list[str]:
                 f"takes longer; the published benchmarks used --set {row['policy']}.freq_threshold=1"
             )
     options = {f"{row['policy']}: {', '.join(row['options'])}" for row in rows if row["options"]}
-    return [line for note in [*notes, *sorted(options)] for line in textwrap.wrap(note, 100)]
+    return [*notes, *sorted(options)]

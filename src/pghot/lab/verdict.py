@@ -43,7 +43,7 @@ def judge(summary: Sequence[Row], setup: Mapping[str, Any]) -> Verdict:
     noise = max(MATTERS, best["speedup_ci95"] or 0.0)
     outcome = "pays" if gain > noise else "hurts" if gain < -noise else "does not pay"
     sentences = [_headline(outcome, best, gain), *_limits(best, summary)]
-    if worst["speedup"] < 1 - MATTERS and worst is not best:
+    if worst["speedup"] < 1 - MATTERS and outcome != "hurts":
         sentences.append(
             f"Moving can also hurt here: {worst['label']} is {_percent(1 / worst['speedup'] - 1)} slower than "
             "'none'."

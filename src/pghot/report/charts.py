@@ -13,6 +13,7 @@ Rows = list[dict[str, Any]]
 # Okabe and Ito's palette: told apart by colour-blind readers, and in print by lightness.
 _KINDS = {"mover": "#0072b2", "oracle": "#e69f00"}
 _OTHER = "#888888"
+_LEGEND = "blue: movers; orange: need knowledge no machine has (oracles, truth); grey: others"
 _NODES = ("#0072b2", "#e69f00", "#cc79a7", "#009e73", "#d55e00", "#56b4e9")
 _MARGIN = {"l": 10, "r": 60, "t": 80}
 
@@ -50,7 +51,7 @@ def speedups(rows: Rows) -> go.Figure:
     _bars(
         figure,
         len(rows),
-        "Gain over doing nothing<br><sub>blue: movers; orange: need knowledge no machine has (oracles, truth); grey: others</sub>",
+        f"Gain over doing nothing<br><sub>{_LEGEND}</sub>",
         "steady speed-up over 'none' (%)",
     )
     figure.update_xaxes(range=[min(gains) - room, max(gains) + room])

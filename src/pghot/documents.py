@@ -44,7 +44,9 @@ def parse_document(model: type[M], text: str, where: str) -> M:
 
 
 def _explain(error: ValidationError, text: str, where: str) -> tuple[str, str]:
-    first, *rest = error.errors(include_url=False)
+    # A misspelt key is also a missing one: the spelling is what helps.
+    problems = error.errors(include_url=False)
+    first, *rest = sorted(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     location = first["loc"]
     line = find_line(text, location)
     key = ".".join(str(part) for part in location) or "document"

@@ -73,6 +73,8 @@ class Generations:
                 walks += 1
                 continue
             fit = head[(place[head] == node) & (self.young[head] == 0)]
+            if walks and taken:  # a queue made after a walk has the pages taken before it once more
+                fit = fit[~np.isin(fit, np.concatenate(taken))]
             if len(fit) > wanted:
                 self._queues[node] = np.concatenate([fit[wanted:], self._queues[node]])
                 fit = fit[:wanted]

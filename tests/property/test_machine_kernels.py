@@ -1,0 +1,175 @@
+"""The machine's kernels against their references, and its solver against physics."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pghot.machine.cost import loaded_latency_ns, solve_slice_ns
+from pghot.machine.lru import UNPLACED, age_pages, age_pages_reference
+from pghot.machine.simulated import SimulatedMachine
+from pghot.machine.topology import Topology
+from pghot.machine.touch import allocate, allocate_reference, serve, serve_reference
+
+PAGES, NODES = 12, 3
+seeds = st.integers(0, 2**32 - 1)
+F64 = npt.NDArray[np.float64]
+
+
+def rows(rng: np.random.Generator) -> dict[str, npt.NDArray[np.generic]]:
+    """Valid rows of one slice: pages ascend, several nodes may touch one page."""
+    length = int(rng.integers(0, 20))
+    touches = rng.integers(1, 50, length).astype(np.uint32)
+    misses = rng.integers(0, touches + 1).astype(np.uint32)
+    return {
+        "page": np.sort(rng.integers(0, PAGES, length)).astype(np.uint32),
+        "touches": touches,
+        "misses": misses,
+        "sequential": rng.integers(0, misses + 1).astype(np.uint32),
+        "writes": rng.integers(0, touches + 1).astype(np.uint32),
+        "node": rng.integers(0, NODES, length).astype(np.int16),
+    }
+
+
+@given(seeds)
+def test_pages_are_allocated_as_by_the_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    part = rows(rng)
+    place = rng.choice([0, 1, 2, UNPLACED], PAGES).astype(np.uint8)
+    preferred = rng.integers(-1, NODES, PAGES).astype(np.int16)
+    free, floor = rng.integers(0, 6, NODES), rng.integers(0, 3, NODES)
+    fallback = np.array([rng.permutation(NODES) for _ in range(NODES)])
+    ours = (place.copy(), preferred.copy(), free.copy())
+    plain = (place.copy(), preferred.copy(), free.copy())
+    failed = allocate(part["page"], part["node"], *ours, floor, fallback)
+    assert failed == allocate_reference(part["page"], part["node"], *plain, floor, fallback)
+    for a, b in zip(ours, plain, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (ours[2] >= np.minimum(free, floor)).all(), "the reserve stays"
+
+
+@given(seeds)
+def test_misses_are_served_as_by_the_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    part = rows(rng)
+    place = rng.choice([0, 1, 2, UNPLACED], PAGES, p=[0.3, 0.3, 0.35, 0.05]).astype(np.uint8)
+    young, plain_young = np.zeros(PAGES, np.uint8), np.zeros(PAGES, np.uint8)
+    served, plain = rng.random((NODES, NODES, 3)), np.zeros((NODES, NODES, 3))
+    unplaced = serve(*part.values(), place, young, served)
+    assert unplaced == serve_reference(*part.values(), place, plain_young, plain)
+    np.testing.assert_allclose(served, plain)
+    np.testing.assert_array_equal(young, plain_young)
+    if not unplaced:
+        assert served[:, :, :2].sum() == part["misses"].sum(), "every miss is served once"
+
+
+@given(seeds)
+def test_ageing_equals_its_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    young = rng.integers(0, 2, PAGES).astype(np.uint8)
+    generation = rng.integers(0, 5, PAGES).astype(np.uint32)
+    plain_young, plain = young.copy(), generation.copy()
+    age_pages(young, generation, 7)
+    age_pages_reference(plain_young, plain, 7)
+    np.testing.assert_array_equal(generation, plain)
+    np.testing.assert_array_equal(young, plain_young)
+
+
+def solve(busy_ns: float, inflight: F64, idle_ns: F64, lines: F64, bandwidth: F64) -> float:
+    zero = np.zeros(len(inflight))
+    return float(
+        solve_slice_ns(
+            busy_ns,
+            inflight,
+            idle_ns,
+            zero,
+            64.0 * lines,
+            bandwidth,
+            zero,
+            0.381,
+            0.36,
+            np.zeros(len(inflight)),
+        )
+    )
+
+
+shares = st.floats(0, 1e6)
+
+
+@given(st.floats(0, 1e6), st.tuples(shares, shares), st.floats(1, 30), st.integers(1, 64))
+def test_the_solved_time_satisfies_the_closed_loop(
+    busy_ns: float, misses: tuple[float, float], mlp: float, threads: int
+) -> None:
+    """T = busy + sum of misses * loaded latency(T) / (mlp * threads), by plain evaluation at the answer."""
+    lines, idle, bandwidth = np.array(misses), np.array([100.0, 271.0]), np.array([200.0, 26.0])
+    inflight = lines / mlp / threads
+    duration = solve(busy_ns, inflight, idle, lines, bandwidth)
+    if duration < 1e-3:
+        return
+    waiting = sum(
+        n * loaded_latency_ns(idle_ns, 64.0 * count / duration / width, 0.381, 0.36)
+        for n, idle_ns, count, width in zip(inflight, idle, lines, bandwidth, strict=True)
+    )
+    floor = max(busy_ns, *(64.0 * lines / bandwidth))
+    assert duration >= floor * (1 - 1e-9), "not faster than the wires and the program"
+    if duration > 1.001 * floor:  # where the curve is not vertical
+        assert duration == pytest.approx(busy_ns + waiting, rel=1e-3)
+
+
+@given(st.floats(1, 1e6), st.floats(0, 1e6), st.floats(0, 0.99))
+def test_misses_on_the_slower_node_are_never_faster(total: float, busy_ns: float, share: float) -> None:
+    idle, bandwidth = np.array([100.0, 271.0]), np.array([200.0, 26.0])
+    times = []
+    for slow in (share, min(1.0, share + 0.01)):
+        lines = np.array([total * (1 - slow), total * slow])
+        # Below the knee of both nodes: at it, less load on the fast one can pay for more on the slow one.
+        times.append(solve(busy_ns + 10 * total, lines / 8, idle, lines, bandwidth))
+    assert times[1] >= times[0] * (1 - 1e-7)
+
+
+def test_limits_of_latency_and_bandwidth() -> None:
+    lines, idle, width = np.array([1e6]), np.array([100.0]), np.array([1e9])
+    assert solve(0.0, lines / 4, idle, lines, width) == pytest.approx(1e6 * 100 / 4, rel=1e-2)
+    wire = solve(0.0, lines / 1000, idle, lines, np.array([10.0]))
+    assert 6.4e6 <= wire < 1.05 * 6.4e6, "64 MB at 10 GB/s"
+
+
+@given(seeds)
+def test_pages_and_frames_are_conserved(seed: int) -> None:
+    """However slices, moves and reclaim follow each other, every placed page has one frame on one node."""
+    rng = np.random.default_rng(seed)
+    topology = Topology.model_validate(
+        {
+            "nodes": [
+                {"name": "a", "cpus": 1, "capacity": "1 MiB", "latency_ns": 100, "bandwidth_gb_s": 100},
+                {"name": "b", "capacity": "1 MiB", "latency_ns": 250, "bandwidth_gb_s": 30},
+                {"name": "c", "capacity": "1 MiB", "latency_ns": 600, "bandwidth_gb_s": 20},
+            ]
+        }
+    )
+    capacity = np.array([5, 6, 20])
+    machine = SimulatedMachine(topology, PAGES, 4096, capacity, 1)
+    machine.demotion_enabled = bool(rng.integers(0, 2))
+    for _ in range(12):
+        kind = rng.integers(0, 4)
+        if kind == 0:
+            part = rows(rng)
+            part["node"][:] = 0
+            machine.run_slice(*part.values(), 1000)
+        elif kind == 1:
+            chosen = rng.permutation(PAGES)[: rng.integers(0, PAGES)].astype(np.uint32)
+            moves = machine.migrate(chosen, int(rng.integers(0, NODES)), "kmigrated")
+            assert not set(moves.moved.tolist()) & set(moves.failed.tolist())
+        elif kind == 2:
+            machine.reclaim(int(rng.integers(0, NODES)), int(rng.integers(0, 4)))
+        else:
+            machine.age_generations("kswapd0")
+        held = np.array([np.count_nonzero(machine.place == node) for node in range(NODES)])
+        np.testing.assert_array_equal(machine.free_pages, capacity - held)
+        assert (machine.free_pages >= 0).all()
+        ledger = machine.ledger
+        assert ledger.exchanged_bytes >= 4096 * (ledger.promoted + ledger.demoted)
+        assert ledger.pingpong <= ledger.promoted

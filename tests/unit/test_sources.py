@@ -173,12 +173,12 @@ def test_ibs_without_the_filter_pays_for_every_tagged_op():
 
 def test_chmu_reports_only_hot_pages_of_its_own_device():
     source = Chmu(SETTINGS)
-    assert len(source.observe(view({50: 99, 500: 10, 600: 15}, 500.0, 500.0)).accesses) == 0
-    report = source.observe(view({50: 99, 500: 6}, 1000.0, 500.0))
-    assert (report.accesses.page.tolist(), report.accesses.count.tolist()) == ([500], [16])
+    assert len(source.observe(view({50: 99, 500: 10, 600: 16}, 500.0, 500.0)).accesses) == 0
+    report = source.observe(view({50: 99, 500: 7}, 1000.0, 500.0))
+    assert (report.accesses.page.tolist(), report.accesses.count.tolist()) == ([500], [17])
     assert report.accesses.node.tolist() == [-1]
     assert report.kernel_ns == 500.0
-    assert len(source.observe(view({600: 5}, 2000.0, 1000.0)).accesses) == 0  # the epoch's end cleared 15
+    assert len(source.observe(view({600: 5}, 2000.0, 1000.0)).accesses) == 0  # the epoch's end cleared 16
 
 
 def test_chmu_counters_saturate_and_overflow_is_counted():
@@ -192,7 +192,7 @@ def test_chmu_counters_saturate_and_overflow_is_counted():
 
 def test_chmu_long_slice_is_judged_by_its_mean_epoch():
     source = Chmu(SETTINGS)
-    seen = source.observe(view({300: 159, 400: 160}, 10_000.0, 10_000.0)).accesses
+    seen = source.observe(view({300: 160, 400: 161}, 10_000.0, 10_000.0)).accesses
     assert seen.page.tolist() == [400]
 
 

@@ -69,11 +69,11 @@ class Setting:
 
     def __post_init__(self) -> None:
         checks = [
-            (self.repeat >= 1, f"--repeat {self.repeat} is below 1", "give 1 or more"),
-            (self.seeds >= 1, f"--seeds {self.seeds} is below 1", "give 1 or more"),
+            (1 <= self.repeat <= 10_000, f"--repeat {self.repeat} is impossible", "give 1 to 10000"),
+            (1 <= self.seeds <= 1000, f"--seeds {self.seeds} is impossible", "give 1 to 1000"),
             (self.warmup is None or 0 <= self.warmup < 1, f"warm-up share {self.warmup}", "give 0 <= share < 1"),
-            (self.threads is None or self.threads >= 1, f"threads {self.threads}", "give 1 or more"),
-            (self.mlp is None or self.mlp >= 1, f"mlp {self.mlp}", "give 1 or more"),
+            (self.threads is None or 1 <= self.threads <= 65536, f"--threads {self.threads}", "give 1 to 65536"),
+            (self.mlp is None or 1 <= self.mlp <= 1000, f"--mlp {self.mlp}", "give 1 to 1000"),
         ]  # fmt: skip
         for ok, message, hint in checks:
             if not ok:
@@ -98,7 +98,7 @@ class Bench:
         self.epochs = epochs or measure_epochs(trace, setting.epoch_slices)
         if not self.epochs.epochs:
             why = "; ".join([f"'{trace.info.name}' has no slices to replay", *trace_warnings(trace)])
-            raise UsageError(why, "record it again, or for longer")
+            raise UsageError(why, "record it again" if trace_warnings(trace) else "record for longer")
         page_bytes = trace.info.page_bytes
         self.sizing: Sizing = size_nodes(
             topology, self.epochs.footprint_pages, page_bytes, setting.fast_share

@@ -17,6 +17,7 @@ I64 = npt.NDArray[np.int64]
 # span at least this many slices.
 SLICES_PER_THRESHOLD = 5
 HOT_THRESHOLD_MS = 1000.0
+MAX_SCALE = 1e6  # a slice of 1 ms is then 1000 s of the kernel's
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,10 @@ class TimeScale:
 def choose_time_scale(requested: float | None, shrink: float, slice_ns: int) -> TimeScale:
     """`requested`, or the machine's shrink factor as far as the slices still resolve the mechanisms."""
     if requested is not None:
-        if not requested >= 1:
-            raise UsageError(f"--scale-time {requested:g} is below 1", "give 1 or more, or 'auto'")
+        if not 1 <= requested <= MAX_SCALE:
+            raise UsageError(
+                f"--scale-time {requested:g} is impossible", f"give 1 to {MAX_SCALE:g}, or 'auto'"
+            )
         return TimeScale(requested, f"kernel periods and byte quantities divided by {requested:g}, as asked")
     resolved = max(1.0, HOT_THRESHOLD_MS / (SLICES_PER_THRESHOLD * slice_ns / 1e6))
     factor = round(min(shrink, resolved), 2)

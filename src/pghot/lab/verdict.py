@@ -11,6 +11,7 @@ from typing import Any
 
 MATTERS = 0.02  # a difference in run time below this share is called none
 ENOUGH = 0.9  # who captures this share of the possible gain is not asked what limits it
+IDLE = 0.001  # who promotes less than this share of the footprint moved nothing
 Row = Mapping[str, Any]
 
 
@@ -32,7 +33,15 @@ class Verdict:
 
 def judge(summary: Sequence[Row], setup: Mapping[str, Any]) -> Verdict:
     """A verdict over the summary rows of a comparison. No machine has the source `truth`: it is no mover."""
-    movers = [row for row in summary if row["kind"] == "mover" and "truth" not in row["sources"]]
+    real = [row for row in summary if row["kind"] == "mover" and "truth" not in row["sources"]]
+    movers = [row for row in real if row["promotions"] >= IDLE * setup["footprint_pages"]]
+    if real and not movers:
+        return Verdict(
+            "does not pay",
+            "",
+            0.0,
+            ["Moving pages does not pay: no policy that could promote found pages to promote."],
+        )
     if not movers:
         return Verdict(
             "nothing to compare", "", 0.0, ["No policy that moves pages was run: nothing to judge."]
@@ -48,6 +57,10 @@ def judge(summary: Sequence[Row], setup: Mapping[str, Any]) -> Verdict:
             f"Moving can also hurt here: {worst['label']} is {_percent(1 / worst['speedup'] - 1)} slower than "
             "'none'."
         )
+    idle = [row["label"] for row in real if row not in movers]
+    if idle:
+        who = ", ".join(idle) if len(idle) <= 3 else f"{len(idle)} runs"
+        sentences.append(f"Not judged, having promoted (almost) nothing: {who}.")
     sentences += _against_static(best, summary)
     return Verdict(outcome, best["label"], gain, sentences)
 
@@ -66,6 +79,10 @@ def _limits(best: Row, summary: Sequence[Row]) -> list[str]:
     """What keeps the best mover from doing better: at most three sentences, the largest cause first."""
     none = _find(summary, "none")
     room = none["slowdown"] - 1 if none else 0.0
+    if room < -MATTERS / 2:
+        return [
+            f"All memory in the top tier would be {_percent(-room)} slower: it trades latency for bandwidth."
+        ]
     if room < MATTERS:
         return [
             f"There is little to gain: without moves the program is only {_percent(room)} slower than all-fast."
@@ -117,9 +134,17 @@ def _causes(best: Row) -> list[tuple[float, str]]:
 
 
 def _against_static(best: Row, summary: Sequence[Row]) -> list[str]:
-    """Whether a placement that never moves does as well."""
+    """Whether a placement that never promotes does as well, or a clairvoyant one better."""
+    oracle = _find(summary, "oracle-static")
+    if oracle is not None and oracle["speedup"] > best["speedup"] * (1 + MATTERS):
+        return [
+            f"The best fixed placement, oracle-static, is {_percent(oracle['speedup'] / best['speedup'] - 1)} faster "
+            "still: what pays is where pages are, not that they move."
+        ]
     static = max(
-        (row for row in summary if row["kind"] == "static"), key=lambda row: row["speedup"], default=None
+        (row for row in summary if row["kind"] == "static" or row["policy"] == "demotion"),
+        key=lambda row: row["speedup"],
+        default=None,
     )
     if (
         static is None
@@ -128,7 +153,7 @@ def _against_static(best: Row, summary: Sequence[Row]) -> list[str]:
     ):
         return []
     return [
-        f"A placement that never moves does as well or better: {static['label']}, {static['speedup']:.2f} x 'none'."
+        f"What never promotes does as well or better: {static['label']}, {static['speedup']:.2f} x 'none'."
     ]
 
 

@@ -64,7 +64,6 @@ class Ledger:
     promoted: int = 0
     demoted: int = 0
     exchanged_bytes: int = 0
-    promote_failed: int = 0
     pingpong: int = 0
     served: F64 = field(default_factory=lambda: np.zeros(0))  # misses by node
 
@@ -314,7 +313,9 @@ class SimulatedMachine:
         return Moves(page[:fit], page[fit:])
 
     def age_generations(self, thread: str) -> None:
-        """One ageing walk over all page tables, done by `thread`."""
+        """One ageing walk over all page tables, done by `thread` unless it is busy still."""
+        if self.thread(thread).free_at_ns > self.now_ns:
+            return
         self.generations.age()
         self._kernel_work(thread, self.pages * self.costs.age_pte_ns)
 

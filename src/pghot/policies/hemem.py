@@ -65,8 +65,12 @@ class HeMem:
     def promote_hot(self, world: World, page: U32) -> None:
         """Promote `page` as far as room can be made by demoting cold pages."""
         machine, fast = world.machine, world.fast_node
-        short = len(page) - machine.room(fast)
+        room = machine.room(fast)
+        short = len(page) - room
         if short > 0:
+            # A page in and a page out: both count against the budget that `page` was cut to.
+            short = (short + 1) // 2
+            page = page[: room + short]
             cold = np.flatnonzero((machine.place == fast) & (self.count < HOT_COUNT)).astype(np.uint32)
             cold = cold[np.argsort(self.count[cold], kind="stable")][:short]
             machine.demote(cold, fast, self.name)

@@ -1,7 +1,8 @@
 """Oracle, clairvoyant per epoch: before each epoch it exchanges pages when the epoch repays both moves.
 
-It pays for its moves like everyone else: a kernel thread copies, the program takes the interrupts, the
-bandwidth is used (FACTS 7: swap only when (c_in - c_out) * dL > the cost of both moves).
+The program takes the interrupts and the bandwidth is used, as for everyone else; but all moves land at the
+epoch's end, however long its kernel thread then copies (FACTS 7: swap only when (c_in - c_out) * dL > the cost
+of both moves).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ I64 = npt.NDArray[np.int64]
 
 
 class OracleEpoch:
-    """Knows the next epoch's misses exactly and starts from the best static placement for the first."""
+    """Knows the next epoch's misses exactly; the first epoch is first touch."""
 
     name = "oracle-epoch"
     summary = "oracle: sees each epoch before it begins, swaps pages when that repays the moves"

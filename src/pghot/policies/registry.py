@@ -21,6 +21,7 @@ def _make(module: str, name: str, *arguments: Any, **options: Any) -> Policy:
 
 POLICIES: dict[str, PolicyFactory] = {
     "none": partial(_make, "none", "NoMoves"),
+    "demotion": partial(_make, "demotion", "DemotionOnly"),
     "all-fast": partial(_make, "all_fast", "AllFast"),
     "all-slow": partial(_make, "all_slow", "AllSlow"),
     "interleave": partial(_make, "interleave", "Interleave"),

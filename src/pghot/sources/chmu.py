@@ -1,7 +1,7 @@
 """The hotness monitoring unit of a CXL 3.2 memory device (CHMU), simulated: one on each lower-tier node.
 
 A unit counts the misses that reach its own device. At the end of an epoch the units of memory whose count has
-reached the threshold enter the device's hot list, a ring; those that find it full are lost and counted. A
+exceed the threshold enter the device's hot list, a ring; those that find it full are lost and counted. A
 kernel thread reads the list, which clears it. The device does not know which node accessed. Constants: FACTS
 section 4.
 
@@ -85,7 +85,7 @@ def fill_hot_list(
         p = first + i
         if p >= pages:
             p -= pages
-        if place[p] != device or counts[p] < threshold:
+        if place[p] != device or counts[p] <= threshold:
             continue
         if entries < len(out_page):
             out_page[entries] = p
@@ -108,7 +108,7 @@ def fill_hot_list_reference(
 ) -> tuple[list[int], int, int]:
     """`fill_hot_list` as a list of pages: (pages entered, units lost, next start)."""
     order = [*range(first, len(place)), *range(first)]
-    hot = [p for p in order if place[p] == device and counts[p] >= threshold]
+    hot = [p for p in order if place[p] == device and counts[p] > threshold]
     lost = hot[ring_entries:]
     return hot[:ring_entries], len(lost), lost[0] if lost else first
 
@@ -117,7 +117,7 @@ class Chmu:
     """The CHMU source of the lab.
 
     epoch_ms        kernel ms (bridge default 1000); a slice that spans several epochs is judged by its mean
-    epoch threshold       counts in an epoch that make a unit hot
+    epoch threshold       counts in an epoch that a hot unit exceeds
     counter_bits    width of the counters, which saturate
     ring_entries    length of one device's hot list, read once an epoch (est.; devices state their own)
     downsampling    1 of this many misses is counted, a power of two from 1 to 32768
@@ -193,7 +193,7 @@ class Chmu:
     def sampling(self) -> str:
         part = "every miss" if self._downsampling == 1 else f"1 of {self._downsampling} misses"
         return (
-            f"{part} on the device; pages with {self._threshold} counts or more "
+            f"{part} on the device; pages with more than {self._threshold} counts "
             f"in {self._epoch_ms:.0f} kernel ms, "
             f"at most {len(self._ring_page)} a device"
         )

@@ -1,0 +1,105 @@
+"""The verdict says what the figures say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pghot.lab.verdict import judge
+
+SETUP = {"footprint_pages": 1000}
+
+
+def row(
+    label: str, speedup: float, kind: str = "mover", slowdown: float = 1.5, **more: Any
+) -> dict[str, Any]:
+    policy, _, source = label.partition("/")
+    facts = {
+        "label": label,
+        "policy": policy,
+        "kind": kind,
+        "sources": [source] if source else [],
+        "speedup": speedup,
+        "speedup_ci95": None,
+        "slowdown": slowdown / speedup,
+        "coverage": 0.9,
+        "accuracy": 0.9,
+        "promotions": 500.0,
+        "pingpong": 0.0,
+        "tracking_app_share": 0.0,
+        "moving_app_share": 0.0,
+    }
+    return facts | more
+
+
+NONE = row("none", 1.0, "baseline", promotions=0)
+
+
+@pytest.mark.parametrize(
+    ("speedup", "outcome"), [(1.2, "pays"), (1.01, "does not pay"), (0.99, "does not pay"), (0.9, "hurts")]
+)
+def test_outcomes(speedup: float, outcome: str) -> None:
+    verdict = judge([NONE, row("numab2/hintfaults", speedup)], SETUP)
+    assert (verdict.outcome, verdict.best) == (outcome, "numab2/hintfaults")
+    assert verdict.gain == pytest.approx(speedup - 1)
+
+
+def test_a_gain_inside_the_confidence_interval_is_none() -> None:
+    assert judge([NONE, row("numab2/hintfaults", 1.1, speedup_ci95=0.2)], SETUP).outcome == "does not pay"
+
+
+def test_nothing_that_moves_is_nothing_to_compare() -> None:
+    assert judge([NONE, row("interleave", 1.3, "static")], SETUP).outcome == "nothing to compare"
+
+
+def test_truth_is_no_mover_and_who_promotes_nothing_is_not_judged() -> None:
+    rows = [
+        NONE,
+        row("pghot-default/truth", 1.4),
+        row("lru-bw", 1.3, promotions=0.0),
+        row("numab2/hintfaults", 1.1),
+    ]
+    verdict = judge(rows, SETUP)
+    assert verdict.best == "numab2/hintfaults"
+    assert "Not judged, having promoted (almost) nothing: lru-bw." in verdict.sentences
+    idle = judge([NONE, row("lru-bw", 1.3, promotions=0.0)], SETUP)
+    assert (idle.outcome, idle.best, idle.gain) == ("does not pay", "", 0.0)
+
+
+def test_what_limits_the_best_mover() -> None:
+    said = str(judge([NONE, row("numab2/hintfaults", 1.1, coverage=0.3, tracking_app_share=0.1)], SETUP))
+    assert "only 30 % of the true hot set is in fast memory" in said
+    assert "take 10 % of the program's time" in said
+    assert "captures 27 % of that gap" in said, "1 - 1.364 over 1 - 1.5"
+    nearly = str(judge([NONE, row("numab2/hintfaults", 1.49, coverage=0.3)], SETUP))
+    assert "What limits it" not in nearly
+    pingpong = str(judge([NONE, row("numab2/hintfaults", 1.1, pingpong=400.0)], SETUP))
+    assert "80 % of its promotions repeat an earlier one" in pingpong
+
+
+def test_little_to_gain_and_a_slower_top_tier() -> None:
+    small = str(judge([row("none", 1.0, "baseline", slowdown=1.01), row("numab2/hintfaults", 1.0)], SETUP))
+    assert "There is little to gain" in small
+    slower = str(judge([row("none", 1.0, "baseline", slowdown=0.95), row("numab2/hintfaults", 1.0)], SETUP))
+    assert "would be 5.0 % slower: it trades latency for bandwidth" in slower
+
+
+def test_fixed_placements_are_held_against_the_mover() -> None:
+    rows = [NONE, row("numab2/hintfaults", 1.1)]
+    assert "oracle-static, is 9.1 % faster still" in str(
+        judge([*rows, row("oracle-static", 1.2, "oracle")], SETUP)
+    )
+    assert "What never promotes does as well or better: interleave" in str(
+        judge([*rows, row("interleave", 1.12, "static")], SETUP)
+    )
+    assert "demotion" in str(judge([*rows, row("demotion", 1.1, "baseline")], SETUP))
+    assert "never promotes" not in str(judge([*rows, row("interleave", 1.0, "static")], SETUP))
+
+
+def test_who_hurts_is_named() -> None:
+    rows = [NONE, row("numab2/hintfaults", 0.8), row("pghot-default/abit", 1.2)]
+    assert "numab2/hintfaults is 25 % slower than 'none'" in str(judge(rows, SETUP))
+    assert "Even an oracle gains nothing" in str(
+        judge([NONE, row("numab2/hintfaults", 1.0), row("oracle-epoch", 1.0, "oracle")], SETUP)
+    )

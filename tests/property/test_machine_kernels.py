@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pghot.machine.cost import loaded_latency_ns, solve_slice_ns
+from pghot.machine.cost import demand_of_misses, loaded_latency_ns, solve_slice_ns
 from pghot.machine.lru import UNPLACED, age_pages, age_pages_reference
 from pghot.machine.simulated import SimulatedMachine
 from pghot.machine.topology import Topology
@@ -173,3 +173,20 @@ def test_pages_and_frames_are_conserved(seed: int) -> None:
         ledger = machine.ledger
         assert ledger.exchanged_bytes >= 4096 * (ledger.promoted + ledger.demoted)
         assert ledger.pingpong <= ledger.promoted
+
+
+@given(seeds)
+def test_demand_equals_the_sums_written_out(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    served = rng.integers(0, 100, (NODES, NODES, 3)).astype(float)
+    remote, read = rng.random((NODES, NODES)) * 100, 100 + rng.random(NODES) * 300
+    write, moving = read * 1.5, rng.random(NODES) * 1e4
+    inflight, idle, waiting, moved = (np.zeros(NODES) for _ in range(4))
+    demand_of_misses(served, remote, read, write, moving, 4.0, 20.0, 3, 1.0, inflight, idle, waiting, moved)
+    share = (served[:, :, 0] / 4.0 + served[:, :, 1] / 20.0) / 3
+    lines, dirty = served[:, :, :2].sum(axis=(0, 2)), served[:, :, 2].sum(axis=0)
+    dirty_share = np.divide(dirty, lines, out=np.zeros(NODES), where=lines > 0)
+    np.testing.assert_allclose(inflight, share.sum(axis=0))
+    np.testing.assert_allclose(waiting, (share * remote).sum(axis=0))
+    np.testing.assert_allclose(idle, read + dirty_share * (write - read))
+    np.testing.assert_allclose(moved, 64 * (lines + dirty) + moving)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +221,80 @@ def test_compilation_is_announced_only_when_it_happens(
     (tmp_path / "machine" / "touch.serve-71.py311.nbi").touch()
     announce_compilation()
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: b"", "is empty"),
+        (lambda data: b"#!/bin/sh\nexit 0\n" * 100, "is not a pghot recording"),
+        (lambda data: data[:3000], "its end were left out"),
+        (lambda data: data[:40], "cut off or damaged"),
+    ],
+    ids=["empty", "foreign", "truncated", "header"],
+)
+def test_a_file_that_cannot_be_replayed_is_one_error(
+    tmp_path: Path, damage: Callable[[bytes], bytes], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pghot.recording import bundled
+
+    path = tmp_path / "it.pghot"
+    path.write_bytes(damage(bundled.path("xz-decompress").read_bytes()))
+    assert run(["compare", str(path), "--policies", "none"]) in (1, 2)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert "hint: " in err
+
+
+def test_a_cut_off_recording_is_replayed_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pghot.recording import bundled
+
+    path = tmp_path / "it.pghot"
+    path.write_bytes(bundled.path("xz-decompress").read_bytes()[:1_200_000])
+    assert run(["compare", str(path), "--policies", "none"]) == 0
+    assert "warning: the recording is damaged" in capsys.readouterr().out
+
+
+def test_tables_are_written_as_their_names_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import csv
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = [str(tmp_path / f"table.{kind}") for kind in ("parquet", "csv", "arrow")]
+    arguments = ["compare", "bundled:redis-zipf", "--policies", "numab2", "--json"]
+    for name in names:
+        arguments += ["-o", name]
+    assert run(arguments) == 0
+    expected = list(rows(capsys.readouterr().out))
+    with open(names[1], newline="") as file:
+        assert [line["label"] for line in csv.DictReader(file)] == expected
+    assert pq.read_table(names[0])["label"].to_pylist() == expected
+    assert pa.ipc.open_file(names[2]).read_all()["label"].to_pylist() == expected
+    assert run(["compare", "bundled:redis-zipf", "-o", str(tmp_path / "no" / "where.html")]) == 2
+
+
+def test_the_command_itself_keeps_data_and_notes_apart(tmp_path: Path) -> None:
+    """The installed command: JSON alone on stdout, no colour, no traceback, quiet on a closed pipe."""
+    command = [str(Path(sys.executable).with_name("pghot"))]
+    done = subprocess.run(
+        [*command, "compare", "bundled:redis-zipf", "--policies", "none", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["schema"] == "pghot.compare/1"
+    wrong = subprocess.run(
+        [*command, "compare", "nowhere.pghot"], capture_output=True, text=True, check=False
+    )
+    assert wrong.returncode == 2
+    assert wrong.stderr.splitlines()[0] == "pghot: error: no recording nowhere.pghot"
+    assert "Traceback" not in wrong.stderr
+    assert "\x1b" not in wrong.stderr + done.stdout
+    piped = subprocess.run(
+        f"{command[0]} list counters | head -1", shell=True, capture_output=True, text=True, check=False
+    )
+    assert piped.stderr == ""

@@ -16,6 +16,7 @@ import pghot
 from pghot.errors import UsageError
 from pghot.lab.bench import RunSpec
 from pghot.lab.workloads.registry import make_workload
+from pghot.machine.topology import Antagonist, load_topology
 from pghot.policies.registry import GROUPS, POLICIES, expand, make_policy
 from pghot.policies.static_class import in_class
 from pghot.recording.from_accesses import trace_from_accesses
@@ -179,3 +180,56 @@ def test_no_fixed_placement_beats_the_static_oracle(stream: list[int], capacity:
     assert held == capacity
     assert row["fast_miss_share"] * len(page) == pytest.approx(expected)
     assert expected <= best
+
+
+def test_colloid_moves_pages_away_from_a_fast_tier_that_is_slower_under_load() -> None:
+    """A quarter of the accesses fit where all would saturate: HeMem packs on, Colloid backs off."""
+    tiers = load_topology("dram-cxl").model_copy(update={"antagonist": Antagonist(node=0, cores=30)})
+    spec = {"sources": ("pebs",), "source_options": {"pebs": {"period_misses": 100}}}
+    rows = play(
+        gups(), RunSpec("hemem", **spec), RunSpec("hemem-colloid", **spec), tiers=tiers, threads=32, mlp=9.3
+    )
+    assert rows["hemem-colloid/pebs"]["fast_miss_share"] < rows["hemem/pebs"]["fast_miss_share"]
+    assert rows["hemem-colloid/pebs"]["demotions"] > 0
+
+
+def test_the_oracle_of_epochs_swaps_only_what_repays() -> None:
+    """Two halves that take turns: swapping pays unless a move costs more than an epoch of misses."""
+    turns = [np.tile(np.arange(100, dtype=np.uint32) + 100 * (turn % 2), 200) for turn in range(6)]
+    trace = trace_from_accesses(np.concatenate(turns), accesses_per_slice=1_000)
+    cheap = play(trace, "oracle-epoch", fast_share=0.6, epoch_slices=20)["oracle-epoch"]
+    assert cheap["promotions"] > 200
+    slow_wire = load_topology("dram-cxl").model_dump()
+    slow_wire["nodes"][1]["latency_ns"] = 101.0
+    slow_wire["costs"]["shootdown_ipi_ns"] = 1e9
+    dear = play(
+        trace,
+        "oracle-epoch",
+        fast_share=0.6,
+        epoch_slices=20,
+        tiers=type(load_topology("dram-cxl"))(**slow_wire),
+    )["oracle-epoch"]
+    assert dear["promotions"] == 0
+
+
+def test_numab2_refuses_a_page_that_faulted_late() -> None:
+    from pghot.engine.accesses import Accesses
+    from pghot.machine.simulated import SimulatedMachine
+    from pghot.policies.policy import World
+
+    machine = SimulatedMachine(load_topology("dram-cxl"), 2_000_000, 4096, np.array([100_000, 2_100_000]), 1)
+    machine.place[:] = 1
+    machine.place[:99_000] = 0  # no free space to let anything through
+    machine.free_pages[:] = [1_000, 199_000]
+    info = trace_from_accesses(np.zeros(1, np.uint32)).info
+    policy = make_policy("numab2")
+    world = World(machine, info, 2_000_000, 4096, (), 1.0, 0, foresight=None)  # type: ignore[arg-type]
+    policy.start(world)
+    pages = np.array([1_500_000, 1_500_001], np.uint32)
+    soon_and_late = np.array([10, 30_000], np.uint32)
+    policy.observe(
+        world,
+        "hintfaults",
+        Accesses(pages, np.zeros(2, np.int16), np.ones(2, np.uint32), 40_000, True, soon_and_late),
+    )
+    assert machine.place[pages].tolist() == [0, 1]

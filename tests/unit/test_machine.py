@@ -220,3 +220,22 @@ def test_background_load_makes_its_node_slower() -> None:
         touch(subject, range(10))
     assert loaded.latency_ns[0] > 1.2 * quiet.latency_ns[0]
     assert loaded.now_ns > quiet.now_ns
+
+
+def test_pages_touched_in_every_slice_survive_any_number_of_reclaims_in_one() -> None:
+    """Ageing twice at one time would make the hottest pages look old."""
+    subject = machine(capacity=(40, 200))
+    subject.demotion_enabled = True
+    touch(subject, range(30))
+    for _ in range(5):
+        touch(subject, range(30))
+        subject.slice_ns = 1e9
+        for _ in range(5):
+            subject.reclaim(0, 5)
+    assert (subject.place[:30] == 0).all()
+    for _ in range(3):
+        touch(subject, range(10))
+        subject.slice_ns = 1e9
+        subject.reclaim(0, 5)
+    assert (subject.place[:10] == 0).all()
+    assert (subject.place[10:30] == 1).any(), "pages that went cold are demoted"

@@ -42,21 +42,24 @@ class Generations:
         self.young = np.zeros(pages, np.uint8)
         self.generation = np.zeros(pages, np.uint32)
         self.sequence = 0
+        self._aged_ns = -1.0
         self._queues: dict[int, npt.NDArray[np.uint32]] = {}
 
-    def age(self) -> None:
-        """One ageing walk over every page."""
+    def age(self, now_ns: float) -> None:
+        """One ageing walk over every page, at `now_ns`."""
+        self._aged_ns = now_ns
         self.sequence += 1
         age_pages(self.young, self.generation, self.sequence)
         self._queues.clear()
 
     def oldest(
-        self, place: npt.NDArray[np.uint8], node: int, count: int
+        self, place: npt.NDArray[np.uint8], node: int, count: int, now_ns: float
     ) -> tuple[npt.NDArray[np.uint32], int]:
         """Up to `count` pages of `node` from its oldest generations, and how many ageing walks that took.
 
         Pages that turned young since they were queued get a second chance, as on a real LRU. The youngest
-        two generations are spared; if two walks find nothing older, nothing is returned.
+        two generations are spared. At one time there is at most one walk: pages that had no time to be
+        touched between two walks are not old.
         """
         walks = 0
         taken: list[npt.NDArray[np.uint32]] = []
@@ -67,9 +70,9 @@ class Generations:
                 queue = self._build_queue(place, node)
             head, self._queues[node] = queue[: 2 * wanted], queue[2 * wanted :]
             if len(head) == 0:
-                if walks == MIN_GENERATIONS:
+                if self._aged_ns == now_ns:
                     break
-                self.age()
+                self.age(now_ns)
                 walks += 1
                 continue
             fit = head[(place[head] == node) & (self.young[head] == 0)]

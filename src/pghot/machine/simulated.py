@@ -290,7 +290,7 @@ class SimulatedMachine:
         wanted = min(pages + shortfall, self.pages_in_budget(name))
         if wanted <= 0 or not self.demotion_targets[node]:
             return 0
-        cold, walks = self.generations.oldest(self.place, node, wanted)
+        cold, walks = self.generations.oldest(self.place, node, wanted, self.now_ns)
         if walks:
             self._kernel_work(name, walks * self.pages * self.costs.age_pte_ns)
         return self.demote(cold, node, name)
@@ -316,7 +316,7 @@ class SimulatedMachine:
         """One ageing walk over all page tables, done by `thread` unless it is busy still."""
         if self.thread(thread).free_at_ns > self.now_ns:
             return
-        self.generations.age()
+        self.generations.age(self.now_ns)
         self._kernel_work(thread, self.pages * self.costs.age_pte_ns)
 
     def balance(self) -> None:

@@ -71,7 +71,7 @@ class LruBandwidth:
             target = machine.promotion_targets[int(source)][0]
             short = len(young) - machine.room(target)
             if short > 0:
-                cold, _ = machine.generations.oldest(machine.place, target, short)
+                cold, _ = machine.generations.oldest(machine.place, target, short, machine.now_ns)
                 machine.demote(cold, target, "lru-bw")
             machine.migrate(young, target, "lru-bw")
         self._adapt(machine.ledger.promoted - promoted_before, machine.ledger.demoted - demoted_before)

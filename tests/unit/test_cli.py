@@ -27,6 +27,11 @@ from pghot.cli.main import run
         (["compare", "bundled:redis-zipf", "--fast-share", "abc"], "'abc' is not a share"),
         (["compare", "bundled:redis-zipf", "--scale-time", "x"], "'x' is not a number"),
         (["compare", "bundled:redis-zipf", "-o", "table.xls"], "end the name in one of"),
+        (["compare", "bundled:redis-zipf", "--fast-share", "0%"], "leaves nothing to decide"),
+        (["compare", "bundled:redis-zipf", "--fast-share", "100%"], "leaves nothing to decide"),
+        (["compare", "bundled:redis-zipf", "--sources", "abi"], "did you mean 'abit'"),
+        (["compare", "workload:gup"], "did you mean 'gups'"),
+        (["validate", "colloid"], "did you mean 'colloid-6a'"),
         (["list", "policie"], "did you mean 'policies'"),
     ],
 )
@@ -298,3 +303,23 @@ def test_the_command_itself_keeps_data_and_notes_apart(tmp_path: Path) -> None:
         f"{command[0]} list counters | head -1", shell=True, capture_output=True, text=True, check=False
     )
     assert piped.stderr == ""
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_replay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "is-a-folder.html").mkdir()
+    assert run(["compare", "bundled:redis-zipf", "-o", str(tmp_path / "is-a-folder.html"), "--force"]) == 4
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_a_fast_tier_slower_than_the_slow_one_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from importlib.resources import files
+
+    text = files("pghot").joinpath("data/tiers/dram-cxl.toml").read_text("utf-8")
+    path = tmp_path / "odd.toml"
+    path.write_text(text.replace("latency_ns = 100 ", "latency_ns = 300 "))
+    assert run(["compare", "bundled:redis-zipf", "--tiers", str(path), "--policies", "none"]) == 0
+    assert "warning: 'cxl' (271 ns) is ranked below 'dram' (300 ns)" in capsys.readouterr().out

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
-from pghot.errors import PghotError, UsageError
+from pghot.errors import NotPermittedError, PghotError, UsageError
 
 EXTENSIONS = (".html", ".parquet", ".csv", ".arrow")
 
@@ -18,6 +19,8 @@ def check_output(path: Path, force: bool) -> None:
         raise UsageError(f"will not overwrite {path}", "use --force, or name another file")
     if not path.parent.is_dir():
         raise UsageError(f"no directory '{path.parent}'", "make it first, or name another file")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise NotPermittedError(f"cannot write {path}", "name a file you may write")
 
 
 def write_output(result: Any, path: Path, command: list[str]) -> None:

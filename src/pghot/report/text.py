@@ -116,7 +116,7 @@ def footnotes(result: Comparison) -> list[str]:
         if row["policy"].startswith("pghot-")
         and row["sources"] == ["hintfaults"]
         and row["promotions"] < 0.01 * footprint
-        and not row["options"]
+        and not any(option.startswith("freq_threshold=") for option in row["options"])
     ]
     if starved:
         notes.append(

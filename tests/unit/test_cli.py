@@ -323,3 +323,32 @@ def test_a_fast_tier_slower_than_the_slow_one_is_a_warning(
     path.write_text(text.replace("latency_ns = 100 ", "latency_ns = 300 "))
     assert run(["compare", "bundled:redis-zipf", "--tiers", str(path), "--policies", "none"]) == 0
     assert "warning: 'cxl' (271 ns) is ranked below 'dram' (300 ns)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("scale_time = 400", "scale_tim = 400", "did you mean 'scale_time'"),
+        ('metric = "time_s"', 'metric = "time"', "unknown metric with a value 'time'"),
+        ("freq_threshold = 1 }", "freq_treshold = 1 }", "freq_treshold"),
+        ("[[1.396, 1.097, 1.456]]", "[[1.396, 1.097, 0.0]]", "published.cells.0.2"),
+        (
+            'label = "TEPS"',
+            'label = "TEPS"\nset = { "teirs.nodes.0.cpus" = 3 }',
+            "validation sets 'teirs.nodes.0.cpus'",
+        ),
+    ],
+    ids=["setting", "metric", "option", "cell", "path"],
+)
+def test_mistakes_in_a_validation_file_are_named(
+    tmp_path: Path, old: str, new: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from importlib.resources import files
+
+    text = files("pghot").joinpath("data/validations/pghot-v6-graph500.toml").read_text("utf-8")
+    small = text.replace("slices = 400", "slices = 3").replace("seeds = 3", "seeds = 1")
+    assert old in small
+    path = tmp_path / "mine.toml"
+    path.write_text(small.replace(old, new))
+    assert run(["validate", str(path)]) == 2
+    assert message in capsys.readouterr().err

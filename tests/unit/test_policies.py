@@ -233,3 +233,10 @@ def test_numab2_refuses_a_page_that_faulted_late() -> None:
         Accesses(pages, np.zeros(2, np.int16), np.ones(2, np.uint32), 40_000, True, soon_and_late),
     )
     assert machine.place[pages].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("tiers", ["dram-cxl", "two-socket-cxl", "hbm-dram-cxl"])
+@pytest.mark.parametrize("placement", ["first-touch", "slow", "interleave"])
+def test_all_fast_is_all_fast_on_every_machine_from_every_placement(tiers: str, placement: str) -> None:
+    rows = play(gups(), "all-fast", "static-class", tiers=tiers, placement=placement)
+    assert rows["all-fast"]["fast_miss_share"] == 1.0

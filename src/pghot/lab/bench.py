@@ -69,6 +69,8 @@ class Setting:
 
     def __post_init__(self) -> None:
         checks = [
+            (self.page_bytes >= 4096 and self.page_bytes & (self.page_bytes - 1) == 0,
+             f"--folio {self.page_bytes}", "give 4KiB or a larger power of two"),
             (1 <= self.repeat <= 10_000, f"--repeat {self.repeat} is impossible", "give 1 to 10000"),
             (1 <= self.seeds <= 1000, f"--seeds {self.seeds} is impossible", "give 1 to 1000"),
             (self.warmup is None or 0 <= self.warmup < 1, f"warm-up share {self.warmup}", "give 0 <= share < 1"),

@@ -7,11 +7,12 @@ one without code; `docs/validation.md` explains the keys.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,6 +22,7 @@ from pghot.lab.bench import Bench, RunSpec, Setting
 from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.workloads.registry import workload_from_table
 from pghot.machine.topology import Topology, load_topology
+from pghot.units import parse_share
 
 SCHEMA = "pghot.validate/1"
 Progress = Callable[[int, int], None]
@@ -68,7 +70,7 @@ class Value(_Strict):
 
 
 class Published(_Strict):
-    cells: tuple[tuple[float | None, ...], ...]
+    cells: tuple[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], ...]
 
 
 class Validation(_Strict):
@@ -77,7 +79,6 @@ class Validation(_Strict):
     bar           largest relative error of a cell that passes
     order_matters the runs of each row must also come in the published order; ties_within is the relative
                   difference below which two published cells count as equal
-    reference     optional column that all cells of a row are divided by, in both tables
     """
 
     name: str
@@ -173,17 +174,16 @@ def run_validation(name: str | Path, progress: Progress = lambda done, total: No
     for i, row in enumerate(validation.rows):
         for j, column in enumerate(validation.columns):
             published = validation.published.cells[i][j]
-            if published is not None:
-                value = simulated[i][j]
-                cells.append(
-                    {
-                        "row": row.label,
-                        "column": column.label,
-                        "published": published,
-                        "simulated": value,
-                        "error": value / published - 1,
-                    }
-                )
+            value = simulated[i][j]
+            cells.append(
+                {
+                    "row": row.label,
+                    "column": column.label,
+                    "published": published,
+                    "simulated": value,
+                    "error": value / published - 1,
+                }
+            )
     return ValidationResult(
         validation.name,
         validation.title,
@@ -205,7 +205,7 @@ def _order_errors(validation: Validation, simulated: list[list[float]]) -> list[
         for a, first in enumerate(validation.columns):
             for b, second in enumerate(validation.columns):
                 low, high = published[a], published[b]
-                if low is None or high is None or not low * (1 + validation.ties_within) < high:
+                if not low * (1 + validation.ties_within) < high:
                     continue
                 if simulated[i][a] >= simulated[i][b]:
                     wrong.append(f"{row.label}: '{first.label}' should be below '{second.label}'")
@@ -264,20 +264,30 @@ class _Grid:
         key = repr((spec, settings))
         if key not in self._times:
             self._times[key] = self._play(spec, settings)
-        return float(self._times[key][self.validation.value.metric])
+        metric = self.validation.value.metric
+        value = self._times[key].get(metric)
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            known = [name for name, found in self._times[key].items() if isinstance(found, int | float)]
+            raise unknown_name("metric with a value", metric, known)
+        return float(value)
 
     def _play(self, spec: RunSpec, settings: dict[str, Any]) -> dict[str, Any]:
         """Means over the seeds of one run's metrics."""
-        setting = Setting(**{"fast_share": None, **settings["setting"]})
+        setting = _setting(settings["setting"], self.validation.name)
         topology = _topology(settings["tiers"], self.validation.name)
         rows = []
         for seed in range(setting.first_seed, setting.first_seed + setting.seeds):
             epochs = self._trace(settings["workload"], seed, setting)
-            rows += Bench(epochs.trace, topology, setting, seed, epochs).play([spec], lambda part: None)
+            try:
+                rows += Bench(epochs.trace, topology, setting, seed, epochs).play([spec], lambda part: None)
+            except TypeError as error:  # options go to constructors, which know their own names
+                raise UsageError(
+                    f"validation '{self.validation.name}': run '{spec.label}': {error}", "correct its options"
+                ) from error
         return {name: _mean([row[name] for row in rows]) for name in rows[0]}
 
     def _trace(self, workload: dict[str, Any], seed: int, setting: Setting) -> Epochs:
-        key = repr((workload, seed))
+        key = repr((workload, seed, setting.epoch_slices))
         if key not in self._epochs:
             self._epochs.clear()  # one trace in memory at a time
             self._epochs[key] = measure_epochs(
@@ -289,6 +299,17 @@ class _Grid:
 def _mean(values: list[Any]) -> Any:
     numbers = [value for value in values if isinstance(value, int | float)]
     return sum(numbers) / len(numbers) if len(numbers) == len(values) else None
+
+
+def _setting(table: dict[str, Any], where: str) -> Setting:
+    values = {"fast_share": None, **table}
+    if values["fast_share"] is not None:
+        values["fast_share"] = parse_share(values["fast_share"])
+    known = [field.name for field in fields(Setting)]
+    for name in values:
+        if name not in known:
+            raise unknown_name(f"setting in validation '{where}'", name, known)
+    return Setting(**values)
 
 
 def _topology(table: dict[str, Any], where: str) -> Topology:
@@ -303,6 +324,8 @@ def _topology(table: dict[str, Any], where: str) -> Topology:
 def _assign(table: Any, path: str, value: Any) -> None:
     """Set `path` ("tiers.nodes.1.latency_ns") in nested tables and lists."""
     *parents, last = path.split(".")
+    if not parents or parents[0] not in table:
+        raise UsageError(f"validation sets '{path}'", f"begin the path with one of {', '.join(table)}")
     try:
         for part in parents:
             table = table[int(part)] if isinstance(table, list | tuple) else table.setdefault(part, {})

@@ -105,6 +105,8 @@ class Topology(_Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Topology:
         count = len(self.nodes)
+        if len({node.name for node in self.nodes}) < count:
+            raise ValueError("two nodes have the same name")
         if not any(node.cpus for node in self.nodes):
             raise ValueError("no node has cpus: nothing can run")
         if self.distances and (

@@ -14,6 +14,7 @@ class AllFast(Passive):
 
     def start(self, world: World) -> None:
         machine = world.machine
+        machine.preferred[:] = -1  # whatever --placement says
         for node in machine.top_nodes:
             machine.set_capacity(node, int(machine.capacity_pages[node]) + 2 * world.pages)
         if len(machine.top_nodes) == 1:  # of several sockets each toucher's own comes first anyway

@@ -61,5 +61,9 @@ class StaticClass(Passive):
         machine = world.machine
         reserved = np.count_nonzero(machine.preferred == world.fast_node)
         room = max(0, int(machine.room(world.fast_node)) - int(reserved))
-        undecided = np.flatnonzero(machine.preferred < 0)
-        machine.preferred[undecided[room:]] = world.slow_node
+        rest = np.flatnonzero(machine.preferred < 0)[room:]
+        for node in np.argsort(machine.rank, kind="stable"):  # the next fastest first, as far as each reaches
+            if node != world.fast_node:
+                fits = machine.room(int(node)) - int(np.count_nonzero(machine.preferred == node))
+                machine.preferred[rest[: max(0, fits)]] = node
+                rest = rest[max(0, fits) :]

@@ -1,0 +1,1 @@
+"""What Linux shows and does: one file for each kernel interface, readable by its kernel name."""

@@ -1,0 +1,75 @@
+"""Where `/proc` and `/sys` are: the one place through which pghot reads and writes the kernel's files.
+
+Tests give a captured tree instead of `/` (DESIGN decision 8). Paths are written as on a live machine:
+`root.read("/proc/1/stat")`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class SysRoot:
+    """A tree with `proc` and `sys` below it. All methods raise `OSError` as the kernel reports it."""
+
+    root: Path = Path("/")
+
+    @property
+    def live(self) -> bool:
+        """True for the running kernel, False for a captured tree (system calls make no sense there)."""
+        return self.root == Path("/")
+
+    def path(self, name: str) -> Path:
+        """The file behind an absolute kernel path.
+
+        >>> SysRoot(Path("/captured")).path("/proc/1/stat")
+        PosixPath('/captured/proc/1/stat')
+        """
+        return self.root / name.lstrip("/")
+
+    def read(self, name: str) -> str:
+        """The file's text without its last newline; bytes that are not UTF-8 survive as surrogates."""
+        with open(self.path(name), "rb", buffering=0) as file:
+            return file.read().decode("utf-8", "surrogateescape").removesuffix("\n")
+
+    def read_or(self, name: str, default: str = "") -> str:
+        """The file's text, or `default` when it cannot be read."""
+        try:
+            return self.read(name)
+        except OSError:
+            return default
+
+    def write(self, name: str, text: str) -> None:
+        """Write a knob with a single write(2), as kernel files expect."""
+        fd = os.open(self.path(name), os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+
+    def exists(self, name: str) -> bool:
+        return self.path(name).exists()
+
+    def writable(self, name: str) -> bool:
+        """Whether this user may write the file."""
+        return os.access(self.path(name), os.W_OK)
+
+    def list(self, name: str) -> list[str]:
+        """Names in a directory, sorted; empty when there is no such directory."""
+        try:
+            return sorted(os.listdir(self.path(name)))
+        except OSError:
+            return []
+
+    def release(self) -> tuple[int, int]:
+        """Major and minor version of the kernel, (0, 0) when it cannot be told.
+
+        >>> SysRoot(Path("/no/such/tree")).release()
+        (0, 0)
+        """
+        match = re.match(r"(\d+)\.(\d+)", self.read_or("/proc/sys/kernel/osrelease"))
+        return (int(match[1]), int(match[2])) if match else (0, 0)

@@ -1,7 +1,8 @@
 """The seam of the live sources: who saw which process access which address.
 
-A source is one file plus one line in `pghot.sources.live_registry.LIVE_SOURCES`. It reports batches, never one access per
-Python call, states its sampling and counts what it lost. It checks its needs before it changes anything.
+A source is one file plus one line in `pghot.sources.live_registry.LIVE_SOURCES`. It reports batches, never one
+access per Python call, states its sampling and counts what it lost. It checks its needs before it changes
+anything.
 """
 
 from __future__ import annotations

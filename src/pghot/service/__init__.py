@@ -1,0 +1,1 @@
+"""The live side: the loop that watches programs, the movers, the journal and undo, the daemon."""

@@ -67,6 +67,22 @@ _DECLARED = (
     Counter("hwhint_total_events", "hardware samples and hot-list entries delivered", "events"),
     Counter("hwhint_useful_events", "of these, those that named a page pghot may promote", "events"),
     Counter("hwhint_dropped_events", "hardware samples and hot-list entries lost to a full ring", "events"),
+    # Live only: what the sources saw and why it was not tracked.
+    Counter("pghot_sightings", "addresses that the sources reported", "sightings"),
+    Counter("pghot_skipped_foreign", "sightings of processes that are not tracked", "sightings"),
+    Counter("pghot_skipped_unmapped", "sightings of addresses where nothing is mapped any more", "sightings"),
+    Counter("pghot_skipped_file", "sightings of file mappings, which are not moved", "sightings"),
+    Counter("pghot_skipped_shared", "sightings of shared memory, which is not moved", "sightings"),
+    Counter("pghot_skipped_special", "sightings of device and kernel-provided mappings", "sightings"),
+    Counter("pghot_skipped_hugetlb", "sightings of hugetlb pages, which are not moved", "sightings"),
+    Counter("pghot_skipped_bound", "sightings of memory under a strict policy of its owner", "sightings"),
+    Counter("pghot_skipped_no_section", "sightings that found no free section", "sightings"),
+    Counter("perf_corrupt_records", "records of perf rings whose size made no sense", "records"),
+    Counter("perf_throttled", "times the kernel throttled an event", "events"),
+    Counter("pghot_pingpong_pages", "promoted pages that pghot had demoted before", "pages"),
+    Counter("pghot_sections", "sections of 128 MiB of addresses in use", "sections", "gauge"),
+    Counter("pghot_cpu_seconds", "CPU time that pghot itself used", "seconds"),
+    Counter("pghot_resident_bytes", "memory that pghot itself holds", "bytes", "gauge"),
 )
 
 COUNTERS: dict[str, Counter] = {counter.name: counter for counter in _DECLARED}

@@ -26,6 +26,7 @@ from pghot.recording.layout import BUFFERS
 from pghot.recording.reader import open_recording
 from pghot.recording.trace import MemoryTrace
 from pghot.recording.writer import RecordingWriter
+from pghot.sealed import seal
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_another_programs_arrow_stream(tmp_path: Path) -> None:
 
 def with_header(path: Path, schema: pa.Schema, facts: dict[str, object]) -> None:
     """A recording with nothing but this header."""
-    with pa.ipc.new_stream(path, schema.with_metadata({fmt.INFO_KEY: fmt.seal(facts)})):
+    with pa.ipc.new_stream(path, schema.with_metadata({fmt.INFO_KEY: seal(facts)})):
         pass
 
 

@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 
 from pghot import __version__
 from pghot.cli import lab, record
+from pghot.cli import run as run_verb
 from pghot.errors import PghotError, unknown_name
 
 app = typer.Typer(
@@ -25,6 +26,8 @@ app.command("list")(lab.list_)
 app.command("validate")(lab.validate)
 app.command("convert")(lab.convert)
 app.command("record")(record.record)
+app.command("run")(run_verb.run)
+app.command("undo")(run_verb.undo)
 report_app.command("summary")(lab.summary)
 report_app.callback()(lambda: None)
 app.add_typer(report_app, name="report")

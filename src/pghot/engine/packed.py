@@ -55,6 +55,7 @@ class PackedStore(ABC):
             self.window_ms >> self.TICK_SHIFT, (1 << self.TIME_BITS) - 1, settings.prune_age
         )
         self._pruned = 0
+        self._used = 0
 
     def _check(self) -> None:
         if self._threshold > self.MAX_FREQUENCY:
@@ -85,6 +86,8 @@ class PackedStore(ABC):
         """See `HotnessStore.record`."""
         self._sweep(accesses.time_ms)
         self._ageing.recorded(accesses.time_ms >> self.TICK_SHIFT)
+        # Live, the index space is far larger than the part in use: what was never recorded needs no sweep.
+        self._used = max(self._used, int(accesses.page.max(initial=0)) + 1)
         return self._update(accesses, place, eligible)
 
     def take(self, now_ms: int, rounds: int) -> Candidates:
@@ -129,7 +132,7 @@ class PackedStore(ABC):
         mask = (1 << self.TIME_BITS) - 1
         # What is left of the allowed age at the time of the latest record; below zero, everything is too old.
         limit = ageing.keep - (now - ageing.stamp)
-        self._pruned += sweep(self.records, self.TIME_SHIFT, mask, ageing.stamp & mask, limit)
+        self._pruned += sweep(self.records[: self._used], self.TIME_SHIFT, mask, ageing.stamp & mask, limit)
         ageing.swept(now)
 
 

@@ -52,7 +52,7 @@ METRICS = (
 
 def run_metrics(run: Run, warmup_epochs: int, footprint_pages: int) -> dict[str, Any]:
     """Figures of one finished run; speed-ups are added when all runs are known."""
-    samples, machine = run.measures.samples, run.world.machine
+    samples, machine = run.measures.samples, run.world.simulated
     last = samples[-1]
     warm_ns = samples[warmup_epochs - 1].elapsed_ns if warmup_epochs else 0.0
     thread_ns = max(last.elapsed_ns * machine.threads, 1e-9)

@@ -53,7 +53,7 @@ class Run:
     view: SliceView = field(init=False)
 
     def __post_init__(self) -> None:
-        machine = self.world.machine
+        machine = self.world.simulated
         empty32, empty16 = np.empty(0, np.uint32), np.empty(0, np.int16)
         self.view = SliceView(
             empty32, empty32, empty32, empty32, empty32, empty16,
@@ -64,7 +64,7 @@ class Run:
     def play(self, batch: SliceBatch, index: int, epoch_ends: bool) -> None:
         """Run one slice: the program, then the sources, then the policy."""
         rows = slice(batch.offsets[index], batch.offsets[index + 1])
-        world, view, machine = self.world, self.view, self.world.machine
+        world, view, machine = self.world, self.view, self.world.simulated
         instructions = int(batch.instructions[index])
         view.page, view.touches, view.misses = batch.page[rows], batch.touches[rows], batch.misses[rows]
         view.sequential, view.writes, view.node = batch.sequential[rows], batch.writes[rows], batch.node[rows]
@@ -124,5 +124,5 @@ def new_run(
     place: Callable[[SimulatedMachine], None],
 ) -> Run:
     """A run whose machine first gets the initial placement `place`, which the policy may override."""
-    place(world.machine)
-    return Run(policy, sources, world, Measures(world.machine), future)
+    place(world.simulated)
+    return Run(policy, sources, world, Measures(world.simulated), future)

@@ -17,6 +17,7 @@ from pghot.errors import PghotError
 from pghot.machine import tiers
 from pghot.machine.cost import demand_of_misses, solve_slice_ns
 from pghot.machine.lru import UNPLACED, Generations
+from pghot.machine.machine import Moves
 from pghot.machine.topology import Topology
 from pghot.machine.touch import allocate, serve
 from pghot.units import LINE_BYTES, format_size
@@ -42,14 +43,6 @@ class KernelThread:
     def run(self, now_ns: float, work_ns: float) -> None:
         self.free_at_ns = max(self.free_at_ns, now_ns) + work_ns
         self.used_ns += work_ns
-
-
-@dataclass(slots=True)
-class Moves:
-    """What a `migrate` call did. `moved` holds the pages now on the target, `failed` the others."""
-
-    moved: U32
-    failed: U32
 
 
 @dataclass(slots=True)

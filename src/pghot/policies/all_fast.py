@@ -13,7 +13,7 @@ class AllFast(Passive):
     kind = "bound"
 
     def start(self, world: World) -> None:
-        machine = world.machine
+        machine = world.simulated
         machine.preferred[:] = -1  # whatever --placement says
         for node in machine.top_nodes:
             machine.set_capacity(node, int(machine.capacity_pages[node]) + 2 * world.pages)

@@ -13,6 +13,6 @@ class AllSlow(Passive):
     kind = "bound"
 
     def start(self, world: World) -> None:
-        machine = world.machine
+        machine = world.simulated
         machine.set_capacity(world.slow_node, int(machine.capacity_pages[world.slow_node]) + 2 * world.pages)
         machine.preferred[:] = world.slow_node

@@ -28,7 +28,7 @@ class HeMemColloid(HeMem):
 
     def start(self, world: World) -> None:
         super().start(world)
-        nodes = len(world.machine.free_pages)
+        nodes = len(world.simulated.free_pages)
         self._occupancy, self._rate = np.zeros(nodes), np.zeros(nodes)
         self._served_before = np.zeros(nodes)
         self._low, self._high = 0.0, 1.0
@@ -39,7 +39,7 @@ class HeMemColloid(HeMem):
 
     def _measure(self, world: World) -> None:
         """Smooth occupancy (lines in flight) and rate (lines/ns) of each node over the last slice."""
-        machine = world.machine
+        machine = world.simulated
         served = machine.ledger.served - self._served_before
         self._served_before = machine.ledger.served.copy()
         rate = served / max(machine.slice_ns, 1e-9)
@@ -58,12 +58,12 @@ class HeMemColloid(HeMem):
             self.promote_hot(world, self._worth(self.hot_below(world), step)[:budget])
         elif step < 0:
             page = self._worth(self._resident(world), -step)[:budget]
-            world.machine.demote(page, fast, self.name)
+            world.simulated.demote(page, fast, self.name)
 
     def _latency_ns(self, world: World, node: int) -> float:
         """Little's law; an idle node has its idle latency."""
         if self._rate[node] <= 1e-12:
-            return float(world.machine.topology.nodes[node].latency_ns)
+            return float(world.simulated.topology.nodes[node].latency_ns)
         return float(self._occupancy[node] / self._rate[node])
 
     def _step(self, fast_ns: float, slow_ns: float, share: float) -> float:
@@ -84,7 +84,7 @@ class HeMemColloid(HeMem):
 
     def _resident(self, world: World) -> U32:
         """Sampled pages in the fast tier, hottest first."""
-        page = np.flatnonzero((self.count > 0) & (world.machine.place == world.fast_node)).astype(np.uint32)
+        page = np.flatnonzero((self.count > 0) & (world.simulated.place == world.fast_node)).astype(np.uint32)
         return page[np.argsort(-self.count[page], kind="stable")]
 
     def _worth(self, page: U32, share: float) -> U32:

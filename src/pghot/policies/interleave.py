@@ -30,7 +30,7 @@ class Interleave(Passive):
     summary = "weighted interleave by bandwidth, no moves"
 
     def start(self, world: World) -> None:
-        deal_out(world.machine)
+        deal_out(world.simulated)
 
 
 def deal_out(machine: SimulatedMachine) -> None:

@@ -36,18 +36,18 @@ class LruBandwidth:
         self.chunk_min_mib, self.chunk_max_mib = chunk_min_mib, chunk_max_mib
 
     def start(self, world: World) -> None:
-        world.machine.demotion_enabled = False  # this policy demotes by itself
+        world.simulated.demotion_enabled = False  # this policy demotes by itself
         self._chunk_mib = self.chunk_min_mib
         self._next_ms = self.period_ms
         self._losing_periods = 0
-        self._used_ns = np.zeros(len(world.machine.free_pages))
+        self._used_ns = np.zeros(len(world.simulated.free_pages))
         self._span_ns = 0.0
 
     def observe(self, world: World, source: str, accesses: Accesses) -> None:
         """Listens to no source: the generations are its knowledge."""
 
     def act(self, world: World) -> None:
-        machine = world.machine
+        machine = world.simulated
         self._used_ns += machine.used_share * machine.slice_ns
         self._span_ns += machine.slice_ns
         if world.now_ms < self._next_ms:
@@ -63,7 +63,7 @@ class LruBandwidth:
             self._exchange(world)
 
     def _exchange(self, world: World) -> None:
-        machine = world.machine
+        machine = world.simulated
         chunk = min(world.scaled_pages(self._chunk_mib * MIB), max(1, machine.pages_in_budget("lru-bw")))
         promoted_before, demoted_before = machine.ledger.promoted, machine.ledger.demoted
         for source in np.flatnonzero(machine.lower):

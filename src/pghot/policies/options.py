@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -25,10 +25,15 @@ _FROM_THE_MACHINE = (
 )
 
 
-def parse_options(assignments: Sequence[str], planned: Iterable[str]) -> dict[str, dict[str, Any]]:
+def parse_options(
+    assignments: Sequence[str],
+    planned: Iterable[str],
+    accepted_by: Callable[[str], dict[str, Any]] | None = None,
+) -> dict[str, dict[str, Any]]:
     """Options by policy out of texts such as "pghot-default.freq_threshold=1"; values are JSON or plain words.
 
-    planned  the policies that will run: naming another is a mistake
+    planned      the policies (live: sources too) that will run: naming another is a mistake
+    accepted_by  the options of a name with their defaults; None: those of the policy
     Raises `UsageError` for a text of another form, an unknown policy or option, or a value of the wrong kind.
 
     >>> parse_options(["lru-bw.period_ms=500"], ["lru-bw"])
@@ -41,13 +46,13 @@ def parse_options(assignments: Sequence[str], planned: Iterable[str]) -> dict[st
         policy, dot, option = key.partition(".")
         if not equals or not dot:
             raise UsageError(
-                f"--set '{text}' is not POLICY.OPTION=VALUE", "as in pghot-default.freq_threshold=1"
+                f"--set '{text}' is not NAME.OPTION=VALUE", "as in pghot-default.freq_threshold=1"
             )
         if policy not in names:
-            raise unknown_name("policy among those that run", policy, names)
-        defaults = accepted(policy)
+            raise unknown_name("name among those that run", policy, names)
+        defaults = (accepted_by or accepted)(policy)
         if option not in defaults:
-            raise unknown_name(f"option of policy '{policy}'", option, sorted(defaults) or ["(it has none)"])
+            raise unknown_name(f"option of '{policy}'", option, sorted(defaults) or ["(it has none)"])
         options.setdefault(policy, {})[option] = _value(key, value, defaults[option])
     return options
 
@@ -62,6 +67,8 @@ def accepted(policy: str) -> dict[str, Any]:
 
 def _value(key: str, text: str, default: Any) -> Any:
     """The text as the kind of value that `default` is; lists come as JSON or as words between commas."""
+    if isinstance(default, str):
+        return text
     try:
         value = json.loads(text)
     except ValueError:

@@ -26,7 +26,7 @@ class OracleEpoch:
     any_source = False
 
     def start(self, world: World) -> None:
-        world.machine.demotion_enabled = False
+        world.simulated.demotion_enabled = False
         self._counts = np.zeros(world.pages, np.int64)
 
     def observe(self, world: World, source: str, accesses: Accesses) -> None:
@@ -37,8 +37,8 @@ class OracleEpoch:
             self._exchange(world)
 
     def _exchange(self, world: World) -> None:
-        machine = world.machine
-        page, misses = world.foresight.next_epoch()
+        machine = world.simulated
+        page, misses = world.future.next_epoch()
         self._counts[:] = 0
         self._counts[page] = misses
         fast = world.fast_node
@@ -65,13 +65,13 @@ class OracleEpoch:
 
     def _gain_ns(self, world: World) -> float:
         """Time one miss saves in the fast tier, as the program feels it (misses overlap)."""
-        machine = world.machine
+        machine = world.simulated
         slow = float(machine.latency_ns[machine.lower].min())
         return max(0.0, slow - float(machine.latency_ns[world.fast_node])) / machine.mlp / machine.threads
 
     def _move_cost_ns(self, world: World) -> float:
         """Time one page's move takes from the program: its share of a batch's interrupts, and the bytes."""
-        machine = world.machine
+        machine = world.simulated
         interrupt_ns = machine.costs.shootdown_ipi_ns / 512
         copy_ns = world.page_bytes / float(machine.topology.nodes[world.slow_node].bandwidth_gb_s)
         return interrupt_ns + copy_ns

@@ -15,8 +15,8 @@ class OracleStatic(Passive):
     kind = "oracle"
 
     def start(self, world: World) -> None:
-        machine = world.machine
-        misses = world.foresight.total_misses()
+        machine = world.simulated
+        misses = world.future.total_misses()
         order = np.argsort(-misses, kind="stable")
         machine.preferred[:] = world.slow_node
         # Fastest tier first, then the next: the hottest pages take what each can hold.

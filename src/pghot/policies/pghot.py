@@ -52,7 +52,7 @@ class Pghot:
         machine, store = world.machine, self.engine.store
         self.engine.record(source, accesses, machine.place, machine.lower)
         if isinstance(store, HashedStore) and store.list_steps > self._list_steps:
-            walk_ns = (store.list_steps - self._list_steps) * machine.costs.hash_list_step_ns
+            walk_ns = (store.list_steps - self._list_steps) * world.simulated.costs.hash_list_step_ns
             self._list_steps = store.list_steps
             inline = source in INLINE_SOURCES
             machine.charge_tracking(walk_ns * inline, walk_ns * (not inline), source)

@@ -15,8 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.engine.accesses import Accesses
+from pghot.errors import UsageError
+from pghot.machine.machine import Machine
 from pghot.machine.simulated import SimulatedMachine
 from pghot.recording.trace import Region, TraceInfo
+
+_LIVE_HINT = "policies that run live: pghot-default, pghot-precise, pghot-hashed, hemem"
 
 U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
@@ -36,19 +40,41 @@ class Foresight(Protocol):
 class World:
     """What a policy is given for one run.
 
+    machine      the lab's or, live, the one we run on
+    foresight    None live
     scale        `--scale-time`: kernel time runs faster by it, byte quantities shrink by it
     epoch_ended  True in the `act` that closes an epoch
     """
 
-    machine: SimulatedMachine
+    machine: Machine
     info: TraceInfo
     pages: int
     page_bytes: int
     regions: Sequence[Region]
     scale: float
     seed: int
-    foresight: Foresight
+    foresight: Foresight | None
     epoch_ended: bool = False
+
+    @property
+    def simulated(self) -> SimulatedMachine:
+        """The machine of the lab. Raises `UsageError` live: the policy uses what only a simulation has."""
+        if not isinstance(self.machine, SimulatedMachine):
+            raise UsageError(
+                "this policy runs in the lab only",
+                _LIVE_HINT,
+            )
+        return self.machine
+
+    @property
+    def future(self) -> Foresight:
+        """What only an oracle may ask. Raises `UsageError` live."""
+        if self.foresight is None:
+            raise UsageError(
+                "an oracle runs in the lab only",
+                _LIVE_HINT,
+            )
+        return self.foresight
 
     @property
     def now_ms(self) -> float:

@@ -47,7 +47,7 @@ class StaticClass(Passive):
         self.fast, self.slow = tuple(fast), tuple(slow)
 
     def start(self, world: World) -> None:
-        machine = world.machine
+        machine = world.simulated
         for region in world.regions:
             pages = slice(region.first_page, region.first_page + region.pages)
             if in_class(region, self.fast):
@@ -58,7 +58,7 @@ class StaticClass(Passive):
 
     def _reserve(self, world: World) -> None:
         """Keep room for the fast classes: other memory may only fill what they will not need."""
-        machine = world.machine
+        machine = world.simulated
         reserved = np.count_nonzero(machine.preferred == world.fast_node)
         room = max(0, int(machine.room(world.fast_node)) - int(reserved))
         rest = np.flatnonzero(machine.preferred < 0)[room:]

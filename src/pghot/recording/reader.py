@@ -24,6 +24,7 @@ from pghot.recording.framing import ByteSource, DamageError, Kind, Message, mess
 from pghot.recording.layout import REGION_BUFFERS, ROW_BUFFERS
 from pghot.recording.regions import checked_regions, merge_regions
 from pghot.recording.trace import Region, SliceBatch, TraceInfo
+from pghot.sealed import unseal
 
 _BATCH_FACTS = (
     "slices",
@@ -159,7 +160,7 @@ def _read_info(name: str, source: ByteSource, walk: Iterator[Message]) -> tuple[
     if fmt.INFO_KEY not in custom:
         raise UsageError(f"{name} is an Arrow stream but not a pghot recording", "`pghot record` makes one")
     try:
-        facts = fmt.unseal(custom[fmt.INFO_KEY])
+        facts = unseal(custom[fmt.INFO_KEY])
         if facts["format"] != fmt.FORMAT:
             raise UsageError(
                 f"{name} has format {facts['format']}, this pghot reads format {fmt.FORMAT}", "upgrade pghot"
@@ -255,7 +256,7 @@ def _is_count(value: Any) -> bool:
 
 def _unseal(sealed: str) -> dict[str, Any]:
     try:
-        return fmt.unseal(sealed)
+        return unseal(sealed)
     except ValueError as error:
         raise DamageError(f"the facts of a batch: {error}") from None
 

@@ -20,6 +20,7 @@ from pghot.recording.layout import to_record_batch
 from pghot.recording.regions import checked_regions
 from pghot.recording.tally import Tally
 from pghot.recording.trace import Region, SliceBatch, Trace, TraceInfo
+from pghot.sealed import seal
 
 DEFAULT_LEVEL = 9
 
@@ -57,7 +58,7 @@ class RecordingWriter:
         self._slices_on_disk = 0
         self._sink = _Sink(self.path, force)
         options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", level), use_threads=False)
-        schema = fmt.SCHEMA.with_metadata({fmt.INFO_KEY: fmt.seal(fmt.info_to_facts(info))})
+        schema = fmt.SCHEMA.with_metadata({fmt.INFO_KEY: seal(fmt.info_to_facts(info))})
         self._stream = pa.ipc.new_stream(pa.PythonFile(self._sink, mode="w"), schema, options=options)
         self._commit()
 
@@ -128,7 +129,7 @@ class RecordingWriter:
     def _write(self, record: pa.RecordBatch, key: str, facts: Mapping[str, Any]) -> None:
         if self._sink.closed:
             raise PghotError(f"{self.path} is closed", "open a new recording")
-        self._stream.write_batch(record, custom_metadata={key: fmt.seal(facts)})
+        self._stream.write_batch(record, custom_metadata={key: seal(facts)})
         self._commit()
 
     def _commit(self) -> None:

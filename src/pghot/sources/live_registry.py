@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -12,21 +13,14 @@ from pghot.errors import unknown_name
 from pghot.kernel.sysroot import SysRoot
 from pghot.sources.live import AccessSource
 
-# Options are keyword arguments of the source's class.
-LiveSourceFactory = Callable[..., AccessSource]
+# Called with the `SysRoot`; its other parameters are the source's options.
+LiveSourceClass = Callable[..., AccessSource]
 ENTRY_POINT_GROUP = "pghot.live_sources"
 
-
-def _late(module: str, name: str) -> LiveSourceFactory:
-    """A factory that imports its module when called: naming the sources must stay cheap."""
-
-    def make(root: SysRoot, **options: Any) -> AccessSource:
-        return cast(AccessSource, getattr(import_module(f"pghot.sources.{module}"), name)(root, **options))
-
-    return make
-
-
-LIVE_SOURCES: dict[str, LiveSourceFactory] = {}
+# Module and class, imported when needed: naming the sources must stay cheap.
+LIVE_SOURCES: dict[str, tuple[str, str]] = {
+    "faults": ("pghot.sources.faults", "Faults"),
+}
 
 
 def live_source_names() -> list[str]:
@@ -35,11 +29,23 @@ def live_source_names() -> list[str]:
     return [*LIVE_SOURCES, *sorted(outside - set(LIVE_SOURCES))]
 
 
-def make_live_source(name: str, root: SysRoot, **options: Any) -> AccessSource:
-    """Build a live source; its needs are not checked yet. Raises `UsageError` for a name nobody registered."""
+def live_source_class(name: str) -> LiveSourceClass:
+    """The class of a source. Raises `UsageError` for a name nobody registered."""
     if name in LIVE_SOURCES:
-        return LIVE_SOURCES[name](root, **options)
+        module, attribute = LIVE_SOURCES[name]
+        return cast(LiveSourceClass, getattr(import_module(module), attribute))
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name == name:
-            return cast(LiveSourceFactory, point.load())(root, **options)
+            return cast(LiveSourceClass, point.load())
     raise unknown_name("live source", name, live_source_names())
+
+
+def make_live_source(name: str, root: SysRoot, **options: Any) -> AccessSource:
+    """Build a live source; its needs are not checked yet."""
+    return live_source_class(name)(root, **options)
+
+
+def live_source_options(name: str) -> dict[str, Any]:
+    """The options of a source with their defaults."""
+    parameters = list(inspect.signature(live_source_class(name)).parameters.values())
+    return {parameter.name: parameter.default for parameter in parameters[1:]}

@@ -1,0 +1,92 @@
+"""What the live verbs share: targets, settings and the status line."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from pghot.cli.progress import EVERY_S, PATIENCE_S
+from pghot.errors import UsageError
+from pghot.machine.linux import MoverSettings
+from pghot.policies.options import accepted, parse_options
+from pghot.service.live import Live, LiveSettings
+from pghot.service.run import start_command
+from pghot.service.status import line
+from pghot.service.targets import Targets
+from pghot.sources.live_registry import live_source_options
+
+
+@contextlib.contextmanager
+def check_one_target(
+    command: Sequence[str] | None, pids: Sequence[int] | None, cgroup: str, children: bool
+) -> Iterator[Targets]:
+    """The targets; a command is started, and ended when pghot fails before it does."""
+    named = [bool(command), bool(pids), bool(cgroup)]
+    if sum(named) != 1:
+        raise UsageError(
+            "name a command, pids or a cgroup"
+            if not any(named)
+            else "a command, pids and a cgroup exclude each other",
+            "pghot run -- CMD, pghot run -p PID, or pghot run --cgroup PATH",
+        )
+    child = start_command(command) if command else None
+    try:
+        yield Targets((child.pid,) if child else tuple(pids or ()), cgroup, children)
+    except BaseException:
+        if child is not None and child.poll() is None:
+            child.terminate()
+        raise
+    finally:
+        if child is not None:
+            _await(child)
+
+
+def _await(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        child.wait()
+
+
+def live_settings(
+    targets: Targets, sources: str, policy: str, options: Sequence[str], mover: MoverSettings
+) -> LiveSettings:
+    """Settings of the live loop from the command line's words."""
+    names = tuple(dict.fromkeys(name.strip() for name in sources.split(",") if name.strip()))
+    if not names:
+        raise UsageError("no source", "see `pghot doctor` for those of this machine")
+    chosen = parse_options(
+        options,
+        [*names, policy],
+        lambda name: live_source_options(name) if name in names else accepted(name),
+    )
+    return LiveSettings(
+        targets=targets,
+        sources=names,
+        source_options={name: chosen.get(name, {}) for name in names},
+        policy=policy,
+        policy_options=chosen.get(policy, {}),
+        mover=mover,
+    )
+
+
+def status_on_stderr() -> Callable[[Live], None]:
+    """Shows the status line: rewritten on a terminal twice a second, a new line every few seconds elsewhere."""
+    terminal = sys.stderr.isatty()
+    every_s = 0.5 if terminal else EVERY_S
+    said = time.monotonic() + PATIENCE_S - every_s
+
+    def show(live: Live) -> None:
+        nonlocal said
+        if (now := time.monotonic()) - said < every_s:
+            return
+        said = now
+        print(
+            f"\r\x1b[K{line(live)}" if terminal else line(live),
+            end="" if terminal else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return show

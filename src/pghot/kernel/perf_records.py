@@ -1,0 +1,161 @@
+"""The records in a perf ring (include/uapi/linux/perf_event.h, enum perf_event_type), decoded into arrays.
+
+A ring is a power of two of bytes; records may wrap around its end. A record whose size makes no sense ends the
+pass: the rest of the ring is counted as corrupt and skipped, because nothing says where the next record begins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from pghot.kernel import perf_event as pe
+
+U8 = npt.NDArray[np.uint8]
+U64 = npt.NDArray[np.uint64]
+Int = Any
+
+RECORD_LOST = 2
+RECORD_THROTTLE = 5
+RECORD_SAMPLE = 9
+RECORD_AUX = 11
+RECORD_LOST_SAMPLES = 13
+
+# Rows of `Samples.fields`.
+PID, ADDR, CPU, TIME, WEIGHT, DATA_SRC, PHYS_ADDR, PERIOD = range(8)
+_ROWS = 8
+# What a pass counts.
+TAIL, FOUND, LOST, THROTTLED, CORRUPT, OTHER = range(6)
+_COUNTS = 6
+
+# The words of a sample in their order, and the row each goes to (-1: none).
+_ORDER = (
+    (pe.SAMPLE_IP, -1), (pe.SAMPLE_TID, PID), (pe.SAMPLE_TIME, TIME), (pe.SAMPLE_ADDR, ADDR), (pe.SAMPLE_CPU, CPU),
+    (pe.SAMPLE_PERIOD, PERIOD), (pe.SAMPLE_WEIGHT, WEIGHT), (pe.SAMPLE_WEIGHT_STRUCT, WEIGHT),
+    (pe.SAMPLE_DATA_SRC, DATA_SRC), (pe.SAMPLE_PHYS_ADDR, PHYS_ADDR),
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Samples:
+    """Room for decoded samples, sized once.
+
+    fields  uint64[8, K]  a row for each of PID (thread group), ADDR, CPU, TIME, WEIGHT, DATA_SRC, PHYS_ADDR,
+                          PERIOD; rows that the sample type does not have stay as they were
+    counts  int64[6]      of the last pass: new TAIL in bytes, FOUND samples, LOST by the kernel, THROTTLED,
+                          CORRUPT and OTHER records
+    """
+
+    fields: U64
+    counts: npt.NDArray[np.int64]
+
+    @classmethod
+    def sized(cls, samples: int) -> Samples:
+        return cls(np.zeros((_ROWS, samples), np.uint64), np.zeros(_COUNTS, np.int64))
+
+
+def words_of(sample_type: int) -> npt.NDArray[np.int64]:
+    """For each 64-bit word of a sample the row it goes to, -1 for none. Raises `ValueError` for a bit not decoded.
+
+    >>> words_of(pe.SAMPLE_TID | pe.SAMPLE_ADDR).tolist()
+    [0, 1]
+    """
+    unknown = sample_type & ~sum(bit for bit, _ in _ORDER)
+    if unknown:
+        raise ValueError(f"sample type bits {unknown:#x} are not decoded")
+    return np.array([row for bit, row in _ORDER if sample_type & bit], np.int64)
+
+
+def decode_samples(ring: U8, tail: int, head: int, words: npt.NDArray[np.int64], out: Samples) -> int:
+    """Decode the records in bytes [tail, head) of a ring; returns how many samples `out` got.
+
+    `out.counts[TAIL]` says how far the pass came: less than `head` when `out` was full.
+    """
+    decode(ring.view(np.uint64), tail, head, words, out.fields, out.counts)
+    return int(out.counts[FOUND])
+
+
+@njit(cache=True)
+def decode(
+    ring: U64, tail: Int, head: Int, words: npt.NDArray[np.int64], fields: U64, counts: npt.NDArray[np.int64]
+) -> None:
+    """`decode_samples` on the ring as uint64[N/8]; a record's words never cross the end within a word."""
+    counts[:] = 0
+    mask: Int = ring.shape[0] - 1
+    expected: Int = 8 * (1 + words.shape[0])
+    found: Int = 0
+    at: Int = tail
+    while at < head:
+        word: Int = at >> 3
+        header: Int = ring[word & mask]
+        size: Int = np.int64(header >> np.uint64(48))
+        kind: Int = np.int64(header & np.uint64(0xFFFFFFFF))
+        if size < 8 or size & 7 or at + size > head:
+            counts[CORRUPT] += 1
+            at = head
+            break
+        if kind == RECORD_SAMPLE and size >= expected:
+            if found == fields.shape[1]:
+                break
+            for w in range(words.shape[0]):
+                row: Int = words[w]
+                if row >= 0:
+                    value: Int = ring[(word + 1 + w) & mask]
+                    if row == PID or row == CPU:  # noqa: SIM109 - numba
+                        value &= np.uint64(0xFFFFFFFF)
+                    fields[row, found] = value
+            found += 1
+        elif kind == RECORD_SAMPLE:
+            counts[CORRUPT] += 1
+        elif kind == RECORD_LOST and size >= 24:
+            counts[LOST] += np.int64(ring[(word + 2) & mask])
+        elif kind == RECORD_LOST_SAMPLES and size >= 16:
+            counts[LOST] += np.int64(ring[(word + 1) & mask])
+        elif kind == RECORD_THROTTLE:
+            counts[THROTTLED] += 1
+        else:
+            counts[OTHER] += 1
+        at += size
+    counts[TAIL] = at
+    counts[FOUND] = found
+
+
+def decode_reference(
+    ring: U64, tail: int, head: int, words: npt.NDArray[np.int64], fields: U64, counts: npt.NDArray[np.int64]
+) -> None:
+    """`decode` record by record in plain Python."""
+    data = ring.tobytes()
+    counts[:] = 0
+    found, at = 0, tail
+
+    def word(index: int) -> int:
+        start = (at + 8 * index) % len(data)
+        return int.from_bytes(data[start : start + 8], "little")
+
+    while at < head:
+        kind, size = word(0) & 0xFFFFFFFF, word(0) >> 48
+        if size < 8 or size % 8 or at + size > head:
+            counts[CORRUPT] += 1
+            at = head
+            break
+        if kind == RECORD_SAMPLE and size >= 8 * (1 + len(words)):
+            if found == fields.shape[1]:
+                break
+            for index, row in enumerate(words.tolist()):
+                if row >= 0:
+                    fields[row, found] = word(1 + index) % 2 ** (32 if row in (PID, CPU) else 64)
+            found += 1
+        elif kind == RECORD_SAMPLE:
+            counts[CORRUPT] += 1
+        elif kind == RECORD_LOST and size >= 24:
+            counts[LOST] += np.uint64(word(2)).astype(np.int64)
+        elif kind == RECORD_LOST_SAMPLES and size >= 16:
+            counts[LOST] += np.uint64(word(1)).astype(np.int64)
+        else:
+            counts[THROTTLED if kind == RECORD_THROTTLE else OTHER] += 1
+        at += size
+    counts[TAIL], counts[FOUND] = at, found

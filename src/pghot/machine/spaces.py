@@ -1,0 +1,241 @@
+"""The address spaces of the tracked programs: who is tracked, and what their addresses are.
+
+Follows forks, execs, exits and changing mappings by looking at `/proc`; gives sections to address ranges when
+something in them is first seen and takes them back on unmap, exec and exit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.kernel.folios import has_large_folios
+from pghot.kernel.maps import Kind, Mapping, bound_starts, movable_ranges, read_maps
+from pghot.kernel.process import Identity, Stat, read_stat
+from pghot.kernel.spaces import Space
+from pghot.kernel.sysroot import SysRoot
+from pghot.machine.pages import Pages
+from pghot.machine.sections import (
+    ABSENT,
+    FOREIGN,
+    PAGE_SHIFT,
+    SECTION_PAGES,
+    SECTION_SHIFT,
+    SectionTable,
+)
+
+I32 = npt.NDArray[np.int32]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+
+_SECTION_BYTES_SHIFT = PAGE_SHIFT + SECTION_SHIFT
+LAST_SPACE = 65535
+
+
+@dataclass(slots=True)
+class _Tracked:
+    space: Space
+    mappings: list[Mapping]
+    bound: frozenset[int]
+    huge: bool
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a refresh found. `forgotten` are dense ranges whose pages are gone."""
+
+    any: bool = False
+    forgotten: list[slice] = field(default_factory=list)
+
+
+class Spaces:
+    """The tracked address spaces and their sections."""
+
+    def __init__(self, root: SysRoot, sections: int) -> None:
+        self._root = root
+        self.table = SectionTable(sections, int(root.read_or("/proc/sys/kernel/pid_max", "4194304")))
+        self.pages = Pages(self.table.pages)
+        self._tracked: dict[int, _Tracked] = {}
+        self._last_number = 0
+        self.skipped = dict.fromkeys((kind.name.lower() for kind in Kind if kind is not Kind.MOVABLE), 0)
+        self.skipped |= {"foreign": 0, "no_section": 0}
+
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        return tuple(tracked.space for tracked in self._tracked.values())
+
+    def space(self, number: int) -> Space | None:
+        """The space with this number while it is tracked."""
+        tracked = self._tracked.get(number)
+        return tracked.space if tracked else None
+
+    def has_huge_pages(self, number: int) -> bool:
+        """Whether moving one page of this space may move its neighbours along."""
+        tracked = self._tracked.get(number)
+        return tracked is not None and tracked.huge
+
+    # ---- who is tracked
+
+    def refresh(self, pids: Iterable[int]) -> Changes:
+        """Track exactly these processes from now on; notice exits, execs and changed mappings."""
+        changes = Changes()
+        wanted = self._alive(pids)
+        for number, tracked in list(self._tracked.items()):
+            if wanted.get(tracked.space.pid, None) is None or (
+                wanted[tracked.space.pid].identity != tracked.space.identity
+            ):
+                self._drop(number, changes)
+        known = {tracked.space.pid: number for number, tracked in self._tracked.items()}
+        for pid, stat in wanted.items():
+            if pid in known:
+                self._remap(known[pid], changes)
+            else:
+                self._adopt(stat, changes)
+        return changes
+
+    def _alive(self, pids: Iterable[int]) -> dict[int, Stat]:
+        found = {}
+        for pid in pids:
+            try:
+                stat = read_stat(self._root, pid)
+            except OSError:
+                continue
+            if not stat.dead and not stat.kernel_thread:
+                found[pid] = stat
+        return found
+
+    def _adopt(self, stat: Stat, changes: Changes) -> None:
+        if self._last_number == LAST_SPACE:
+            return
+        mappings = self._read_maps(stat.identity.pid)
+        if mappings is None:
+            return
+        self._last_number += 1
+        number = self._last_number
+        bound = bound_starts(self._root, stat.identity.pid)
+        space = _space(number, stat.identity, stat.comm, mappings, bound)
+        huge = has_large_folios(self._root, space.pid)
+        self._tracked[number] = _Tracked(space, mappings, bound, huge)
+        self.table.assign(space.pid, number)
+        changes.any = True
+
+    def _drop(self, number: int, changes: Changes) -> None:
+        tracked = self._tracked.pop(number)
+        self.table.assign(tracked.space.pid, 0)
+        for slot, _ in self.table.slots(number):
+            self._release(slot, changes)
+        changes.any = True
+
+    def _remap(self, number: int, changes: Changes) -> None:
+        tracked = self._tracked[number]
+        mappings = self._read_maps(tracked.space.pid)
+        if mappings is None or mappings == tracked.mappings:
+            return
+        tracked.mappings = mappings
+        space = tracked.space
+        tracked.space = _space(number, space.identity, space.name, mappings, tracked.bound)
+        for slot, section in self.table.slots(number):
+            self._rekind(slot, section, tracked, changes)
+        changes.any = True
+
+    def _read_maps(self, pid: int) -> list[Mapping] | None:
+        try:
+            return read_maps(self._root, pid)
+        except OSError:
+            return None  # it ended, or changed its user, since its stat was read
+
+    # ---- sections
+
+    def _rekind(self, slot: int, section: int, tracked: _Tracked, changes: Changes) -> None:
+        """Write the kinds of a section's pages anew; pages that lost their mapping are forgotten."""
+        pages = slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
+        kind = _kinds(section, tracked.mappings, tracked.bound)
+        if not kind.any():
+            self._release(slot, changes)
+            return
+        gone = (kind == Kind.UNMAPPED) & (self.pages.kind[pages] != Kind.UNMAPPED)
+        for first, last in _runs(gone):
+            lost = slice(pages.start + first, pages.start + last)
+            self.pages.reset(lost)
+            changes.forgotten.append(lost)
+        self.pages.kind[pages] = kind
+
+    def _release(self, slot: int, changes: Changes) -> None:
+        pages = slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
+        self.pages.reset(pages)
+        self.table.remove(slot)
+        changes.forgotten.append(pages)
+
+    def _provide(self, pid: I32, address: U64) -> None:
+        """Give sections to these addresses where something is mapped."""
+        for number, section in self.table.absent(pid, address):
+            tracked = self._tracked.get(number)
+            if tracked is None:
+                continue
+            kind = _kinds(section, tracked.mappings, tracked.bound)
+            slot = self.table.add(number, section) if kind.any() else None
+            if slot is not None:
+                pages = slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
+                self.pages.reset(pages)
+                self.pages.kind[pages] = kind
+
+    def sections_in_use(self) -> list[slice]:
+        """The dense range of each section in use."""
+        return [
+            slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
+            for number in self._tracked
+            for slot, _ in self.table.slots(number)
+        ]
+
+    # ---- addresses to pages
+
+    def lookup(self, pid: I32, address: U64) -> tuple[U32, npt.NDArray[np.bool_]]:
+        """Dense pages uint32[K] and bool[K]: which of them are movable pages of tracked programs.
+
+        The others are counted in `skipped` by their reason, once for each sighting.
+        """
+        page = self.table.lookup(pid, address)
+        absent = page == ABSENT
+        if absent.any():
+            self._provide(pid[absent], address[absent])
+            page = self.table.lookup(pid, address)
+        tracked = page < ABSENT
+        self.skipped["foreign"] += int(np.count_nonzero(page == FOREIGN))
+        self.skipped["no_section"] += int(np.count_nonzero(page == ABSENT))
+        kind = np.zeros(len(page), np.uint8)
+        kind[tracked] = self.pages.kind[page[tracked]]
+        movable = tracked & (kind == Kind.MOVABLE)
+        counts = np.bincount(kind[tracked & ~movable], minlength=len(Kind))
+        for reason in Kind:
+            if reason is not Kind.MOVABLE:
+                self.skipped[reason.name.lower()] += int(counts[reason])
+        return page, movable
+
+
+def _space(
+    number: int, identity: Identity, name: str, mappings: list[Mapping], bound: frozenset[int]
+) -> Space:
+    ranges = movable_ranges(mapping for mapping in mappings if mapping.start not in bound)
+    start, end = (np.array([pair[i] for pair in ranges], np.uint64) for i in (0, 1))
+    return Space(number, identity, name, start, end)
+
+
+def _kinds(section: int, mappings: list[Mapping], bound: frozenset[int]) -> npt.NDArray[np.uint8]:
+    """uint8[32768]: the kind of each page of a section."""
+    begin = section << _SECTION_BYTES_SHIFT
+    kind = np.zeros(SECTION_PAGES, np.uint8)
+    for mapping in mappings:
+        first = max(0, (mapping.start - begin) >> PAGE_SHIFT)
+        last = min(SECTION_PAGES, (mapping.end - begin) >> PAGE_SHIFT)
+        if first < last:
+            kind[first:last] = Kind.BOUND if mapping.start in bound else mapping.kind
+    return kind
+
+
+def _runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and one past the last index of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], flags.view(np.int8), [0]))))
+    return [(int(edges[i]), int(edges[i + 1])) for i in range(0, len(edges), 2)]

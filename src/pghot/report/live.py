@@ -1,0 +1,99 @@
+"""The live side's results as text for 80 columns: pure functions of the JSON facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pghot.units import PAGE_BYTES, format_size
+
+Facts = Mapping[str, Any]
+
+
+def render_run(facts: Facts) -> str:
+    """The summary of `pghot run`."""
+    moves, applied = facts["moves"], facts["mode"] == "apply"
+    verb = "promoted" if applied else "would promote (dry run: nothing was changed)"
+    lines = [
+        f"{facts['mode']}, {facts['seconds']:.1f} s, policy {facts['policy']}",
+        *(f"  {source_line(source)}" for source in facts["sources"]),
+        "",
+        *node_table(facts["nodes"]),
+        "",
+        f"{verb}: {pages(moves['promoted_pages'])}",
+    ]
+    if applied:
+        lines.append(f"demoted: {pages(moves['demoted_pages'])}")
+    if moves["failed"]:
+        lines.append(
+            "not moved: " + ", ".join(f"{count:,} {name}" for name, count in moves["failed"].items())
+        )
+    lines += skipped(facts["counters"])
+    lines += [own_cost(facts)]
+    if facts["journal"]:
+        lines.append(f"put back with: pghot undo {facts['journal']}")
+    return "\n".join(lines)
+
+
+def source_line(source: Facts) -> str:
+    """A source: what it saw and what it lost."""
+    counts = source["counters"]
+    lost = counts.get("hwhint_dropped_events", 0)
+    return f"{source['name']}: {counts['pghot_sightings']:,} sightings, {lost:,} lost; {source['sampling']}"
+
+
+def node_table(nodes: list[Facts]) -> list[str]:
+    """The nodes, fastest tier first."""
+    lines = [f"  {'node':>4} {'tier':>4} {'size':>11} {'free':>11} {'floor':>11} {'tracked':>11}"]
+    for node in sorted(nodes, key=lambda node: (node["tier"], node["node"])):
+        sizes = (node[f"{what}_bytes"] for what in ("capacity", "free", "floor", "tracked"))
+        lines.append(
+            f"  {node['node']:>4} {node['tier']:>4} " + " ".join(f"{format_size(size):>11}" for size in sizes)
+        )
+    return lines
+
+
+def skipped(counters: Facts) -> list[str]:
+    """Why sightings were not tracked, if any."""
+    reasons = {
+        name.removeprefix("pghot_skipped_").replace("_", " "): int(count)
+        for name, count in counters.items()
+        if name.startswith("pghot_skipped_") and count
+    }
+    return (
+        ["not tracked: " + ", ".join(f"{count:,} {why}" for why, count in reasons.items())] if reasons else []
+    )
+
+
+def own_cost(facts: Facts) -> str:
+    """pghot's own CPU and memory."""
+    cpu_s, seconds = facts["counters"]["pghot_cpu_seconds"], max(facts["seconds"], 1e-9)
+    tracking = facts["tracking"]
+    each = tracking["bytes_per_tracked_page"]
+    per_page = f" ({each} for each tracked page)" if each else ""
+    return (
+        f"pghot itself: {100 * cpu_s / seconds:.1f} % of a CPU, "
+        f"{format_size(facts['counters']['pghot_resident_bytes'])} resident, "
+        f"{format_size(tracking['bytes_used'])} of it for tracking{per_page}"
+    )
+
+
+def pages(count: int) -> str:
+    """
+    >>> pages(512)
+    '512 pages (2.0 MiB)'
+    """
+    return f"{count:,} pages ({format_size(count * PAGE_BYTES)})"
+
+
+def render_undo(facts: Facts) -> str:
+    """What `pghot undo` did."""
+    lines = [
+        f"pages back: {facts['pages_back']:,}, were home already: {facts['pages_home']:,}, "
+        f"gone: {facts['pages_gone']:,}",
+        *(f"could not be moved back: {count:,} pages of {who}" for who, count in facts["pages_left"].items()),
+        *(f"nothing to do: {who} has ended or is another program now" for who in facts["processes_gone"]),
+        f"knobs put back: {', '.join(facts['knobs']) or 'none'}",
+        *(f"problem: {problem}" for problem in facts["problems"]),
+    ]
+    return "\n".join(lines)

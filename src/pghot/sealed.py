@@ -1,0 +1,32 @@
+"""One line of JSON with the CRC-32 of its text: how recordings and journals say facts that must not be misread."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+
+def seal(facts: Mapping[str, Any]) -> str:
+    """JSON with the CRC-32 of its text in front.
+
+    >>> seal({"rows": 23})
+    '6eb93bde {"rows":23}'
+    """
+    text = json.dumps(facts, separators=(",", ":"))
+    return f"{zlib.crc32(text.encode()):08x} {text}"
+
+
+def unseal(sealed: str) -> dict[str, Any]:
+    """The facts of `seal`. Raises `ValueError` when the text is not what was sealed."""
+    crc, _, text = sealed.partition(" ")
+    if crc != f"{zlib.crc32(text.encode(errors='replace')):08x}":
+        raise ValueError("checksum does not match")
+    try:
+        facts = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(facts, dict):
+        raise ValueError("not a JSON object")
+    return facts

@@ -1,0 +1,240 @@
+"""The journal: what was where, before pghot changed it.
+
+A text file of sealed JSON lines (`pghot.sealed`), appended with one write(2) each before the act it stands for. A
+killed pghot therefore loses nothing that it did; a line that was cut off names an act that never began. Nothing is
+fsynced: after a crash of the machine neither the pages nor the knobs are what they were anyway.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot import __version__
+from pghot.errors import NotPermittedError, PghotError, UsageError
+from pghot.kernel.process import Identity, read_stat
+from pghot.kernel.spaces import Space
+from pghot.kernel.sysroot import SysRoot
+from pghot.sealed import seal, unseal
+from pghot.units import PAGE_BYTES
+
+U8 = npt.NDArray[np.uint8]
+U64 = npt.NDArray[np.uint64]
+
+FORMAT = 1
+SUFFIX = ".pghot-journal"
+_RUN = np.dtype([("first", "<u8"), ("pages", "<u4"), ("node", "<u4")])
+_LINE_RUNS = 1 << 16
+
+
+class Journal:
+    """Appends to a new journal file, which only its owner can read.
+
+    Raises `UsageError` when the file exists or cannot be made; every method raises `PghotError` when the disk is full:
+    the caller must not act then.
+    """
+
+    def __init__(self, path: Path, root: SysRoot) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            raise UsageError(
+                f"the journal {path} exists already",
+                f"pghot undo {path}, then remove it; or name another file",
+            ) from None
+        except PermissionError as error:
+            raise NotPermittedError(
+                f"cannot make the journal {path}: {error.strerror}", "name another file"
+            ) from None
+        except OSError as error:
+            raise UsageError(
+                f"cannot make the journal {path}: {error.strerror}", "name another file"
+            ) from None
+        self._numbers: set[int] = set()
+        self.empty = True
+        me = read_stat(root, os.getpid()).identity if root.live else Identity(os.getpid(), 0, (0, 0, 0))
+        self._append(
+            kind="journal",
+            format=FORMAT,
+            pghot=__version__,
+            pid=me.pid,
+            start_ticks=me.start_ticks,
+            boot_id=root.read_or("/proc/sys/kernel/random/boot_id"),
+            command=sys.argv,
+        )
+
+    def knob(self, path: str, old: str, new: str) -> None:
+        """A kernel knob is about to change."""
+        self.empty = False
+        self._append(kind="knob", path=path, old=old, new=new)
+
+    def origins(self, space: Space, address: U64, node: U8) -> None:
+        """Pages (uint64[K] bytes, ascending) of `space` that may move from now on, and where they are."""
+        self.empty = False
+        if space.number not in self._numbers:
+            self._numbers.add(space.number)
+            who = space.identity
+            self._append(
+                kind="space", number=space.number, pid=who.pid, start_ticks=who.start_ticks, mm=list(who.mm),
+                name=space.name,
+            )  # fmt: skip
+        runs = runs_of(address // np.uint64(PAGE_BYTES), node)
+        for begin in range(0, len(runs), _LINE_RUNS):
+            packed = base64.b64encode(zlib.compress(runs[begin : begin + _LINE_RUNS].tobytes(), 1))
+            self._append(kind="origins", space=space.number, runs=packed.decode())
+
+    def close(self) -> None:
+        """Close the file; one in which nothing was changed is not left behind."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            if self.empty:
+                self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _append(self, **facts: Any) -> None:
+        append_line(self._fd, self.path, facts)
+
+
+def mark_undone(path: Path) -> None:
+    """Write into a journal that everything in it was put back. Raises `OSError` or `PghotError`."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        append_line(fd, path, {"kind": "undone"})
+    finally:
+        os.close(fd)
+
+
+def append_line(fd: int, path: Path, facts: dict[str, Any]) -> None:
+    """One sealed line. Raises `PghotError` when it cannot be written whole; the file is cut back then."""
+    line = (seal(facts) + "\n").encode("utf-8", "surrogateescape")
+    size = os.fstat(fd).st_size
+    try:
+        if os.write(fd, line) == len(line):
+            return
+        reason = "No space left on device"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    os.ftruncate(fd, size)
+    raise PghotError(
+        f"cannot write the journal {path}: {reason}",
+        "nothing is changed without it; make room, or name another file",
+    )
+
+
+def runs_of(vpn: U64, node: U8) -> npt.NDArray[Any]:
+    """Runs of neighbouring pages on one node.
+
+    vpn  uint64[K] ascending page numbers, node  uint8[K]
+
+    >>> runs_of(np.array([7, 8, 9], np.uint64), np.array([1, 1, 0], np.uint8)).tolist()
+    [(7, 2, 1), (9, 1, 0)]
+    """
+    if len(vpn) == 0:
+        return np.empty(0, _RUN)
+    breaks = np.flatnonzero((np.diff(vpn) != 1) | (np.diff(node.astype(np.int16)) != 0)) + 1
+    first = np.concatenate(([0], breaks))
+    runs = np.empty(len(first), _RUN)
+    runs["first"], runs["node"] = vpn[first], node[first]
+    runs["pages"] = np.diff(np.concatenate((first, [len(vpn)])))
+    return runs
+
+
+@dataclass(slots=True)
+class SpaceEntry:
+    """One address space of a journal. Later entries of a page are ignored: the first is where it came from."""
+
+    identity: Identity
+    name: str
+    runs: list[npt.NDArray[Any]] = field(default_factory=list)
+
+    def origins(self) -> tuple[U64, U8]:
+        """Addresses uint64[K] (bytes, ascending, each once) and the first node of each, uint8[K]."""
+        if not self.runs:
+            return np.empty(0, np.uint64), np.empty(0, np.uint8)
+        runs = np.concatenate(self.runs)
+        lengths = runs["pages"].astype(np.int64)
+        offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        vpn = np.repeat(runs["first"], lengths) + offsets.astype(np.uint64)
+        node = np.repeat(runs["node"], lengths).astype(np.uint8)
+        vpn, first = np.unique(vpn, return_index=True)
+        return vpn * np.uint64(PAGE_BYTES), node[first]
+
+
+@dataclass(slots=True)
+class JournalFile:
+    """A journal that was read. `damaged` counts lines that could not be."""
+
+    path: Path
+    header: dict[str, Any]
+    knobs: list[tuple[str, str, str]]
+    spaces: list[SpaceEntry]
+    undone: bool
+    damaged: int
+
+
+def read_journal(path: Path) -> JournalFile:
+    """Read a journal. Raises `UsageError` when it is none, or is of a later version."""
+    try:
+        lines = path.read_text("utf-8", "surrogateescape").splitlines()
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the journal {path}: {error.strerror}", "name a *.pghot-journal"
+        ) from None
+    facts = list(_facts(lines))
+    if not facts or facts[0].get("kind") != "journal":
+        raise UsageError(f"{path} is not a journal of pghot", "name a *.pghot-journal")
+    if facts[0].get("format") != FORMAT:
+        raise UsageError(
+            f"{path} has format {facts[0].get('format')}, this pghot reads {FORMAT}", "use a newer pghot"
+        )
+    journal = JournalFile(path, facts[0], [], [], False, len(lines) - len(facts))
+    numbered: dict[int, SpaceEntry] = {}
+    for fact in facts[1:]:
+        try:
+            _enter(journal, numbered, fact)
+        except (KeyError, TypeError, ValueError, zlib.error):
+            journal.damaged += 1
+    journal.spaces = list(numbered.values())
+    return journal
+
+
+def _facts(lines: list[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            yield unseal(line)
+        except ValueError:
+            continue
+
+
+def _enter(journal: JournalFile, spaces: dict[int, SpaceEntry], fact: dict[str, Any]) -> None:
+    match fact["kind"]:
+        case "knob":
+            journal.knobs.append((str(fact["path"]), str(fact["old"]), str(fact["new"])))
+        case "space":
+            code, stack, arguments = fact["mm"]
+            identity = Identity(int(fact["pid"]), int(fact["start_ticks"]), (code, stack, arguments))
+            spaces[fact["number"]] = SpaceEntry(identity, str(fact["name"]))
+        case "origins":
+            packed = zlib.decompress(base64.b64decode(fact["runs"], validate=True))
+            spaces[fact["space"]].runs.append(np.frombuffer(packed, _RUN))
+        case "undone":
+            journal.undone = True
+        case _:
+            raise ValueError(fact["kind"])

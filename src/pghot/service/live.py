@@ -1,0 +1,197 @@
+"""One round of the live side: sources report, addresses become dense pages, the policy acts on the machine.
+
+`Live` owns everything that a run needs and nothing that shows it: `pghot run`, `pghot record` and the daemon call
+`tick` and read the counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pghot.engine.accesses import Accesses
+from pghot.errors import UnsupportedError
+from pghot.kernel.spaces import Watched
+from pghot.kernel.sysroot import SysRoot
+from pghot.machine.linux import LinuxMachine, MoverSettings
+from pghot.machine.nodes import LiveTopology, read_nodes
+from pghot.machine.sections import SECTION_PAGES
+from pghot.machine.spaces import Spaces
+from pghot.policies.policy import Policy, World
+from pghot.policies.registry import make_policy
+from pghot.recording.trace import TraceInfo
+from pghot.service.journal import Journal
+from pghot.service.knobs import Knobs
+from pghot.service.own_cost import OwnCost
+from pghot.service.targets import Targets
+from pghot.sources.live import AccessSource, Sightings
+from pghot.sources.live_registry import make_live_source
+from pghot.units import PAGE_BYTES, format_size
+
+REFRESH_MS = 1000
+GIB_PAGES = (1 << 30) // PAGE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSettings:
+    """What a run is told.
+
+    sources         names of live sources, and the options of each
+    policy          name of a policy, and its options
+    tracked_bytes   address space that may have sections at once; pages beyond it are counted, not tracked
+    """
+
+    targets: Targets
+    sources: tuple[str, ...] = ("faults",)
+    source_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    policy: str = "pghot-default"
+    policy_options: Mapping[str, Any] = field(default_factory=dict)
+    mover: MoverSettings = field(default_factory=MoverSettings)
+    tracked_bytes: int = 64 << 30
+
+
+class Live:
+    """The live loop, one `tick` at a time. `start` first, `stop` always."""
+
+    def __init__(
+        self,
+        root: SysRoot,
+        settings: LiveSettings,
+        journal: Journal | None,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """Raises `PghotError` for targets, sources or a policy that cannot be. Changes nothing yet."""
+        self.settings = settings
+        self.root, self._clock_ns, self.journal = root, clock_ns, journal
+        settings.targets.check(root)
+        self.topology: LiveTopology = read_nodes(root)
+        self.knobs = Knobs(root, journal)
+        self.sources: list[AccessSource] = [
+            make_live_source(name, root, **settings.source_options.get(name, {})) for name in settings.sources
+        ]
+        self.policy: Policy = make_policy(settings.policy, **settings.policy_options)
+        sections = max(1, settings.tracked_bytes // (SECTION_PAGES * PAGE_BYTES))
+        self.spaces = Spaces(root, sections)
+        self.machine = LinuxMachine(root, self.topology, self.spaces, settings.mover, journal, clock_ns())
+        self.world = _world(self.machine, self.spaces)
+        self.sighted: dict[str, int] = dict.fromkeys(settings.sources, 0)
+        self._refreshed_ms = 0
+        self._started: list[AccessSource] = []
+        self.cost = OwnCost()
+        self.effort = 1.0
+        self._began_ns = clock_ns()
+
+    # ---- the loop
+
+    def start(self) -> None:
+        """Find the programs, write down where their pages are, start the sources. On an error call `stop` still."""
+        self._refresh(self._clock_ns() // 1_000_000)
+        self.machine.tick(self._clock_ns())
+        self._refuse_kernel_promotion()
+        for space in self.spaces.spaces:
+            self.machine.survey(space)
+        self.policy.start(self.world)
+        for source in self.sources:
+            self._started.append(source)
+            source.start(self._watched(), self.knobs.set)
+
+    def tick(self) -> None:
+        """One round. Raises `PghotError` when the journal cannot be written or the kernel refuses."""
+        now_ns = self._clock_ns()
+        now_ms = now_ns // 1_000_000
+        if now_ms - self._refreshed_ms >= REFRESH_MS:
+            self._refresh(now_ms)
+        self.machine.tick(now_ns)
+        self.world.machine.now_ns = now_ns
+        for source in self._started:
+            for sightings in source.poll(now_ms):
+                self._take(source, sightings, now_ms)
+        self.policy.act(self.world)
+
+    def stop(self) -> list[str]:
+        """End the sources and put the knobs back; returns what could not be put back, in words."""
+        for source in reversed(self._started):
+            source.stop()
+        self._started = []
+        return self.knobs.restore()
+
+    @property
+    def alive(self) -> bool:
+        """Whether any tracked program still runs."""
+        return bool(self.spaces.spaces)
+
+    @property
+    def seconds(self) -> float:
+        """How long this has been running."""
+        return (self._clock_ns() - self._began_ns) / 1e9
+
+    def tracking_bytes(self) -> int:
+        """Bytes that tracking takes for the sections in use, and the tables beside them."""
+        section_bytes = len(self.spaces.table) * SECTION_PAGES * self.spaces.pages.bytes_per_page()
+        share = len(self.spaces.table) / self.spaces.table.sections
+        return section_bytes + self.spaces.table.bytes_total() + int(self.policy.tracker_bytes() * share)
+
+    # ---- parts of a round
+
+    def _take(self, source: AccessSource, sightings: Sightings, now_ms: int) -> None:
+        """Turn sightings into accesses of dense pages and hand them to the policy."""
+        if len(sightings) == 0:
+            return
+        self.sighted[source.name] += len(sightings)
+        page, movable = self.spaces.lookup(sightings.pid, sightings.address)
+        page = page[movable]
+        if len(page) == 0:
+            return
+        count = sightings.count[movable] * np.uint32(source.weight)
+        self.machine.locate(np.unique(page))
+        self.spaces.pages.saw(page, count)
+        accesses = Accesses(page, sightings.node[movable], count, now_ms, sightings.hint_fault)
+        self.policy.observe(self.world, source.name, accesses)
+
+    def _refresh(self, now_ms: int) -> None:
+        self._refreshed_ms = now_ms
+        changes = self.spaces.refresh(self.settings.targets.members(self.root))
+        engine = getattr(self.policy, "engine", None)
+        for pages in changes.forgotten:
+            if engine is not None:
+                engine.forget(np.arange(pages.start, pages.stop, dtype=np.uint32))
+        if changes.any:
+            for source in self._started:
+                source.watch(self._watched())
+
+    def _watched(self) -> Watched:
+        return Watched(self.spaces.spaces, self.settings.targets.cgroup)
+
+    def _refuse_kernel_promotion(self) -> None:
+        """With hint faults the kernel promotes by itself into a node with much free memory.
+
+        pgdat_free_space_enough (kernel/sched/fair.c): more than max(1 GiB, node/16) free above the promotion
+        watermark. A dry run must not move anything, so it refuses.
+        """
+        if self.settings.mover.apply or "faults" not in self.settings.sources:
+            return
+        for node in self.topology.top_nodes:
+            enough = max(GIB_PAGES, int(self.machine.capacity_pages[node]) // 16)
+            if self.machine.free_pages[node] > self.machine.high_pages[node] + enough and self.topology.lower:
+                free = format_size(int(self.machine.free_pages[node]) * PAGE_BYTES)
+                raise UnsupportedError(
+                    f"a dry run cannot use hint faults: with {free} free on node {node} the kernel promotes by itself",
+                    "use --apply, or another --source",
+                )
+
+
+def _world(machine: LinuxMachine, spaces: Spaces) -> World:
+    return World(
+        machine=machine,
+        info=TraceInfo(name="live", source="live", slice_ns=1),
+        pages=spaces.table.pages,
+        page_bytes=PAGE_BYTES,
+        regions=(),
+        scale=1.0,
+        seed=0,
+        foresight=None,
+    )

@@ -1,0 +1,97 @@
+"""`pghot run`: one run of the live loop over named programs, from start to its summary."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pghot.errors import NotPermittedError, UsageError
+from pghot.kernel.sysroot import SysRoot
+from pghot.service.journal import SUFFIX, Journal
+from pghot.service.live import Live, LiveSettings
+from pghot.service.status import status
+from pghot.service.undo import undo_open
+
+JOURNALS = Path("/run/pghot")
+
+Say = Callable[[Live], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What `pghot run` was told beside what the live loop is.
+
+    interval_ms  between two rounds
+    duration_s   0: until the programs end
+    journal      None: a file of its own under /run/pghot
+    restore      put the pages back at the end, too
+    """
+
+    interval_ms: int = 100
+    duration_s: float = 0.0
+    journal: Path | None = None
+    restore: bool = False
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run did; `facts` is the JSON of `pghot run --json`."""
+
+    facts: dict[str, Any]
+    problems: list[str]
+    interrupted: bool
+
+
+def start_command(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start the program. Raises `UsageError` when there is none of that name."""
+    try:
+        return subprocess.Popen(list(command))
+    except FileNotFoundError:
+        raise UsageError(f"no program '{command[0]}'", "check its name and PATH") from None
+    except PermissionError:
+        raise NotPermittedError(f"'{command[0]}' may not be executed", "is it a program?") from None
+    except OSError as error:
+        raise UsageError(f"cannot start '{command[0]}': {error.strerror}", "is it a program?") from None
+
+
+def journal_path(chosen: Path | None, name: str) -> Path:
+    """Where a journal goes when nobody says: /run/pghot, which ends with the boot as its contents do."""
+    return chosen or JOURNALS / f"{name}-{os.getpid()}{SUFFIX}"
+
+
+def run_live(root: SysRoot, settings: LiveSettings, run: RunSettings, say: Say) -> Summary:
+    """Track until the programs end, the time is over or the user interrupts.
+
+    Raises `PghotError` when a source, a mover or the journal fails. Knobs are put back in any case.
+    """
+    with Journal(journal_path(run.journal, "run"), root) as journal:
+        live = Live(root, settings, journal)
+        interrupted = False
+        try:
+            live.start()
+            rounds(live, run, say)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            problems = live.stop()
+        facts = status(live, "pghot.run/1")
+        if run.restore:
+            undone = undo_open(journal, root)
+            facts["undone"] = undone.facts()
+            problems += undone.problems
+        return Summary(facts, problems, interrupted)
+
+
+def rounds(live: Live, run: RunSettings, say: Say) -> None:
+    """Tick in even steps. A round that took longer than a step is followed by the next at once."""
+    next_s = time.monotonic()
+    while live.alive and not (run.duration_s and live.seconds >= run.duration_s):
+        next_s = max(next_s + run.interval_ms / 1000, time.monotonic())
+        time.sleep(max(0.0, next_s - time.monotonic()))
+        live.tick()
+        say(live)

@@ -1,0 +1,122 @@
+"""What the live side does now, as plain data: the status line, `pghot status`, the summary of a run and the metrics
+all read it from here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pghot.kernel.maps import Kind
+from pghot.machine.pages import NOWHERE
+from pghot.service.live import Live
+from pghot.service.own_cost import resident_bytes
+from pghot.units import PAGE_BYTES, format_size
+
+
+def counters(live: Live) -> dict[str, float]:
+    """The counters of everything but the sources, under their declared names."""
+    moves, engine = live.machine.counts, live.policy.counters()
+    return {
+        **engine,
+        "pgpromote_success": moves.promoted,
+        "pgdemote_proactive": moves.demoted,
+        "pgmigrate_success": moves.promoted + moves.demoted,
+        "pgmigrate_fail": moves.failed,
+        "pghot_pingpong_pages": moves.returned,
+        **{f"pghot_skipped_{reason}": count for reason, count in live.spaces.skipped.items()},
+        "pghot_sections": len(live.spaces.table),
+        "pghot_cpu_seconds": round(live.cost.total_s(), 3),
+        "pghot_resident_bytes": resident_bytes(live.root),
+    }
+
+
+def source_facts(live: Live) -> list[dict[str, Any]]:
+    """Each source with its sampling, sightings and own counters."""
+    return [
+        {
+            "name": source.name,
+            "sampling": source.sampling(),
+            "weight": source.weight,
+            "effort": live.effort,
+            "counters": {"pghot_sightings": live.sighted[source.name], **source.counters()},
+        }
+        for source in live.sources
+    ]
+
+
+def node_facts(live: Live) -> list[dict[str, Any]]:
+    """Each node with memory: its tier, what is free, its floor, and the tracked pages on it."""
+    tracked = tracked_pages(live)
+    machine = live.machine
+    return [
+        {
+            "node": node,
+            "tier": live.topology.rank[node],
+            "capacity_bytes": int(machine.capacity_pages[node]) * PAGE_BYTES,
+            "free_bytes": int(machine.free_pages[node]) * PAGE_BYTES,
+            "floor_bytes": int(machine.floor_pages[node]) * PAGE_BYTES,
+            "tracked_bytes": int(tracked[node]) * PAGE_BYTES,
+        }
+        for node in range(len(machine.rank))
+        if machine.capacity_pages[node]
+    ]
+
+
+def tracked_pages(live: Live) -> Any:
+    """int64[nodes]: movable tracked pages on each node, as last heard."""
+    state = live.spaces.pages
+    counts = np.zeros(256, np.int64)
+    for pages in live.spaces.sections_in_use():
+        place = state.place[pages][state.kind[pages] == Kind.MOVABLE]
+        counts += np.bincount(place, minlength=256)
+    counts[NOWHERE] = 0
+    return counts[: len(live.machine.rank)]
+
+
+def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
+    """Everything, ready for JSON."""
+    tracked = int(tracked_pages(live).sum())
+    own_bytes = live.tracking_bytes()
+    return {
+        "schema": schema,
+        "mode": "apply" if live.settings.mover.apply else "dry run",
+        "seconds": round(live.seconds, 3),
+        "policy": live.policy.name,
+        "programs": [{"pid": space.pid, "name": space.name} for space in live.spaces.spaces],
+        "sources": source_facts(live),
+        "nodes": node_facts(live),
+        "moves": {
+            "promoted_pages": live.machine.counts.promoted,
+            "demoted_pages": live.machine.counts.demoted,
+            "failed": dict(sorted(live.machine.counts.status.items())),
+            "lowest_free_above_floor_pages": live.machine.counts.lowest_free_margin,
+            "rate_limit_mb_s": live.machine.bucket.rate_mb_s,
+            "pingpong_guard_share": live.machine.guard.share,
+        },
+        "counters": counters(live),
+        "tracking": {
+            "tracked_pages": tracked,
+            "bytes_used": own_bytes,
+            "bytes_per_tracked_page": round(own_bytes / tracked, 2) if tracked else None,
+        },
+        "journal": str(live.journal.path) if live.journal and not live.journal.empty else None,
+    }
+
+
+def line(live: Live) -> str:
+    """One line for the terminal."""
+    moves = live.machine.counts
+    verb = "promoted" if live.settings.mover.apply else "would promote"
+    seen = sum(live.sighted.values())
+    parts = [
+        f"{live.seconds:.0f} s",
+        f"{len(live.spaces.spaces)} programs",
+        f"{seen:,} sightings",
+        f"{verb} {format_size(moves.promoted * PAGE_BYTES)}",
+    ]
+    if moves.demoted:
+        parts.append(f"demoted {format_size(moves.demoted * PAGE_BYTES)}")
+    if moves.failed:
+        parts.append(f"{moves.failed:,} failed")
+    return " · ".join(parts)

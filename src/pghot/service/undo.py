@@ -1,0 +1,146 @@
+"""Undo: pages back to the nodes they came from, kernel knobs back to their values, from a journal."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.errors import PghotError, UsageError
+from pghot.kernel.move_pages import move_pages, query_nodes
+from pghot.kernel.process import Identity, alive, read_stat, refused
+from pghot.kernel.sysroot import SysRoot
+from pghot.service.journal import Journal, JournalFile, SpaceEntry, mark_undone, read_journal
+from pghot.service.knobs import put_back
+
+U8 = npt.NDArray[np.uint8]
+U64 = npt.NDArray[np.uint64]
+
+BATCH_PAGES = 512
+ROUNDS = 5  # for pages that are busy
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class Undone:
+    """What an undo did.
+
+    pages_back     pages that are on their first node again because of it
+    pages_home     pages that never left, or had come back
+    pages_gone     pages that their program gave up since
+    pages_left     pages that could not be moved back (busy, pinned, shared, no room), by process
+    processes_gone processes that ended, or are another program now
+    """
+
+    pages_back: int = 0
+    pages_home: int = 0
+    pages_gone: int = 0
+    pages_left: dict[str, int] = field(default_factory=dict)
+    processes_gone: list[str] = field(default_factory=list)
+    knobs: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        return {"schema": "pghot.undo/1", **asdict(self)}
+
+    @property
+    def complete(self) -> bool:
+        return not self.problems and not self.pages_left
+
+
+def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, of: None) -> Undone:
+    """Put back what the journal says. Calling it again is harmless.
+
+    Raises `UsageError` when the pghot that wrote it still runs, `NotPermittedError` when a process is not ours.
+    """
+    result = Undone()
+    if journal.header.get("boot_id") != root.read_or("/proc/sys/kernel/random/boot_id"):
+        result.processes_gone.append("the machine was started anew since: nothing to put back")
+        return result
+    _refuse_while_running(journal, root)
+    result.problems += put_back(root, journal.knobs)
+    result.knobs = [path for path, _, _ in journal.knobs]
+    plans = [(entry, *entry.origins()) for entry in journal.spaces]
+    if journal.damaged:
+        result.problems.append(f"{journal.damaged} lines of the journal cannot be read; the others were used")
+    total, done = sum(len(address) for _, address, _ in plans), 0
+    for entry, address, node in plans:
+        _put_pages_back(root, entry, address, node, result)
+        done += len(address)
+        progress(done, total)
+    if result.complete:
+        with contextlib.suppress(OSError, PghotError):  # the pages are back, whatever the file says
+            mark_undone(journal.path)
+    return result
+
+
+def undo_open(journal: Journal, root: SysRoot) -> Undone:
+    """Undo what this very process wrote into its journal."""
+    return undo(read_journal(journal.path), root)
+
+
+def _refuse_while_running(journal: JournalFile, root: SysRoot) -> None:
+    pid, start = int(journal.header.get("pid", 0)), journal.header.get("start_ticks")
+    try:
+        running = pid != os.getpid() and read_stat(root, pid).identity.start_ticks == start
+    except OSError:
+        running = False
+    if running:
+        raise UsageError(
+            f"the pghot that writes {journal.path} still runs (pid {pid})", f"end it first: kill {pid}"
+        )
+
+
+def _put_pages_back(root: SysRoot, entry: SpaceEntry, address: U64, node: U8, result: Undone) -> None:
+    who = f"{entry.identity.pid} ({entry.name})"
+    before = _query(root, entry.identity, address)
+    now = before
+    for _ in range(ROUNDS):
+        if now is None:
+            break
+        away = (now >= 0) & (now != node)
+        if not away.any():
+            break
+        _move(root, entry.identity, address[away], node[away])
+        now = _query(root, entry.identity, address)
+    if before is None or now is None:
+        result.processes_gone.append(who)
+        return
+    result.pages_back += int(np.count_nonzero((now == node) & (before != node)))
+    result.pages_home += int(np.count_nonzero((now == node) & (before == node)))
+    result.pages_gone += int(np.count_nonzero(now < 0))
+    left = int(np.count_nonzero((now >= 0) & (now != node)))
+    if left:
+        result.pages_left[who] = left
+
+
+def _query(root: SysRoot, identity: Identity, address: U64) -> npt.NDArray[np.int32] | None:
+    """Node of each page, None when the process ended or is another program now."""
+    if not alive(root, identity):
+        return None
+    try:
+        return query_nodes(identity.pid, address)
+    except OSError as error:
+        if error.errno == errno.ESRCH:
+            return None
+        raise refused(identity.pid, "move pages of", "CAP_SYS_NICE") from error
+
+
+def _move(root: SysRoot, identity: Identity, address: U64, node: U8) -> None:
+    """Move pages to their nodes in batches, those for the higher (slower) node numbers first: that frees room."""
+    order = np.argsort(255 - node, kind="stable")
+    for begin in range(0, len(order), BATCH_PAGES):
+        batch = np.sort(order[begin : begin + BATCH_PAGES])
+        if not alive(root, identity):
+            return
+        try:
+            move_pages(identity.pid, address[batch], node[batch].astype(np.int32))
+        except OSError:
+            return  # the next query says what happened

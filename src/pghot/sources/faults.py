@@ -1,0 +1,180 @@
+"""NUMA hint faults as a live source (kernel/sched/fair.c, mm/memory.c: do_numa_page).
+
+The kernel's tiering mode (numa_balancing=2, Linux >= 5.18) marks pages below the top tier PROT_NONE in turn; an
+access then faults. With numa_balancing_promote_rate_limit_MBps=0 (>= 6.1) the kernel promotes none of them
+itself, but goes on faulting, and a perf software event on minor faults reports the address of each.
+
+Other minor faults, such as first touches, are reported too: they are accesses as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.kernel import perf_event
+from pghot.kernel.needs import Need, require
+from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, parse_list, perf_need
+from pghot.kernel.perf_records import (
+    ADDR,
+    CORRUPT,
+    CPU,
+    LOST,
+    PID,
+    TAIL,
+    Samples,
+    decode_samples,
+    words_of,
+)
+from pghot.kernel.spaces import SetKnob, Watched
+from pghot.kernel.sysroot import SysRoot
+from pghot.sources.live import Sightings
+
+MODE = "/proc/sys/kernel/numa_balancing"
+RATE_LIMIT = "/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps"
+SCAN = "/sys/kernel/debug/sched/numa_balancing"
+MEMORY_TIERING = "2"
+
+SAMPLE = perf_event.SAMPLE_TID | perf_event.SAMPLE_ADDR | perf_event.SAMPLE_CPU
+_RING_BYTES = 1 << 20  # for each CPU: 26,000 faults between two polls
+_BATCH = 1 << 16
+
+
+class Faults:
+    """Options: scan_period_ms, scan_size_mb  how much of each program the kernel marks, and how often."""
+
+    name = "faults"
+    summary = "NUMA hint faults of the kernel's tiering mode, seen by a perf event; root"
+    weight = 1
+    sees = "lower"
+
+    def __init__(self, root: SysRoot, scan_period_ms: int = 200, scan_size_mb: int = 256) -> None:
+        self._root = root
+        self._period_ms, self._size_mb = scan_period_ms, scan_size_mb
+        self._rings: list[Ring] = []
+        self._words = words_of(SAMPLE)
+        self._samples = Samples.sized(_BATCH)
+        self._node_of_cpu = np.zeros(0, np.int16)
+        self._counts = dict.fromkeys(("numa_hint_faults", "hwhint_dropped_events", "perf_corrupt_records"), 0)
+        self._set_knob: SetKnob = lambda path, value: None
+
+    def needs(self) -> list[Need]:
+        return [self._mode_need(), self._scan_need(), self._nodes_need(), perf_need(self._root)]
+
+    def _mode_need(self) -> Need:
+        what = f"hint faults of lower tiers: {MODE} = 2"
+        if not self._root.exists(MODE):
+            return Need(what, "unsupported", f"no {MODE}", "a kernel with CONFIG_NUMA_BALANCING")
+        if not self._root.exists(RATE_LIMIT):
+            return Need(
+                what,
+                "unsupported",
+                "the kernel cannot keep mode 2 from promoting (no numa_balancing_promote_rate_limit_MBps)",
+                "Linux 6.1 or later",
+            )
+        return _writable(self._root, what, MODE)
+
+    def _scan_need(self) -> Need:
+        what = f"how often pages are marked: {SCAN}"
+        if not self._root.exists(f"{SCAN}/scan_period_min_ms"):
+            if self._root.exists("/sys/kernel/debug/sched"):
+                return Need(
+                    what, "unsupported", f"no {SCAN}", "a kernel with CONFIG_SCHED_DEBUG (before 6.15)"
+                )
+            return Need(
+                what,
+                "not permitted",
+                "debugfs cannot be read",
+                "as root: mount -t debugfs none /sys/kernel/debug",
+            )
+        return _writable(self._root, what, f"{SCAN}/scan_period_min_ms")
+
+    def _nodes_need(self) -> Need:
+        what = "memory below the top tier"
+        nodes = parse_list(self._root.read_or("/sys/devices/system/node/has_memory", "0"))
+        if len(nodes) > 1:
+            return Need(what)
+        return Need(
+            what,
+            "unsupported",
+            "this machine has one memory node",
+            "see --what-if, or a source that needs no tiers",
+        )
+
+    def start(self, watched: Watched, set_knob: SetKnob) -> None:
+        require(self.name, self.needs())
+        self._set_knob = set_knob
+        self._node_of_cpu = node_of_cpu(self._root)
+        spec = EventSpec(perf_event.TYPE_SOFTWARE, perf_event.SW_PAGE_FAULTS_MIN, SAMPLE)
+        self._rings = open_on_all_cpus(self._root, spec, _RING_BYTES, watched.cgroup)
+        # The rate limit first: there is no moment in which the kernel promotes.
+        set_knob(RATE_LIMIT, "0")
+        set_knob(f"{SCAN}/scan_delay_ms", "0")
+        set_knob(f"{SCAN}/scan_size_mb", str(self._size_mb))
+        set_knob(f"{SCAN}/scan_period_max_ms", str(self._period_ms))
+        set_knob(f"{SCAN}/scan_period_min_ms", str(self._period_ms))
+        set_knob(MODE, MEMORY_TIERING)
+
+    def watch(self, watched: Watched) -> None:
+        """Events are of all processes, or of the cgroup: nothing to do."""
+
+    def poll(self, now_ms: int) -> Sequence[Sightings]:
+        found = []
+        for ring in self._rings:
+            while (tail := ring.tail) != (head := ring.head):
+                count = decode_samples(ring.data, tail, head, self._words, self._samples)
+                ring.consume(int(self._samples.counts[TAIL]))
+                self._counts["hwhint_dropped_events"] += int(self._samples.counts[LOST])
+                self._counts["perf_corrupt_records"] += int(self._samples.counts[CORRUPT])
+                if count:
+                    found.append(self._sightings(count))
+        return found
+
+    def _sightings(self, count: int) -> Sightings:
+        fields = self._samples.fields
+        self._counts["numa_hint_faults"] += count
+        return Sightings(
+            fields[PID, :count].astype(np.int32),
+            fields[ADDR, :count].copy(),
+            np.ones(count, np.uint32),
+            self._node_of_cpu[fields[CPU, :count].astype(np.int64)],
+            np.zeros(count, np.bool_),
+            hint_fault=True,
+        )
+
+    def set_effort(self, share: float) -> None:
+        """Mark less often."""
+        period = str(round(self._period_ms / share))
+        self._set_knob(f"{SCAN}/scan_period_max_ms", period)
+        self._set_knob(f"{SCAN}/scan_period_min_ms", period)
+
+    def sampling(self) -> str:
+        return f"hint faults: {self._size_mb} MiB of each program marked every {self._period_ms} ms"
+
+    def counters(self) -> dict[str, int]:
+        return dict(self._counts)
+
+    def stop(self) -> None:
+        for ring in self._rings:
+            ring.close()
+        self._rings = []
+
+
+def _writable(root: SysRoot, what: str, path: str) -> Need:
+    if root.writable(path):
+        return Need(what)
+    return Need(what, "not permitted", f"not permitted to write {path}", "run as root")
+
+
+def node_of_cpu(root: SysRoot) -> npt.NDArray[np.int16]:
+    """int16[cpus]: the memory node of each possible CPU, -1 when it is not known."""
+    possible = parse_list(root.read_or("/sys/devices/system/cpu/possible", "0"))
+    nodes = np.full(max(possible) + 1, -1, np.int16)
+    for entry in root.list("/sys/devices/system/node"):
+        if entry.startswith("node") and entry[4:].isdigit():
+            for cpu in parse_list(root.read_or(f"/sys/devices/system/node/{entry}/cpulist")):
+                if cpu < len(nodes):
+                    nodes[cpu] = int(entry[4:])
+    return nodes

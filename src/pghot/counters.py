@@ -78,6 +78,7 @@ _DECLARED = (
     Counter("pghot_skipped_bound", "sightings of memory under a strict policy of its owner", "sightings"),
     Counter("pghot_skipped_no_section", "sightings that found no free section", "sightings"),
     Counter("perf_corrupt_records", "records of perf rings whose size made no sense", "records"),
+    Counter("softdirty_scans", "times the soft-dirty bits of a program were read and cleared", "scans"),
     Counter("perf_throttled", "times the kernel throttled an event", "events"),
     Counter("pghot_pingpong_pages", "promoted pages that pghot had demoted before", "pages"),
     Counter("pghot_sections", "sections of 128 MiB of addresses in use", "sections", "gauge"),

@@ -293,7 +293,7 @@ class LinuxMachine:
         status = np.where(stayed, -errno.EBUSY, status)
         self.counts.note(status)
         self.counts.failed += int(np.count_nonzero(status < 0))
-        busy = pages[transient]
+        busy: U32 = pages[transient]
         self._spaces.pages.add_retry(busy)
         return busy
 
@@ -319,10 +319,8 @@ class LinuxMachine:
         """The pages that may move along: whole 2 MiB blocks where the process has huge pages."""
         if not self._spaces.has_huge_pages(space.number):
             return pages
-        blocks = np.unique(pages // HUGE_PAGES)
-        around: U32 = (
-            blocks[:, None] * np.uint32(HUGE_PAGES) + np.arange(HUGE_PAGES, dtype=np.uint32)
-        ).ravel()
+        first: U32 = np.unique(pages // np.uint32(HUGE_PAGES)) * np.uint32(HUGE_PAGES)
+        around = (first[:, None] + np.arange(HUGE_PAGES, dtype=np.uint32)).ravel()
         movable: U32 = around[self._spaces.pages.kind[around] == Kind.MOVABLE]
         self.locate(movable)
         return movable

@@ -20,6 +20,7 @@ ENTRY_POINT_GROUP = "pghot.live_sources"
 # Module and class, imported when needed: naming the sources must stay cheap.
 LIVE_SOURCES: dict[str, tuple[str, str]] = {
     "faults": ("pghot.sources.faults", "Faults"),
+    "softdirty": ("pghot.sources.softdirty", "SoftDirty"),
 }
 
 

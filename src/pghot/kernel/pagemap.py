@@ -1,0 +1,64 @@
+"""`/proc/PID/pagemap` and `clear_refs` (Documentation/admin-guide/mm/pagemap.rst, soft-dirty.rst)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.kernel.sysroot import SysRoot
+from pghot.units import PAGE_BYTES
+
+U64 = npt.NDArray[np.uint64]
+
+PFN_MASK = (1 << 55) - 1
+SOFT_DIRTY = 1 << 55
+PRESENT = 1 << 63
+
+CLEAR_SOFT_DIRTY = "4"
+_CHUNK_PAGES = 1 << 17  # 1 MiB of entries, 512 MiB of addresses
+
+
+def read_entries(root: SysRoot, pid: int, start: int, end: int) -> Iterator[tuple[int, U64]]:
+    """Entries of the pages in bytes [start, end), in chunks of (address of the first page, uint64[K]).
+
+    PFNs are 0 without CAP_SYS_ADMIN. Raises `OSError`: gone, or not this user's.
+    """
+    fd = os.open(root.path(f"/proc/{pid}/pagemap"), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for begin in range(start, end, _CHUNK_PAGES * PAGE_BYTES):
+            pages = (min(end, begin + _CHUNK_PAGES * PAGE_BYTES) - begin) // PAGE_BYTES
+            data = os.pread(fd, 8 * pages, begin // PAGE_BYTES * 8)
+            yield begin, np.frombuffer(data, np.uint64, len(data) // 8)
+    finally:
+        os.close(fd)
+
+
+def flagged(root: SysRoot, pid: int, start: int, end: int, flags: int) -> U64:
+    """Addresses uint64[K] of the present pages in [start, end) whose entry has all of `flags`."""
+    wanted = np.uint64(flags | PRESENT)
+    found = [
+        np.uint64(begin)
+        + np.flatnonzero(entries & wanted == wanted).astype(np.uint64) * np.uint64(PAGE_BYTES)
+        for begin, entries in read_entries(root, pid, start, end)
+    ]
+    return np.concatenate(found) if found else np.empty(0, np.uint64)
+
+
+def pfns(root: SysRoot, pid: int, start: int, end: int) -> tuple[U64, U64]:
+    """Addresses and page frame numbers (both uint64[K]) of the present pages in [start, end)."""
+    address, frame = [], []
+    for begin, entries in read_entries(root, pid, start, end):
+        held = np.flatnonzero(entries & np.uint64(PRESENT))
+        address.append(np.uint64(begin) + held.astype(np.uint64) * np.uint64(PAGE_BYTES))
+        frame.append(entries[held] & np.uint64(PFN_MASK))
+    if not address:
+        return np.empty(0, np.uint64), np.empty(0, np.uint64)
+    return np.concatenate(address), np.concatenate(frame)
+
+
+def clear_soft_dirty(root: SysRoot, pid: int) -> None:
+    """Mark all pages of the process clean; its next write to each faults once. Raises `OSError`."""
+    root.write(f"/proc/{pid}/clear_refs", CLEAR_SOFT_DIRTY)

@@ -77,7 +77,8 @@ class Live:
         sections = max(1, settings.tracked_bytes // (SECTION_PAGES * PAGE_BYTES))
         self.spaces = Spaces(root, sections)
         self.machine = LinuxMachine(root, self.topology, self.spaces, settings.mover, journal, clock_ns())
-        self.world = _world(self.machine, self.spaces)
+        self.world = world_of(self.machine, self.spaces)
+        self.policy.start(self.world)
         self.sighted: dict[str, int] = dict.fromkeys(settings.sources, 0)
         self._refreshed_ms = 0
         self._started: list[AccessSource] = []
@@ -94,7 +95,6 @@ class Live:
         self._refuse_kernel_promotion()
         for space in self.spaces.spaces:
             self.machine.survey(space)
-        self.policy.start(self.world)
         for source in self.sources:
             self._started.append(source)
             source.start(self._watched(), self.knobs.set)
@@ -184,7 +184,7 @@ class Live:
                 )
 
 
-def _world(machine: LinuxMachine, spaces: Spaces) -> World:
+def world_of(machine: LinuxMachine, spaces: Spaces) -> World:
     return World(
         machine=machine,
         info=TraceInfo(name="live", source="live", slice_ns=1),

@@ -1,0 +1,168 @@
+"""What the tests inside the guest share: the program with a hot set, pghot as a process, and where pages are."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.kernel.move_pages import query_nodes
+
+SHARED = Path(os.environ.get("PGHOT_GUEST", "/tmp"))  # writable, seen from outside
+PGHOT = str(Path(sys.executable).with_name("pghot"))
+BALANCING = Path("/proc/sys/kernel/numa_balancing")
+
+
+@dataclass
+class Where:
+    """Shares of the hot and of the cold pages that are on a node."""
+
+    hot: float
+    cold: float
+
+
+class Program:
+    """tests/guest/program.c with `mib` MiB on `node`, of which `hot_share` is touched."""
+
+    def __init__(self, mib: int = 256, hot_share: float = 0.25, node: int = 1, *words: str) -> None:
+        self.progress = Path(f"/run/progress-{time.monotonic_ns()}")
+        command = [
+            str(SHARED / "program"),
+            str(mib),
+            str(hot_share),
+            str(node),
+            f"progress={self.progress}",
+            *words,
+        ]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        facts = json.loads(self.process.stdout.readline())
+        self.pid, self.pages, self.set = int(facts["pid"]), int(facts["pages"]), 0
+        self.run, self.every = int(facts["run"]), int(facts["every"])
+        self.address = np.uint64(facts["start"]) + np.arange(self.pages, dtype=np.uint64) * np.uint64(4096)
+
+    def hot(self) -> npt.NDArray[np.bool_]:
+        """bool[pages]: what the program touches now."""
+        return np.arange(self.pages) // self.run % self.every == self.set % self.every
+
+    def nodes(self) -> npt.NDArray[np.int32]:
+        """Node of each page."""
+        return query_nodes(self.pid, self.address)
+
+    def on(self, node: int) -> Where:
+        there, hot = self.nodes() == node, self.hot()
+        return Where(float(there[hot].mean()), float(there[~hot].mean()))
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+        if number == signal.SIGUSR1:
+            self.set += 1
+
+    def passes(self) -> tuple[int, float]:
+        """How often it has touched its hot set, and when it said so."""
+        words = self.progress.read_text().split()
+        return int(words[0]), float(words[1])
+
+    def passes_per_s(self, seconds: float) -> float:
+        before, then = self.passes()
+        time.sleep(seconds)
+        after, now = self.passes()
+        return (after - before) / max(now - then, 1e-9)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+
+class Pghot:
+    """A running `pghot` command."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.began = time.monotonic()
+        self.process = subprocess.Popen(
+            [PGHOT, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def finish(self, number: int = signal.SIGINT, timeout_s: float = 120) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr after a signal (0: none, it ends by itself)."""
+        if number and self.process.poll() is None:
+            self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=timeout_s)
+        return self.process.returncode, out, err
+
+    def __enter__(self) -> Pghot:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
+
+def pghot(*arguments: str, timeout_s: float = 120) -> tuple[int, str, str]:
+    """Run a command to its end."""
+    with Pghot(*arguments) as command:
+        return command.finish(0, timeout_s)
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, every_s: float = 0.5) -> float | None:
+    """Seconds until the condition held, None when it did not in time."""
+    began = time.monotonic()
+    while time.monotonic() - began < timeout_s:
+        if condition():
+            return time.monotonic() - began
+        time.sleep(every_s)
+    return None
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def vmstat(name: str) -> int:
+    """A counter of /proc/vmstat."""
+    for line in Path("/proc/vmstat").read_text().splitlines():
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    raise KeyError(name)
+
+
+def knobs() -> dict[str, str]:
+    """Everything that pghot may change, to compare before and after."""
+    scan = Path("/sys/kernel/debug/sched/numa_balancing")
+    files = [
+        BALANCING, Path("/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps"),
+        Path("/sys/kernel/mm/numa/demotion_enabled"), *sorted(scan.iterdir()),
+        Path("/sys/kernel/mm/damon/admin/kdamonds/nr_kdamonds"),
+    ]  # fmt: skip
+    return {str(path): path.read_text().strip() for path in files if path.exists()}
+
+
+def report(kind: str, row: dict[str, Any]) -> None:
+    """Add a row to a table that the outside prints and keeps."""
+    with open(SHARED / f"{kind}.jsonl", "a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def rounded(values: Sequence[float]) -> list[float]:
+    return [round(value, 4) for value in values]

@@ -1,0 +1,72 @@
+"""`pghot run` on a real kernel: the hot pages of a program come to the fast node, the cold ones stay."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from helpers import BALANCING, Pghot, Program, cpu_seconds, knobs, report, vmstat, wait_until
+
+pytestmark = pytest.mark.two_tiers
+LIMIT_S = 30
+
+
+def bring(source: str, words: tuple[str, ...], wanted: float, journal: Path) -> dict[str, float]:
+    """Run `pghot run --apply` until `wanted` of the hot pages are on node 0 or the time is over."""
+    before = knobs()
+    with Program(256, 0.25, 1, *words) as program:
+        with Pghot(
+            "run", "--apply", "--source", source, "-p", str(program.pid), "--journal", str(journal), "--json"
+        ) as run:
+            reached = wait_until(lambda: program.on(0).hot >= wanted, LIMIT_S)
+            cpu_s = cpu_seconds(run.process.pid)
+            seconds = time.monotonic() - run.began
+            code, out, err = run.finish()
+        where = program.on(0)
+    assert code == 130, err
+    assert knobs() == before, "every knob is back"
+    facts = json.loads(out)
+    row = {
+        "source": source, "coverage": where.hot, "cold_share": where.cold, "reached_s": reached, "cpu_s": cpu_s,
+        "cpu_share": cpu_s / seconds, "promoted_pages": facts["moves"]["promoted_pages"],
+        "lost": facts["sources"][0]["counters"].get("hwhint_dropped_events", 0),
+    }  # fmt: skip
+    report("sources", row)
+    return row
+
+
+def test_hint_faults_bring_the_hot_pages(tmp_path: Path) -> None:
+    row = bring("faults", (), 0.95, tmp_path / "j.pghot-journal")
+    assert row["coverage"] >= 0.95
+    assert row["cold_share"] <= 0.02
+
+
+def test_soft_dirty_brings_the_hot_pages_of_a_writer(tmp_path: Path) -> None:
+    row = bring("softdirty", ("write",), 0.95, tmp_path / "j.pghot-journal")
+    assert row["coverage"] >= 0.95
+    assert row["cold_share"] <= 0.02
+
+
+def test_the_kernels_own_mode_2_beside_them() -> None:
+    """The yardstick: NUMA balancing's tiering mode promotes by itself."""
+    rate = Path("/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps")
+    scan = Path("/sys/kernel/debug/sched/numa_balancing/scan_period_min_ms")
+    old = {path: path.read_text() for path in (BALANCING, rate, scan)}
+    promoted = vmstat("pgpromote_success")
+    with Program(256, 0.25, 1) as program:
+        try:
+            scan.write_text("200")
+            BALANCING.write_text("2")
+            reached = wait_until(lambda: program.on(0).hot >= 0.95, LIMIT_S)
+            where = program.on(0)
+        finally:
+            for path, text in old.items():
+                path.write_text(text)
+    report(
+        "sources",
+        {"source": "kernel mode 2", "coverage": where.hot, "cold_share": where.cold, "reached_s": reached,
+         "promoted_pages": vmstat("pgpromote_success") - promoted},
+    )  # fmt: skip
+    assert where.hot >= 0.95

@@ -1,0 +1,100 @@
+/* The tests' program: memory on a chosen node of which a part is hot.
+ *
+ * program MIB HOT_SHARE NODE [write] [huge] [seconds=N] [second=FILE] ...
+ * Prints one line of JSON: pid, start address, pages, and the run length of hot pages. Page p is hot when (p / run) % every == set.
+ * SIGUSR1 moves the hot set; SIGUSR2 unmaps the upper half; SIGHUP executes the program anew; SIGALRM forks a child that goes on.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RUN 16 /* hot pages come in runs of so many */
+
+static volatile sig_atomic_t set, halve, again, split, stop;
+static void on(int signal)
+{
+	if (signal == SIGUSR1) set++;
+	if (signal == SIGUSR2) halve = 1;
+	if (signal == SIGHUP) again = 1;
+	if (signal == SIGALRM) split = 1;
+	if (signal == SIGTERM) stop = 1;
+}
+
+static double now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+int main(int argc, char **argv)
+{
+	size_t bytes = (size_t)atol(argv[1]) << 20, pages = bytes >> 12;
+	int every = (int)(1 / atof(argv[2]) + 0.5), node = atoi(argv[3]);
+	int writes = 0, huge = 0;
+	double seconds = 300;
+	const char *progress = NULL;
+	for (int i = 4; i < argc; i++) {
+		if (!strcmp(argv[i], "write")) writes = 1;
+		if (!strcmp(argv[i], "huge")) huge = 1;
+		if (!strncmp(argv[i], "seconds=", 8)) seconds = atof(argv[i] + 8);
+		if (!strncmp(argv[i], "progress=", 9)) progress = argv[i] + 9;
+	}
+	for (int i = 0; i < 5; i++)
+		signal((int[]){SIGUSR1, SIGUSR2, SIGHUP, SIGALRM, SIGTERM}[i], on);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	char *memory = mmap(NULL, bytes + (2 << 20), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memory = (char *)(((size_t)memory + (2 << 20) - 1) & ~(size_t)((2 << 20) - 1));
+	madvise(memory, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	unsigned long mask = 1UL << node;
+	if (syscall(SYS_mbind, memory, bytes, 2 /* MPOL_BIND */, &mask, 64, 0)) {
+		perror("mbind");
+		return 1;
+	}
+	memset(memory, 1, bytes);
+	/* The kernel does not scan strictly bound memory for hint faults: the pages stay, the policy goes. */
+	syscall(SYS_mbind, memory, bytes, 0 /* MPOL_DEFAULT */, NULL, 0, 0);
+	printf("{\"pid\": %d, \"start\": %lu, \"pages\": %lu, \"run\": %d, \"every\": %d}\n", getpid(), (unsigned long)memory,
+	       (unsigned long)pages, RUN, every);
+	fflush(stdout);
+	double end = now() + seconds, said = now();
+	unsigned long passes = 0, sum = 0;
+	while (now() < end && !stop) {
+		for (size_t p = 0; p < pages; p++) {
+			if ((int)(p / RUN % every) != set % every)
+				continue;
+			if (writes)
+				((volatile char *)memory)[p << 12]++;
+			else
+				sum += ((volatile char *)memory)[p << 12];
+		}
+		passes++;
+		if (halve) {
+			halve = 0;
+			pages /= 2;
+			munmap(memory + (pages << 12), bytes - (pages << 12));
+		}
+		if (again) {
+			again = 0;
+			execv("/proc/self/exe", argv);
+		}
+		if (split) {
+			split = 0;
+			fork();
+		}
+		if (progress && now() - said >= 0.5) {
+			FILE *file = fopen(progress, "w");
+			fprintf(file, "%lu %.3f\n", passes, now());
+			fclose(file);
+			said = now();
+		}
+	}
+	return sum == 1;
+}

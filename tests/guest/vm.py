@@ -1,0 +1,269 @@
+"""A QEMU guest with real memory tiers that runs a command: a stock Debian kernel, this machine's files.
+
+The guest's root is this machine's `/`, read-only over 9p, with tmpfs on /tmp, /run, /var/tmp and /dev/shm: the
+interpreter and the environment outside are the ones inside. Directories given as `writable` are mounted at the
+same path. Nothing is installed but QEMU and busybox; the kernel package is fetched once and unpacked into a cache.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pghot-guest"
+KERNEL = "linux-image-6.12-amd64"  # a meta package: versions move
+_BASE_MODULES = ("fs/netfs/netfs", "net/9p/9pnet", "net/9p/9pnet_virtio", "fs/9p/9p")
+_EXIT = re.compile(r"@@guest exit (\d+)@@")
+
+_INIT = r"""#!/bin/busybox sh
+B=/bin/busybox
+$B mount -t proc p /proc; $B mount -t sysfs s /sys; $B mount -t devtmpfs d /dev
+for m in @MODULES@; do $B insmod /m/$m.ko || $B echo "insmod $m failed"; done
+O=trans=virtio,version=9p2000.L,msize=524288
+$B mount -t 9p -o ro,cache=loose,$O root /n || exec $B poweroff -f
+for f in proc:proc sysfs:sys devtmpfs:dev; do $B mount -t ${f%%:*} x /n/${f##*:}; done
+$B mkdir -p /n/dev/pts /n/dev/shm; $B mount -t devpts p /n/dev/pts
+for d in /tmp /run /var/tmp /dev/shm; do $B mount -t tmpfs t /n$d; done
+$B mount -t debugfs g /n/sys/kernel/debug; $B mount -t tracefs t /n/sys/kernel/tracing
+$B mount -t cgroup2 c /n/sys/fs/cgroup; $B ip link set lo up
+# Debian boots with balancing on, and 7.x with a DAMON of its own: both would move pages behind the tests' backs.
+$B echo 0 > /proc/sys/kernel/numa_balancing
+[ -e /sys/module/damon_stat ] && $B echo N > /sys/module/damon_stat/parameters/enabled
+@WRITABLE@
+$B cp /cmd /n/run/cmd
+exec </dev/null >/n/dev/hvc0 2>&1
+$B stty -F /n/dev/hvc0 -opost
+$B chroot /n /bin/bash /run/cmd; rc=$?
+$B echo; $B echo "@@guest exit $rc@@"
+$B sync; $B poweroff -f
+"""
+
+
+class CannotBootError(Exception):
+    """What this machine lacks to boot a guest, in words."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One memory node: size in MiB, latency and bandwidth as HMAT says them, distance to node 0."""
+
+    mib: int
+    latency_ns: int
+    bandwidth_gb_s: int
+    distance: int = 10
+
+
+# Node 0 has the CPUs. Each kind of machine boots once for all tests marked with its name.
+MACHINES: dict[str, tuple[Node, ...]] = {
+    "two_tiers": (Node(1024, 10, 32), Node(1024, 40, 8, 30)),
+    # The kernel's documented example: HBM without CPUs on top, DRAM in the middle, slow memory below.
+    "three_tiers": (Node(1024, 20, 16), Node(512, 10, 64, 20), Node(1024, 160, 2, 30)),
+}
+
+
+@dataclass
+class Guest:
+    """How to boot. `modules` are paths below the kernel's module directory, loaded in order."""
+
+    nodes: Sequence[Node] = MACHINES["two_tiers"]
+    cpus: int = 2
+    writable: Sequence[Path] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    kernel: str = KERNEL
+    modules: Sequence[str] = ()
+    qemu: Path | None = None
+    extra: Sequence[str] = ()
+
+    def run(self, command: Sequence[str], directory: Path, timeout_s: float) -> tuple[int | None, str]:
+        """Exit status (None: the guest died or took too long) and output of `command`, run in `directory`."""
+        kernel, modules = fetch_kernel(self.kernel, tuple(self.modules))
+        with tempfile.TemporaryDirectory(prefix="pghot-guest") as scratch:
+            initrd, log = Path(scratch, "initrd"), Path(scratch, "log")
+            initrd.write_bytes(self._initramfs(modules, command, directory))
+            qemu = subprocess.Popen(
+                self._qemu(kernel, initrd, log),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+            guard = threading.Timer(timeout_s, qemu.kill)
+            guard.start()
+            assert qemu.stdout is not None
+            output = qemu.stdout.read().decode(errors="replace").replace("\r", "")
+            qemu.wait()
+            guard.cancel()
+            status = _EXIT.search(output)
+            if status is None:
+                output += "\n--- end of the kernel's log ---\n" + log.read_text(errors="replace")[-3000:]
+        return (int(status[1]) if status else None), _EXIT.sub("", output)
+
+    def _initramfs(self, modules: Sequence[Path], command: Sequence[str], directory: Path) -> bytes:
+        mount = "$B mkdir -p /n{0}; $B mount -t 9p -o cache=none,$O rw{1} /n{0}"
+        init = _INIT.replace("@MODULES@", " ".join(_bare(path.name) for path in modules)).replace(
+            "@WRITABLE@", "\n".join(mount.format(path, i) for i, path in enumerate(self.writable))
+        )
+        variables = {
+            "HOME": "/root",
+            "PATH": os.environ["PATH"],
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **self.environment,
+        }
+        script = f"cd {shlex.quote(str(directory))}\n"
+        script += "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+        script += f"exec {shlex.join(command)}\n"
+        files = [(name, 0o40755, b"", (0, 0)) for name in ("bin", "proc", "sys", "dev", "n", "m")]
+        files += [
+            ("dev/console", 0o20600, b"", (5, 1)),
+            ("init", 0o100755, init.encode(), (0, 0)),
+            ("cmd", 0o100644, script.encode(), (0, 0)),
+            ("bin/busybox", 0o100755, Path("/bin/busybox").read_bytes(), (0, 0)),
+        ]
+        files += [(f"m/{_bare(path.name)}.ko", 0o100644, _unpacked(path), (0, 0)) for path in modules]
+        return _cpio(files)
+
+    def _qemu(self, kernel: Path, initrd: Path, log: Path) -> list[str]:
+        qemu = self.qemu or find_qemu()
+        # QEMU 7.2 dies at random with thread=multi; 10 does not.
+        threads = "multi" if _version(qemu) >= 10 else "single"
+        machine = "q35,hmat=on,cxl=on" if self.extra else "q35,hmat=on"
+        size = f"{sum(node.mib for node in self.nodes)}M,maxmem=16G,slots=8"
+        arguments = [
+            str(qemu), "-accel", f"tcg,thread={threads}", "-cpu", "max,-hypervisor", "-machine", machine,
+            "-smp", str(self.cpus), "-m", size,
+            "-nodefaults", "-no-reboot", "-display", "none", "-monitor", "none", "-serial", f"file:{log}",
+            "-kernel", str(kernel), "-initrd", str(initrd),
+            "-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr",
+            "-device", "virtio-serial-pci", "-chardev", "stdio,id=o,signal=off", "-device", "virtconsole,chardev=o",
+            *_share("root", Path("/"), "readonly=on,multidevs=remap"),
+        ]  # fmt: skip
+        for i, path in enumerate(self.writable):
+            arguments += _share(f"rw{i}", path, "multidevs=remap")
+        return [*arguments, *_numa(self.nodes, self.cpus), *self.extra]
+
+
+def _share(tag: str, path: Path, options: str) -> list[str]:
+    return [
+        "-fsdev", f"local,id={tag},path={path},security_model=none,{options}",
+        "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}",
+    ]  # fmt: skip
+
+
+def _numa(nodes: Sequence[Node], cpus: int) -> list[str]:
+    arguments = []
+    for i, node in enumerate(nodes):
+        owner = f",cpus=0-{cpus - 1}" if i == 0 else ""
+        arguments += [
+            "-object", f"memory-backend-ram,id=m{i},size={node.mib}M",
+            "-numa", f"node,nodeid={i},memdev=m{i},initiator=0{owner}",
+        ]  # fmt: skip
+    for i, node in enumerate(nodes):
+        where = f"initiator=0,target={i},hierarchy=memory"
+        arguments += [
+            "-numa", f"hmat-lb,{where},data-type=access-latency,latency={node.latency_ns}",
+            "-numa", f"hmat-lb,{where},data-type=access-bandwidth,bandwidth={node.bandwidth_gb_s}G",
+        ]  # fmt: skip
+    for i in range(len(nodes)):
+        for j in range(i):
+            far = nodes[i].distance if j == 0 else nodes[i].distance + 10
+            arguments += ["-numa", f"dist,src={j},dst={i},val={far}"]
+    return arguments
+
+
+def find_qemu() -> Path:
+    """The installed QEMU. Raises `CannotBootError`."""
+    for program, package in (
+        ("qemu-system-x86_64", "qemu-system-x86"),
+        ("busybox", "busybox-static"),
+        ("dpkg-deb", "dpkg"),
+    ):
+        if shutil.which(program) is None:
+            raise CannotBootError(f"no {program} (package {package})")
+    return Path(str(shutil.which("qemu-system-x86_64")))
+
+
+def _version(qemu: Path) -> int:
+    text = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=True).stdout
+    match = re.search(r"version (\d+)", text)
+    return int(match[1]) if match else 0
+
+
+def fetch_kernel(meta: str, extra_modules: tuple[str, ...] = ()) -> tuple[Path, list[Path]]:
+    """The kernel image and the modules to load in order, unpacked once into the cache. Raises `CannotBootError`."""
+    place = CACHE / meta
+    if not (place / "complete").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        _unpack(_download(meta, place), place)
+        (place / "complete").touch()
+    image = next(iter([*place.glob("boot/vmlinuz-*"), *place.glob("usr/lib/modules/*/vmlinuz")]))
+    modules = next(iter([*place.glob("lib/modules/*/kernel"), *place.glob("usr/lib/modules/*/kernel")]))
+    return image, [next(modules.glob(f"{name}.ko*")) for name in (*_BASE_MODULES, *extra_modules)]
+
+
+def _download(meta: str, place: Path) -> Path:
+    if shutil.which("apt-get") is None:
+        raise CannotBootError("no apt-get to fetch a kernel with")
+    depends = subprocess.run(
+        ["apt-cache", "depends", meta], capture_output=True, text=True, check=False
+    ).stdout
+    package = next(iter(re.findall(r"Depends: (linux-image-\S+)", depends)), None)
+    if package is None:
+        raise CannotBootError(f"apt knows no kernel package {meta} (apt-get update?)")
+    fetch = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", package]
+    done = subprocess.run(fetch, cwd=place, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CannotBootError(f"the kernel package {package} cannot be fetched: {done.stderr.strip()[-200:]}")
+    return next(place.glob(f"{package}_*.deb"))
+
+
+_KEPT_MODULES = (
+    *_BASE_MODULES,
+    "drivers/cxl/*",
+    "drivers/dax/*",
+    "drivers/acpi/*",
+    "drivers/cxl/*/*",
+    "drivers/dax/*/*",
+)
+
+
+def _unpack(package: Path, place: Path) -> None:
+    wanted = ["./boot/vmlinuz-*", *(f"*/kernel/{name}.ko*" for name in _KEPT_MODULES)]
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as tar:
+        subprocess.run(
+            ["tar", "-x", "-C", place, "--wildcards", *wanted],
+            stdin=tar.stdout,
+            check=False,
+            stderr=subprocess.DEVNULL,
+        )
+    package.unlink()
+
+
+def _bare(name: str) -> str:
+    return name.partition(".ko")[0]
+
+
+def _unpacked(path: Path) -> bytes:
+    data = path.read_bytes()
+    return lzma.decompress(data) if path.name.endswith(".xz") else data
+
+
+def _cpio(entries: Sequence[tuple[str, int, bytes, tuple[int, int]]]) -> bytes:
+    """An initramfs in the "newc" format (Documentation/driver-api/early-userspace/buffer-format.rst)."""
+    out = io.BytesIO()
+    for name, mode, data, device in [*entries, ("TRAILER!!!", 0, b"", (0, 0))]:
+        path = name.encode() + b"\0"
+        numbers = [out.tell() // 4 + 1, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(path), 0]
+        out.write(b"070701" + b"".join(b"%08X" % number for number in numbers) + path)
+        out.write(b"\0" * (-out.tell() % 4) + data)
+        out.write(b"\0" * (-out.tell() % 4))
+    return out.getvalue()

@@ -1,0 +1,44 @@
+"""Compile what the guest needs for a plain CPU, out here where it is fast; run with NUMBA_CPU_NAME=generic."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from pghot.engine.accesses import Accesses
+from pghot.kernel.perf_event import SAMPLE_ADDR
+from pghot.kernel.perf_records import Samples, decode_samples, words_of
+from pghot.kernel.sysroot import SysRoot
+from pghot.machine.linux import LinuxMachine, MoverSettings
+from pghot.machine.nodes import read_nodes
+from pghot.machine.spaces import Spaces
+from pghot.policies.registry import make_policy
+from pghot.service.live import world_of
+
+
+def main() -> None:
+    root = SysRoot()
+    decode_samples(np.zeros(4096, np.uint8), 0, 64, words_of(SAMPLE_ADDR), Samples.sized(64))
+    spaces = Spaces(root, 16)
+    machine = LinuxMachine(root, read_nodes(root), spaces, MoverSettings(), None, 0)
+    spaces.refresh([os.getpid()])
+    machine.survey(spaces.spaces[0])
+    page = np.flatnonzero(machine.place != 255)[:100].astype(np.uint32)
+    spaces.pages.saw(page, np.ones(len(page), np.uint32))
+    machine.tick(3 * 10**9)
+    for name in ("pghot-default", "pghot-precise", "pghot-hashed"):
+        policy = make_policy(name)
+        policy.start(world_of(machine, spaces))
+        machine.lower = np.ones_like(machine.lower)
+        for hint_fault in (True, False):
+            count = np.full(len(page), 3, np.uint32)
+            accesses = Accesses(page, np.zeros(len(page), np.int16), count, 1000, hint_fault)
+            policy.engine.record("faults", accesses, machine.place, machine.lower)
+        for now_ms in (2000.0, 9000.0):
+            policy.engine.wake(now_ms, machine.free_pages, machine.capacity_pages, machine.high_pages, 1000)
+        policy.engine.forget(page)
+
+
+if __name__ == "__main__":
+    main()

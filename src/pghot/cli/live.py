@@ -34,7 +34,7 @@ def check_one_target(
         )
     child = start_command(command) if command else None
     try:
-        yield Targets((child.pid,) if child else tuple(pids or ()), cgroup, children)
+        yield Targets((child.pid,) if child else tuple(pids or ()), (cgroup,) if cgroup else (), children)
     except BaseException:
         if child is not None and child.poll() is None:
             child.terminate()

@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from pghot import __version__
-from pghot.cli import lab, record
+from pghot.cli import daemon, lab, record
 from pghot.cli import run as run_verb
 from pghot.errors import PghotError, unknown_name
 
@@ -28,6 +28,9 @@ app.command("convert")(lab.convert)
 app.command("record")(record.record)
 app.command("run")(run_verb.run)
 app.command("undo")(run_verb.undo)
+app.command("daemon")(daemon.daemon)
+app.command("status")(daemon.status)
+app.command("hot")(daemon.hot)
 report_app.command("summary")(lab.summary)
 report_app.callback()(lambda: None)
 app.add_typer(report_app, name="report")

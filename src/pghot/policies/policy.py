@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,10 @@ import numpy.typing as npt
 from pghot.engine.accesses import Accesses
 from pghot.errors import UsageError
 from pghot.machine.machine import Machine
-from pghot.machine.simulated import SimulatedMachine
 from pghot.recording.trace import Region, TraceInfo
+
+if TYPE_CHECKING:
+    from pghot.machine.simulated import SimulatedMachine
 
 _LIVE_HINT = "policies that run live: pghot-default, pghot-precise, pghot-hashed, hemem"
 
@@ -59,6 +61,8 @@ class World:
     @property
     def simulated(self) -> SimulatedMachine:
         """The machine of the lab. Raises `UsageError` live: the policy uses what only a simulation has."""
+        from pghot.machine.simulated import SimulatedMachine  # live runs do without it
+
         if not isinstance(self.machine, SimulatedMachine):
             raise UsageError(
                 "this policy runs in the lab only",

@@ -97,3 +97,42 @@ def render_undo(facts: Facts) -> str:
         *(f"problem: {problem}" for problem in facts["problems"]),
     ]
     return "\n".join(lines)
+
+
+def render_status(facts: Facts, before: Facts) -> str:
+    """What `pghot status` prints; rates are over the time since `before` (or the start)."""
+    moves = facts["moves"]
+    lines = [
+        f"{facts['mode']}, up {facts['seconds']:.0f} s, policy {facts['policy']}, "
+        f"{len(facts['programs'])} programs, {facts['counters']['pghot_sections']} sections",
+        *(f"  {source_line(source)}" for source in facts["sources"]),
+        "",
+        *node_table(facts["nodes"]),
+        "",
+        f"promoted {pages(moves['promoted_pages'])}, {rate(facts, before, 'promoted_pages')}; "
+        f"demoted {pages(moves['demoted_pages'])}, {rate(facts, before, 'demoted_pages')}",
+    ]
+    if moves["failed"]:
+        lines.append(
+            "not moved: " + ", ".join(f"{count:,} {name}" for name, count in moves["failed"].items())
+        )
+    return "\n".join([*lines, *skipped(facts["counters"]), own_cost(facts)])
+
+
+def rate(facts: Facts, before: Facts, key: str) -> str:
+    """How fast a count of `moves` rises."""
+    then, then_s = (before["moves"][key], before["seconds"]) if before else (0, 0.0)
+    per_s = (facts["moves"][key] - then) / max(facts["seconds"] - then_s, 1e-9)
+    return f"{format_size(per_s * PAGE_BYTES)}/s"
+
+
+def render_hot(facts: Facts) -> str:
+    """What `pghot hot` prints."""
+    if not facts["hot"]:
+        return "nothing was seen lately"
+    lines = [f"{'heat':>10} {'pid':>8} {'address':>18} {'size':>10} {'node':>4}"]
+    lines += [
+        f"{row['heat']:>10,} {row['pid']:>8} {row['address']:>#18x} {format_size(row['bytes']):>10} {row['node']:>4}"
+        for row in facts["hot"]
+    ]
+    return "\n".join(lines)

@@ -102,6 +102,10 @@ class Journal:
             if self.empty:
                 self.path.unlink(missing_ok=True)
 
+    def discard(self) -> None:
+        """Everything is back: the file goes with the next `close`."""
+        self.empty = True
+
     def __enter__(self) -> Self:
         return self
 

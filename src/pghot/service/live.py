@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from pghot.machine.spaces import Spaces
 from pghot.policies.policy import Policy, World
 from pghot.policies.registry import make_policy
 from pghot.recording.trace import TraceInfo
+from pghot.service.budget import Budget
 from pghot.service.journal import Journal
 from pghot.service.knobs import Knobs
 from pghot.service.own_cost import OwnCost
@@ -43,6 +45,7 @@ class LiveSettings:
     sources         names of live sources, and the options of each
     policy          name of a policy, and its options
     tracked_bytes   address space that may have sections at once; pages beyond it are counted, not tracked
+    max_cpu_percent sources sample less when pghot itself uses more of a CPU than this
     """
 
     targets: Targets
@@ -52,6 +55,7 @@ class LiveSettings:
     policy_options: Mapping[str, Any] = field(default_factory=dict)
     mover: MoverSettings = field(default_factory=MoverSettings)
     tracked_bytes: int = 64 << 30
+    max_cpu_percent: float = math.inf
 
 
 class Live:
@@ -83,7 +87,7 @@ class Live:
         self._refreshed_ms = 0
         self._started: list[AccessSource] = []
         self.cost = OwnCost()
-        self.effort = 1.0
+        self.budget = Budget(settings.max_cpu_percent, clock_ns() / 1e9)
         self._began_ns = clock_ns()
 
     # ---- the loop
@@ -111,6 +115,9 @@ class Live:
             for sightings in source.poll(now_ms):
                 self._take(source, sightings, now_ms)
         self.policy.act(self.world)
+        if self.budget.tick(now_ns / 1e9):
+            for source in self._started:
+                source.set_effort(self.budget.effort)
 
     def stop(self) -> list[str]:
         """End the sources and put the knobs back; returns what could not be put back, in words."""
@@ -164,7 +171,7 @@ class Live:
                 source.watch(self._watched())
 
     def _watched(self) -> Watched:
-        return Watched(self.spaces.spaces, self.settings.targets.cgroup)
+        return Watched(self.spaces.spaces, self.settings.targets.only_cgroup)
 
     def _refuse_kernel_promotion(self) -> None:
         """With hint faults the kernel promotes by itself into a node with much free memory.

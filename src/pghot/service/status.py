@@ -38,7 +38,7 @@ def source_facts(live: Live) -> list[dict[str, Any]]:
             "name": source.name,
             "sampling": source.sampling(),
             "weight": source.weight,
-            "effort": live.effort,
+            "effort": round(live.budget.effort, 4),
             "counters": {"pghot_sightings": live.sighted[source.name], **source.counters()},
         }
         for source in live.sources

@@ -1,4 +1,4 @@
-"""Which processes are tracked: pids, a cgroup, or a command that pghot started, with or without children."""
+"""Which processes are tracked: pids and cgroups, with or without their children."""
 
 from __future__ import annotations
 
@@ -19,19 +19,24 @@ class Targets:
     """What the user named. `members` looks it up anew each time."""
 
     pids: tuple[int, ...] = ()
-    cgroup: str = ""
+    cgroups: tuple[str, ...] = ()
     children: bool = True
+
+    @property
+    def only_cgroup(self) -> str:
+        """The one cgroup that holds everything, "" when there is no such."""
+        return self.cgroups[0] if len(self.cgroups) == 1 and not self.pids else ""
 
     def check(self, root: SysRoot) -> None:
         """Raise for a pid that is no program, is not ours, or a cgroup that does not exist."""
-        if not self.pids and not self.cgroup:
+        if not self.pids and not self.cgroups:
             raise UsageError("nothing to track", "name a command, -p PID or --cgroup PATH")
         for pid in self.pids:
             check_target(root, pid)
-            _check_rights(pid)
-        if self.cgroup:
-            for pid in cgroup_members(root, self.cgroup)[:1]:
-                _check_rights(pid)
+            _check_rights(root, pid)
+        for cgroup in self.cgroups:
+            for pid in cgroup_members(root, cgroup)[:1]:
+                _check_rights(root, pid)
 
     def members(self, root: SysRoot) -> Sequence[int]:
         """Pids now. A cgroup that vanished has none."""
@@ -39,16 +44,19 @@ class Targets:
         if self.children:
             for pid in self.pids:
                 found |= dict.fromkeys(descendants(root, pid))
-        if self.cgroup:
+        for cgroup in self.cgroups:
             with contextlib.suppress(UsageError):
-                found |= dict.fromkeys(cgroup_members(root, self.cgroup))
+                found |= dict.fromkeys(cgroup_members(root, cgroup))
         return list(found)
 
 
-def _check_rights(pid: int) -> None:
+def _check_rights(root: SysRoot, pid: int) -> None:
+    if not root.live:
+        return
     try:
         query_nodes(pid, np.zeros(1, np.uint64))
+        root.read(f"/proc/{pid}/maps")
     except PermissionError as error:
-        raise refused(pid, "look at the pages of", "CAP_SYS_PTRACE and CAP_SYS_NICE") from error
+        raise refused(pid, "look at the pages of", "CAP_SYS_PTRACE") from error
     except OSError:
         return  # it ended meanwhile

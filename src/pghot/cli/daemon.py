@@ -1,0 +1,100 @@
+"""`pghot daemon`, `status` and `hot`: the service and its consumers."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pghot.errors import UsageError
+
+Socket = Annotated[str, typer.Option(help="the daemon's socket")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
+SOCKET = "/run/pghot/pghot.sock"
+CONFIG = "/etc/pghot/pghot.toml"
+
+
+def daemon(
+    config: Annotated[str, typer.Option("--config", "-c", help="TOML file")] = CONFIG,
+    example: Annotated[bool, typer.Option("--example", help="print an example configuration")] = False,
+    check: Annotated[bool, typer.Option("--check", help="check the configuration and end")] = False,
+) -> None:
+    """Run as a service: SIGHUP reloads, SIGTERM puts everything back."""
+    if example:
+        from importlib import resources
+
+        print(resources.files("pghot").joinpath("data/service/pghot.toml").read_text("utf-8"), end="")
+        return
+    if check:
+        from pghot.service.config import load_config
+
+        load_config(Path(config))
+        print(f"{config} is correct")
+        return
+    import asyncio
+
+    from pghot.kernel.sysroot import SysRoot
+    from pghot.service.daemon import Daemon
+
+    asyncio.run(_served(Path(config), Daemon, SysRoot()))
+
+
+async def _served(path: Path, kind: Any, root: Any) -> None:
+    await kind(path, root).run()
+
+
+def status(
+    interval: Annotated[float, typer.Argument(help="seconds between two reports; 0: one report")] = 0,
+    count: Annotated[int, typer.Argument(help="reports; 0: without end")] = 0,
+    socket: Socket = SOCKET,
+    json_: Json = False,
+) -> None:
+    """What the daemon does now: sources, rates, losses, tiers, moves."""
+    from pghot.report.live import render_status
+    from pghot.service.sockets import ask
+
+    before: dict[str, Any] = {}
+    for _ in _times(interval, count):
+        facts, _body = ask(Path(socket), {"get": "status"})
+        print(json.dumps(facts) if json_ else render_status(facts, before), flush=True)
+        before = facts
+
+
+def hot(
+    top: Annotated[int, typer.Option(min=1, help="how many")] = 20,
+    by: Annotated[str, typer.Option(help="page or region")] = "region",
+    interval: Annotated[float, typer.Argument(help="seconds between two reports; 0: one report")] = 0,
+    count: Annotated[int, typer.Argument(help="reports; 0: without end")] = 0,
+    socket: Socket = SOCKET,
+    json_: Json = False,
+    arrow: Annotated[bool, typer.Option("--arrow", help="write an Arrow IPC stream to stdout")] = False,
+) -> None:
+    """The ranked hot pages or regions, hottest first."""
+    from pghot.report.live import render_hot
+    from pghot.service.sockets import ask
+
+    if by not in ("page", "region"):
+        raise UsageError(f"--by {by}", "page or region")
+    form = "arrow" if arrow else "json"
+    for _ in _times(interval, count):
+        facts, body = ask(Path(socket), {"get": "hot", "top": top, "by": by, "form": form})
+        if arrow:
+            sys.stdout.buffer.write(body)
+            sys.stdout.buffer.flush()
+        else:
+            print(json.dumps(facts) if json_ else render_hot(facts), flush=True)
+
+
+def _times(interval: float, count: int) -> Iterator[int]:
+    done = 0
+    while True:
+        yield done
+        done += 1
+        if not interval or done == count:
+            return
+        time.sleep(interval)

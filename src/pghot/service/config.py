@@ -1,0 +1,97 @@
+"""The daemon's configuration: a TOML file, validated by pydantic; a mistake names its line and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from pghot.documents import parse_document, read_text
+from pghot.errors import UsageError
+from pghot.units import parse_share, parse_size
+
+DEFAULT_PATH = "/etc/pghot/pghot.toml"
+DEFAULT_SOCKET = "/run/pghot/pghot.sock"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TargetsConfig(_Strict):
+    """Which programs: pids, cgroups (v2 paths below /sys/fs/cgroup), and whether children are followed."""
+
+    pids: tuple[int, ...] = ()
+    cgroups: tuple[str, ...] = ()
+    children: bool = True
+
+    @model_validator(mode="after")
+    def _some(self) -> TargetsConfig:
+        if not self.pids and not self.cgroups:
+            raise ValueError("name at least one pid or cgroup")
+        return self
+
+
+class MoverConfig(_Strict):
+    """How pages are moved, see `pghot run --help`."""
+
+    rate_limit_mb_s: float = Field(256.0, gt=0)
+    free_floor: float = 0.01
+    batch_pages: int = Field(512, ge=1, le=65536)
+    demotion: Literal["move_pages", "reclaim", "lru_gen", "off"] = "move_pages"
+
+    @field_validator("free_floor", mode="before")
+    @classmethod
+    def _share(cls, value: Any) -> Any:
+        try:
+            return parse_share(str(value))
+        except UsageError as error:
+            raise ValueError(f"{error}; {error.hint}") from None
+
+
+class ServiceConfig(_Strict):
+    """The service itself. An empty `metrics` serves none; an empty `socket_group` keeps the socket to its owner."""
+
+    interval_ms: int = Field(100, ge=1, le=60_000)
+    max_cpu_percent: float = Field(10.0, gt=0)
+    socket: Path = Path(DEFAULT_SOCKET)
+    socket_group: str = ""
+    metrics: str = "127.0.0.1:9864"
+    journal: Path = Path("/run/pghot/daemon.pghot-journal")
+    log: Literal["json", "text"] = "json"
+
+    @field_validator("metrics")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if value and (not host or not port.isdigit() or int(port) > 65535):
+            raise ValueError("write an address and a port, such as 127.0.0.1:9864")
+        return value
+
+
+class Config(_Strict):
+    """The whole file. `options` holds a table for each source or policy that is not to run with its defaults."""
+
+    apply: bool = False
+    sources: tuple[str, ...] = Field(("faults",), min_length=1)
+    policy: str = "pghot-default"
+    tracked: int = 64 << 30
+    targets: TargetsConfig
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    mover: MoverConfig = MoverConfig()
+    service: ServiceConfig = ServiceConfig()
+
+    @field_validator("tracked", mode="before")
+    @classmethod
+    def _size(cls, value: Any) -> Any:
+        try:
+            return parse_size(value)
+        except UsageError as error:
+            raise ValueError(f"{error}; {error.hint}") from None
+
+
+def load_config(path: Path) -> Config:
+    """Read and check the file. Raises `UsageError` that names file, line and key."""
+    text = read_text(path, "configuration", "an example comes with pghot: pghot daemon --example")
+    return parse_document(Config, text, str(path))

@@ -1,0 +1,91 @@
+"""The Prometheus endpoint. Names, help and units come from `pghot.counters`; the only labels are node and source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pghot.counters import COUNTERS, Counter
+from pghot.errors import PghotError, UsageError
+
+_NODE_GAUGES = (
+    Counter("pghot_node_capacity", "memory of the node", "bytes", "gauge"),
+    Counter("pghot_node_free", "free memory of the node", "bytes", "gauge"),
+    Counter("pghot_node_floor", "what promotion leaves free on the node", "bytes", "gauge"),
+    Counter("pghot_node_tracked", "memory of tracked programs on the node", "bytes", "gauge"),
+)
+
+
+def metric_name(counter: Counter) -> str:
+    """The name in the exposition: with the project's prefix and, as Prometheus wants it, the unit at the end.
+
+    >>> metric_name(COUNTERS["pgpromote_success"])
+    'pghot_pgpromote_success_pages'
+    """
+    name = counter.name if counter.name.startswith("pghot_") else f"pghot_{counter.name}"
+    return name if name.endswith(f"_{counter.unit}") else f"{name}_{counter.unit}"
+
+
+class _Facts(Collector):
+    """Turns the status facts into metric families when scraped."""
+
+    def __init__(self, status: Callable[[], dict[str, Any]]) -> None:
+        self._status = status
+
+    def collect(self) -> Iterable[Metric]:
+        yield from families(self._status())
+
+
+def families(facts: dict[str, Any]) -> Iterator[Metric]:
+    """The metric families of one status."""
+    by_source: dict[str, list[tuple[str, float]]] = {}
+    for source in facts["sources"]:
+        for name, value in source["counters"].items():
+            by_source.setdefault(name, []).append((source["name"], value))
+    for name, value in facts["counters"].items():
+        if name not in by_source:
+            yield _family(COUNTERS[name], [], [([], value)])
+    for name, values in by_source.items():
+        yield _family(COUNTERS[name], ["source"], [([source], value) for source, value in values])
+    for gauge in _NODE_GAUGES:
+        key = f"{gauge.name.removeprefix('pghot_node_')}_bytes"
+        yield _family(gauge, ["node"], [([str(node["node"])], node[key]) for node in facts["nodes"]])
+
+
+def _family(counter: Counter, labels: list[str], values: list[tuple[list[str], float]]) -> Metric:
+    kind = CounterMetricFamily if counter.kind == "counter" else GaugeMetricFamily
+    family = kind(metric_name(counter), f"{counter.help} [{counter.unit}]", labels=labels, unit=counter.unit)
+    for label, value in values:
+        family.add_metric(label, value)
+    return family
+
+
+class Metrics:
+    """The endpoint while it is open."""
+
+    def __init__(self, address: str, status: Callable[[], dict[str, Any]]) -> None:
+        """Raises `UsageError` when the port is in use or the address is not ours."""
+        host, _, port = address.rpartition(":")
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Facts(status))
+        try:
+            self._server, self._thread = start_http_server(int(port), host.strip("[]"), registry)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UsageError(
+                f"cannot serve metrics at {address}: {reason}",
+                'choose another [service] metrics = "address:port"',
+            ) from None
+        except Exception as error:  # the library raises what the resolver does
+            raise PghotError(
+                f"cannot serve metrics at {address}: {error}", "give an address of this machine"
+            ) from None
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

@@ -24,6 +24,12 @@ SOURCE_COUNTERS = {
     "pebs": "pghot_recorded_hwhints",
     "chmu": "pghot_recorded_hwhints",
     "abit": "pghot_recorded_pgtscans",
+    # Live sources without a twin in the lab.
+    "faults": "pghot_recorded_hintfaults",
+    "spe": "pghot_recorded_hwhints",
+    "softdirty": "pghot_recorded_pgtscans",
+    "idle": "pghot_recorded_pgtscans",
+    "damon": "pghot_recorded_pgtscans",
 }
 
 

@@ -21,6 +21,10 @@ ENTRY_POINT_GROUP = "pghot.live_sources"
 LIVE_SOURCES: dict[str, tuple[str, str]] = {
     "faults": ("pghot.sources.faults", "Faults"),
     "softdirty": ("pghot.sources.softdirty", "SoftDirty"),
+    "idle": ("pghot.sources.idle", "Idle"),
+    "damon": ("pghot.sources.damon", "Damon"),
+    "lrugen": ("pghot.sources.lrugen", "LruGen"),
+    "replay": ("pghot.sources.replay", "Replay"),
 }
 
 

@@ -20,7 +20,7 @@ def bring(source: str, words: tuple[str, ...], wanted: float, journal: Path) -> 
         with Pghot(
             "run", "--apply", "--source", source, "-p", str(program.pid), "--journal", str(journal), "--json"
         ) as run:
-            reached = wait_until(lambda: program.on(0).hot >= wanted, LIMIT_S)
+            reached = wait_until(lambda: program.on(0).hot >= wanted, 2 * LIMIT_S)
             cpu_s = cpu_seconds(run.process.pid)
             seconds = time.monotonic() - run.began
             code, out, err = run.finish()
@@ -28,12 +28,23 @@ def bring(source: str, words: tuple[str, ...], wanted: float, journal: Path) -> 
     assert code == 130, err
     assert knobs() == before, "every knob is back"
     facts = json.loads(out)
+    # What the interpreter takes to start under emulation is not pghot's to answer for.
+    starting_s = seconds - facts["seconds"]
+    counters = facts["sources"][0]["counters"]
     row = {
-        "source": source, "coverage": where.hot, "cold_share": where.cold, "reached_s": reached, "cpu_s": cpu_s,
-        "cpu_share": cpu_s / seconds, "promoted_pages": facts["moves"]["promoted_pages"],
-        "lost": facts["sources"][0]["counters"].get("hwhint_dropped_events", 0),
-    }  # fmt: skip
+        "source": source,
+        "coverage": where.hot,
+        "cold_share": where.cold,
+        "reached_s": reached and reached - starting_s,
+        "starting_s": starting_s,
+        "cpu_s": cpu_s,
+        "cpu_share": facts["counters"]["pghot_cpu_seconds"] / facts["seconds"],
+        "promoted_pages": facts["moves"]["promoted_pages"],
+        "lost": counters.get("hwhint_dropped_events", 0),
+    }
     report("sources", row)
+    assert row["reached_s"] is not None
+    assert row["reached_s"] <= LIMIT_S
     return row
 
 
@@ -47,6 +58,12 @@ def test_soft_dirty_brings_the_hot_pages_of_a_writer(tmp_path: Path) -> None:
     row = bring("softdirty", ("write",), 0.95, tmp_path / "j.pghot-journal")
     assert row["coverage"] >= 0.95
     assert row["cold_share"] <= 0.02
+
+
+def test_damon_brings_most_hot_pages(tmp_path: Path) -> None:
+    """It works in regions: most of the hot pages come, and its share of cold ones is reported, not judged."""
+    row = bring("damon", (), 0.8, tmp_path / "j.pghot-journal")
+    assert row["coverage"] >= 0.8
 
 
 def test_the_kernels_own_mode_2_beside_them() -> None:

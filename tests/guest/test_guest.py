@@ -57,7 +57,9 @@ def results(kind: str) -> dict[str, Result]:
     shared.mkdir(parents=True)
     subprocess.run(["cc", "-O1", "-o", shared / "program", HERE / "program.c"], check=True)
     subprocess.run([sys.executable, HERE / "warm.py"], cwd=ROOT, env={**os.environ, **CPU}, check=True)
-    guest = Guest(MACHINES[kind], writable=[CACHE], environment={"PGHOT_GUEST": str(shared), **CPU})
+    guest = Guest(
+        MACHINES[kind], writable=[CACHE], environment={"PGHOT_GUEST": str(shared), **CPU}, cxl=kind == "cxl"
+    )
     xml = shared / "results.xml"
     command = [*PYTEST, "-m", kind, f"--junitxml={xml}", "--timeout=300", str(HERE / "inside")]
     status, output = guest.run(command, ROOT, BOOT_LIMIT_S)

@@ -7,6 +7,7 @@ same path. Nothing is installed but QEMU and busybox; the kernel package is fetc
 
 from __future__ import annotations
 
+import functools
 import io
 import lzma
 import os
@@ -19,6 +20,8 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from qemu10 import binary, fetch_qemu10, firmware
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pghot-guest"
 KERNEL = "linux-image-6.12-amd64"  # a meta package: versions move
@@ -68,25 +71,39 @@ MACHINES: dict[str, tuple[Node, ...]] = {
     "two_tiers": (Node(1024, 10, 32), Node(1024, 40, 8, 30)),
     # The kernel's documented example: HBM without CPUs on top, DRAM in the middle, slow memory below.
     "three_tiers": (Node(1024, 20, 16), Node(512, 10, 64, 20), Node(1024, 160, 2, 30)),
+    # Beside the DRAM an emulated CXL device, which the tests make a node.
+    "cxl": (Node(1536, 10, 32),),
 }
+
+CXL_MIB = 768
+CXL_MODULES = (
+    "drivers/cxl/cxl_acpi", "drivers/cxl/cxl_pci", "drivers/cxl/cxl_mem",
+    "drivers/dax/device_dax", "drivers/dax/kmem", "drivers/dax/dax_cxl",
+)  # fmt: skip
+# A type-3 memory device behind a root port: the tests inside make a region of it (tests/guest/inside/cxl.py).
+CXL_DEVICE = (
+    "-object", f"memory-backend-ram,id=cxl-memory,share=on,size={CXL_MIB}M",
+    "-device", "pxb-cxl,bus_nr=12,bus=pcie.0,id=cxl.1",
+    "-device", "cxl-rp,port=0,bus=cxl.1,id=cxl-port,chassis=0,slot=2",
+    "-device", "cxl-type3,bus=cxl-port,volatile-memdev=cxl-memory,id=cxl-device",
+    "-M", "cxl-fmw.0.targets.0=cxl.1,cxl-fmw.0.size=4G",
+)  # fmt: skip
 
 
 @dataclass
 class Guest:
-    """How to boot. `modules` are paths below the kernel's module directory, loaded in order."""
+    """How to boot. With `cxl` there is an emulated CXL memory device too, which needs QEMU 10."""
 
     nodes: Sequence[Node] = MACHINES["two_tiers"]
     cpus: int = 2
     writable: Sequence[Path] = ()
     environment: dict[str, str] = field(default_factory=dict)
     kernel: str = KERNEL
-    modules: Sequence[str] = ()
-    qemu: Path | None = None
-    extra: Sequence[str] = ()
+    cxl: bool = False
 
     def run(self, command: Sequence[str], directory: Path, timeout_s: float) -> tuple[int | None, str]:
         """Exit status (None: the guest died or took too long) and output of `command`, run in `directory`."""
-        kernel, modules = fetch_kernel(self.kernel, tuple(self.modules))
+        kernel, modules = fetch_kernel(self.kernel, CXL_MODULES if self.cxl else ())
         with tempfile.TemporaryDirectory(prefix="pghot-guest") as scratch:
             initrd, log = Path(scratch, "initrd"), Path(scratch, "log")
             initrd.write_bytes(self._initramfs(modules, command, directory))
@@ -132,13 +149,15 @@ class Guest:
         return _cpio(files)
 
     def _qemu(self, kernel: Path, initrd: Path, log: Path) -> list[str]:
-        qemu = self.qemu or find_qemu()
+        program = find_qemu()
+        if self.cxl and not program.is_10:
+            raise CannotBootError("no QEMU 10 for an emulated CXL device")
         # QEMU 7.2 dies at random with thread=multi; 10 does not.
-        threads = "multi" if _version(qemu) >= 10 else "single"
-        machine = "q35,hmat=on,cxl=on" if self.extra else "q35,hmat=on"
+        threads = "multi" if program.is_10 else "single"
+        machine = "q35,hmat=on" + (",cxl=on" if self.cxl else "")
         size = f"{sum(node.mib for node in self.nodes)}M,maxmem=16G,slots=8"
         arguments = [
-            str(qemu), "-accel", f"tcg,thread={threads}", "-cpu", "max,-hypervisor", "-machine", machine,
+            *program.command, "-accel", f"tcg,thread={threads}", "-cpu", "max,-hypervisor", "-machine", machine,
             "-smp", str(self.cpus), "-m", size,
             "-nodefaults", "-no-reboot", "-display", "none", "-monitor", "none", "-serial", f"file:{log}",
             "-kernel", str(kernel), "-initrd", str(initrd),
@@ -148,7 +167,7 @@ class Guest:
         ]  # fmt: skip
         for i, path in enumerate(self.writable):
             arguments += _share(f"rw{i}", path, "multidevs=remap")
-        return [*arguments, *_numa(self.nodes, self.cpus), *self.extra]
+        return [*arguments, *_numa(self.nodes, self.cpus), *(CXL_DEVICE if self.cxl else ())]
 
 
 def _share(tag: str, path: Path, options: str) -> list[str]:
@@ -179,22 +198,25 @@ def _numa(nodes: Sequence[Node], cpus: int) -> list[str]:
     return arguments
 
 
-def find_qemu() -> Path:
-    """The installed QEMU. Raises `CannotBootError`."""
-    for program, package in (
-        ("qemu-system-x86_64", "qemu-system-x86"),
-        ("busybox", "busybox-static"),
-        ("dpkg-deb", "dpkg"),
-    ):
+@dataclass(frozen=True)
+class Qemu:
+    """The emulator to start."""
+
+    command: tuple[str, ...]
+    is_10: bool
+
+
+@functools.cache
+def find_qemu() -> Qemu:
+    """QEMU 10 where it can be fetched, the installed one elsewhere. Raises `CannotBootError`."""
+    needed = (("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static"), ("dpkg-deb", "dpkg"))
+    for program, package in needed:
         if shutil.which(program) is None:
             raise CannotBootError(f"no {program} (package {package})")
-    return Path(str(shutil.which("qemu-system-x86_64")))
-
-
-def _version(qemu: Path) -> int:
-    text = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=True).stdout
-    match = re.search(r"version (\d+)", text)
-    return int(match[1]) if match else 0
+    place = fetch_qemu10(CACHE / "qemu10")
+    if place is not None:
+        return Qemu((str(binary(place)), *firmware(place)), True)
+    return Qemu((str(shutil.which("qemu-system-x86_64")),), False)
 
 
 def fetch_kernel(meta: str, extra_modules: tuple[str, ...] = ()) -> tuple[Path, list[Path]]:

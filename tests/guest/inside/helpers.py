@@ -63,6 +63,11 @@ class Program:
         there, hot = self.nodes() == node, self.hot()
         return Where(float(there[hot].mean()), float(there[~hot].mean()))
 
+    def set_on(self, node: int, offset: int) -> float:
+        """Share of the hot set before (-1) or after the present one that is on a node."""
+        chosen = np.arange(self.pages) // self.run % self.every == (self.set + offset) % self.every
+        return float((self.nodes() == node)[chosen].mean())
+
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
         if number == signal.SIGUSR1:
@@ -136,6 +141,14 @@ def cpu_seconds(pid: int) -> float:
     """User and system time of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def free_mib(node: int) -> float:
+    """Free memory of a node."""
+    for line in Path(f"/sys/devices/system/node/node{node}/meminfo").read_text().splitlines():
+        if "MemFree" in line:
+            return int(line.split()[3]) / 1024
+    raise KeyError(node)
 
 
 def vmstat(name: str) -> int:

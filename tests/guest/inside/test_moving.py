@@ -1,0 +1,225 @@
+"""Around the moves: a hot set that moves, a full node, the rate, the floor, programs that change under way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import PGHOT, Pghot, Program, free_mib, knobs, pghot, report, wait_until
+
+pytestmark = pytest.mark.two_tiers
+SLOW_START_S = 90
+FLOOR_MIB = 50  # 1 % of the node, or its high watermark, which is more here
+
+
+def run_on(program: Program, journal: Path, *words: str) -> Pghot:
+    return Pghot("run", "--apply", "-p", str(program.pid), "--journal", str(journal), "--json", *words)
+
+
+def test_the_new_hot_set_is_promoted_and_the_old_one_demoted_from_a_full_node(tmp_path: Path) -> None:
+    """Once the first hot set is up, node 0 is filled: the second can only come when the first goes."""
+    with Program(256, 0.25, 1) as program, run_on(program, tmp_path / "j.pghot-journal") as run:
+        assert wait_until(lambda: program.on(0).hot >= 0.95, SLOW_START_S) is not None
+        above_floor_mib = 24
+        with Program(int(free_mib(0) - FLOOR_MIB - above_floor_mib), 0.001, 0):
+            program.signal(signal.SIGUSR1)
+            assert program.on(0).hot < 0.05
+            moved = wait_until(lambda: program.on(0).hot >= 0.95, 60)
+            where, old = program.on(0), program.set_on(0, -1)
+            _, out, err = run.finish()
+    facts = json.loads(out)
+    report(
+        "moving",
+        {"test": "hot set moves, node full", "coverage": where.hot, "old_left": old, "seconds": moved},
+    )
+    assert moved is not None, (where, facts["moves"], err)
+    assert facts["moves"]["demoted_pages"] >= 0.5 * program.hot().sum()
+    assert facts["moves"]["lowest_free_above_floor_pages"] >= 0
+
+
+def test_the_promotion_rate_is_held(tmp_path: Path) -> None:
+    """Pages on the fast node over time, seen from outside: within 5 % of the configured rate, over at least 5 s."""
+    rate = 4.0
+    with (
+        Program(256, 0.25, 1) as program,
+        run_on(program, tmp_path / "j.pghot-journal", "--rate", str(rate)) as run,
+    ):
+        assert wait_until(lambda: program.on(0).hot > 0.1, SLOW_START_S, 0.1) is not None
+        samples = []
+        while (share := program.on(0).hot) < 0.9:
+            samples.append((time.monotonic(), share * 64))
+            time.sleep(0.2)
+        run.finish()
+    times, mib = np.array(samples).T
+    measured = float(np.polyfit(times, mib, 1)[0])
+    report(
+        "moving",
+        {"test": "rate", "configured_mb_s": rate, "measured_mb_s": measured, "over_s": times[-1] - times[0]},
+    )
+    assert times[-1] - times[0] >= 5
+    assert measured == pytest.approx(rate, rel=0.05)
+
+
+def test_the_free_floor_is_never_crossed_while_another_program_allocates(tmp_path: Path) -> None:
+    with (
+        Program(256, 0.25, 1) as program,
+        run_on(program, tmp_path / "j.pghot-journal", "--demotion", "off") as run,
+    ):
+        assert wait_until(lambda: program.on(0).hot > 0.02, SLOW_START_S, 0.1) is not None
+        others = []
+        while free_mib(0) > 100 and len(others) < 12:
+            others.append(Program(40, 0.001, 0))
+        time.sleep(5)
+        _, out, _ = run.finish()
+        for other in others:
+            other.end()
+    moves = json.loads(out)["moves"]
+    report(
+        "moving", {"test": "floor", "lowest_free_above_floor_pages": moves["lowest_free_above_floor_pages"]}
+    )
+    assert moves["lowest_free_above_floor_pages"] >= 0
+
+
+@pytest.mark.parametrize("change", ["dies", "execs", "forks", "unmaps"])
+def test_a_program_that_changes_under_way_is_no_error(change: str, tmp_path: Path) -> None:
+    """Slow moves, so that the change comes in their middle. Nobody else's pages move."""
+    before = knobs()
+    journal = tmp_path / "j.pghot-journal"
+    with Program(256, 0.25, 1) as program, Program(32, 1.0, 1) as other:
+        with run_on(program, journal, "--rate", "8", "--batch", "64") as run:
+            assert wait_until(lambda: program.on(0).hot > 0.1, SLOW_START_S, 0.1) is not None
+            number = {
+                "dies": signal.SIGKILL,
+                "execs": signal.SIGHUP,
+                "forks": signal.SIGALRM,
+                "unmaps": signal.SIGUSR2,
+            }
+            os.kill(program.pid, number[change])
+            if change == "dies":
+                program.process.wait()
+                code, out, err = run.finish(0)
+            else:
+                time.sleep(6)
+                code, out, err = run.finish()
+        assert code == (0 if change == "dies" else 130), err
+        assert "Traceback" not in err
+        assert knobs() == before
+        assert other.on(0).hot == 0, "a program that is not tracked was moved"
+        assert json.loads(out)["moves"]["promoted_pages"] > 0
+        code, out, err = pghot("undo", str(journal), "--json")
+        # After a fork the pages belong to both processes, and what is shared is not moved: undo says so.
+        assert code == (1 if change == "forks" else 0), out + err
+
+
+def test_killed_and_undone(tmp_path: Path) -> None:
+    """kill -9 in mid-run: undo brings every surviving page to its first node and every knob to its value."""
+    before = knobs()
+    journal = tmp_path / "j.pghot-journal"
+    with Program(256, 0.25, 1) as program:
+        first = program.nodes()
+        with run_on(program, journal, "--rate", "32") as run:
+            assert wait_until(lambda: program.on(0).hot > 0.5, SLOW_START_S, 0.1) is not None
+            code, _, err = pghot("undo", str(journal))
+            assert code == 2, "undo while it runs is refused"
+            assert "still runs" in err
+            run.process.kill()
+            run.process.wait()
+        assert knobs() != before
+        assert (program.nodes() != first).any()
+        code, out, err = pghot("undo", str(journal), "--json")
+        assert code == 0, out + err
+        assert (program.nodes() == first).all()
+        assert knobs() == before
+        report(
+            "moving",
+            {"test": "kill -9 and undo", **{k: v for k, v in json.loads(out).items() if "pages" in k}},
+        )
+
+
+def test_undo_leaves_a_reused_pid_alone(tmp_path: Path) -> None:
+    journal = tmp_path / "j.pghot-journal"
+    with Program(64, 0.25, 1) as program, run_on(program, journal) as run:
+        assert wait_until(lambda: program.on(0).hot > 0.5, SLOW_START_S) is not None
+        run.process.kill()
+        run.process.wait()
+        program.end()
+        # The kernel hands out pids in turn: set the counter back so that the next program gets this one.
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(program.pid - 1))
+        with Program(64, 0.25, 1) as stranger:
+            if stranger.pid != program.pid:
+                pytest.skip("the pid was taken by somebody else")
+            _, out, _ = pghot("undo", str(journal), "--json")
+            facts = json.loads(out)
+            assert facts["pages_back"] == 0
+            assert facts["processes_gone"]
+            assert stranger.on(1).hot == 1
+
+
+def test_restore_puts_the_pages_back_at_the_end(tmp_path: Path) -> None:
+    with Program(64, 0.25, 1) as program:
+        with run_on(program, tmp_path / "j.pghot-journal", "--restore") as run:
+            assert wait_until(lambda: program.on(0).hot > 0.9, SLOW_START_S) is not None
+            _, out, _ = run.finish()
+        assert program.on(1).hot == 1
+        assert json.loads(out)["undone"]["pages_back"] > 0
+
+
+def test_huge_pages_move_whole_and_come_back(tmp_path: Path) -> None:
+    with Program(64, 0.25, 1, "huge") as program:
+        first = program.nodes()
+        with run_on(program, tmp_path / "j.pghot-journal") as run:
+            assert wait_until(lambda: program.on(0).hot > 0.9, SLOW_START_S) is not None
+            run.process.kill()
+            run.process.wait()
+        blocks = program.nodes().reshape(-1, 512)
+        assert (blocks == blocks[:, :1]).all(), "a folio is on one node"
+        code, out, err = pghot("undo", str(tmp_path / "j.pghot-journal"))
+        assert code == 0, out + err
+        assert (program.nodes() == first).all()
+
+
+def test_an_unprivileged_user_is_told_what_to_add(tmp_path: Path) -> None:
+    with Program(16, 1.0, 1) as program:
+        command = [
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            PGHOT,
+            "run",
+            "-p",
+            str(program.pid),
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "HOME": "/tmp"}
+        )
+    assert done.returncode == 4, done.stderr
+    assert "CAP_" in done.stderr
+
+
+def test_a_missing_feature_is_exit_3() -> None:
+    with Program(16, 1.0, 1) as program:
+        code, _, err = pghot("run", "--source", "idle", "-p", str(program.pid))
+    assert code == 3
+    assert "CONFIG_IDLE_PAGE_TRACKING" in err
+
+
+def test_a_dry_run_moves_nothing(tmp_path: Path) -> None:
+    before = knobs()
+    with Program(64, 0.25, 1) as program:
+        with Pghot(
+            "run", "-p", str(program.pid), "--json", "--journal", str(tmp_path / "j.pghot-journal")
+        ) as run:
+            time.sleep(30)
+            _, out, _ = run.finish()
+        assert (program.nodes() == 1).all()
+    facts = json.loads(out)
+    assert facts["mode"] == "dry run"
+    assert facts["moves"]["promoted_pages"] == pytest.approx(program.hot().sum(), rel=0.05)
+    assert knobs() == before

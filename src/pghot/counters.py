@@ -89,6 +89,9 @@ _DECLARED = (
     Counter("lru_gen_oldest", "anonymous pages in the oldest generations", "pages", "gauge"),
     Counter("replay_slices", "slices of the recording played", "slices"),
     Counter("perf_throttled", "times the kernel throttled an event", "events"),
+    Counter(
+        "perf_not_running_ms", "time, over all CPUs, in which other events had the hardware", "milliseconds"
+    ),
     Counter("pghot_pingpong_pages", "promoted pages that pghot had demoted before", "pages"),
     Counter("pghot_sections", "sections of 128 MiB of addresses in use", "sections", "gauge"),
     Counter("pghot_cpu_seconds", "CPU time that pghot itself used", "seconds"),

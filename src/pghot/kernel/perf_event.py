@@ -11,6 +11,8 @@ import fcntl
 import mmap
 import os
 import platform
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +39,10 @@ SAMPLE_WEIGHT = 1 << 14
 SAMPLE_DATA_SRC = 1 << 15
 SAMPLE_PHYS_ADDR = 1 << 19
 SAMPLE_WEIGHT_STRUCT = 1 << 24
+
+# perf_event_read_format
+FORMAT_TOTAL_TIME_ENABLED = 1 << 0
+FORMAT_TOTAL_TIME_RUNNING = 1 << 1
 
 # Bits of the flag word of perf_event_attr, by position.
 _FLAGS = {
@@ -89,6 +95,7 @@ class EventSpec:
     config2: int = 0
     flags: tuple[str, ...] = ()
     precise_ip: int = 0
+    read_format: int = 0
 
 
 def perf_event_open(spec: EventSpec, pid: int, cpu: int, group_fd: int = -1, cgroup: bool = False) -> int:
@@ -104,7 +111,7 @@ def perf_event_open(spec: EventSpec, pid: int, cpu: int, group_fd: int = -1, cgr
         )
     attr = _Attr(
         type=spec.type, size=ctypes.sizeof(_Attr), config=spec.config, sample_period=spec.sample_period,
-        sample_type=spec.sample_type, config1=spec.config1, config2=spec.config2,
+        sample_type=spec.sample_type, config1=spec.config1, config2=spec.config2, read_format=spec.read_format,
         flags=sum(1 << _FLAGS[name] for name in spec.flags) | spec.precise_ip << _PRECISE_IP_SHIFT,
     )  # fmt: skip
     libc = ctypes.CDLL(None, use_errno=True)
@@ -123,11 +130,15 @@ class Ring:
     """The mapped ring of one event.
 
     data  uint8[N]  the ring itself, N a power of two
+    aux   uint8[M]  the AUX area of a PMU that has one, M a power of two; else empty
     """
 
-    def __init__(self, fd: int, data_pages: int, aux_bytes: int = 0) -> None:
-        """Raises `OSError`: EPERM over perf_event_mlock_kb, ENOMEM."""
-        self.fd = fd
+    def __init__(self, fd: int, data_pages: int, aux_bytes: int = 0, leader_fd: int = -1) -> None:
+        """leader_fd  the event that leads the group, closed with this one
+
+        Raises `OSError`: EPERM over perf_event_mlock_kb, ENOMEM.
+        """
+        self.fd, self._leader_fd = fd, leader_fd
         page = mmap.PAGESIZE
         self._map = mmap.mmap(fd, (1 + data_pages) * page)
         self._control = np.frombuffer(self._map, np.uint64, 136)
@@ -174,11 +185,20 @@ class Ring:
     def set_period(self, period: int) -> None:
         fcntl.ioctl(self.fd, IOC_PERIOD, period.to_bytes(8, "little"))
 
+    def idle_ns(self) -> int:
+        """Time in which the event was enabled but not on its PMU, because others were.
+
+        Needs both FORMAT_TOTAL_TIME_* in `read_format`.
+        """
+        _, enabled, running = struct.unpack("=3Q", os.read(self.fd, 24))
+        return int(enabled - running)
+
     def close(self) -> None:
         """Close the event. Arrays handed out keep the mapping until they are gone too."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        for fd in (self.fd, self._leader_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.fd = self._leader_fd = -1
 
 
 def online_cpus(root: SysRoot) -> list[int]:
@@ -200,18 +220,29 @@ def parse_list(text: str) -> list[int]:
     return found
 
 
-def open_on_all_cpus(root: SysRoot, spec: EventSpec, ring_bytes: int, cgroup: str = "") -> list[Ring]:
+def open_on_all_cpus(
+    root: SysRoot,
+    spec: EventSpec,
+    ring_bytes: int,
+    cgroup: str = "",
+    cpus: Sequence[int] | None = None,
+    aux_bytes: int = 0,
+    leader: EventSpec | None = None,
+) -> list[Ring]:
     """One event and ring for each CPU: of all processes, or of those in `cgroup` (its directory).
 
     ring_bytes  a power of two, at least a page
+    cpus        the CPUs that the PMU is for; None: all online ones
+    aux_bytes   size of each AUX area, a power of two; 0: none
+    leader      an event without a ring that must lead a group on each CPU
     Raises `NotPermittedError`, `UnsupportedError` or `PghotError` that say what the kernel refused.
     """
     rings: list[Ring] = []
     directory = os.open(root.path(cgroup), os.O_RDONLY | os.O_DIRECTORY) if cgroup else -1
     try:
-        for cpu in online_cpus(root):
-            fd = perf_event_open(spec, directory, cpu, cgroup=bool(cgroup))
-            rings.append(Ring(fd, ring_bytes // mmap.PAGESIZE))
+        for cpu in online_cpus(root) if cpus is None else cpus:
+            ring = _open_ring(spec, directory, cpu, ring_bytes, aux_bytes, leader)
+            rings.append(ring)
     except OSError as error:
         for ring in rings:
             ring.close()
@@ -222,12 +253,35 @@ def open_on_all_cpus(root: SysRoot, spec: EventSpec, ring_bytes: int, cgroup: st
     return rings
 
 
+def _open_ring(
+    spec: EventSpec, cgroup_fd: int, cpu: int, ring_bytes: int, aux_bytes: int, leader: EventSpec | None
+) -> Ring:
+    fds: list[int] = []
+    try:
+        for event in (leader, spec):
+            if event is not None:
+                group_fd = fds[-1] if fds else -1
+                fds.append(perf_event_open(event, cgroup_fd, cpu, group_fd, cgroup=cgroup_fd >= 0))
+        return Ring(fds[-1], ring_bytes // mmap.PAGESIZE, aux_bytes, fds[0] if leader else -1)
+    except OSError:
+        for fd in fds:
+            os.close(fd)
+        raise
+
+
 def _explain(error: OSError) -> PghotError:
     if error.errno in (errno.EACCES, errno.EPERM):
         return NotPermittedError(
             f"perf_event_open: {error.strerror}", "run as root, or add CAP_PERFMON and CAP_SYS_PTRACE"
         )
-    if error.errno in (errno.ENOENT, errno.EOPNOTSUPP, errno.ENODEV, errno.ENOSYS, errno.EINVAL):
+    if error.errno in (
+        errno.ENOENT,
+        errno.EOPNOTSUPP,
+        errno.ENODEV,
+        errno.ENODATA,
+        errno.ENOSYS,
+        errno.EINVAL,
+    ):
         return UnsupportedError(
             f"perf_event_open: {error.strerror}",
             "this kernel or CPU does not have the event; see `pghot doctor`",

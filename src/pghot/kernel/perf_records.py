@@ -29,8 +29,11 @@ RECORD_LOST_SAMPLES = 13
 PID, ADDR, CPU, TIME, WEIGHT, DATA_SRC, PHYS_ADDR, PERIOD = range(8)
 _ROWS = 8
 # What a pass counts.
-TAIL, FOUND, LOST, THROTTLED, CORRUPT, OTHER = range(6)
-_COUNTS = 6
+TAIL, FOUND, LOST, THROTTLED, CORRUPT, OTHER, AUX_LOST = range(7)
+_COUNTS = 7
+
+# Flags of an AUX record: TRUNCATED, PARTIAL and COLLISION all mean that data is missing.
+_AUX_DATA_LOST = 0x1 | 0x4 | 0x8
 
 # The words of a sample in their order, and the row each goes to (-1: none).
 _ORDER = (
@@ -46,8 +49,9 @@ class Samples:
 
     fields  uint64[8, K]  a row for each of PID (thread group), ADDR, CPU, TIME, WEIGHT, DATA_SRC, PHYS_ADDR,
                           PERIOD; rows that the sample type does not have stay as they were
-    counts  int64[6]      of the last pass: new TAIL in bytes, FOUND samples, LOST by the kernel, THROTTLED,
-                          CORRUPT and OTHER records
+    counts  int64[7]      of the last pass: new TAIL in bytes, FOUND samples, LOST by the kernel, times THROTTLED,
+                          CORRUPT and OTHER records (EXIT, FORK, COMM, UNTHROTTLE, whole AUX, ...), and AUX_LOST
+                          records that say that data is missing in the AUX area
     """
 
     fields: U64
@@ -117,6 +121,8 @@ def decode(
             counts[LOST] += np.int64(ring[(word + 1) & mask])
         elif kind == RECORD_THROTTLE:
             counts[THROTTLED] += 1
+        elif kind == RECORD_AUX and size >= 32 and ring[(word + 3) & mask] & np.uint64(_AUX_DATA_LOST):
+            counts[AUX_LOST] += 1
         else:
             counts[OTHER] += 1
         at += size
@@ -155,6 +161,8 @@ def decode_reference(
             counts[LOST] += np.uint64(word(2)).astype(np.int64)
         elif kind == RECORD_LOST_SAMPLES and size >= 16:
             counts[LOST] += np.uint64(word(1)).astype(np.int64)
+        elif kind == RECORD_AUX and size >= 32 and word(3) & _AUX_DATA_LOST:
+            counts[AUX_LOST] += 1
         else:
             counts[THROTTLED if kind == RECORD_THROTTLE else OTHER] += 1
         at += size

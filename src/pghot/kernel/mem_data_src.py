@@ -1,0 +1,61 @@
+"""union perf_mem_data_src (include/uapi/linux/perf_event.h): where the data of a sampled access came from."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+U64 = npt.NDArray[np.uint64]
+Bool = npt.NDArray[np.bool_]
+
+# mem_op, bits 0-4
+OP_LOAD, OP_STORE = 0x02, 0x04
+# mem_lvl, bits 5-18: the older naming of levels
+LVL_SHIFT = 5
+LVL_NA, LVL_HIT, LVL_MISS, LVL_L1, LVL_L3 = 0x01, 0x02, 0x04, 0x08, 0x40
+LVL_LOC_RAM, LVL_REM_RAM1, LVL_REM_RAM2 = 0x80, 0x100, 0x200
+# mem_lvl_num, bits 33-36: the newer one (Linux >= 4.14); 0 where the kernel fills in mem_lvl only
+LVL_NUM_SHIFT = 33
+NUM_L3, NUM_CXL, NUM_RAM, NUM_PMEM, NUM_NA = 0x3, 0x9, 0xD, 0xE, 0xF
+# mem_remote, bit 37, and mem_hops, bits 43-45, tell remote from near memory: either is memory.
+
+
+def memory_hits(data_src: U64) -> Bool:
+    """Which accesses were answered by memory: DRAM, CXL or persistent memory, near or remote, or missed the L3.
+
+    Data out of another core's or socket's cache did not come from memory.
+
+    data_src  uint64[K]
+    """
+    level, number = _levels(data_src)
+    ram = level & (LVL_LOC_RAM | LVL_REM_RAM1 | LVL_REM_RAM2) != 0
+    memory = (number == NUM_RAM) | (number == NUM_CXL) | (number == NUM_PMEM)
+    # Intel reports a miss whose source it does not know as L3 MISS.
+    missed_l3 = (level & LVL_MISS != 0) & ((number == NUM_L3) | (level & LVL_L3 != 0))
+    return np.asarray(ram | memory | missed_l3, np.bool_)
+
+
+def unknown_levels(data_src: U64) -> Bool:
+    """Which accesses carry no level at all: AMD's IBS has none for stores."""
+    level, number = _levels(data_src)
+    none = level & ~np.uint64(LVL_NA | LVL_HIT | LVL_MISS) == 0
+    return np.asarray(none & ((number == 0) | (number == NUM_NA)), np.bool_)
+
+
+def stores(data_src: U64) -> Bool:
+    """Which accesses were stores."""
+    return np.asarray(data_src & np.uint64(OP_STORE) != 0, np.bool_)
+
+
+def stores_that_missed_l1(data_src: U64) -> Bool:
+    """Intel's stores say no more than whether they hit the L1."""
+    level, _ = _levels(data_src)
+    return np.asarray(stores(data_src) & (level & LVL_L1 != 0) & (level & LVL_MISS != 0), np.bool_)
+
+
+def _levels(data_src: U64) -> tuple[U64, U64]:
+    """(mem_lvl, mem_lvl_num), uint64[K] each."""
+    return (
+        (data_src >> np.uint64(LVL_SHIFT)) & np.uint64(0x3FFF),
+        (data_src >> np.uint64(LVL_NUM_SHIFT)) & np.uint64(0xF),
+    )

@@ -68,7 +68,8 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._ask_reload)
-        server, metrics = Server(self._status, lambda top, by: hottest(self._live.spaces, top, by)), None
+        server = self._server = Server(self._status, lambda top, by: hottest(self._live.spaces, top, by))
+        metrics = None
         with Journal(service.journal, self._root) as journal:
             self._live = Live(self._root, live_settings(self._config), journal)
             try:
@@ -117,7 +118,11 @@ class Daemon:
         notify("WATCHDOG=1", f"STATUS={len(self._facts['programs'])} programs tracked")
 
     def _status(self) -> dict[str, Any]:
-        return status(self._live)
+        return {
+            **status(self._live),
+            "consumers": self._server.consumers,
+            "consumers_dropped": self._server.dropped,
+        }
 
     # ---- signals
 

@@ -1,0 +1,302 @@
+"""The daemon as a process: configuration, readiness, consumers, metrics, signals. A recording stands for the kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
+from pghot.recording.writer import write_recording
+
+PAGES = 64
+HOT = (3, 4, 5, 40)
+PGHOT = str(Path(sys.executable).with_name("pghot"))
+PATIENCE_S = 60  # a guard against a hang
+CHILD = """
+import ctypes, mmap, sys
+memory = mmap.mmap(-1, 64 * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory[:] = b"x" * len(memory)
+print(ctypes.addressof(ctypes.c_char.from_buffer(memory)), flush=True)
+sys.stdin.read()
+"""
+
+
+@dataclass
+class Tracked:
+    """A sleeping program and a recording of accesses to its memory."""
+
+    pid: int
+    start: int
+    recording: Path
+
+
+@pytest.fixture
+def tracked(tmp_path: Path) -> Iterator[Tracked]:
+    command = [sys.executable, "-c", CHILD]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        start = int(child.stdout.readline())
+        path = tmp_path / "hot.pghot"
+        write_recording(path, trace(start))
+        yield Tracked(child.pid, start, path)
+        child.kill()
+
+
+def trace(start: int) -> MemoryTrace:
+    """2000 slices of 10 ms in each of which the hot pages are touched, page 40 ten times."""
+    slices, k = 2000, len(HOT)
+    touches = np.tile(np.array([1, 1, 1, 10], np.uint32), slices)
+    batch = SliceBatch(
+        start_ns=np.arange(slices, dtype=np.uint64) * np.uint64(10_000_000),
+        instructions=np.full(slices, 1000, np.uint64),
+        offsets=np.arange(slices + 1, dtype=np.int64) * k,
+        page=np.tile(np.array(HOT, np.uint32), slices),
+        touches=touches,
+        misses=touches,
+        sequential=np.zeros(slices * k, np.uint32),
+        writes=np.zeros(slices * k, np.uint32),
+        node=np.zeros(slices * k, np.int16),
+    )
+    region = Region(0, PAGES, 0, start, "[anon]")
+    return MemoryTrace(TraceInfo("hot", "workload", slice_ns=10_000_000), PAGES, (region,), [batch])
+
+
+def configuration(place: Path, tracked: Tracked, port: int, more: str = "") -> Path:
+    path = place / "pghot.toml"
+    path.write_text(
+        f"""
+sources = ["replay"]
+tracked = "2 GiB"
+[targets]
+pids = [{tracked.pid}]
+[options.replay]
+file = "{tracked.recording}"
+loop = true
+[service]
+interval_ms = 20
+socket = "{place}/pghot.sock"
+metrics = "127.0.0.1:{port}"
+journal = "{place}/daemon.pghot-journal"
+{more}
+"""
+    )
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Daemon:
+    """A running daemon that said READY=1."""
+
+    def __init__(self, config: Path) -> None:
+        self.log = config.parent / "log"
+        address = str(config.parent / "notify")
+        self.channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.channel.bind(address)
+        self.channel.settimeout(PATIENCE_S)
+        self.process = subprocess.Popen(
+            [PGHOT, "daemon", "-c", str(config)],
+            env={**os.environ, "NOTIFY_SOCKET": address},
+            stderr=self.log.open("w"),
+        )
+
+    def await_notice(self, wanted: str) -> None:
+        while wanted not in self.channel.recv(4096).decode().splitlines():
+            pass
+
+    def events(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def await_event(self, name: str) -> dict[str, object]:
+        for _ in range(PATIENCE_S * 20):
+            for event in self.events():
+                if event["event"] == name:
+                    return event
+            time.sleep(0.05)
+        raise AssertionError(f"no event '{name}' in {self.log.read_text()}")
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, tracked: Tracked, port: int) -> Iterator[Daemon]:
+    running = Daemon(configuration(tmp_path, tracked, port))
+    try:
+        running.await_notice("READY=1")
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.kill()
+        running.process.wait()
+        running.channel.close()
+
+
+def pghot(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([PGHOT, *arguments], capture_output=True, check=False)
+
+
+def ask(place: Path, *words: str) -> dict[str, object]:
+    done = pghot(*words, "--socket", str(place / "pghot.sock"), "--json")
+    assert done.returncode == 0, done.stderr
+    facts: dict[str, object] = json.loads(done.stdout)
+    return facts
+
+
+def test_hot_pages_over_the_socket(daemon: Daemon, tmp_path: Path, tracked: Tracked) -> None:
+    time.sleep(1)
+    hot = ask(tmp_path, "hot", "--by", "page", "--top", "4")["hot"]
+    assert isinstance(hot, list)
+    assert hot[0]["address"] == tracked.start + 40 * 4096
+    assert {row["address"] for row in hot} == {tracked.start + page * 4096 for page in HOT}
+    assert {row["pid"] for row in hot} == {tracked.pid}
+    regions = ask(tmp_path, "hot")["hot"]
+    assert isinstance(regions, list)
+    assert {(row["address"], row["bytes"]) for row in regions} == {
+        (tracked.start + 3 * 4096, 3 * 4096),
+        (tracked.start + 40 * 4096, 4096),
+    }
+
+
+def test_hot_pages_as_arrow_and_as_a_table(daemon: Daemon, tmp_path: Path) -> None:
+    time.sleep(1)
+    done = pghot("hot", "--by", "page", "--arrow", "--socket", str(tmp_path / "pghot.sock"))
+    assert pa.ipc.open_stream(done.stdout).read_all()["pages"].to_pylist() == [1, 1, 1, 1]
+    text = pghot("hot", "--socket", str(tmp_path / "pghot.sock")).stdout.decode()
+    assert "heat" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_status(daemon: Daemon, tmp_path: Path, tracked: Tracked) -> None:
+    time.sleep(0.5)
+    facts = ask(tmp_path, "status")
+    assert facts["schema"] == "pghot.status/1"
+    assert facts["mode"] == "dry run"
+    assert [program["pid"] for program in facts["programs"]] == [tracked.pid]  # type: ignore[index, attr-defined]
+    text = pghot("status", "0.2", "2", "--socket", str(tmp_path / "pghot.sock")).stdout.decode()
+    assert text.count("replay:") == 2
+
+
+def test_metrics_have_help_and_units_and_only_the_two_labels(daemon: Daemon, port: int) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    samples = [line for line in text.splitlines() if line and not line.startswith("#")]
+    named = {line.split()[2] for line in text.splitlines() if line.startswith("# HELP")}
+    assert 'pghot_sightings_total{source="replay"}' in text
+    for line in samples:
+        name, _, labels = line.split()[0].partition("{")
+        assert name in named or name.removesuffix("_total") in named
+        assert not labels or labels.startswith(("node=", "source="))
+
+
+def test_a_reload_takes_a_right_file_and_refuses_a_wrong_one(
+    daemon: Daemon, tmp_path: Path, tracked: Tracked, port: int
+) -> None:
+    configuration(tmp_path, tracked, port, "speed = 3")
+    daemon.process.send_signal(signal.SIGHUP)
+    refused = daemon.await_event("reload refused")
+    assert "speed" in str(refused["error"])
+    assert ":" in str(refused["error"])
+    configuration(tmp_path, tracked, port).write_text(
+        configuration(tmp_path, tracked, port).read_text().replace("loop = true", "loop = false")
+    )
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.await_event("reloaded")
+    assert ask(tmp_path, "status")["programs"]
+
+
+def test_a_stalled_consumer_is_dropped_and_the_others_served(daemon: Daemon, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as stalled:
+        stalled.connect(str(tmp_path / "pghot.sock"))
+        request = {"get": "status", "every_ms": 1}
+        stalled.sendall(json.dumps(request).encode() + b"\n")
+        deadline = time.monotonic() + PATIENCE_S
+        dropped = 0
+        while not dropped and time.monotonic() < deadline:
+            dropped = int(ask(tmp_path, "status")["consumers_dropped"])  # type: ignore[call-overload]
+    assert dropped == 1
+
+
+@pytest.mark.parametrize(
+    "request_",
+    ["nonsense", '{"get": "all"}', '{"get": "hot", "top": 0}', '{"get": "hot", "x": 1}', "[" * 9000],
+)
+def test_wrong_requests_are_answered_with_an_error(daemon: Daemon, tmp_path: Path, request_: str) -> None:
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.connect(str(tmp_path / "pghot.sock"))
+        channel.sendall(request_.encode() + b"\n")
+        assert "error" in json.loads(channel.makefile().readline())
+    assert ask(tmp_path, "status")
+
+
+def test_sigterm_ends_it_cleanly(daemon: Daemon, tmp_path: Path) -> None:
+    assert (tmp_path / "pghot.sock").stat().st_mode & 0o777 == 0o600
+    assert daemon.stop() == 0
+    assert not (tmp_path / "pghot.sock").exists()
+    assert not (tmp_path / "daemon.pghot-journal").exists()
+    assert daemon.events()[-1]["event"] == "stopped"
+
+
+def test_a_second_daemon_on_the_same_socket_is_refused(
+    daemon: Daemon, tmp_path: Path, tracked: Tracked
+) -> None:
+    (tmp_path / "second").mkdir()
+    config = configuration(tmp_path / "second", tracked, free_port())
+    config.write_text(config.read_text().replace("second/pghot.sock", "pghot.sock"))
+    done = pghot("daemon", "-c", str(config))
+    assert done.returncode == 2
+    assert b"listens" in done.stderr
+
+
+def test_a_metrics_port_in_use_is_named(tmp_path: Path, tracked: Tracked) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = pghot("daemon", "-c", str(configuration(tmp_path, tracked, port)))
+    assert done.returncode == 2
+    assert f"127.0.0.1:{port}".encode() in done.stderr
+    assert not (tmp_path / "pghot.sock").exists()
+
+
+def test_a_stale_socket_is_replaced_and_a_file_is_not(tmp_path: Path, tracked: Tracked, port: int) -> None:
+    (tmp_path / "pghot.sock").write_text("precious")
+    done = pghot("daemon", "-c", str(configuration(tmp_path, tracked, port)))
+    assert done.returncode == 2
+    assert (tmp_path / "pghot.sock").read_text() == "precious"
+    (tmp_path / "pghot.sock").unlink()
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(tmp_path / "pghot.sock"))
+    running = Daemon(configuration(tmp_path, tracked, port))
+    running.await_notice("READY=1")
+    assert running.stop() == 0
+    running.channel.close()
+
+
+def test_no_daemon(tmp_path: Path) -> None:
+    done = pghot("status", "--socket", str(tmp_path / "none.sock"))
+    assert done.returncode == 2
+    assert b"no pghot daemon" in done.stderr

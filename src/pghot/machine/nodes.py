@@ -1,121 +1,196 @@
 """The memory nodes of the machine we run on: tiers, distances, sizes, watermarks, what is free.
 
-Mirrors what mm/memory-tiers.c and drivers/base/node.c show in sysfs. Arrays are indexed by node number; a number
-without memory has capacity 0 and the last rank.
+Mirrors what mm/memory-tiers.c, drivers/base/node.c and mm/vmstat.c show.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from pghot.errors import UnsupportedError
-from pghot.kernel.perf_event import parse_list
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine import tiers
+from pghot.machine.memory_tiers import read_tiers
+from pghot.machine.node_access import NodeAccess, read_access
+from pghot.machine.node_files import NODES, read_list
+from pghot.machine.zoneinfo import Watermarks, parse_zoneinfo, watermarks
 from pghot.units import PAGE_BYTES
 
 I64 = npt.NDArray[np.int64]
 
-_NODES = "/sys/devices/system/node"
-_TIERS = "/sys/devices/virtual/memory_tiering"
+UNREACHABLE = 255  # as in SLIT
+LOCAL = 10
 _PAGE_KIB = PAGE_BYTES // 1024
 
 
 @dataclass(frozen=True, slots=True)
 class LiveTopology:
-    """The nodes at the time of reading. Tuples are indexed by node number.
+    """The nodes at the time of reading. Tuples are indexed by node number; numbers may have gaps.
 
-    rank            tier of each node, 0 = top; nodes without memory come last
-    tier_source     where the tiers come from: "memory_tiering" or "CPUs" (nodes without CPUs are below)
-    capacity_pages, high_pages  size and high watermark
+    A number without memory (a gap, or a node of CPUs only) has capacity 0 and a rank after all others.
+
+    possible, online  numbers of nodes
+    with_memory     nodes that have memory
+    cpus            CPUs of each node
+    tier_number     N of the kernel's memory_tierN, -1 for a number without memory
+    rank            tier of each node, 0 = top
+    tier_source     where the tiers come from: see `TierNumbers`
+    distances       SLIT distances; 255 where one is not online
+    access          latency and bandwidth, None where firmware tells none
+    capacity_pages  size
+    watermarks      min, low, high, promo: sums over the node's zones
     promotion_targets   top-tier nodes by distance
     demotion_targets    lower nodes as the kernel prefers them
+    notes           what was damaged or missing and what was assumed instead, in words
     """
 
+    possible: tuple[int, ...]
+    online: tuple[int, ...]
+    with_memory: tuple[int, ...]
+    cpus: tuple[tuple[int, ...], ...]
+    tier_number: tuple[int, ...]
     rank: tuple[int, ...]
     tier_source: str
     distances: tuple[tuple[int, ...], ...]
+    access: tuple[NodeAccess | None, ...]
     capacity_pages: tuple[int, ...]
-    high_pages: tuple[int, ...]
+    watermarks: tuple[Watermarks, ...]
     promotion_targets: tuple[tuple[int, ...], ...]
     demotion_targets: tuple[tuple[int, ...], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def high_pages(self) -> tuple[int, ...]:
+        """High watermark of each node."""
+        return tuple(marks.high for marks in self.watermarks)
+
+    @property
+    def promo_pages(self) -> tuple[int, ...]:
+        """Promotion watermark of each node."""
+        return tuple(marks.promo for marks in self.watermarks)
 
     @property
     def top_nodes(self) -> tuple[int, ...]:
-        return tuple(node for node, rank in enumerate(self.rank) if rank == 0)
+        """Nodes of the fastest tier."""
+        return tuple(node for node in self.with_memory if self.rank[node] == 0)
+
+    @property
+    def kernel_top_nodes(self) -> tuple[int, ...]:
+        """What the kernel calls top tier (node_is_toptier, Linux >= 6.1): the slowest tier with CPUs, and faster.
+
+        Pages there get no hint faults in mode 2, although a faster node may exist.
+        """
+        of_cpus = [self.rank[node] for node in self.with_memory if self.cpus[node]]
+        slowest = max(of_cpus, default=0)
+        return tuple(node for node in self.with_memory if self.rank[node] <= slowest)
 
     @property
     def lower(self) -> tuple[int, ...]:
         """Nodes with memory below the top tier."""
-        return tuple(node for node, rank in enumerate(self.rank) if rank > 0 and self.capacity_pages[node])
+        return tuple(node for node in self.with_memory if self.rank[node] > 0 and self.capacity_pages[node])
+
+    @property
+    def tiers(self) -> int:
+        """How many tiers there are."""
+        return len({self.rank[node] for node in self.with_memory})
 
 
 def read_nodes(root: SysRoot) -> LiveTopology:
-    """Read the topology. Raises `UnsupportedError` when sysfs shows no memory nodes."""
-    with_memory = parse_list(root.read_or(f"{_NODES}/has_memory") or root.read_or(f"{_NODES}/online"))
+    """Read the topology.
+
+    Raises `UnsupportedError` when sysfs shows no memory nodes or its lists are garbage, `NotPermittedError` when
+    they may not be read. Smaller damage becomes a note.
+    """
+    online = read_list(root, f"{NODES}/online")
+    with_memory = read_list(root, f"{NODES}/has_memory") or online
     if not with_memory:
-        raise UnsupportedError(f"no memory nodes in {_NODES}", "a kernel with CONFIG_NUMA and a mounted /sys")
-    count = max(with_memory) + 1
-    distances = tuple(_distances(root, node, count) for node in range(count))
-    numbers, tier_source = _tier_numbers(root, with_memory)
-    last = max(numbers.values()) + 1
-    rank = tuple(tiers.ranks([numbers.get(node, last) for node in range(count)]))
-    top = [node for node in with_memory if rank[node] == 0]
+        raise UnsupportedError(
+            f"no memory nodes in {NODES}", "a kernel with CONFIG_NUMA=y and a mounted /sys"
+        )
+    count = max((*with_memory, *online)) + 1
+    cpus = tuple(read_list(root, f"{NODES}/node{node}/cpulist") for node in range(count))
+    access = tuple(read_access(root, node) for node in range(count))
+    known = {node: value for node, value in enumerate(access) if value is not None}
+    tier = read_tiers(root, with_memory, [node for node in range(count) if cpus[node]], known)
+    numbers = tier.number
+    after_all = max(numbers.values()) + 1
+    rank = tuple(tiers.ranks([numbers.get(node, after_all) for node in range(count)]))
+    distances = tuple(_distances(root, node, online, count) for node in range(count))
+    zones = parse_zoneinfo(root.read_or("/proc/zoneinfo"))
+    capacity = tuple(_meminfo_pages(root, node, "MemTotal") for node in range(count))
+    marks = tuple(watermarks(zones, node) for node in range(count))
     return LiveTopology(
-        rank,
-        tier_source,
-        distances,
-        tuple(_meminfo(root, node, "MemTotal") for node in range(count)),
-        _high_watermarks(root, count),
-        tuple(tuple(sorted(top, key=lambda fast: distances[node][fast])) for node in range(count)),
-        tuple(
-            tuple(other for other in tiers.demotion_order(node, rank, distances) if other in with_memory)
-            for node in range(count)
-        ),
+        possible=read_list(root, f"{NODES}/possible"),
+        online=online,
+        with_memory=with_memory,
+        cpus=cpus,
+        tier_number=tuple(numbers.get(node, -1) for node in range(count)),
+        rank=rank,
+        tier_source=tier.source,
+        distances=distances,
+        access=access,
+        capacity_pages=capacity,
+        watermarks=marks,
+        promotion_targets=_promotion_targets(with_memory, rank, distances),
+        demotion_targets=_demotion_targets(with_memory, rank, distances),
+        notes=tuple(_notes(root, with_memory, capacity, marks, tier.why, tier.source)),
     )
 
 
-def _tier_numbers(root: SysRoot, nodes: list[int]) -> tuple[dict[int, int], str]:
-    """The N of memory_tierN for each node (Linux >= 6.1)."""
-    found = {}
-    for name in root.list(_TIERS):
-        if match := re.fullmatch(r"memory_tier(\d+)", name):
-            for node in parse_list(root.read_or(f"{_TIERS}/{name}/nodelist")):
-                found[node] = int(match[1])
-    if set(nodes) <= set(found):
-        return {node: found[node] for node in nodes}, "memory_tiering"
-    return {node: 0 if root.read_or(f"{_NODES}/node{node}/cpulist") else 1 for node in nodes}, "CPUs"
+def _promotion_targets(
+    with_memory: tuple[int, ...], rank: tuple[int, ...], distances: tuple[tuple[int, ...], ...]
+) -> tuple[tuple[int, ...], ...]:
+    top = [node for node in with_memory if rank[node] == 0]
+    return tuple(tuple(sorted(top, key=lambda fast: (row[fast], fast))) for row in distances)
 
 
-def _distances(root: SysRoot, node: int, count: int) -> tuple[int, ...]:
-    words = root.read_or(f"{_NODES}/node{node}/distance").split()
-    online = parse_list(root.read_or(f"{_NODES}/online"))
-    row = dict(zip(online, (int(word) for word in words), strict=False))
-    return tuple(row.get(other, 10 if other == node else 255) for other in range(count))
+def _demotion_targets(
+    with_memory: tuple[int, ...], rank: tuple[int, ...], distances: tuple[tuple[int, ...], ...]
+) -> tuple[tuple[int, ...], ...]:
+    orders = (tiers.demotion_order(node, rank, distances) for node in range(len(rank)))
+    return tuple(tuple(node for node in order if node in with_memory) for order in orders)
 
 
-def _meminfo(root: SysRoot, node: int, key: str) -> int:
+def _distances(root: SysRoot, node: int, online: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """A row of distances. The file has a number for each node that is online, in their order."""
+    words = root.read_or(f"{NODES}/node{node}/distance").split()
+    row = {other: int(word) for other, word in zip(online, words, strict=False) if word.isdigit()}
+    return tuple(row.get(other, LOCAL if other == node else UNREACHABLE) for other in range(count))
+
+
+def _notes(
+    root: SysRoot,
+    with_memory: tuple[int, ...],
+    capacity: tuple[int, ...],
+    marks: tuple[Watermarks, ...],
+    why: str,
+    source: str,
+) -> Iterator[str]:
+    if why:
+        yield f"{why}; tiers were formed from {source}"
+    for node in with_memory:
+        if capacity[node] == 0:
+            yield f"node {node} has no readable size ({NODES}/node{node}/meminfo): nothing is moved there"
+        elif marks[node].high == 0:
+            yield f"node {node} has no watermarks in /proc/zoneinfo: taken as 0"
+        if not root.read_or(f"{NODES}/node{node}/distance"):
+            yield f"node {node} tells no distances: targets are in the order of their numbers"
+
+
+def _meminfo_pages(root: SysRoot, node: int, key: str) -> int:
     """A size of a node's meminfo in pages, 0 when it has none."""
-    match = re.search(rf"{key}:\s*(\d+) kB", root.read_or(f"{_NODES}/node{node}/meminfo"))
+    match = re.search(rf"\b{key}:\s*(\d+) kB", root.read_or(f"{NODES}/node{node}/meminfo"))
     return int(match[1]) // _PAGE_KIB if match else 0
 
 
-def _high_watermarks(root: SysRoot, count: int) -> tuple[int, ...]:
-    """Sum of the zones' high watermarks of each node, from /proc/zoneinfo."""
-    high, node = [0] * count, -1
-    for line in root.read_or("/proc/zoneinfo").splitlines():
-        words = line.split()
-        if line.startswith("Node"):
-            node = int(words[1].rstrip(","))
-        elif len(words) == 2 and words[0] == "high" and 0 <= node < count:
-            high[node] += int(words[1])
-    return tuple(high)
-
-
 def free_pages(root: SysRoot, topology: LiveTopology) -> I64:
-    """int64[nodes]: what is free now."""
-    return np.array([_meminfo(root, node, "MemFree") for node in range(len(topology.rank))], np.int64)
+    """int64[nodes]: what is free now. One small file for each node with memory; meant for every tick."""
+    free = np.zeros(len(topology.rank), np.int64)
+    for node in topology.with_memory:
+        free[node] = _meminfo_pages(root, node, "MemFree")
+    return free

@@ -1,0 +1,76 @@
+"""Which node a page frame is on, from the memory blocks of sysfs (drivers/base/memory.c).
+
+A block is the unit of memory hotplug: 128 MiB, or up to 2 GiB on large machines. `nodeN/memoryK` says that block K
+has memory of node N.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.errors import UnsupportedError
+from pghot.kernel.sysroot import SysRoot
+from pghot.machine.node_files import NODES, read_number
+from pghot.units import PAGE_BYTES
+
+BLOCK_SIZE = "/sys/devices/system/memory/block_size_bytes"
+SHARED_BLOCK = -1
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRange:
+    """Neighbouring blocks of one node; -1: the nodes meet inside the block, so that it tells nothing.
+
+    >>> BlockRange(0, 0, 32768).end_pfn
+    32768
+    """
+
+    node: int
+    first_pfn: int
+    pages: int
+
+    @property
+    def end_pfn(self) -> int:
+        return self.first_pfn + self.pages
+
+
+def read_block_ranges(root: SysRoot) -> tuple[BlockRange, ...]:
+    """All blocks by page frame, neighbours joined. Raises `UnsupportedError` on a kernel without memory blocks."""
+    size = read_number(root, BLOCK_SIZE, base=16)
+    if not size:
+        raise UnsupportedError(f"no {BLOCK_SIZE}", "a kernel with CONFIG_MEMORY_HOTPLUG=y")
+    owner: dict[int, int] = {}
+    for entry in root.list(NODES):
+        if node := re.fullmatch(r"node(\d+)", entry):
+            for name in root.list(f"{NODES}/{entry}"):
+                if block := re.fullmatch(r"memory(\d+)", name):
+                    number = int(block[1])
+                    owner[number] = SHARED_BLOCK if number in owner else int(node[1])
+    return _joined(owner, size // PAGE_BYTES)
+
+
+def _joined(owner: dict[int, int], pages: int) -> tuple[BlockRange, ...]:
+    ranges: list[BlockRange] = []
+    for block in sorted(owner):
+        first = block * pages
+        if ranges and ranges[-1].node == owner[block] and ranges[-1].end_pfn == first:
+            ranges[-1] = BlockRange(owner[block], ranges[-1].first_pfn, ranges[-1].pages + pages)
+        else:
+            ranges.append(BlockRange(owner[block], first, pages))
+    return tuple(ranges)
+
+
+def nodes_of_pfns(ranges: tuple[BlockRange, ...], pfn: npt.NDArray[np.uint64]) -> npt.NDArray[np.int16]:
+    """int16[K]: the node of each page frame (uint64[K]), -1 where no block or a shared one holds it."""
+    if not ranges:
+        return np.full(len(pfn), -1, np.int16)
+    first = np.array([each.first_pfn for each in ranges], np.uint64)
+    end = np.array([each.end_pfn for each in ranges], np.uint64)
+    node = np.array([each.node for each in ranges], np.int16)
+    index = np.searchsorted(first, pfn, side="right") - 1
+    held = (index >= 0) & (pfn < end[index])
+    return np.where(held, node[index], np.int16(-1)).astype(np.int16)

@@ -1,0 +1,36 @@
+"""The files of /sys/devices/system/node (drivers/base/node.c), read so that a damaged one is named, not guessed."""
+
+from __future__ import annotations
+
+from pghot.errors import NotPermittedError, UnsupportedError
+from pghot.kernel.perf_event import parse_list
+from pghot.kernel.sysroot import SysRoot
+
+NODES = "/sys/devices/system/node"
+
+
+def read_list(root: SysRoot, name: str) -> tuple[int, ...]:
+    """The numbers of a list such as "0-2,5", ascending; none when there is no such file.
+
+    Raises `NotPermittedError` when the file may not be read, `UnsupportedError` when it holds something else.
+    """
+    try:
+        text = root.read(name)
+    except PermissionError:
+        raise NotPermittedError(f"not permitted to read {name}", "run as root, outside the sandbox") from None
+    except OSError:
+        return ()
+    try:
+        return tuple(sorted(parse_list(text)))
+    except ValueError:
+        raise UnsupportedError(
+            f"{name} is '{text[:40]}', not a list of numbers", "is this a tree of /sys? see --root"
+        ) from None
+
+
+def read_number(root: SysRoot, name: str, base: int = 10) -> int | None:
+    """The whole number in a file, None when it cannot be read or is none."""
+    try:
+        return int(root.read_or(name), base)
+    except ValueError:
+        return None

@@ -1,0 +1,72 @@
+"""Zones and their watermarks from /proc/zoneinfo (mm/vmstat.c, zoneinfo_show_print)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """One zone of a node; all in pages.
+
+    promo  above it promotion finds room (WMARK_PROMO, Linux >= 5.18). Shown since 6.12; before, it is as far
+           above `high` as `high` is above `low` (__setup_per_zone_wmarks), and computed here.
+    """
+
+    node: int
+    name: str
+    free: int
+    managed: int
+    min: int
+    low: int
+    high: int
+    promo: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watermarks:
+    """Sums over the zones of a node, in pages."""
+
+    min: int = 0
+    low: int = 0
+    high: int = 0
+    promo: int = 0
+
+
+_SHOWN = ("min", "low", "high", "promo", "managed")
+
+
+def parse_zoneinfo(text: str) -> tuple[Zone, ...]:
+    """All populated zones. Lines of another form are passed over: each kernel adds some.
+
+    >>> parse_zoneinfo("Node 1, zone Normal\\n pages free 9\\n min 1\\n low 2\\n high 3\\n managed 20")
+    (Zone(node=1, name='Normal', free=9, managed=20, min=1, low=2, high=3, promo=4),)
+    """
+    found: list[tuple[int, str, dict[str, int]]] = []
+    for line in text.splitlines():
+        words = line.split()
+        if line.startswith("Node ") and len(words) >= 4 and words[1].rstrip(",").isdigit():
+            found.append((int(words[1].rstrip(",")), words[3], {}))
+        elif found and words[:2] == ["pages", "free"] and words[-1].isdigit():
+            found[-1][2]["free"] = int(words[-1])
+        elif found and len(words) == 2 and words[0] in _SHOWN and words[1].isdigit():
+            found[-1][2][words[0]] = int(words[1])
+    return tuple(_zone(*parts) for parts in found if parts[2].get("managed"))
+
+
+def _zone(node: int, name: str, values: dict[str, int]) -> Zone:
+    least, low, high = (values.get(key, 0) for key in ("min", "low", "high"))
+    promo = values.get("promo", 2 * high - low)
+    return Zone(node, name, values.get("free", 0), values["managed"], least, low, high, promo)
+
+
+def watermarks(zones: Iterable[Zone], node: int) -> Watermarks:
+    """The watermarks of a node; zeros when it has no zone."""
+    own = [zone for zone in zones if zone.node == node]
+    return Watermarks(
+        sum(zone.min for zone in own),
+        sum(zone.low for zone in own),
+        sum(zone.high for zone in own),
+        sum(zone.promo for zone in own),
+    )

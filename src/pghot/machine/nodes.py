@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pghot.errors import UnsupportedError
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine import tiers
-from pghot.machine.memory_tiers import read_tiers
+from pghot.machine.memory_tiers import kernel_top_nodes, read_tiers
 from pghot.machine.node_access import NodeAccess, read_access
 from pghot.machine.node_files import NODES, read_list
 from pghot.machine.zoneinfo import Watermarks, parse_zoneinfo, watermarks
@@ -46,6 +46,7 @@ class LiveTopology:
     watermarks      min, low, high, promo: sums over the node's zones
     promotion_targets   top-tier nodes by distance
     demotion_targets    lower nodes as the kernel prefers them
+    kernel_top_nodes    see `memory_tiers.kernel_top_nodes`
     notes           what was damaged or missing and what was assumed instead, in words
     """
 
@@ -62,6 +63,7 @@ class LiveTopology:
     watermarks: tuple[Watermarks, ...]
     promotion_targets: tuple[tuple[int, ...], ...]
     demotion_targets: tuple[tuple[int, ...], ...]
+    kernel_top_nodes: tuple[int, ...]
     notes: tuple[str, ...]
 
     @property
@@ -78,16 +80,6 @@ class LiveTopology:
     def top_nodes(self) -> tuple[int, ...]:
         """Nodes of the fastest tier."""
         return tuple(node for node in self.with_memory if self.rank[node] == 0)
-
-    @property
-    def kernel_top_nodes(self) -> tuple[int, ...]:
-        """What the kernel calls top tier (node_is_toptier, Linux >= 6.1): the slowest tier with CPUs, and faster.
-
-        Pages there get no hint faults in mode 2, although a faster node may exist.
-        """
-        of_cpus = [self.rank[node] for node in self.with_memory if self.cpus[node]]
-        slowest = max(of_cpus, default=0)
-        return tuple(node for node in self.with_memory if self.rank[node] <= slowest)
 
     @property
     def lower(self) -> tuple[int, ...]:
@@ -116,7 +108,8 @@ def read_nodes(root: SysRoot) -> LiveTopology:
     cpus = tuple(read_list(root, f"{NODES}/node{node}/cpulist") for node in range(count))
     access = tuple(read_access(root, node) for node in range(count))
     known = {node: value for node, value in enumerate(access) if value is not None}
-    tier = read_tiers(root, with_memory, [node for node in range(count) if cpus[node]], known)
+    with_cpus = [node for node in range(count) if cpus[node]]
+    tier = read_tiers(root, with_memory, with_cpus, known)
     numbers = tier.number
     after_all = max(numbers.values()) + 1
     rank = tuple(tiers.ranks([numbers.get(node, after_all) for node in range(count)]))
@@ -138,6 +131,7 @@ def read_nodes(root: SysRoot) -> LiveTopology:
         watermarks=marks,
         promotion_targets=_promotion_targets(with_memory, rank, distances),
         demotion_targets=_demotion_targets(with_memory, rank, distances),
+        kernel_top_nodes=kernel_top_nodes(with_memory, with_cpus, tier.shown),
         notes=tuple(_notes(root, with_memory, capacity, marks, tier.why, tier.source)),
     )
 
@@ -172,7 +166,7 @@ def _notes(
     source: str,
 ) -> Iterator[str]:
     if why:
-        yield f"{why}; tiers were formed from {source}"
+        yield f"{why}: tiers were formed from {source}"
     for node in with_memory:
         if capacity[node] == 0:
             yield f"node {node} has no readable size ({NODES}/node{node}/meminfo): nothing is moved there"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 class Zone:
     """One zone of a node; all in pages.
 
-    promo  above it promotion finds room (WMARK_PROMO, Linux >= 5.18). Shown since 6.12; before, it is as far
-           above `high` as `high` is above `low` (__setup_per_zone_wmarks), and computed here.
+    promo  above it promotion finds room (WMARK_PROMO, Linux >= 5.18). 6.12 shows it, 6.1 does not: then it is
+           computed, as far above `high` as `high` is above `low` (__setup_per_zone_wmarks).
     """
 
     node: int

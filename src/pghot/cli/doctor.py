@@ -1,0 +1,31 @@
+"""`pghot doctor`: what this machine can do, and how to make it do more."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pghot.errors import UsageError
+
+
+def doctor(
+    root: Annotated[
+        str, typer.Option(help="a captured tree of /proc and /sys instead of this machine")
+    ] = "/",
+    json_: Annotated[bool, typer.Option("--json", help="print JSON on stdout")] = False,
+) -> None:
+    """Tiers and nodes; every live source and mover: yes, or why not and the remedy.
+
+    Changes nothing, and ends with 0 whatever it finds.
+    """
+    from pghot.kernel.sysroot import SysRoot
+    from pghot.report.doctor import render_doctor
+    from pghot.service.doctor import diagnose
+
+    if not Path(root).is_dir():
+        raise UsageError(f"no directory '{root}'", "name a tree with proc and sys below it")
+    facts = diagnose(SysRoot(Path(root)))
+    print(json.dumps(facts) if json_ else render_doctor(facts))

@@ -1,0 +1,115 @@
+"""The ways in which pages can change tiers, and what each needs of the machine: for `pghot doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pghot.kernel.damon_sysfs import damon_need
+from pghot.kernel.lru_gen import lru_gen_need
+from pghot.kernel.needs import Need
+from pghot.kernel.process import has_capability
+from pghot.kernel.sysroot import SysRoot
+from pghot.machine.kernel_tiering import DEMOTION_ENABLED, NUMA_BALANCING, PROMOTE_RATE_LIMIT
+from pghot.machine.nodes import LiveTopology
+
+CGROUPS = "/sys/fs/cgroup"
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """One way. `needs` takes the topology, None where it cannot be read."""
+
+    name: str
+    summary: str
+    needs: Callable[[SysRoot, LiveTopology | None], list[Need]]
+
+
+def _tiers_need(topology: LiveTopology | None) -> Need:
+    what = "memory in two tiers or more"
+    if topology is not None and topology.tiers > 1:
+        return Need(what)
+    nodes = len(topology.with_memory) if topology else 0
+    why = f"{nodes} memory nodes, all in one tier" if nodes > 1 else "this machine has one memory node"
+    return Need(what, "unsupported", why, "the lab simulates tiers: pghot compare")
+
+
+def _writable(root: SysRoot, what: str, path: str, lacking: str) -> Need:
+    """The knob exists and may be written."""
+    if not root.exists(path):
+        return Need(what, "unsupported", f"no {path}", lacking)
+    if not root.writable(path):
+        return Need(what, "not permitted", f"not permitted to write {path}", "run as root")
+    return Need(what)
+
+
+def _move_pages(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
+    """Since Linux 4.13 the caller needs ptrace read access (move_pages(2)): own programs, or CAP_SYS_PTRACE."""
+    what = "pages of other users' programs"
+    if has_capability(root, "CAP_SYS_PTRACE"):
+        return [_tiers_need(topology), Need(what)]
+    need = Need(
+        what,
+        "not permitted",
+        "CAP_SYS_PTRACE is missing: only pages of this user's own programs move",
+        "run as root, or sudo setpriv --ambient-caps +sys_ptrace --inh-caps +sys_ptrace ...",
+    )
+    return [_tiers_need(topology), need]
+
+
+def _reclaim(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
+    what = f"cgroup v2 with the memory controller at {CGROUPS}"
+    controllers = root.read_or(f"{CGROUPS}/cgroup.controllers").split()
+    if not root.exists(f"{CGROUPS}/cgroup.procs"):
+        mounted = Need(what, "unsupported", f"no cgroup v2 at {CGROUPS}", f"mount -t cgroup2 none {CGROUPS}")
+    elif "memory" not in controllers:
+        mounted = Need(
+            what,
+            "unsupported",
+            "the memory controller is not in cgroup.controllers",
+            "CONFIG_MEMCG=y, and no cgroup_disable=memory or cgroup v1 mount of it",
+        )
+    else:
+        lacking = "Linux 5.19 or later"
+        mounted = _writable(root, "memory.reclaim", f"{CGROUPS}/memory.reclaim", lacking)
+    return [_tiers_need(topology), mounted, _demotion_knob(root)]
+
+
+def _demotion_knob(root: SysRoot) -> Need:
+    return _writable(root, "demotion by reclaim", DEMOTION_ENABLED, "Linux 5.15 with CONFIG_MIGRATION=y")
+
+
+def _demotion(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
+    return [_tiers_need(topology), _demotion_knob(root)]
+
+
+def _damos(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
+    what = "DAMOS actions migrate_hot and migrate_cold"
+    release = root.release()
+    known = Need(what)
+    if release < (6, 11):
+        why = f"Linux {release[0]}.{release[1]} has none"
+        known = Need(what, "unsupported", why, "Linux 6.11 or later with CONFIG_DAMON_PADDR=y")
+    return [_tiers_need(topology), known, damon_need(root, "paddr")]
+
+
+def _lru_gen(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
+    return [_tiers_need(topology), lru_gen_need(root), _demotion_knob(root)]
+
+
+def _mode2(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
+    what = f"{NUMA_BALANCING} = 2"
+    lacking = "Linux 5.18 or later with CONFIG_NUMA_BALANCING=y"
+    known = _writable(root, what, NUMA_BALANCING, lacking)
+    limit = _writable(root, "its rate limit", PROMOTE_RATE_LIMIT, "Linux 6.1 or later")
+    return [_tiers_need(topology), known, limit]
+
+
+MOVERS = (
+    Mover("move_pages", "promotes and demotes chosen pages of chosen programs", _move_pages),
+    Mover("memory.reclaim", "demotes what a cgroup uses least, by its size", _reclaim),
+    Mover("demotion", "the kernel's reclaim demotes when a node is short", _demotion),
+    Mover("lru_gen", "demotes the oldest generation of a cgroup on a node", _lru_gen),
+    Mover("damos", "DAMON promotes hot and demotes cold regions", _damos),
+    Mover("numa_balancing", "the kernel's own promotion, for comparison", _mode2),
+)

@@ -1,0 +1,148 @@
+"""`pghot doctor` as text for 80 columns: a pure function of its JSON facts."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pghot.units import format_size
+
+Facts = Mapping[str, Any]
+WIDTH = 80
+_NAME = 15
+_VERDICT = 14
+_INDENT = " " * (2 + _NAME)
+
+_TIERS_FROM = {
+    "memory_tiering": "as the kernel has them",
+    "attributes": "formed from latency and bandwidth",
+    "CPUs": "nodes without CPUs below those with",
+}
+_BALANCING = {
+    0: "off",
+    1: "1: the kernel moves pages to the accessing CPU's node",
+    2: "2: the kernel promotes hot pages by itself",
+    3: "3: the kernel moves pages to the accessing CPU and promotes",
+}
+
+
+def render_doctor(facts: Facts) -> str:
+    """Kernel and tiers, what the kernel does by itself, then sources and movers."""
+    lines = [*_head(facts), *_nodes(facts), *_kernel_tiering(facts["kernel_tiering"])]
+    for note in facts["notes"]:
+        lines += _wrap(f"note: {note}", "", "  ")
+    for title, kind in (("sources: who sees accesses", "sources"), ("movers: who moves pages", "movers")):
+        lines += ["", title]
+        for finding in facts[kind]:
+            lines += _finding(finding)
+    return "\n".join(lines)
+
+
+def _head(facts: Facts) -> Iterator[str]:
+    kernel = facts["kernel"] or "of unknown release"
+    where = f"captured tree {facts['captured_tree']}, " if facts["captured_tree"] else ""
+    config = facts["kernel_config"] or "cannot be read, so no option is looked up"
+    yield from _wrap(f"{where}Linux {kernel}, configuration: {config}", "", "  ")
+    memory = [node for node in facts["nodes"] if node["tier"] is not None]
+    if memory:
+        tiers = len({node["tier"] for node in memory})
+        yield (
+            f"{_number(len(memory), 'memory node')} in {_number(tiers, 'tier')}, "
+            f"{_TIERS_FROM[facts['tiers_from']]}"
+        )
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
+
+
+def _nodes(facts: Facts) -> Iterator[str]:
+    """A table of nodes, fastest tier first; latency and bandwidth only where some node has them."""
+    nodes: Sequence[Facts] = sorted(
+        facts["nodes"], key=lambda node: (node["tier"] is None, node["tier"], node["node"])
+    )
+    if not nodes:
+        return
+    timed = any(node["access"] for node in nodes)
+    numbers = [str(node["node"]) for node in sorted(nodes, key=lambda node: node["node"])]
+    yield ""
+    head = f"{'tier':>4} {'node':>4} {'CPUs':<9} {'size':>10} {'free':>10}"
+    yield f"{head} {'ns r/w':>9} {'GB/s r/w':>9}" * timed + head * (not timed) + "  demotes to"
+    for node in nodes:
+        yield _node(node, timed)
+    if len(numbers) > 1:
+        yield from _distances(nodes, numbers)
+
+
+def _node(node: Facts, timed: bool) -> str:
+    tier = "-" if node["tier"] is None else node["tier"]
+    cpus = _ranges(node["cpus"]) or "-"
+    line = (
+        f"{tier:>4} {node['node']:>4} {_short(cpus, 9):<9} "
+        f"{format_size(node['size_bytes']):>10} {format_size(node['free_bytes']):>10}"
+    )
+    if timed:
+        line += f" {_latency(node['access']):>9} {_bandwidth(node['access']):>9}"
+    return f"{line}  {', '.join(map(str, node['demotion_targets'])) or '-'}"
+
+
+def _latency(access: Facts | None) -> str:
+    return f"{access['read_latency_ns']}/{access['write_latency_ns']}" if access else "-"
+
+
+def _bandwidth(access: Facts | None) -> str:
+    if access is None:
+        return "-"
+    return "/".join(f"{access[name] / 1000:.3g}" for name in ("read_bandwidth_mb_s", "write_bandwidth_mb_s"))
+
+
+def _distances(nodes: Iterable[Facts], numbers: Sequence[str]) -> Iterator[str]:
+    yield ""
+    yield "distances" + "".join(f"{number:>5}" for number in numbers)
+    for node in sorted(nodes, key=lambda node: node["node"]):
+        yield f"{node['node']:>9}" + "".join(f"{node['distances'].get(number, '-'):>5}" for number in numbers)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """
+    >>> _ranges([0, 1, 2, 5])
+    '0-2,5'
+    """
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and parts[-1][1] + 1 == number:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in parts)
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 2] + ".."
+
+
+def _kernel_tiering(knobs: Facts) -> Iterator[str]:
+    demotion = {None: "not in this kernel", True: "on", False: "off"}[knobs["demotion_enabled"]]
+    mode = knobs["numa_balancing"]
+    balancing = "not in this kernel" if mode is None else _BALANCING.get(mode, str(mode))
+    yield ""
+    yield f"demotion by reclaim: {demotion}; NUMA balancing: {balancing}"
+
+
+def _finding(finding: Facts) -> Iterator[str]:
+    """The verdict with what the thing is; below it each need that is not met, and its remedy."""
+    head = f"  {finding['name']:<{_NAME}}{finding['verdict']:<{_VERDICT}}"
+    yield from _wrap(finding["summary"], head, " " * len(head))
+    for need in finding["needs"]:
+        if need["verdict"] != "yes":
+            yield from _wrap(need["why"], f"{_INDENT}- ", f"{_INDENT}  ")
+            if need["remedy"]:
+                yield from _wrap(need["remedy"], f"{_INDENT}  remedy: ", f"{_INDENT}  ")
+
+
+def _wrap(text: str, first: str, rest: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=rest,
+        break_long_words=False, break_on_hyphens=False,
+    ) or [first.rstrip()]  # fmt: skip

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pghot.errors import UsageError
+from pghot.kernel.node_files import read_list, read_number
 from pghot.kernel.process import cgroup_path
 from pghot.kernel.sysroot import SysRoot
-from pghot.machine.node_files import read_list, read_number
 
 _MOUNT = "/sys/fs/cgroup"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pghot.kernel.node_files import read_number
 from pghot.kernel.sysroot import SysRoot
-from pghot.machine.node_files import read_number
 
 NUMA_BALANCING = "/proc/sys/kernel/numa_balancing"
 PROMOTE_RATE_LIMIT = "/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps"  # Linux >= 6.1

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.errors import UnsupportedError
+from pghot.kernel.node_files import NODES, read_number
 from pghot.kernel.sysroot import SysRoot
-from pghot.machine.node_files import NODES, read_number
 from pghot.units import PAGE_BYTES
 
 BLOCK_SIZE = "/sys/devices/system/memory/block_size_bytes"

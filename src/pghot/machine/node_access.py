@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pghot.kernel.node_files import NODES, read_number
 from pghot.kernel.sysroot import SysRoot
-from pghot.machine.node_files import NODES, read_number
 
 ATTRIBUTES = ("read_latency", "write_latency", "read_bandwidth", "write_bandwidth")
 

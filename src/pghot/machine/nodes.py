@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.errors import UnsupportedError
+from pghot.kernel.node_files import NODES, read_list
 from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.toptier import kernel_top_nodes, nodes_with_memory
 from pghot.machine import tiers
-from pghot.machine.memory_tiers import kernel_top_nodes, read_tiers
+from pghot.machine.memory_tiers import read_tiers
 from pghot.machine.node_access import NodeAccess, read_access
-from pghot.machine.node_files import NODES, read_list
 from pghot.machine.zoneinfo import Watermarks, parse_zoneinfo, watermarks
 from pghot.units import PAGE_BYTES
 
@@ -46,7 +47,7 @@ class LiveTopology:
     watermarks      min, low, high, promo: sums over the node's zones
     promotion_targets   top-tier nodes by distance
     demotion_targets    lower nodes as the kernel prefers them
-    kernel_top_nodes    see `memory_tiers.kernel_top_nodes`
+    kernel_top_nodes    see `pghot.kernel.toptier`
     notes           what was damaged or missing and what was assumed instead, in words
     """
 
@@ -99,7 +100,7 @@ def read_nodes(root: SysRoot) -> LiveTopology:
     they may not be read. Smaller damage becomes a note.
     """
     online = read_list(root, f"{NODES}/online")
-    with_memory = read_list(root, f"{NODES}/has_memory") or online
+    with_memory = nodes_with_memory(root)
     if not with_memory:
         raise UnsupportedError(
             f"no memory nodes in {NODES}", "a kernel with CONFIG_NUMA=y and a mounted /sys"
@@ -131,7 +132,7 @@ def read_nodes(root: SysRoot) -> LiveTopology:
         watermarks=marks,
         promotion_targets=_promotion_targets(with_memory, rank, distances),
         demotion_targets=_demotion_targets(with_memory, rank, distances),
-        kernel_top_nodes=kernel_top_nodes(with_memory, with_cpus, tier.shown),
+        kernel_top_nodes=kernel_top_nodes(root),
         notes=tuple(_notes(root, with_memory, capacity, marks, tier.why, tier.source)),
     )
 

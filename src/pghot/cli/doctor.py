@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -28,4 +30,8 @@ def doctor(
     if not Path(root).is_dir():
         raise UsageError(f"no directory '{root}'", "name a tree with proc and sys below it")
     facts = diagnose(SysRoot(Path(root)))
-    print(json.dumps(facts) if json_ else render_doctor(facts))
+    print(
+        json.dumps(facts)
+        if json_
+        else render_doctor(facts, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+    )

@@ -52,7 +52,8 @@ class SysRoot:
             os.close(fd)
 
     def exists(self, name: str) -> bool:
-        return self.path(name).exists()
+        """Whether this user can see the file: False also below a directory that may not be entered (debugfs)."""
+        return os.path.exists(self.path(name))
 
     def writable(self, name: str) -> bool:
         """Whether this user may write the file."""

@@ -10,9 +10,8 @@ from pghot.units import format_size
 
 Facts = Mapping[str, Any]
 WIDTH = 80
-_NAME = 15
-_VERDICT = 14
-_INDENT = " " * (2 + _NAME)
+_INDENT = " " * 6
+_COLOURS = {"yes": 32, "not permitted": 33, "unsupported": 31}  # ANSI; best first
 
 _TIERS_FROM = {
     "memory_tiering": "as the kernel has them",
@@ -27,15 +26,13 @@ _BALANCING = {
 }
 
 
-def render_doctor(facts: Facts) -> str:
+def render_doctor(facts: Facts, colour: bool = False) -> str:
     """Kernel and tiers, what the kernel does by itself, then sources and movers."""
     lines = [*_head(facts), *_nodes(facts), *_kernel_tiering(facts["kernel_tiering"])]
     for note in facts["notes"]:
         lines += _wrap(f"note: {note}", "", "  ")
-    for title, kind in (("sources: who sees accesses", "sources"), ("movers: who moves pages", "movers")):
-        lines += ["", title]
-        for finding in facts[kind]:
-            lines += _finding(finding)
+    lines += _section("sources: who sees accesses", facts["sources"], colour)
+    lines += _section("movers: who moves pages", facts["movers"], colour)
     return "\n".join(lines)
 
 
@@ -130,15 +127,40 @@ def _kernel_tiering(knobs: Facts) -> Iterator[str]:
     yield f"demotion by reclaim: {demotion}; NUMA balancing: {balancing}"
 
 
-def _finding(finding: Facts) -> Iterator[str]:
-    """The verdict with what the thing is; below it each need that is not met, and its remedy."""
-    head = f"  {finding['name']:<{_NAME}}{finding['verdict']:<{_VERDICT}}"
-    yield from _wrap(finding["summary"], head, " " * len(head))
-    for need in finding["needs"]:
-        if need["verdict"] != "yes":
-            yield from _wrap(need["why"], f"{_INDENT}- ", f"{_INDENT}  ")
-            if need["remedy"]:
-                yield from _wrap(need["remedy"], f"{_INDENT}  remedy: ", f"{_INDENT}  ")
+def _section(title: str, findings: Sequence[Facts], colour: bool) -> Iterator[str]:
+    """What works comes first; a reason that all findings have is said once, below the title."""
+    shared = _shared(findings)
+    findings = sorted(findings, key=lambda finding: list(_COLOURS).index(finding["verdict"]))
+    working = sum(finding["verdict"] == "yes" for finding in findings)
+    yield ""
+    yield f"{title} ({working} of {len(findings)} work here)"
+    for need in shared:
+        yield from _need(need, "  ", "all")
+    width = 1 + max(len(finding["name"]) for finding in findings)
+    for finding in findings:
+        yield f"  {finding['name']:<{width}} {_painted(finding['verdict'], colour)}"
+        if finding["summary"]:
+            yield from _wrap(finding["summary"], _INDENT, _INDENT)
+        for need in finding["needs"]:
+            if need["verdict"] != "yes" and need not in shared:
+                yield from _need(need, _INDENT)
+
+
+def _shared(findings: Sequence[Facts]) -> list[Facts]:
+    unmet = [[need for need in finding["needs"] if need["verdict"] != "yes"] for finding in findings]
+    return [need for need in unmet[0] if all(need in needs for needs in unmet)] if len(findings) > 1 else []
+
+
+def _need(need: Facts, indent: str, mark: str = "no") -> Iterator[str]:
+    """Why a need is not met, and the remedy."""
+    below = " " * (len(indent) + len(mark) + 2)
+    yield from _wrap(need["why"], f"{indent}{mark}: ", below)
+    if need["remedy"]:
+        yield from _wrap(need["remedy"], f"{below}remedy: ", f"{below}        ")
+
+
+def _painted(verdict: str, colour: bool) -> str:
+    return f"\x1b[{_COLOURS[verdict]}m{verdict}\x1b[0m" if colour else verdict
 
 
 def _wrap(text: str, first: str, rest: str) -> list[str]:

@@ -90,6 +90,9 @@ _DECLARED = (
     Counter("replay_slices", "slices of the recording played", "slices"),
     Counter("perf_throttled", "times the kernel throttled an event", "events"),
     Counter(
+        "perf_aux_gaps", "times hardware lost records it had written itself; how many is not told", "times"
+    ),
+    Counter(
         "perf_not_running_ms", "time, over all CPUs, in which other events had the hardware", "milliseconds"
     ),
     Counter("pghot_pingpong_pages", "promoted pages that pghot had demoted before", "pages"),

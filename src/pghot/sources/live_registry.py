@@ -23,6 +23,10 @@ LIVE_SOURCES: dict[str, tuple[str, str]] = {
     "softdirty": ("pghot.sources.softdirty", "SoftDirty"),
     "idle": ("pghot.sources.idle", "Idle"),
     "damon": ("pghot.sources.damon", "Damon"),
+    "ibs": ("pghot.sources.ibs_live", "Ibs"),
+    "pebs": ("pghot.sources.pebs_live", "Pebs"),
+    "spe": ("pghot.sources.spe", "Spe"),
+    "chmu": ("pghot.sources.chmu_live", "Chmu"),
     "lrugen": ("pghot.sources.lrugen", "LruGen"),
     "replay": ("pghot.sources.replay", "Replay"),
 }

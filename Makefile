@@ -1,6 +1,7 @@
-# make run    compare policies on a bundled recording, write report.html
-# make test   lint, types, import arrows, tests with coverage (.ci/run calls this)
-# make bench  benchmarks as ratios, written to benchmarks/results/latest.json
+# make run         compare policies on a bundled recording, write report.html
+# make test        lint, types, import arrows, tests with coverage (.ci/run calls this); those of the guest included
+# make test-guest  only the tests in the guest: a Debian kernel in QEMU with real memory tiers
+# make bench       benchmarks as ratios, written to benchmarks/results/latest.json
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 RECORDING := bundled:bfs-kron
 
-.PHONY: run test bench recordings tools clean
+.PHONY: run test test-guest bench recordings tools clean
 
 run: $(VENV)/.product
 	$(BIN)/pghot compare $(RECORDING) --tiers dram-cxl --fast-share 20% --repeat 2 \
@@ -19,7 +20,10 @@ test: $(VENV)/.test tools
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/pytest -rs --cov --cov-report=term
+
+test-guest: $(VENV)/.test tools
+	$(BIN)/pytest --no-cov -rs tests/guest
 
 bench: $(VENV)/.bench tools
 	$(BIN)/python benchmarks/run.py
@@ -29,13 +33,15 @@ recordings: $(VENV)/.bench tools
 
 # Programs that tests and recordings run beside pghot. Without root, what needs them says so and is skipped.
 tools:
-	@for need in qemu-x86_64:qemu-user cc:gcc; do \
+	@for need in qemu-x86_64:qemu-user cc:build-essential qemu-system-x86_64:qemu-system-x86 busybox:busybox-static; do \
 		command -v $${need%%:*} >/dev/null || missing="$$missing $${need##*:}"; \
 	done; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "installing$$missing"; apt-get update -qq && apt-get install -y -qq $$missing >/dev/null; \
+		echo "installing$$missing"; \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } || \
+			echo "could not install:$$missing (what needs them will be skipped)"; \
 	elif [ -n "$$missing" ]; then \
-		echo "not installed:$$missing (tests of the recorder will be skipped; install them with your package manager)"; \
+		echo "not installed:$$missing (what needs them will be skipped; install them with your package manager)"; \
 	fi
 
 $(VENV)/.made:

@@ -86,7 +86,8 @@ class Chmu:
         )  # fmt: skip
 
     def needs(self) -> list[Need]:
-        return [self._pmu_need(), self._region_need(), perf_need(self._root), frames_need(self._root)]
+        region = [self._region_need()] if self._devices else []
+        return [self._pmu_need(), *region, perf_need(self._root), frames_need(self._root)]
 
     def _pmu_need(self) -> Need:
         what = f"CXL hotness monitoring units: PMU {PREFIX}memX.Y.Z"

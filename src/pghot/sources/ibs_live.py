@@ -19,7 +19,7 @@ from pghot.kernel.pmu import Pmu, read_pmu
 from pghot.kernel.spaces import SetKnob, Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.sources.live import Sightings
-from pghot.sources.perf_sampling import READ_FORMAT, SAMPLE, MemorySampling, stretched
+from pghot.sources.perf_sampling import READ_FORMAT, SAMPLE, MemorySampling, checked_period, stretched
 
 NAME = "ibs_op"
 PERIOD_STEP = 16  # the low four bits of the hardware's counter do not exist
@@ -39,6 +39,7 @@ class Ibs:
         self._root = root
         self._pmu = read_pmu(root, NAME)
         self._filtered = self._pmu is not None and "l3missonly" in self._pmu.formats
+        period_ops = checked_period(self.name, "period_ops", period_ops)
         self._period = stretched(period_ops, 1 if self._filtered else 1 / UNFILTERED_STRETCH, PERIOD_STEP)
         self._effort = 1.0
         self._sampling = MemorySampling(root, self._keep)

@@ -18,7 +18,7 @@ from pghot.kernel.pmu import Pmu, read_pmu
 from pghot.kernel.spaces import SetKnob, Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.sources.live import Sightings
-from pghot.sources.perf_sampling import READ_FORMAT, SAMPLE, MemorySampling, stretched
+from pghot.sources.perf_sampling import READ_FORMAT, SAMPLE, MemorySampling, checked_period, stretched
 
 # One PMU on most CPUs, one for each kind of core on hybrid ones.
 NAMES = ("cpu", "cpu_core", "cpu_atom")
@@ -46,14 +46,18 @@ class Pebs:
         latency_cycles: int = 128,
     ) -> None:
         self._root = root
-        self._periods = (period_loads, period_stores)
+        self._periods = (
+            checked_period(self.name, "period_loads", period_loads),
+            checked_period(self.name, "period_stores", period_stores),
+        )
         self._latency = latency_cycles
         self._pmus = [pmu for name in NAMES if (pmu := read_pmu(root, name)) and "mem-loads" in pmu.events]
         self._effort = 1.0
         self._sampling = MemorySampling(root, keep)
 
     def needs(self) -> list[Need]:
-        return [self._pmu_need(), self._precise_need(), perf_need(self._root)]
+        precise = [self._precise_need()] if self._pmus else []
+        return [self._pmu_need(), *precise, perf_need(self._root)]
 
     def _pmu_need(self) -> Need:
         what = "Intel precise sampling of loads: event mem-loads"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from pghot.errors import UsageError
 from pghot.kernel import perf_event
 from pghot.kernel.mem_data_src import stores
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus
@@ -120,6 +121,13 @@ class MemorySampling:
         for ring, _ in self._rings:
             ring.close()
         self._rings = []
+
+
+def checked_period(source: str, option: str, period: int) -> int:
+    """The period. Raises `UsageError` below 1: 0 would mean an event that counts and never samples."""
+    if period < 1:
+        raise UsageError(f"{source}: {option} {period} is not a period", "give a whole number from 1 on")
+    return period
 
 
 def stretched(period: int, share: float, multiple: int = 1) -> int:

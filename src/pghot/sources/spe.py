@@ -24,7 +24,7 @@ from pghot.sources.aux_area import RING_BYTES, AuxNotes
 from pghot.sources.faults import node_of_cpu
 from pghot.sources.frame_owners import FrameOwners
 from pghot.sources.live import Sightings
-from pghot.sources.perf_sampling import READ_FORMAT, stretched
+from pghot.sources.perf_sampling import READ_FORMAT, checked_period, stretched
 from pghot.units import PAGE_BYTES
 
 U64 = npt.NDArray[np.uint64]
@@ -50,7 +50,8 @@ class Spe:
 
     def __init__(self, root: SysRoot, period_ops: int = 10_000, latency_cycles: int = 128) -> None:
         self._root = root
-        self._period, self._latency, self._effort = period_ops, latency_cycles, 1.0
+        self._period = checked_period(self.name, "period_ops", period_ops)
+        self._latency, self._effort = latency_cycles, 1.0
         self._pmus = [pmu for name in pmu_names(root, PREFIX) if (pmu := read_pmu(root, name))]
         self._rings: list[tuple[Ring, int, bool]] = []  # with the CPU's node, and whether it is a Neoverse
         self._notes, self._records = AuxNotes(), Records.sized(_BATCH)

@@ -1,0 +1,157 @@
+"""Real rings of this machine's kernel: software events whose number and addresses are known beforehand."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from pghot.kernel import perf_event as pe
+from pghot.kernel import perf_records as pr
+from pghot.kernel.perf_event import EventSpec, Ring, perf_event_open
+
+NEW_PAGES = 2003  # a prime: nothing else comes in that number
+PAGE = 4096
+RING_BYTES = 1 << 18
+
+# Waits, then touches that many new pages, and says where they were.
+PROGRAM = f"""
+import ctypes, mmap, sys
+memory = mmap.mmap(-1, {NEW_PAGES} * {PAGE})
+address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+memory.madvise(15)  # MADV_NOHUGEPAGE: a fault for each page
+sys.stdin.readline()
+for page in range({NEW_PAGES}):
+    memory[page * {PAGE}] = 1
+print(address, flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def program() -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        yield child
+        child.kill()
+
+
+def open_on(pid: int, config: int, sample_type: int) -> int:
+    """An event on one process, or a skip that says what this machine lacks."""
+    try:
+        return perf_event_open(EventSpec(pe.TYPE_SOFTWARE, config, sample_type), pid, -1)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.ENOSYS, errno.ENOENT):
+            pytest.skip(f"perf_event_open of a software event: {error.strerror}")
+        raise
+
+
+def go_on(child: subprocess.Popen[str]) -> None:
+    assert child.stdin is not None
+    child.stdin.write("\n")
+    child.stdin.flush()
+
+
+def touched(child: subprocess.Popen[str]) -> int:
+    """Let the program touch its pages; where they begin."""
+    assert child.stdout is not None
+    go_on(child)
+    return int(child.stdout.readline())
+
+
+def samples_in(ring: Ring, sample_type: int) -> pr.Samples:
+    samples = pr.Samples.sized(1 << 14)
+    pr.decode_samples(ring.data, ring.tail, ring.head, pr.words_of(sample_type), samples)
+    ring.consume(int(samples.counts[pr.TAIL]))
+    return samples
+
+
+@pytest.mark.parametrize(
+    "config", [pe.SW_PAGE_FAULTS, pe.SW_PAGE_FAULTS_MIN], ids=["page-faults", "minor-faults"]
+)
+def test_2003_new_pages_are_2003_samples_at_their_addresses(
+    program: subprocess.Popen[str], config: int
+) -> None:
+    sample_type = (
+        pe.SAMPLE_IP | pe.SAMPLE_TID | pe.SAMPLE_TIME | pe.SAMPLE_ADDR | pe.SAMPLE_CPU | pe.SAMPLE_PERIOD
+    )
+    ring = Ring(open_on(program.pid, config, sample_type), RING_BYTES // PAGE)
+    begin = touched(program)
+    samples = samples_in(ring, sample_type)
+    ring.close()
+    found = int(samples.counts[pr.FOUND])
+    address = samples.fields[pr.ADDR, :found]
+    ours = (address >= begin) & (address < begin + NEW_PAGES * PAGE)
+    assert np.unique(address[ours] // PAGE).tolist() == list(range(begin // PAGE, begin // PAGE + NEW_PAGES))
+    assert ours.sum() == NEW_PAGES
+    assert set(samples.fields[pr.PID, :found].tolist()) == {program.pid}
+    assert samples.fields[pr.CPU, :found].max() < (os.cpu_count() or 1)
+    assert set(samples.fields[pr.PERIOD, :found].tolist()) == {1}
+    assert (np.diff(samples.fields[pr.TIME, :found].astype(np.int64)) > 0).all()
+    assert samples.counts[[pr.LOST, pr.CORRUPT]].tolist() == [0, 0]
+
+
+def test_physical_addresses_are_those_of_the_page_map(program: subprocess.Popen[str]) -> None:
+    from pghot.kernel.pagemap import pfns
+    from pghot.kernel.sysroot import SysRoot
+
+    sample_type = pe.SAMPLE_ADDR | pe.SAMPLE_PHYS_ADDR
+    ring = Ring(open_on(program.pid, pe.SW_PAGE_FAULTS_MIN, sample_type), RING_BYTES // PAGE)
+    begin = touched(program)
+    samples = samples_in(ring, sample_type)
+    ring.close()
+    address, frame = pfns(SysRoot(), program.pid, begin, begin + NEW_PAGES * PAGE)
+    if not frame.any():
+        pytest.skip("pagemap hides page frames: CAP_SYS_ADMIN is missing")
+    held = dict(zip(address.tolist(), frame.tolist(), strict=True))
+    found = int(samples.counts[pr.FOUND])
+    pairs = zip(
+        samples.fields[pr.ADDR, :found].tolist(), samples.fields[pr.PHYS_ADDR, :found].tolist(), strict=True
+    )
+    seen = {a // PAGE * PAGE: p // PAGE for a, p in pairs if a // PAGE * PAGE in held and p}
+    assert seen
+    assert seen.items() <= held.items()
+
+
+def test_what_a_small_ring_cannot_hold_is_told_as_lost(program: subprocess.Popen[str]) -> None:
+    sample_type = pe.SAMPLE_TID | pe.SAMPLE_ADDR
+    ring = Ring(open_on(program.pid, pe.SW_PAGE_FAULTS, sample_type), 1)
+    touched(program)
+    full = samples_in(ring, sample_type)
+    # The kernel tells the loss with the next record that fits.
+    go_on(program)
+    program.wait()
+    after = samples_in(ring, sample_type)
+    ring.close()
+    found = int(full.counts[pr.FOUND] + after.counts[pr.FOUND])
+    lost = int(full.counts[pr.LOST] + after.counts[pr.LOST])
+    assert full.counts[pr.FOUND] <= PAGE // 24
+    assert lost > 0
+    assert found + lost >= NEW_PAGES
+
+
+def test_decoding_goes_on_over_the_end_of_a_real_ring(program: subprocess.Popen[str]) -> None:
+    """Faults of our own, more than the ring holds, read in turns."""
+    import mmap
+
+    sample_type = pe.SAMPLE_TID | pe.SAMPLE_ADDR
+    ring = Ring(open_on(0, pe.SW_PAGE_FAULTS, sample_type), 4)
+    pages, seen = 40 * 97, set()
+    with mmap.mmap(-1, pages * PAGE) as memory:
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+        begin = np.frombuffer(memory, np.uint8).ctypes.data
+        for first in range(0, pages, 97):
+            for page in range(first, first + 97):
+                memory[page * PAGE] = 1
+            samples = samples_in(ring, sample_type)
+            assert samples.counts[[pr.LOST, pr.CORRUPT]].tolist() == [0, 0]
+            seen |= set((samples.fields[pr.ADDR, : int(samples.counts[pr.FOUND])] // PAGE).tolist())
+    assert ring.head > 5 * len(ring.data)
+    ring.close()
+    assert {begin // PAGE + page for page in range(pages)} <= seen

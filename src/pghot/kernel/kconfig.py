@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -38,9 +39,10 @@ def read_config(root: SysRoot) -> KernelConfig:
         try:
             raw = root.path(path).read_bytes()
             text = gzip.decompress(raw) if path.endswith(".gz") else raw
-        except (OSError, EOFError):
+        except (OSError, EOFError, zlib.error):
             continue
-        return KernelConfig(path, _options(text.decode("ascii", "replace")))
+        if options := _options(text.decode("ascii", "replace")):
+            return KernelConfig(path, options)
     return KernelConfig("", {})
 
 

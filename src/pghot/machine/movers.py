@@ -44,7 +44,10 @@ def _writable(root: SysRoot, what: str, path: str, lacking: str) -> Need:
 
 
 def _move_pages(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
-    """Since Linux 4.13 the caller needs ptrace read access (move_pages(2)): own programs, or CAP_SYS_PTRACE."""
+    """Since Linux 4.13 the caller needs ptrace read access: own programs, or CAP_SYS_PTRACE.
+
+    CAP_SYS_NICE, which older manual pages name, is for MPOL_MF_MOVE_ALL only; tried on 6.12.
+    """
     what = "pages of other users' programs"
     if has_capability(root, "CAP_SYS_PTRACE"):
         return [_tiers_need(topology), Need(what)]
@@ -52,7 +55,8 @@ def _move_pages(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
         what,
         "not permitted",
         "CAP_SYS_PTRACE is missing: only pages of this user's own programs move",
-        "run as root, or sudo setpriv --ambient-caps +sys_ptrace --inh-caps +sys_ptrace ...",
+        "sudo pghot ..., or sudo setpriv --reuid=$USER --init-groups --inh-caps +sys_ptrace "
+        "--ambient-caps +sys_ptrace pghot ...",
     )
     return [_tiers_need(topology), need]
 

@@ -1,8 +1,11 @@
 /* The tests' program: memory on a chosen node of which a part is hot.
  *
- * program MIB HOT_SHARE NODE [write] [huge] [seconds=N] [second=FILE] ...
- * Prints one line of JSON: pid, start address, pages, and the run length of hot pages. Page p is hot when (p / run) % every == set.
- * SIGUSR1 moves the hot set; SIGUSR2 unmaps the upper half; SIGHUP executes the program anew; SIGALRM forks a child that goes on.
+ * program MIB HOT_SHARE NODE [write] [huge] [seconds=N] [progress=FILE]
+ *
+ * Prints one line of JSON: pid, start address, pages, and the run length of hot pages. Page p is hot when
+ * (p / run) % every == set. Its passes over the hot set go to the progress file.
+ * SIGUSR1 moves the hot set; SIGUSR2 unmaps the upper half; SIGHUP executes the program anew; SIGALRM forks a child
+ * that goes on beside it.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -90,9 +93,12 @@ int main(int argc, char **argv)
 			fork();
 		}
 		if (progress && now() - said >= 0.5) {
-			FILE *file = fopen(progress, "w");
+			char next[256];
+			snprintf(next, sizeof next, "%s.new", progress);
+			FILE *file = fopen(next, "w");
 			fprintf(file, "%lu %.3f\n", passes, now());
 			fclose(file);
+			rename(next, progress);
 			said = now();
 		}
 	}

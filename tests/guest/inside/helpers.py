@@ -79,6 +79,7 @@ class Program:
         return int(words[0]), float(words[1])
 
     def passes_per_s(self, seconds: float) -> float:
+        wait_until(self.progress.exists, 30, 0.1)
         before, then = self.passes()
         time.sleep(seconds)
         after, now = self.passes()

@@ -324,3 +324,23 @@ def test_knobs_of_a_real_machine_and_of_a_kernel_without_them(tmp_path: Path) ->
     assert (knobs.promote_rate_limit_mb_s, dict(knobs.weights)) == (65536, {0: 1, 1: 1})
     none = read_kernel_tiering(SysRoot(tmp_path))
     assert (none.numa_balancing, none.demotion_enabled, none.promote_rate_limit_mb_s) == (None, None, None)
+
+
+# ---- attributes
+
+
+def test_without_the_class_of_cpus_that_of_any_initiator_counts(tmp_path: Path) -> None:
+    """Linux 5.2 to 5.9 shows access0 only."""
+    root = machine(tmp_path, Node(0, "10 20", "0-3", perf=(100, 1000)), Node(1, "20 10", perf=(400, 1000)))
+    for node in (0, 1):
+        shutil.rmtree(tmp_path / NODES / f"node{node}/access1")
+    nodes = read_nodes(root)
+    assert [access.access_class for access in nodes.access if access] == [0, 0]
+    assert (nodes.tier_source, nodes.tier_number) == ("attributes", (4, 18))
+
+
+def test_attributes_of_0_are_none(tmp_path: Path) -> None:
+    root = machine(tmp_path, Node(0, "10 20", "0-3", perf=(100, 0)), Node(1, "20 10", perf=(400, 1000)))
+    nodes = read_nodes(root)
+    assert nodes.access[0] is None
+    assert (nodes.tier_source, nodes.rank) == ("CPUs", (0, 1))

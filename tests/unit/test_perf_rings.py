@@ -11,9 +11,15 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from pghot.errors import NotPermittedError, PghotError, UnsupportedError
 from pghot.kernel import perf_event as pe
 from pghot.kernel import perf_records as pr
+from pghot.kernel.pagemap import pfns
 from pghot.kernel.perf_event import EventSpec, Ring, perf_event_open
+from pghot.kernel.process import read_stat
+from pghot.kernel.spaces import Space, Watched
+from pghot.kernel.sysroot import SysRoot
+from pghot.sources.perf_sampling import READ_FORMAT, SAMPLE, MemorySampling
 
 NEW_PAGES = 2003  # a prime: nothing else comes in that number
 PAGE = 4096
@@ -98,9 +104,6 @@ def test_2003_new_pages_are_2003_samples_at_their_addresses(
 
 
 def test_physical_addresses_are_those_of_the_page_map(program: subprocess.Popen[str]) -> None:
-    from pghot.kernel.pagemap import pfns
-    from pghot.kernel.sysroot import SysRoot
-
     sample_type = pe.SAMPLE_ADDR | pe.SAMPLE_PHYS_ADDR
     ring = Ring(open_on(program.pid, pe.SW_PAGE_FAULTS_MIN, sample_type), RING_BYTES // PAGE)
     begin = touched(program)
@@ -155,3 +158,71 @@ def test_decoding_goes_on_over_the_end_of_a_real_ring(program: subprocess.Popen[
     assert ring.head > 5 * len(ring.data)
     ring.close()
     assert {begin // PAGE + page for page in range(pages)} <= seen
+
+
+def page_faults(sample_type: int, **fields: int) -> EventSpec:
+    return EventSpec(pe.TYPE_SOFTWARE, pe.SW_PAGE_FAULTS, sample_type, **fields)
+
+
+def test_memory_sampling_on_all_cpus_sees_the_tracked_program_only(program: subprocess.Popen[str]) -> None:
+    """The path of ibs and pebs, with a software event in place of theirs: its samples have the same fields."""
+    sampling = MemorySampling(SysRoot(), lambda data_src: np.ones(len(data_src), np.bool_))
+    everywhere = pe.online_cpus(SysRoot())
+    identity = read_stat(SysRoot(), program.pid).identity
+    nothing = np.empty(0, np.uint64)
+    watched = Watched((Space(1, identity, "program", nothing, nothing),))
+    try:
+        leader = EventSpec(pe.TYPE_SOFTWARE, 9, 0, sample_period=0)  # PERF_COUNT_SW_DUMMY
+        spec = page_faults(SAMPLE, read_format=READ_FORMAT)
+        sampling.open(spec, watched, everywhere, leader)
+    except NotPermittedError as error:
+        pytest.skip(str(error))
+    sampling.watch(watched)
+    begin = touched(program)
+    subprocess.run([sys.executable, "-c", ""], check=True)  # somebody else's faults
+    found = sampling.poll()
+    sampling.watch(watched)
+    counters = sampling.counters()
+    sampling.close()
+    pages = np.concatenate([part.address for part in found]) // PAGE
+    ours = pages[(pages >= begin // PAGE) & (pages < begin // PAGE + NEW_PAGES)]
+    assert np.sort(ours).tolist() == list(range(begin // PAGE, begin // PAGE + NEW_PAGES))
+    assert {pid for part in found for pid in part.pid.tolist()} == {program.pid}
+    assert counters["hwhint_useful_events"] == len(pages)
+    assert counters["hwhint_total_events"] > len(pages)
+    assert counters["hwhint_dropped_events"] == counters["perf_corrupt_records"] == 0
+
+
+def test_closing_a_ring_closes_its_group_and_an_error_leaves_nothing_open() -> None:
+    def open_files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = open_files()
+    leader = EventSpec(pe.TYPE_SOFTWARE, 9, 0, sample_period=0)
+    try:
+        rings = pe.open_on_all_cpus(SysRoot(), page_faults(pe.SAMPLE_ADDR), PAGE, leader=leader)
+    except NotPermittedError as error:
+        pytest.skip(str(error))
+    assert open_files() >= before + 2 * len(rings)
+    for ring in rings:
+        ring.close()
+    del ring, rings
+    assert open_files() == before
+    with pytest.raises(UnsupportedError):
+        pe.open_on_all_cpus(SysRoot(), EventSpec(0xFFFF, 0, 0), PAGE, leader=leader)
+    # A ring that is no power of two of pages cannot be mapped.
+    with pytest.raises(PghotError):
+        pe.open_on_all_cpus(SysRoot(), page_faults(pe.SAMPLE_ADDR), 3 * PAGE)
+    assert open_files() == before
+
+
+def test_a_closed_ring_gets_nothing_more_even_while_its_array_is_in_use(
+    program: subprocess.Popen[str],
+) -> None:
+    ring = Ring(open_on(program.pid, pe.SW_PAGE_FAULTS, pe.SAMPLE_ADDR), RING_BYTES // PAGE)
+    data = ring.data
+    ring.close()
+    head = ring.head
+    touched(program)
+    assert ring.head == head
+    assert len(data) == RING_BYTES

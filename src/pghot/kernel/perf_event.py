@@ -13,6 +13,7 @@ import os
 import platform
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -194,7 +195,10 @@ class Ring:
         return int(enabled - running)
 
     def close(self) -> None:
-        """Close the event. Arrays handed out keep the mapping until they are gone too."""
+        """End the event. Arrays handed out keep the mapping, and with it the idle event, until they are gone too."""
+        if self.fd >= 0:
+            with suppress(OSError):  # its PMU went away
+                self.disable()
         for fd in (self.fd, self._leader_fd):
             if fd >= 0:
                 os.close(fd)

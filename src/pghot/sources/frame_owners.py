@@ -22,7 +22,7 @@ _MOST_TIME = 0.05
 class FrameOwners:
     """A reverse map that is read anew when it is asked and older than 2 s, or than 20 times what reading it took.
 
-    Reading takes about 90 ns a present page, and the map 20 bytes a page (docs/sources.md).
+    Reading takes about 70 ns a present page, and the map 20 bytes a page (measured; docs/sources.md).
     """
 
     def __init__(self, root: SysRoot) -> None:

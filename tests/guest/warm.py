@@ -10,6 +10,7 @@ from pghot.engine.accesses import Accesses
 from pghot.kernel.perf_event import SAMPLE_ADDR
 from pghot.kernel.perf_records import Samples, decode_samples, words_of
 from pghot.kernel.sysroot import SysRoot
+from pghot.machine.fault_latency import FaultLatency
 from pghot.machine.linux import LinuxMachine, MoverSettings
 from pghot.machine.nodes import read_nodes
 from pghot.machine.spaces import Spaces
@@ -27,6 +28,7 @@ def main() -> None:
     page = np.flatnonzero(machine.place != 255)[:100].astype(np.uint32)
     spaces.pages.saw(page, np.ones(len(page), np.uint32))
     machine.tick(3 * 10**9)
+    FaultLatency(16).counts(page, 1000)
     for name in ("pghot-default", "pghot-precise", "pghot-hashed"):
         policy = make_policy(name)
         policy.start(world_of(machine, spaces))

@@ -15,7 +15,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pghot.errors import PghotError
 from pghot.kernel.maps import Kind
 from pghot.kernel.move_pages import move_pages, query_nodes
 from pghot.kernel.process import alive
@@ -261,17 +260,9 @@ class LinuxMachine:
             around = self._folios_around(space, pages)
             self._write_origins(space, around)
             before = self.place[around].copy()
-            try:
-                status = move_pages(space.pid, address, np.full(len(address), target, np.int32))
-                unsure = status == -errno.EBUSY
-                status[unsure] = query_nodes(space.pid, address[unsure])
-            except OSError as error:
-                if error.errno == errno.ESRCH:
-                    continue
-                raise PghotError(
-                    f"move_pages of process {space.pid} ({space.name}): {error.strerror}",
-                    "the target may forbid the node: see cpuset.mems of its cgroup",
-                ) from error
+            status = _try_move(space.pid, address, target)
+            if (status == -errno.ESRCH).all():
+                continue  # it ended; the next refresh notices
             moved.append(pages[status == target])
             busy.append(self._sort_out(pages, status, target))
             if len(around) > len(pages):
@@ -360,6 +351,19 @@ class LinuxMachine:
         oldest_first = np.argsort(OLDEST - state.age[cold], kind="stable")
         chosen: U32 = cold[oldest_first[:pages]]
         return chosen
+
+
+def _try_move(pid: int, address: U64, target: int) -> I32:
+    """Status of each page. An error of the whole call (the program's cpuset forbids the node) is that of every page."""
+    try:
+        status = move_pages(pid, address, np.full(len(address), target, np.int32))
+        unsure = status == -errno.EBUSY
+        status[unsure] = query_nodes(pid, address[unsure])
+        return status
+    except OSError as error:
+        # EINVAL: it ended and is not reaped yet (find_mm_struct, mm/migrate.c).
+        gone = error.errno in (errno.ESRCH, errno.EINVAL)
+        return np.full(len(address), -errno.ESRCH if gone else -(error.errno or errno.EBUSY), np.int32)
 
 
 def _joined(parts: list[U32]) -> U32:

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from pghot.engine.accesses import Accesses
 from pghot.errors import UnsupportedError
 from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
+from pghot.machine.fault_latency import FaultLatency
 from pghot.machine.linux import LinuxMachine, MoverSettings
 from pghot.machine.nodes import LiveTopology, read_nodes
 from pghot.machine.sections import SECTION_PAGES
@@ -33,6 +34,9 @@ from pghot.service.targets import Targets
 from pghot.sources.live import AccessSource, Sightings
 from pghot.sources.live_registry import make_live_source
 from pghot.units import PAGE_BYTES, format_size
+
+if TYPE_CHECKING:
+    from pghot.service.live_record import LiveRecorder
 
 REFRESH_MS = 1000
 GIB_PAGES = (1 << 30) // PAGE_BYTES
@@ -83,9 +87,11 @@ class Live:
         self.machine = LinuxMachine(root, self.topology, self.spaces, settings.mover, journal, clock_ns())
         self.world = world_of(self.machine, self.spaces)
         self.policy.start(self.world)
+        self._faults = FaultLatency(sections)
         self.sighted: dict[str, int] = dict.fromkeys(settings.sources, 0)
         self._refreshed_ms = 0
         self._started: list[AccessSource] = []
+        self.recorder: LiveRecorder | None = None
         self.cost = OwnCost()
         self.budget = Budget(settings.max_cpu_percent, clock_ns() / 1e9)
         self._began_ns = clock_ns()
@@ -115,6 +121,8 @@ class Live:
             for sightings in source.poll(now_ms):
                 self._take(source, sightings, now_ms)
         self.policy.act(self.world)
+        if self.recorder is not None:
+            self.recorder.tick(now_ns)
         if self.budget.tick(now_ns / 1e9):
             for source in self._started:
                 source.set_effort(self.budget.effort)
@@ -138,7 +146,7 @@ class Live:
 
     def tracking_bytes(self) -> int:
         """Bytes that tracking takes for the sections in use, and the tables beside them."""
-        section_bytes = len(self.spaces.table) * SECTION_PAGES * self.spaces.pages.bytes_per_page()
+        section_bytes = len(self.spaces.table) * SECTION_PAGES * (self.spaces.pages.bytes_per_page() + 1)
         share = len(self.spaces.table) / self.spaces.table.sections
         return section_bytes + self.spaces.table.bytes_total() + int(self.policy.tracker_bytes() * share)
 
@@ -153,9 +161,12 @@ class Live:
         page = page[movable]
         if len(page) == 0:
             return
-        count = sightings.count[movable] * np.uint32(source.weight)
+        seen = self._faults.counts(page, now_ms) if sightings.hint_fault else sightings.count[movable]
+        count = seen * np.uint32(source.weight)
         self.machine.locate(np.unique(page))
         self.spaces.pages.saw(page, count)
+        if self.recorder is not None:
+            self.recorder.saw(page, count, sightings.write[movable])
         accesses = Accesses(page, sightings.node[movable], count, now_ms, sightings.hint_fault)
         self.policy.observe(self.world, source.name, accesses)
 

@@ -114,7 +114,8 @@ class Faults:
         )
         # The rate limit first: there is no moment in which the kernel promotes.
         set_knob(RATE_LIMIT, "0")
-        set_knob(f"{SCAN}/scan_delay_ms", "0")
+        # scan_delay_ms stays: four of it are how long a mapping without faults is still scanned (Linux >= 6.4,
+        # VMA_PID_RESET_PERIOD), so a short one makes the kernel lose sight of mappings.
         set_knob(f"{SCAN}/scan_size_mb", str(self._size_mb))
         set_knob(f"{SCAN}/scan_period_max_ms", str(self._period_ms))
         set_knob(f"{SCAN}/scan_period_min_ms", str(self._period_ms))

@@ -1,19 +1,21 @@
-"""Before the first test: pghot's files are read once, so that tests measure pghot and not the guest's cold disk."""
+"""Before the first test pghot is imported once; after each test the kernel's knobs are what they were."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import knobs
+from forked import start_server
+from helpers import FORK_SERVER, knobs
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _warm_disk() -> None:
-    subprocess.run([sys.executable, "-c", "import pghot.service.live, pghot.cli.main"], check=True)
+def _fork_server() -> Iterator[None]:
+    server = start_server(FORK_SERVER)
+    yield
+    server.kill()
+    server.wait()
 
 
 @pytest.fixture(autouse=True)

@@ -11,15 +11,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+from forked import Forked
 
 from pghot.kernel.move_pages import query_nodes
 
 SHARED = Path(os.environ.get("PGHOT_GUEST", "/tmp"))  # writable, seen from outside
 PGHOT = str(Path(sys.executable).with_name("pghot"))
+FORK_SERVER = Path("/run/pghot-forks")
 BALANCING = Path("/proc/sys/kernel/numa_balancing")
 
 
@@ -98,20 +100,24 @@ class Program:
 
 
 class Pghot:
-    """A running `pghot` command."""
+    """A running `pghot` command: forked from one that has imported it, or with `fresh` the installed one itself."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, fresh: bool = False) -> None:
         self.began = time.monotonic()
-        self.process = subprocess.Popen(
-            [PGHOT, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        # Files, not pipes: what is not read does not stop it.
+        self._out, self._err = (os.fdopen(os.memfd_create(name), "w+") for name in ("out", "err"))
+        self.process = (
+            subprocess.Popen([PGHOT, *arguments], stdout=self._out, stderr=self._err)
+            if fresh
+            else Forked(FORK_SERVER, arguments, self._out.fileno(), self._err.fileno())
         )
 
     def finish(self, number: int = signal.SIGINT, timeout_s: float = 120) -> tuple[int, str, str]:
         """Exit code, stdout and stderr after a signal (0: none, it ends by itself)."""
         if number and self.process.poll() is None:
             self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=timeout_s)
-        return self.process.returncode, out, err
+        code = self.process.wait(timeout_s)
+        return code, *map(_read, (self._out, self._err))
 
     def __enter__(self) -> Pghot:
         return self
@@ -119,7 +125,14 @@ class Pghot:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.communicate()
+            self.process.wait()
+        self._out.close()
+        self._err.close()
+
+
+def _read(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
 
 
 def pghot(*arguments: str, timeout_s: float = 120) -> tuple[int, str, str]:

@@ -18,7 +18,16 @@ def bring(source: str, words: tuple[str, ...], wanted: float, journal: Path) -> 
     before = knobs()
     with Program(256, 0.25, 1, *words) as program:
         with Pghot(
-            "run", "--apply", "--source", source, "-p", str(program.pid), "--journal", str(journal), "--json"
+            "run",
+            "--apply",
+            "--source",
+            source,
+            "-p",
+            str(program.pid),
+            "--journal",
+            str(journal),
+            "--json",
+            fresh=True,
         ) as run:
             reached = wait_until(lambda: program.on(0).hot >= wanted, 2 * LIMIT_S)
             cpu_s = cpu_seconds(run.process.pid)

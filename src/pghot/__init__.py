@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pghot.numba_cache import ensure_cache
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from pghot.recording.reader import open_recording as open
 
 __all__ = ["Comparison", "Recording", "__version__", "compare", "open"]
+
+ensure_cache()
 
 _LAZY = {
     "open": ("pghot.recording.reader", "open_recording"),

@@ -7,6 +7,7 @@ memcg ID PATH
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from pghot.errors import PghotError
@@ -60,9 +61,8 @@ def lru_gen_need(root: SysRoot) -> Need:
     if root.read_or(ENABLED, "0x0000") == "0x0000":
         return Need(what, "unsupported", "the multi-gen LRU is switched off", f"echo y > {ENABLED}")
     if not root.exists(LRU_GEN):
-        return Need(
-            what, "not permitted", f"no {LRU_GEN}", "as root: mount -t debugfs none /sys/kernel/debug"
-        )
+        remedy = "run as root" if os.geteuid() else "mount -t debugfs none /sys/kernel/debug"
+        return Need(what, "not permitted", f"{LRU_GEN} cannot be seen", remedy)
     if not root.writable(LRU_GEN):
         return Need(what, "not permitted", f"not permitted to write {LRU_GEN}", "run as root")
     return Need(what)

@@ -194,7 +194,10 @@ class Live:
             return
         for node in self.topology.top_nodes:
             enough = max(GIB_PAGES, int(self.machine.capacity_pages[node]) // 16)
-            if self.machine.free_pages[node] > self.machine.high_pages[node] + enough and self.topology.lower:
+            if (
+                self.machine.free_pages[node] > self.topology.promo_pages[node] + enough
+                and self.topology.lower
+            ):
                 free = format_size(int(self.machine.free_pages[node]) * PAGE_BYTES)
                 raise UnsupportedError(
                     f"a dry run cannot use hint faults: with {free} free on node {node} the kernel promotes by itself",

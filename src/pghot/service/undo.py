@@ -130,7 +130,7 @@ def _query(root: SysRoot, identity: Identity, address: U64) -> npt.NDArray[np.in
     except OSError as error:
         if error.errno == errno.ESRCH:
             return None
-        raise refused(identity.pid, "move pages of", "CAP_SYS_NICE") from error
+        raise refused(identity.pid, "move pages of", "CAP_SYS_PTRACE") from error
 
 
 def _move(root: SysRoot, identity: Identity, address: U64, node: U8) -> None:

@@ -31,6 +31,7 @@ from pghot.kernel.perf_records import (
 from pghot.kernel.process import cgroup_path
 from pghot.kernel.spaces import SetKnob, Watched
 from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.toptier import kernel_top_nodes, nodes_with_memory
 from pghot.sources.live import Sightings
 
 MODE = "/proc/sys/kernel/numa_balancing"
@@ -94,15 +95,13 @@ class Faults:
 
     def _nodes_need(self) -> Need:
         what = "memory below the top tier"
-        nodes = parse_list(self._root.read_or("/sys/devices/system/node/has_memory", "0"))
-        if len(nodes) > 1:
+        nodes = nodes_with_memory(self._root)
+        if set(nodes) - set(kernel_top_nodes(self._root)):
             return Need(what)
-        return Need(
-            what,
-            "unsupported",
-            "this machine has one memory node",
-            "see --what-if, or a source that needs no tiers",
-        )
+        if len(nodes) == 1:
+            return Need(what, "unsupported", "this machine has one memory node", "pghot run --what-if TIERS")
+        why = "the kernel takes all memory nodes for its top tier, so none of their pages get hint faults"
+        return Need(what, "unsupported", why, "another source, or a kernel that forms tiers of its own")
 
     def start(self, watched: Watched, set_knob: SetKnob) -> None:
         require(self.name, self.needs())

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pghot.kernel import hotlist
 from pghot.kernel.hotlist import COUNT, UNIT, HotList, decode_hotlist
+from pghot.kernel.hotlist_decode import decode, decode_reference
 from ring_builders import hot_list, ring_of
 
 AREA = 1 << 13
@@ -21,8 +22,8 @@ tails = st.integers(0, 3 * AREA // 8).map(lambda word: 8 * word)
 def decoded(ring: np.ndarray, tail: int, head: int, room: int = LARGEST) -> HotList:
     """The kernel's result, after checking it against the reference."""
     fast, plain = HotList.sized(room), HotList.sized(room)
-    hotlist.decode(ring.view(np.uint64), tail, head, fast.fields, fast.counts)
-    hotlist.decode_reference(ring.view(np.uint64), tail, head, plain.fields, plain.counts)
+    decode(ring.view(np.uint64), tail, head, fast.fields, fast.counts)
+    decode_reference(ring.view(np.uint64), tail, head, plain.fields, plain.counts)
     np.testing.assert_array_equal(fast.counts, plain.counts)
     np.testing.assert_array_equal(fast.fields, plain.fields)
     return fast

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pghot.kernel import perf_event as pe
 from pghot.kernel import perf_records as pr
+from pghot.kernel.perf_decode import decode_reference
 from ring_builders import record, ring_of
 
 RING = 1 << 12
@@ -41,7 +42,7 @@ def decoded(ring: np.ndarray, tail: int, head: int, sample_type: int, room: int 
     kinds = pr.words_of(sample_type)
     fast, plain = pr.Samples.sized(room), pr.Samples.sized(room)
     pr.decode_samples(ring, tail, head, kinds, fast)
-    pr.decode_reference(ring.view(np.uint64), tail, head, kinds, plain.fields, plain.counts)
+    decode_reference(ring.view(np.uint64), tail, head, kinds, plain.fields, plain.counts)
     np.testing.assert_array_equal(fast.counts, plain.counts)
     np.testing.assert_array_equal(fast.fields, plain.fields)
     return fast

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pghot.kernel import spe_packets as spe
+from pghot.kernel.spe_decode import decode_reference
 from pghot.kernel.spe_packets import Records
 from ring_builders import ring_of, spe_address, spe_record
 
@@ -21,7 +22,7 @@ def decoded(ring: np.ndarray, tail: int, head: int, room: int = 64) -> Records:
     """The kernel's result, after checking it against the reference."""
     fast, plain = Records.sized(room), Records.sized(room)
     spe.decode_records(ring, tail, head, fast)
-    spe.decode_reference(ring, tail, head, plain.fields, plain.counts)
+    decode_reference(ring, tail, head, plain.fields, plain.counts)
     np.testing.assert_array_equal(fast.counts, plain.counts)
     np.testing.assert_array_equal(fast.fields, plain.fields)
     return fast

@@ -1,0 +1,178 @@
+"""The compiled pass over SPE packets, apart from `pghot.kernel.spe_packets` so that naming a source loads no Numba."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from pghot.kernel.spe_packets import (
+    CONTEXT,
+    CORRUPT,
+    EVENTS,
+    FOUND,
+    HAS,
+    LATENCY,
+    OPERATION,
+    OTHER,
+    PHYS_ADDR,
+    ROWS,
+    SOURCE,
+    TAIL,
+    TIMESTAMP,
+    VIRT_ADDR,
+)
+
+U8 = npt.NDArray[np.uint8]
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+Int = Any
+
+_ADDRESS_VIRT, _ADDRESS_PHYS, _COUNTER_TOTAL = 2, 3, 0
+_ADDRESS_MASK = (1 << 56) - 1  # the top byte holds tags, or says whether the address is secure
+_ANY_ADDRESS = 1 << PHYS_ADDR | 1 << VIRT_ADDR
+
+
+@njit(cache=True)
+def classify(first: Int, second: Int) -> tuple[Int, Int, Int]:
+    """(row of the packet or a negative code, bytes of header, bytes of payload) from the first two bytes.
+
+    Codes: -1 not a packet, -2 padding, -3 end of the record, -4 alignment, -5 a packet that is not kept.
+    """
+    if first == 0x00:
+        return -2, 1, 0
+    if first == 0x01:
+        return -3, 1, 0
+    if first == 0x71:
+        return TIMESTAMP, 1, 8
+    payload = 1 << ((first >> 4) & 3)
+    if first & 0xCF == 0x42:
+        return EVENTS, 1, payload
+    if first & 0xCF == 0x43:
+        return SOURCE, 1, payload
+    if first & 0xFC == 0x64:
+        return CONTEXT, 1, payload
+    if first & 0xFC == 0x48:
+        return OPERATION, 1, payload
+    header, index, last = 1, first & 7, first
+    if first & 0xFC == 0x20:
+        if second == 0x00:
+            return -4, 2, 0
+        header, index, last = 2, (first & 3) << 3 | second & 7, second
+        payload = 1 << ((second >> 4) & 3)
+    if last & 0xF8 == 0xB0:
+        row = PHYS_ADDR if index == _ADDRESS_PHYS else VIRT_ADDR if index == _ADDRESS_VIRT else -5
+        return row, header, payload
+    if last & 0xF8 == 0x98:
+        return LATENCY if index == _COUNTER_TOTAL else -5, header, payload
+    return -1, 1, 0
+
+
+@njit(cache=True)
+def payload_of(ring: U8, at: Int, size: Int) -> Int:
+    """Little-endian integer of `size` bytes from byte `at` on."""
+    mask: Int = ring.shape[0] - 1
+    value = np.uint64(0)
+    for i in range(size):
+        value |= np.uint64(ring[(at + i) & mask]) << np.uint64(8 * i)
+    return value
+
+
+@njit(cache=True)
+def decode(ring: U8, tail: Int, head: Int, fields: U64, counts: I64) -> None:
+    """`decode_records` on arrays."""
+    counts[:] = 0
+    mask: Int = ring.shape[0] - 1
+    record = np.zeros(ROWS, np.uint64)
+    damaged = False
+    at: Int = tail
+    found: Int = 0
+    counts[TAIL] = tail
+    while at < head:
+        first: Int = np.int64(ring[at & mask])
+        second: Int = np.int64(ring[(at + 1) & mask]) if at + 1 < head else 0xFF
+        row, header, size = classify(first, second)
+        if row == -4:
+            step: Int = 1 << ((first & 0xF) + 1)
+            at += step - (at & (step - 1))
+            continue
+        if row == -1 or at + header + size > head:
+            if not damaged:
+                counts[CORRUPT] += 1
+            damaged = True
+            at += 1
+            continue
+        if row >= 0:
+            value: Int = payload_of(ring, at + header, size)
+            if row == OPERATION:
+                value |= np.uint64((first & 3) << 8)
+            elif row == PHYS_ADDR or row == VIRT_ADDR:  # noqa: SIM109 - numba
+                value &= np.uint64(_ADDRESS_MASK)
+            record[row] = value
+            record[HAS] |= np.uint64(1) << np.uint64(row)
+        at += header + size
+        if row == -3 or row == TIMESTAMP:
+            if not damaged and record[HAS] & np.uint64(_ANY_ADDRESS):
+                if found == fields.shape[1]:
+                    break
+                fields[:, found] = record
+                found += 1
+            elif not damaged:
+                counts[OTHER] += 1
+            counts[TAIL] = at
+            record[:] = 0
+            damaged = False
+        elif record[HAS] == 0 and not damaged:
+            counts[TAIL] = at
+    else:
+        if record[HAS] != 0 and not damaged:
+            counts[CORRUPT] += 1
+        counts[TAIL] = head
+    counts[FOUND] = found
+
+
+def decode_reference(ring: U8, tail: int, head: int, fields: U64, counts: I64) -> None:
+    """`decode` packet by packet in plain Python."""
+    data = bytes(ring[at % len(ring)] for at in range(tail, head))
+    counts[:] = 0
+    found, at, done, damaged = 0, 0, 0, False
+    record = [0] * ROWS
+    while at < len(data):
+        second = data[at + 1] if at + 1 < len(data) else 0xFF
+        row, header, size = classify.py_func(data[at], second)
+        if row == -4:
+            step = 1 << ((data[at] & 0xF) + 1)
+            at += step - (tail + at) % step
+            continue
+        if row == -1 or at + header + size > len(data):
+            counts[CORRUPT] += not damaged
+            damaged = True
+            at += 1
+            continue
+        value = int.from_bytes(data[at + header : at + header + size], "little")
+        if row == OPERATION:
+            value |= (data[at] & 3) << 8
+        elif row in (PHYS_ADDR, VIRT_ADDR):
+            value &= _ADDRESS_MASK
+        if row >= 0:
+            record[row] = value
+            record[HAS] |= 1 << row
+        at += header + size
+        if row not in (-3, TIMESTAMP):
+            if not record[HAS] and not damaged:
+                done = at
+            continue
+        if not damaged and record[HAS] & _ANY_ADDRESS:
+            if found == fields.shape[1]:
+                break
+            fields[:, found] = record
+            found += 1
+        else:
+            counts[OTHER] += not damaged
+        done, damaged, record = at, False, [0] * ROWS
+    else:
+        counts[CORRUPT] += bool(record[HAS]) and not damaged
+        done = len(data)
+    counts[TAIL], counts[FOUND] = tail + done, found

@@ -3,14 +3,53 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
 INSIDE = "PGHOT_GUEST" in os.environ
+KINDS = ("two_tiers", "three_tiers", "cxl")
 
-collect_ignore = [] if INSIDE else ["inside"]
+collect_ignore = ["test_guest.py"] if INSIDE else ["inside"]
+
+if not INSIDE:
+    sys.path.insert(0, str(Path(__file__).parent))
+    from suites import Suites
+
+    SUITES = pytest.StashKey[Suites]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for name in ("two_tiers", "three_tiers", "cxl"):
+    for name in KINDS:
         config.addinivalue_line("markers", f"{name}: runs in the guest with such memory")
+    if not INSIDE:
+        config.stash[SUITES] = Suites()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """For tests/guest/suites.py, which asks what there is."""
+    if os.environ.get("PGHOT_GUEST") == "collect":
+        for item in session.items:
+            for kind in KINDS:
+                if item.get_closest_marker(kind):
+                    print("\ninside", kind, item.nodeid)
+
+
+@pytest.fixture
+def suites(request: pytest.FixtureRequest) -> Suites:
+    return request.config.stash[SUITES]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The tables that the tests inside made: coverage, accuracy, time, CPU."""
+    booted = {} if INSIDE else config.stash[SUITES].booted
+    for kind, suite in booted.items():
+        for name, rows in suite.tables.items():
+            terminalreporter.section(f"guest with {kind.replace('_', ' ')}: {name}")
+            for row in rows:
+                terminalreporter.line("  ".join(f"{key} {_shown(value)}" for key, value in row.items()))
+
+
+def _shown(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -7,13 +7,10 @@ same path. Nothing is installed but QEMU and busybox; the kernel package is fetc
 
 from __future__ import annotations
 
-import functools
 import io
-import lzma
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -21,17 +18,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qemu10 import binary, fetch_qemu10, firmware
+from debian import CannotFetchError
+from emulator import CannotBootError, Emulator, busybox, find_emulator
+from kernels import CXL_MODULES, Kernel, fetch_kernel
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pghot-guest"
-KERNEL = "linux-image-6.12-amd64"  # a meta package: versions move
-_BASE_MODULES = ("fs/netfs/netfs", "net/9p/9pnet", "net/9p/9pnet_virtio", "fs/9p/9p")
 _EXIT = re.compile(r"@@guest exit (\d+)@@")
 
 _INIT = r"""#!/bin/busybox sh
 B=/bin/busybox
 $B mount -t proc p /proc; $B mount -t sysfs s /sys; $B mount -t devtmpfs d /dev
-for m in @MODULES@; do $B insmod /m/$m.ko || $B echo "insmod $m failed"; done
+for m in @MODULES@; do $B insmod /m/$m || $B echo "insmod $m failed"; done
 O=trans=virtio,version=9p2000.L,msize=524288
 $B mount -t 9p -o ro,cache=loose,$O root /n || exec $B poweroff -f
 for f in proc:proc sysfs:sys devtmpfs:dev; do $B mount -t ${f%%:*} x /n/${f##*:}; done
@@ -50,10 +47,6 @@ $B chroot /n /bin/bash /run/cmd; rc=$?
 $B echo; $B echo "@@guest exit $rc@@"
 $B sync; $B poweroff -f
 """
-
-
-class CannotBootError(Exception):
-    """What this machine lacks to boot a guest, in words."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +69,6 @@ MACHINES: dict[str, tuple[Node, ...]] = {
 }
 
 CXL_MIB = 768
-CXL_MODULES = (
-    "drivers/cxl/cxl_acpi", "drivers/cxl/cxl_pci", "drivers/cxl/cxl_mem",
-    "drivers/dax/device_dax", "drivers/dax/kmem", "drivers/dax/dax_cxl",
-)  # fmt: skip
 # A type-3 memory device behind a root port: the tests inside make a region of it (tests/guest/inside/cxl.py).
 CXL_DEVICE = (
     "-object", f"memory-backend-ram,id=cxl-memory,share=on,size={CXL_MIB}M",
@@ -98,35 +87,35 @@ class Guest:
     cpus: int = 2
     writable: Sequence[Path] = ()
     environment: dict[str, str] = field(default_factory=dict)
-    kernel: str = KERNEL
+    kernel: str = "6.12"
     cxl: bool = False
+
+    def needs(self) -> tuple[Emulator, Kernel]:
+        """Fetch what it takes to boot. Raises `CannotBootError`."""
+        emulator = find_emulator(CACHE)
+        if self.cxl and emulator.version < 10:
+            raise CannotBootError(f"an emulated CXL device needs QEMU 10: {emulator.why_not_10}")
+        try:
+            return emulator, fetch_kernel(self.kernel, CACHE)
+        except CannotFetchError as lack:
+            raise CannotBootError(f"no kernel {self.kernel}: {lack}") from lack
 
     def run(self, command: Sequence[str], directory: Path, timeout_s: float) -> tuple[int | None, str]:
         """Exit status (None: the guest died or took too long) and output of `command`, run in `directory`."""
-        kernel, modules = fetch_kernel(self.kernel, CXL_MODULES if self.cxl else ())
+        emulator, kernel = self.needs()
         with tempfile.TemporaryDirectory(prefix="pghot-guest") as scratch:
             initrd, log = Path(scratch, "initrd"), Path(scratch, "log")
+            modules = kernel.load(CXL_MODULES if self.cxl else ())
             initrd.write_bytes(self._initramfs(modules, command, directory))
-            qemu = subprocess.Popen(
-                self._qemu(kernel, initrd, log),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-            )
-            guard = threading.Timer(timeout_s, qemu.kill)
-            guard.start()
-            assert qemu.stdout is not None
-            output = qemu.stdout.read().decode(errors="replace").replace("\r", "")
-            qemu.wait()
-            guard.cancel()
+            output = _output(self._qemu(emulator, kernel, initrd, log), timeout_s)
             status = _EXIT.search(output)
             if status is None:
                 output += "\n--- end of the kernel's log ---\n" + log.read_text(errors="replace")[-3000:]
         return (int(status[1]) if status else None), _EXIT.sub("", output)
 
-    def _initramfs(self, modules: Sequence[Path], command: Sequence[str], directory: Path) -> bytes:
+    def _initramfs(self, modules: dict[str, bytes], command: Sequence[str], directory: Path) -> bytes:
         mount = "$B mkdir -p /n{0}; $B mount -t 9p -o cache=none,$O rw{1} /n{0}"
-        init = _INIT.replace("@MODULES@", " ".join(_bare(path.name) for path in modules)).replace(
+        init = _INIT.replace("@MODULES@", " ".join(modules)).replace(
             "@WRITABLE@", "\n".join(mount.format(path, i) for i, path in enumerate(self.writable))
         )
         variables = {
@@ -143,24 +132,21 @@ class Guest:
             ("dev/console", 0o20600, b"", (5, 1)),
             ("init", 0o100755, init.encode(), (0, 0)),
             ("cmd", 0o100644, script.encode(), (0, 0)),
-            ("bin/busybox", 0o100755, Path("/bin/busybox").read_bytes(), (0, 0)),
+            ("bin/busybox", 0o100755, busybox().read_bytes(), (0, 0)),
         ]
-        files += [(f"m/{_bare(path.name)}.ko", 0o100644, _unpacked(path), (0, 0)) for path in modules]
+        files += [(f"m/{name}", 0o100644, data, (0, 0)) for name, data in modules.items()]
         return _cpio(files)
 
-    def _qemu(self, kernel: Path, initrd: Path, log: Path) -> list[str]:
-        program = find_qemu()
-        if self.cxl and not program.is_10:
-            raise CannotBootError("no QEMU 10 for an emulated CXL device")
+    def _qemu(self, emulator: Emulator, kernel: Kernel, initrd: Path, log: Path) -> list[str]:
         # QEMU 7.2 dies at random with thread=multi; 10 does not.
-        threads = "multi" if program.is_10 else "single"
+        threads = "multi" if emulator.version >= 10 else "single"
         machine = "q35,hmat=on" + (",cxl=on" if self.cxl else "")
         size = f"{sum(node.mib for node in self.nodes)}M,maxmem=16G,slots=8"
         arguments = [
-            *program.command, "-accel", f"tcg,thread={threads}", "-cpu", "max,-hypervisor", "-machine", machine,
+            *emulator.command, "-accel", f"tcg,thread={threads}", "-cpu", "max,-hypervisor", "-machine", machine,
             "-smp", str(self.cpus), "-m", size,
             "-nodefaults", "-no-reboot", "-display", "none", "-monitor", "none", "-serial", f"file:{log}",
-            "-kernel", str(kernel), "-initrd", str(initrd),
+            "-kernel", str(kernel.image), "-initrd", str(initrd),
             "-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr",
             "-device", "virtio-serial-pci", "-chardev", "stdio,id=o,signal=off", "-device", "virtconsole,chardev=o",
             *_share("root", Path("/"), "readonly=on,multidevs=remap"),
@@ -168,6 +154,21 @@ class Guest:
         for i, path in enumerate(self.writable):
             arguments += _share(f"rw{i}", path, "multidevs=remap")
         return [*arguments, *_numa(self.nodes, self.cpus), *(CXL_DEVICE if self.cxl else ())]
+
+
+def _output(command: Sequence[str], timeout_s: float) -> str:
+    """What the guest printed until it ended, or was ended."""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as qemu:
+        guard = threading.Timer(timeout_s, qemu.kill)
+        guard.start()
+        try:
+            assert qemu.stdout is not None
+            return qemu.stdout.read().decode(errors="replace").replace("\r", "")
+        finally:
+            guard.cancel()
+            qemu.kill()
 
 
 def _share(tag: str, path: Path, options: str) -> list[str]:
@@ -196,87 +197,6 @@ def _numa(nodes: Sequence[Node], cpus: int) -> list[str]:
             far = nodes[i].distance if j == 0 else nodes[i].distance + 10
             arguments += ["-numa", f"dist,src={j},dst={i},val={far}"]
     return arguments
-
-
-@dataclass(frozen=True)
-class Qemu:
-    """The emulator to start."""
-
-    command: tuple[str, ...]
-    is_10: bool
-
-
-@functools.cache
-def find_qemu() -> Qemu:
-    """QEMU 10 where it can be fetched, the installed one elsewhere. Raises `CannotBootError`."""
-    needed = (("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static"), ("dpkg-deb", "dpkg"))
-    for program, package in needed:
-        if shutil.which(program) is None:
-            raise CannotBootError(f"no {program} (package {package})")
-    place = fetch_qemu10(CACHE / "qemu10")
-    if place is not None:
-        return Qemu((str(binary(place)), *firmware(place)), True)
-    return Qemu((str(shutil.which("qemu-system-x86_64")),), False)
-
-
-def fetch_kernel(meta: str, extra_modules: tuple[str, ...] = ()) -> tuple[Path, list[Path]]:
-    """The kernel image and the modules to load in order, unpacked once into the cache. Raises `CannotBootError`."""
-    place = CACHE / meta
-    if not (place / "complete").exists():
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        _unpack(_download(meta, place), place)
-        (place / "complete").touch()
-    image = next(iter([*place.glob("boot/vmlinuz-*"), *place.glob("usr/lib/modules/*/vmlinuz")]))
-    modules = next(iter([*place.glob("lib/modules/*/kernel"), *place.glob("usr/lib/modules/*/kernel")]))
-    return image, [next(modules.glob(f"{name}.ko*")) for name in (*_BASE_MODULES, *extra_modules)]
-
-
-def _download(meta: str, place: Path) -> Path:
-    if shutil.which("apt-get") is None:
-        raise CannotBootError("no apt-get to fetch a kernel with")
-    depends = subprocess.run(
-        ["apt-cache", "depends", meta], capture_output=True, text=True, check=False
-    ).stdout
-    package = next(iter(re.findall(r"Depends: (linux-image-\S+)", depends)), None)
-    if package is None:
-        raise CannotBootError(f"apt knows no kernel package {meta} (apt-get update?)")
-    fetch = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", package]
-    done = subprocess.run(fetch, cwd=place, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CannotBootError(f"the kernel package {package} cannot be fetched: {done.stderr.strip()[-200:]}")
-    return next(place.glob(f"{package}_*.deb"))
-
-
-_KEPT_MODULES = (
-    *_BASE_MODULES,
-    "drivers/cxl/*",
-    "drivers/dax/*",
-    "drivers/acpi/*",
-    "drivers/cxl/*/*",
-    "drivers/dax/*/*",
-)
-
-
-def _unpack(package: Path, place: Path) -> None:
-    wanted = ["./boot/vmlinuz-*", *(f"*/kernel/{name}.ko*" for name in _KEPT_MODULES)]
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as tar:
-        subprocess.run(
-            ["tar", "-x", "-C", place, "--wildcards", *wanted],
-            stdin=tar.stdout,
-            check=False,
-            stderr=subprocess.DEVNULL,
-        )
-    package.unlink()
-
-
-def _bare(name: str) -> str:
-    return name.partition(".ko")[0]
-
-
-def _unpacked(path: Path) -> bytes:
-    data = path.read_bytes()
-    return lzma.decompress(data) if path.name.endswith(".xz") else data
 
 
 def _cpio(entries: Sequence[tuple[str, int, bytes, tuple[int, int]]]) -> bytes:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from forked import start_server
-from helpers import FORK_SERVER, knobs
+from helpers import FORK_SERVER, SHARED, knobs
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,3 +27,14 @@ def _own_knobs() -> Iterator[None]:
     for path, value in knobs().items():
         if value != before.get(path):
             Path(path).write_text(before[path])
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Tell the outside at once: a guest that dies later keeps what it has found."""
+    if report.when != "call" and report.outcome == "passed":
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+    text = "\n".join([str(reason), *(f"--- {title}\n{words}" for title, words in report.sections)])
+    row = {"test": report.nodeid, "outcome": report.outcome, "text": text}
+    with open(SHARED / "results.jsonl", "a") as file:
+        file.write(json.dumps(row) + "\n")

@@ -58,9 +58,12 @@ class Forked:
 
 def start_server(path: Path) -> subprocess.Popen[str]:
     """Returns when it takes commands. It ends with its parent."""
-    server = subprocess.Popen([sys.executable, __file__, str(path)], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [sys.executable, __file__, str(path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     assert server.stdout is not None
-    assert server.stdout.readline() == "ready\n"
+    if (line := server.stdout.readline()) != "ready\n":
+        raise RuntimeError(line + server.stdout.read())
     return server
 
 

@@ -1,0 +1,116 @@
+"""The suites inside the guest, from outside: each kind of machine boots once for all tests marked with its name."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vm import CACHE, MACHINES, CannotBootError, Guest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+BOOT_LIMIT_S = 1500  # a guard against a hang only
+PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--no-cov", "--color=no")
+# Compiled kernels are kept for a plain CPU: the emulated one is another than ours. They are compiled out here.
+CPU = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(CACHE / "numba")}
+
+
+def inside_tests() -> list[tuple[str, str]]:
+    """(kind of machine, test id) of every test inside, as pytest itself collects them."""
+    environment = {**os.environ, "PGHOT_GUEST": "collect"}
+    command = [*PYTEST, "--collect-only", str(HERE / "inside")]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the tests inside cannot be collected:\n{done.stdout}{done.stderr}")
+    words = [line.split(maxsplit=2) for line in done.stdout.splitlines() if line.startswith("inside ")]
+    found = [(kind, test) for _, kind, test in words]
+    return sorted(found, key=lambda pair: list(MACHINES).index(pair[0]))
+
+
+@dataclass
+class Result:
+    """What became of one test inside: "passed", "failed" or "skipped", and why."""
+
+    outcome: str
+    text: str = ""
+
+
+@dataclass
+class Booted:
+    """What a boot brought back: results by test id, rows by table, and what became of tests that say nothing."""
+
+    otherwise: Result
+    results: dict[str, Result] = field(default_factory=dict)
+    tables: dict[str, list[dict[str, object]]] = field(default_factory=dict)
+
+
+class Suites:
+    """Boots each kind when its first test is asked for, once, whatever becomes of it."""
+
+    def __init__(self) -> None:
+        self.booted: dict[str, Booted] = {}
+
+    def result(self, kind: str, test: str) -> Result:
+        if kind not in self.booted:
+            self.booted[kind] = boot(kind)
+        suite = self.booted[kind]
+        return suite.results.get(test, suite.otherwise)
+
+
+def boot(kind: str) -> Booted:
+    """Run all tests of the kind in its machine. Two sessions take turns."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shared = CACHE / f"shared-{kind}"
+        guest = Guest(
+            MACHINES[kind],
+            writable=[CACHE],
+            environment={"PGHOT_GUEST": str(shared), **CPU},
+            cxl=kind == "cxl",
+        )
+        try:
+            _prepare(guest, shared)
+        except CannotBootError as lack:
+            return Booted(Result("skipped", f"no guest: {lack}"))
+        except subprocess.CalledProcessError as failure:
+            return Booted(Result("failed", f"{failure}\n{failure.stderr}"))
+        command = [*PYTEST, "-m", kind, "--timeout=300", str(HERE / "inside")]
+        status, output = guest.run(command, ROOT, BOOT_LIMIT_S)
+        (shared / "output.txt").write_text(output)
+        return _read(shared, f"the guest never ran this test (status {status}):\n{output[-3000:]}")
+
+
+def _prepare(guest: Guest, shared: Path) -> None:
+    """The program and the compiled kernels. Raises `CannotBootError`, `CalledProcessError`."""
+    guest.needs()
+    if shutil.which("cc") is None:
+        raise CannotBootError("no cc to compile the tests' program with (package gcc)")
+    shutil.rmtree(shared, ignore_errors=True)
+    shared.mkdir(parents=True)
+    for command in (
+        ["cc", "-O1", "-Wall", "-o", str(shared / "program"), str(HERE / "program.c")],
+        [sys.executable, str(HERE / "warm.py")],
+    ):
+        subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **CPU}, check=True, capture_output=True, text=True
+        )
+
+
+def _read(shared: Path, otherwise: str) -> Booted:
+    """The files that tests/guest/inside/conftest.py and helpers.py write."""
+    booted = Booted(Result("failed", otherwise))
+    tables = defaultdict(list)
+    for path in sorted(shared.glob("*.jsonl")):
+        tables[path.stem] = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in tables.pop("results", []):
+        booted.results[str(row["test"])] = Result(str(row["outcome"]), str(row["text"]))
+    booted.tables = dict(tables)
+    return booted

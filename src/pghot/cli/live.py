@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from pghot.sources.live_registry import live_source_options
 
 
 @contextlib.contextmanager
-def check_one_target(
+def targets_of(
     command: Sequence[str] | None, pids: Sequence[int] | None, cgroup: str, children: bool
 ) -> Iterator[Targets]:
     """The targets; a command is started, and ended when pghot fails before it does."""
@@ -30,7 +31,7 @@ def check_one_target(
             "name a command, pids or a cgroup"
             if not any(named)
             else "a command, pids and a cgroup exclude each other",
-            "pghot run -- CMD, pghot run -p PID, or pghot run --cgroup PATH",
+            "give one of: -- CMD [ARGS], -p PID, --cgroup PATH",
         )
     child = start_command(command) if command else None
     try:
@@ -50,7 +51,12 @@ def _await(child: subprocess.Popen[bytes]) -> None:
 
 
 def live_settings(
-    targets: Targets, sources: str, policy: str, options: Sequence[str], mover: MoverSettings
+    targets: Targets,
+    sources: str,
+    policy: str,
+    options: Sequence[str],
+    mover: MoverSettings,
+    max_cpu_percent: float = 0.0,
 ) -> LiveSettings:
     """Settings of the live loop from the command line's words."""
     names = tuple(dict.fromkeys(name.strip() for name in sources.split(",") if name.strip()))
@@ -68,6 +74,7 @@ def live_settings(
         policy=policy,
         policy_options=chosen.get(policy, {}),
         mover=mover,
+        max_cpu_percent=max_cpu_percent or math.inf,
     )
 
 

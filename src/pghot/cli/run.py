@@ -5,26 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from pghot.cli.targets import Cgroup, Children, Pids, Set, Sources
+from pghot.errors import UsageError, unknown_name
 from pghot.units import parse_duration_ns, parse_share
 
-if TYPE_CHECKING:
-    pass
-
 Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
-Pids = Annotated[list[int] | None, typer.Option("--pid", "-p", help="running process; may be repeated")]
-Cgroup = Annotated[str, typer.Option(help="all processes of a cgroup v2")]
-Children = Annotated[bool, typer.Option(help="follow the children of the processes")]
-Sources = Annotated[
-    str, typer.Option("--source", "--sources", help="live sources by comma: see `pghot doctor`")
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME.OPTION=VALUE", help="option of a source or policy; may be repeated"),
-]
 
 
 def run(
@@ -35,31 +24,47 @@ def run(
     cgroup: Cgroup = "",
     children: Children = True,
     apply: Annotated[bool, typer.Option("--apply", help="promote for real; else nothing is changed")] = False,
-    source: Sources = "faults",
+    source: Sources = "",
     policy: Annotated[
         str, typer.Option(help="pghot-default, pghot-precise, pghot-hashed, hemem")
     ] = "pghot-default",
     rate: Annotated[float, typer.Option(min=0.001, help="promotion rate limit, MiB/s")] = 256.0,
     free_floor: Annotated[str, typer.Option(help="share of a fast node that stays free")] = "1%",
     batch: Annotated[int, typer.Option(min=1, max=65536, help="pages in one move_pages call")] = 512,
-    demotion: Annotated[str, typer.Option(help="move_pages, reclaim, lru_gen or off")] = "move_pages",
+    demotion: Annotated[
+        str, typer.Option(help="who makes room on a full node: move_pages, reclaim, lru_gen or off")
+    ] = "move_pages",
     interval: Annotated[str, typer.Option(help="time between rounds")] = "100 ms",
     duration: Annotated[str, typer.Option(help="end after this time")] = "",
     journal: Annotated[str, typer.Option(help="file that remembers what was changed, for `pghot undo`")] = "",
     restore: Annotated[bool, typer.Option("--restore", help="put the pages back at the end")] = False,
+    what_if: Annotated[
+        str, typer.Option(metavar="TIERS", help="no slow tier here: replay what was seen on simulated tiers")
+    ] = "",
+    fast_share: Annotated[str, typer.Option(help="what-if: top tier's share of the footprint")] = "20%",
+    max_cpu: Annotated[float, typer.Option(help="sample less above this share of a CPU, percent")] = 0.0,
     set_: Set = None,
     json_: Json = False,
 ) -> None:
     """Track programs, rank their pages and say what would be promoted; with --apply promote.
 
     pghot run --apply -p 1234 --duration 60s
+
+    pghot run --what-if dram-cxl --fast-share 20% -- ./server
     """
-    from pghot.cli.live import check_one_target, live_settings, status_on_stderr
+    from pghot.cli.live import live_settings, status_on_stderr, targets_of
     from pghot.kernel.sysroot import SysRoot
-    from pghot.machine.linux import MoverSettings
+    from pghot.machine.linux import DEMOTIONS, MoverSettings
     from pghot.report.live import render_run
     from pghot.service.run import RunSettings, run_live
 
+    if what_if:
+        if apply:
+            raise UsageError("--what-if only simulates", "leave --apply out")
+        _what_if(what_if, fast_share, command, pid, cgroup, children, source, duration, set_ or [], json_)
+        return
+    if demotion not in DEMOTIONS:
+        raise unknown_name("--demotion", demotion, list(DEMOTIONS))
     mover = MoverSettings(apply, rate, parse_share(free_floor), batch, demotion)
     how = RunSettings(
         interval_ms=max(1, parse_duration_ns(interval) // 1_000_000),
@@ -67,8 +72,8 @@ def run(
         journal=Path(journal) if journal else None,
         restore=restore,
     )
-    with check_one_target(command, pid, cgroup, children) as targets:
-        settings = live_settings(targets, source, policy, set_ or [], mover)
+    with targets_of(command, pid, cgroup, children) as targets:
+        settings = live_settings(targets, source or "faults", policy, set_ or [], mover, max_cpu)
         summary = run_live(SysRoot(), settings, how, status_on_stderr())
     for problem in summary.problems:
         print(f"note: {problem}", file=sys.stderr)
@@ -77,8 +82,43 @@ def run(
         raise typer.Exit(130)
 
 
+def _what_if(
+    tiers: str,
+    fast_share: str,
+    command: list[str] | None,
+    pid: list[int] | None,
+    cgroup: str,
+    children: bool,
+    source: str,
+    duration: str,
+    options: list[str],
+    as_json: bool,
+) -> None:
+    """Record what the programs do, with whatever can see it here, and replay that on simulated tiers."""
+    import tempfile
+
+    from pghot.cli.lab import compare
+    from pghot.cli.record import record
+    from pghot.machine.topology import load_topology
+    from pghot.service.what_if import NOTE, POLICIES, choose_source
+
+    load_topology(tiers)
+    parse_share(fast_share)
+    chosen = source or choose_source(bool(command))
+    with tempfile.TemporaryDirectory(prefix="pghot-what-if") as place:
+        path = str(Path(place, "seen.pghot"))
+        print(f"recording with {chosen}; then {tiers} is simulated", file=sys.stderr)
+        record(
+            command, output=path, source=chosen, pid=pid, cgroup=cgroup, children=children, set_=options,
+            max_duration=duration, follow_children=children,
+        )  # fmt: skip
+        compare(path, tiers=tiers, fast_share=fast_share, policies=POLICIES, json_=as_json)
+    print(NOTE.format(source=chosen), file=sys.stderr)
+
+
 def undo(
     journal: Annotated[str, typer.Argument(metavar="FILE.pghot-journal", help="what `pghot run` wrote")],
+    if_any: Annotated[bool, typer.Option("--if-any", help="no such file is no error")] = False,
     json_: Json = False,
 ) -> None:
     """Put pages back to the nodes they came from and kernel knobs back to their values."""
@@ -88,6 +128,8 @@ def undo(
     from pghot.service.journal import read_journal
     from pghot.service.undo import undo as put_back
 
+    if if_any and not Path(journal).exists():
+        return
     result = put_back(read_journal(Path(journal)), SysRoot(), progress_on_stderr("moving pages back"))
     print(json.dumps(result.facts()) if json_ else render_undo(result.facts()))
     if not result.complete:

@@ -1,9 +1,9 @@
 """How soon after its marking a page took its NUMA hint fault, without being told when it was marked.
 
 The kernel calls a page hot when it faults within `hot_threshold_ms` of the scan that marked it
-(numa_hint_fault_latency, kernel/sched/fair.c); user space sees the fault only. But every scan makes a page fault at most once, and hot
-pages fault first. So: when a page of a section faults a second time, a new scan has passed over the section, just
-now; the other faults of that scan are measured from there.
+(numa_hint_fault_latency, kernel/sched/fair.c); user space sees the fault only. But every scan makes a page fault
+at most once, and hot pages fault first. So: when a page of a section faults a second time, a new scan has passed
+over the section, just now; the other faults of that scan are measured from there.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ the target falls below its free floor. Before anything moves, the journal is tol
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator, Sequence
@@ -15,9 +16,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pghot.kernel.lru_gen import evict, read_lru_gen
 from pghot.kernel.maps import Kind
 from pghot.kernel.move_pages import move_pages, query_nodes
-from pghot.kernel.process import alive
+from pghot.kernel.process import alive, cgroup_of, cgroup_path
 from pghot.kernel.spaces import Space
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.bucket import TokenBucket
@@ -44,6 +46,13 @@ DRIFT_PAGES_PER_CPU = 125
 _TRANSIENT = (errno.EBUSY, errno.EAGAIN, errno.ENOMEM)
 
 
+# How room is made on a full node: by demoting the tracked pages that were not seen for longest; by memory.reclaim of
+# the programs' cgroups (Linux >= 5.19) or by evicting their oldest generation (multi-gen LRU), where the kernel picks
+# the pages and needs demotion_enabled; or not at all.
+DEMOTIONS = ("move_pages", "reclaim", "lru_gen", "off")
+DEMOTION_ENABLED = "/sys/kernel/mm/numa/demotion_enabled"
+
+
 class Journal(Protocol):
     """Remembers where pages were, before they move."""
 
@@ -59,7 +68,7 @@ class MoverSettings:
     rate_limit_mb_s  promotions, MiB/s
     floor_share      a target keeps this share of its pages free, and its high watermark in any case
     batch_pages      pages in one move_pages call
-    demotion         "move_pages": the tracked pages that were not seen for longest; "off": nobody
+    demotion         who makes room on a full node, one of `DEMOTIONS`
     """
 
     apply: bool = False
@@ -328,24 +337,52 @@ class LinuxMachine:
     # ---- making room
 
     def _make_room(self, node: int, pages: int) -> None:
-        """Demote the tracked pages of `node` that were not seen for longest, never those seen lately."""
-        cold = self.coldest(node, pages)
-        if len(cold):
-            self.demote(cold, node, "kmigrated")
-            self.free_pages[:] = free_pages(self._root, self.topology)
+        """Free `pages` of `node`, as far as the chosen demotion can."""
+        if self._settings.demotion == "move_pages":
+            cold = self.coldest(node, pages)
+            if len(cold):
+                self.demote(cold, node, "kmigrated")
+        elif self.topology.demotion_targets[node]:
+            self._let_the_kernel_demote(node, pages)
+        self.free_pages[:] = free_pages(self._root, self.topology)
+
+    def _let_the_kernel_demote(self, node: int, pages: int) -> None:
+        """The kernel picks the pages; what may go is in the journal before, and what went is looked up after."""
+        held = self._movable_on(node)
+        for space, mine, _ in self._by_space(held):
+            self._write_origins(space, mine)
+        before = self.place[held].copy()
+        cgroups = {cgroup_of(self._root, space.pid) for space in self._spaces.spaces}
+        for cgroup in sorted(cgroups):
+            # EAGAIN: less than asked for could be reclaimed; a cgroup may be gone by now.
+            with contextlib.suppress(OSError):
+                if self._settings.demotion == "reclaim":
+                    self._root.write(f"{cgroup_path(cgroup)}/memory.reclaim", str(pages * PAGE_BYTES))
+                else:
+                    self._evict(cgroup, node, pages)
+        self.locate(held)
+        for lower in self.topology.demotion_targets[node]:
+            self._count(held, before, lower)
+
+    def _evict(self, cgroup: str, node: int, pages: int) -> None:
+        ours = [each for each in read_lru_gen(self._root) if each.path == cgroup and each.node == node]
+        # The two youngest generations are never evicted (MIN_NR_GENS, mm/vmscan.c).
+        for generation in sorted(ours, key=lambda each: each.number)[:-2]:
+            evict(self._root, generation, 200, pages)
+
+    def _movable_on(self, node: int, oldest_age: int = 0) -> U32:
+        """Movable tracked pages on `node` that were not seen for at least `oldest_age` ageing periods."""
+        state, found = self._spaces.pages, []
+        for section in self._spaces.sections_in_use():
+            held = (state.place[section] == node) & (state.kind[section] == Kind.MOVABLE)
+            held &= state.age[section] >= oldest_age
+            found.append((np.flatnonzero(held) + section.start).astype(np.uint32))
+        return _joined(found)
 
     def coldest(self, node: int, pages: int) -> U32:
         """Up to `pages` movable pages on `node`, longest unseen first; only those at least `COLD_AGE` old."""
         state = self._spaces.pages
-        found = []
-        for section in self._spaces.sections_in_use():
-            held = (
-                (state.place[section] == node)
-                & (state.kind[section] == Kind.MOVABLE)
-                & (state.age[section] >= COLD_AGE)
-            )
-            found.append((np.flatnonzero(held) + section.start).astype(np.uint32))
-        cold = _joined(found)
+        cold = self._movable_on(node, COLD_AGE)
         if len(cold) <= pages:
             return cold
         oldest_first = np.argsort(OLDEST - state.age[cold], kind="stable")

@@ -16,10 +16,11 @@ import numpy as np
 
 from pghot.engine.accesses import Accesses
 from pghot.errors import UnsupportedError
+from pghot.kernel.needs import require
 from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.fault_latency import FaultLatency
-from pghot.machine.linux import LinuxMachine, MoverSettings
+from pghot.machine.linux import DEMOTION_ENABLED, LinuxMachine, MoverSettings
 from pghot.machine.nodes import LiveTopology, read_nodes
 from pghot.machine.sections import SECTION_PAGES
 from pghot.machine.spaces import Spaces
@@ -60,6 +61,13 @@ class LiveSettings:
     mover: MoverSettings = field(default_factory=MoverSettings)
     tracked_bytes: int = 64 << 30
     max_cpu_percent: float = math.inf
+
+
+def preflight(root: SysRoot, settings: LiveSettings) -> None:
+    """Raise for targets that cannot be tracked or sources that do not work here, before anything is made."""
+    settings.targets.check(root)
+    for name in settings.sources:
+        require(name, make_live_source(name, root, **settings.source_options.get(name, {})).needs())
 
 
 class Live:
@@ -103,6 +111,8 @@ class Live:
         self._refresh(self._clock_ns() // 1_000_000)
         self.machine.tick(self._clock_ns())
         self._refuse_kernel_promotion()
+        if self.settings.mover.apply and self.settings.mover.demotion in ("reclaim", "lru_gen"):
+            self.knobs.set(DEMOTION_ENABLED, "true")
         for space in self.spaces.spaces:
             self.machine.survey(space)
         for source in self.sources:

@@ -22,6 +22,10 @@ from pghot.machine.sections import SECTION_SHIFT
 from pghot.machine.spaces import Spaces
 from pghot.recording.trace import Region, SliceBatch, TraceInfo
 from pghot.recording.writer import RecordingWriter
+from pghot.service.journal import Journal
+from pghot.service.live import Live, LiveSettings, preflight
+from pghot.service.run import RunSettings, Say, Summary, journal_path, rounds
+from pghot.service.status import status
 
 U32 = npt.NDArray[np.uint32]
 
@@ -183,25 +187,60 @@ def slice_batch(
     )
 
 
-def trace_info(
-    name: str,
-    sources: Sequence[str],
-    sampling: Sequence[str],
-    slice_ms: int,
-    estimate: Estimate,
-    root: SysRoot,
-    command: Sequence[str],
-) -> TraceInfo:
+@dataclass(frozen=True, slots=True)
+class RecordingPlan:
+    """What `pghot record` was told beside sources and targets."""
+
+    path: Path
+    slice_ms: int = 100
+    duration_s: float = 0.0
+    estimate: Estimate = field(default_factory=Estimate)
+    command: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    force: bool = False
+
+
+def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say: Say) -> Summary:
+    """Record until the programs end, the time is over or the user interrupts.
+
+    Raises `PghotError` when a source fails or the recording cannot be written; knobs are put back in any case.
+    """
+    preflight(root, settings)
+    with Journal(journal_path(None, "record"), root) as journal:
+        live = Live(root, settings, journal)
+        recorder = LiveRecorder(
+            plan.path, root, live.spaces, _info(live, plan, root), plan.estimate, plan.force
+        )
+        live.recorder = recorder
+        interrupted = False
+        try:
+            live.start()
+            rounds(live, RunSettings(min(100, plan.slice_ms), plan.duration_s), say)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            problems = live.stop()
+        facts = status(live)
+        recorder.finish(lost_of(facts))
+    writer = recorder.writer
+    recorded = {
+        "recording": str(plan.path), "slices": writer.slices, "rows": writer.rows, "file_bytes": writer.bytes_written,
+        "sources": facts["sources"], "interrupted": interrupted, "seconds": facts["seconds"],
+    }  # fmt: skip
+    return Summary(recorded, problems, interrupted)
+
+
+def _info(live: Live, plan: RecordingPlan, root: SysRoot) -> TraceInfo:
     """The head of a live recording."""
     return TraceInfo(
-        name=name,
-        source="+".join(sources),
-        slice_ns=slice_ms * 1_000_000,
+        name=plan.path.stem,
+        source="+".join(source.name for source in live.sources),
+        slice_ns=plan.slice_ms * 1_000_000,
         ns_per_instruction=NS_PER_INSTRUCTION,
-        mlp=estimate.mlp,
-        command=tuple(command),
+        mlp=plan.estimate.mlp,
+        command=plan.command,
         kernel=root.read_or("/proc/sys/kernel/osrelease"),
-        notes=(estimate.note(), *sampling),
+        notes=(plan.estimate.note(), *(source.sampling() for source in live.sources), *plan.notes),
     )
 
 

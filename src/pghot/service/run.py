@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,9 @@ from typing import Any
 from pghot.errors import NotPermittedError, UsageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.service.journal import SUFFIX, Journal
-from pghot.service.live import Live, LiveSettings
+from pghot.service.live import Live, LiveSettings, preflight
 from pghot.service.status import status
 from pghot.service.undo import undo_open
-
-JOURNALS = Path("/run/pghot")
 
 Say = Callable[[Live], None]
 
@@ -60,8 +59,9 @@ def start_command(command: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def journal_path(chosen: Path | None, name: str) -> Path:
-    """Where a journal goes when nobody says: /run/pghot, which ends with the boot as its contents do."""
-    return chosen or JOURNALS / f"{name}-{os.getpid()}{SUFFIX}"
+    """Where a journal goes when nobody says: below /run, which ends with the boot as its contents do."""
+    place = "/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    return chosen or Path(place, "pghot", f"{name}-{os.getpid()}{SUFFIX}")
 
 
 def run_live(root: SysRoot, settings: LiveSettings, run: RunSettings, say: Say) -> Summary:
@@ -69,6 +69,7 @@ def run_live(root: SysRoot, settings: LiveSettings, run: RunSettings, say: Say) 
 
     Raises `PghotError` when a source, a mover or the journal fails. Knobs are put back in any case.
     """
+    preflight(root, settings)
     with Journal(journal_path(run.journal, "run"), root) as journal:
         live = Live(root, settings, journal)
         interrupted = False

@@ -1,0 +1,333 @@
+"""The live side's kernels against their references: addresses to dense pages, heat and age, fault latency."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pghot.machine.bucket import MB, TokenBucket
+from pghot.machine.fault_latency import FAST, SLOW, FaultLatency, judge, judge_reference
+from pghot.machine.pages import OLDEST, Pages, cool, cool_reference, warm, warm_reference
+from pghot.machine.pingpong import FEW_PAGES, LOWEST_SHARE, PERIOD_MS, PERIODS, PingPongGuard
+from pghot.machine.sections import (
+    ABSENT,
+    FOREIGN,
+    SECTION_PAGES,
+    SECTION_SHIFT,
+    SectionTable,
+    find,
+    find_reference,
+)
+
+SECTION_BYTES = SECTION_PAGES * 4096
+PID_MAX = 20
+seeds = st.integers(0, 2**32 - 1)
+
+
+def filled(rng: np.random.Generator, sections: int = 6) -> tuple[SectionTable, list[tuple[int, int]]]:
+    """A table in which sections were added and removed, and all (space, number) pairs that were ever tried."""
+    table = SectionTable(sections, PID_MAX)
+    for pid in range(PID_MAX + 1):
+        table.assign(pid, int(rng.integers(0, 4)))
+    tried = []
+    for _ in range(int(rng.integers(0, 30))):
+        space, number = int(rng.integers(1, 4)), int(rng.choice([0, 1, 5, (1 << 20) - 1, (1 << 36) - 1]))
+        tried.append((space, number))
+        held = {pair[1]: pair[0] for pair in table.slots(space)}
+        if number in held:
+            table.remove(held[number])
+        else:
+            table.add(space, number)
+    return table, tried
+
+
+def addresses(rng: np.random.Generator, numbers: list[int], length: int) -> np.ndarray:
+    """Addresses in and beside these sections, the kernel's half and the last byte there is."""
+    chosen = np.array([*numbers, 3, 1 << 36, (1 << 37) - 1], np.uint64)
+    section = rng.choice(chosen, length)
+    offset = rng.integers(0, SECTION_BYTES, length).astype(np.uint64)
+    return section * np.uint64(SECTION_BYTES) + offset
+
+
+@given(seeds)
+def test_pages_are_found_as_by_the_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    table, tried = filled(rng)
+    length = int(rng.integers(0, 40))
+    pid = rng.integers(-2, PID_MAX + 5, length).astype(np.int32)
+    address = addresses(rng, [number for _, number in tried], length)
+    got, expected = np.zeros(length, np.uint32), np.zeros(length, np.uint32)
+    parts = (table._space_of_pid, table._keys, table._slots, pid, address)
+    find(*parts, got)
+    find_reference(*parts, expected)
+    assert got.tolist() == expected.tolist()
+    assert (got[address >= np.uint64(1 << 63)] == FOREIGN).all()
+
+
+class Sections(RuleBasedStateMachine):
+    """A section table beside a dictionary that never forgets what it was told."""
+
+    @initialize(sections=st.integers(1, 9))
+    def make(self, sections: int) -> None:
+        self.table = SectionTable(sections, PID_MAX)
+        self.model: dict[tuple[int, int], int] = {}
+        self.sections = sections
+        for space in range(1, 4):
+            self.table.assign(space, space)
+
+    @rule(space=st.integers(1, 3), number=st.integers(0, 12))
+    def add(self, space: int, number: int) -> None:
+        if (space, number) in self.model:
+            return
+        slot = self.table.add(space, number)
+        if len(self.model) == self.sections:
+            assert slot is None
+        else:
+            assert slot is not None
+            assert 0 <= slot < self.sections
+            assert slot not in self.model.values()
+            self.model[space, number] = slot
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        pair = data.draw(st.sampled_from(sorted(self.model)))
+        self.table.remove(self.model.pop(pair))
+
+    @rule(space=st.integers(1, 3))
+    def forget_space(self, space: int) -> None:
+        """As when a program ends."""
+        for slot, number in self.table.slots(space):
+            assert self.model.pop((space, number)) == slot
+            self.table.remove(slot)
+
+    @invariant()
+    def finds_exactly_what_the_model_holds(self) -> None:
+        if not hasattr(self, "table"):
+            return
+        every = [(space, number) for space in range(1, 4) for number in range(13)]
+        pid = np.array([space for space, _ in every], np.int32)
+        offset = np.arange(len(every), dtype=np.uint64) * np.uint64(4096)
+        address = np.array([number for _, number in every], np.uint64) * np.uint64(SECTION_BYTES) + offset
+        page = self.table.lookup(pid, address)
+        for i, pair in enumerate(every):
+            if pair in self.model:
+                assert page[i] == (self.model[pair] << SECTION_SHIFT) + i
+            else:
+                assert page[i] == ABSENT
+        assert len(self.table) == len(self.model)
+
+    @invariant()
+    def where_is_the_inverse_of_lookup(self) -> None:
+        if not getattr(self, "model", None):
+            return
+        pairs = sorted(self.model)
+        page = np.array([(self.model[pair] << SECTION_SHIFT) + 77 for pair in pairs], np.uint32)
+        space, address = self.table.where(page)
+        assert space.tolist() == [pair[0] for pair in pairs]
+        assert address.tolist() == [pair[1] * SECTION_BYTES + 77 * 4096 for pair in pairs]
+
+    @invariant()
+    def slots_ascend_by_address(self) -> None:
+        for space in range(1, 4) if hasattr(self, "table") else ():
+            held = [(number, slot) for (owner, number), slot in self.model.items() if owner == space]
+            assert [(number, slot) for slot, number in self.table.slots(space)] == sorted(held)
+
+
+TestSections = Sections.TestCase
+
+
+def test_a_table_survives_many_more_removals_than_it_has_places() -> None:
+    table = SectionTable(2, PID_MAX)
+    table.assign(1, 1)
+    for number in range(500):
+        slot = table.add(1, number)
+        assert slot is not None
+        address = np.array([number * SECTION_BYTES, (number + 1) * SECTION_BYTES], np.uint64)
+        assert table.lookup(np.full(2, 1, np.int32), address).tolist() == [slot << SECTION_SHIFT, ABSENT]
+        table.remove(slot)
+    assert len(table) == 0
+
+
+def test_absent_sections_are_named_once_each() -> None:
+    table = SectionTable(2, PID_MAX)
+    table.assign(1, 7)
+    table.assign(2, 9)
+    pid = np.array([1, 1, 2, 1], np.int32)
+    address = np.array(
+        [3 * SECTION_BYTES, 3 * SECTION_BYTES + 5, 4 * SECTION_BYTES, 8 * SECTION_BYTES], np.uint64
+    )
+    assert table.absent(pid, address) == [(7, 3), (7, 8), (9, 4)]
+
+
+@given(seeds)
+def test_heat_and_age_as_by_the_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    heat = rng.choice([0, 1, 65534, 65535, 300], 8).astype(np.uint16)
+    age = rng.choice([0, 1, 254, 255], 8).astype(np.uint8)
+    page = rng.integers(0, 8, int(rng.integers(0, 12))).astype(np.uint32)
+    count = rng.choice([0, 1, 2, 65535, 2**32 - 1], len(page)).astype(np.uint32)
+    got, expected = (heat.copy(), age.copy()), (heat.copy(), age.copy())
+    warm(*got, page, count)
+    warm_reference(*expected, page, count)
+    for mine, plain in zip(got, expected, strict=True):
+        assert mine.tolist() == plain.tolist()
+    cool(*got)
+    cool_reference(*expected)
+    for mine, plain in zip(got, expected, strict=True):
+        assert mine.tolist() == plain.tolist()
+
+
+@given(seeds)
+def test_fault_latency_as_by_the_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pages, sections = 2 << SECTION_SHIFT, 2
+    scan = [np.zeros(pages, np.uint8) for _ in range(2)]
+    first = rng.choice([1, 254, 255], sections).astype(np.uint8)
+    now = [first.copy(), first.copy()]
+    when = [np.zeros(sections, np.int64) for _ in range(2)]
+    for now_ms in np.cumsum(rng.integers(0, 900, 6)).tolist():
+        page = rng.choice([0, 1, 2, SECTION_PAGES, SECTION_PAGES + 1], 10).astype(np.uint32)
+        count = [np.zeros(10, np.uint32) for _ in range(2)]
+        judge(scan[0], now[0], when[0], page, now_ms, 1000, count[0])
+        judge_reference(scan[1], now[1], when[1], page, now_ms, 1000, count[1])
+        assert count[0].tolist() == count[1].tolist()
+    assert (scan[0] == scan[1]).all()
+    assert now[0].tolist() == now[1].tolist()
+
+
+def test_faults_long_after_the_first_of_their_scan_are_slow() -> None:
+    latency = FaultLatency(1, hot_threshold_ms=1000)
+    first, others = np.array([0], np.uint32), np.array([1, 2], np.uint32)
+    latency.counts(first, 5000)
+    assert latency.counts(first, 10_000).tolist() == [FAST]  # its second fault: a new scan is noticed
+    assert latency.counts(others, 11_000).tolist() == [FAST, FAST]
+    assert latency.counts(np.array([3], np.uint32), 11_001).tolist() == [SLOW]
+
+
+@given(seeds)
+def test_retries_stop_at_three(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pages = Pages(4)
+    pages.marks[:] = rng.integers(0, 16, 4)
+    marks = pages.marks.copy()
+    tries = [0] * 4
+    for _ in range(6):
+        page = np.unique(rng.integers(0, 4, 3)).astype(np.uint32)
+        pages.add_retry(page)
+        for each in page.tolist():
+            tries[each] = min(3, tries[each] + 1)
+    assert pages.retries(np.arange(4, dtype=np.uint32)).tolist() == tries
+    assert (pages.marks & 15).tolist() == marks.tolist()  # the other marks are as they were
+
+
+def test_reset_pages_hold_nothing() -> None:
+    pages = Pages(3)
+    pages.saw(np.array([1, 1, 2], np.uint32), np.array([5, 6, 7], np.uint32))
+    pages.place[:] = 1
+    pages.marks[:] = 3
+    pages.reset(np.array([1], np.uint32))
+    assert pages.heat.tolist() == [0, 0, 7]
+    assert pages.age.tolist() == [0, OLDEST, 0]
+    assert pages.place.tolist() == [1, 255, 1]
+    assert pages.marks.tolist() == [3, 0, 3]
+    pages.grow_older([slice(1, 3)])
+    assert pages.age.tolist() == [0, OLDEST, 1]
+    assert pages.heat.tolist() == [0, 0, 3]
+    assert pages.bytes_per_page() == 6
+
+
+@given(st.floats(0.01, 5000), st.lists(st.floats(0.0001, 0.45), min_size=20, max_size=60))
+def test_a_spent_bucket_gives_the_rate_and_never_more(rate_mb_s: float, steps_s: list[float]) -> None:
+    """A consumer that takes whole pages, all there are, at each tick."""
+    now_ns, moved = 10**12, 0
+    bucket = TokenBucket(rate_mb_s, now_ns)
+    began_ns = now_ns
+    for step_s in steps_s:
+        now_ns += int(step_s * 1e9)
+        bucket.refill(now_ns)
+        size = bucket.bytes_now() // 4096 * 4096
+        bucket.spend(size)
+        moved += size
+        assert moved <= rate_mb_s * MB * (now_ns - began_ns) / 1e9 + 1
+    earned = rate_mb_s * MB * (now_ns - began_ns) / 1e9
+    assert moved >= 0.95 * earned - 4096  # less than a page may be waiting
+
+
+def test_unspent_time_is_lost_and_debt_is_paid_first() -> None:
+    bucket = TokenBucket(1.0, 0)
+    assert bucket.bytes_now() == 0  # nothing before time passes
+    bucket.refill(10 * 10**9)
+    assert bucket.bytes_now() == MB // 2 + 4096
+    bucket.spend(2 * MB)  # a huge folio: the debt takes one and a half seconds
+    bucket.refill(11 * 10**9)
+    assert bucket.bytes_now() == 0
+    bucket.refill(13 * 10**9)
+    assert bucket.bytes_now() == MB // 2 + 4096
+    bucket.refill(5 * 10**9)  # a clock that stepped back earns nothing
+    assert bucket.bytes_now() == MB // 2 + 4096
+
+
+def test_a_slow_rate_still_moves_a_page_at_a_time() -> None:
+    bucket = TokenBucket(0.001, 0)
+    for second in range(1, 10):
+        bucket.refill(second * 10**9)
+    assert bucket.bytes_now() >= 4096
+
+
+class Guarded:
+    """A guard and the totals it is told, one call for each period."""
+
+    def __init__(self) -> None:
+        self.guard = PingPongGuard(0)
+        self.now_ms = self.up = self.back = 0
+
+    def period(self, up: int, back: int) -> float:
+        self.now_ms += PERIOD_MS
+        self.up += up
+        self.back += back
+        self.guard.tick(self.now_ms, self.up, self.back)
+        return self.guard.share
+
+
+def test_the_guard_halves_after_bad_periods_and_recovers() -> None:
+    guarded = Guarded()
+    bad, good = (FEW_PAGES, FEW_PAGES // 2 + 1), (FEW_PAGES, FEW_PAGES // 2)
+    assert [guarded.period(*bad) for _ in range(PERIODS)] == [1.0] * (PERIODS - 1) + [0.5]
+    assert [guarded.period(*bad) for _ in range(PERIODS)][-1] == 0.25
+    assert guarded.period(*good) == 0.5
+    assert guarded.period(*good) == 1.0
+    assert guarded.period(*good) == 1.0
+
+
+def test_a_good_period_between_bad_ones_starts_the_count_anew() -> None:
+    guarded = Guarded()
+    for up, back in [(99, 99), (99, 99), (99, 0), (99, 99), (99, 99)]:
+        assert guarded.period(up, back) == 1.0
+
+
+def test_few_pages_and_short_times_say_nothing() -> None:
+    guarded = Guarded()
+    for _ in range(10):
+        assert guarded.period(FEW_PAGES - 1, FEW_PAGES - 1) == 1.0
+    guarded.guard.tick(guarded.now_ms + PERIOD_MS - 1, 10**6, 10**6)
+    assert guarded.guard.share == 1.0
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), max_size=60))
+def test_the_share_stays_in_its_bounds(periods: list[tuple[int, int]]) -> None:
+    guarded = Guarded()
+    for up, back in periods:
+        before = guarded.guard.share
+        share = guarded.period(up, min(up, back))
+        assert LOWEST_SHARE <= share <= 1.0
+        assert share in (before, 2 * before, before / 2, 1.0)
+
+
+def test_constant_ping_pong_ends_at_the_lowest_share() -> None:
+    guarded = Guarded()
+    for _ in range(PERIODS * 10):
+        share = guarded.period(FEW_PAGES, FEW_PAGES)
+    assert share == LOWEST_SHARE

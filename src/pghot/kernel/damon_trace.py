@@ -10,23 +10,20 @@ from __future__ import annotations
 import mmap
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.errors import PghotError, UnsupportedError
 from pghot.kernel.needs import Need
 from pghot.kernel.perf_event import EventSpec, Ring, perf_event_open
-from pghot.kernel.perf_records import RECORD_LOST, RECORD_SAMPLE
 from pghot.kernel.sysroot import SysRoot
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
-Int = Any
 
 TRACING = "/sys/kernel/tracing"
 EVENT = f"{TRACING}/events/damon/damon_aggregated"
@@ -39,7 +36,6 @@ TARGET, REGIONS, START, END, ACCESSES, AGE = range(6)
 # What a pass counts.
 TAIL, FOUND, LOST = range(3)
 
-_RAW_AT = 12  # a sample of SAMPLE_RAW alone: header (8 bytes), size of the raw data (4)
 _RECORD_BYTES = 64  # of the layout of Linux 5.18 to 6.12; only sizes the ring
 _FIELD = re.compile(r"field:.*?(\w+);\s*offset:(\d+);\s*size:(\d+);")
 
@@ -102,6 +98,9 @@ class RegionTrace:
         self._out = np.zeros((len(FIELDS), data_pages * mmap.PAGESIZE // 32), np.uint64)
         self._counts = np.zeros(3, np.int64)
         # Compiled before the ring begins to fill.
+        from pghot.kernel.damon_decode import decode
+
+        self._decode: Callable[..., None] = decode
         decode(np.zeros(2, np.uint32), 0, 0, self._layout, self._out, self._counts)
         spec = EventSpec(TYPE_TRACEPOINT, int(root.read(f"{EVENT}/id")), SAMPLE_RAW)
         try:
@@ -120,7 +119,7 @@ class RegionTrace:
     def newest(self) -> list[Regions]:
         """The newest whole aggregation of each target since the last call; empty when there was none."""
         tail, head = self._ring.tail, self._ring.head
-        decode(self._ring.data.view(np.uint32), tail, head, self._layout, self._out, self._counts)
+        self._decode(self._ring.data.view(np.uint32), tail, head, self._layout, self._out, self._counts)
         self.lost += int(self._counts[LOST])
         found = newest_of(self._out[:, : int(self._counts[FOUND])])
         self._ring.consume(int(self._counts[TAIL]))
@@ -156,70 +155,3 @@ def newest_of(records: U64) -> list[Regions]:
         )
         for which, held in sorted(last.items())
     ]  # fmt: skip
-
-
-@njit(cache=True)
-def decode(ring: npt.NDArray[np.uint32], tail: Int, head: Int, layout: I64, out: U64, counts: I64) -> None:
-    """Decode the samples in bytes [tail, head) of a ring (uint32[N/4], N a power of two).
-
-    out     uint64[6, K]  a row for each of `FIELDS`
-    counts  int64[3]      TAIL reached (less than `head` when `out` was full), FOUND samples, LOST records: those
-                          the kernel had no room for, and those too short for the layout
-    """
-    counts[:] = 0
-    mask: Int = ring.shape[0] - 1
-    needed: Int = _RAW_AT + np.max(layout[:, 0] + layout[:, 1])
-    found: Int = 0
-    at: Int = tail
-    while at < head and found < out.shape[1]:
-        word: Int = at >> 2
-        kind: Int = ring[word & mask]
-        size: Int = np.int64(ring[(word + 1) & mask] >> np.uint32(16))
-        if size < 8 or size & 7 or at + size > head:
-            counts[LOST] += 1
-            at = head
-            break
-        if kind == RECORD_SAMPLE and size >= needed:
-            for row in range(layout.shape[0]):
-                place: Int = (at + _RAW_AT + layout[row, 0]) >> 2
-                value: Int = np.uint64(ring[place & mask])
-                if layout[row, 1] == 8:
-                    value |= np.uint64(ring[(place + 1) & mask]) << np.uint64(32)
-                out[row, found] = value
-            found += 1
-        elif kind == RECORD_SAMPLE:
-            counts[LOST] += 1
-        elif kind == RECORD_LOST and size >= 24:
-            counts[LOST] += np.int64(ring[(word + 4) & mask])
-        at += size
-    counts[TAIL] = at
-    counts[FOUND] = found
-
-
-def decode_reference(
-    ring: npt.NDArray[np.uint32], tail: int, head: int, layout: I64, out: U64, counts: I64
-) -> None:
-    """`decode` record by record in plain Python."""
-    data = ring.tobytes()
-    counts[:] = 0
-    found, at = 0, tail
-
-    def number(place: int, size: int) -> int:
-        return int.from_bytes(bytes(data[(place + i) % len(data)] for i in range(size)), "little")
-
-    while at < head and found < out.shape[1]:
-        kind, size = number(at, 4), number(at + 6, 2)
-        if size < 8 or size % 8 or at + size > head:
-            counts[LOST] += 1
-            at = head
-            break
-        if kind == RECORD_SAMPLE and size >= _RAW_AT + int((layout[:, 0] + layout[:, 1]).max()):
-            for row, (offset, width) in enumerate(layout.tolist()):
-                out[row, found] = number(at + _RAW_AT + offset, width)
-            found += 1
-        elif kind == RECORD_SAMPLE:
-            counts[LOST] += 1
-        elif kind == RECORD_LOST and size >= 24:
-            counts[LOST] += number(at + 16, 4)
-        at += size
-    counts[TAIL], counts[FOUND] = at, found

@@ -1,0 +1,24 @@
+"""What a machine can do is told without the heavy libraries: Numba costs more than everything else doctor does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("numba", "pyarrow", "prometheus_client")
+EVERY_NEED = """
+from pathlib import Path
+from pghot.kernel.sysroot import SysRoot
+from pghot.sources.live_registry import LIVE_SOURCES, make_live_source
+assert all(make_live_source(name, SysRoot(Path("/"))).needs() for name in LIVE_SOURCES)
+"""
+DOCTOR = "from pghot.cli.main import run\nassert run(['doctor']) == 0"
+
+
+@pytest.mark.parametrize("statement", [EVERY_NEED, DOCTOR], ids=["needs", "doctor"])
+def test_nothing_heavy_is_loaded(statement: str) -> None:
+    code = f"import sys\n{statement}\nprint([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

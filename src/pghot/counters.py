@@ -90,8 +90,10 @@ _DECLARED = (
     Counter("damon_lost_regions", "regions that the trace ring had no room for", "regions"),
     Counter("damon_refused_targets", "times DAMON refused a changed list of programs", "times"),
     Counter("lru_gen_walks", "ageing walks asked of the multi-gen LRU", "walks"),
-    Counter("lru_gen_youngest", "anonymous pages in the youngest generations", "pages", "gauge"),
-    Counter("lru_gen_oldest", "anonymous pages in the oldest generations", "pages", "gauge"),
+    Counter("lru_gen_active_top", "anonymous pages in use, on the top tier", "pages", "gauge"),
+    Counter("lru_gen_active_lower", "anonymous pages in use, below the top tier", "pages", "gauge"),
+    Counter("lru_gen_inactive_top", "anonymous pages out of use, on the top tier", "pages", "gauge"),
+    Counter("lru_gen_inactive_lower", "anonymous pages out of use, below the top tier", "pages", "gauge"),
     Counter("replay_slices", "slices of the recording played", "slices"),
     Counter("perf_throttled", "times the kernel throttled an event", "events"),
     Counter(

@@ -7,20 +7,29 @@ memcg ID PATH
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pghot.errors import PghotError
+from pghot.errors import NotPermittedError, PghotError, UnsupportedError
 from pghot.kernel.needs import Need
 from pghot.kernel.sysroot import SysRoot
 
 LRU_GEN = "/sys/kernel/debug/lru_gen"
 ENABLED = "/sys/kernel/mm/lru_gen/enabled"
+DEMOTION = "/sys/kernel/mm/numa/demotion_enabled"
+
+# MIN_NR_GENS (include/linux/mmzone.h): so many of the youngest generations are "active" and never evicted.
+ACTIVE_GENERATIONS = 2
+_ANON_ONLY = 200  # swappiness
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Pages of one memcg on one node that one ageing walk found young. A higher number is younger."""
+    """Pages of one memcg on one node that were last found accessed in one ageing walk.
+
+    number    a higher one is younger
+    active    one of the two youngest of its memcg and node: never evicted
+    """
 
     memcg: int
     path: str
@@ -29,26 +38,44 @@ class Generation:
     age_ms: int
     anon_pages: int
     file_pages: int
+    active: bool
 
 
 def parse_lru_gen(text: str) -> list[Generation]:
-    """All generations. Raises `ValueError` for text of another form."""
+    """All generations, those of one memcg and node side by side, ascending.
+
+    Raises `ValueError` for text of another form.
+    """
     found: list[Generation] = []
     memcg, path, node = -1, "", -1
-    for line in text.splitlines():
+    rows: list[tuple[int, int, int, int]] = []
+    for line in [*text.splitlines(), "memcg 0 /"]:
         words = line.split()
         if not words:
             continue
-        if words[0] == "memcg":
-            memcg, path = int(words[1]), words[2] if len(words) > 2 else "/"
-        elif words[0] == "node":
+        if words[0] in ("memcg", "node"):
+            found += _generations(memcg, path, node, rows)
+            rows = []
+        if words[0] == "memcg" and len(words) > 1:
+            # The path is the rest of the line: names of cgroups may contain blanks.
+            memcg, path, node = int(words[1]), line.split(maxsplit=2)[2].removesuffix(" "), -1
+        elif words[0] == "node" and len(words) == 2 and memcg >= 0:
             node = int(words[1])
-        elif words[0].isdigit() and len(words) == 4 and memcg >= 0 and node >= 0:
+        elif words[0].isdecimal() and len(words) == 4 and node >= 0:
+            # The kernel shows -0 as a size for what was never counted; sizes lag and may be below zero.
             number, age_ms, anon, file = (max(0, int(word)) for word in words)
-            found.append(Generation(memcg, path, node, number, age_ms, anon, file))
-        elif not words[0].isdigit():
+            rows.append((number, age_ms, anon, file))
+        else:
             raise ValueError(f"unknown line '{line}'")
     return found
+
+
+def _generations(
+    memcg: int, path: str, node: int, rows: Sequence[tuple[int, int, int, int]]
+) -> Iterable[Generation]:
+    rows = sorted(rows)
+    for i, row in enumerate(rows):
+        yield Generation(memcg, path, node, *row, active=i >= len(rows) - ACTIVE_GENERATIONS)
 
 
 def lru_gen_need(root: SysRoot) -> Need:
@@ -61,29 +88,78 @@ def lru_gen_need(root: SysRoot) -> Need:
     if root.read_or(ENABLED, "0x0000") == "0x0000":
         return Need(what, "unsupported", "the multi-gen LRU is switched off", f"echo y > {ENABLED}")
     if not root.exists(LRU_GEN):
-        remedy = "run as root" if os.geteuid() else "mount -t debugfs none /sys/kernel/debug"
-        return Need(what, "not permitted", f"{LRU_GEN} cannot be seen", remedy)
+        return Need(
+            what, "not permitted", f"no {LRU_GEN}", "as root: mount -t debugfs none /sys/kernel/debug"
+        )
     if not root.writable(LRU_GEN):
         return Need(what, "not permitted", f"not permitted to write {LRU_GEN}", "run as root")
     return Need(what)
 
 
 def read_lru_gen(root: SysRoot) -> list[Generation]:
-    """The generations now. Raises `OSError`, `PghotError` for a form that this pghot does not know."""
+    """The generations now. Raises `PghotError` when they cannot be read or have an unknown form."""
     try:
         return parse_lru_gen(root.read(LRU_GEN))
     except ValueError as error:
         raise PghotError(f"{LRU_GEN}: {error}", "report it with the kernel's version") from None
+    except OSError as error:
+        raise NotPermittedError(f"cannot read {LRU_GEN}: {error.strerror}", "run as root") from None
+
+
+def memcg_path(cgroup: str, generations: Iterable[Generation]) -> str:
+    """The memcg that a cgroup's memory is charged to: itself, or the nearest above it that has one.
+
+    cgroup  as in /proc/PID/cgroup
+    """
+    known = {each.path for each in generations}
+    path = cgroup
+    while path not in known and path not in ("", "/"):
+        path = path.rpartition("/")[0]
+    return path or "/"
 
 
 def age(root: SysRoot, newest: Generation) -> None:
-    """Make a younger generation: walk the page tables of its memcg and node. Raises `OSError`."""
-    root.write(LRU_GEN, f"+ {newest.memcg} {newest.node} {newest.number}")
+    """Make a younger generation: walk the page tables of its memcg and move what was accessed there.
+
+    Anonymous pages are walked also without swap (the first 1), and all page tables (the second): without them the
+    kernel counts generations up and finds nothing. When the kernel made a younger one meanwhile, nothing happens.
+    Raises `OSError`: EINVAL, the memcg is gone.
+    """
+    root.write(LRU_GEN, f"+ {newest.memcg} {newest.node} {newest.number} 1 1")
 
 
 def evict(root: SysRoot, oldest: Generation, swappiness: int, pages: int) -> None:
-    """Reclaim up to `pages` of a generation and older; with demotion enabled they go to the next lower tier.
+    """Reclaim up to `pages` of a generation and older ones; with demotion on they go to the next lower tier.
 
-    Raises `OSError`: EAGAIN when less could be reclaimed.
+    swappiness  1 to 200, 200: anonymous pages only
+    Raises `OSError`: EINVAL for an active generation.
     """
     root.write(LRU_GEN, f"- {oldest.memcg} {oldest.node} {oldest.number} {swappiness} {pages}")
+
+
+def demote_oldest(root: SysRoot, paths: Iterable[str], node: int, pages: int) -> None:
+    """Have the kernel demote up to `pages` of the oldest anonymous pages of these memcgs on a node.
+
+    paths  of memcgs as `Generation.path`; all processes in them are meant
+    The kernel goes on in whole batches of up to 64 pages, and stops where only active generations are left. What it
+    did is in pgdemote_direct of /proc/vmstat. Raises `UnsupportedError` when demotion is off: the pages would be
+    swapped out instead.
+    """
+    if root.read_or(DEMOTION) not in ("true", "1"):
+        raise UnsupportedError(f"{DEMOTION} is not on: pages would be swapped out", f"echo 1 > {DEMOTION}")
+    wanted = frozenset(paths)
+    left = pages
+    idle = [
+        each
+        for each in read_lru_gen(root)
+        if each.path in wanted and each.node == node and not each.active and each.anon_pages
+    ]
+    for oldest in sorted(idle, key=lambda each: -each.age_ms):
+        if left <= 0:
+            break
+        chunk = min(left, oldest.anon_pages)
+        try:
+            evict(root, oldest, _ANON_ONLY, chunk)
+        except OSError:
+            continue  # aged or gone meanwhile
+        left -= chunk

@@ -21,7 +21,7 @@ def seal(facts: Mapping[str, Any]) -> str:
 def unseal(sealed: str) -> dict[str, Any]:
     """The facts of `seal`. Raises `ValueError` when the text is not what was sealed."""
     crc, _, text = sealed.partition(" ")
-    if crc != f"{zlib.crc32(text.encode(errors='replace')):08x}":
+    if crc != f"{zlib.crc32(text.encode(errors='surrogatepass')):08x}":
         raise ValueError("checksum does not match")
     try:
         facts = json.loads(text)

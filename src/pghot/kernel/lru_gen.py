@@ -49,14 +49,14 @@ def parse_lru_gen(text: str) -> list[Generation]:
     found: list[Generation] = []
     memcg, path, node = -1, "", -1
     rows: list[tuple[int, int, int, int]] = []
-    for line in [*text.splitlines(), "memcg 0 /"]:
+    for line in [*text.split("\n"), "memcg 0 /"]:
         words = line.split()
         if not words:
             continue
         if words[0] in ("memcg", "node"):
             found += _generations(memcg, path, node, rows)
             rows = []
-        if words[0] == "memcg" and len(words) > 1:
+        if words[0] == "memcg" and len(words) > 2:
             # The path is the rest of the line: names of cgroups may contain blanks.
             memcg, path, node = int(words[1]), line.split(maxsplit=2)[2].removesuffix(" "), -1
         elif words[0] == "node" and len(words) == 2 and memcg >= 0:

@@ -52,8 +52,11 @@ class Mapping:
 
 
 def parse_maps(text: str) -> Iterator[Mapping]:
-    """The mappings, ascending; lines that are none are left out."""
-    for line in text.splitlines():
+    """The mappings, ascending; lines that are none are left out.
+
+    The kernel escapes the newlines of file names, but no other character at which `splitlines` would split.
+    """
+    for line in text.split("\n"):
         if match := _LINE.fullmatch(line):
             start, end = int(match[1], 16), int(match[2], 16)
             if start < end < 1 << 63:  # above is the kernel's half: [vsyscall]
@@ -72,7 +75,7 @@ def bound_starts(root: SysRoot, pid: int) -> frozenset[int]:
     walks the page tables: do it rarely.
     """
     found = set()
-    for line in root.read_or(f"/proc/{pid}/numa_maps").splitlines():
+    for line in root.read_or(f"/proc/{pid}/numa_maps").split("\n"):
         words = line.split()
         if len(words) > 1 and words[1].startswith("bind"):
             found.add(int(words[0], 16))

@@ -165,7 +165,7 @@ def test_an_existing_recording_is_not_overwritten(tmp_path: Path) -> None:
         (["it.pghot", "--slice", "2 s", "--", "true"], 2, "out of range"),
         (["it.pghot", "--llc", "1 KiB", "--llc-ways", "32", "--", "true"], 2, "cannot be modelled"),
         (["it.pghot", "--llc-ways", "0", "--", "true"], 2, "0 ways"),
-        (["it.pghot", "--source", "perf", "--", "true"], 2, "unknown recording source 'perf'"),
+        (["it.pghot", "--source", "perf", "--", "true"], 2, "unknown live source 'perf'"),
         (["/no/such/directory/it.pghot", "--", "true"], 2, "cannot create"),
     ],
 )

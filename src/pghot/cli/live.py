@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from pghot.cli.progress import EVERY_S, PATIENCE_S
-from pghot.errors import UsageError
+from pghot.errors import PghotError, UsageError
+from pghot.kernel.sysroot import SysRoot
 from pghot.machine.linux import MoverSettings
 from pghot.policies.options import accepted, parse_options
-from pghot.service.live import Live, LiveSettings
+from pghot.service.live import Live, LiveSettings, check_sources
 from pghot.service.run import start_command
 from pghot.service.status import line
 from pghot.service.targets import Targets
@@ -36,9 +37,14 @@ def targets_of(
     child = start_command(command) if command else None
     try:
         yield Targets((child.pid,) if child else tuple(pids or ()), (cgroup,) if cgroup else (), children)
-    except BaseException:
+    except BaseException as error:
         if child is not None and child.poll() is None:
             child.terminate()
+        elif child is not None and command and isinstance(error, UsageError):
+            raise PghotError(
+                f"'{command[0]}' ended before it could be tracked (exit status {child.returncode})",
+                "does it run without pghot?",
+            ) from None
         raise
     finally:
         if child is not None:
@@ -51,14 +57,16 @@ def _await(child: subprocess.Popen[bytes]) -> None:
 
 
 def live_settings(
-    targets: Targets,
     sources: str,
     policy: str,
     options: Sequence[str],
     mover: MoverSettings,
     max_cpu_percent: float = 0.0,
 ) -> LiveSettings:
-    """Settings of the live loop from the command line's words."""
+    """Settings of the live loop from the command line's words; targets are added when they are known.
+
+    Raises for sources that do not work here, so that no command is started in vain.
+    """
     names = tuple(dict.fromkeys(name.strip() for name in sources.split(",") if name.strip()))
     if not names:
         raise UsageError("no source", "see `pghot doctor` for those of this machine")
@@ -67,8 +75,8 @@ def live_settings(
         [*names, policy],
         lambda name: live_source_options(name) if name in names else accepted(name),
     )
-    return LiveSettings(
-        targets=targets,
+    settings = LiveSettings(
+        targets=Targets(),
         sources=names,
         source_options={name: chosen.get(name, {}) for name in names},
         policy=policy,
@@ -76,6 +84,8 @@ def live_settings(
         mover=mover,
         max_cpu_percent=max_cpu_percent or math.inf,
     )
+    check_sources(SysRoot(), settings)
+    return settings
 
 
 def status_on_stderr() -> Callable[[Live], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -123,9 +124,9 @@ def _record_live(
     from pghot.machine.linux import MoverSettings
     from pghot.service.live_record import record_live
 
+    settings = live_settings(source, "none", options, MoverSettings())
     with targets_of(plan.command, pid, cgroup, children) as targets:
-        settings = live_settings(targets, source, "none", options, MoverSettings())
-        recorded = record_live(SysRoot(), settings, plan, status_on_stderr())
+        recorded = record_live(SysRoot(), replace(settings, targets=targets), plan, status_on_stderr())
     for problem in recorded.problems:
         print(f"note: {problem}", file=sys.stderr)
     facts = {"schema": _SCHEMA, **recorded.facts}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -72,9 +73,9 @@ def run(
         journal=Path(journal) if journal else None,
         restore=restore,
     )
+    settings = live_settings(source or "faults", policy, set_ or [], mover, max_cpu)
     with targets_of(command, pid, cgroup, children) as targets:
-        settings = live_settings(targets, source or "faults", policy, set_ or [], mover, max_cpu)
-        summary = run_live(SysRoot(), settings, how, status_on_stderr())
+        summary = run_live(SysRoot(), replace(settings, targets=targets), how, status_on_stderr())
     for problem in summary.problems:
         print(f"note: {problem}", file=sys.stderr)
     print(json.dumps(summary.facts) if json_ else render_run(summary.facts))

@@ -19,7 +19,7 @@ from pghot.machine.linux import MoverSettings
 from pghot.service.config import Config, load_config
 from pghot.service.hot import hottest
 from pghot.service.journal import Journal
-from pghot.service.live import Live, LiveSettings, preflight
+from pghot.service.live import Live, LiveSettings, check_sources
 from pghot.service.logs import event, open_log
 from pghot.service.metrics import Metrics
 from pghot.service.notify import notify
@@ -70,9 +70,11 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._ask_reload)
         server = self._server = Server(self._status, lambda top, by: hottest(self._live.spaces, top, by))
         metrics = None
-        preflight(self._root, live_settings(self._config))
+        settings = live_settings(self._config)
+        settings.targets.check(self._root)
+        check_sources(self._root, settings)
         with Journal(service.journal, self._root) as journal:
-            self._live = Live(self._root, live_settings(self._config), journal)
+            self._live = Live(self._root, settings, journal)
             try:
                 await server.open(service.socket, service.socket_group)
                 metrics = Metrics(service.metrics, lambda: self._facts) if service.metrics else None

@@ -63,9 +63,9 @@ class LiveSettings:
     max_cpu_percent: float = math.inf
 
 
-def preflight(root: SysRoot, settings: LiveSettings) -> None:
-    """Raise for targets that cannot be tracked or sources that do not work here, before anything is made."""
-    settings.targets.check(root)
+def check_sources(root: SysRoot, settings: LiveSettings) -> None:
+    """Raise for a source or policy that does not exist, or a source that does not work here."""
+    make_policy(settings.policy, **settings.policy_options)
     for name in settings.sources:
         require(name, make_live_source(name, root, **settings.source_options.get(name, {})).needs())
 

@@ -23,7 +23,7 @@ from pghot.machine.spaces import Spaces
 from pghot.recording.trace import Region, SliceBatch, TraceInfo
 from pghot.recording.writer import RecordingWriter
 from pghot.service.journal import Journal
-from pghot.service.live import Live, LiveSettings, preflight
+from pghot.service.live import Live, LiveSettings
 from pghot.service.run import RunSettings, Say, Summary, journal_path, rounds
 from pghot.service.status import status
 
@@ -205,7 +205,7 @@ def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say:
 
     Raises `PghotError` when a source fails or the recording cannot be written; knobs are put back in any case.
     """
-    preflight(root, settings)
+    settings.targets.check(root)
     with Journal(journal_path(None, "record"), root) as journal:
         live = Live(root, settings, journal)
         recorder = LiveRecorder(

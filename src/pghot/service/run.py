@@ -14,7 +14,7 @@ from typing import Any
 from pghot.errors import NotPermittedError, UsageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.service.journal import SUFFIX, Journal
-from pghot.service.live import Live, LiveSettings, preflight
+from pghot.service.live import Live, LiveSettings
 from pghot.service.status import status
 from pghot.service.undo import undo_open
 
@@ -69,7 +69,7 @@ def run_live(root: SysRoot, settings: LiveSettings, run: RunSettings, say: Say) 
 
     Raises `PghotError` when a source, a mover or the journal fails. Knobs are put back in any case.
     """
-    preflight(root, settings)
+    settings.targets.check(root)
     with Journal(journal_path(run.journal, "run"), root) as journal:
         live = Live(root, settings, journal)
         interrupted = False

@@ -1,7 +1,10 @@
 """Soft-dirty bits as a live source: exactly which pages were written since the last look; reads are invisible.
 
 Each look clears the bits through clear_refs, which write-protects the pages: the program pays one fault for the first
-write to each page in every period.
+write to each page in every period. A write between the reading and the clearing of a look is missed.
+
+A mapping that is new or grew since the last look has all its pages marked (VM_SOFTDIRTY, mm/mmap.c): they say nothing
+and are counted, not reported. A huge page has one bit.
 """
 
 from __future__ import annotations
@@ -11,13 +14,17 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
+from pghot.kernel.maps import read_maps
 from pghot.kernel.needs import Need, require
 from pghot.kernel.pagemap import SOFT_DIRTY, clear_soft_dirty, flagged
 from pghot.kernel.spaces import SetKnob, Space, Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.sources.live import Sightings, sightings_of
 from pghot.units import PAGE_BYTES
+
+U64 = npt.NDArray[np.uint64]
 
 
 class SoftDirty:
@@ -34,7 +41,8 @@ class SoftDirty:
         self._effort = 1.0
         self._spaces: dict[int, Space] = {}
         self._due_ms: dict[int, float] = {}
-        self._counts = {"softdirty_scans": 0}
+        self._mappings: dict[int, frozenset[tuple[int, int]]] = {}
+        self._counts = {"softdirty_scans": 0, "softdirty_unknown_pages": 0}
 
     def needs(self) -> list[Need]:
         return [_bits_need(self._root)]
@@ -46,18 +54,16 @@ class SoftDirty:
     def watch(self, watched: Watched) -> None:
         self._spaces = {space.number: space for space in watched.spaces}
         self._due_ms = {number: due for number, due in self._due_ms.items() if number in self._spaces}
+        self._mappings = {number: each for number, each in self._mappings.items() if number in self._spaces}
 
     def poll(self, now_ms: int) -> Sequence[Sightings]:
         found = []
         for number, space in self._spaces.items():
             if now_ms < self._due_ms.get(number, 0):
                 continue
-            first_look = number not in self._due_ms
             self._due_ms[number] = now_ms + self._period_ms / self._effort
             try:
-                # What was dirty before the first clearing says nothing about now.
-                address = np.empty(0, np.uint64) if first_look else self._written(space)
-                clear_soft_dirty(self._root, space.pid)
+                address = self._look(space)
             except OSError:
                 continue  # it ended; the next `watch` says so
             self._counts["softdirty_scans"] += 1
@@ -65,7 +71,19 @@ class SoftDirty:
                 found.append(sightings_of(space.pid, address, write=True))
         return found
 
-    def _written(self, space: Space) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    def _look(self, space: Space) -> U64:
+        """Read and clear. What was marked before the first clearing says nothing about now."""
+        before = self._mappings.get(space.number)
+        address = np.empty(0, np.uint64) if before is None else self._marked(space)
+        # After the bits: a mapping that grew in between must not pass for one that did not.
+        now = frozenset((mapping.start, mapping.end) for mapping in read_maps(self._root, space.pid))
+        clear_soft_dirty(self._root, space.pid)
+        self._mappings[space.number] = now
+        known = within(address, now & (before or frozenset()))
+        self._counts["softdirty_unknown_pages"] += len(address) - len(known)
+        return known
+
+    def _marked(self, space: Space) -> U64:
         parts = [
             flagged(self._root, space.pid, start, end, SOFT_DIRTY)
             for start, end in zip(space.start.tolist(), space.end.tolist(), strict=True)
@@ -83,6 +101,16 @@ class SoftDirty:
 
     def stop(self) -> None:
         self._spaces = {}
+
+
+def within(address: U64, mappings: frozenset[tuple[int, int]]) -> U64:
+    """The addresses (uint64[K]) that lie in one of these disjoint ranges [start, end)."""
+    if len(address) == 0 or not mappings:
+        return address[:0]
+    extents = np.array(sorted(mappings), np.uint64)
+    place = np.searchsorted(extents[:, 0], address, side="right") - 1
+    inside: U64 = address[(place >= 0) & (address < extents[place, 1])]
+    return inside
 
 
 def _bits_need(root: SysRoot) -> Need:
@@ -105,7 +133,7 @@ def _bits_need(root: SysRoot) -> Need:
 
 def _try_on_ourselves(root: SysRoot) -> bool:
     """Clear our own bits and write one page of two."""
-    with mmap.mmap(-1, 2 * PAGE_BYTES) as memory:
+    with mmap.mmap(-1, 2 * PAGE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         memory[0] = memory[PAGE_BYTES] = 1
         start = np.frombuffer(memory, np.uint8).ctypes.data
         clear_soft_dirty(root, os.getpid())

@@ -1,0 +1,140 @@
+"""Recording live and what-if, from the real command on; a recording stands for the kernel's sources."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pghot.cli.main import run
+from pghot.recording.reader import open_recording
+from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
+from pghot.recording.writer import write_recording
+from pghot.service.live_record import Estimate, slice_batch
+
+PAGES = 64
+CHILD = """
+import ctypes, mmap, sys, time
+memory = mmap.mmap(-1, 64 * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory[:] = b"x" * len(memory)
+print(ctypes.addressof(ctypes.c_char.from_buffer(memory)), flush=True)
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    memory[0] = 1
+"""
+
+
+def seen(start: int) -> MemoryTrace:
+    """Every 10 ms page 5 twice, page 6 once; page 6 is written."""
+    slices = 300
+    batch = SliceBatch(
+        start_ns=np.arange(slices, dtype=np.uint64) * np.uint64(10_000_000),
+        instructions=np.full(slices, 1000, np.uint64),
+        offsets=np.arange(slices + 1, dtype=np.int64) * 2,
+        page=np.tile(np.array([5, 6], np.uint32), slices),
+        touches=np.tile(np.array([2, 1], np.uint32), slices),
+        misses=np.tile(np.array([2, 1], np.uint32), slices),
+        sequential=np.zeros(2 * slices, np.uint32),
+        writes=np.tile(np.array([0, 1], np.uint32), slices),
+        node=np.zeros(2 * slices, np.int16),
+    )
+    region = Region(0, PAGES, 0, start, "[anon]")
+    return MemoryTrace(TraceInfo("seen", "workload", slice_ns=10_000_000), PAGES, (region,), [batch])
+
+
+def test_a_live_recording_has_the_shares_and_the_estimated_misses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, path = tmp_path / "seen.pghot", tmp_path / "live.pghot"
+    with subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        start = int(child.stdout.readline())
+        write_recording(source, seen(start))
+        arguments = ["record", "--source", "replay", "--set", f"replay.file={source}", "-p", str(child.pid)]
+        code = run([*arguments, "--duration", "2s", "-o", str(path), "--json", "--stall-share", "50%"])
+        child.kill()
+    assert code == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["slices"] >= 15
+    recording = open_recording(path)
+    assert recording.info.source == "replay"
+    assert "estimated" in recording.info.notes[0]
+    totals: dict[int, np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
+    for batch in recording.batches():
+        for page, misses, writes in zip(batch.page, batch.misses, batch.writes, strict=True):
+            totals.setdefault(int(page), np.zeros(2, np.int64))
+            totals[int(page)] += (misses, writes)
+    assert len(totals) == 2
+    cold, hot = sorted(totals)[1], sorted(totals)[0]
+    assert totals[hot][0] == pytest.approx(2 * totals[cold][0], rel=0.02)
+    assert totals[hot][1] == 0
+    assert totals[cold][1] == totals[cold][0]
+    region = next(
+        region for region in recording.regions if region.first_page <= hot < region.first_page + region.pages
+    )
+    assert region.start_address + (hot - region.first_page) * 4096 == start + 5 * 4096
+    # The child spins: its CPU time is the wall time, or half of it on a busy machine; half of that waits.
+    expected = 2e9 * 0.5 * 4 / 100
+    assert 0.2 * expected < totals[hot][0] + totals[cold][0] < 1.2 * expected
+
+
+def test_the_estimate_adds_up() -> None:
+    page = [np.array([7, 3, 7], np.uint32), np.array([3], np.uint32)]
+    count = [np.array([1, 2, 3], np.uint32), np.array([2], np.uint32)]
+    write = [np.array([True, False, True]), np.array([False])]
+    batch = slice_batch(page, count, write, Estimate(1.0, 100.0, 1.0), cpu_ns=80_000, start_ns=5)
+    assert batch.page.tolist() == [3, 7]
+    assert batch.misses.tolist() == [400, 400]
+    assert batch.writes.tolist() == [0, 400]
+    assert batch.instructions.tolist() == [0]
+
+
+def test_an_idle_slice_is_empty() -> None:
+    batch = slice_batch([], [], [], Estimate(), cpu_ns=0, start_ns=0)
+    assert batch.rows == 0
+    assert batch.slices == 1
+
+
+def test_what_if_replays_on_simulated_tiers(capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(
+        [
+            "run",
+            "--what-if",
+            "dram-cxl",
+            "--source",
+            "qemu",
+            "--json",
+            "--",
+            sys.executable,
+            "-c",
+            "x = bytearray(1 << 24)",
+        ]
+    )
+    out, err = capsys.readouterr()
+    if code == 3:
+        pytest.skip(err)
+    assert code == 0, err
+    facts = json.loads(out)
+    assert facts["schema"] == "pghot.compare/1"
+    assert facts["simulated"] is True
+    assert "nothing was moved" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--what-if", "dram-cx", "--", "true"], "did you mean 'dram-cxl'"),
+        (["run", "--what-if", "dram-cxl", "--apply", "--", "true"], "--what-if only simulates"),
+        (["run", "--what-if", "dram-cxl", "--fast-share", "x", "--", "true"], "not a share"),
+        (["record", "--source", "replay", "-p", "1"], "no recording named"),
+        (["record", "--source", "qemu", "-p", "1", "-o", "x.pghot"], "records a command only"),
+        (["record"], "no command to record"),
+    ],
+)
+def test_mistakes(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+    assert message in capsys.readouterr().err

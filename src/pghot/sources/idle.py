@@ -1,18 +1,22 @@
 """The idle page bitmap as a live source: exactly which pages were accessed, by anyone, in each period.
 
-Clear-on-read, so there can be one owner only. The bitmap does not say who else uses it: a bit that somebody else
-sets between our looks hides an access from us, and the kernel offers no way to notice.
+Clear-on-read, so there can be one owner only: an access that two owners both wait for is seen by one of them. The
+bitmap names no owner. What can be noticed is one who works: before the first mark the source looks at the bits twice,
+a period apart; a page that turned idle in between was marked by somebody else, and the source refuses to go on.
+DAMON marks pages the same way (damon_folio_mkold) and is noticed so too. Who begins after us is not noticed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from pghot.errors import UnsupportedError
 from pghot.kernel.needs import Need, require
-from pghot.kernel.page_idle import idle_need, mark_idle, still_idle
+from pghot.kernel.page_idle import KPAGEFLAGS, idle_need, mark_idle, still_idle, tracked_frames
 from pghot.kernel.pagemap import pfns
 from pghot.kernel.process import has_capability
 from pghot.kernel.spaces import SetKnob, Space, Watched
@@ -20,6 +24,23 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.sources.live import Sightings, sightings_of
 
 U64 = npt.NDArray[np.uint64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The tracked pages of one program at one moment.
+
+    address  uint64[K]  ascending
+    frame    uint64[K]  the page frame whose bit stands for the page
+    idle     bool[K]    its bit then
+    marked   whether all were marked after that
+    """
+
+    address: U64
+    frame: U64
+    idle: Bools
+    marked: bool
 
 
 class Idle:
@@ -36,14 +57,17 @@ class Idle:
         self._effort = 1.0
         self._spaces: dict[int, Space] = {}
         self._due_ms: dict[int, float] = {}
-        self._marked: dict[int, tuple[U64, U64]] = {}
-        self._counts = {"idle_scans": 0, "idle_moved_pages": 0}
+        self._looks: dict[int, _Look] = {}
+        self._alone = False
+        self._counts = dict.fromkeys(("idle_scans", "idle_moved_pages", "idle_untracked_pages"), 0)
 
     def needs(self) -> list[Need]:
         return [idle_need(self._root), self._frames_need()]
 
     def _frames_need(self) -> Need:
-        what = "page frame numbers in pagemap"
+        what = "page frame numbers in pagemap, and their flags"
+        if not self._root.exists(KPAGEFLAGS):
+            return Need(what, "unsupported", f"no {KPAGEFLAGS}", "a kernel with CONFIG_PROC_PAGE_MONITOR=y")
         if has_capability(self._root, "CAP_SYS_ADMIN"):
             return Need(what)
         return Need(
@@ -57,51 +81,60 @@ class Idle:
     def watch(self, watched: Watched) -> None:
         self._spaces = {space.number: space for space in watched.spaces}
         self._due_ms = {number: due for number, due in self._due_ms.items() if number in self._spaces}
-        self._marked = {number: held for number, held in self._marked.items() if number in self._spaces}
+        self._looks = {number: look for number, look in self._looks.items() if number in self._spaces}
 
     def poll(self, now_ms: int) -> Sequence[Sightings]:
+        """See `AccessSource.poll`. Raises `UnsupportedError` when somebody else marks pages."""
         found = []
         for number, space in self._spaces.items():
             if now_ms < self._due_ms.get(number, 0):
                 continue
             self._due_ms[number] = now_ms + self._period_ms / self._effort
             try:
-                frames = self._frames(space)
-                address = self._accessed(number, frames)
-                mark_idle(self._root, frames[1])
+                look = self._look(space)
+                address = self._compare(self._looks.get(number), look)
+                look = replace(look, marked=self._alone)
+                if look.marked:
+                    mark_idle(self._root, np.unique(look.frame))
             except OSError:
                 continue  # it ended; the next `watch` says so
-            self._marked[number] = frames
+            self._looks[number] = look
             self._counts["idle_scans"] += 1
             if len(address):
                 found.append(sightings_of(space.pid, address))
         return found
 
-    def _frames(self, space: Space) -> tuple[U64, U64]:
+    def _look(self, space: Space) -> _Look:
         parts = [
             pfns(self._root, space.pid, start, end)
             for start, end in zip(space.start.tolist(), space.end.tolist(), strict=True)
         ]
-        if not parts:
-            return np.empty(0, np.uint64), np.empty(0, np.uint64)
-        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+        address = np.concatenate([np.empty(0, np.uint64), *(part[0] for part in parts)])
+        frame = np.concatenate([np.empty(0, np.uint64), *(part[1] for part in parts)])
+        frame, tracked = tracked_frames(self._root, frame)
+        self._counts["idle_untracked_pages"] += int(np.count_nonzero(~tracked))
+        address, frame = address[tracked], frame[tracked]
+        return _Look(address, frame, still_idle(self._root, frame), marked=False)
 
-    def _accessed(self, number: int, frames: tuple[U64, U64]) -> U64:
-        """Addresses whose page was marked idle, is in the same frame still, and is idle no more."""
-        if number not in self._marked:
+    def _compare(self, before: _Look | None, now: _Look) -> U64:
+        """Addresses of the pages that are where they were marked, and were accessed since."""
+        if before is None:
             return np.empty(0, np.uint64)
-        address, frame = self._marked[number]
-        now = np.searchsorted(frames[0], address)
-        now[now == len(frames[0])] = 0
-        same = (
-            (frames[0][now] == address) & (frames[1][now] == frame)
-            if len(frames[0])
-            else np.zeros(len(address), np.bool_)
-        )
+        at, same = same_pages(before, now)
+        if not before.marked:
+            self._refuse_company(int(np.count_nonzero(now.idle[at[same]] & ~before.idle[same])))
+            return np.empty(0, np.uint64)
         self._counts["idle_moved_pages"] += int(np.count_nonzero(~same))
-        address, frame = address[same], frame[same]
-        accessed: U64 = address[~still_idle(self._root, frame)]
+        accessed: U64 = before.address[same][~now.idle[at[same]]]
         return accessed
+
+    def _refuse_company(self, marked_pages: int) -> None:
+        if marked_pages:
+            raise UnsupportedError(
+                f"idle: somebody else uses the idle page bitmap ({marked_pages} pages were marked)",
+                "end that user (or DAMON) first: accesses that it takes are lost for pghot",
+            )
+        self._alone = True
 
     def set_effort(self, share: float) -> None:
         self._effort = share
@@ -114,3 +147,12 @@ class Idle:
 
     def stop(self) -> None:
         self._spaces = {}
+
+
+def same_pages(before: _Look, now: _Look) -> tuple[npt.NDArray[np.int64], Bools]:
+    """For each page of `before`: where it is in `now`, and whether it is there in the same frame."""
+    at = np.searchsorted(now.address, before.address)
+    at[at == len(now.address)] = 0
+    if len(now.address) == 0:
+        return at, np.zeros(len(at), np.bool_)
+    return at, (now.address[at] == before.address) & (now.frame[at] == before.frame)

@@ -132,8 +132,8 @@ def _bits_need(root: SysRoot) -> Need:
 
 
 def _try_on_ourselves(root: SysRoot) -> bool:
-    """Clear our own bits and write one page of two."""
-    with mmap.mmap(-1, 2 * PAGE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+    """Clear our own bits and write one page of two. Shared memory: no growing private mapping merges with it."""
+    with mmap.mmap(-1, 2 * PAGE_BYTES) as memory:
         memory[0] = memory[PAGE_BYTES] = 1
         start = np.frombuffer(memory, np.uint8).ctypes.data
         clear_soft_dirty(root, os.getpid())

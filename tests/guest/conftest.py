@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 INSIDE = "PGHOT_GUEST" in os.environ
-KINDS = ("two_tiers", "three_tiers", "cxl")
+KINDS = ("two_tiers", "three_tiers", "cxl", "linux_6_1", "linux_7_3")
 
 collect_ignore = ["test_guest.py"] if INSIDE else ["inside"]
 
@@ -22,7 +22,7 @@ if not INSIDE:
 
 def pytest_configure(config: pytest.Config) -> None:
     for name in KINDS:
-        config.addinivalue_line("markers", f"{name}: runs in the guest with such memory")
+        config.addinivalue_line("markers", f"{name}: runs in the guest of this kind")
     if not INSIDE:
         config.stash[SUITES] = Suites()
 

@@ -59,13 +59,27 @@ class Node:
     distance: int = 10
 
 
-# Node 0 has the CPUs. Each kind of machine boots once for all tests marked with its name.
-MACHINES: dict[str, tuple[Node, ...]] = {
-    "two_tiers": (Node(1024, 10, 32), Node(1024, 40, 8, 30)),
+@dataclass(frozen=True)
+class Machine:
+    """Memory nodes, of which node 0 has the CPUs, and a kernel; with `cxl` an emulated CXL memory device too."""
+
+    nodes: tuple[Node, ...]
+    kernel: str = "6.12"
+    cxl: bool = False
+
+
+_TWO = (Node(1024, 10, 32), Node(1024, 40, 8, 30))
+
+# Each kind boots once for all tests that are marked with its name.
+MACHINES = {
+    "two_tiers": Machine(_TWO),
     # The kernel's documented example: HBM without CPUs on top, DRAM in the middle, slow memory below.
-    "three_tiers": (Node(1024, 20, 16), Node(512, 10, 64, 20), Node(1024, 160, 2, 30)),
-    # Beside the DRAM an emulated CXL device, which the tests make a node.
-    "cxl": (Node(1536, 10, 32),),
+    "three_tiers": Machine((Node(1024, 20, 16), Node(512, 10, 64, 20), Node(1024, 160, 2, 30))),
+    # Beside the DRAM a CXL device, of which the tests make a node: QEMU 10 only.
+    "cxl": Machine((Node(1536, 10, 32),), cxl=True),
+    # Debian 12's kernel has neither DAMON nor tiers by latency; the newest has everything.
+    "linux_6_1": Machine(_TWO, "6.1"),
+    "linux_7_3": Machine(_TWO, "7.3"),
 }
 
 CXL_MIB = 768
@@ -81,31 +95,29 @@ CXL_DEVICE = (
 
 @dataclass
 class Guest:
-    """How to boot. With `cxl` there is an emulated CXL memory device too, which needs QEMU 10."""
+    """A machine, the directories that it may write to, and the environment of its commands."""
 
-    nodes: Sequence[Node] = MACHINES["two_tiers"]
-    cpus: int = 2
+    machine: Machine = MACHINES["two_tiers"]
     writable: Sequence[Path] = ()
     environment: dict[str, str] = field(default_factory=dict)
-    kernel: str = "6.12"
-    cxl: bool = False
+    cpus: int = 2
 
     def needs(self) -> tuple[Emulator, Kernel]:
         """Fetch what it takes to boot. Raises `CannotBootError`."""
         emulator = find_emulator(CACHE)
-        if self.cxl and emulator.version < 10:
+        if self.machine.cxl and emulator.version < 10:
             raise CannotBootError(f"an emulated CXL device needs QEMU 10: {emulator.why_not_10}")
         try:
-            return emulator, fetch_kernel(self.kernel, CACHE)
+            return emulator, fetch_kernel(self.machine.kernel, CACHE)
         except CannotFetchError as lack:
-            raise CannotBootError(f"no kernel {self.kernel}: {lack}") from lack
+            raise CannotBootError(f"no kernel {self.machine.kernel}: {lack}") from lack
 
     def run(self, command: Sequence[str], directory: Path, timeout_s: float) -> tuple[int | None, str]:
         """Exit status (None: the guest died or took too long) and output of `command`, run in `directory`."""
         emulator, kernel = self.needs()
         with tempfile.TemporaryDirectory(prefix="pghot-guest") as scratch:
             initrd, log = Path(scratch, "initrd"), Path(scratch, "log")
-            modules = kernel.load(CXL_MODULES if self.cxl else ())
+            modules = kernel.load(CXL_MODULES if self.machine.cxl else ())
             initrd.write_bytes(self._initramfs(modules, command, directory))
             output = _output(self._qemu(emulator, kernel, initrd, log), timeout_s)
             status = _EXIT.search(output)
@@ -140,8 +152,8 @@ class Guest:
     def _qemu(self, emulator: Emulator, kernel: Kernel, initrd: Path, log: Path) -> list[str]:
         # QEMU 7.2 dies at random with thread=multi; 10 does not.
         threads = "multi" if emulator.version >= 10 else "single"
-        machine = "q35,hmat=on" + (",cxl=on" if self.cxl else "")
-        size = f"{sum(node.mib for node in self.nodes)}M,maxmem=16G,slots=8"
+        machine = "q35,hmat=on" + (",cxl=on" if self.machine.cxl else "")
+        size = f"{sum(node.mib for node in self.machine.nodes)}M,maxmem=16G,slots=8"
         arguments = [
             *emulator.command, "-accel", f"tcg,thread={threads}", "-cpu", "max,-hypervisor", "-machine", machine,
             "-smp", str(self.cpus), "-m", size,
@@ -153,7 +165,7 @@ class Guest:
         ]  # fmt: skip
         for i, path in enumerate(self.writable):
             arguments += _share(f"rw{i}", path, "multidevs=remap")
-        return [*arguments, *_numa(self.nodes, self.cpus), *(CXL_DEVICE if self.cxl else ())]
+        return [*arguments, *_numa(self.machine.nodes, self.cpus), *(CXL_DEVICE if self.machine.cxl else ())]
 
 
 def _output(command: Sequence[str], timeout_s: float) -> str:

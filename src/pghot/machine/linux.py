@@ -24,7 +24,7 @@ from pghot.kernel.spaces import Space
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.bucket import TokenBucket
 from pghot.machine.machine import Moves
-from pghot.machine.nodes import LiveTopology, free_pages
+from pghot.machine.nodes import LiveTopology, free_pages, free_pages_on
 from pghot.machine.pages import DEMOTED, NOWHERE, OLDEST, ORIGIN_WRITTEN, PROMOTED, WOULD_MOVE
 from pghot.machine.pingpong import PingPongGuard
 from pghot.machine.sections import SECTION_PAGES
@@ -239,45 +239,53 @@ class LinuxMachine:
         return Moves(fresh, np.empty(0, np.uint32))
 
     def _in_batches(self, page: U32, target: int) -> Moves:
-        moved, failed = [], []
-        size = self._settings.batch_pages
-        for begin in range(0, len(page), size):
-            self.free_pages[:] = free_pages(self._root, self.topology)
-            batch = page[begin : begin + size]
-            fit = min(len(batch), self.room(target))
-            if fit < len(batch):
-                failed.append(page[begin + fit :])
-            done, busy = self._move(batch[:fit], target)
-            moved.append(done)
-            failed.append(busy)
-            if fit < len(batch):
-                break
-            self._note_margin(target)
-        return Moves(_joined(moved), _joined(failed))
-
-    def _note_margin(self, target: int) -> None:
-        margin = int(free_pages(self._root, self.topology)[target] - self.floor_pages[target])
-        lowest = self.counts.lowest_free_margin
-        self.counts.lowest_free_margin = margin if lowest is None else min(lowest, margin)
-
-    def _move(self, page: U32, target: int) -> tuple[U32, U32]:
-        """One move_pages call for each space: the pages now on `target` and those worth another try."""
-        moved, busy = [], []
-        for space, pages, address in self._by_space(page):
-            if not alive(self._root, space.identity):
-                continue
+        """Move as many of the pages as fit, the first ones first, in batches of one space."""
+        fit = self.room(target)
+        moved, failed = [], [page[fit:]]
+        for space, pages, address in self._by_space(page[:fit]):
             around = self._folios_around(space, pages)
             self._write_origins(space, around)
             before = self.place[around].copy()
-            status = _try_move(space.pid, address, target)
-            if (status == -errno.ESRCH).all():
-                continue  # it ended; the next refresh notices
-            moved.append(pages[status == target])
-            busy.append(self._sort_out(pages, status, target))
+            for begin in range(0, len(pages), self._settings.batch_pages):
+                batch = slice(begin, begin + min(self._settings.batch_pages, self._room_now(target)))
+                end = min(begin + self._settings.batch_pages, len(pages))
+                if batch.stop < end:
+                    failed.append(pages[batch.stop : end])
+                done, busy = self._move(space, pages[batch], address[batch], target)
+                moved.append(done)
+                failed.append(busy)
             if len(around) > len(pages):
                 self.locate(around)
             self._count(around, before, target)
-        return _joined(moved), _joined(busy)
+        if any(len(part) for part in moved):
+            self._note_margin(target)
+        return Moves(_joined(moved), _joined(failed))
+
+    def _room_now(self, node: int) -> int:
+        """`room` with what is free at this moment: others allocate between two batches."""
+        self.free_pages[node] = free_pages_on(self._root, node)
+        self._note_margin(node)
+        return self.room(node)
+
+    def _note_margin(self, node: int) -> None:
+        """Remember how near a node that we fill came to its floor."""
+        margin = int(self.free_pages[node] - self.floor_pages[node])
+        lowest = self.counts.lowest_free_margin
+        self.counts.lowest_free_margin = margin if lowest is None else min(lowest, margin)
+
+    def _move(self, space: Space, pages: U32, address: U64, target: int) -> tuple[U32, U32]:
+        """One move_pages call: the pages now on `target` and those worth another try."""
+        if len(pages) == 0 or not alive(self._root, space.identity):
+            return pages[:0], pages[:0]
+        status = _try_move(space.pid, address, target)
+        state = self._spaces.pages
+        if (status == target).all():
+            state.place[pages] = target
+            state.age[pages] = 0
+            return pages, pages[:0]
+        if (status == -errno.ESRCH).all():
+            return pages[:0], pages[:0]  # it ended; the next refresh notices
+        return pages[status == target], self._sort_out(pages, status, target)
 
     def _sort_out(self, pages: U32, status: I32, target: int) -> U32:
         """Remember what the kernel said of each page; return those that may move another time."""

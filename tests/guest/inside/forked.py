@@ -68,12 +68,13 @@ def start_server(path: Path) -> subprocess.Popen[str]:
 
 
 def warm_up() -> None:
-    """Load the compiled kernels, and what reading arguments imports: by a mistake, which ends early (3: no hint faults)."""
+    """Load the compiled kernels, and what reading arguments imports: by a mistake, which ends early."""
     sys.path.append(str(Path(__file__).parents[1]))
     import warm
 
     warm.main()
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        # 2 for the process, or first 3 for a kernel without hint faults.
         assert run(["run", "--apply", "-p", "0"]) in (2, 3)
 
 

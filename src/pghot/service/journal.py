@@ -8,6 +8,7 @@ fsynced: after a crash of the machine neither the pages nor the knobs are what t
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import sys
 import zlib
@@ -46,7 +47,7 @@ class Journal:
     def __init__(self, path: Path, root: SysRoot) -> None:
         self.path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_directory(path.parent)
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except FileExistsError:
             raise UsageError(
@@ -61,7 +62,8 @@ class Journal:
             raise UsageError(
                 f"cannot make the journal {path}: {error.strerror}", "name another file"
             ) from None
-        self._numbers: set[int] = set()
+        # By identity, not by the space's own number: that starts anew when the daemon reloads.
+        self._numbers: dict[Identity, int] = {}
         self.empty = True
         me = read_stat(root, os.getpid()).identity if root.live else Identity(os.getpid(), 0, (0, 0, 0))
         self._append(
@@ -82,17 +84,19 @@ class Journal:
     def origins(self, space: Space, address: U64, node: U8) -> None:
         """Pages (uint64[K] bytes, ascending) of `space` that may move from now on, and where they are."""
         self.empty = False
-        if space.number not in self._numbers:
-            self._numbers.add(space.number)
-            who = space.identity
+        who = space.identity
+        number = self._numbers.get(who)
+        if number is None:
+            number = len(self._numbers) + 1
             self._append(
-                kind="space", number=space.number, pid=who.pid, start_ticks=who.start_ticks, mm=list(who.mm),
+                kind="space", number=number, pid=who.pid, start_ticks=who.start_ticks, mm=list(who.mm),
                 name=space.name,
             )  # fmt: skip
+            self._numbers[who] = number
         runs = runs_of(address // np.uint64(PAGE_BYTES), node)
         for begin in range(0, len(runs), _LINE_RUNS):
             packed = base64.b64encode(zlib.compress(runs[begin : begin + _LINE_RUNS].tobytes(), 1))
-            self._append(kind="origins", space=space.number, runs=packed.decode())
+            self._append(kind="origins", space=number, runs=packed.decode())
 
     def close(self) -> None:
         """Close the file; one in which nothing was changed is not left behind."""
@@ -114,6 +118,14 @@ class Journal:
 
     def _append(self, **facts: Any) -> None:
         append_line(self._fd, self.path, facts)
+
+
+def _make_directory(path: Path) -> None:
+    """`mkdir -p`; `NotADirectoryError` when something else has the name."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
 
 
 def mark_undone(path: Path) -> None:
@@ -196,11 +208,12 @@ class JournalFile:
 def read_journal(path: Path) -> JournalFile:
     """Read a journal. Raises `UsageError` when it is none, or is of a later version."""
     try:
-        lines = path.read_text("utf-8", "surrogateescape").splitlines()
+        text = path.read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
         raise UsageError(
             f"cannot read the journal {path}: {error.strerror}", "name a *.pghot-journal"
         ) from None
+    lines = text.removesuffix("\n").split("\n")
     facts = list(_facts(lines))
     if not facts or facts[0].get("kind") != "journal":
         raise UsageError(f"{path} is not a journal of pghot", "name a *.pghot-journal")

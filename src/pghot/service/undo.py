@@ -128,7 +128,8 @@ def _query(root: SysRoot, identity: Identity, address: U64) -> npt.NDArray[np.in
     try:
         return query_nodes(identity.pid, address)
     except OSError as error:
-        if error.errno == errno.ESRCH:
+        # EINVAL: it ended and is not reaped yet (find_mm_struct, mm/migrate.c).
+        if error.errno in (errno.ESRCH, errno.EINVAL):
             return None
         raise refused(identity.pid, "move pages of", "CAP_SYS_PTRACE") from error
 

@@ -33,6 +33,8 @@ U64 = npt.NDArray[np.uint64]
 
 _SECTION_BYTES_SHIFT = PAGE_SHIFT + SECTION_SHIFT
 LAST_SPACE = 65535
+# Whether a program has large folios is asked anew after so many refreshes: it may get some later (khugepaged).
+ASK_FOLIOS_EVERY = 10
 
 
 @dataclass(slots=True)
@@ -40,7 +42,7 @@ class _Tracked:
     space: Space
     mappings: list[Mapping]
     bound: frozenset[int]
-    huge: bool
+    huge: bool | None = None  # whether it has large folios; None: not asked yet
 
 
 @dataclass(slots=True)
@@ -60,6 +62,7 @@ class Spaces:
         self.pages = Pages(self.table.pages)
         self._tracked: dict[int, _Tracked] = {}
         self._last_number = 0
+        self._refreshes = 0
         self.skipped = dict.fromkeys((kind.name.lower() for kind in Kind if kind is not Kind.MOVABLE), 0)
         self.skipped |= {"foreign": 0, "no_section": 0}
 
@@ -75,13 +78,21 @@ class Spaces:
     def has_huge_pages(self, number: int) -> bool:
         """Whether moving one page of this space may move its neighbours along."""
         tracked = self._tracked.get(number)
-        return tracked is not None and tracked.huge
+        if tracked is None:
+            return False
+        if tracked.huge is None:
+            tracked.huge = has_large_folios(self._root, tracked.space.pid)
+        return tracked.huge
 
     # ---- who is tracked
 
     def refresh(self, pids: Iterable[int]) -> Changes:
         """Track exactly these processes from now on; notice exits, execs and changed mappings."""
         changes = Changes()
+        self._refreshes += 1
+        if self._refreshes % ASK_FOLIOS_EVERY == 0:
+            for tracked in self._tracked.values():
+                tracked.huge = tracked.huge or None
         wanted = self._alive(pids)
         for number, tracked in list(self._tracked.items()):
             if wanted.get(tracked.space.pid, None) is None or (
@@ -108,19 +119,24 @@ class Spaces:
         return found
 
     def _adopt(self, stat: Stat, changes: Changes) -> None:
-        if self._last_number == LAST_SPACE:
+        if len(self._tracked) == LAST_SPACE:
             return
         mappings = self._read_maps(stat.identity.pid)
         if mappings is None:
             return
-        self._last_number += 1
-        number = self._last_number
+        number = self._next_number()
         bound = bound_starts(self._root, stat.identity.pid)
         space = _space(number, stat.identity, stat.comm, mappings, bound)
-        huge = has_large_folios(self._root, space.pid)
-        self._tracked[number] = _Tracked(space, mappings, bound, huge)
+        self._tracked[number] = _Tracked(space, mappings, bound)
         self.table.assign(space.pid, number)
         changes.any = True
+
+    def _next_number(self) -> int:
+        """A number that no tracked space has: after 65535 programs the first ones are used again."""
+        self._last_number = self._last_number % LAST_SPACE + 1
+        while self._last_number in self._tracked:
+            self._last_number = self._last_number % LAST_SPACE + 1
+        return self._last_number
 
     def _drop(self, number: int, changes: Changes) -> None:
         tracked = self._tracked.pop(number)
@@ -135,6 +151,7 @@ class Spaces:
         if mappings is None or mappings == tracked.mappings:
             return
         tracked.mappings = mappings
+        tracked.huge = tracked.huge or None
         space = tracked.space
         tracked.space = _space(number, space.identity, space.name, mappings, tracked.bound)
         for slot, section in self.table.slots(number):
@@ -183,7 +200,7 @@ class Spaces:
                 self.pages.kind[pages] = kind
 
     def sections_in_use(self) -> list[slice]:
-        """The dense range of each section in use."""
+        """The dense range of each section in use; those of one space side by side, ascending by address."""
         return [
             slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
             for number in self._tracked

@@ -73,27 +73,30 @@ def hottest(spaces: Spaces, top: int, by: By = "region") -> Hottest:
         )
         for held in spaces.sections_in_use()
     ]
-    page = np.sort(np.concatenate(warm)) if warm else np.empty(0, np.uint32)
-    first = np.arange(len(page)) if by == "page" else _region_starts(page, state.place[page])
+    page = np.concatenate(warm) if warm else np.empty(0, np.uint32)
+    # In the order of spaces and addresses, as `sections_in_use`; not that of the dense pages.
+    number, address = spaces.table.where(page)
+    first = np.arange(len(page)) if by == "page" else _region_starts(number, address, state.place[page])
     length = np.diff(np.concatenate((first, [len(page)]))).astype(np.uint32)
     heat = np.add.reduceat(state.heat[page].astype(np.uint32), first) if len(page) else np.empty(0, np.uint32)
     order = np.argsort(-heat.astype(np.int64), kind="stable")[:top]
-    chosen = page[first[order]]
-    number, address = spaces.table.where(chosen)
-    place = state.place[chosen].astype(np.int16)
+    chosen = first[order]
+    place = state.place[page[chosen]].astype(np.int16)
     pids = {space.number: space.pid for space in spaces.spaces}
     return Hottest(
-        np.array([pids.get(each, 0) for each in number.tolist()], np.int32),
-        address,
+        np.array([pids.get(each, 0) for each in number[chosen].tolist()], np.int32),
+        address[chosen],
         length[order],
         np.where(place == NOWHERE, np.int16(-1), place),
         heat[order],
     )
 
 
-def _region_starts(page: npt.NDArray[np.uint32], place: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Index of the first page of each run."""
-    if len(page) == 0:
+def _region_starts(
+    number: npt.NDArray[np.int64], address: npt.NDArray[np.uint64], place: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.int64]:
+    """Index of the first page of each run of pages; pages of one space are side by side, ascending by address."""
+    if len(number) == 0:
         return np.empty(0, np.int64)
-    breaks = (np.diff(page.astype(np.int64)) != 1) | (np.diff(place.astype(np.int16)) != 0)
+    breaks = (np.diff(address) != PAGE_BYTES) | (np.diff(number) != 0) | (place[1:] != place[:-1])
     return np.concatenate(([0], np.flatnonzero(breaks) + 1))

@@ -29,7 +29,7 @@ def run(
     policy: Annotated[
         str, typer.Option(help="pghot-default, pghot-precise, pghot-hashed, hemem")
     ] = "pghot-default",
-    rate: Annotated[float, typer.Option(min=0.001, help="promotion rate limit, MiB/s")] = 256.0,
+    rate: Annotated[float, typer.Option(min=0.001, max=1e6, help="promotion rate limit, MiB/s")] = 256.0,
     free_floor: Annotated[str, typer.Option(help="share of a fast node that stays free")] = "1%",
     batch: Annotated[int, typer.Option(min=1, max=65536, help="pages in one move_pages call")] = 512,
     demotion: Annotated[
@@ -43,7 +43,9 @@ def run(
         str, typer.Option(metavar="TIERS", help="no slow tier here: replay what was seen on simulated tiers")
     ] = "",
     fast_share: Annotated[str, typer.Option(help="what-if: top tier's share of the footprint")] = "20%",
-    max_cpu: Annotated[float, typer.Option(help="sample less above this share of a CPU, percent")] = 0.0,
+    max_cpu: Annotated[
+        float, typer.Option(min=0, max=1e6, help="sample less above this share of a CPU, percent")
+    ] = 0.0,
     set_: Set = None,
     json_: Json = False,
 ) -> None:

@@ -36,7 +36,7 @@ class TargetsConfig(_Strict):
 class MoverConfig(_Strict):
     """How pages are moved, see `pghot run --help`."""
 
-    rate_limit_mb_s: float = Field(256.0, gt=0)
+    rate_limit_mb_s: float = Field(256.0, gt=0, allow_inf_nan=False)
     free_floor: float = 0.01
     batch_pages: int = Field(512, ge=1, le=65536)
     demotion: Literal["move_pages", "reclaim", "lru_gen", "off"] = "move_pages"

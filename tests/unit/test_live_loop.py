@@ -1,0 +1,355 @@
+"""The live loop over a fake kernel, with a source from outside that says what the test wants."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from live_builders import START, FakeKernel, addresses, install, maps_line
+from machine_trees import NODES, put
+
+from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
+from pghot.kernel.needs import Need, require
+from pghot.kernel.spaces import SetKnob, Watched
+from pghot.kernel.sysroot import SysRoot
+from pghot.machine.linux import MoverSettings
+from pghot.report.live import render_run, render_status, render_undo
+from pghot.service import journal as journal_module
+from pghot.service.journal import Journal, read_journal
+from pghot.service.live import Live, LiveSettings
+from pghot.service.status import counters, line, status
+from pghot.service.targets import Targets
+from pghot.service.undo import undo_open
+from pghot.sources import live_registry
+from pghot.sources.live import Sightings, sightings_of
+
+PID = 500
+PAGES = 1024
+HOT = addresses(100, 23)
+
+
+class Scripted:
+    """A live source of another package. `says` are its sightings, one entry a poll; `order` is what was called."""
+
+    name = "scripted"
+    summary = "for tests"
+    weight = 1
+    sees = "any"
+    says: list[list[Sightings]]
+    order: list[str]
+    efforts: list[float]
+    watched: list[Watched]
+    fails = ""
+
+    def __init__(self, root: SysRoot, knob: str = "", speed: int = 1) -> None:
+        self._knob = knob
+
+    def needs(self) -> list[Need]:
+        return [Need("a test")]
+
+    def start(self, watched: Watched, set_knob: SetKnob) -> None:
+        self.order.append("start")
+        self.watched.append(watched)
+        if self._knob:
+            set_knob(self._knob, "new")
+        if self.fails:
+            raise UnsupportedError(self.fails)
+
+    def watch(self, watched: Watched) -> None:
+        self.watched.append(watched)
+
+    def poll(self, now_ms: int) -> Sequence[Sightings]:
+        return self.says.pop(0) if self.says else []
+
+    def set_effort(self, share: float) -> None:
+        self.efforts.append(share)
+
+    def sampling(self) -> str:
+        return "what the test says"
+
+    def counters(self) -> dict[str, int]:
+        return {}
+
+    def stop(self) -> None:
+        self.order.append("stop")
+
+
+@dataclass
+class Bench:
+    """A fake kernel, the class of the source, and a clock that the test moves."""
+
+    kernel: FakeKernel
+    source: type[Scripted]
+    now_ns: int = 10**12
+    lives: list[Live] = field(default_factory=list)
+
+    def live(self, journal: Journal | None, **given: Any) -> Live:
+        mover = MoverSettings(apply=given.pop("apply", True), rate_limit_mb_s=given.pop("rate", 1000.0))
+        targets = given.pop("targets", Targets((PID,)))
+        settings = LiveSettings(
+            targets, ("scripted",), mover=mover, policy_options={"freq_threshold": 2}, **given
+        )
+        made = Live(self.kernel.root, settings, journal, lambda: self.now_ns)
+        self.lives.append(made)
+        return made
+
+    def tick(self, live: Live, ms: int = 100, times: int = 1) -> None:
+        for _ in range(times):
+            self.now_ns += ms * 1_000_000
+            live.tick()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    kernel = FakeKernel(tmp_path)
+    kernel.program(PID, [maps_line(START, PAGES)])
+    kernel.populate(PID, 0, PAGES, 1)
+    install(kernel, monkeypatch)
+    source = type("Fresh", (Scripted,), {"says": [], "order": [], "efforts": [], "watched": []})
+
+    class Point:
+        name = "scripted"
+
+        def load(self) -> type[Scripted]:
+            return source
+
+    monkeypatch.setattr(live_registry, "entry_points", lambda group: [Point()])
+    return Bench(kernel, source)
+
+
+@pytest.fixture
+def journal(bench: Bench, tmp_path: Path) -> Journal:
+    made = Journal(tmp_path / "j", bench.kernel.root)
+    bench.kernel.journal = made.path
+    return made
+
+
+def hot(times: int = 1) -> list[Sightings]:
+    return [sightings_of(PID, HOT) for _ in range(times)]
+
+
+# ---- sources from outside
+
+
+def test_a_source_of_another_package_is_named_and_made(bench: Bench) -> None:
+    assert live_registry.live_source_names()[-1] == "scripted"
+    assert live_registry.live_source_options("scripted") == {"knob": "", "speed": 1}
+    made = live_registry.make_live_source("scripted", bench.kernel.root, speed=3)
+    assert made.needs()[0].met
+    with pytest.raises(UsageError, match="unknown live source 'scriptet'") as caught:
+        live_registry.live_source_class("scriptet")
+    assert "did you mean 'scripted'?" in caught.value.hint
+
+
+def test_what_is_not_supported_comes_before_what_is_not_permitted() -> None:
+    lacking, forbidden = Need("a", "unsupported", "no a", "get a"), Need("b", "not permitted", "no b", "be b")
+    require("x", [Need("c")])
+    with pytest.raises(NotPermittedError, match="x: no b"):
+        require("x", [Need("c"), forbidden])
+    with pytest.raises(UnsupportedError, match="x: no a") as caught:
+        require("x", [forbidden, lacking])
+    assert (caught.value.exit_code, caught.value.hint) == (3, "get a")
+
+
+# ---- rounds
+
+
+def test_hot_pages_are_promoted_and_come_back_by_undo(bench: Bench, journal: Journal) -> None:
+    live = bench.live(journal)
+    live.start()
+    assert bench.source.watched[0].pids == (PID,)
+    bench.source.says += [hot(), hot(2), hot(2)]
+    bench.tick(live, times=20)
+    assert {address for (_, address), node in bench.kernel.node.items() if node == 0} == set(HOT.tolist())
+    assert counters(live)["pgpromote_success"] == 23
+    assert live.sighted == {"scripted": 5 * 23}
+    live.stop()
+    assert bench.source.order == ["start", "stop"]
+    done = undo_open(journal, bench.kernel.root)
+    assert done.pages_back == 23
+    assert set(bench.kernel.node.values()) == {1}
+    assert f"{23}" in render_undo(done.facts())
+
+
+def test_a_dry_run_says_what_it_would_do(bench: Bench) -> None:
+    live = bench.live(None, apply=False)
+    live.start()
+    bench.source.says += [hot(2), hot(2)]
+    bench.tick(live, times=20)
+    assert bench.kernel.moves == []
+    assert counters(live)["pgpromote_success"] == 23
+    assert "would promote 92.0 KiB" in line(live)
+
+
+def test_the_facts_are_json_and_render(bench: Bench, journal: Journal) -> None:
+    live = bench.live(journal)
+    live.start()
+    bench.source.says += [hot(2), hot(2)]
+    bench.tick(live, times=20)
+    bench.kernel.shared = {(PID, START)}
+    facts = json.loads(json.dumps(status(live)))
+    assert facts["programs"] == [{"pid": PID, "name": "program"}]
+    assert facts["mode"] == "apply"
+    assert [node["tracked_bytes"] for node in facts["nodes"]] == [23 * 4096, (PAGES - 23) * 4096]
+    assert facts["tracking"]["tracked_pages"] == PAGES
+    assert facts["journal"] == str(journal.path)
+    assert facts["sources"][0]["sampling"] == "what the test says"
+    assert "scripted" in render_status(facts, {})
+    assert "scripted" in render_status(facts, facts)
+    assert "23" in render_run(json.loads(json.dumps(status(live, "pghot.run/1"))))
+    assert "promoted 92.0 KiB" in line(live)
+    live.stop()
+    assert undo_open(journal, bench.kernel.root).complete
+
+
+def test_foreign_and_file_sightings_are_counted_and_dropped(bench: Bench) -> None:
+    bench.kernel.program(
+        PID, [maps_line(START, PAGES), maps_line(START + (PAGES << 12), 8, "r-xp", 7, "/bin/x")]
+    )
+    live = bench.live(None, apply=False)
+    live.start()
+    nothing = np.empty(0, np.uint64)
+    bench.source.says.append(
+        [sightings_of(PID + 9, HOT), sightings_of(PID, addresses(PAGES, 3)), sightings_of(PID, nothing)]
+    )
+    bench.tick(live)
+    found = counters(live)
+    assert found["pghot_skipped_foreign"] == 23
+    assert found["pghot_skipped_file"] == 3
+    assert live.sighted["scripted"] == 26
+
+
+def test_children_are_followed_and_an_exit_ends_it(bench: Bench) -> None:
+    live = bench.live(None, apply=False)
+    live.start()
+    put(bench.kernel.tree, f"proc/{PID}/task/{PID}/children", str(PID + 1))
+    bench.kernel.program(PID + 1, [maps_line(START, 8)], comm="child")
+    bench.tick(live, ms=500)
+    assert len(live.spaces.spaces) == 1  # the next look is a second after the last
+    bench.tick(live, ms=600)
+    assert bench.source.watched[-1].pids == (PID, PID + 1)
+    bench.kernel.exit(PID)
+    bench.kernel.exit(PID + 1)
+    (bench.kernel.tree / f"proc/{PID}/task/{PID}/children").unlink()
+    bench.tick(live, ms=1100)
+    assert not live.alive
+    assert bench.source.watched[-1].pids == ()
+
+
+def test_pages_that_were_unmapped_are_not_promoted_when_others_take_their_place(bench: Bench) -> None:
+    live = bench.live(None, apply=False)
+    live.start()
+    bench.source.says += [hot(1)]
+    bench.tick(live)
+    bench.kernel.program(PID, [maps_line(START, 8)])
+    bench.tick(live, ms=1100)
+    bench.kernel.program(PID, [maps_line(START, PAGES)])
+    bench.tick(live, ms=1100)
+    bench.source.says += [hot(1)]
+    bench.tick(live, times=20)
+    assert counters(live)["pgpromote_success"] == 0  # seen twice, but once as what was there before
+
+
+def test_a_full_disk_ends_the_run_before_anything_moves(
+    bench: Bench, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    live = bench.live(journal)
+    monkeypatch.setattr(journal_module.os, "write", full)
+    with pytest.raises(PghotError, match="No space left"):
+        live.start()
+    assert bench.kernel.moves == []
+
+
+# ---- starting, stopping, effort
+
+
+def test_knobs_are_put_back_at_the_end_also_after_a_failed_start(bench: Bench, journal: Journal) -> None:
+    put(bench.kernel.tree, "proc/knob", "old")
+    bench.source.fails = "no luck"
+    live = bench.live(journal, source_options={"scripted": {"knob": "/proc/knob"}})
+    with pytest.raises(UnsupportedError, match="no luck"):
+        live.start()
+    assert bench.kernel.root.read("/proc/knob") == "new"
+    assert live.stop() == []
+    assert bench.source.order == ["start", "stop"]
+    assert bench.kernel.root.read("/proc/knob") == "old"
+    assert read_journal(journal.path).knobs == [("/proc/knob", "old", "new")]
+
+
+def test_the_budget_lowers_the_effort_of_the_sources(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = bench.live(None, apply=False, max_cpu_percent=10.0)
+    live.start()
+    use = iter([40.0, 10.0, 4.0])
+    monkeypatch.setattr(live.budget._cost, "percent_since_last", lambda: next(use))
+    bench.tick(live, ms=5000, times=3)
+    assert bench.source.efforts == [0.25, 0.3125]
+    assert status(live)["sources"][0]["effort"] == 0.3125
+
+
+def test_a_dry_run_with_hint_faults_is_refused_where_the_kernel_would_promote(tmp_path: Path) -> None:
+    kernel = FakeKernel(tmp_path, mib=4096, free_pages=(1 << 19, 1 << 19))
+    kernel.program(PID, [maps_line(START, 8)])
+    settings = LiveSettings(Targets((PID,)))
+    with pytest.raises(UnsupportedError, match=r"2\.0 GiB free on node 0"):
+        Live(kernel.root, settings, None).start()
+
+
+def test_targets_that_cannot_be(bench: Bench) -> None:
+    bench.kernel.program(2, [], comm="kthreadd", flags=0x00200000)
+    bench.kernel.program(9, [], comm="dead", state="Z")
+    for pid, what in ((1, "no process 1"), (2, "kernel thread"), (9, "zombie")):
+        with pytest.raises(UsageError, match=what):
+            bench.live(None, targets=Targets((pid,)))
+    with pytest.raises(UsageError, match="nothing to track"):
+        bench.live(None, targets=Targets())
+    with pytest.raises(UnsupportedError, match="cgroup v2"):
+        bench.live(None, targets=Targets((), ("a",)))
+
+
+def test_members_of_cgroups_and_children_together(bench: Bench) -> None:
+    root = bench.kernel.root
+    put(bench.kernel.tree, "sys/fs/cgroup/cgroup.procs", "1")
+    put(bench.kernel.tree, "sys/fs/cgroup/a/cgroup.procs", f"{PID}\n{PID + 2}")
+    put(bench.kernel.tree, f"proc/{PID}/task/{PID}/children", str(PID + 1))
+    assert list(Targets((PID,), ("a",)).members(root)) == [PID, PID + 1, PID + 2]
+    assert list(Targets((PID,), children=False).members(root)) == [PID]
+    assert list(Targets((), ("a", "gone")).members(root)) == [PID, PID + 2]
+    assert Targets((), ("a",)).only_cgroup == "a"
+    assert Targets((PID,), ("a",)).only_cgroup == ""
+    Targets((), ("a",)).check(root)
+
+
+def test_rights_are_checked_on_a_live_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(code: int) -> Callable[[int, object], None]:
+        def fail(pid: int, address: object) -> None:
+            raise OSError(code, "refused")
+
+        return fail
+
+    import os
+
+    monkeypatch.setattr("pghot.service.targets.query_nodes", failing(errno.EPERM))
+    with pytest.raises(NotPermittedError, match=f"process {os.getpid()}") as caught:
+        Targets((os.getpid(),)).check(SysRoot())
+    assert caught.value.exit_code == 4
+    monkeypatch.setattr("pghot.service.targets.query_nodes", failing(errno.ESRCH))
+    Targets((os.getpid(),)).check(SysRoot())
+
+
+# ---- the nodes' facts
+
+
+def test_a_node_without_memory_is_no_row(bench: Bench) -> None:
+    put(bench.kernel.tree, f"{NODES}/node1/meminfo", "Node 1 MemTotal: 0 kB\nNode 1 MemFree: 0 kB")
+    live = bench.live(None, apply=False)
+    live.start()
+    assert [row["node"] for row in status(live)["nodes"]] == [0]

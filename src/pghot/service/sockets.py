@@ -65,16 +65,19 @@ class Server:
         """Listen. Raises `UsageError` when somebody does already, or the group does not exist."""
         number = _group_number(group)
         _make_way(path)
-        before = os.umask(0o177)
+        before = os.umask(0o022)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)  # may be entered by the socket's group
+            os.umask(0o177)
             self._server = await asyncio.start_unix_server(self._serve, path, limit=LINE_BYTES)
         except PermissionError:
             raise NotPermittedError(
                 f"not permitted to make the socket {path}", "run as root, or name another"
             ) from None
         except OSError as error:
-            raise UsageError(f"cannot make the socket {path}: {error.strerror}", "name another") from None
+            raise UsageError(
+                f"cannot make the socket {path}: {error.strerror or error}", "name another"
+            ) from None
         finally:
             os.umask(before)
         self._path = path
@@ -165,7 +168,7 @@ def _make_way(path: Path) -> None:
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise UsageError(f"{path} exists and is not a socket", "name another socket")
-    except FileNotFoundError:
+    except OSError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
         try:

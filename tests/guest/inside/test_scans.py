@@ -1,0 +1,300 @@
+"""The scanning sources on a real kernel, one by one: what they see of a program whose hot pages are known."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from helpers import Pghot, Program, knobs, pghot, report, vmstat, wait_until
+
+from pghot.kernel import pagemap
+from pghot.kernel.damon_sysfs import NUMBER, STATE
+from pghot.kernel.lru_gen import DEMOTION, Generation, age, demote_oldest, read_lru_gen
+from pghot.kernel.maps import movable_ranges, read_maps
+from pghot.kernel.process import read_stat
+from pghot.kernel.spaces import Space, Watched
+from pghot.kernel.sysroot import SysRoot
+from pghot.service.knobs import Knobs
+from pghot.sources.damon import Damon
+from pghot.sources.live import AccessSource
+from pghot.sources.softdirty import SoftDirty
+
+pytestmark = pytest.mark.two_tiers
+ROOT = SysRoot()
+
+
+def watch(*pids: int) -> Watched:
+    spaces = []
+    for number, pid in enumerate(pids, 1):
+        ranges = np.array(movable_ranges(read_maps(ROOT, pid)), np.uint64)
+        stat = read_stat(ROOT, pid)
+        spaces.append(Space(number, stat.identity, stat.comm, ranges[:, 0], ranges[:, 1]))
+    return Watched(tuple(spaces))
+
+
+@contextmanager
+def started(source: AccessSource, *pids: int) -> Iterator[AccessSource]:
+    """The source at work; afterwards its knobs are back."""
+    before, knobs_set = knobs(), Knobs(ROOT, None)
+    try:
+        source.start(watch(*pids), knobs_set.set)
+        yield source
+    finally:
+        source.stop()
+        assert knobs_set.restore() == []
+    assert knobs() == before
+
+
+class Counts:
+    """The newest count of each page of programs that a source reports."""
+
+    def __init__(self, source: AccessSource, *programs: Program) -> None:
+        self.source, self.programs = source, programs
+        self.count = {program.pid: np.zeros(program.pages, np.uint32) for program in programs}
+        self.cpu_s, self.polls = 0.0, 0
+
+    def poll(self) -> None:
+        began = time.process_time()
+        found = self.source.poll(time.monotonic_ns() // 1_000_000)
+        self.cpu_s += time.process_time() - began
+        self.polls += 1
+        for sightings in found:
+            program = next(each for each in self.programs if each.pid == sightings.pid[0])
+            page = (sightings.address.astype(np.int64) - int(program.address[0])) // 4096
+            inside = (page >= 0) & (page < program.pages)
+            self.count[program.pid][page[inside]] = sightings.count[inside]
+
+    def shares(self, program: Program, least: int) -> tuple[float, float]:
+        """Shares of the hot and of the cold pages with at least so many accesses."""
+        enough, hot = self.count[program.pid] >= least, program.hot()
+        return float(enough[hot].mean()), float(enough[~hot].mean())
+
+
+# ---- soft-dirty
+
+
+def test_soft_dirty_sees_each_written_page_and_no_other() -> None:
+    with Program(256, 0.25, 1, "write") as program, started(SoftDirty(ROOT, 500), program.pid) as source:
+        counts = Counts(source, program)
+        assert wait_until(lambda: counts.poll() or counts.shares(program, 1)[0] == 1.0, 30, 0.1)
+        assert counts.shares(program, 1) == (1.0, 0.0)
+        looks = source.counters()["softdirty_scans"]
+    report("scans", {"source": "softdirty", "mib": 256, "cpu_ms_a_look": 1000 * counts.cpu_s / looks})
+
+
+def test_soft_dirty_sees_no_reads() -> None:
+    with Program(64, 0.25, 1) as program, started(SoftDirty(ROOT, 200), program.pid) as source:
+        counts = Counts(source, program)
+        wait_until(lambda: counts.poll() or source.counters()["softdirty_scans"] >= 5, 30, 0.1)
+        assert counts.shares(program, 1) == (0.0, 0.0)
+
+
+def test_a_mapping_that_grows_is_not_taken_for_written() -> None:
+    """The kernel marks all pages of a mapping that grew (VM_SOFTDIRTY): seen here, and left out by the source."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype, libc.mmap.argtypes = ctypes.c_void_p, (
+        [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+    )  # fmt: skip
+    private, fixed = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 0x10
+    reserved = libc.mmap(None, 1 << 24, 0, private, -1, 0)
+    start = libc.mmap(reserved, 64 * 4096, 3, private | fixed, -1, 0)
+    ctypes.memset(start, 1, 64 * 4096)
+    with started(SoftDirty(ROOT, 1), os.getpid()) as source:
+
+        def written() -> list[int]:
+            time.sleep(0.01)
+            found = source.poll(time.monotonic_ns() // 1_000_000)
+            pages = [(int(at) - start) // 4096 for each in found for at in each.address]
+            return [page for page in pages if 0 <= page < 64]
+
+        written()
+        ctypes.memset(start + 3 * 4096, 2, 1)
+        assert written() == [3]
+        assert libc.mmap(start + 64 * 4096, 4096, 3, private | fixed, -1, 0) == start + 64 * 4096
+        marked = pagemap.flagged(ROOT, os.getpid(), start, start + 64 * 4096, pagemap.SOFT_DIRTY)
+        assert len(marked) == 64, "what the kernel says"
+        assert written() == []
+        ctypes.memset(start + 5 * 4096, 3, 1)
+        assert written() == [5]
+
+
+# ---- DAMON
+
+
+def damon_sees(operations: str) -> None:
+    """In a program with 64 MiB of which a quarter is hot in runs of 64 KiB, the hot pages stand out in time."""
+    with Program(64, 0.25, 1) as program, started(Damon(ROOT, operations), program.pid) as source:
+        counts, least = Counts(source, program), 10  # half of the samples
+
+        def stands_out() -> bool:
+            counts.poll()
+            hot, cold = counts.shares(program, least)
+            return hot >= 0.5 and hot >= 5 * cold
+
+        reached = wait_until(stands_out, 120, 0.1)
+        hot, cold = counts.shares(program, least)
+        read = source.counters()
+    report(
+        "scans",
+        {"source": f"damon {operations}", "mib": 64, "reached_s": reached, "hot_in_half_the_samples": hot,
+         "cold": cold, "cpu_ms_a_poll": 1000 * counts.cpu_s / counts.polls, "lost": read["damon_lost_regions"]},
+    )  # fmt: skip
+    if counts.count[program.pid].max() == 0:
+        pytest.skip("this emulator hides repeated accesses: no page looked accessed to DAMON")
+    assert reached is not None
+
+
+def test_damon_sees_the_hot_pages_of_an_address_space() -> None:
+    damon_sees("vaddr")
+
+
+def test_damon_sees_the_hot_pages_in_physical_memory() -> None:
+    damon_sees("paddr")
+
+
+def test_damon_follows_programs_that_come_and_go() -> None:
+    with Program(16, 0.25, 1) as one, started(Damon(ROOT), one.pid) as source:
+        with Program(16, 0.25, 1) as two:
+            source.watch(watch(one.pid, two.pid))
+            counts = Counts(source, one, two)
+
+            def both_seen() -> bool:
+                counts.poll()
+                return all(count.any() for count in counts.count.values())
+
+            assert wait_until(both_seen, 60, 0.1)
+            one.end()
+            source.watch(watch(two.pid))
+        # Its last program ended, and the kdamond with it.
+        assert wait_until(lambda: ROOT.read(STATE) == "off", 30)
+        source.watch(Watched(()))
+        with Program(16, 0.25, 1) as three:
+            source.watch(watch(three.pid))
+            counts = Counts(source, three)
+            assert wait_until(lambda: counts.poll() or bool(counts.count[three.pid].any()), 60, 0.1)
+        assert source.counters()["damon_refused_targets"] == 0
+
+
+def test_a_kdamond_of_somebody_else_stays_as_it_is() -> None:
+    with Program(16, 0.25, 1) as program:
+        Path(NUMBER).write_text("1")
+        try:
+            code, _, err = pghot("run", "--source", "damon", "-p", str(program.pid), "--duration", "1s")
+            assert code == 3
+            assert "somebody else" in err
+            assert Path(NUMBER).read_text().strip() == "1"
+        finally:
+            Path(NUMBER).write_text("0")
+
+
+def test_undo_ends_the_kdamond_of_a_killed_pghot(tmp_path: Path) -> None:
+    journal = tmp_path / "j.pghot-journal"
+    before = knobs()
+    with Program(16, 0.25, 1) as program:
+        with Pghot(
+            "run", "--apply", "--source", "damon", "-p", str(program.pid), "--journal", str(journal)
+        ) as run:
+            assert wait_until(lambda: Path(STATE).exists() and ROOT.read(STATE) == "on", 60)
+            run.finish(signal.SIGKILL)
+        assert ROOT.read(STATE) == "on", "nobody ended it"
+        code, _, err = pghot("undo", str(journal))
+        assert code == 0, err
+    assert knobs() == before
+
+
+# ---- the multi-gen LRU
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A cgroup with a memcg of its own."""
+    Path("/sys/fs/cgroup/cgroup.subtree_control").write_text("+memory")
+    path = Path(f"/sys/fs/cgroup/scans {time.monotonic_ns()}")
+    path.mkdir()
+    yield path
+    for pid in (path / "cgroup.procs").read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+    wait_until(lambda: not (path / "cgroup.procs").read_text(), 10)
+    path.rmdir()
+
+
+@contextmanager
+def program_in(group: Path, node: int) -> Iterator[Program]:
+    """A program whose memory is charged to the cgroup: it enters before the program starts."""
+    home = Path("/sys/fs/cgroup/cgroup.procs")
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+    try:
+        program = Program(64, 0.25, node)
+    finally:
+        home.write_text(str(os.getpid()))
+    with program:
+        yield program
+
+
+def generations(group: Path, node: int) -> list[Generation]:
+    return [each for each in read_lru_gen(ROOT) if each.path == f"/{group.name}" and each.node == node]
+
+
+def aged(group: Path, node: int) -> npt.NDArray[np.int64]:
+    """Anonymous pages (inactive, active) after enough walks that only what is in use is young."""
+    for _ in range(4):
+        age(ROOT, generations(group, node)[-1])
+        time.sleep(0.5)
+    now = generations(group, node)
+    return np.array(
+        [sum(each.anon_pages for each in now if each.active is active) for active in (False, True)]
+    )
+
+
+def test_ageing_tells_the_pages_in_use(group: Path) -> None:
+    with program_in(group, 1) as program:
+        hot = int(program.hot().sum())
+        before = generations(group, 1)
+        inactive, active = aged(group, 1)
+        assert len(before) >= 2
+    assert abs(active - hot) <= hot // 20
+    assert abs(inactive - (program.pages - hot)) <= hot // 20
+
+
+def test_the_lrugen_source_through_pghot(group: Path) -> None:
+    with program_in(group, 1) as program:
+        with Pghot(
+            "run", "--source", "lrugen", "--set", "lrugen.period_ms=500", "--cgroup", group.name, "--json"
+        ) as run:  # fmt: skip
+            time.sleep(15)
+            code, out, err = run.finish()
+        hot = int(program.hot().sum())
+    assert code == 130, err
+    counters = json.loads(out)["sources"][0]["counters"]
+    assert counters["lru_gen_walks"] > 0
+    assert abs(counters["lru_gen_active_lower"] - hot) <= hot // 20
+    assert counters["lru_gen_inactive_top"] < 1000
+
+
+def test_the_oldest_are_demoted_and_the_hot_stay(group: Path) -> None:
+    with program_in(group, 0) as program:
+        aged(group, 0)
+        Path(DEMOTION).write_text("1")
+        try:
+            demoted = vmstat("pgdemote_direct")
+            demote_oldest(ROOT, [f"/{group.name}"], 0, 2000)
+            demoted = vmstat("pgdemote_direct") - demoted
+        finally:
+            Path(DEMOTION).write_text("0")
+        where = program.on(1)
+    report(
+        "scans", {"source": "lru_gen demotion", "asked": 2000, "demoted": demoted, "hot_demoted": where.hot}
+    )
+    assert 2000 <= demoted <= 2000 + 128
+    assert where.hot <= 0.01
+    assert where.cold * (program.pages * 3 // 4) == pytest.approx(demoted, abs=64)

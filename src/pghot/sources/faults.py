@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from pghot.errors import UsageError
 from pghot.kernel import perf_event
 from pghot.kernel.needs import Need, require
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, parse_list, perf_need
@@ -42,6 +43,7 @@ MEMORY_TIERING = "2"
 SAMPLE = perf_event.SAMPLE_TID | perf_event.SAMPLE_ADDR | perf_event.SAMPLE_CPU
 _RING_BYTES = 1 << 20  # for each CPU: 26,000 faults between two polls
 _BATCH = 1 << 16
+_MOST_SCANNED_MB = 1 << 16
 
 
 class Faults:
@@ -53,6 +55,13 @@ class Faults:
     sees = "lower"
 
     def __init__(self, root: SysRoot, scan_period_ms: int = 200, scan_size_mb: int = 256) -> None:
+        # The kernel divides by the size and does not check it (task_nr_scan_windows, kernel/sched/fair.c).
+        if not 1 <= scan_size_mb <= _MOST_SCANNED_MB:
+            raise UsageError(
+                f"faults: scan_size_mb {scan_size_mb} cannot be", f"give 1 to {_MOST_SCANNED_MB} MiB"
+            )
+        if scan_period_ms < 1:
+            raise UsageError(f"faults: scan_period_ms {scan_period_ms} cannot be", "give 1 or more")
         self._root = root
         self._period_ms, self._size_mb = scan_period_ms, scan_size_mb
         self._rings: list[Ring] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,12 +16,17 @@ import numpy.typing as npt
 import pytest
 from machine_trees import NODES, Node, machine, put
 
+from pghot.errors import UnsupportedError
+from pghot.kernel.needs import Need
 from pghot.kernel.process import Identity, read_stat
-from pghot.kernel.spaces import Space
+from pghot.kernel.spaces import SetKnob, Space, Watched
+from pghot.kernel.sysroot import SysRoot
 from pghot.machine.linux import LinuxMachine, MoverSettings
 from pghot.machine.nodes import read_nodes
 from pghot.machine.spaces import Spaces
 from pghot.service.journal import Journal, read_journal
+from pghot.sources import live_registry
+from pghot.sources.live import Sightings
 
 I32 = npt.NDArray[np.int32]
 U64 = npt.NDArray[np.uint64]
@@ -219,3 +224,63 @@ def space_of(pid: int, number: int = 1, start_ticks: int = 100, name: str = "pro
 
 def identity_of(kernel: FakeKernel, pid: int) -> Identity:
     return read_stat(kernel.root, pid).identity
+
+
+class Scripted:
+    """A live source of another package. `says` are its sightings, one entry a poll; `order` is what was called."""
+
+    name = "scripted"
+    summary = "for tests"
+    weight = 1
+    sees = "any"
+    says: list[list[Sightings]]
+    order: list[str]
+    efforts: list[float]
+    watched: list[Watched]
+    fails = ""
+
+    def __init__(self, root: SysRoot, knob: str = "", speed: int = 1) -> None:
+        self._knob = knob
+
+    def needs(self) -> list[Need]:
+        return [Need("a test")]
+
+    def start(self, watched: Watched, set_knob: SetKnob) -> None:
+        self.order.append("start")
+        self.watched.append(watched)
+        if self._knob:
+            set_knob(self._knob, "new")
+        if self.fails:
+            raise UnsupportedError(self.fails)
+
+    def watch(self, watched: Watched) -> None:
+        self.watched.append(watched)
+
+    def poll(self, now_ms: int) -> Sequence[Sightings]:
+        return self.says.pop(0) if self.says else []
+
+    def set_effort(self, share: float) -> None:
+        self.efforts.append(share)
+
+    def sampling(self) -> str:
+        return "what the test says"
+
+    def counters(self) -> dict[str, int]:
+        return {}
+
+    def stop(self) -> None:
+        self.order.append("stop")
+
+
+def register(monkeypatch: pytest.MonkeyPatch) -> type[Scripted]:
+    """A `Scripted` with lists of its own, under its name among the live sources, as by an entry point."""
+    source = type("Fresh", (Scripted,), {"says": [], "order": [], "efforts": [], "watched": []})
+
+    class Point:
+        name = "scripted"
+
+        def load(self) -> type[Scripted]:
+            return source
+
+    monkeypatch.setattr(live_registry, "entry_points", lambda group: [Point()])
+    return source

@@ -154,7 +154,7 @@ def test_a_source_that_cannot_be_built_does_not_hide_the_others(monkeypatch: pyt
     monkeypatch.setitem(live_registry.LIVE_SOURCES, "broken", ("pghot.no_such_module", "Nothing"))
     facts = diagnose(captured("two-tiers-6.12"))
     assert verdicts(facts, "sources")["broken"] == "unsupported"
-    assert verdicts(facts, "sources")["damon"] == "yes"
+    assert verdicts(facts, "sources")["replay"] == "yes"
     assert "ModuleNotFoundError" in unmet(facts, "sources", "broken")[0]["why"]
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from live_builders import START, FakeKernel, addresses, install, maps_line
+from live_builders import START, FakeKernel, Scripted, addresses, install, maps_line, register
 from machine_trees import NODES, put
 
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
 from pghot.kernel.needs import Need, require
-from pghot.kernel.spaces import SetKnob, Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.linux import MoverSettings
 from pghot.report.live import render_run, render_status, render_undo
@@ -32,52 +31,6 @@ from pghot.sources.live import Sightings, sightings_of
 PID = 500
 PAGES = 1024
 HOT = addresses(100, 23)
-
-
-class Scripted:
-    """A live source of another package. `says` are its sightings, one entry a poll; `order` is what was called."""
-
-    name = "scripted"
-    summary = "for tests"
-    weight = 1
-    sees = "any"
-    says: list[list[Sightings]]
-    order: list[str]
-    efforts: list[float]
-    watched: list[Watched]
-    fails = ""
-
-    def __init__(self, root: SysRoot, knob: str = "", speed: int = 1) -> None:
-        self._knob = knob
-
-    def needs(self) -> list[Need]:
-        return [Need("a test")]
-
-    def start(self, watched: Watched, set_knob: SetKnob) -> None:
-        self.order.append("start")
-        self.watched.append(watched)
-        if self._knob:
-            set_knob(self._knob, "new")
-        if self.fails:
-            raise UnsupportedError(self.fails)
-
-    def watch(self, watched: Watched) -> None:
-        self.watched.append(watched)
-
-    def poll(self, now_ms: int) -> Sequence[Sightings]:
-        return self.says.pop(0) if self.says else []
-
-    def set_effort(self, share: float) -> None:
-        self.efforts.append(share)
-
-    def sampling(self) -> str:
-        return "what the test says"
-
-    def counters(self) -> dict[str, int]:
-        return {}
-
-    def stop(self) -> None:
-        self.order.append("stop")
 
 
 @dataclass
@@ -111,16 +64,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     kernel.program(PID, [maps_line(START, PAGES)])
     kernel.populate(PID, 0, PAGES, 1)
     install(kernel, monkeypatch)
-    source = type("Fresh", (Scripted,), {"says": [], "order": [], "efforts": [], "watched": []})
-
-    class Point:
-        name = "scripted"
-
-        def load(self) -> type[Scripted]:
-            return source
-
-    monkeypatch.setattr(live_registry, "entry_points", lambda group: [Point()])
-    return Bench(kernel, source)
+    return Bench(kernel, register(monkeypatch))
 
 
 @pytest.fixture

@@ -362,6 +362,7 @@ def test_reclaim_is_asked_of_the_programs_cgroup_after_the_journal_was_told(kern
     put(kernel.tree, f"proc/{PID}/cgroup", "0::/work")
     put(kernel.tree, "sys/fs/cgroup/work/memory.reclaim", "")
     with mover(kernel, demotion="reclaim") as (machine, spaces):
+        machine.cgroups = ("/work",)
         machine.survey(spaces.spaces[0])
         use_up(kernel, 0, 0)
         machine.free_pages[0] = 0

@@ -142,7 +142,7 @@ def demote_oldest(root: SysRoot, paths: Iterable[str], node: int, pages: int) ->
 
     paths  of memcgs as `Generation.path`; all processes in them are meant
     The kernel goes on in whole batches of up to 64 pages, and stops where only active generations are left. What it
-    did is in pgdemote_direct of /proc/vmstat. Raises `UnsupportedError` when demotion is off: the pages would be
+    did is in pgdemote_direct of /proc/vmstat (in pgdemote_proactive in Linux 7.3). Raises `UnsupportedError` when demotion is off: the pages would be
     swapped out instead.
     """
     if root.read_or(DEMOTION) not in ("true", "1"):

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pghot.kernel.lru_gen import evict, read_lru_gen
 from pghot.kernel.maps import Kind
 from pghot.kernel.move_pages import move_pages, query_nodes
-from pghot.kernel.process import alive, cgroup_of, cgroup_path
+from pghot.kernel.process import alive, cgroup_path
 from pghot.kernel.spaces import Space
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.bucket import TokenBucket
@@ -43,6 +43,10 @@ COLD_AGE = 2  # ageing periods unseen before a page may be demoted to make room
 BUSY_RETRIES = 3
 # Pages that per-CPU counters can hide from nodeN/meminfo (stat_threshold is at most 125, mm/vmstat.c).
 DRIFT_PAGES_PER_CPU = 125
+# With so much room above the floor, what is free is asked before every fourth batch only: four batches of 512 take
+# about 3 ms, in which nobody else allocates 64 MiB.
+PLENTY_PAGES = (64 << 20) // PAGE_BYTES
+PLENTY_BATCHES = 4
 _TRANSIENT = (errno.EBUSY, errno.EAGAIN, errno.ENOMEM)
 
 
@@ -124,6 +128,8 @@ class LinuxMachine:
         self.bucket = TokenBucket(settings.rate_limit_mb_s, now_ns)
         self.guard = PingPongGuard(now_ns // 1_000_000)
         self.counts = MoveCounts()
+        # Where "reclaim" and "lru_gen" may demote: cgroups whose every program is tracked.
+        self.cgroups: tuple[str, ...] = ()
         self.now_ns: float = now_ns
         self._aged_ms = now_ns // 1_000_000
         self._would_use = np.zeros(len(self.rank), np.int64)
@@ -177,15 +183,19 @@ class LinuxMachine:
             self._write_origins(space, page)
 
     def _by_space(self, page: U32) -> Iterator[tuple[Space, U32, U64]]:
-        """The pages of each tracked space with their addresses, ascending."""
+        """The pages of each tracked space with their addresses, ascending within a section."""
+        if len(page) == 0:
+            return
         page = np.sort(page)
         numbers, address = self._spaces.table.where(page)
+        if numbers[0] == numbers.max() == numbers.min():
+            if (space := self._spaces.space(int(numbers[0]))) is not None:
+                yield space, page, address
+            return
         for number in np.unique(numbers).tolist():
-            space = self._spaces.space(number)
-            if space is not None:
+            if (space := self._spaces.space(number)) is not None:
                 held = numbers == number
-                order = np.argsort(address[held])
-                yield space, page[held][order], address[held][order]
+                yield space, page[held], address[held]
 
     # ---- what may move
 
@@ -211,7 +221,7 @@ class LinuxMachine:
         page = page[(source != NOWHERE) & (source != target) & (self._retries(page) < BUSY_RETRIES)]
         if not self._settings.apply:
             return self._pretend(page, target)
-        if self.demotion_enabled and len(page) > self.room(target):
+        if self._settings.demotion != "off" and self.demotion_enabled and len(page) > self.room(target):
             self._make_room(target, len(page) - self.room(target))
         before = self.counts.promoted
         moves = self._in_batches(page, target)
@@ -247,7 +257,8 @@ class LinuxMachine:
             self._write_origins(space, around)
             before = self.place[around].copy()
             for begin in range(0, len(pages), self._settings.batch_pages):
-                batch = slice(begin, begin + min(self._settings.batch_pages, self._room_now(target)))
+                room = self._room_now(target, begin // self._settings.batch_pages)
+                batch = slice(begin, begin + min(self._settings.batch_pages, room))
                 end = min(begin + self._settings.batch_pages, len(pages))
                 if batch.stop < end:
                     failed.append(pages[batch.stop : end])
@@ -258,13 +269,16 @@ class LinuxMachine:
                 self.locate(around)
             self._count(around, before, target)
         if any(len(part) for part in moved):
+            self.free_pages[target] = free_pages_on(self._root, target)
             self._note_margin(target)
         return Moves(_joined(moved), _joined(failed))
 
-    def _room_now(self, node: int) -> int:
-        """`room` with what is free at this moment: others allocate between two batches."""
-        self.free_pages[node] = free_pages_on(self._root, node)
-        self._note_margin(node)
+    def _room_now(self, node: int, batch: int) -> int:
+        """`room` with what is free now, for others allocate between two batches; asked seldom while there is plenty."""
+        self.free_pages[node] -= self._settings.batch_pages
+        if batch % PLENTY_BATCHES == 0 or self.room(node) < PLENTY_PAGES:
+            self.free_pages[node] = free_pages_on(self._root, node)
+            self._note_margin(node)
         return self.room(node)
 
     def _note_margin(self, node: int) -> None:
@@ -360,14 +374,13 @@ class LinuxMachine:
         for space, mine, _ in self._by_space(held):
             self._write_origins(space, mine)
         before = self.place[held].copy()
-        cgroups = {cgroup_of(self._root, space.pid) for space in self._spaces.spaces}
-        for cgroup in sorted(cgroups):
+        for cgroup in self.cgroups:
             # EAGAIN: less than asked for could be reclaimed; a cgroup may be gone by now.
             with contextlib.suppress(OSError):
                 if self._settings.demotion == "reclaim":
                     self._root.write(f"{cgroup_path(cgroup)}/memory.reclaim", str(pages * PAGE_BYTES))
                 else:
-                    self._evict(cgroup, node, pages)
+                    self._evict("/" + cgroup_path(cgroup).removeprefix("/sys/fs/cgroup/"), node, pages)
         self.locate(held)
         for lower in self.topology.demotion_targets[node]:
             self._count(held, before, lower)

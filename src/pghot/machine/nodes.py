@@ -187,5 +187,10 @@ def free_pages(root: SysRoot, topology: LiveTopology) -> I64:
     """int64[nodes]: what is free now. One small file for each node with memory; meant for every tick."""
     free = np.zeros(len(topology.rank), np.int64)
     for node in topology.with_memory:
-        free[node] = _meminfo_pages(root, node, "MemFree")
+        free[node] = free_pages_on(root, node)
     return free
+
+
+def free_pages_on(root: SysRoot, node: int) -> int:
+    """What is free on one node now; meant for every batch of moves."""
+    return _meminfo_pages(root, node, "MemFree")

@@ -24,6 +24,8 @@ def render_run(facts: Facts) -> str:
     ]
     if applied:
         lines.append(f"demoted: {pages(moves['demoted_pages'])}")
+    if moves["promoted_by_the_kernel_pages"]:
+        lines.append(f"promoted by the kernel itself: {pages(moves['promoted_by_the_kernel_pages'])}")
     if moves["failed"]:
         lines.append(
             "not moved: " + ", ".join(f"{count:,} {name}" for name, count in moves["failed"].items())

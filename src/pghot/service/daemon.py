@@ -137,16 +137,29 @@ class Daemon:
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             config = load_config(self._path)
-            live = Live(self._root, live_settings(config), journal)
+            # Finds most of what `start` would refuse while the old one still runs.
+            Live(self._root, live_settings(config), journal)
         except PghotError as error:
             event(self._log, "reload refused", logging.ERROR, error=str(error), hint=error.hint)
         else:
-            for problem in self._live.stop():
-                event(self._log, "not put back", logging.WARNING, problem=problem)
-            self._config, self._live = config, live
-            live.start()
-            event(self._log, "reloaded", apply=config.apply, sources=config.sources)
+            self._exchange(config, journal)
         notify("READY=1")
+
+    def _exchange(self, config: Config, journal: Journal) -> None:
+        """Stop, and start anew with `config`; when that fails, with the old configuration."""
+        for problem in self._live.stop():
+            event(self._log, "not put back", logging.WARNING, problem=problem)
+        try:
+            self._live = Live(self._root, live_settings(config), journal)
+            self._live.start()
+        except PghotError as error:
+            event(self._log, "reload refused", logging.ERROR, error=str(error), hint=error.hint)
+            self._live.stop()
+            self._live = Live(self._root, live_settings(self._config), journal)
+            self._live.start()
+        else:
+            self._config = config
+            event(self._log, "reloaded", apply=config.apply, sources=config.sources)
 
     def _put_back(self, journal: Journal) -> None:
         for problem in self._live.stop():

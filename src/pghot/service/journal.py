@@ -46,22 +46,7 @@ class Journal:
 
     def __init__(self, path: Path, root: SysRoot) -> None:
         self.path = path
-        try:
-            _make_directory(path.parent)
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        except FileExistsError:
-            raise UsageError(
-                f"the journal {path} exists already",
-                f"pghot undo {path}, then remove it; or name another file",
-            ) from None
-        except PermissionError as error:
-            raise NotPermittedError(
-                f"cannot make the journal {path}: {error.strerror}", "name another file"
-            ) from None
-        except OSError as error:
-            raise UsageError(
-                f"cannot make the journal {path}: {error.strerror}", "name another file"
-            ) from None
+        self._fd = _create(path)
         # By identity, not by the space's own number: that starts anew when the daemon reloads.
         self._numbers: dict[Identity, int] = {}
         self.empty = True
@@ -126,6 +111,33 @@ def _make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
+
+
+def _create(path: Path) -> int:
+    """A new journal file, in the place of one whose contents were put back."""
+    try:
+        _make_directory(path.parent)
+        if _is_undone(path):
+            path.unlink()
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise UsageError(
+            f"the journal {path} exists already",
+            f"pghot undo {path} puts its contents back; or name another file",
+        ) from None
+    except PermissionError as error:
+        raise NotPermittedError(
+            f"cannot make the journal {path}: {error.strerror}", "name another file"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"cannot make the journal {path}: {error.strerror}", "name another file") from None
+
+
+def _is_undone(path: Path) -> bool:
+    try:
+        return path.is_file() and read_journal(path).undone
+    except UsageError:
+        return False
 
 
 def mark_undone(path: Path) -> None:

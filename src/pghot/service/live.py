@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pghot.engine.accesses import Accesses
-from pghot.errors import UnsupportedError
+from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.needs import require
 from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.vmstat import vmstat
 from pghot.machine.fault_latency import FaultLatency
 from pghot.machine.linux import DEMOTION_ENABLED, LinuxMachine, MoverSettings
 from pghot.machine.nodes import LiveTopology, read_nodes
@@ -70,6 +71,16 @@ def check_sources(root: SysRoot, settings: LiveSettings) -> None:
         require(name, make_live_source(name, root, **settings.source_options.get(name, {})).needs())
 
 
+def _check_demotion(settings: LiveSettings) -> None:
+    """Reclaim acts on whole cgroups: with single processes named it would touch others."""
+    kernel_chooses = settings.mover.demotion in ("reclaim", "lru_gen")
+    if settings.mover.apply and kernel_chooses and (settings.targets.pids or not settings.targets.cgroups):
+        raise UsageError(
+            f"demotion '{settings.mover.demotion}' acts on whole cgroups, but processes were named",
+            "track a cgroup (--cgroup PATH), or use demotion move_pages",
+        )
+
+
 class Live:
     """The live loop, one `tick` at a time. `start` first, `stop` always."""
 
@@ -82,6 +93,7 @@ class Live:
     ) -> None:
         """Raises `PghotError` for targets, sources or a policy that cannot be. Changes nothing yet."""
         self.settings = settings
+        _check_demotion(settings)
         self.root, self._clock_ns, self.journal = root, clock_ns, journal
         settings.targets.check(root)
         self.topology: LiveTopology = read_nodes(root)
@@ -93,6 +105,7 @@ class Live:
         sections = max(1, settings.tracked_bytes // (SECTION_PAGES * PAGE_BYTES))
         self.spaces = Spaces(root, sections)
         self.machine = LinuxMachine(root, self.topology, self.spaces, settings.mover, journal, clock_ns())
+        self.machine.cgroups = settings.targets.cgroups
         self.world = world_of(self.machine, self.spaces)
         self.policy.start(self.world)
         self._faults = FaultLatency(sections)
@@ -102,6 +115,7 @@ class Live:
         self.recorder: LiveRecorder | None = None
         self.cost = OwnCost()
         self.budget = Budget(settings.max_cpu_percent, clock_ns() / 1e9)
+        self._kernel_promoted = vmstat(root, "pgpromote_success")
         self._began_ns = clock_ns()
 
     # ---- the loop
@@ -153,6 +167,10 @@ class Live:
     def seconds(self) -> float:
         """How long this has been running."""
         return (self._clock_ns() - self._began_ns) / 1e9
+
+    def promoted_by_kernel(self) -> int:
+        """Pages that NUMA balancing promoted by itself since the start, machine-wide (pgpromote_success)."""
+        return vmstat(self.root, "pgpromote_success") - self._kernel_promoted
 
     def tracking_bytes(self) -> int:
         """Bytes that tracking takes for the sections in use, and the tables beside them."""

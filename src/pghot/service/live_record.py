@@ -24,7 +24,7 @@ from pghot.recording.trace import Region, SliceBatch, TraceInfo
 from pghot.recording.writer import RecordingWriter
 from pghot.service.journal import Journal
 from pghot.service.live import Live, LiveSettings
-from pghot.service.run import RunSettings, Say, Summary, journal_path, rounds
+from pghot.service.run import RunSettings, Say, Summary, end_on_sigterm, journal_path, rounds
 from pghot.service.status import status
 
 U32 = npt.NDArray[np.uint32]
@@ -214,6 +214,7 @@ def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say:
         live.recorder = recorder
         interrupted = False
         try:
+            end_on_sigterm()
             live.start()
             rounds(live, RunSettings(min(100, plan.slice_ms), plan.duration_s), say)
         except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -74,6 +75,7 @@ def run_live(root: SysRoot, settings: LiveSettings, run: RunSettings, say: Say) 
         live = Live(root, settings, journal)
         interrupted = False
         try:
+            end_on_sigterm()
             live.start()
             rounds(live, run, say)
         except KeyboardInterrupt:
@@ -86,6 +88,11 @@ def run_live(root: SysRoot, settings: LiveSettings, run: RunSettings, say: Say) 
             facts["undone"] = undone.facts()
             problems += undone.problems
         return Summary(facts, problems, interrupted)
+
+
+def end_on_sigterm() -> None:
+    """SIGTERM ends a run as Ctrl-C does: everything is put back on the way out."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def rounds(live: Live, run: RunSettings, say: Say) -> None:

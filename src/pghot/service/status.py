@@ -93,6 +93,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
             "lowest_free_above_floor_pages": live.machine.counts.lowest_free_margin,
             "rate_limit_mb_s": live.machine.bucket.rate_mb_s,
             "pingpong_guard_share": live.machine.guard.share,
+            "promoted_by_the_kernel_pages": live.promoted_by_kernel(),
         },
         "counters": counters(live),
         "tracking": {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cxl import make_cxl_node
-from helpers import Pghot, Program, pghot, report, wait_until
+from helpers import SHARED, Pghot, Program, pghot, report, wait_until
 
 pytestmark = pytest.mark.cxl
 
@@ -23,6 +23,14 @@ def test_promotion_makes_a_program_faster_and_undo_slower_again(cxl_node: int, t
         on_dram = program.passes_per_s(5)
     with Program(128, 0.25, cxl_node) as program:
         before = program.passes_per_s(5)
+        # For the lab, outside: what the sources see, and how much slower the node was.
+        latency_ns = 100 * on_dram / before
+        code, out, err = pghot(
+            "record", "--source", "faults", "-p", str(program.pid), "--duration", "15s", "--force",
+            "--stall-share", "100%", "--latency", f"{latency_ns:.1f}", "-o", str(SHARED / "cxl.pghot"),
+        )  # fmt: skip
+        assert code == 0, err
+        assert program.on(cxl_node).hot == 1
         with Pghot("run", "--apply", "-p", str(program.pid), "--journal", str(journal), "--json") as run:
             assert wait_until(lambda: program.on(0).hot >= 0.95, 90) is not None
             code, out, err = run.finish()

@@ -1,0 +1,61 @@
+"""The lab's prediction beside what happened: a live recording of the guest's slow CXL node on simulated tiers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from suites import Suites
+from vm import CACHE
+
+import pghot
+
+SHARED = CACHE / "shared-cxl"
+TEST = "test_promotion_makes_a_program_faster_and_undo_slower_again"
+TIERS = """
+description = "the guest's DRAM and CXL node, as its test program measured them"
+[[nodes]]
+name = "dram"
+cpus = 1
+capacity = "1 GiB"
+latency_ns = 100
+bandwidth_gb_s = 100
+[[nodes]]
+name = "cxl"
+capacity = "1 GiB"
+latency_ns = {latency_ns}
+bandwidth_gb_s = 100
+"""
+
+
+def test_the_lab_predicts_what_promotion_brings(
+    suites: Suites, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Direction and rough size: within a factor of two of the gain that was measured."""
+    result = suites.result("cxl", f"tests/guest/inside/test_cxl.py::{TEST}")
+    if result.outcome != "passed":
+        pytest.skip(f"no live result to compare with: {result.text[:200]}")
+    live = json.loads((SHARED / "cxl.jsonl").read_text().splitlines()[-1])
+    tiers = tmp_path / "guest.toml"
+    tiers.write_text(
+        TIERS.format(latency_ns=100 * live["passes_per_s_all_dram"] / live["passes_per_s_all_cxl"])
+    )
+    recording = pghot.open(SHARED / "cxl.pghot")
+    policies = ["none", "all-fast", "pghot-default"]
+    predicted = pghot.compare(
+        recording,
+        tiers=str(tiers),
+        policies=policies,
+        sources=["abit"],
+        fast_share=None,
+        placement="slow",
+        repeat=4,
+    )
+    rows = {row["policy"]: row for row in predicted.summary.to_pylist()}
+    speedup = rows["pghot-default"]["speedup"]
+    measured = live["passes_per_s_promoted"] / live["passes_per_s_all_cxl"]
+    with capsys.disabled():
+        print(f"\ncxl: promotion of the hot pages, simulated {speedup:.2f}x, measured {measured:.2f}x")
+    assert speedup > 1.1
+    assert 0.5 < (speedup - 1) / (measured - 1) < 2

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from live_builders import START, FakeKernel, Scripted, addresses, install, maps_
 from pghot.errors import UnsupportedError, UsageError
 from pghot.service.daemon import Daemon, live_settings
 from pghot.service.journal import read_journal
+from pghot.service.logs import event
 from pghot.service.sockets import ask
 from pghot.sources.live import sightings_of
 
@@ -29,11 +31,12 @@ PATIENCE_S = 60
 
 @dataclass
 class Bench:
-    """Configuration, kernel and source of a daemon; `answers` is what its consumer got."""
+    """Configuration, kernel and source of a daemon; `logged` are the names of its events."""
 
     place: Path
     kernel: FakeKernel
     source: type[Scripted]
+    logged: list[str] = field(default_factory=list)
 
     @property
     def config(self) -> Path:
@@ -119,6 +122,12 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     made = Bench(tmp_path, kernel, register(monkeypatch))
     made.write([FIRST])
+
+    def noted(log: logging.Logger, name: str, level: int = logging.INFO, **fields: object) -> None:
+        event(log, name, level, **fields)
+        made.logged.append(name)
+
+    monkeypatch.setattr("pghot.service.daemon.event", noted)
     yield made
     signal.signal(signal.SIGTERM, before)
 
@@ -140,7 +149,7 @@ def test_it_promotes_and_puts_everything_back_at_the_end(
     bench.run(talk)
     assert bench.on(FIRST, 1) == 64
     assert not bench.journal.exists()
-    assert [event["event"] for event in events(capsys)] == ["ready", "stopped"]
+    assert [each["event"] for each in events(capsys)] == ["ready", "stopped"]
     assert bench.source.order == ["start", "stop"]
     assert not (bench.place / "s").exists()
 
@@ -162,7 +171,7 @@ def test_after_a_reload_both_programs_pages_go_home(bench: Bench, capsys: pytest
     bench.run(talk)
     assert (bench.on(FIRST, 1), bench.on(SECOND, 1)) == (64, 64)
     found = events(capsys)
-    assert [event["event"] for event in found] == ["ready", "reloaded", "stopped"]
+    assert [each["event"] for each in found] == ["ready", "reloaded", "stopped"]
     assert found[-1]["pages_back"] == 46
 
 
@@ -170,18 +179,17 @@ def test_a_wrong_reload_is_refused_and_the_old_goes_on(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def talk() -> None:
-        for wrong in ("speed = 3", "[mover]\nbatch_pages = 0"):
-            bench.write([FIRST], wrong)
+        for number, wrong in enumerate(
+            (([FIRST], "speed = 3"), ([FIRST], "[mover]\nbatch_pages = 0"), ([4194305], ""))
+        ):
+            bench.write(*wrong)
             bench.reload()
-            time.sleep(0.1)
-        bench.write([4194305])
-        bench.reload()
-        time.sleep(0.1)
+            bench.until(lambda number=number: bench.logged.count("reload refused") > number)  # type: ignore[misc]
         bench.hot(FIRST)
         bench.until(lambda: bench.on(FIRST, 0) == 23)
 
     bench.run(talk)
-    refused = [event for event in events(capsys) if event["event"] == "reload refused"]
+    refused = [each for each in events(capsys) if each["event"] == "reload refused"]
     assert [each["level"] for each in refused] == ["error"] * 3
     assert "service.speed" in refused[0]["error"]
     assert "mover.batch_pages" in refused[1]["error"]

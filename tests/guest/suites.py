@@ -17,16 +17,41 @@ from vm import CACHE, MACHINES, CannotBootError, Guest
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 BOOT_LIMIT_S = 1500  # a guard against a hang only
-PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--no-cov", "--color=no")
-# Compiled kernels are kept for a plain CPU: the emulated one is another than ours. They are compiled out here.
-CPU = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(CACHE / "numba")}
+# Reading files is slow inside: pytest loads no more than it needs, and what lies above stays out.
+PYTEST = (
+    sys.executable, "-m", "pytest", "-p", "pytest_timeout", "-p", "no:cacheprovider", "--color=no",
+    f"--confcutdir={HERE}",
+)  # fmt: skip
+# What is compiled is compiled out here, where it is fast, and carried inside: Python's own code, and kernels for a
+# plain CPU, as the emulated one is another than ours.
+COMPILED = {"pycache": CACHE / "pycache", "numba": CACHE / "numba"}
+ENVIRONMENT = {
+    "NUMBA_CPU_NAME": "generic",
+    "NUMBA_CPU_FEATURES": "",
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    "PYTHONDONTWRITEBYTECODE": "",
+}
+
+
+def environment(pycache: Path, numba: Path) -> dict[str, str]:
+    return {**ENVIRONMENT, "PYTHONPYCACHEPREFIX": str(pycache), "NUMBA_CACHE_DIR": str(numba)}
+
+
+OUTSIDE = {**os.environ, **environment(**COMPILED)}
+INSIDE = environment(**{name: Path("/run", name) for name in COMPILED})
 
 
 def inside_tests() -> list[tuple[str, str]]:
     """(kind of machine, test id) of every test inside, as pytest itself collects them."""
-    environment = {**os.environ, "PGHOT_GUEST": "collect"}
     command = [*PYTEST, "--collect-only", str(HERE / "inside")]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**OUTSIDE, "PGHOT_GUEST": "collect"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise RuntimeError(f"the tests inside cannot be collected:\n{done.stdout}{done.stderr}")
     words = [line.split(maxsplit=2) for line in done.stdout.splitlines() if line.startswith("inside ")]
@@ -73,7 +98,7 @@ def boot(kind: str) -> Booted:
         guest = Guest(
             MACHINES[kind],
             writable=[CACHE],
-            environment={"PGHOT_GUEST": str(shared), **CPU},
+            environment={"PGHOT_GUEST": str(shared), **ENVIRONMENT},
             cxl=kind == "cxl",
         )
         try:
@@ -99,9 +124,7 @@ def _prepare(guest: Guest, shared: Path) -> None:
         ["cc", "-O1", "-Wall", "-o", str(shared / "program"), str(HERE / "program.c")],
         [sys.executable, str(HERE / "warm.py")],
     ):
-        subprocess.run(
-            command, cwd=ROOT, env={**os.environ, **CPU}, check=True, capture_output=True, text=True
-        )
+        subprocess.run(command, cwd=ROOT, env=OUTSIDE, check=True, capture_output=True, text=True)
 
 
 def _read(shared: Path, otherwise: str) -> Booted:

@@ -1,11 +1,16 @@
-"""Compile what the guest needs for a plain CPU, out here where it is fast; run with NUMBA_CPU_NAME=generic."""
+"""Import and compile what `pghot run` needs: out here, where it is fast, for the guest, and inside before the tests.
+
+Run with NUMBA_CPU_NAME=generic, which is what the guest's CPU can do too.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import numpy as np
 
+from pghot.cli.main import run
 from pghot.engine.accesses import Accesses
 from pghot.kernel.perf_event import SAMPLE_ADDR
 from pghot.kernel.perf_records import Samples, decode_samples, words_of
@@ -19,6 +24,14 @@ from pghot.service.live import world_of
 
 
 def main() -> None:
+    """The engine, the machine and the policies on pages of this very process, and a command that ends early."""
+    kernels()
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        # There is no process 0; a kernel without hint faults says that first.
+        assert run(["run", "--apply", "-p", "0"]) in (2, 3)
+
+
+def kernels() -> None:
     root = SysRoot()
     decode_samples(np.zeros(4096, np.uint8), 0, 64, words_of(SAMPLE_ADDR), Samples.sized(64))
     spaces = Spaces(root, 16)

@@ -51,6 +51,7 @@ class _Apt:
         options = {
             "Dir::Etc::sourcelist": sources, "Dir::Etc::sourceparts": "/dev/null",
             "Dir::State::lists": place / "lists", "Dir::Cache": place / "cache", "APT::Sandbox::User": "root",
+            "APT::Update::Error-Mode": "any", "Acquire::http::Timeout": "20", "Acquire::https::Timeout": "20",
         }  # fmt: skip
         self._options = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         self._run("apt-get", "update")

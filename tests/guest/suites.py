@@ -95,12 +95,7 @@ def boot(kind: str) -> Booted:
     with open(CACHE / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         shared = CACHE / f"shared-{kind}"
-        guest = Guest(
-            MACHINES[kind],
-            writable=[CACHE],
-            environment={"PGHOT_GUEST": str(shared), **ENVIRONMENT},
-            cxl=kind == "cxl",
-        )
+        guest = Guest(MACHINES[kind], [shared], {**INSIDE, "PGHOT_GUEST": str(shared)}, COMPILED)
         try:
             _prepare(guest, shared)
         except CannotBootError as lack:

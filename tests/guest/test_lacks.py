@@ -1,0 +1,89 @@
+"""A machine that cannot boot the guest is told by name what it lacks, and the tests are skipped, not failed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import debian
+import pytest
+import suites
+from debian import CannotFetchError, fetch
+from emulator import CannotBootError, find_emulator
+from vm import MACHINES, Emulator, Guest
+
+
+def path_with(place: Path, *programs: str) -> str:
+    """A PATH on which there are only these programs."""
+    for program in programs:
+        (place / program).symlink_to(shutil.which(program) or "/bin/true")
+    return str(place)
+
+
+@pytest.mark.parametrize(
+    "present, missing",
+    [((), "package qemu-system-x86"), (("qemu-system-x86_64",), "package busybox-static")],
+    ids=["qemu", "busybox"],
+)
+def test_programs(
+    present: tuple[str, ...], missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", path_with(tmp_path, *present))
+    with pytest.raises(CannotBootError, match=missing):
+        find_emulator.__wrapped__(tmp_path)
+
+
+def test_a_busybox_with_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could not start before the guest has our files."""
+    path_with(tmp_path, "qemu-system-x86_64")
+    shutil.copy("/bin/ls", tmp_path / "busybox")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CannotBootError, match="not the static one"):
+        find_emulator.__wrapped__(tmp_path)
+
+
+def test_no_debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CannotFetchError, match="no apt-get"):
+        debian._mirror.__wrapped__()
+
+
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="no apt-get")
+def test_no_way_to_the_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debian, "_mirror", lambda: ("http://127.0.0.1:9/debian", "bookworm"))
+    with pytest.raises(CannotFetchError, match=r"apt-get update \(bookworm\)"):
+        fetch(["bookworm"], ["hello"], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cxl_without_qemu_10(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vm.find_emulator", lambda cache: Emulator(("qemu",), 7, "no apt-get"))
+    with pytest.raises(CannotBootError, match="needs QEMU 10: no apt-get"):
+        Guest(MACHINES["cxl"]).needs()
+
+
+def test_a_lack_skips_every_test_of_the_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lack(*_: object) -> None:
+        raise CannotBootError("no busybox (package busybox-static)")
+
+    monkeypatch.setattr(suites, "CACHE", tmp_path)
+    monkeypatch.setattr(suites, "_prepare", lack)
+    result = suites.Suites().result("two_tiers", "any")
+    assert (result.outcome, result.text) == ("skipped", "no guest: no busybox (package busybox-static)")
+
+
+def test_preparations_that_fail_are_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a program that does not compile: nothing that the machine lacks. And only one attempt is made."""
+    attempts = []
+
+    def fail(*_: object) -> None:
+        attempts.append(1)
+        raise subprocess.CalledProcessError(1, "cc", stderr="program.c:1: error")
+
+    monkeypatch.setattr(suites, "CACHE", tmp_path)
+    monkeypatch.setattr(suites, "_prepare", fail)
+    booted = suites.Suites()
+    assert booted.result("two_tiers", "one").outcome == "failed"
+    assert "program.c:1: error" in booted.result("two_tiers", "other").text
+    assert len(attempts) == 1

@@ -141,9 +141,9 @@ def demote_oldest(root: SysRoot, paths: Iterable[str], node: int, pages: int) ->
     """Have the kernel demote up to `pages` of the oldest anonymous pages of these memcgs on a node.
 
     paths  of memcgs as `Generation.path`; all processes in them are meant
-    The kernel goes on in whole batches of up to 64 pages, and stops where only active generations are left. What it
-    did is in pgdemote_direct of /proc/vmstat (in pgdemote_proactive in Linux 7.3). Raises `UnsupportedError` when demotion is off: the pages would be
-    swapped out instead.
+    The kernel works in batches of up to 64 pages, so it may stop a little early or late, and stops where only active
+    generations are left. What it did is in pgdemote_direct of /proc/vmstat (Linux 7.3: pgdemote_proactive). Raises
+    `UnsupportedError` when demotion is off: the pages would be swapped out instead.
     """
     if root.read_or(DEMOTION) not in ("true", "1"):
         raise UnsupportedError(f"{DEMOTION} is not on: pages would be swapped out", f"echo 1 > {DEMOTION}")

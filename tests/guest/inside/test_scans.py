@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from helpers import Pghot, Program, knobs, pghot, report, vmstat, wait_until
+from helpers import Pghot, Program, knobs, pghot, report, wait_until
 
 from pghot.kernel import pagemap
 from pghot.kernel.damon_sysfs import NUMBER, STATE
@@ -133,8 +133,9 @@ def test_a_mapping_that_grows_is_not_taken_for_written() -> None:
 
 def damon_sees(operations: str) -> None:
     """In a program with 64 MiB of which a quarter is hot in runs of 64 KiB, the hot pages stand out in time."""
+    began, least = time.monotonic(), 10  # half of the samples
     with Program(64, 0.25, 1) as program, started(Damon(ROOT, operations), program.pid) as source:
-        counts, least = Counts(source, program), 10  # half of the samples
+        counts = Counts(source, program)
 
         def stands_out() -> bool:
             counts.poll()
@@ -142,11 +143,12 @@ def damon_sees(operations: str) -> None:
             return hot >= 0.5 and hot >= 5 * cold
 
         reached = wait_until(stands_out, 120, 0.1)
+        seconds = time.monotonic() - began
         hot, cold = counts.shares(program, least)
         read = source.counters()
     report(
         "scans",
-        {"source": f"damon {operations}", "mib": 64, "reached_s": reached, "hot_in_half_the_samples": hot,
+        {"source": f"damon {operations}", "mib": 64, "seconds": seconds, "hot_in_half_the_samples": hot,
          "cold": cold, "cpu_ms_a_poll": 1000 * counts.cpu_s / counts.polls, "lost": read["damon_lost_regions"]},
     )  # fmt: skip
     if counts.count[program.pid].max() == 0:
@@ -256,6 +258,12 @@ def aged(group: Path, node: int) -> npt.NDArray[np.int64]:
     )
 
 
+def pages_demoted() -> int:
+    """Linux 6.12 counts these in pgdemote_direct, 7.3 in pgdemote_proactive."""
+    lines = Path("/proc/vmstat").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("pgdemote_"))
+
+
 def test_ageing_tells_the_pages_in_use(group: Path) -> None:
     with program_in(group, 1) as program:
         hot = int(program.hot().sum())
@@ -269,9 +277,9 @@ def test_ageing_tells_the_pages_in_use(group: Path) -> None:
 def test_the_lrugen_source_through_pghot(group: Path) -> None:
     with program_in(group, 1) as program:
         with Pghot(
-            "run", "--source", "lrugen", "--set", "lrugen.period_ms=500", "--cgroup", group.name, "--json"
+            "run", "--source", "lrugen", "--set", "lrugen.period_ms=300", "--cgroup", group.name, "--json"
         ) as run:  # fmt: skip
-            time.sleep(15)
+            time.sleep(6)
             code, out, err = run.finish()
         hot = int(program.hot().sum())
     assert code == 130, err
@@ -286,15 +294,15 @@ def test_the_oldest_are_demoted_and_the_hot_stay(group: Path) -> None:
         aged(group, 0)
         Path(DEMOTION).write_text("1")
         try:
-            demoted = vmstat("pgdemote_direct")
+            before = pages_demoted()
             demote_oldest(ROOT, [f"/{group.name}"], 0, 2000)
-            demoted = vmstat("pgdemote_direct") - demoted
+            demoted = pages_demoted() - before
         finally:
             Path(DEMOTION).write_text("0")
         where = program.on(1)
     report(
         "scans", {"source": "lru_gen demotion", "asked": 2000, "demoted": demoted, "hot_demoted": where.hot}
     )
-    assert 2000 <= demoted <= 2000 + 128
+    assert abs(demoted - 2000) <= 128
     assert where.hot <= 0.01
     assert where.cold * (program.pages * 3 // 4) == pytest.approx(demoted, abs=64)

@@ -112,6 +112,10 @@ class Pghot:
             else Forked(FORK_SERVER, arguments, self._out.fileno(), self._err.fileno())
         )
 
+    def said(self) -> str:
+        """What it wrote to stderr so far."""
+        return Path(f"/proc/self/fd/{self._err.fileno()}").read_text()
+
     def finish(self, number: int = signal.SIGINT, timeout_s: float = 120) -> tuple[int, str, str]:
         """Exit code, stdout and stderr after a signal (0: none, it ends by itself)."""
         if number and self.process.poll() is None:

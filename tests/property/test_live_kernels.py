@@ -239,7 +239,9 @@ def test_reset_pages_hold_nothing() -> None:
     assert pages.bytes_per_page() == 6
 
 
-@given(st.floats(0.01, 5000), st.lists(st.floats(0.0001, 0.45), min_size=20, max_size=60))
+@given(
+    st.floats(0.01, 5000), st.lists(st.floats(0.0001, 0.45) | st.floats(0.5, 30), min_size=20, max_size=60)
+)
 def test_a_spent_bucket_gives_the_rate_and_never_more(rate_mb_s: float, steps_s: list[float]) -> None:
     """A consumer that takes whole pages, all there are, at each tick."""
     now_ns, moved = 10**12, 0

@@ -289,6 +289,29 @@ def test_a_folio_costs_all_its_pages(huge: FakeKernel) -> None:
         assert machine.pages_in_budget("kmigrated") < MIB_PAGES  # 1 MiB was there, 2 MiB were moved
 
 
+@pytest.mark.parametrize("spare, promoted", [(511, 0), (512, 512), (1023, 512), (1024, 1024)])
+def test_a_folio_that_does_not_fit_whole_waits(huge: FakeKernel, spare: int, promoted: int) -> None:
+    with mover(huge, demotion="off") as (machine, spaces):
+        use_up(huge, 0, int(machine.floor_pages[0]) + machine._drift_pages + spare)
+        machine.tick(11 * 10**9)
+        page = seen(machine, spaces, PID, np.concatenate([addresses(100, 3), addresses(900, 3)]))
+        moves = machine.migrate(page, 0, "kmigrated")
+        assert machine.counts.promoted == promoted
+        assert len(moves.moved) == 3 * (promoted // 512)
+        assert len(moves.moved) + len(moves.failed) == 6
+        assert huge.lowest_free[0] >= machine.floor_pages[0]
+
+
+def test_room_is_made_for_a_whole_folio(huge: FakeKernel) -> None:
+    huge.populate(PID, 1024, 512, 0)
+    with mover(huge) as (machine, spaces):
+        machine.survey(spaces.spaces[0])  # long unseen, all of it
+        use_up(huge, 0, int(machine.floor_pages[0]) + machine._drift_pages + 10)
+        machine.tick(11 * 10**9)
+        assert len(machine.migrate(seen(machine, spaces, PID, addresses(100, 1)), 0, "kmigrated").moved) == 1
+        assert (machine.counts.promoted, machine.counts.demoted) == (512, 512)
+
+
 # ---- demotion
 
 
@@ -437,6 +460,8 @@ def test_whatever_the_kernel_answers_the_books_are_right(seed: int) -> None:
         keys = list(kernel.node)
         kernel.busy = {keys[i]: int(rng.choice([1, 2, ALWAYS])) for i in rng.integers(0, 512, 40)}
         kernel.shared = {keys[i] for i in rng.integers(0, 512, 20)}
+        kernel.huge = bool(rng.integers(0, 2))
+        put(kernel.tree, f"proc/{PID}/smaps_rollup", f"AnonHugePages: {2048 * kernel.huge} kB")
         install(kernel, monkeypatch)
         with mover(kernel, batch_pages=int(rng.integers(1, 200))) as (machine, spaces):
             random_rounds(rng, kernel, machine, spaces)

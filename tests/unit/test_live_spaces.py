@@ -391,6 +391,14 @@ def test_regions_end_where_addresses_do(ranked: Spaces) -> None:
     ]
 
 
+def test_regions_end_where_programs_do(ranked: Spaces) -> None:
+    """One program's last hot page and the next one's first have neighbouring addresses."""
+    warm_up(ranked, PID, SECTION_PAGES - 1, [7])
+    warm_up(ranked, PID + 1, SECTION_PAGES, [8])
+    rows = hottest(ranked, 9).rows()
+    assert [(row["pid"], row["bytes"], row["heat"]) for row in rows] == [(PID + 1, 4096, 8), (PID, 4096, 7)]
+
+
 def test_the_top_is_cut_and_an_empty_ranking_is_one_too(ranked: Spaces) -> None:
     assert len(hottest(ranked, 5)) == 0
     assert pa.ipc.open_stream(hottest(ranked, 5, "page").arrow()).read_all().num_rows == 0

@@ -221,8 +221,9 @@ class LinuxMachine:
         page = page[(source != NOWHERE) & (source != target) & (self._retries(page) < BUSY_RETRIES)]
         if not self._settings.apply:
             return self._pretend(page, target)
-        if self._settings.demotion != "off" and self.demotion_enabled and len(page) > self.room(target):
-            self._make_room(target, len(page) - self.room(target))
+        wanted = self._with_folios(page)
+        if self._settings.demotion != "off" and self.demotion_enabled and wanted > self.room(target):
+            self._make_room(target, wanted - self.room(target))
         before = self.counts.promoted
         moves = self._in_batches(page, target)
         self.bucket.spend((self.counts.promoted - before) * PAGE_BYTES)
@@ -256,16 +257,18 @@ class LinuxMachine:
             around = self._folios_around(space, pages)
             self._write_origins(space, around)
             before = self.place[around].copy()
+            whole_folios = len(around) > len(pages)
             for begin in range(0, len(pages), self._settings.batch_pages):
                 room = self._room_now(target, begin // self._settings.batch_pages)
-                batch = slice(begin, begin + min(self._settings.batch_pages, room))
                 end = min(begin + self._settings.batch_pages, len(pages))
+                fitting = whole_blocks(pages[begin:end], around, room) if whole_folios else room
+                batch = slice(begin, min(end, begin + fitting))
                 if batch.stop < end:
                     failed.append(pages[batch.stop : end])
                 done, busy = self._move(space, pages[batch], address[batch], target)
                 moved.append(done)
                 failed.append(busy)
-            if len(around) > len(pages):
+            if whole_folios:
                 self.locate(around)
             self._count(around, before, target)
         if any(len(part) for part in moved):
@@ -336,6 +339,14 @@ class LinuxMachine:
         self.counts.demoted += len(demoted)
 
     # ---- folios and origins
+
+    def _with_folios(self, page: U32) -> int:
+        """Pages that may move when these do."""
+        total = 0
+        for space, pages, _ in self._by_space(page):
+            huge = self._spaces.has_huge_pages(space.number)
+            total += HUGE_PAGES * len(np.unique(pages // np.uint32(HUGE_PAGES))) if huge else len(pages)
+        return total
 
     def _folios_around(self, space: Space, pages: U32) -> U32:
         """The pages that may move along: whole 2 MiB blocks where the process has huge pages."""
@@ -422,6 +433,23 @@ def _try_move(pid: int, address: U64, target: int) -> I32:
         # EINVAL: it ended and is not reaped yet (find_mm_struct, mm/migrate.c).
         gone = error.errno in (errno.ESRCH, errno.EINVAL)
         return np.full(len(address), -errno.ESRCH if gone else -(error.errno or errno.EBUSY), np.int32)
+
+
+def whole_blocks(page: U32, around: U32, room: int) -> int:
+    """How many of the first pages can move so that the 2 MiB blocks that may go along fit into `room`.
+
+    page    uint32[K]  ascending
+    around  uint32[M]  ascending; all movable pages of their blocks
+
+    >>> block = np.arange(512, dtype=np.uint32)
+    >>> whole_blocks(np.array([3, 4, 600], np.uint32), np.concatenate([block, block[:100] + 512]), 600)
+    2
+    """
+    size = np.uint32(HUGE_PAGES)
+    blocks, sizes = np.unique(around // size, return_counts=True)
+    own, first = np.unique(page // size, return_index=True)
+    fits = np.cumsum(sizes[np.searchsorted(blocks, own)]) <= room
+    return len(page) if fits.all() else int(first[np.argmin(fits)])
 
 
 def _joined(parts: list[U32]) -> U32:

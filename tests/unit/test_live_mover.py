@@ -369,6 +369,22 @@ def test_demotion_keeps_the_lower_nodes_floor(kernel: FakeKernel) -> None:
         assert machine.demote(page[30:], 0, "kmigrated") == 0
 
 
+def test_a_folio_is_as_young_as_its_youngest_page(huge: FakeKernel) -> None:
+    """The neighbours that came along with a promoted page were not seen for long: that says nothing about the folio."""
+    huge.populate(PID, 1024, 512, 0)
+    with mover(huge) as (machine, spaces):
+        machine.survey(spaces.spaces[0])
+        machine.migrate(seen(machine, spaces, PID, addresses(100, 1)), 0, "kmigrated")
+        assert set(huge.nodes_of(PID, addresses(0, 512))) == {0}
+        cold = machine.coldest(0, 2048)
+        assert sorted(spaces.table.where(cold)[1].tolist()) == addresses(1024, 512).tolist()
+        age(machine, COLD_AGE)
+        assert len(machine.coldest(0, 2048)) == 1024
+        assert set(spaces.table.where(machine.coldest(0, 512))[1].tolist()) == set(
+            addresses(1024, 512).tolist()
+        )
+
+
 def test_pages_that_come_back_after_a_demotion_are_counted(kernel: FakeKernel) -> None:
     with mover(kernel) as (machine, spaces):
         page = seen(machine, spaces, PID, addresses(0, 10))

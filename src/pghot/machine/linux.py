@@ -402,24 +402,36 @@ class LinuxMachine:
         for generation in sorted(ours, key=lambda each: each.number)[:-2]:
             evict(self._root, generation, 200, pages)
 
-    def _movable_on(self, node: int, oldest_age: int = 0) -> U32:
-        """Movable tracked pages on `node` that were not seen for at least `oldest_age` ageing periods."""
+    def _movable_on(self, node: int) -> U32:
+        """Movable tracked pages on `node`; those of one block side by side."""
         state, found = self._spaces.pages, []
         for section in self._spaces.sections_in_use():
             held = (state.place[section] == node) & (state.kind[section] == Kind.MOVABLE)
-            held &= state.age[section] >= oldest_age
             found.append((np.flatnonzero(held) + section.start).astype(np.uint32))
         return _joined(found)
 
     def coldest(self, node: int, pages: int) -> U32:
         """Up to `pages` movable pages on `node`, longest unseen first; only those at least `COLD_AGE` old."""
-        state = self._spaces.pages
-        cold = self._movable_on(node, COLD_AGE)
+        page = self._movable_on(node)
+        ages = self._ages(page)
+        cold, ages = page[ages >= COLD_AGE], ages[ages >= COLD_AGE]
         if len(cold) <= pages:
             return cold
-        oldest_first = np.argsort(OLDEST - state.age[cold], kind="stable")
-        chosen: U32 = cold[oldest_first[:pages]]
+        chosen: U32 = cold[np.argsort(OLDEST - ages, kind="stable")[:pages]]
         return chosen
+
+    def _ages(self, page: U32) -> U8:
+        """Ageing periods since each page was seen; with large folios, since any of its 2 MiB block was.
+
+        The neighbours that came along with a promoted page are old by themselves, and would take it down again.
+        """
+        ages: U8 = self._spaces.pages.age[page]
+        huge = [space.number for space in self._spaces.spaces if self._spaces.has_huge_pages(space.number)]
+        if not huge or len(page) == 0:
+            return ages
+        starts = np.flatnonzero(np.diff((page // np.uint32(HUGE_PAGES)).astype(np.int64), prepend=-1))
+        youngest = np.repeat(np.minimum.reduceat(ages, starts), np.diff(np.append(starts, len(page))))
+        return np.where(np.isin(self._spaces.table.where(page)[0], huge), youngest, ages)
 
 
 def _try_move(pid: int, address: U64, target: int) -> I32:

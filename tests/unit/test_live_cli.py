@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,18 @@ def test_a_zombie(capsys: pytest.CaptureFixture[str]) -> None:
         while read_stat(SysRoot(), child.pid).state != "Z":
             time.sleep(0.01)
         fails(capsys, USAGE, "is a zombie", "run", *REPLAY, "-p", str(child.pid))
+
+
+def test_a_thread_is_not_its_process(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its pid can be looked up in /proc, but nothing would ever be reported under it."""
+    held = threading.Event()
+    thread = threading.Thread(target=held.wait)
+    thread.start()
+    message = f"{thread.native_id} is a thread of process {os.getpid()}"
+    hint = fails(capsys, USAGE, message, "run", *REPLAY, "-p", str(thread.native_id))
+    held.set()
+    thread.join()
+    assert f"-p {os.getpid()}" in hint
 
 
 def test_no_target_and_two_kinds_of_targets(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ other memory. `Identity` tells these cases apart.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from pghot.errors import NotPermittedError, UnsupportedError, UsageError
@@ -84,7 +85,7 @@ def alive(root: SysRoot, identity: Identity) -> bool:
 def check_target(root: SysRoot, pid: int) -> Stat:
     """The stat line of a process whose memory can be tracked.
 
-    Raises `UsageError` for a pid that does not exist, a kernel thread or a zombie.
+    Raises `UsageError` for a pid that does not exist, a kernel thread, a zombie or a thread of another process.
     """
     try:
         stat = read_stat(root, pid)
@@ -96,6 +97,9 @@ def check_target(root: SysRoot, pid: int) -> Stat:
         )
     if stat.dead:
         raise UsageError(f"process {pid} ({stat.comm}) is a zombie", "it ended and has no memory any more")
+    leader = re.search(r"^Tgid:\s*(\d+)$", root.read_or(f"/proc/{pid}/status"), re.MULTILINE)
+    if leader and int(leader[1]) != pid:
+        raise UsageError(f"{pid} is a thread of process {leader[1]}", f"name the process: -p {leader[1]}")
     return stat
 
 

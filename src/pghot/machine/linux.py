@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pghot.kernel.lru_gen import evict, read_lru_gen
+from pghot.kernel.lru_gen import demote_oldest, memcg_path, read_lru_gen
 from pghot.kernel.maps import Kind
 from pghot.kernel.move_pages import move_pages, query_nodes
 from pghot.kernel.process import alive, cgroup_path
@@ -391,16 +391,11 @@ class LinuxMachine:
                 if self._settings.demotion == "reclaim":
                     self._root.write(f"{cgroup_path(cgroup)}/memory.reclaim", str(pages * PAGE_BYTES))
                 else:
-                    self._evict("/" + cgroup_path(cgroup).removeprefix("/sys/fs/cgroup/"), node, pages)
+                    name = "/" + cgroup_path(cgroup).removeprefix("/sys/fs/cgroup/")
+                    demote_oldest(self._root, [memcg_path(name, read_lru_gen(self._root))], node, pages)
         self.locate(held)
         for lower in self.topology.demotion_targets[node]:
             self._count(held, before, lower)
-
-    def _evict(self, cgroup: str, node: int, pages: int) -> None:
-        ours = [each for each in read_lru_gen(self._root) if each.path == cgroup and each.node == node]
-        # The two youngest generations are never evicted (MIN_NR_GENS, mm/vmscan.c).
-        for generation in sorted(ours, key=lambda each: each.number)[:-2]:
-            evict(self._root, generation, 200, pages)
 
     def _movable_on(self, node: int) -> U32:
         """Movable tracked pages on `node`; those of one block side by side."""

@@ -24,8 +24,9 @@ from pghot.recording.trace import Region, SliceBatch, TraceInfo
 from pghot.recording.writer import RecordingWriter
 from pghot.service.journal import Journal
 from pghot.service.live import Live, LiveSettings
-from pghot.service.run import RunSettings, Say, Summary, end_on_sigterm, journal_path, rounds
+from pghot.service.run import RunSettings, Say, Summary, journal_path, rounds
 from pghot.service.status import status
+from pghot.service.stopping import StopSignals
 
 U32 = npt.NDArray[np.uint32]
 
@@ -212,13 +213,10 @@ def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say:
             plan.path, root, live.spaces, _info(live, plan, root), plan.estimate, plan.force
         )
         live.recorder = recorder
-        interrupted = False
         try:
-            end_on_sigterm()
-            live.start()
-            rounds(live, RunSettings(min(100, plan.slice_ms), plan.duration_s), say)
-        except KeyboardInterrupt:
-            interrupted = True
+            with StopSignals() as stop:
+                live.start()
+                rounds(live, RunSettings(min(100, plan.slice_ms), plan.duration_s), say, stop)
         finally:
             problems = live.stop()
         facts = status(live)
@@ -226,9 +224,9 @@ def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say:
     writer = recorder.writer
     recorded = {
         "recording": str(plan.path), "slices": writer.slices, "rows": writer.rows, "file_bytes": writer.bytes_written,
-        "sources": facts["sources"], "interrupted": interrupted, "seconds": facts["seconds"],
+        "sources": facts["sources"], "interrupted": stop.asked, "seconds": facts["seconds"],
     }  # fmt: skip
-    return Summary(recorded, problems, interrupted)
+    return Summary(recorded, problems, stop.asked)
 
 
 def _info(live: Live, plan: RecordingPlan, root: SysRoot) -> TraceInfo:

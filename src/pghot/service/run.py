@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.service.journal import SUFFIX, Journal
 from pghot.service.live import Live, LiveSettings
 from pghot.service.status import status
+from pghot.service.stopping import StopSignals
 from pghot.service.undo import undo_open
 
 Say = Callable[[Live], None]
@@ -73,13 +73,10 @@ def run_live(root: SysRoot, settings: LiveSettings, run: RunSettings, say: Say) 
     settings.targets.check(root)
     with Journal(journal_path(run.journal, "run"), root) as journal:
         live = Live(root, settings, journal)
-        interrupted = False
         try:
-            end_on_sigterm()
-            live.start()
-            rounds(live, run, say)
-        except KeyboardInterrupt:
-            interrupted = True
+            with StopSignals() as stop:
+                live.start()
+                rounds(live, run, say, stop)
         finally:
             problems = live.stop()
         facts = status(live, "pghot.run/1")
@@ -87,19 +84,17 @@ def run_live(root: SysRoot, settings: LiveSettings, run: RunSettings, say: Say) 
             undone = undo_open(journal, root)
             facts["undone"] = undone.facts()
             problems += undone.problems
-        return Summary(facts, problems, interrupted)
+        return Summary(facts, problems, stop.asked)
 
 
-def end_on_sigterm() -> None:
-    """SIGTERM ends a run as Ctrl-C does: everything is put back on the way out."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def rounds(live: Live, run: RunSettings, say: Say, stop: StopSignals) -> None:
+    """Tick in even steps until the programs end, the time is over or a signal asks to stop.
 
-
-def rounds(live: Live, run: RunSettings, say: Say) -> None:
-    """Tick in even steps. A round that took longer than a step is followed by the next at once."""
+    A round that took longer than a step is followed by the next at once.
+    """
     next_s = time.monotonic()
-    while live.alive and not (run.duration_s and live.seconds >= run.duration_s):
+    while live.alive and not stop.asked and not (run.duration_s and live.seconds >= run.duration_s):
         next_s = max(next_s + run.interval_ms / 1000, time.monotonic())
-        time.sleep(max(0.0, next_s - time.monotonic()))
+        stop.sleep(max(0.0, next_s - time.monotonic()))
         live.tick()
         say(live)

@@ -177,7 +177,9 @@ class Faults:
 def _writable(root: SysRoot, what: str, path: str) -> Need:
     if root.writable(path):
         return Need(what)
-    return Need(what, "not permitted", f"not permitted to write {path}", "run as root")
+    # Both are the superuser's files, and the handlers ask for the capability too (kernel/sched/core.c).
+    remedy = "as root with CAP_SYS_ADMIN: sudo pghot ..."
+    return Need(what, "not permitted", f"not permitted to write {path}", remedy)
 
 
 def node_of_cpu(root: SysRoot) -> npt.NDArray[np.int16]:

@@ -13,6 +13,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import tarfile
 import tempfile
 import threading
@@ -41,7 +42,7 @@ $B mount -t cgroup2 c /n/sys/fs/cgroup; $B ip link set lo up
 # Debian boots with balancing on, and 7.x with a DAMON of its own: both would move pages behind the tests' backs.
 $B echo 0 > /proc/sys/kernel/numa_balancing
 [ -e /sys/module/damon_stat ] && $B echo N > /sys/module/damon_stat/parameters/enabled
-@WRITABLE@
+@MOUNTS@
 $B tar -x -f /carried -C /n/run; $B rm /carried
 $B cp /cmd /n/run/cmd
 exec </dev/null >/n/dev/hvc0 2>&1
@@ -124,17 +125,19 @@ class Guest:
             initrd, log = Path(scratch, "initrd"), Path(scratch, "log")
             modules = kernel.load(CXL_MODULES if self.machine.cxl else ())
             initrd.write_bytes(self._initramfs(modules, command, directory))
-            output = _output(self._qemu(emulator, kernel, initrd, log), timeout_s)
+            output = _output(self._qemu(emulator, kernel, initrd, log, directory), timeout_s)
             status = _EXIT.search(output)
             if status is None:
                 output += "\n--- end of the kernel's log ---\n" + log.read_text(errors="replace")[-3000:]
         return (int(status[1]) if status else None), _EXIT.sub("", output)
 
     def _initramfs(self, modules: dict[str, bytes], command: Sequence[str], directory: Path) -> bytes:
-        mount = "$B mkdir -p /n{0}; $B mount -t 9p -o cache=none,$O rw{1} /n{0}"
-        init = _INIT.replace("@MODULES@", " ".join(modules)).replace(
-            "@WRITABLE@", "\n".join(mount.format(path, i) for i, path in enumerate(self.writable))
-        )
+        mount = "$B mkdir -p /n{0}; $B mount -t 9p -o {1},$O {2} /n{0}"
+        mounts = [
+            mount.format(path, "ro,cache=loose", f"ro{i}") for i, path in enumerate(_under_tmpfs(directory))
+        ]
+        mounts += [mount.format(path, "cache=none", f"rw{i}") for i, path in enumerate(self.writable)]
+        init = _INIT.replace("@MODULES@", " ".join(modules)).replace("@MOUNTS@", "\n".join(mounts))
         variables = {
             "HOME": "/root",
             "PATH": os.environ["PATH"],
@@ -155,7 +158,9 @@ class Guest:
         files += [(f"m/{name}", 0o100644, data, (0, 0)) for name, data in modules.items()]
         return _cpio(files)
 
-    def _qemu(self, emulator: Emulator, kernel: Kernel, initrd: Path, log: Path) -> list[str]:
+    def _qemu(
+        self, emulator: Emulator, kernel: Kernel, initrd: Path, log: Path, directory: Path
+    ) -> list[str]:
         # QEMU 7.2 dies at random with thread=multi; 10 does not.
         threads = "multi" if emulator.version >= 10 else "single"
         machine = "q35,hmat=on" + (",cxl=on" if self.machine.cxl else "")
@@ -169,6 +174,8 @@ class Guest:
             "-device", "virtio-serial-pci", "-chardev", "stdio,id=o,signal=off", "-device", "virtconsole,chardev=o",
             *_share("root", Path("/"), "readonly=on,multidevs=remap"),
         ]  # fmt: skip
+        for i, path in enumerate(_under_tmpfs(directory)):
+            arguments += _share(f"ro{i}", path, "readonly=on,multidevs=remap")
         for i, path in enumerate(self.writable):
             arguments += _share(f"rw{i}", path, "multidevs=remap")
         return [*arguments, *_numa(self.machine.nodes, self.cpus), *(CXL_DEVICE if self.machine.cxl else ())]
@@ -187,6 +194,15 @@ def _output(command: Sequence[str], timeout_s: float) -> str:
         finally:
             guard.cancel()
             qemu.kill()
+
+
+def _under_tmpfs(directory: Path) -> list[Path]:
+    """Of what the commands need, that which the guest's own /tmp and its like would hide."""
+    wanted = {directory.resolve(), Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()}
+    hidden = [
+        path for path in sorted(wanted) if str(path).startswith(("/tmp/", "/run/", "/var/tmp/", "/dev/shm/"))
+    ]
+    return [path for path in hidden if not any(other in path.parents for other in hidden)]
 
 
 def _share(tag: str, path: Path, options: str) -> list[str]:

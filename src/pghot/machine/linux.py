@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pghot.kernel.lru_gen import demote_oldest, memcg_path, read_lru_gen
+from pghot.kernel.lru_gen import age, demote_oldest, memcg_path, read_lru_gen
 from pghot.kernel.maps import Kind
 from pghot.kernel.move_pages import move_pages, query_nodes
 from pghot.kernel.process import alive, cgroup_path
@@ -132,6 +132,7 @@ class LinuxMachine:
         self.cgroups: tuple[str, ...] = ()
         self.now_ns: float = now_ns
         self._aged_ms = now_ns // 1_000_000
+        self._generations_aged_ms = 0
         self._would_use = np.zeros(len(self.rank), np.int64)
 
     @property
@@ -391,11 +392,22 @@ class LinuxMachine:
                 if self._settings.demotion == "reclaim":
                     self._root.write(f"{cgroup_path(cgroup)}/memory.reclaim", str(pages * PAGE_BYTES))
                 else:
-                    name = "/" + cgroup_path(cgroup).removeprefix("/sys/fs/cgroup/")
-                    demote_oldest(self._root, [memcg_path(name, read_lru_gen(self._root))], node, pages)
+                    self._evict(cgroup, node, pages)
         self.locate(held)
         for lower in self.topology.demotion_targets[node]:
             self._count(held, before, lower)
+
+    def _evict(self, cgroup: str, node: int, pages: int) -> None:
+        """Demote the oldest generations. Only ageing makes some: nobody else asks for it while pages are free."""
+        generations = read_lru_gen(self._root)
+        path = memcg_path("/" + cgroup_path(cgroup).removeprefix("/sys/fs/cgroup/"), generations)
+        now_ms = int(self.now_ns) // 1_000_000
+        if now_ms - self._generations_aged_ms >= AGEING_MS:
+            self._generations_aged_ms = now_ms
+            here = [each for each in generations if each.path == path and each.node == node]
+            if here:
+                age(self._root, max(here, key=lambda each: each.number))
+        demote_oldest(self._root, [path], node, pages)
 
     def _movable_on(self, node: int) -> U32:
         """Movable tracked pages on `node`; those of one block side by side."""

@@ -1,0 +1,63 @@
+"""A whole cgroup tracked, and the kernel's own choice of what goes down when the fast node is full."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers import Pghot, Program, free_mib, knobs, report, wait_until
+
+pytestmark = pytest.mark.two_tiers
+GROUP = Path("/sys/fs/cgroup/pghot-test")
+
+
+@contextlib.contextmanager
+def inside_the_group() -> Iterator[None]:
+    """What is started here is born in the group, so that its memory is charged to it."""
+    Path("/sys/fs/cgroup/cgroup.subtree_control").write_text("+memory")
+    GROUP.mkdir(exist_ok=True)
+    (GROUP / "cgroup.procs").write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        Path("/sys/fs/cgroup/cgroup.procs").write_text(str(os.getpid()))
+
+
+@pytest.mark.parametrize("demotion", ["reclaim", "lru_gen"])
+def test_the_kernel_picks_what_goes_down(demotion: str, tmp_path: Path) -> None:
+    """The hot set moves while node 0 is nearly full: the old one must make room, and only in this cgroup."""
+    before = knobs()
+    with inside_the_group():
+        program = Program(256, 0.25, 1, "write")
+    with program, Program(32, 0.001, 0) as other:
+        words = ["--source", "softdirty", "--cgroup", "/pghot-test", "--demotion", demotion, "--json"]
+        with Pghot("run", "--apply", "--journal", str(tmp_path / "j.pghot-journal"), *words) as run:
+            assert wait_until(lambda: program.on(0).hot >= 0.95, 90) is not None, run.said()
+            with Program(int(free_mib(0) - 50 - 24), 0.001, 0):
+                program.signal(signal.SIGUSR1)
+                wait_until(lambda: program.on(0).hot >= 0.8, 60)
+                where, old = program.on(0), program.set_on(0, -1)
+                _, out, err = run.finish()
+        assert (other.nodes() == 0).all(), "a program outside the cgroup was moved"
+    moves = json.loads(out)["moves"]
+    report(
+        "moving", {"test": f"room by {demotion}", "coverage": where.hot, "old_left": old, "moves": str(moves)}
+    )
+    assert where.hot >= 0.8, (where, moves, err)
+    assert moves["demoted_pages"] > 0
+    assert knobs() == before
+
+
+def test_reclaim_is_refused_where_it_would_touch_others(tmp_path: Path) -> None:
+    with Program(16, 1.0, 1) as program, Pghot(
+        "run", "--apply", "-p", str(program.pid), "--source", "softdirty", "--demotion", "reclaim",
+        "--journal", str(tmp_path / "j.pghot-journal"),
+    ) as run:  # fmt: skip
+        code, _, err = run.finish(0)
+    assert code == 2
+    assert "whole cgroups" in err

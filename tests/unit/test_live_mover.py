@@ -26,8 +26,8 @@ from machine_trees import put
 
 from pghot.errors import PghotError
 from pghot.kernel.maps import Kind
-from pghot.machine.linux import AGEING_MS, COLD_AGE, LinuxMachine
-from pghot.machine.pages import OLDEST
+from pghot.machine.linux import AGEING_MS, COLD_AGE, RETURNED_AGE, LinuxMachine
+from pghot.machine.pages import DEMOTED, OLDEST, PROMOTED
 from pghot.machine.spaces import Spaces
 from pghot.service import journal as journal_module
 from pghot.service.journal import read_journal
@@ -507,3 +507,16 @@ def random_rounds(
     machine.locate(dense)
     held = [kernel.node.get((PID, each), 255) for each in addresses(0, 512).tolist()]
     assert machine.place[dense].tolist() == held
+
+
+def test_a_page_that_came_back_after_a_demotion_stays_for_a_minute(kernel: FakeKernel) -> None:
+    """Hint faults do not see promoted pages: being unseen is no reason to take such a page down again."""
+    kernel.populate(PID, 1000, 4, 0)
+    with mover(kernel) as (machine, spaces):
+        machine.survey(spaces.spaces[0])
+        page = seen(machine, spaces, PID, addresses(0, 4))
+        spaces.pages.marks[page[:2]] |= PROMOTED | DEMOTED
+        now_ms = age(machine, COLD_AGE)
+        assert machine.coldest(0, 10).tolist() == page[2:].tolist()
+        age(machine, RETURNED_AGE, now_ms)
+        assert sorted(machine.coldest(0, 10).tolist()) == sorted(page.tolist())

@@ -40,6 +40,10 @@ U64 = npt.NDArray[np.uint64]
 HUGE_PAGES = 512  # 2 MiB in 4 KiB pages: the largest folio that anonymous memory has
 AGEING_MS = 2000  # as the kernel's page-table scans
 COLD_AGE = 2  # ageing periods unseen before a page may be demoted to make room
+# The same for a page that came back after a demotion. A source that sees lower tiers only (hint faults) never sees
+# a promoted page again, so being unseen says little of it; having come back says much. Each hot page is taken down
+# wrongly once at most.
+RETURNED_AGE = 30
 BUSY_RETRIES = 3
 # Pages that per-CPU counters can hide from nodeN/meminfo (stat_threshold is at most 125, mm/vmstat.c).
 DRIFT_PAGES_PER_CPU = 125
@@ -418,10 +422,14 @@ class LinuxMachine:
         return _joined(found)
 
     def coldest(self, node: int, pages: int) -> U32:
-        """Up to `pages` movable pages on `node`, longest unseen first; only those at least `COLD_AGE` old."""
+        """Up to `pages` movable pages on `node`, longest unseen first; only those at least `COLD_AGE` old,
+        `RETURNED_AGE` when they were demoted and came back."""
         page = self._movable_on(node)
         ages = self._ages(page)
-        cold, ages = page[ages >= COLD_AGE], ages[ages >= COLD_AGE]
+        both = PROMOTED | DEMOTED
+        returned = (self._spaces.pages.marks[page] & both) == both
+        old = ages >= np.where(returned, RETURNED_AGE, COLD_AGE)
+        cold, ages = page[old], ages[old]
         if len(cold) <= pages:
             return cold
         chosen: U32 = cold[np.argsort(OLDEST - ages, kind="stable")[:pages]]

@@ -511,7 +511,7 @@ def random_rounds(
 
 def test_a_page_that_came_back_after_a_demotion_stays_for_a_minute(kernel: FakeKernel) -> None:
     """Hint faults do not see promoted pages: being unseen is no reason to take such a page down again."""
-    kernel.populate(PID, 1000, 4, 0)
+    kernel.populate(PID, 0, 4, 0)
     with mover(kernel) as (machine, spaces):
         machine.survey(spaces.spaces[0])
         page = seen(machine, spaces, PID, addresses(0, 4))

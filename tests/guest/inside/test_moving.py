@@ -27,7 +27,8 @@ def test_the_new_hot_set_is_promoted_and_the_old_one_demoted_from_a_full_node(tm
     with Program(256, 0.25, 1) as program, run_on(program, tmp_path / "j.pghot-journal") as run:
         assert wait_until(lambda: program.on(0).hot >= 0.95, SLOW_START_S) is not None
         above_floor_mib = 24
-        with Program(int(free_mib(0) - FLOOR_MIB - above_floor_mib), 0.001, 0):
+        with Program(int(free_mib(0) - FLOOR_MIB - above_floor_mib), 0.001, 0) as filler:
+            filler.signal(signal.SIGSTOP)  # it is its memory that counts
             program.signal(signal.SIGUSR1)
             assert program.on(0).hot < 0.05
             moved = wait_until(lambda: program.on(0).hot >= 0.95, 60)
@@ -77,6 +78,7 @@ def test_the_free_floor_is_never_crossed_while_another_program_allocates(tmp_pat
         others = []
         while free_mib(0) > 100 and len(others) < 12:
             others.append(Program(40, 0.001, 0))
+            others[-1].signal(signal.SIGSTOP)  # it is its memory that counts
         time.sleep(5)
         _, out, _ = run.finish()
         for other in others:
@@ -219,7 +221,7 @@ def test_a_dry_run_moves_nothing(tmp_path: Path) -> None:
         with Pghot(
             "run", "-p", str(program.pid), "--json", "--journal", str(tmp_path / "j.pghot-journal")
         ) as run:
-            time.sleep(30)
+            assert wait_until(lambda: "would promote 16.0 MiB" in run.said(), 60) is not None, run.said()
             _, out, _ = run.finish()
         assert (program.nodes() == 1).all()
     facts = json.loads(out)

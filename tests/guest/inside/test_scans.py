@@ -140,9 +140,12 @@ def damon_sees(operations: str) -> None:
         def stands_out() -> bool:
             counts.poll()
             hot, cold = counts.shares(program, least)
-            return hot >= 0.5 and hot >= 5 * cold
+            return hot >= 0.4 and hot >= 5 * cold
 
-        reached = wait_until(stands_out, 120, 0.1)
+        def hidden() -> bool:
+            return counts.count[program.pid].max() == 0 and time.monotonic() - began > 30
+
+        reached = wait_until(lambda: stands_out() or hidden(), 120, 0.1)
         seconds = time.monotonic() - began
         hot, cold = counts.shares(program, least)
         read = source.counters()

@@ -34,13 +34,12 @@ def test_the_lab_predicts_what_promotion_brings(
 ) -> None:
     """Direction and rough size. Measured after the promotion, so beside the simulated run in which all is fast."""
     result = suites.result("cxl", f"tests/guest/inside/test_cxl.py::{TEST}")
-    if result.outcome != "passed":
-        pytest.skip(f"no live result to compare with: {result.text[:200]}")
+    if result.outcome == "skipped":
+        pytest.skip(result.text)
+    assert result.outcome == "passed", "the live run that this compares with failed"
     live = json.loads((SHARED / "cxl.jsonl").read_text().splitlines()[-1])
     tiers = tmp_path / "guest.toml"
-    tiers.write_text(
-        TIERS.format(latency_ns=100 * live["passes_per_s_all_dram"] / live["passes_per_s_all_cxl"])
-    )
+    tiers.write_text(TIERS.format(latency_ns=100 / live["speed_on_cxl"]))
     recording = pghot.open(SHARED / "cxl.pghot")
     policies = ["none", "all-fast", "pghot-default"]
     predicted = pghot.compare(
@@ -54,7 +53,7 @@ def test_the_lab_predicts_what_promotion_brings(
     )
     rows = {row["policy"]: row for row in predicted.summary.to_pylist()}
     simulated = rows["all-fast"]["speedup"]
-    measured = live["passes_per_s_promoted"] / live["passes_per_s_all_cxl"]
+    measured = live["speed_promoted"] / live["speed_on_cxl"]
     with capsys.disabled():
         print(
             f"\ncxl: with all hot pages in DRAM simulated {simulated:.2f}x, measured {measured:.2f}x; "
@@ -62,6 +61,4 @@ def test_the_lab_predicts_what_promotion_brings(
         )
     assert simulated > 1.1
     assert measured > 1.1
-    if live["passes_per_s_promoted"] < 0.7 * live["passes_per_s_all_dram"]:
-        pytest.skip("the host became slower between the measurements: DRAM was not as fast as before")
     assert 0.5 < (simulated - 1) / (measured - 1) < 2

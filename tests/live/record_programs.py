@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+
+import pytest
+
+from pghot.sources.qemu.programs import machine
+
+# What the recorder needs; a skipped test says which of them is missing.
+MISSING = [
+    package
+    for program, package in ((f"qemu-{machine()}", "qemu-user"), ("cc", "a C compiler"))
+    if shutil.which(program) is None
+]
+needs_qemu = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+
 # Areas live at fixed addresses, so that a test finds their pages without help from the recorder.
 AREA = 0x10_0000_0000
 SECOND_AREA = 0x11_0000_0000

@@ -20,11 +20,6 @@ from pghot.sources.qemu.programs import machine
 
 PGHOT = [sys.executable, "-c", "import sys; from pghot.cli.main import main; sys.exit(main())"]
 
-needs_qemu = pytest.mark.skipif(
-    shutil.which(f"qemu-{machine()}") is None or shutil.which("cc") is None,
-    reason="qemu-user or a C compiler is not installed",
-)
-
 
 def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
     command = [*PGHOT, "record", *map(str, words)]
@@ -66,7 +61,7 @@ def runs(pid: int) -> bool:
         return False
 
 
-@needs_qemu
+@programs.needs_qemu
 @pytest.mark.parametrize("form", ["positional", "option"])
 def test_it_records_and_says_what(tmp_path: Path, form: str) -> None:
     path = tmp_path / "true.pghot"
@@ -79,7 +74,7 @@ def test_it_records_and_says_what(tmp_path: Path, form: str) -> None:
     assert facts["file_bytes"] == path.stat().st_size
 
 
-@needs_qemu
+@programs.needs_qemu
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("handles", [True, False])
 def test_a_signal_ends_the_program_and_finishes_the_recording(
@@ -100,7 +95,7 @@ def test_a_signal_ends_the_program_and_finishes_the_recording(
     assert not runs(pid)
 
 
-@needs_qemu
+@programs.needs_qemu
 def test_a_killed_recorder_leaves_a_readable_file_and_no_process(tmp_path: Path) -> None:
     path = tmp_path / "it.pghot"
     recorder, pid = start(path, endless(tmp_path, "handle"))
@@ -114,7 +109,7 @@ def test_a_killed_recorder_leaves_a_readable_file_and_no_process(tmp_path: Path)
     assert sum(int(batch.touches.sum()) for batch in recording.batches()) == recording.total_touches
 
 
-@needs_qemu
+@programs.needs_qemu
 def test_max_duration_ends_the_program(tmp_path: Path) -> None:
     path = tmp_path / "it.pghot"
     done = run(path, "--max-duration", "1 s", "--", *endless(tmp_path))
@@ -122,7 +117,7 @@ def test_max_duration_ends_the_program(tmp_path: Path) -> None:
     assert open_recording(path).final["exit_status"] == -signal.SIGTERM
 
 
-@needs_qemu
+@programs.needs_qemu
 def test_the_exit_status_of_the_program_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "it.pghot"
     loop = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exit 3"
@@ -132,14 +127,14 @@ def test_the_exit_status_of_the_program_is_kept(tmp_path: Path) -> None:
     assert open_recording(path).final["exit_status"] == 3
 
 
-@needs_qemu
+@programs.needs_qemu
 def test_a_program_that_dies_at_once_is_an_error(tmp_path: Path) -> None:
     done = run(tmp_path / "it.pghot", "--", "sh", "-c", "exit 7")
     assert done.returncode == 1
     assert "'sh' died at once: exit status 7" in done.stderr
 
 
-@needs_qemu
+@programs.needs_qemu
 def test_an_existing_recording_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "it.pghot"
     path.write_text("precious")
@@ -191,7 +186,7 @@ def test_without_qemu_it_names_the_package(tmp_path: Path) -> None:
     assert "apt-get install qemu-user" in done.stderr
 
 
-@needs_qemu
+@programs.needs_qemu
 def test_without_a_compiler_it_names_the_package(tmp_path: Path) -> None:
     qemu = f"qemu-{machine()}"
     (tmp_path / qemu).symlink_to(str(shutil.which(qemu)))
@@ -201,7 +196,7 @@ def test_without_a_compiler_it_names_the_package(tmp_path: Path) -> None:
     assert "apt-get install gcc" in done.stderr
 
 
-@needs_qemu
+@programs.needs_qemu
 def test_a_qemu_that_refuses_the_plugin_is_an_error_of_one_line(tmp_path: Path) -> None:
     old = tmp_path / f"qemu-{machine()}"
     old.write_text(

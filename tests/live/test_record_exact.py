@@ -13,16 +13,12 @@ import pytest
 import record_programs as programs
 
 from pghot.recording.reader import Recording, open_recording
-from pghot.sources.qemu.programs import machine
 from pghot.sources.qemu.record import Outcome, record
 from pghot.sources.qemu.settings import RecordSettings
 
 Compile = Callable[[str, str], str]
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which(f"qemu-{machine()}") is None, reason="qemu-user is not installed"),
-    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler"),
-]
+pytestmark = programs.needs_qemu
 
 
 @pytest.fixture

@@ -182,13 +182,16 @@ class FakeKernel:
 
 def install(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the mover and the undo call this kernel."""
-    for module in ("pghot.machine.linux", "pghot.service.undo"):
+    for module in ("pghot.machine.placement", "pghot.machine.mover", "pghot.service.undo"):
         monkeypatch.setattr(f"{module}.query_nodes", kernel.query_nodes)
+    for module in ("pghot.machine.mover", "pghot.service.undo"):
         monkeypatch.setattr(f"{module}.move_pages", kernel.move_pages)
 
 
 @contextmanager
-def mover(kernel: FakeKernel, sections: int = 4, **settings: object) -> Iterator[tuple[LinuxMachine, Spaces]]:
+def mover(
+    kernel: FakeKernel, sections: int = 4, cgroups: tuple[str, ...] = (), **settings: object
+) -> Iterator[tuple[LinuxMachine, Spaces]]:
     """A machine over this kernel with a real journal. Programs are tracked; it is half a second old, at 10 s."""
     given = {"apply": True, "rate_limit_mb_s": 1000.0, **settings}
     spaces = Spaces(kernel.root, sections)
@@ -202,6 +205,7 @@ def mover(kernel: FakeKernel, sections: int = 4, **settings: object) -> Iterator
             MoverSettings(**given),
             journal,
             9_500_000_000,  # type: ignore[arg-type]
+            cgroups,
         )
         made.tick(10 * 10**9)
         yield made, spaces

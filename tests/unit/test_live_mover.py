@@ -26,8 +26,9 @@ from machine_trees import put
 
 from pghot.errors import PghotError
 from pghot.kernel.maps import Kind
-from pghot.machine.linux import AGEING_MS, COLD_AGE, RETURNED_AGE, LinuxMachine
-from pghot.machine.pages import DEMOTED, OLDEST, PROMOTED
+from pghot.machine.demotion import COLD_AGE, RETURNED_AGE
+from pghot.machine.linux import LinuxMachine
+from pghot.machine.pages import AGEING_MS, DEMOTED, OLDEST, PROMOTED
 from pghot.machine.spaces import Spaces
 from pghot.service import journal as journal_module
 from pghot.service.journal import read_journal
@@ -98,14 +99,14 @@ def test_a_target_keeps_its_floor_and_what_counters_may_hide(kernel: FakeKernel)
     use_up(kernel, 0, 700)
     with mover(kernel, demotion="off", batch_pages=64) as (machine, spaces):
         room = machine.room(0)
-        assert room == 700 - int(machine.floor_pages[0]) - machine._drift_pages
+        assert room == 700 - int(machine.floor_pages[0]) - machine.nodes.drift_pages
         assert 0 < room < PAGES
         moves = machine.migrate(seen(machine, spaces, PID, addresses(0, PAGES)), 0, "kmigrated")
         assert len(moves.moved) == room
         assert len(moves.moved) + len(moves.failed) == PAGES
         machine.tick(11 * 10**9)
         assert machine.room(0) == 0
-        assert machine.counts.lowest_free_margin == kernel.free[0] - int(machine.floor_pages[0])
+        assert machine.nodes.lowest_margin == kernel.free[0] - int(machine.floor_pages[0])
     assert kernel.lowest_free[0] >= machine.floor_pages[0]
 
 
@@ -119,7 +120,7 @@ def test_what_others_take_meanwhile_is_noticed_before_each_batch(
         use_up(kernel, 0, min(kernel.free[0], 500))
         return status
 
-    monkeypatch.setattr("pghot.machine.linux.move_pages", greedy)
+    monkeypatch.setattr("pghot.machine.mover.move_pages", greedy)
     with mover(kernel, demotion="off", batch_pages=64) as (machine, spaces):
         machine.migrate(seen(machine, spaces, PID, addresses(0, PAGES)), 0, "kmigrated")
         assert kernel.lowest_free[0] >= machine.floor_pages[0]
@@ -231,7 +232,7 @@ def test_the_journal_knows_every_page_before_it_moves(kernel: FakeKernel) -> Non
 def test_the_fake_kernel_would_notice_a_move_without_journal(kernel: FakeKernel) -> None:
     with mover(kernel) as (machine, spaces):
         page = seen(machine, spaces, PID, addresses(0, 1))
-        machine._journal = None
+        machine.mover._journal = None
         with pytest.raises(AssertionError, match="does not know"):
             machine.migrate(page, 0, "kmigrated")
 
@@ -292,7 +293,7 @@ def test_a_folio_costs_all_its_pages(huge: FakeKernel) -> None:
 @pytest.mark.parametrize("spare, promoted", [(511, 0), (512, 512), (1023, 512), (1024, 1024)])
 def test_a_folio_that_does_not_fit_whole_waits(huge: FakeKernel, spare: int, promoted: int) -> None:
     with mover(huge, demotion="off") as (machine, spaces):
-        use_up(huge, 0, int(machine.floor_pages[0]) + machine._drift_pages + spare)
+        use_up(huge, 0, int(machine.floor_pages[0]) + machine.nodes.drift_pages + spare)
         machine.tick(11 * 10**9)
         page = seen(machine, spaces, PID, np.concatenate([addresses(100, 3), addresses(900, 3)]))
         moves = machine.migrate(page, 0, "kmigrated")
@@ -306,7 +307,7 @@ def test_room_is_made_for_a_whole_folio(huge: FakeKernel) -> None:
     huge.populate(PID, 1024, 512, 0)
     with mover(huge) as (machine, spaces):
         machine.survey(spaces.spaces[0])  # long unseen, all of it
-        use_up(huge, 0, int(machine.floor_pages[0]) + machine._drift_pages + 10)
+        use_up(huge, 0, int(machine.floor_pages[0]) + machine.nodes.drift_pages + 10)
         machine.tick(11 * 10**9)
         assert len(machine.migrate(seen(machine, spaces, PID, addresses(100, 1)), 0, "kmigrated").moved) == 1
         assert (machine.counts.promoted, machine.counts.demoted) == (512, 512)
@@ -331,14 +332,14 @@ def test_the_longest_unseen_make_room_and_those_seen_lately_stay(kernel: FakeKer
         younger = seen(machine, spaces, PID, addresses(1100, 100))
         now_ms = age(machine, COLD_AGE, now_ms)
         fresh = seen(machine, spaces, PID, addresses(1200, 100))
-        coldest = machine.coldest(0, 120)
+        coldest = machine.demotion.coldest(0, 120)
         assert set(old) <= set(coldest)
         assert len(set(coldest) & set(younger)) == 20
-        assert set(machine.coldest(0, 10**6)) == set(old) | set(younger)
+        assert set(machine.demotion.coldest(0, 10**6)) == set(old) | set(younger)
         # No room: as many must go as shall come.
         use_up(kernel, 0, 0)
         hot = seen(machine, spaces, PID, addresses(0, 50))
-        use_up(kernel, 0, int(machine.floor_pages[0]) + machine._drift_pages)
+        use_up(kernel, 0, int(machine.floor_pages[0]) + machine.nodes.drift_pages)
         machine.free_pages[0] = kernel.free[0]
         moves = machine.migrate(hot, 0, "kmigrated")
         assert len(moves.moved) == 50
@@ -364,7 +365,7 @@ def test_demotion_keeps_the_lower_nodes_floor(kernel: FakeKernel) -> None:
     kernel.populate(PID, 1000, 100, 0)
     with mover(kernel) as (machine, spaces):
         page = seen(machine, spaces, PID, addresses(1000, 100))
-        use_up(kernel, 1, int(machine.floor_pages[1]) + machine._drift_pages + 30)
+        use_up(kernel, 1, int(machine.floor_pages[1]) + machine.nodes.drift_pages + 30)
         assert machine.demote(page, 0, "kmigrated") == 30
         assert machine.demote(page[30:], 0, "kmigrated") == 0
 
@@ -376,11 +377,11 @@ def test_a_folio_is_as_young_as_its_youngest_page(huge: FakeKernel) -> None:
         machine.survey(spaces.spaces[0])
         machine.migrate(seen(machine, spaces, PID, addresses(100, 1)), 0, "kmigrated")
         assert set(huge.nodes_of(PID, addresses(0, 512))) == {0}
-        cold = machine.coldest(0, 2048)
+        cold = machine.demotion.coldest(0, 2048)
         assert sorted(spaces.table.where(cold)[1].tolist()) == addresses(1024, 512).tolist()
         age(machine, COLD_AGE)
-        assert len(machine.coldest(0, 2048)) == 1024
-        assert set(spaces.table.where(machine.coldest(0, 512))[1].tolist()) == set(
+        assert len(machine.demotion.coldest(0, 2048)) == 1024
+        assert set(spaces.table.where(machine.demotion.coldest(0, 512))[1].tolist()) == set(
             addresses(1024, 512).tolist()
         )
 
@@ -400,8 +401,7 @@ def test_reclaim_is_asked_of_the_programs_cgroup_after_the_journal_was_told(kern
     kernel.populate(PID, 1000, 100, 0)
     put(kernel.tree, f"proc/{PID}/cgroup", "0::/work")
     put(kernel.tree, "sys/fs/cgroup/work/memory.reclaim", "")
-    with mover(kernel, demotion="reclaim") as (machine, spaces):
-        machine.cgroups = ("/work",)
+    with mover(kernel, cgroups=("/work",), demotion="reclaim") as (machine, spaces):
         machine.survey(spaces.spaces[0])
         use_up(kernel, 0, 0)
         machine.free_pages[0] = 0
@@ -517,6 +517,25 @@ def test_a_page_that_came_back_after_a_demotion_stays_for_a_minute(kernel: FakeK
         page = seen(machine, spaces, PID, addresses(0, 4))
         spaces.pages.marks[page[:2]] |= PROMOTED | DEMOTED
         now_ms = age(machine, COLD_AGE)
-        assert machine.coldest(0, 10).tolist() == page[2:].tolist()
+        assert machine.demotion.coldest(0, 10).tolist() == page[2:].tolist()
         age(machine, RETURNED_AGE, now_ms)
-        assert sorted(machine.coldest(0, 10).tolist()) == sorted(page.tolist())
+        assert sorted(machine.demotion.coldest(0, 10).tolist()) == sorted(page.tolist())
+
+
+def test_a_forbidden_node_does_not_make_pages_shared(
+    kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cpuset refuses the whole call with EACCES, which of a single page would mean that others map it."""
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    kernel.populate(PID, 0, 4, 1)
+    with mover(kernel) as (machine, spaces):
+        machine.survey(spaces.spaces[0])
+        page = seen(machine, spaces, PID, addresses(0, 4))
+        with monkeypatch.context() as patch:
+            patch.setattr("pghot.machine.mover.move_pages", forbidden)
+            assert len(machine.migrate(page, 0, "kmigrated").moved) == 0
+        assert machine.counts.status == {"EPERM": 4}
+        assert len(machine.migrate(page, 0, "kmigrated").moved) == 4

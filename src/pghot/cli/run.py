@@ -57,7 +57,8 @@ def run(
     """
     from pghot.cli.live import live_settings, status_on_stderr, targets_of
     from pghot.kernel.sysroot import SysRoot
-    from pghot.machine.linux import DEMOTIONS, MoverSettings
+    from pghot.machine.demotion import DEMOTIONS
+    from pghot.machine.linux import MoverSettings
     from pghot.report.live import render_run
     from pghot.service.run import RunSettings, run_live
 

@@ -18,6 +18,7 @@ U32 = npt.NDArray[np.uint32]
 
 NOWHERE = 255  # place of a page that is not present or was not asked for yet
 OLDEST = 255
+AGEING_MS = 2000  # one ageing period: as often as the kernel's page-table scans
 
 # Bits of `marks`.
 ORIGIN_WRITTEN = 1  # the journal knows where it was first

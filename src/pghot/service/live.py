@@ -20,8 +20,9 @@ from pghot.kernel.needs import require
 from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.vmstat import vmstat
+from pghot.machine.demotion import DEMOTION_ENABLED
 from pghot.machine.fault_latency import FaultLatency
-from pghot.machine.linux import DEMOTION_ENABLED, LinuxMachine, MoverSettings
+from pghot.machine.linux import LinuxMachine, MoverSettings
 from pghot.machine.nodes import LiveTopology, read_nodes
 from pghot.machine.sections import SECTION_PAGES
 from pghot.machine.spaces import Spaces
@@ -104,8 +105,15 @@ class Live:
         self.policy: Policy = make_policy(settings.policy, **settings.policy_options)
         sections = max(1, settings.tracked_bytes // (SECTION_PAGES * PAGE_BYTES))
         self.spaces = Spaces(root, sections)
-        self.machine = LinuxMachine(root, self.topology, self.spaces, settings.mover, journal, clock_ns())
-        self.machine.cgroups = settings.targets.cgroups
+        self.machine = LinuxMachine(
+            root,
+            self.topology,
+            self.spaces,
+            settings.mover,
+            journal,
+            clock_ns(),
+            settings.targets.cgroups,
+        )
         self.world = world_of(self.machine, self.spaces)
         self.policy.start(self.world)
         self._faults = FaultLatency(sections)

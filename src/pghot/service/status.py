@@ -90,7 +90,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
             "promoted_pages": live.machine.counts.promoted,
             "demoted_pages": live.machine.counts.demoted,
             "failed": dict(sorted(live.machine.counts.status.items())),
-            "lowest_free_above_floor_pages": live.machine.counts.lowest_free_margin,
+            "lowest_free_above_floor_pages": live.machine.nodes.lowest_margin,
             "rate_limit_mb_s": live.machine.bucket.rate_mb_s,
             "pingpong_guard_share": live.machine.guard.share,
             "promoted_by_the_kernel_pages": live.promoted_by_kernel(),

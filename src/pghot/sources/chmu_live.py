@@ -25,7 +25,7 @@ from pghot.kernel.pmu import Pmu, pmu_names, read_pmu
 from pghot.kernel.rmap import frames_need
 from pghot.kernel.spaces import SetKnob, Watched
 from pghot.kernel.sysroot import SysRoot
-from pghot.sources.aux_area import RING_BYTES, AuxNotes
+from pghot.sources.aux_area import AUX_COUNTERS, RING_BYTES, AuxNotes, drain_aux
 from pghot.sources.frame_owners import FrameOwners
 from pghot.sources.live import Sightings, sightings_of
 from pghot.sources.perf_sampling import READ_FORMAT
@@ -80,10 +80,7 @@ class Chmu:
         self._devices = [_Device(pmu, extents_of(root, memdev)) for memdev, pmu in units_of(root).items()]
         self._notes, self._list = AuxNotes(), HotList.sized(1 << 16)
         self._owners = FrameOwners(root)
-        self._counts = dict.fromkeys(
-            ("hwhint_total_events", "hwhint_useful_events", "perf_aux_gaps", "perf_corrupt_records",
-             "perf_not_running_ms"), 0
-        )  # fmt: skip
+        self._counts = dict.fromkeys(AUX_COUNTERS, 0)
 
     def needs(self) -> list[Need]:
         region = [self._region_need()] if self._devices else []
@@ -141,14 +138,11 @@ class Chmu:
             device.running, device.began_ms = True, now_ms
 
     def _drain(self, device: _Device, ring: Ring, now_ms: int) -> list[Sightings]:
-        found = []
-        tail, head = ring.aux_tail, ring.aux_head
-        while tail < head:
-            count = decode_hotlist(ring.aux, tail, head, self._list)
-            tail = int(self._list.counts[hotlist.TAIL])
-            ring.consume_aux(tail)
-            self._counts["perf_corrupt_records"] += int(self._list.counts[hotlist.CORRUPT])
-            found.append(self.sightings(self._list.fields[:, :count], device.extents, now_ms))
+        rows = hotlist.TAIL, hotlist.CORRUPT
+        found = [
+            self.sightings(self._list.fields[:, :count], device.extents, now_ms)
+            for count in drain_aux(ring, decode_hotlist, self._list, *rows, self._counts)
+        ]
         return [sightings for sightings in found if len(sightings)]
 
     def sightings(self, fields: U64, extents: Sequence[Extent], now_ms: int) -> Sightings:

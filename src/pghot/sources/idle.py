@@ -8,20 +8,19 @@ DAMON marks pages the same way (damon_folio_mkold) and is noticed so too. Who be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from pghot.errors import UnsupportedError
-from pghot.kernel.needs import Need, require
+from pghot.kernel.needs import Need
 from pghot.kernel.page_idle import KPAGEFLAGS, idle_need, mark_idle, still_idle, tracked_frames
 from pghot.kernel.pagemap import pfns
 from pghot.kernel.process import has_capability
-from pghot.kernel.spaces import SetKnob, Space, Watched
+from pghot.kernel.spaces import Space
 from pghot.kernel.sysroot import SysRoot
-from pghot.sources.live import Sightings, sightings_of
+from pghot.sources.periodic import PeriodicSource
 
 U64 = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
@@ -43,23 +42,19 @@ class _Look:
     marked: bool
 
 
-class Idle:
+class Idle(PeriodicSource):
     """Options: period_ms  time between two looks at one program."""
 
     name = "idle"
     summary = "idle page bitmap: exactly the pages accessed since the last look; root"
     weight = 1
     sees = "any"
+    SCANS = "idle_scans"
 
     def __init__(self, root: SysRoot, period_ms: int = 2000) -> None:
-        self._root = root
-        self._period_ms = period_ms
-        self._effort = 1.0
-        self._spaces: dict[int, Space] = {}
-        self._due_ms: dict[int, float] = {}
+        super().__init__(root, period_ms, ("idle_moved_pages", "idle_untracked_pages"))
         self._looks: dict[int, _Look] = {}
         self._alone = False
-        self._counts = dict.fromkeys(("idle_scans", "idle_moved_pages", "idle_untracked_pages"), 0)
 
     def needs(self) -> list[Need]:
         return [idle_need(self._root), self._frames_need()]
@@ -74,35 +69,18 @@ class Idle:
             what, "not permitted", "pagemap hides page frame numbers", "run as root, or add CAP_SYS_ADMIN"
         )
 
-    def start(self, watched: Watched, set_knob: SetKnob) -> None:
-        require(self.name, self.needs())
-        self.watch(watched)
+    def look(self, space: Space) -> U64:
+        """See `PeriodicSource.look`. Raises `UnsupportedError` when somebody else marks pages."""
+        look = self._look(space)
+        accessed = self._compare(self._looks.get(space.number), look)
+        look = replace(look, marked=self._alone)
+        if look.marked:
+            mark_idle(self._root, np.unique(look.frame))
+        self._looks[space.number] = look
+        return accessed
 
-    def watch(self, watched: Watched) -> None:
-        self._spaces = {space.number: space for space in watched.spaces}
-        self._due_ms = {number: due for number, due in self._due_ms.items() if number in self._spaces}
-        self._looks = {number: look for number, look in self._looks.items() if number in self._spaces}
-
-    def poll(self, now_ms: int) -> Sequence[Sightings]:
-        """See `AccessSource.poll`. Raises `UnsupportedError` when somebody else marks pages."""
-        found = []
-        for number, space in self._spaces.items():
-            if now_ms < self._due_ms.get(number, 0):
-                continue
-            self._due_ms[number] = now_ms + self._period_ms / self._effort
-            try:
-                look = self._look(space)
-                address = self._compare(self._looks.get(number), look)
-                look = replace(look, marked=self._alone)
-                if look.marked:
-                    mark_idle(self._root, np.unique(look.frame))
-            except OSError:
-                continue  # it ended; the next `watch` says so
-            self._looks[number] = look
-            self._counts["idle_scans"] += 1
-            if len(address):
-                found.append(sightings_of(space.pid, address))
-        return found
+    def forget(self, number: int) -> None:
+        self._looks.pop(number, None)
 
     def _look(self, space: Space) -> _Look:
         parts = [
@@ -136,17 +114,8 @@ class Idle:
             )
         self._alone = True
 
-    def set_effort(self, share: float) -> None:
-        self._effort = share
-
     def sampling(self) -> str:
-        return f"all accesses, one report a page every {self._period_ms / self._effort:.0f} ms"
-
-    def counters(self) -> dict[str, int]:
-        return dict(self._counts)
-
-    def stop(self) -> None:
-        self._spaces = {}
+        return f"all accesses, one report a page every {self.period_ms:.0f} ms"
 
 
 def same_pages(before: _Look, now: _Look) -> tuple[npt.NDArray[np.int64], Bools]:

@@ -11,67 +11,39 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from pghot.kernel.maps import read_maps
-from pghot.kernel.needs import Need, require
+from pghot.kernel.needs import Need
 from pghot.kernel.pagemap import SOFT_DIRTY, clear_soft_dirty, flagged
-from pghot.kernel.spaces import SetKnob, Space, Watched
+from pghot.kernel.spaces import Space
 from pghot.kernel.sysroot import SysRoot
-from pghot.sources.live import Sightings, sightings_of
+from pghot.sources.periodic import PeriodicSource
 from pghot.units import PAGE_BYTES
 
 U64 = npt.NDArray[np.uint64]
 
 
-class SoftDirty:
+class SoftDirty(PeriodicSource):
     """Options: period_ms  time between two looks at one program."""
 
     name = "softdirty"
     summary = "soft-dirty bits: exactly the pages written since the last look; root or the same user"
     weight = 1
     sees = "any"
+    SCANS = "softdirty_scans"
+    WRITES = True
 
     def __init__(self, root: SysRoot, period_ms: int = 1000) -> None:
-        self._root = root
-        self._period_ms = period_ms
-        self._effort = 1.0
-        self._spaces: dict[int, Space] = {}
-        self._due_ms: dict[int, float] = {}
+        super().__init__(root, period_ms, ("softdirty_unknown_pages",))
         self._mappings: dict[int, frozenset[tuple[int, int]]] = {}
-        self._counts = {"softdirty_scans": 0, "softdirty_unknown_pages": 0}
 
     def needs(self) -> list[Need]:
         return [_bits_need(self._root)]
 
-    def start(self, watched: Watched, set_knob: SetKnob) -> None:
-        require(self.name, self.needs())
-        self.watch(watched)
-
-    def watch(self, watched: Watched) -> None:
-        self._spaces = {space.number: space for space in watched.spaces}
-        self._due_ms = {number: due for number, due in self._due_ms.items() if number in self._spaces}
-        self._mappings = {number: each for number, each in self._mappings.items() if number in self._spaces}
-
-    def poll(self, now_ms: int) -> Sequence[Sightings]:
-        found = []
-        for number, space in self._spaces.items():
-            if now_ms < self._due_ms.get(number, 0):
-                continue
-            self._due_ms[number] = now_ms + self._period_ms / self._effort
-            try:
-                address = self._look(space)
-            except OSError:
-                continue  # it ended; the next `watch` says so
-            self._counts["softdirty_scans"] += 1
-            if len(address):
-                found.append(sightings_of(space.pid, address, write=True))
-        return found
-
-    def _look(self, space: Space) -> U64:
+    def look(self, space: Space) -> U64:
         """Read and clear. What was marked before the first clearing says nothing about now."""
         before = self._mappings.get(space.number)
         address = np.empty(0, np.uint64) if before is None else self._marked(space)
@@ -90,17 +62,11 @@ class SoftDirty:
         ]
         return np.concatenate(parts) if parts else np.empty(0, np.uint64)
 
-    def set_effort(self, share: float) -> None:
-        self._effort = share
+    def forget(self, number: int) -> None:
+        self._mappings.pop(number, None)
 
     def sampling(self) -> str:
-        return f"all writes, one report a page every {self._period_ms / self._effort:.0f} ms"
-
-    def counters(self) -> dict[str, int]:
-        return dict(self._counts)
-
-    def stop(self) -> None:
-        self._spaces = {}
+        return f"all writes, one report a page every {self.period_ms:.0f} ms"
 
 
 def within(address: U64, mappings: frozenset[tuple[int, int]]) -> U64:

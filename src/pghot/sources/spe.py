@@ -20,7 +20,7 @@ from pghot.kernel.rmap import frames_need
 from pghot.kernel.spaces import SetKnob, Watched
 from pghot.kernel.spe_packets import EVENTS, HAS, OPERATION, PHYS_ADDR, SOURCE, Records, decode_records
 from pghot.kernel.sysroot import SysRoot
-from pghot.sources.aux_area import RING_BYTES, AuxNotes
+from pghot.sources.aux_area import AUX_COUNTERS, RING_BYTES, AuxNotes, drain_aux
 from pghot.sources.faults import node_of_cpu
 from pghot.sources.frame_owners import FrameOwners
 from pghot.sources.live import Sightings
@@ -56,10 +56,7 @@ class Spe:
         self._rings: list[tuple[Ring, int, bool]] = []  # with the CPU's node, and whether it is a Neoverse
         self._notes, self._records = AuxNotes(), Records.sized(_BATCH)
         self._owners = FrameOwners(root)
-        self._counts = dict.fromkeys(
-            ("hwhint_total_events", "hwhint_useful_events", "perf_aux_gaps", "perf_corrupt_records",
-             "perf_not_running_ms"), 0
-        )  # fmt: skip
+        self._counts = dict.fromkeys(AUX_COUNTERS, 0)
 
     def needs(self) -> list[Need]:
         return [self._pmu_need(), perf_need(self._root), frames_need(self._root)]
@@ -95,13 +92,11 @@ class Spe:
             ring.disable()
             ring.enable()
             self._notes.take(ring, self._counts)
-            tail, head = ring.aux_tail, ring.aux_head
-            while tail < head:
-                count = decode_records(ring.aux, tail, head, self._records)
-                tail = int(self._records.counts[spe_packets.TAIL])
-                ring.consume_aux(tail)
-                self._counts["perf_corrupt_records"] += int(self._records.counts[spe_packets.CORRUPT])
-                found.append(self.sightings(self._records.fields[:, :count], node, neoverse, now_ms))
+            rows = spe_packets.TAIL, spe_packets.CORRUPT
+            found += [
+                self.sightings(self._records.fields[:, :count], node, neoverse, now_ms)
+                for count in drain_aux(ring, decode_records, self._records, *rows, self._counts)
+            ]
         return [sightings for sightings in found if len(sightings)]
 
     def sightings(self, fields: U64, node: int, neoverse: bool, now_ms: int) -> Sightings:

@@ -1,0 +1,114 @@
+"""Making room on a full node: who goes down to the next tier.
+
+pghot picks the tracked pages that were not seen for longest and moves them itself, or it lets the kernel pick among
+the memory of the tracked cgroups.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.kernel.lru_gen import age, demote_oldest, memcg_path, read_lru_gen
+from pghot.kernel.process import cgroup_path
+from pghot.kernel.sysroot import SysRoot
+from pghot.machine.mover import Mover
+from pghot.machine.pages import AGEING_MS, DEMOTED, OLDEST, PROMOTED, Pages
+from pghot.machine.placement import Placement
+from pghot.units import PAGE_BYTES
+
+U32 = npt.NDArray[np.uint32]
+
+# "move_pages": the tracked pages that were not seen for longest; "reclaim": memory.reclaim of the tracked cgroups
+# (Linux >= 5.19); "lru_gen": their oldest generation of the multi-gen LRU; "off": nobody. With the second and the
+# third the kernel picks the pages, and needs demotion_enabled.
+DEMOTIONS = ("move_pages", "reclaim", "lru_gen", "off")
+DEMOTION_ENABLED = "/sys/kernel/mm/numa/demotion_enabled"
+
+COLD_AGE = 2  # ageing periods unseen before a page may be demoted to make room
+# The same for a page that came back after a demotion. A source that sees lower tiers only (hint faults) never sees
+# a promoted page again, so being unseen says little of it; having come back says much. Each hot page is taken down
+# wrongly once at most.
+RETURNED_AGE = 30
+
+
+class Demotion:
+    """Makes room in one of the ways of `DEMOTIONS`.
+
+    cgroups  where the kernel may demote: cgroups whose every program is tracked
+    """
+
+    def __init__(
+        self,
+        root: SysRoot,
+        how: str,
+        cgroups: tuple[str, ...],
+        pages: Pages,
+        placement: Placement,
+        mover: Mover,
+    ) -> None:
+        self._root, self._how, self._cgroups = root, how, cgroups
+        self._pages, self._placement, self._mover = pages, placement, mover
+        self._aged_ms = 0
+
+    def make_room(self, node: int, pages: int, targets: tuple[int, ...], now_ms: int) -> None:
+        """Free `pages` of `node`, as far as it can. `targets` are the nodes below, the preferred one first."""
+        if self._how == "move_pages":
+            self.demote(self.coldest(node, pages), targets)
+        elif self._how != "off" and targets:
+            self._let_the_kernel(node, pages, targets, now_ms)
+
+    def demote(self, page: U32, targets: tuple[int, ...]) -> int:
+        """Move pages to the first of `targets` that has room; returns how many went."""
+        done = 0
+        for target in targets:
+            if len(page) == 0:
+                break
+            moves = self._mover.move(page, target)
+            done += len(moves.moved)
+            page = moves.failed
+        return done
+
+    def coldest(self, node: int, pages: int) -> U32:
+        """Up to `pages` movable pages on `node`, longest unseen first; only those at least `COLD_AGE` old,
+        `RETURNED_AGE` when they were demoted and came back."""
+        page = self._placement.movable_on(node)
+        ages = self._placement.ages(page)
+        both = PROMOTED | DEMOTED
+        returned = (self._pages.marks[page] & both) == both
+        old = ages >= np.where(returned, RETURNED_AGE, COLD_AGE)
+        cold, ages = page[old], ages[old]
+        if len(cold) <= pages:
+            return cold
+        chosen: U32 = cold[np.argsort(OLDEST - ages, kind="stable")[:pages]]
+        return chosen
+
+    def _let_the_kernel(self, node: int, pages: int, targets: tuple[int, ...], now_ms: int) -> None:
+        """What may go is in the journal before, and what went is looked up after."""
+        held = self._placement.movable_on(node)
+        for space, mine, _ in self._placement.by_space(held):
+            self._mover.write_origins(space, mine)
+        before = self._pages.place[held].copy()
+        for cgroup in self._cgroups:
+            # EAGAIN: less than asked for could be reclaimed; a cgroup may be gone by now.
+            with contextlib.suppress(OSError):
+                if self._how == "reclaim":
+                    self._root.write(f"{cgroup_path(cgroup)}/memory.reclaim", str(pages * PAGE_BYTES))
+                else:
+                    self._evict(cgroup, node, pages, now_ms)
+        self._placement.locate(held)
+        for target in targets:
+            self._mover.count(held, before, target)
+
+    def _evict(self, cgroup: str, node: int, pages: int, now_ms: int) -> None:
+        """Demote the oldest generations. Only ageing makes some: nobody else asks for it while pages are free."""
+        generations = read_lru_gen(self._root)
+        path = memcg_path("/" + cgroup_path(cgroup).removeprefix("/sys/fs/cgroup/"), generations)
+        if now_ms - self._aged_ms >= AGEING_MS:
+            self._aged_ms = now_ms
+            here = [each for each in generations if each.path == path and each.node == node]
+            if here:
+                age(self._root, max(here, key=lambda each: each.number))
+        demote_oldest(self._root, [path], node, pages)

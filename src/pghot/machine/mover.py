@@ -1,0 +1,170 @@
+"""Moving pages with move_pages(2): in batches, within the room of the target, each origin in the journal before."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.kernel.maps import Kind
+from pghot.kernel.move_pages import move_pages, query_nodes
+from pghot.kernel.process import alive
+from pghot.kernel.spaces import Space
+from pghot.kernel.sysroot import SysRoot
+from pghot.machine.machine import Moves
+from pghot.machine.pages import DEMOTED, NOWHERE, ORIGIN_WRITTEN, PROMOTED
+from pghot.machine.placement import Placement, joined, whole_blocks
+from pghot.machine.room import Room
+from pghot.machine.spaces import Spaces
+
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+
+_TRANSIENT = (errno.EBUSY, errno.EAGAIN, errno.ENOMEM)
+
+
+class Journal(Protocol):
+    """Remembers where pages were, before they move."""
+
+    def origins(self, space: Space, address: U64, node: U8) -> None:
+        """Pages of `space` (uint64[K] bytes, ascending) and the node of each (uint8[K])."""
+
+
+@dataclass(slots=True)
+class MoveCounts:
+    """Totals of pages; `status` counts the errno of each page that did not move."""
+
+    promoted: int = 0
+    demoted: int = 0
+    failed: int = 0
+    returned: int = 0
+    status: dict[str, int] = field(default_factory=dict)
+
+    def note(self, status: I32) -> None:
+        self.failed += int(np.count_nonzero(status < 0))
+        for number in np.unique(status[status < 0]).tolist():
+            name = errno.errorcode.get(-number, str(-number))
+            self.status[name] = self.status.get(name, 0) + int(np.count_nonzero(status == number))
+
+
+class Mover:
+    """Moves pages of tracked spaces. `rank` (int64[nodes]) is the tier of each node, 0 = top."""
+
+    def __init__(
+        self,
+        root: SysRoot,
+        rank: I64,
+        spaces: Spaces,
+        placement: Placement,
+        room: Room,
+        journal: Journal | None,
+        batch_pages: int,
+    ) -> None:
+        self._root, self._rank, self._spaces, self._journal = root, rank, spaces, journal
+        self._placement, self._room, self._batch_pages = placement, room, batch_pages
+        self._state = spaces.pages
+        self.counts = MoveCounts()
+
+    def move(self, page: U32, target: int) -> Moves:
+        """Move as many of the pages as fit, the first ones first, in batches of one space.
+
+        `failed` are pages that were busy or found no room.
+        """
+        fit = self._room.on(target)
+        moved, failed = [], [page[fit:]]
+        for space, pages, address in self._placement.by_space(page[:fit]):
+            around = self._placement.folios_around(space, pages)
+            self.write_origins(space, around)
+            before = self._state.place[around].copy()
+            whole_folios = len(around) > len(pages)
+            for begin in range(0, len(pages), self._batch_pages):
+                room = self._room.before_batch(target, begin // self._batch_pages, self._batch_pages)
+                end = min(begin + self._batch_pages, len(pages))
+                fitting = whole_blocks(pages[begin:end], around, room) if whole_folios else room
+                batch = slice(begin, min(end, begin + fitting))
+                if batch.stop < end:
+                    failed.append(pages[batch.stop : end])
+                done, busy = self._batch(space, pages[batch], address[batch], target)
+                moved.append(done)
+                failed.append(busy)
+            if whole_folios:
+                self._placement.locate(around)
+            self.count(around, before, target)
+        if any(len(part) for part in moved):
+            self._room.filled(target)
+        return Moves(joined(moved), joined(failed))
+
+    def write_origins(self, space: Space, pages: U32) -> None:
+        """Tell the journal where these pages are, those that it does not know yet."""
+        state = self._state
+        new = pages[((state.marks[pages] & ORIGIN_WRITTEN) == 0) & (state.place[pages] != NOWHERE)]
+        if len(new) == 0 or self._journal is None:
+            return
+        _, address = self._spaces.table.where(new)
+        self._journal.origins(space, address, state.place[new])
+        state.marks[new] |= ORIGIN_WRITTEN
+
+    def count(self, page: U32, before: U8, target: int) -> None:
+        """Count those of the pages that came to `target`; `before` (uint8[K]) is where they were."""
+        state = self._state
+        came = (state.place[page] == target) & (before != target) & (before != NOWHERE)
+        went, was = page[came], self._rank[before[came]]
+        promoted, demoted = went[was > self._rank[target]], went[was < self._rank[target]]
+        self.counts.returned += int(np.count_nonzero(state.marks[promoted] & DEMOTED))
+        state.marks[promoted] |= PROMOTED
+        state.marks[demoted] |= DEMOTED
+        self.counts.promoted += len(promoted)
+        self.counts.demoted += len(demoted)
+
+    def _batch(self, space: Space, pages: U32, address: U64, target: int) -> tuple[U32, U32]:
+        """One move_pages call: the pages now on `target` and those worth another try."""
+        if len(pages) == 0 or not alive(self._root, space.identity):
+            return pages[:0], pages[:0]
+        status = _try_move(space.pid, address, target)
+        state = self._state
+        if (status == target).all():
+            state.place[pages] = target
+            state.age[pages] = 0
+            return pages, pages[:0]
+        if (status == -errno.ESRCH).all():
+            return pages[:0], pages[:0]  # it ended; the next refresh notices
+        return pages[status == target], self._sort_out(pages, status, target)
+
+    def _sort_out(self, pages: U32, status: I32, target: int) -> U32:
+        """Remember what the kernel said of each page; return those that may move another time."""
+        state = self._state
+        state.place[pages] = np.where(status >= 0, status, state.place[pages])
+        state.age[pages[status == target]] = 0
+        state.place[pages[np.isin(status, (-errno.ENOENT, -errno.EFAULT))]] = NOWHERE
+        # Mapped by other processes too: theirs is not ours to move.
+        state.kind[pages[status == -errno.EACCES]] = Kind.SHARED
+        stayed = (status >= 0) & (status != target)
+        status = np.where(stayed, -errno.EBUSY, status)
+        self.counts.note(status)
+        busy: U32 = pages[np.isin(status, [-number for number in _TRANSIENT])]
+        state.add_retry(busy)
+        return busy
+
+
+def _try_move(pid: int, address: U64, target: int) -> I32:
+    """Status of each page; an error of the whole call is that of every page.
+
+    EACCES of the whole call (the program's cpuset forbids the node) becomes EPERM: of one page, it would mean that
+    others map the page.
+    """
+    try:
+        status = move_pages(pid, address, np.full(len(address), target, np.int32))
+        unsure = status == -errno.EBUSY
+        status[unsure] = query_nodes(pid, address[unsure])
+        return status
+    except OSError as error:
+        # EINVAL: it ended and is not reaped yet (find_mm_struct, mm/migrate.c).
+        meaning = {errno.EINVAL: errno.ESRCH, errno.EACCES: errno.EPERM}
+        number = error.errno or errno.EBUSY
+        return np.full(len(address), -meaning.get(number, number), np.int32)

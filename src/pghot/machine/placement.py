@@ -1,0 +1,138 @@
+"""Where the tracked pages are, as the kernel says, and which of them move together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.kernel.maps import Kind
+from pghot.kernel.move_pages import query_nodes
+from pghot.kernel.spaces import Space
+from pghot.machine.pages import NOWHERE, OLDEST
+from pghot.machine.sections import SECTION_PAGES
+from pghot.machine.spaces import Spaces
+from pghot.units import PAGE_BYTES
+
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+
+HUGE_PAGES = 512  # 2 MiB in 4 KiB pages: the largest folio that anonymous memory has
+
+
+class Placement:
+    """Asks for the nodes of pages and keeps them in `Pages.place`."""
+
+    def __init__(self, spaces: Spaces) -> None:
+        self._spaces = spaces
+        self._state = spaces.pages
+
+    def locate(self, page: U32) -> None:
+        """Ask the kernel for the node of each page (uint32[K]) and remember it."""
+        for space, pages, address in self.by_space(page):
+            try:
+                status = query_nodes(space.pid, address)
+            except OSError:
+                continue  # it ended; the next refresh notices
+            self._state.place[pages] = np.where(status >= 0, status, NOWHERE)
+
+    def survey(self, space: Space) -> Iterator[U32]:
+        """Find all movable pages of a space that are present, a section's worth at a time."""
+        for start, end in zip(space.start.tolist(), space.end.tolist(), strict=True):
+            for begin in range(start, end, SECTION_PAGES * PAGE_BYTES):
+                pages = (min(end, begin + SECTION_PAGES * PAGE_BYTES) - begin) // PAGE_BYTES
+                offset = np.arange(pages, dtype=np.uint64) * np.uint64(PAGE_BYTES)
+                yield self._present(space, np.uint64(begin) + offset)
+
+    def _present(self, space: Space, address: U64) -> U32:
+        try:
+            status = query_nodes(space.pid, address)
+        except OSError:
+            return np.empty(0, np.uint32)
+        present = status >= 0
+        page, movable = self._spaces.lookup(np.full(present.sum(), space.pid, np.int32), address[present])
+        page = page[movable]
+        fresh = self._state.place[page] == NOWHERE
+        self._state.place[page] = status[present][movable]
+        self._state.age[page[fresh]] = OLDEST
+        return page
+
+    def by_space(self, page: U32) -> Iterator[tuple[Space, U32, U64]]:
+        """The pages of each tracked space with their addresses, ascending within a section."""
+        if len(page) == 0:
+            return
+        page = np.sort(page)
+        numbers, address = self._spaces.table.where(page)
+        if numbers[0] == numbers.max() == numbers.min():
+            if (space := self._spaces.space(int(numbers[0]))) is not None:
+                yield space, page, address
+            return
+        for number in np.unique(numbers).tolist():
+            if (space := self._spaces.space(number)) is not None:
+                held = numbers == number
+                yield space, page[held], address[held]
+
+    def movable_on(self, node: int) -> U32:
+        """Movable tracked pages on `node`; those of one block side by side."""
+        found = []
+        for section in self._spaces.sections_in_use():
+            held = (self._state.place[section] == node) & (self._state.kind[section] == Kind.MOVABLE)
+            found.append((np.flatnonzero(held) + section.start).astype(np.uint32))
+        return joined(found)
+
+    # ---- large folios: where a process has them, whole 2 MiB blocks may move along
+
+    def with_folios(self, page: U32) -> int:
+        """How many pages may move when these do."""
+        total = 0
+        for space, pages, _ in self.by_space(page):
+            huge = self._spaces.has_huge_pages(space.number)
+            total += HUGE_PAGES * len(np.unique(pages // np.uint32(HUGE_PAGES))) if huge else len(pages)
+        return total
+
+    def folios_around(self, space: Space, pages: U32) -> U32:
+        """The pages that may move when these pages of `space` do, located."""
+        if not self._spaces.has_huge_pages(space.number):
+            return pages
+        first: U32 = np.unique(pages // np.uint32(HUGE_PAGES)) * np.uint32(HUGE_PAGES)
+        around = (first[:, None] + np.arange(HUGE_PAGES, dtype=np.uint32)).ravel()
+        movable: U32 = around[self._state.kind[around] == Kind.MOVABLE]
+        self.locate(movable)
+        return movable
+
+    def ages(self, page: U32) -> U8:
+        """Ageing periods since each page was seen; with large folios, since any of its block was.
+
+        The neighbours that came along with a promoted page are old by themselves, and would take it down again.
+        """
+        ages: U8 = self._state.age[page]
+        huge = [space.number for space in self._spaces.spaces if self._spaces.has_huge_pages(space.number)]
+        if not huge or len(page) == 0:
+            return ages
+        starts = np.flatnonzero(np.diff((page // np.uint32(HUGE_PAGES)).astype(np.int64), prepend=-1))
+        youngest = np.repeat(np.minimum.reduceat(ages, starts), np.diff(np.append(starts, len(page))))
+        return np.where(np.isin(self._spaces.table.where(page)[0], huge), youngest, ages)
+
+
+def whole_blocks(page: U32, around: U32, room: int) -> int:
+    """How many of the first pages can move so that the 2 MiB blocks that may go along fit into `room`.
+
+    page    uint32[K]  ascending
+    around  uint32[M]  ascending; all movable pages of their blocks
+
+    >>> block = np.arange(512, dtype=np.uint32)
+    >>> whole_blocks(np.array([3, 4, 600], np.uint32), np.concatenate([block, block[:100] + 512]), 600)
+    2
+    """
+    size = np.uint32(HUGE_PAGES)
+    blocks, sizes = np.unique(around // size, return_counts=True)
+    own, first = np.unique(page // size, return_index=True)
+    fits = np.cumsum(sizes[np.searchsorted(blocks, own)]) <= room
+    return len(page) if fits.all() else int(first[np.argmin(fits)])
+
+
+def joined(parts: list[U32]) -> U32:
+    """The parts in a row."""
+    return np.concatenate(parts) if parts else np.empty(0, np.uint32)

@@ -1,0 +1,67 @@
+"""What is free on each node, and how much of it promotion may take: never below the free floor."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.kernel.sysroot import SysRoot
+from pghot.machine.nodes import LiveTopology, free_pages, free_pages_on
+from pghot.units import PAGE_BYTES
+
+I64 = npt.NDArray[np.int64]
+
+# Pages that per-CPU counters can hide from nodeN/meminfo (stat_threshold is at most 125, mm/vmstat.c).
+DRIFT_PAGES_PER_CPU = 125
+# With so much room above the floor, what is free is asked before every fourth batch only: four batches of 512 take
+# about 3 ms, in which nobody else allocates 64 MiB.
+PLENTY_PAGES = (64 << 20) // PAGE_BYTES
+PLENTY_BATCHES = 4
+
+
+class Room:
+    """Free pages as last read, less what a dry run would have used.
+
+    free_pages, floor_pages  int64[nodes]; the floor is `floor_share` of the node, and its high watermark in any case
+    lowest_margin  the nearest that a node which we filled came to its floor, None before the first move
+    """
+
+    def __init__(self, root: SysRoot, topology: LiveTopology, floor_share: float) -> None:
+        self._root, self._topology = root, topology
+        capacity = np.array(topology.capacity_pages, np.int64)
+        self.free_pages = np.zeros(len(capacity), np.int64)
+        self.floor_pages: I64 = np.maximum(topology.high_pages, (capacity * floor_share).astype(np.int64))
+        self.drift_pages = DRIFT_PAGES_PER_CPU * (os.cpu_count() or 1)
+        self.lowest_margin: int | None = None
+        self._would_use = np.zeros(len(capacity), np.int64)
+
+    def read(self) -> None:
+        """Ask the kernel for all nodes."""
+        self.free_pages[:] = free_pages(self._root, self._topology) - self._would_use
+
+    def on(self, node: int) -> int:
+        """Pages that can be put on `node` without crossing its floor."""
+        return max(0, int(self.free_pages[node] - self.floor_pages[node]) - self.drift_pages)
+
+    def before_batch(self, node: int, batch: int, batch_pages: int) -> int:
+        """`on` now, for others allocate between two batches; the kernel is asked seldom while there is plenty.
+
+        batch  its number in this call, batch_pages  how many pages the one before it took at most
+        """
+        self.free_pages[node] -= batch_pages
+        if batch % PLENTY_BATCHES == 0 or self.on(node) < PLENTY_PAGES:
+            self.filled(node)
+        return self.on(node)
+
+    def filled(self, node: int) -> None:
+        """We put pages on `node`: look how near it is to its floor."""
+        self.free_pages[node] = free_pages_on(self._root, node)
+        margin = int(self.free_pages[node] - self.floor_pages[node])
+        self.lowest_margin = margin if self.lowest_margin is None else min(self.lowest_margin, margin)
+
+    def pretend(self, node: int, pages: int) -> None:
+        """A dry run would have put so many pages there."""
+        self._would_use[node] += pages
+        self.free_pages[node] -= pages

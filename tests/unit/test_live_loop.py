@@ -297,3 +297,22 @@ def test_a_node_without_memory_is_no_row(bench: Bench) -> None:
     live = bench.live(None, apply=False)
     live.start()
     assert [row["node"] for row in status(live)["nodes"]] == [0]
+
+
+def test_a_cgroups_limits_are_told_and_a_cpuset_without_fast_nodes_is_refused(
+    bench: Bench, journal: Journal
+) -> None:
+    tree, group = bench.kernel.tree, "sys/fs/cgroup/a"
+    put(tree, "sys/fs/cgroup/cgroup.procs", "1")
+    put(tree, f"{group}/cgroup.procs", str(PID))
+    put(tree, f"{group}/memory.max", "1048576")
+    put(tree, f"{group}/cpuset.mems.effective", "0-1")
+    live = bench.live(journal, targets=Targets((), ("a",)))
+    live.start()
+    (facts,) = status(live)["cgroups"]
+    assert (facts["cgroup"], facts["max_bytes"], facts["nodes"]) == ("a", 1 << 20, (0, 1))
+    live.stop()
+    put(tree, f"{group}/cpuset.mems.effective", "1")
+    with pytest.raises(UsageError, match="may not have memory on the top tier"):
+        bench.live(journal, targets=Targets((), ("a",)))
+    bench.live(None, targets=Targets((), ("a",)), apply=False)

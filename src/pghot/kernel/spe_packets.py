@@ -33,7 +33,6 @@ _COUNTS = 4
 EVENT_LLC_MISS = 1 << 9
 EVENT_REMOTE_ACCESS = 1 << 10
 # OPERATION: class in bits 8-9 (1: load, store or atomic), the packet's payload below; its bit 0 says store.
-OPERATION_IS_MEMORY = 1 << 8
 OPERATION_IS_STORE = 1 << 0
 
 

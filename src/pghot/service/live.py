@@ -20,6 +20,7 @@ from pghot.kernel.needs import require
 from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.vmstat import vmstat
+from pghot.machine.cgroup_limits import read_limits
 from pghot.machine.demotion import DEMOTION_ENABLED
 from pghot.machine.fault_latency import FaultLatency
 from pghot.machine.linux import LinuxMachine, MoverSettings
@@ -82,6 +83,20 @@ def _check_demotion(settings: LiveSettings) -> None:
         )
 
 
+def _check_cpusets(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -> None:
+    """A cgroup that may have no memory on any top-tier node: every promotion of its pages would be refused."""
+    if not settings.mover.apply:
+        return
+    for cgroup in settings.targets.cgroups:
+        allowed = read_limits(root, cgroup).nodes
+        if allowed is not None and not set(allowed) & set(topology.top_nodes):
+            nodes = ", ".join(map(str, topology.top_nodes))
+            raise UsageError(
+                f"the cgroup {cgroup} may not have memory on the top tier (node {nodes})",
+                f"add it: see cpuset.mems of {cgroup} and of the groups above it",
+            )
+
+
 class Live:
     """The live loop, one `tick` at a time. `start` first, `stop` always."""
 
@@ -98,6 +113,7 @@ class Live:
         self.root, self._clock_ns, self.journal = root, clock_ns, journal
         settings.targets.check(root)
         self.topology: LiveTopology = read_nodes(root)
+        _check_cpusets(root, settings, self.topology)
         self.knobs = Knobs(root, journal)
         self.sources: list[AccessSource] = [
             make_live_source(name, root, **settings.source_options.get(name, {})) for name in settings.sources

@@ -3,11 +3,15 @@ all read it from here."""
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from pghot.errors import UsageError
 from pghot.kernel.maps import Kind
+from pghot.machine.cgroup_limits import read_limits
 from pghot.machine.pages import NOWHERE
 from pghot.service.live import Live
 from pghot.service.own_cost import resident_bytes
@@ -63,6 +67,15 @@ def node_facts(live: Live) -> list[dict[str, Any]]:
     ]
 
 
+def cgroup_facts(live: Live) -> list[dict[str, Any]]:
+    """Each tracked cgroup with its limits in force; one that vanished is left out."""
+    found = []
+    for cgroup in live.settings.targets.cgroups:
+        with contextlib.suppress(UsageError):
+            found.append({"cgroup": cgroup, **asdict(read_limits(live.root, cgroup))})
+    return found
+
+
 def tracked_pages(live: Live) -> Any:
     """int64[nodes]: movable tracked pages on each node, as last heard."""
     state = live.spaces.pages
@@ -84,6 +97,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
         "seconds": round(live.seconds, 3),
         "policy": live.policy.name,
         "programs": [{"pid": space.pid, "name": space.name} for space in live.spaces.spaces],
+        "cgroups": cgroup_facts(live),
         "sources": source_facts(live),
         "nodes": node_facts(live),
         "moves": {

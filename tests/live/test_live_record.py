@@ -138,3 +138,16 @@ def test_what_if_replays_on_simulated_tiers(capsys: pytest.CaptureFixture[str]) 
 def test_mistakes(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_a_command_prints_does_not_mix_with_json(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_recording(tmp_path / "seen.pghot", seen(0))
+    chosen = ["--source", "replay", "--set", f"replay.file={tmp_path / 'seen.pghot'}"]
+    talker = [sys.executable, "-c", "import time; print('talk', flush=True); time.sleep(3)"]
+    journal = ["--journal", str(tmp_path / "j.pghot-journal")]
+    assert run(["run", *chosen, *journal, "--json", "--duration", "1s", "--", *talker]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["schema"] == "pghot.run/1"
+    assert "talk" in err

@@ -14,6 +14,7 @@ from pghot.kernel.spe_packets import Records
 from ring_builders import ring_of, spe_address, spe_record
 
 AREA = 1 << 12
+LOAD_STORE_CLASS = 1 << 8
 tails = st.integers(0, 5 * AREA)
 addresses = st.integers(0, (1 << 56) - 1)
 
@@ -56,7 +57,7 @@ def test_records_come_out_as_they_went_in(given_records, pads, tail):
     assert row(spe.EVENTS) == [one["events"] for one in given_records]
     assert row(spe.SOURCE) == [one["source"] or 0 for one in given_records]
     assert row(spe.LATENCY) == [one["latency"] for one in given_records]
-    assert row(spe.OPERATION) == [spe.OPERATION_IS_MEMORY | one["store"] for one in given_records]
+    assert row(spe.OPERATION) == [LOAD_STORE_CLASS | one["store"] for one in given_records]
     assert row(spe.TIMESTAMP) == [one["timestamp"] or 0 for one in given_records]
     assert [bool(has >> spe.PHYS_ADDR & 1) for has in row(spe.HAS)] == [
         one["physical"] is not None for one in given_records

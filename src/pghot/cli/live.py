@@ -23,9 +23,16 @@ from pghot.sources.live_registry import live_source_options
 
 @contextlib.contextmanager
 def targets_of(
-    command: Sequence[str] | None, pids: Sequence[int] | None, cgroup: str, children: bool
+    command: Sequence[str] | None,
+    pids: Sequence[int] | None,
+    cgroup: str,
+    children: bool,
+    data_on_stdout: bool,
 ) -> Iterator[Targets]:
-    """The targets; a command is started, and ended when pghot fails before it does."""
+    """The targets; a command is started, and ended when pghot fails before it does.
+
+    data_on_stdout  our stdout carries JSON: what the command prints goes to stderr
+    """
     named = [bool(command), bool(pids), bool(cgroup)]
     if sum(named) != 1:
         raise UsageError(
@@ -34,7 +41,7 @@ def targets_of(
             else "a command, pids and a cgroup exclude each other",
             "give one of: -- CMD [ARGS], -p PID, --cgroup PATH",
         )
-    child = start_command(command) if command else None
+    child = start_command(command, 2 if data_on_stdout else None) if command else None
     try:
         yield Targets((child.pid,) if child else tuple(pids or ()), (cgroup,) if cgroup else (), children)
     except BaseException as error:

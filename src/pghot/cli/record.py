@@ -125,7 +125,7 @@ def _record_live(
     from pghot.service.live_record import record_live
 
     settings = live_settings(source, "none", options, MoverSettings())
-    with targets_of(plan.command, pid, cgroup, children) as targets:
+    with targets_of(plan.command, pid, cgroup, children, as_json) as targets:
         recorded = record_live(SysRoot(), replace(settings, targets=targets), plan, status_on_stderr())
     for problem in recorded.problems:
         print(f"note: {problem}", file=sys.stderr)

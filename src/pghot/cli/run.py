@@ -65,7 +65,9 @@ def run(
     if what_if:
         if apply:
             raise UsageError("--what-if only simulates", "leave --apply out")
-        _what_if(what_if, fast_share, command, pid, cgroup, children, source, duration, set_ or [], json_)
+        _what_if(
+            what_if, fast_share, policy, command, pid, cgroup, children, source, duration, set_ or [], json_
+        )
         return
     if demotion not in DEMOTIONS:
         raise unknown_name("--demotion", demotion, list(DEMOTIONS))
@@ -77,7 +79,7 @@ def run(
         restore=restore,
     )
     settings = live_settings(source or "faults", policy, set_ or [], mover, max_cpu)
-    with targets_of(command, pid, cgroup, children) as targets:
+    with targets_of(command, pid, cgroup, children, json_) as targets:
         summary = run_live(SysRoot(), replace(settings, targets=targets), how, status_on_stderr())
     for problem in summary.problems:
         print(f"note: {problem}", file=sys.stderr)
@@ -89,6 +91,7 @@ def run(
 def _what_if(
     tiers: str,
     fast_share: str,
+    policy: str,
     command: list[str] | None,
     pid: list[int] | None,
     cgroup: str,
@@ -104,7 +107,7 @@ def _what_if(
     from pghot.cli.lab import compare
     from pghot.cli.record import record
     from pghot.machine.topology import load_topology
-    from pghot.service.what_if import NOTE, POLICIES, choose_source
+    from pghot.service.what_if import NOTE, choose_source, policies_beside
 
     load_topology(tiers)
     parse_share(fast_share)
@@ -116,7 +119,7 @@ def _what_if(
             command, output=path, source=chosen, pid=pid, cgroup=cgroup, children=children, set_=options,
             max_duration=duration, follow_children=children,
         )  # fmt: skip
-        compare(path, tiers=tiers, fast_share=fast_share, policies=POLICIES, json_=as_json)
+        compare(path, tiers=tiers, fast_share=fast_share, policies=policies_beside(policy), json_=as_json)
     print(NOTE.format(source=chosen), file=sys.stderr)
 
 

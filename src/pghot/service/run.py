@@ -47,10 +47,13 @@ class Summary:
     interrupted: bool
 
 
-def start_command(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start the program. Raises `UsageError` when there is none of that name."""
+def start_command(command: Sequence[str], stdout: int | None = None) -> subprocess.Popen[bytes]:
+    """Start the program, its output going to the descriptor `stdout` (None: where ours goes).
+
+    Raises `UsageError` when there is none of that name.
+    """
     try:
-        return subprocess.Popen(list(command))
+        return subprocess.Popen(list(command), stdout=stdout)
     except FileNotFoundError:
         raise UsageError(f"no program '{command[0]}'", "check its name and PATH") from None
     except PermissionError:

@@ -8,8 +8,17 @@ from pghot.sources.live_registry import make_live_source
 
 # Best first: these see every tier and reads as well as writes; soft-dirty bits see writes only.
 _CHOICES = ("ibs", "pebs", "spe", "idle", "damon", "softdirty")
-POLICIES = "none,all-fast,pghot-default,pghot-precise,numab2,oracle-static"
+_POLICIES = ("none", "all-fast", "pghot-default", "pghot-precise", "numab2", "oracle-static")
 NOTE = "what-if: accesses as {source} saw them here, tiers and moves simulated; nothing was moved"
+
+
+def policies_beside(policy: str) -> str:
+    """The policies to simulate, by comma: the chosen one beside bounds, baselines and the kernel's own.
+
+    >>> policies_beside("hemem")
+    'none,all-fast,pghot-default,pghot-precise,numab2,oracle-static,hemem'
+    """
+    return ",".join(dict.fromkeys((*_POLICIES, policy)))
 
 
 def choose_source(command: bool, root: SysRoot | None = None) -> str:

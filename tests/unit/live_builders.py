@@ -92,8 +92,18 @@ class FakeKernel:
         numbers = " ".join(str(fields[number]) for number in sorted(fields))
         put(self.tree, f"proc/{pid}/stat", f"{pid} ({comm}) {state} {numbers}")
         put(self.tree, f"proc/{pid}/maps", "\n".join(maps))
+        self._lose_memory(pid)
+        (self.tree / f"proc/{pid}/pagemap").write_bytes(bytes(8))
+
+    def _lose_memory(self, pid: int) -> None:
+        """Whoever has its pagemap open reads nothing any more."""
+        pagemap = self.tree / f"proc/{pid}/pagemap"
+        if pagemap.exists():
+            os.truncate(pagemap, 0)
+            pagemap.unlink()
 
     def exit(self, pid: int) -> None:
+        self._lose_memory(pid)
         for name in ("stat", "maps", "numa_maps", "smaps_rollup"):
             (self.tree / f"proc/{pid}/{name}").unlink(missing_ok=True)
         for key in [key for key in self.node if key[0] == pid]:

@@ -36,6 +36,28 @@ def read_entries(root: SysRoot, pid: int, start: int, end: int) -> Iterator[tupl
         os.close(fd)
 
 
+class OpenPagemap:
+    """The pagemap of a process, kept open: says in one short read whether its memory is still there.
+
+    The kernel binds an open pagemap to the memory that the process had when it was opened, and reads nothing from it
+    once that memory is gone, by exit or exec, whoever has the pid then (pagemap_read, fs/proc/task_mmu.c).
+    """
+
+    def __init__(self, root: SysRoot, pid: int) -> None:
+        """Raises `OSError`: gone, or not this user's."""
+        self._fd = os.open(root.path(f"/proc/{pid}/pagemap"), os.O_RDONLY | os.O_CLOEXEC)
+
+    def __enter__(self) -> OpenPagemap:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._fd)
+
+    def still_there(self) -> bool:
+        """Whether the memory still exists."""
+        return len(os.pread(self._fd, 8, 0)) == 8
+
+
 def flagged(root: SysRoot, pid: int, start: int, end: int, flags: int) -> U64:
     """Addresses uint64[K] of the present pages in [start, end) whose entry has all of `flags`."""
     wanted = np.uint64(flags | PRESENT)

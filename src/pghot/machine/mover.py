@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pghot.kernel.maps import Kind
 from pghot.kernel.move_pages import move_pages, query_nodes
+from pghot.kernel.pagemap import OpenPagemap
 from pghot.kernel.process import alive
 from pghot.kernel.spaces import Space
 from pghot.kernel.sysroot import SysRoot
@@ -77,27 +78,45 @@ class Mover:
         `failed` are pages that were busy or found no room.
         """
         fit = self._room.on(target)
-        moved, failed = [], [page[fit:]]
+        parts = [Moves(page[:0], page[fit:])]
         for space, pages, address in self._placement.by_space(page[:fit]):
-            around = self._placement.folios_around(space, pages)
-            self.write_origins(space, around)
-            before = self._state.place[around].copy()
-            whole_folios = len(around) > len(pages)
-            for begin in range(0, len(pages), self._batch_pages):
-                room = self._room.before_batch(target, begin // self._batch_pages, self._batch_pages)
-                end = min(begin + self._batch_pages, len(pages))
-                fitting = whole_blocks(pages[begin:end], around, room) if whole_folios else room
-                batch = slice(begin, min(end, begin + fitting))
-                if batch.stop < end:
-                    failed.append(pages[batch.stop : end])
-                done, busy = self._batch(space, pages[batch], address[batch], target)
-                moved.append(done)
-                failed.append(busy)
-            if whole_folios:
-                self._placement.locate(around)
-            self.count(around, before, target)
-        if any(len(part) for part in moved):
+            try:
+                with OpenPagemap(self._root, space.pid) as pagemap:
+                    if alive(self._root, space.identity):
+                        parts.append(self._move_space(space, pagemap, pages, address, target))
+            except PermissionError:
+                self.counts.note(np.full(len(pages), -errno.EPERM, np.int32))
+            except OSError:
+                continue  # it ended; the next refresh notices
+        moved = joined([part.moved for part in parts])
+        if len(moved):
             self._room.filled(target)
+        return Moves(moved, joined([part.failed for part in parts]))
+
+    def _move_space(
+        self, space: Space, pagemap: OpenPagemap, pages: U32, address: U64, target: int
+    ) -> Moves:
+        """The pages of one space, in batches, as long as its memory is there."""
+        moved, failed = [], []
+        around = self._placement.folios_around(space, pages)
+        self.write_origins(space, around)
+        before = self._state.place[around].copy()
+        whole_folios = len(around) > len(pages)
+        for begin in range(0, len(pages), self._batch_pages):
+            room = self._room.before_batch(target, begin // self._batch_pages, self._batch_pages)
+            end = min(begin + self._batch_pages, len(pages))
+            fitting = whole_blocks(pages[begin:end], around, room) if whole_folios else room
+            batch = slice(begin, min(end, begin + fitting))
+            if batch.stop < end:
+                failed.append(pages[batch.stop : end])
+            if not pagemap.still_there():
+                break
+            done, busy = self._batch(space.pid, pages[batch], address[batch], target)
+            moved.append(done)
+            failed.append(busy)
+        if whole_folios:
+            self._placement.locate(around)
+        self.count(around, before, target)
         return Moves(joined(moved), joined(failed))
 
     def write_origins(self, space: Space, pages: U32) -> None:
@@ -122,11 +141,11 @@ class Mover:
         self.counts.promoted += len(promoted)
         self.counts.demoted += len(demoted)
 
-    def _batch(self, space: Space, pages: U32, address: U64, target: int) -> tuple[U32, U32]:
+    def _batch(self, pid: int, pages: U32, address: U64, target: int) -> tuple[U32, U32]:
         """One move_pages call: the pages now on `target` and those worth another try."""
-        if len(pages) == 0 or not alive(self._root, space.identity):
-            return pages[:0], pages[:0]
-        status = _try_move(space.pid, address, target)
+        if len(pages) == 0:
+            return pages, pages
+        status = _try_move(pid, address, target)
         state = self._state
         if (status == target).all():
             state.place[pages] = target
@@ -160,8 +179,9 @@ def _try_move(pid: int, address: U64, target: int) -> I32:
     """
     try:
         status = move_pages(pid, address, np.full(len(address), target, np.int32))
-        unsure = status == -errno.EBUSY
-        status[unsure] = query_nodes(pid, address[unsure])
+        unsure = np.flatnonzero(status == -errno.EBUSY)
+        if len(unsure):
+            status[unsure] = query_nodes(pid, address[unsure])
         return status
     except OSError as error:
         # EINVAL: it ended and is not reaped yet (find_mm_struct, mm/migrate.c).

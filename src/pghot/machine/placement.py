@@ -99,7 +99,8 @@ class Placement:
         first: U32 = np.unique(pages // np.uint32(HUGE_PAGES)) * np.uint32(HUGE_PAGES)
         around = (first[:, None] + np.arange(HUGE_PAGES, dtype=np.uint32)).ravel()
         movable: U32 = around[self._state.kind[around] == Kind.MOVABLE]
-        self.locate(movable)
+        if len(movable) > len(pages):
+            self.locate(movable)
         return movable
 
     def ages(self, page: U32) -> U8:

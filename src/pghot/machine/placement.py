@@ -89,14 +89,14 @@ class Placement:
         total = 0
         for space, pages, _ in self.by_space(page):
             huge = self._spaces.has_huge_pages(space.number)
-            total += HUGE_PAGES * len(np.unique(pages // np.uint32(HUGE_PAGES))) if huge else len(pages)
+            total += HUGE_PAGES * len(blocks_of(pages)) if huge else len(pages)
         return total
 
     def folios_around(self, space: Space, pages: U32) -> U32:
         """The pages that may move when these pages of `space` do, located."""
         if not self._spaces.has_huge_pages(space.number):
             return pages
-        first: U32 = np.unique(pages // np.uint32(HUGE_PAGES)) * np.uint32(HUGE_PAGES)
+        first = blocks_of(pages) * np.uint32(HUGE_PAGES)
         around = (first[:, None] + np.arange(HUGE_PAGES, dtype=np.uint32)).ravel()
         movable: U32 = around[self._state.kind[around] == Kind.MOVABLE]
         if len(movable) > len(pages):
@@ -115,6 +115,16 @@ class Placement:
         starts = np.flatnonzero(np.diff((page // np.uint32(HUGE_PAGES)).astype(np.int64), prepend=-1))
         youngest = np.repeat(np.minimum.reduceat(ages, starts), np.diff(np.append(starts, len(page))))
         return np.where(np.isin(self._spaces.table.where(page)[0], huge), youngest, ages)
+
+
+def blocks_of(page: U32) -> U32:
+    """The numbers of the 2 MiB blocks that ascending pages lie in, each once.
+
+    >>> blocks_of(np.array([3, 4, 600], np.uint32)).tolist()
+    [0, 1]
+    """
+    block = page // np.uint32(HUGE_PAGES)
+    return block[np.flatnonzero(np.diff(block, prepend=~block[:1]))]
 
 
 def whole_blocks(page: U32, around: U32, room: int) -> int:

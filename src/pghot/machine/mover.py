@@ -93,9 +93,7 @@ class Mover:
             self._room.filled(target)
         return Moves(moved, joined([part.failed for part in parts]))
 
-    def _move_space(
-        self, space: Space, pagemap: OpenPagemap, pages: U32, address: U64, target: int
-    ) -> Moves:
+    def _move_space(self, space: Space, pagemap: OpenPagemap, pages: U32, address: U64, target: int) -> Moves:
         """The pages of one space, in batches, as long as its memory is there."""
         moved, failed = [], []
         around = self._placement.folios_around(space, pages)
@@ -179,9 +177,10 @@ def _try_move(pid: int, address: U64, target: int) -> I32:
     """
     try:
         status = move_pages(pid, address, np.full(len(address), target, np.int32))
-        unsure = np.flatnonzero(status == -errno.EBUSY)
-        if len(unsure):
-            status[unsure] = query_nodes(pid, address[unsure])
+        if (status == target).all():
+            return status
+        unsure = status == -errno.EBUSY
+        status[unsure] = query_nodes(pid, address[unsure])
         return status
     except OSError as error:
         # EINVAL: it ended and is not reaped yet (find_mm_struct, mm/migrate.c).

@@ -175,6 +175,7 @@ def summary(
 ) -> None:
     """Footprint, regions and hot set of a recording."""
     from pghot.recording import bundled
+    from pghot.recording.ratios import lines
     from pghot.recording.reader import open_recording
     from pghot.recording.summary import summarise
 
@@ -196,5 +197,7 @@ def summary(
             f"hottest {format_share(point['pages'])} of the pages take "
             f"{format_share(point['misses'])} of the misses"
         )
+    for line in lines(facts["compressibility"]):
+        print(line)
     for region in facts["regions"]:
         print(f"{region['name'][:40]:40} {region['pages']:>9,} pages {region['misses']:>14,} misses")

@@ -53,6 +53,10 @@ def record(
     note: Annotated[
         list[str] | None, typer.Option(help="free text for the recording; may be repeated")
     ] = None,
+    compressibility: Annotated[
+        bool,
+        typer.Option("--compressibility", help="sample page contents: how well LZ4 and zstd compress them"),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="overwrite an existing recording")] = False,
     json_: Annotated[bool, typer.Option("--json", help="print what was recorded as JSON on stdout")] = False,
 ) -> None:
@@ -77,6 +81,7 @@ def record(
             command=tuple(command),
             notes=tuple(note or ()),
             force=force,
+            compressibility=compressibility,
         )
         _record_live(plan, source, set_ or [], json_, pid, cgroup, children)
         return
@@ -98,6 +103,7 @@ def record(
         max_duration_s=parse_duration_ns(max_duration) / 1e9 if max_duration else 0.0,
         cpu=cpu,
         notes=tuple(note or ()),
+        compressibility=compressibility,
     )
     outcome = run(command, path, settings, Progress())
     _report(outcome, as_json=json_)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from numba import njit
 
 from pghot.errors import UsageError
+from pghot.recording.compressibility import Compressibility, compressibility_of, renumbered
 from pghot.recording.regions import merge_regions
 from pghot.recording.trace import I16, I64, U32, Region, SliceBatch, Trace, TraceInfo
 from pghot.units import format_size
@@ -29,6 +30,12 @@ class CoarseTrace:
     pages: int
     regions: tuple[Region, ...]
     folio_of: U32
+
+    @property
+    def compressibility(self) -> Compressibility | None:
+        """The samples of 4 KiB pages, each under the number of its folio."""
+        samples = compressibility_of(self.trace)
+        return None if samples is None else renumbered(samples, self.folio_of)
 
     def batches(self) -> Iterator[SliceBatch]:
         nodes = self.info.nodes

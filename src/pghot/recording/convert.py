@@ -21,7 +21,9 @@ import pyarrow.parquet as pq
 from pghot.errors import PghotError, UsageError
 from pghot.recording import format as fmt
 from pghot.recording.batches import ROW_DTYPES
+from pghot.recording.compressibility import Compressibility
 from pghot.recording.reader import Recording, open_recording
+from pghot.recording.sample_text import from_text, to_text
 from pghot.recording.tally import Tally
 from pghot.recording.trace import U64, Region, SliceBatch
 from pghot.recording.writer import RecordingWriter
@@ -93,6 +95,7 @@ def _written_whole(path: Path, force: bool) -> Iterator[Path]:
 def _copy(src: str | Path, dst: Path) -> Conversion:
     recording = open_recording(src, verify=True)
     with RecordingWriter(dst, recording.info) as writer:
+        _add_samples(writer, recording.compressibility)
         regions = recording.regions
         for batch in recording.batches():
             writer.append(batch, regions)
@@ -108,7 +111,10 @@ def _to_parquet(src: str | Path, dst: Path) -> Conversion:
         fmt.FINAL_KEY: {**_final_after_losses(recording), "pages": recording.pages},
         REGIONS_KEY: [(r.first_page, r.pages, r.space, r.start_address, r.name) for r in recording.regions],
     }
-    schema = PARQUET_SCHEMA.with_metadata({key: json.dumps(value) for key, value in facts.items()})
+    metadata = {key: json.dumps(value) for key, value in facts.items()}
+    if recording.compressibility is not None:
+        metadata[fmt.SAMPLES_KEY] = to_text(recording.compressibility)
+    schema = PARQUET_SCHEMA.with_metadata(metadata)
     empty: list[tuple[int, int, int]] = []
     with pq.ParquetWriter(dst, schema, compression="zstd") as writer:
         at = 0
@@ -157,9 +163,12 @@ def _read_parquet(name: str, file: pq.ParquetFile, dst: Path) -> Conversion:
         final = json.loads(metadata[fmt.FINAL_KEY.encode()])
         regions = [Region(*region) for region in json.loads(metadata[REGIONS_KEY.encode()])]
         empty = np.array(json.loads(metadata[EMPTY_KEY.encode()]), np.uint64).reshape(-1, 3)
+        text = metadata.get(fmt.SAMPLES_KEY.encode())
+        samples = None if text is None else from_text(text.decode(errors="replace"))
     except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise PghotError(f"{name} has damaged metadata: {error}", "convert the recording again") from None
     with RecordingWriter(dst, info) as writer:
+        _add_samples(writer, samples)
         for batch in _slices(file, empty):
             writer.append(batch, regions)
             regions = []
@@ -196,6 +205,11 @@ def _regroup(table: pa.Table, empty: U64) -> SliceBatch:
         offsets=np.concatenate([[0], ends]).astype(np.int64),
         **{name: column[name] for name in ROW_DTYPES},
     )
+
+
+def _add_samples(writer: RecordingWriter, samples: Compressibility | None) -> None:
+    if samples is not None:
+        writer.add_samples(samples)
 
 
 def _final_after_losses(recording: Recording) -> dict[str, Any]:

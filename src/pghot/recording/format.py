@@ -20,6 +20,8 @@ SUFFIX: Final = ".pghot"
 INFO_KEY: Final = "pghot"
 BATCH_KEY: Final = "pghot.batch"
 FINAL_KEY: Final = "pghot.final"
+# Samples of page contents, on any batch; a reader that does not know them passes over them.
+SAMPLES_KEY: Final = "pghot.samples"
 
 # What a reader accepts in one batch, whatever its headers say: 2^24 rows decode to 370 MB. A slice cannot
 # span batches, so this is also the most rows of a slice: 64 GiB of 4 KiB pages touched in one slice.

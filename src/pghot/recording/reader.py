@@ -20,9 +20,11 @@ from pghot.recording.body import read_buffers
 from pghot.recording.bytesource import open_source
 from pghot.recording.checks import check_batch
 from pghot.recording.codec import decode, decode_regions, regions_crc32, rows_crc32
+from pghot.recording.compressibility import Compressibility, concatenate
 from pghot.recording.framing import ByteSource, DamageError, Kind, Message, messages
 from pghot.recording.layout import REGION_BUFFERS, ROW_BUFFERS
 from pghot.recording.regions import checked_regions, merge_regions
+from pghot.recording.sample_text import from_text
 from pghot.recording.trace import Region, SliceBatch, TraceInfo
 from pghot.sealed import unseal
 
@@ -46,6 +48,7 @@ class _Scan:
     batches: list[tuple[Message, dict[str, Any]]] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
     final: dict[str, Any] = field(default_factory=dict)
+    samples: list[Message] = field(default_factory=list)
     good_bytes: int = 0
     dropped_slices: int = 0
     damage: str = ""
@@ -64,6 +67,7 @@ class Recording:
         self.path = path
         self._source = source
         self._batches = scan.batches
+        self._samples = scan.samples
         self.final = {key: value for key, value in scan.final.items() if key != "regions"}
         self.damage = scan.damage
         self.dropped_bytes = source.size - scan.good_bytes if scan.damage else 0
@@ -104,6 +108,20 @@ class Recording:
         for batch in self.batches():
             touched[batch.page] = True
         return int(np.count_nonzero(touched))
+
+    @cached_property
+    def compressibility(self) -> Compressibility | None:
+        """How well the pages compress; None when that was not recorded. Raises `PghotError` for damage."""
+        parts = []
+        for message in self._samples:
+            try:
+                parts.append(_decode_samples(message, self.pages))
+            except DamageError as error:
+                raise PghotError(
+                    f"{self.path} has damaged samples of page contents at byte {message.offset}: {error}",
+                    "`pghot convert` to a new recording keeps what comes before",
+                ) from None
+        return concatenate(parts) if parts else None
 
     def batches(self) -> Iterator[SliceBatch]:
         """The slices, one record batch at a time. Raises `PghotError` where the file is damaged."""
@@ -189,10 +207,14 @@ def _scan_batches(source: ByteSource, walk: Iterator[Message], scan: _Scan, veri
             if message.kind != Kind.RECORD_BATCH:
                 raise DamageError("a message that is not a record batch")
             if fmt.FINAL_KEY in message.custom:
+                if verify:
+                    _check_samples(message)
                 scan.final = _final_facts(message)
                 scan.regions += _final_regions(scan.final)
             else:
                 _scan_batch(source, message, scan, verify)
+            if fmt.SAMPLES_KEY in message.custom:
+                scan.samples.append(message)
             scan.good_bytes = message.end
         _check_count(scan)
     except DamageError as error:
@@ -211,6 +233,7 @@ def _scan_batch(source: ByteSource, message: Message, scan: _Scan, verify: bool)
     regions = _decode_regions(source, message, facts)
     if verify:
         _decode_rows(source, message, facts, facts["pages"], scan.info.nodes)
+        _check_samples(message)
     scan.dropped_slices = 0
     scan.regions += regions
     scan.batches.append((message, facts))
@@ -276,6 +299,21 @@ def _decode_rows(
     except PghotError as error:
         raise DamageError(str(error)) from None
     return batch
+
+
+def _check_samples(message: Message) -> None:
+    if fmt.SAMPLES_KEY in message.custom:
+        _decode_samples(message, fmt.MAX_PAGES)
+
+
+def _decode_samples(message: Message, pages: int) -> Compressibility:
+    try:
+        samples = from_text(message.custom[fmt.SAMPLES_KEY])
+    except ValueError as error:
+        raise DamageError(str(error)) from None
+    if (samples.page >= pages).any():
+        raise DamageError("a sample of a page outside the dense index space")
+    return samples
 
 
 def _decode_regions(source: ByteSource, message: Message, facts: dict[str, int]) -> list[Region]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pghot.recording.ratios import describe
 from pghot.recording.reader import Recording
 from pghot.recording.trace import U32, Region, Trace
 
@@ -56,6 +57,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "llc": {"bytes": info.llc_bytes, "ways": info.llc_ways},
         "regions": region_totals(recording.regions, touches, misses, writes)[:TOP_REGIONS],
         "hot_set": hot_set(misses[touched]),
+        "compressibility": describe(recording.compressibility),
         "complete": recording.complete,
         "losses": {
             "lost": info.lost,

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from pghot.recording.compressibility import Compressibility
 
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
@@ -129,6 +132,7 @@ class MemoryTrace:
     pages: int
     regions: tuple[Region, ...]
     parts: list[SliceBatch] = field(default_factory=list)
+    compressibility: Compressibility | None = None
 
     def batches(self) -> Iterator[SliceBatch]:
         return iter(self.parts)

@@ -16,8 +16,11 @@ from pghot.recording import codec
 from pghot.recording import format as fmt
 from pghot.recording.batches import concatenate, cut
 from pghot.recording.checks import check_batch
+from pghot.recording.compressibility import Compressibility, compressibility_of
+from pghot.recording.compressibility import concatenate as joined_samples
 from pghot.recording.layout import to_record_batch
 from pghot.recording.regions import checked_regions
+from pghot.recording.sample_text import MAX_SAMPLES, to_text
 from pghot.recording.tally import Tally
 from pghot.recording.trace import Region, SliceBatch, Trace, TraceInfo
 from pghot.sealed import seal
@@ -54,6 +57,7 @@ class RecordingWriter:
         self._waiting_slices = 0
         self._waiting_rows = 0
         self._regions: list[tuple[int, Region]] = []
+        self._samples: list[Compressibility] = []
         self._tally = Tally()
         self._slices_on_disk = 0
         self._sink = _Sink(self.path, force)
@@ -90,6 +94,11 @@ class RecordingWriter:
     def announce(self, regions: Sequence[Region]) -> None:
         """Regions first seen in the next slice to be appended, or after the last one."""
         self._regions += [(self._waiting_slices, region) for region in regions]
+
+    def add_samples(self, samples: Compressibility) -> None:
+        """Samples of page contents; they go into the file with the slices that are written next."""
+        if len(samples):
+            self._samples.append(samples)
 
     def flush(self) -> None:
         """Write what waits, so that being killed from now on does not lose it."""
@@ -129,7 +138,11 @@ class RecordingWriter:
     def _write(self, record: pa.RecordBatch, key: str, facts: Mapping[str, Any]) -> None:
         if self._sink.closed:
             raise PghotError(f"{self.path} is closed", "open a new recording")
-        self._stream.write_batch(record, custom_metadata={key: seal(facts)})
+        metadata = {key: seal(facts)}
+        if self._samples:
+            metadata[fmt.SAMPLES_KEY] = _samples_text(self._samples)
+            self._samples = []
+        self._stream.write_batch(record, custom_metadata=metadata)
         self._commit()
 
     def _commit(self) -> None:
@@ -163,6 +176,15 @@ def _check_facts(info: TraceInfo, facts: Mapping[str, Any]) -> None:
         raise PghotError(
             f"final facts that cannot be: {error}", "this is a mistake of the recorder"
         ) from None
+
+
+def _samples_text(parts: list[Compressibility]) -> str:
+    samples = joined_samples(parts)
+    if len(samples) > MAX_SAMPLES:
+        raise PghotError(
+            f"{len(samples)} samples of page contents at once are too many", f"at most {MAX_SAMPLES}"
+        )
+    return to_text(samples)
 
 
 def _check_regions(regions: Sequence[tuple[int, Region]]) -> None:
@@ -223,6 +245,9 @@ def write_recording(
 ) -> None:
     """Write a whole trace. Raises as `RecordingWriter` does."""
     with RecordingWriter(path, trace.info, force=force, level=level) as writer:
+        samples = compressibility_of(trace)
+        if samples is not None:
+            writer.add_samples(samples)
         regions = trace.regions
         for batch in trace.batches():
             writer.append(batch, regions)

@@ -24,6 +24,7 @@ from pghot.recording.trace import Region, SliceBatch, TraceInfo
 from pghot.recording.writer import RecordingWriter
 from pghot.service.journal import Journal
 from pghot.service.live import Live, LiveSettings
+from pghot.service.live_contents import LiveContents
 from pghot.service.run import RunSettings, Say, Summary, journal_path, rounds
 from pghot.service.status import status
 from pghot.service.stopping import StopSignals
@@ -74,11 +75,19 @@ class LiveRecorder:
     """Collects accesses and appends a slice whenever `slice_ms` have passed."""
 
     def __init__(
-        self, path: Path, root: SysRoot, spaces: Spaces, info: TraceInfo, estimate: Estimate, force: bool
+        self,
+        path: Path,
+        root: SysRoot,
+        spaces: Spaces,
+        info: TraceInfo,
+        estimate: Estimate,
+        force: bool,
+        compressibility: bool = False,
     ) -> None:
         self._root, self._spaces, self._estimate = root, spaces, estimate
         self._slice_ns = info.slice_ns
         self.writer = RecordingWriter(path, info, force=force)
+        self._contents = LiveContents(root, spaces, self.writer) if compressibility else None
         self._now = _Slice()
         self._began_ns = -1
         self._due_ns = 0
@@ -88,7 +97,10 @@ class LiveRecorder:
 
     def saw(self, page: U32, count: U32, write: npt.NDArray[np.bool_]) -> None:
         """Movable pages (dense, uint32[K]) that a source just saw."""
-        self._now.page.append(self._recorded(page))
+        recorded = self._recorded(page)
+        if self._contents is not None:
+            self._contents.saw(recorded)
+        self._now.page.append(recorded)
         self._now.count.append(count)
         self._now.write.append(write)
 
@@ -99,6 +111,9 @@ class LiveRecorder:
             self._used_cpu_ns()
         if now_ns >= self._due_ns:
             self._close(now_ns)
+        if self._contents is not None:
+            now = self.writer.slices * self._slice_ns
+            self._contents.take_when_due(now, (now_ns - self._began_ns) / 1e9, self._recorded_slot)
 
     def finish(self, lost: int) -> None:
         """Close the last slice and the recording."""
@@ -199,6 +214,7 @@ class RecordingPlan:
     command: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     force: bool = False
+    compressibility: bool = False
 
 
 def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say: Say) -> Summary:
@@ -210,7 +226,13 @@ def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say:
     with Journal(journal_path(None, "record"), root) as journal:
         live = Live(root, settings, journal)
         recorder = LiveRecorder(
-            plan.path, root, live.spaces, _info(live, plan, root), plan.estimate, plan.force
+            plan.path,
+            root,
+            live.spaces,
+            _info(live, plan, root),
+            plan.estimate,
+            plan.force,
+            plan.compressibility,
         )
         live.recorder = recorder
         try:

@@ -29,6 +29,7 @@ def command_prefix(emulator: Emulator, plugin: Path, directory: Path, settings: 
         "sets": settings.llc_sets,
         "ways": settings.llc_ways,
         "follow": int(settings.follow_children),
+        "wait": int(settings.compressibility),
     }
     spec = ",".join([str(plugin).replace(",", ",,"), *(f"{key}={value}" for key, value in options.items())])
     return [emulator.path, "-cpu", settings.cpu, "-plugin", spec]

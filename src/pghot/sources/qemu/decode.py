@@ -9,6 +9,7 @@ A frame is u32 type, u32 payload bytes, payload; all little-endian, in the machi
            u32[5][R] page, touches, misses, sequential, stores
     NOTE   u32 kind, pid, 0, then a path
     END    nothing: the process ended regularly
+    BASE   u64 what qemu adds to the program's addresses: where they are in the process
 """
 
 from __future__ import annotations
@@ -64,6 +65,11 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Base:
+    guest_base: int
+
+
+@dataclass(frozen=True, slots=True)
 class SliceFrame:
     """One process's part of a slice. Pages are the process's own numbers: extent number * 512 + page in it.
 
@@ -86,7 +92,7 @@ class SliceFrame:
     writes: U32
 
 
-Frame = Hello | Name | Note | End | SliceFrame
+Frame = Hello | Name | Note | End | Base | SliceFrame
 
 
 class FrameReader:
@@ -135,6 +141,10 @@ def _end(payload: bytes) -> End:
     return End()
 
 
+def _base(payload: bytes) -> Base:
+    return Base(struct.unpack_from("<Q", payload)[0])
+
+
 def _slice(payload: bytes) -> SliceFrame:
     index, lost, extents, regions, cpus, rows = struct.unpack_from("<6Q", payload)
     words = np.frombuffer(payload, "<u8", extents + 3 * regions + cpus, 48)
@@ -149,4 +159,11 @@ def _slice(payload: bytes) -> SliceFrame:
     )
 
 
-_DECODE: dict[int, Callable[[bytes], Frame]] = {1: _hello, 2: _name, 3: _slice, 4: _note, 5: _end}
+_DECODE: dict[int, Callable[[bytes], Frame]] = {
+    1: _hello,
+    2: _name,
+    3: _slice,
+    4: _note,
+    5: _end,
+    6: _base,
+}

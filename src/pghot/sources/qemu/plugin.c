@@ -115,7 +115,7 @@ static struct vcpu *vcpus[MAX_VCPUS]; /* no holes below vcpus_seen */
 static unsigned vcpus_seen;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool recording = true, follow_children, main_process = true, forked, started, connected_before;
+static bool recording = true, follow_children, wait_at_end, main_process = true, forked, started, connected_before;
 static uint64_t slice_insns, quantum_insns, slice_now, lost, guest_base;
 static uint64_t *clock_insns; /* instructions of all recorded processes: the virtual clock, shared */
 
@@ -154,7 +154,7 @@ static void *reserve(size_t bytes)
 
 /* ---- The channel to the recorder ---------------------------------------------------------------------- */
 
-enum { FRAME_HELLO = 1, FRAME_NAME, FRAME_SLICE, FRAME_NOTE, FRAME_END };
+enum { FRAME_HELLO = 1, FRAME_NAME, FRAME_SLICE, FRAME_NOTE, FRAME_END, FRAME_BASE };
 enum { NOTE_CHILD_NOT_FOLLOWED = 1, NOTE_EXEC_NOT_FOLLOWED, NOTE_EXEC };
 
 static bool connect_channel(void);
@@ -197,6 +197,14 @@ static void send_text(uint32_t type, uint32_t a, uint32_t b, uint32_t c, const c
     send_frame(type, frame, sizeof head + length);
 }
 
+/* The recorder may want to read the memory before it goes: it answers with a byte, or is gone. */
+static void wait_for_recorder(void)
+{
+    char answer;
+    while (wait_at_end && channel >= 0 && recv(channel, &answer, 1, 0) < 0 && errno == EINTR)
+        ;
+}
+
 static const char *program_path(void)
 {
     const char *path = qemu_plugin_path_to_binary ? qemu_plugin_path_to_binary() : NULL;
@@ -222,6 +230,7 @@ static bool connect_channel(void)
     uint32_t flags = main_process | forked << 1 | connected_before << 2;
     connected_before = true;
     send_text(FRAME_HELLO, getpid(), getppid(), flags, program_path());
+    send_frame(FRAME_BASE, &guest_base, sizeof guest_base);
     return true;
 }
 
@@ -681,6 +690,7 @@ static void exec_recorded(const char *path, char **argv, char **envp)
     if (kind == 'e') {
         send_rest();
         send_text(FRAME_NOTE, NOTE_EXEC, getpid(), 0, path);
+        wait_for_recorder();
         char **arguments = exec_arguments(path, argv0, before, argv && argv[0] ? argv + 1 : NULL);
         execve(arguments[0], arguments, envp);
         free(arguments);
@@ -778,6 +788,7 @@ static void on_exit_process(plugin_id id, void *unused)
     pthread_mutex_lock(&lock); /* kept: nothing is counted after this */
     send_rest();
     send_frame(FRAME_END, NULL, 0);
+    wait_for_recorder();
     recording = false;
     pthread_mutex_unlock(&lock);
 }
@@ -866,6 +877,8 @@ static bool read_arguments(int argc, char **argv)
             llc_ways = strtoul(value, NULL, 10);
         else if (strcmp(argv[i], "follow") == 0)
             follow_children = *value == '1';
+        else if (strcmp(argv[i], "wait") == 0)
+            wait_at_end = *value == '1';
     }
     return directory[0] && slice_insns && llc_sets && llc_ways;
 }

@@ -24,7 +24,8 @@ from pghot.recording.trace import TraceInfo
 from pghot.recording.writer import RecordingWriter
 from pghot.sources.qemu import child
 from pghot.sources.qemu.build import Emulator, find_emulator, plugin_path
-from pghot.sources.qemu.decode import End, FrameReader, Hello, Name, Note, NoteKind, SliceFrame
+from pghot.sources.qemu.contents import ContentSamples
+from pghot.sources.qemu.decode import Base, End, FrameReader, Hello, Name, Note, NoteKind, SliceFrame
 from pghot.sources.qemu.programs import is_privileged, resolve
 from pghot.sources.qemu.progress import Progress, State
 from pghot.sources.qemu.settings import FILTER_BYTES, NS_PER_INSTRUCTION, RecordSettings
@@ -138,6 +139,7 @@ class _Session:
         self._signals = signals
         self._progress = progress
         self._timeline = Timeline(settings.slice_ns)
+        self._contents = ContentSamples(self._timeline, writer) if settings.compressibility else None
         self._selector = selectors.DefaultSelector()
         self._connections: dict[int, _Connection] = {}
         self._processes: list[Process] = []
@@ -211,14 +213,29 @@ class _Session:
             connection.process = self._greet(frame)
         elif isinstance(frame, Note):
             self._note(frame)
+            if frame.kind is NoteKind.EXEC and connection.process is not None:
+                self._before_it_goes(connection, connection.process)
+                connection.process.leaving = True
         elif connection.process is None:
             raise PghotError("the plugin sent counts before its greeting", "report this as a bug")
         elif isinstance(frame, SliceFrame):
             self._timeline.add(connection.process, frame)
+            connection.process.leaving = False
         elif isinstance(frame, Name):
             connection.process.names[frame.id] = frame.text
+        elif isinstance(frame, Base):
+            connection.process.guest_base = frame.guest_base
         elif isinstance(frame, End):
             self._ended_regularly.add(connection.process.pid)
+            self._before_it_goes(connection, connection.process)
+
+    def _before_it_goes(self, connection: _Connection, process: Process) -> None:
+        """The process waits with its memory intact until it is answered: take a last round of samples."""
+        if self._contents is None:
+            return
+        self._contents.take([process])
+        with contextlib.suppress(OSError):  # killed while it waited
+            connection.socket.send(b"\1")
 
     def _greet(self, hello: Hello) -> Process:
         """The address space behind a new connection: all programs of one process share its number."""
@@ -247,6 +264,13 @@ class _Session:
         taken = self._timeline.take(processes)
         if taken is not None:
             self._writer.append(*taken)
+        if self._contents is not None and processes:
+            living = [
+                connection.process
+                for connection in self._connections.values()
+                if connection.process is not None
+            ]
+            self._contents.take_when_due(living, time.monotonic() - self._started_at)
         if time.monotonic() - self._flushed_at > self._settings.flush_s:
             self._writer.flush()
             self._flushed_at = time.monotonic()

@@ -25,6 +25,7 @@ class RecordSettings:
 
     cpu      the CPU model that qemu shows to the program: "max" has every extension that it can emulate
     flush_s  the most that a killed recorder loses, in seconds
+    compressibility  sample the contents of touched pages, and how well they compress
     """
 
     slice_ns: int = 1_000_000
@@ -35,6 +36,7 @@ class RecordSettings:
     max_duration_s: float = 0.0
     cpu: str = "max"
     flush_s: float = 2.0
+    compressibility: bool = False
     notes: tuple[str, ...] = ()
 
     @property

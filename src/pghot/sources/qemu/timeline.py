@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pghot.recording.trace import U32, Region, SliceBatch
+from pghot.recording.trace import U32, U64, Region, SliceBatch
 from pghot.sources.qemu.decode import SliceFrame
 from pghot.units import PAGE_BYTES
 
@@ -23,6 +23,8 @@ class Process:
 
     extent_of   global number of each of the process's extents
     instructions  of each vCPU so far
+    guest_base    where address 0 of the program is in the process that emulates it
+    leaving       it is about to become another program: its memory is not to be read any more
     """
 
     pid: int
@@ -32,6 +34,8 @@ class Process:
     extent_of: U32 = field(default_factory=lambda: np.empty(0, np.uint32))
     extent_address: list[int] = field(default_factory=list)
     instructions: dict[int, int] = field(default_factory=dict)
+    guest_base: int = 0
+    leaving: bool = False
 
 
 @dataclass(slots=True)
@@ -71,6 +75,14 @@ class Timeline:
     def now_ns(self) -> int:
         """Virtual time up to which slices were taken."""
         return self._next * self._slice_ns
+
+    def touched(self, process: Process) -> tuple[U32, U64]:
+        """Pages of a process touched so far: dense page uint32[K], address in the emulating process uint64[K]."""
+        seen = self._seen.reshape(-1, EXTENT_PAGES)[process.extent_of]
+        extent, at = np.nonzero(seen)
+        start = np.array(process.extent_address, np.uint64) + np.uint64(process.guest_base)
+        page = process.extent_of[extent] * np.uint32(EXTENT_PAGES) + at.astype(np.uint32)
+        return page, start[extent] + at.astype(np.uint64) * np.uint64(PAGE_BYTES)
 
     def add(self, process: Process, frame: SliceFrame) -> None:
         """Count a process's part of a slice and give its new extents their place in the dense index space."""

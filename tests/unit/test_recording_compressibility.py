@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from recording_builders import INFO, REGIONS, all_slices, assert_same_slices, random_batch, random_trace
 
-from pghot.errors import NotPermittedError, PghotError, UsageError
+from pghot.errors import PghotError, UsageError
 from pghot.kernel.process_memory import read_pages
 from pghot.kernel.sysroot import SysRoot
 from pghot.recording.coarsen import coarsen
@@ -331,10 +332,6 @@ def test_rounds_get_rare_so_that_a_year_fits_one_message() -> None:
         now += max(0.05, now / 1000)
         taken += sampler.due(now)
     assert 128 < taken * PAGES_IN_A_ROUND < MAX_SAMPLES
-    early = [
-        now for now in np.arange(0.05, 10, 0.05) if (early_sampler := Sampler()) and early_sampler.due(now)
-    ]
-    assert early
 
 
 def test_a_short_program_is_sampled_soon() -> None:
@@ -433,8 +430,6 @@ sys.stdin.read()
 
 
 def test_only_pages_that_hold_memory_are_read() -> None:
-    import sys
-
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", _HOLDER], text=True, **pipes) as child:  # type: ignore[call-overload]
         start = int(child.stdout.readline())
@@ -461,9 +456,6 @@ def test_a_strangers_memory_is_refused_with_the_capability() -> None:
         "except NotPermittedError as error:\n"
         "    print(error.exit_code, error, error.hint)\n"
     )
-    import sys
-
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("4 not permitted to read the memory of process")
     assert "CAP_SYS_PTRACE" in done.stdout
-    assert issubclass(NotPermittedError, PghotError)

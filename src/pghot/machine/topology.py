@@ -15,18 +15,18 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pghot.documents import parse_document, read_text
 from pghot.errors import UsageError, unknown_name
 from pghot.machine import tiers
+from pghot.machine.compressed_device import AccessRule, CompressedDevice, Size, load_device
 from pghot.machine.costs import Costs
-from pghot.units import parse_size
 
 
-def _size(value: Any) -> int:
+def _device(value: Any) -> Any:
+    """A shipped device's name, a file, or the keys themselves."""
+    if not isinstance(value, str):
+        return value
     try:
-        return parse_size(value)
+        return load_device(value)
     except UsageError as error:
         raise ValueError(str(error)) from error
-
-
-Size = Annotated[int, BeforeValidator(_size)]
 
 
 class _Strict(BaseModel):
@@ -48,10 +48,33 @@ class Node(_Strict):
     device: str = "dram"
     cpus: int = Field(0, ge=0)
     capacity: Size = Field(gt=0)
+    compressed: Annotated[CompressedDevice, BeforeValidator(_device)] | None = None
+    real_capacity: Size | None = Field(None, gt=0)
+    reserve: Size = 0
+    access: AccessRule = "promote-on-write"
     latency_ns: float = Field(gt=0)
     write_latency_ns: float | None = Field(None, gt=0)
     bandwidth_gb_s: float = Field(gt=0)
     remote_ns: dict[str, float] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _overcommitted(self) -> Node:
+        if self.compressed is None:
+            if self.real_capacity is not None or self.reserve:
+                raise ValueError("real_capacity and reserve are for nodes with 'compressed'")
+            return self
+        if self.real_capacity is None:
+            raise ValueError("a compressed node needs real_capacity, the bytes of its medium")
+        if self.capacity < self.real_capacity:
+            raise ValueError(
+                f"capacity ({self.capacity} B), what the device promises, is below real_capacity "
+                f"({self.real_capacity} B)"
+            )
+        if self.reserve >= self.real_capacity:
+            raise ValueError("reserve must be below real_capacity")
+        if self.cpus:
+            raise ValueError("a compressed node has no cpus")
+        return self
 
 
 class LatencyCurve(_Strict):

@@ -1,0 +1,151 @@
+"""A memory device that compresses what it stores and promises more than it has: the keys of its description.
+
+After the OCP hyperscale tiered memory expander and the argument about it on the kernel's lists (FACTS 6). The device
+stores blocks; a block takes as many bytes of the medium as its content compresses to. What counts for safety is how
+much a block can grow when lines of it are written: `stored_bytes_bound`, `line_growth_bytes`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from pghot.documents import parse_document, read_text
+from pghot.errors import UsageError, unknown_name
+from pghot.units import PAGE_BYTES, parse_size
+
+# How pages on the device may be accessed (FACTS 6). "contained": writable, within a budget for each tenant.
+AccessRule = Literal["writable", "ro-cow", "promote-on-write", "contained"]
+ACCESS_RULES: tuple[AccessRule, ...] = ("writable", "ro-cow", "promote-on-write", "contained")
+
+
+def _size(value: Any) -> int:
+    try:
+        return parse_size(value)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
+Size = Annotated[int, BeforeValidator(_size)]
+
+
+class CompressedDevice(BaseModel):
+    """How a device stores and reports. Sizes in bytes.
+
+    block              unit of compression; 64 B lines to 4 KiB pages
+    line               unit in which the CPU writes back
+    granule            stored sizes are multiples of it; the smallest size of a block that is not all zero
+    spoil              what one written line can do: "block": its whole block no longer compresses;
+                       "line": the line is stored as it is beside the compressed rest, with `line_overhead`
+    line_overhead      bytes that a line stored as it is takes besides itself
+    raw_after_lines    a block of which so many lines were written is stored as it is ("line" only); 0: never
+    zero_flag          a block of zeros takes no bytes
+    dedup              blocks of equal content are stored once; a write gives the writer its own
+    low_share, high_share   shares of the medium that remain: below the first the device warns, above the second it
+                       takes the warning back
+    interrupt_us       from crossing a threshold to the handler on a CPU
+    report_us          age of the remaining capacity that the control plane reports
+    hit_share          share of random misses that the device's cache of decompressed blocks serves
+    miss_ns            latency of the others: read and decompress a block
+    compress_gb_s      rate at which the device compresses what is written, 10**9 bytes/s
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str = ""
+    block: Size = PAGE_BYTES
+    line: Size = 64
+    granule: Size = 64
+    spoil: Literal["block", "line"] = "block"
+    line_overhead: Size = 64
+    raw_after_lines: int = Field(0, ge=0)
+    zero_flag: bool = True
+    dedup: bool = False
+    algorithm: Literal["lz4", "zstd"] = "zstd"
+    low_share: float = Field(0.05, gt=0, lt=1)
+    high_share: float = Field(0.08, gt=0, lt=1)
+    interrupt_us: float = Field(10.0, ge=0)
+    report_us: float = Field(1.0, ge=0)
+    hit_share: float = Field(0.5, ge=0, le=1)
+    miss_ns: float = Field(1500.0, gt=0)
+    compress_gb_s: float = Field(8.0, gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CompressedDevice:
+        if self.block < self.line:
+            raise ValueError(f"block ({self.block} B) must hold a line ({self.line} B) at least")
+        if self.block % self.line or PAGE_BYTES % self.block:
+            raise ValueError("block must be a multiple of line and divide 4096 B")
+        if not 1 <= self.granule <= self.block:
+            raise ValueError("granule must be between 1 B and block")
+        if self.low_share >= self.high_share:
+            raise ValueError(
+                f"low_share ({self.low_share:g}) must be below high_share ({self.high_share:g}): "
+                "the device warns below the first and stops above the second"
+            )
+        return self
+
+    @property
+    def lines_per_block(self) -> int:
+        return self.block // self.line
+
+    @property
+    def blocks_per_page(self) -> int:
+        return PAGE_BYTES // self.block
+
+    @property
+    def smallest_bytes(self) -> int:
+        """The least that a stored block takes."""
+        return 0 if self.zero_flag or self.dedup else self.granule
+
+    def stored_bytes_bound(self, before: int, written: int) -> int:
+        """The most that a block takes of which `written` lines were written since it took `before` bytes.
+
+        >>> CompressedDevice(spoil="block").stored_bytes_bound(64, 1)
+        4096
+        >>> CompressedDevice(spoil="line").stored_bytes_bound(64, 1)
+        192
+        """
+        if written == 0:
+            return before
+        raw = self.raw_after_lines and written >= self.raw_after_lines
+        if self.spoil == "block" or self.dedup or raw:
+            return self.block
+        bytes_ = before + written * (self.line + self.line_overhead)
+        return min(self.block, -(-bytes_ // self.granule) * self.granule)
+
+    @property
+    def line_growth_bytes(self) -> int:
+        """The most that one more written line can add to its block."""
+        return max(
+            self.stored_bytes_bound(self.smallest_bytes, lines)
+            - self.stored_bytes_bound(self.smallest_bytes, lines - 1)
+            for lines in range(1, self.lines_per_block + 1)
+        )
+
+
+def shipped_devices() -> list[str]:
+    """Names of the devices installed with the package."""
+    folder = resources.files("pghot").joinpath("data/devices")
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
+
+
+@cache
+def load_device(name: str) -> CompressedDevice:
+    """The shipped device called `name`, or the one in the file `name` (ends in .toml or has a slash).
+
+    Raises `UsageError` naming the file, the key and, where it can be found, the line.
+    """
+    if not name.endswith(".toml") and "/" not in name:
+        if name not in shipped_devices():
+            raise unknown_name("device", name, shipped_devices())
+        entry = resources.files("pghot").joinpath("data/devices", f"{name}.toml")
+        return parse_document(CompressedDevice, entry.read_text("utf-8"), f"{name}.toml")
+    text = read_text(Path(name), "device file", "see `pghot list devices`")
+    return parse_document(CompressedDevice, text, name)

@@ -8,17 +8,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 
 from pghot.cli.progress import EVERY_S, PATIENCE_S
 from pghot.errors import PghotError, UsageError
 from pghot.kernel.sysroot import SysRoot
+from pghot.machine.damos_plan import DamosSettings
 from pghot.machine.linux import MoverSettings
+from pghot.machine.nodes import read_nodes
 from pghot.policies.options import accepted, parse_options
-from pghot.service.live import Live, LiveSettings, check_sources
+from pghot.service.live import Live, LiveSettings, check_damos, check_sources, with_damos
 from pghot.service.run import start_command
 from pghot.service.status import line
 from pghot.service.targets import Targets
 from pghot.sources.live_registry import live_source_options
+
+DEFAULT_POLICY = "pghot-default"
 
 
 @contextlib.contextmanager
@@ -92,6 +97,21 @@ def live_settings(
         max_cpu_percent=max_cpu_percent or math.inf,
     )
     check_sources(SysRoot(), settings)
+    return settings
+
+
+def damos_settings(
+    source: str, policy: str, options: Sequence[str], mover: MoverSettings, by_cgroup: bool
+) -> LiveSettings:
+    """Settings of a run in which DAMON finds and moves. Raises before a command is started in vain."""
+    if source:
+        raise UsageError("with --mover damos DAMON finds the pages itself", "leave --source out")
+    if policy != DEFAULT_POLICY:
+        raise UsageError("with --mover damos no policy of pghot's decides", "leave --policy out")
+    chosen = parse_options(options, ["damos"], lambda _: asdict(DamosSettings()))
+    settings = with_damos(LiveSettings(targets=Targets(), mover=mover), chosen.get("damos", {}))
+    root = SysRoot()
+    check_damos(root, settings, read_nodes(root), by_cgroup)
     return settings
 
 

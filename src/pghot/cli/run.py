@@ -35,6 +35,12 @@ def run(
     demotion: Annotated[
         str, typer.Option(help="who makes room on a full node: move_pages, reclaim, lru_gen or off")
     ] = "move_pages",
+    mover: Annotated[
+        str,
+        typer.Option(
+            help="who moves pages: move_pages (pghot), or damos (the kernel's DAMON finds and moves)"
+        ),
+    ] = "move_pages",
     interval: Annotated[str, typer.Option(help="time between rounds")] = "100 ms",
     duration: Annotated[str, typer.Option(help="end after this time")] = "",
     journal: Annotated[str, typer.Option(help="file that remembers what was changed, for `pghot undo`")] = "",
@@ -55,10 +61,10 @@ def run(
 
     pghot run --what-if dram-cxl --fast-share 20% -- ./server
     """
-    from pghot.cli.live import live_settings, status_on_stderr, targets_of
+    from pghot.cli.live import damos_settings, live_settings, status_on_stderr, targets_of
     from pghot.kernel.sysroot import SysRoot
     from pghot.machine.demotion import DEMOTIONS
-    from pghot.machine.linux import MoverSettings
+    from pghot.machine.linux import MOVERS, MoverSettings
     from pghot.report.live import render_run
     from pghot.service.run import RunSettings, run_live
 
@@ -71,14 +77,19 @@ def run(
         return
     if demotion not in DEMOTIONS:
         raise unknown_name("--demotion", demotion, list(DEMOTIONS))
-    mover = MoverSettings(apply, rate, parse_share(free_floor), batch, demotion)
+    if mover not in MOVERS:
+        raise unknown_name("--mover", mover, list(MOVERS))
+    moving = MoverSettings(apply, rate, parse_share(free_floor), batch, demotion, mover)
     how = RunSettings(
         interval_ms=max(1, parse_duration_ns(interval) // 1_000_000),
         duration_s=parse_duration_ns(duration) / 1e9 if duration else 0.0,
         journal=Path(journal) if journal else None,
         restore=restore,
     )
-    settings = live_settings(source or "faults", policy, set_ or [], mover, max_cpu)
+    if mover == "damos":
+        settings = damos_settings(source, policy, set_ or [], moving, bool(cgroup))
+    else:
+        settings = live_settings(source or "faults", policy, set_ or [], moving, max_cpu)
     with targets_of(command, pid, cgroup, children, json_) as targets:
         summary = run_live(SysRoot(), replace(settings, targets=targets), how, status_on_stderr())
     for problem in summary.problems:

@@ -1,13 +1,14 @@
-"""DAMON through sysfs (mm/damon/sysfs.c, Documentation/admin-guide/mm/damon/usage.rst): one kdamond of our own.
+"""DAMON through sysfs (mm/damon/sysfs.c, Documentation/admin-guide/mm/damon/usage.rst): kdamonds of our own.
 
 A kdamond of somebody else is never touched: `damon_need` is unmet while any exists, since their number is one knob
 for all. Linux 7.x runs one at boot that sysfs does not show (DAMON_STAT); it makes `on` fail with EBUSY.
 
-What it finds is read from a tracepoint: `pghot.kernel.damon_trace`.
+What one finds is read from a tracepoint (`pghot.kernel.damon_trace`); what one moves: `pghot.kernel.damos_sysfs`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +19,25 @@ from pghot.kernel.sysroot import SysRoot
 
 KDAMONDS = "/sys/kernel/mm/damon/admin/kdamonds"
 NUMBER = f"{KDAMONDS}/nr_kdamonds"
-_KDAMOND = f"{KDAMONDS}/0"
-STATE = f"{_KDAMOND}/state"
-_CONTEXT = f"{_KDAMOND}/contexts/0"
-_PID = f"{_KDAMOND}/pid"
+
+
+def state_of(number: int) -> str:
+    """The file that switches a kdamond on and off."""
+    return f"{KDAMONDS}/{number}/state"
+
+
+def context_of(number: int) -> str:
+    """The directory of what a kdamond does."""
+    return f"{KDAMONDS}/{number}/contexts/0"
+
+
+STATE = state_of(0)
 # In-kernel users of DAMON (mm/damon/{stat,lru_sort,reclaim}.c) that hold the one running slot.
 _MODULES = ("damon_stat", "damon_lru_sort", "damon_reclaim")
+
+
+# Ascending ranges [start, end) of bytes.
+Ranges = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,67 +74,84 @@ def damon_need(root: SysRoot, operations: str) -> Need:
 
 
 class Kdamond:
-    """Our kdamond: monitors the address spaces of processes ("vaddr"), or physical memory ("paddr")."""
+    """A kdamond of ours, the `number`th: monitors the address spaces of processes ("vaddr"), given ranges of them
+    ("fvaddr"), or physical memory ("paddr")."""
 
-    def __init__(self, root: SysRoot, operations: str, intervals: Intervals) -> None:
+    def __init__(self, root: SysRoot, operations: str, intervals: Intervals, number: int = 0) -> None:
         self._root, self._operations, self._intervals = root, operations, intervals
+        self.state, self._context = state_of(number), context_of(number)
+        self._pid = f"{KDAMONDS}/{number}/pid"
 
     def configure(self) -> None:
         """Fill in the directory of a kdamond that was just created. Raises as `_write`."""
         times = self._intervals
-        self._write(f"{_KDAMOND}/contexts/nr_contexts", 1)
+        self.write(f"{self._context.removesuffix('/0')}/nr_contexts", 1)
         # avail_operations since Linux 5.19; 5.18 has vaddr and paddr where they are configured.
-        available = self._root.read_or(f"{_CONTEXT}/avail_operations", self._operations).split()
+        available = self._root.read_or(f"{self._context}/avail_operations", self._operations).split()
         if self._operations not in available:
             raise UnsupportedError(
                 f"DAMON of this kernel has no '{self._operations}' operations",
                 f"a kernel with CONFIG_DAMON_{self._operations.upper()}",
             )
-        self._write(f"{_CONTEXT}/operations", self._operations)
-        attributes = f"{_CONTEXT}/monitoring_attrs"
-        self._write(f"{attributes}/intervals/sample_us", times.sample_us)
-        self._write(f"{attributes}/intervals/aggr_us", times.aggregate_us)
-        self._write(f"{attributes}/intervals/update_us", times.update_us)
+        self.write(f"{self._context}/operations", self._operations)
+        attributes = f"{self._context}/monitoring_attrs"
+        self.write(f"{attributes}/intervals/sample_us", times.sample_us)
+        self.write(f"{attributes}/intervals/aggr_us", times.aggregate_us)
+        self.write(f"{attributes}/intervals/update_us", times.update_us)
         self._bound_regions(1)
 
     def watch_processes(self, pids: Sequence[int]) -> None:
         """The processes to monitor; their order is that of the targets."""
-        targets = f"{_CONTEXT}/targets"
+        targets = f"{self._context}/targets"
         self._bound_regions(len(pids))
-        self._write(f"{targets}/nr_targets", len(pids))
+        self.write(f"{targets}/nr_targets", len(pids))
         for number, pid in enumerate(pids):
-            self._write(f"{targets}/{number}/pid_target", pid)
+            self.write(f"{targets}/{number}/pid_target", pid)
 
-    def watch_memory(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """The physical memory to monitor, as ascending ranges [start, end) of bytes."""
-        target = f"{_CONTEXT}/targets/0"
-        self._write(f"{_CONTEXT}/targets/nr_targets", 1)
-        self._write(f"{target}/regions/nr_regions", len(ranges))
+    def watch_ranges(self, spaces: Sequence[tuple[int, Ranges]]) -> None:
+        """Processes, and of each the ranges to monitor: nothing else of it is looked at ("fvaddr")."""
+        self.watch_processes([pid for pid, _ in spaces])
+        for number, (_, ranges) in enumerate(spaces):
+            self._write_ranges(f"{self._context}/targets/{number}", ranges)
+
+    def watch_memory(self, ranges: Ranges) -> None:
+        """The physical memory to monitor."""
+        self.write(f"{self._context}/targets/nr_targets", 1)
+        self._write_ranges(f"{self._context}/targets/0", ranges)
+
+    def _write_ranges(self, target: str, ranges: Ranges) -> None:
+        self.write(f"{target}/regions/nr_regions", len(ranges))
         for number, (start, end) in enumerate(ranges):
-            self._write(f"{target}/regions/{number}/start", start)
-            self._write(f"{target}/regions/{number}/end", end)
+            self.write(f"{target}/regions/{number}/start", start)
+            self.write(f"{target}/regions/{number}/end", end)
 
     def _bound_regions(self, targets: int) -> None:
         """The kernel's bounds are for all targets together: the first would leave later ones no region to split."""
-        bounds = f"{_CONTEXT}/monitoring_attrs/nr_regions"
+        bounds = f"{self._context}/monitoring_attrs/nr_regions"
         for name, regions in (("max", self._intervals.max_regions), ("min", self._intervals.min_regions)):
-            self._write(f"{bounds}/{name}", regions * targets)
+            self.write(f"{bounds}/{name}", regions * targets)
 
     def commit(self) -> None:
         """Make a running kdamond take the targets; waits for it, up to an aggregation."""
-        self._write(STATE, "commit")
+        self.write(self.state, "commit")
+
+    def off(self) -> None:
+        """Stop it; no error when it does not run or cannot be stopped."""
+        with contextlib.suppress(OSError):
+            self._root.write(self.state, "off")
 
     @property
     def running(self) -> bool:
         """False too after its last target ended: a kdamond ends with it."""
-        return self._root.read_or(STATE) == "on"
+        return self._root.read_or(self.state) == "on"
 
     @property
     def pid(self) -> int:
         """Of its thread, -1 when it does not run."""
-        return int(self._root.read_or(_PID, "-1"))
+        return int(self._root.read_or(self._pid, "-1"))
 
-    def _write(self, path: str, value: object) -> None:
+    def write(self, path: str, value: object) -> None:
+        """Write a file below the kdamond. Raises `UnsupportedError` when it is not there, else `PghotError`."""
         try:
             self._root.write(path, str(value))
         except FileNotFoundError:

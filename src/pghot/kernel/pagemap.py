@@ -15,6 +15,7 @@ U64 = npt.NDArray[np.uint64]
 
 PFN_MASK = (1 << 55) - 1
 SOFT_DIRTY = 1 << 55
+FILE_OR_SHARED = 1 << 61
 PRESENT = 1 << 63
 
 CLEAR_SOFT_DIRTY = "4"
@@ -64,6 +65,16 @@ def flagged(root: SysRoot, pid: int, start: int, end: int, flags: int) -> U64:
     found = [
         np.uint64(begin)
         + np.flatnonzero(entries & wanted == wanted).astype(np.uint64) * np.uint64(PAGE_BYTES)
+        for begin, entries in read_entries(root, pid, start, end)
+    ]
+    return np.concatenate(found) if found else np.empty(0, np.uint64)
+
+
+def anonymous(root: SysRoot, pid: int, start: int, end: int) -> U64:
+    """Addresses uint64[K] of the present pages in [start, end) that are private and of no file."""
+    held, kind = np.uint64(PRESENT), np.uint64(PRESENT | FILE_OR_SHARED)
+    found = [
+        np.uint64(begin) + np.flatnonzero(entries & kind == held).astype(np.uint64) * np.uint64(PAGE_BYTES)
         for begin, entries in read_entries(root, pid, start, end)
     ]
     return np.concatenate(found) if found else np.empty(0, np.uint64)

@@ -154,6 +154,31 @@ def cgroup_path(path: str) -> str:
     return "/sys/fs/cgroup/" + path.removeprefix("/sys/fs/cgroup").strip("/")
 
 
+def memory_cgroups(root: SysRoot, path: str) -> list[str]:
+    """The cgroups, `path` and those below it, to which memory is charged, as the kernel names them ("/a/b").
+
+    A group without the memory controller charges to the nearest one above it that has it. Raises `UsageError` when
+    `path` itself is such a one: its memory cannot be told from that of others. Empty when it does not exist any more.
+    """
+    top = cgroup_path(path)
+    if not root.exists(top):
+        return []
+    if not root.exists(f"{top}/memory.current"):
+        raise UsageError(
+            f"the memory of the cgroup {path} is not accounted for itself",
+            f"echo +memory > {top.rpartition('/')[0]}/cgroup.subtree_control, before its programs start",
+        )
+    found, waiting = [], [top]
+    while waiting:
+        group = waiting.pop()
+        if root.exists(f"{group}/memory.current"):
+            found.append(group.removeprefix("/sys/fs/cgroup"))
+            waiting += [
+                f"{group}/{entry}" for entry in root.list(group) if root.path(f"{group}/{entry}").is_dir()
+            ]
+    return sorted(found)
+
+
 def cgroup_of(root: SysRoot, pid: int) -> str:
     """The process's cgroup v2, "/" when it has none or it cannot be read."""
     for line in root.read_or(f"/proc/{pid}/cgroup").splitlines():

@@ -29,6 +29,8 @@ from pghot.units import PAGE_BYTES
 U32 = npt.NDArray[np.uint32]
 
 BUSY_RETRIES = 3
+# "move_pages": pghot, what its policy finds hot; "damos": the kernel's DAMON (`pghot.machine.damos`).
+MOVERS = ("move_pages", "damos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class MoverSettings:
     floor_share      a target keeps this share of its pages free, and its high watermark in any case
     batch_pages      pages in one move_pages call
     demotion         who makes room on a full node, one of `pghot.machine.demotion.DEMOTIONS`
+    mover            who finds and moves pages, one of `MOVERS`
     """
 
     apply: bool = False
@@ -47,6 +50,7 @@ class MoverSettings:
     floor_share: float = 0.01
     batch_pages: int = 512
     demotion: str = "move_pages"
+    mover: str = "move_pages"
 
 
 class LinuxMachine:
@@ -78,11 +82,9 @@ class LinuxMachine:
         self.free_pages, self.floor_pages = self.nodes.free_pages, self.nodes.floor_pages
         self.bucket = TokenBucket(settings.rate_limit_mb_s, now_ns)
         self.guard = PingPongGuard(now_ns // 1_000_000)
-        self._placement = Placement(spaces)
-        self.mover = Mover(
-            root, self.rank, spaces, self._placement, self.nodes, journal, settings.batch_pages
-        )
-        self.demotion = Demotion(root, settings.demotion, cgroups, spaces.pages, self._placement, self.mover)
+        self.placement = Placement(spaces)
+        self.mover = Mover(root, self.rank, spaces, self.placement, self.nodes, journal, settings.batch_pages)
+        self.demotion = Demotion(root, settings.demotion, cgroups, spaces.pages, self.placement, self.mover)
         self.counts = self.mover.counts
         self.now_ns: float = now_ns
         self._aged_ms = now_ns // 1_000_000
@@ -104,11 +106,11 @@ class LinuxMachine:
 
     def locate(self, page: U32) -> None:
         """Ask the kernel for the node of each page (uint32[K]) and remember it."""
-        self._placement.locate(page)
+        self.placement.locate(page)
 
     def survey(self, space: Space) -> None:
         """Find all movable pages of a space that are present, and write their origins when moves are allowed."""
-        for page in self._placement.survey(space):
+        for page in self.placement.survey(space):
             if self._settings.apply:
                 self.mover.write_origins(space, page)
 
@@ -136,7 +138,7 @@ class LinuxMachine:
         page = page[(source != NOWHERE) & (source != target) & (retries < BUSY_RETRIES)]
         if not self._settings.apply:
             return self._pretend(page, target)
-        short = self._placement.with_folios(page) - self.room(target)
+        short = self.placement.with_folios(page) - self.room(target)
         if self.demotion_enabled and short > 0:
             below = self.topology.demotion_targets[target]
             self.demotion.make_room(target, short, below, int(self.now_ns) // 1_000_000)

@@ -40,24 +40,29 @@ class Placement:
 
     def survey(self, space: Space) -> Iterator[U32]:
         """Find all movable pages of a space that are present, a section's worth at a time."""
+        for page, _ in self.look(space):
+            yield page
+
+    def look(self, space: Space) -> Iterator[tuple[U32, U8]]:
+        """As `survey`, with the node where each page was before, as last heard (uint8[K])."""
         for start, end in zip(space.start.tolist(), space.end.tolist(), strict=True):
             for begin in range(start, end, SECTION_PAGES * PAGE_BYTES):
                 pages = (min(end, begin + SECTION_PAGES * PAGE_BYTES) - begin) // PAGE_BYTES
                 offset = np.arange(pages, dtype=np.uint64) * np.uint64(PAGE_BYTES)
                 yield self._present(space, np.uint64(begin) + offset)
 
-    def _present(self, space: Space, address: U64) -> U32:
+    def _present(self, space: Space, address: U64) -> tuple[U32, U8]:
         try:
             status = query_nodes(space.pid, address)
         except OSError:
-            return np.empty(0, np.uint32)
+            return np.empty(0, np.uint32), np.empty(0, np.uint8)
         present = status >= 0
         page, movable = self._spaces.lookup(np.full(present.sum(), space.pid, np.int32), address[present])
         page = page[movable]
-        fresh = self._state.place[page] == NOWHERE
+        before = self._state.place[page]
         self._state.place[page] = status[present][movable]
-        self._state.age[page[fresh]] = OLDEST
-        return page
+        self._state.age[page[before == NOWHERE]] = OLDEST
+        return page, before
 
     def by_space(self, page: U32) -> Iterator[tuple[Space, U32, U64]]:
         """The pages of each tracked space with their addresses, ascending within a section."""

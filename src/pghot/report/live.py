@@ -17,6 +17,7 @@ def render_run(facts: Facts) -> str:
     lines = [
         f"{facts['mode']}, {facts['seconds']:.1f} s, policy {facts['policy']}",
         *(f"  {source_line(source)}" for source in facts["sources"]),
+        *damos_lines(facts),
         "",
         *node_table(facts["nodes"]),
         "",
@@ -42,6 +43,21 @@ def source_line(source: Facts) -> str:
     counts = source["counters"]
     lost = counts.get("hwhint_dropped_events", 0)
     return f"{source['name']}: {counts['pghot_sightings']:,} sightings, {lost:,} lost; {source['sampling']}"
+
+
+def damos_lines(facts: Facts) -> list[str]:
+    """What DAMON was told to do and did, when it is the mover."""
+    return [
+        f"  {scheme['action']} node {scheme['from_node']} -> {scheme['to_node']}"
+        f"{' of ' + scheme['cgroup'] if scheme['cgroup'] else ''}: {_doing(scheme)}; "
+        f"{scheme.get('nr_tried', 0):,} regions tried, {format_size(scheme.get('sz_applied', 0))} done"
+        for scheme in facts["mover"].get("schemes", ())
+        if scheme["when"] != "prime"
+    ]
+
+
+def _doing(scheme: Facts) -> str:
+    return "off" if not scheme["running"] else "acts" if scheme["acts"] else "held back"
 
 
 def node_table(nodes: list[Facts]) -> list[str]:
@@ -108,6 +124,7 @@ def render_status(facts: Facts, before: Facts) -> str:
         f"{facts['mode']}, up {facts['seconds']:.0f} s, policy {facts['policy']}, "
         f"{len(facts['programs'])} programs, {facts['counters']['pghot_sections']} sections",
         *(f"  {source_line(source)}" for source in facts["sources"]),
+        *damos_lines(facts),
         "",
         *node_table(facts["nodes"]),
         "",

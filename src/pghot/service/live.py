@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.vmstat import vmstat
 from pghot.machine.cgroup_limits import read_limits
+from pghot.machine.damos import Damos, damos_needs
+from pghot.machine.damos_plan import DamosSettings, Planner
 from pghot.machine.demotion import DEMOTION_ENABLED
 from pghot.machine.fault_latency import FaultLatency
 from pghot.machine.linux import LinuxMachine, MoverSettings
@@ -54,6 +56,7 @@ class LiveSettings:
     policy          name of a policy, and its options
     tracked_bytes   address space that may have sections at once; pages beyond it are counted, not tracked
     max_cpu_percent sources sample less when pghot itself uses more of a CPU than this
+    damos           what DAMON finds hot, when it is the mover: there are no sources then and the policy is "none"
     """
 
     targets: Targets
@@ -64,6 +67,19 @@ class LiveSettings:
     mover: MoverSettings = field(default_factory=MoverSettings)
     tracked_bytes: int = 64 << 30
     max_cpu_percent: float = math.inf
+    damos: DamosSettings = field(default_factory=DamosSettings)
+
+
+def with_damos(settings: LiveSettings, options: Mapping[str, Any]) -> LiveSettings:
+    """The same run with DAMON as the mover: it needs no source and no policy of ours."""
+    return replace(
+        settings,
+        sources=(),
+        source_options={},
+        policy="none",
+        policy_options={},
+        damos=DamosSettings(**options),
+    )
 
 
 def check_sources(root: SysRoot, settings: LiveSettings) -> None:
@@ -97,6 +113,20 @@ def _check_cpusets(root: SysRoot, settings: LiveSettings, topology: LiveTopology
             )
 
 
+def check_damos(root: SysRoot, settings: LiveSettings, topology: LiveTopology, by_cgroup: bool) -> None:
+    """Raise when DAMON is the mover and cannot be, as asked for or on this machine."""
+    if settings.mover.mover != "damos":
+        return
+    if settings.targets.cgroups and settings.targets.pids:
+        raise UsageError("the mover damos takes cgroups or pids, not both", "name one kind")
+    if settings.mover.demotion not in ("move_pages", "off"):
+        raise UsageError(
+            f"the mover damos makes room itself, not by demotion '{settings.mover.demotion}'",
+            "leave the demotion out, or 'off'",
+        )
+    require("damos", damos_needs(root, topology, by_cgroup))
+
+
 class Live:
     """The live loop, one `tick` at a time. `start` first, `stop` always."""
 
@@ -114,6 +144,7 @@ class Live:
         settings.targets.check(root)
         self.topology: LiveTopology = read_nodes(root)
         _check_cpusets(root, settings, self.topology)
+        check_damos(root, settings, self.topology, bool(settings.targets.cgroups))
         self.knobs = Knobs(root, journal)
         self.sources: list[AccessSource] = [
             make_live_source(name, root, **settings.source_options.get(name, {})) for name in settings.sources
@@ -130,12 +161,14 @@ class Live:
             clock_ns(),
             settings.targets.cgroups,
         )
+        self.damos = self._make_damos() if settings.mover.mover == "damos" else None
         self.world = world_of(self.machine, self.spaces)
         self.policy.start(self.world)
         self._faults = FaultLatency(sections)
         self.sighted: dict[str, int] = dict.fromkeys(settings.sources, 0)
         self._refreshed_ms = 0
         self._started: list[AccessSource] = []
+        self._damos_started = False
         self.recorder: LiveRecorder | None = None
         self.cost = OwnCost()
         self.budget = Budget(settings.max_cpu_percent, clock_ns() / 1e9)
@@ -156,6 +189,9 @@ class Live:
         for source in self.sources:
             self._started.append(source)
             source.start(self._watched(), self.knobs.set)
+        if self.damos is not None:
+            self.damos.start(self.knobs.set)
+            self._damos_started = True
 
     def tick(self) -> None:
         """One round. Raises `PghotError` when the journal cannot be written or the kernel refuses."""
@@ -169,6 +205,8 @@ class Live:
             for sightings in source.poll(now_ms):
                 self._take(source, sightings, now_ms)
         self.policy.act(self.world)
+        if self.damos is not None:
+            self.damos.tick(now_ms)
         if self.recorder is not None:
             self.recorder.tick(now_ns)
         if self.budget.tick(now_ns / 1e9):
@@ -180,7 +218,14 @@ class Live:
         for source in reversed(self._started):
             source.stop()
         self._started = []
-        return self.knobs.restore()
+        damos = self.damos if self._damos_started else None
+        self._damos_started = False
+        if damos is not None:
+            damos.stop()
+        problems = self.knobs.restore()
+        if damos is not None:
+            damos.count()  # when nothing moves any more
+        return problems
 
     @property
     def alive(self) -> bool:
@@ -232,6 +277,24 @@ class Live:
         if changes.any:
             for source in self._started:
                 source.watch(self._watched())
+        if self._damos_started and self.damos is not None:
+            self.damos.refresh(now_ms)
+
+    def _make_damos(self) -> Damos:
+        mover, machine = self.settings.mover, self.machine
+        planner = Planner(
+            self.topology,
+            self.settings.damos,
+            mover.rate_limit_mb_s,
+            mover.demotion != "off",
+            machine.nodes.floor_pages.tolist(),
+            self.root.release(),
+            mover.apply,
+        )
+        return Damos(
+            self.root, self.spaces, machine.placement, machine.mover, machine.nodes, self.journal, planner,
+            self.settings.targets.cgroups,
+        )  # fmt: skip
 
     def _watched(self) -> Watched:
         return Watched(self.spaces.spaces, self.settings.targets.only_cgroup)

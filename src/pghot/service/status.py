@@ -28,6 +28,7 @@ def counters(live: Live) -> dict[str, float]:
         "pgmigrate_success": moves.promoted + moves.demoted,
         "pgmigrate_fail": moves.failed,
         "pghot_pingpong_pages": moves.returned,
+        **(live.damos.counters() if live.damos else {}),
         **{f"pghot_skipped_{reason}": count for reason, count in live.spaces.skipped.items()},
         "pghot_sections": len(live.spaces.table),
         "pghot_cpu_seconds": round(live.cost.total_s(), 3),
@@ -100,6 +101,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
         "cgroups": cgroup_facts(live),
         "sources": source_facts(live),
         "nodes": node_facts(live),
+        "mover": live.damos.facts() if live.damos else {"name": live.settings.mover.mover},
         "moves": {
             "promoted_pages": live.machine.counts.promoted,
             "demoted_pages": live.machine.counts.demoted,

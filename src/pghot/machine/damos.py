@@ -1,0 +1,392 @@
+"""DAMOS as the mover: the kernel's DAMON finds hot and cold regions and moves their pages; here it is armed, bounded,
+watched and counted.
+
+Nothing is moved by pghot itself. Every page that may move is in the journal before its kdamond is switched on; what
+did move is seen by asking for the nodes of all tracked pages.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.errors import PghotError, UnsupportedError
+from pghot.kernel.damon_sysfs import NUMBER, Kdamond, Ranges, damon_need
+from pghot.kernel.damos_sysfs import PADDR_MIGRATES, STATS, VADDR_MIGRATES, Schemes
+from pghot.kernel.iomem import system_ram
+from pghot.kernel.maps import Kind, read_maps
+from pghot.kernel.move_pages import query_nodes
+from pghot.kernel.needs import Need
+from pghot.kernel.pagemap import anonymous
+from pghot.kernel.process import Identity, memory_cgroups
+from pghot.kernel.spaces import SetKnob, Space
+from pghot.kernel.sysroot import SysRoot
+from pghot.machine.damos_plan import MIB, Lane, Planner
+from pghot.machine.memory_blocks import read_block_ranges
+from pghot.machine.mover import Journal, Mover
+from pghot.machine.nodes import LiveTopology
+from pghot.machine.placement import Placement
+from pghot.machine.room import Room
+from pghot.machine.spaces import Spaces
+from pghot.units import PAGE_BYTES
+
+U64 = npt.NDArray[np.uint64]
+
+STATS_MS = 5_000
+OTHERS_MS = 10_000  # between two looks for anonymous pages in mappings that are not movable
+LOOK_SHARE = 0.1  # of the time may go into looking where pages are
+COMMIT_MS = 100  # the kernel looks for a finished commit so often (damon_sysfs_handle_cmd)
+
+
+def damos_needs(root: SysRoot, topology: LiveTopology, by_cgroup: bool) -> list[Need]:
+    """What the mover needs. by_cgroup: whole cgroups are tracked, not single programs."""
+    release = root.release()
+    version = f"this is Linux {release[0]}.{release[1]}"
+    what = "DAMOS actions migrate_hot and migrate_cold"
+    if release < PADDR_MIGRATES:
+        kernel = Need(what, "unsupported", f"Linux 6.11 brought migrate_hot; {version}", "--mover move_pages")
+    elif not by_cgroup and release < VADDR_MIGRATES:
+        why = f"DAMOS moves pages of single programs since Linux 6.17 only; {version}"
+        kernel = Need(what, "unsupported", why, "track a whole cgroup (--cgroup PATH), or --mover move_pages")
+    else:
+        kernel = Need(what)
+    nodes = Need("where pages go")
+    if not topology.lower:
+        nodes = Need(
+            nodes.what,
+            "unsupported",
+            "no memory below the top tier",
+            "the lab simulates tiers: pghot compare",
+        )
+    elif not by_cgroup and len(topology.lower) + len(topology.top_nodes) > 2:
+        why = "DAMOS of single programs knows one fast and one slow node; this machine has more"
+        nodes = Need(
+            nodes.what, "unsupported", why, "track a whole cgroup (--cgroup PATH), or --mover move_pages"
+        )
+    needs = [kernel, nodes, damon_need(root, "paddr" if by_cgroup else "fvaddr")]
+    if by_cgroup and not system_ram(root):
+        needs.append(
+            Need(
+                "where the physical memory is: /proc/iomem",
+                "not permitted",
+                "/proc/iomem hides addresses",
+                "run as root",
+            )
+        )
+    return needs
+
+
+@dataclass(slots=True)
+class _Kdamond:
+    """A kdamond at work. `acts` says of each step whether it may act; `stats` is what the kernel counted so far."""
+
+    lane: Lane
+    kdamond: Kdamond
+    schemes: Schemes
+    acts: list[bool]
+    on: bool = False
+    stats: list[dict[str, int]] = field(default_factory=list)
+
+
+class Damos:
+    """`start` once the origins of all movable pages are written; `tick` each round, `refresh` each second."""
+
+    def __init__(
+        self,
+        root: SysRoot,
+        spaces: Spaces,
+        placement: Placement,
+        mover: Mover,
+        room: Room,
+        journal: Journal | None,
+        planner: Planner,
+        cgroups: tuple[str, ...],
+    ) -> None:
+        self._root, self._topology, self._spaces = root, planner.topology, spaces
+        self._placement, self._mover, self._room, self._journal = placement, mover, room, journal
+        self._planner, self._cgroups = planner, cgroups
+        self._apply = planner.apply
+        self.operations = "paddr" if cgroups else "fvaddr"
+        self._kdamonds: list[_Kdamond] = []
+        self._watched: object = None
+        self._set_knob: SetKnob | None = None
+        self._others: dict[Identity, U64] = {}
+        self._gone = dict.fromkeys(STATS, 0)
+        self._then_ms = self._looked_ms = self._asked_ms = self._others_ms = 0
+        self._look_cost_ms = 0.0
+        self._counts = dict.fromkeys(("damos_refused_commits", "damos_held_back"), 0)
+
+    # ---- the run
+
+    def start(self, set_knob: SetKnob) -> None:
+        """Make the kdamonds and switch them on, through the journal: undone in reverse, each off, then all gone.
+
+        Raises `PghotError` when DAMON refuses, `UsageError` for a cgroup whose memory is not accounted for itself.
+        """
+        self._set_knob = set_knob
+        if self._apply:
+            self._write_others()
+        watched = self._to_watch()
+        lanes = self._lanes()
+        set_knob(NUMBER, str(len(lanes)))
+        for number, lane in enumerate(lanes):
+            kdamond = Kdamond(self._root, self.operations, self._planner.settings.intervals, number)
+            kdamond.configure()
+            schemes = Schemes(self._root, kdamond, number)
+            self._kdamonds.append(_Kdamond(lane, kdamond, schemes, [False] * len(lane.steps)))
+        self._gate(0)
+        for each in self._kdamonds:
+            self._fill(each)
+            self._on(each)
+        self._watched = watched
+
+    def tick(self, now_ms: int) -> None:
+        """Let schemes act or hold them back, by what is free now. Waits for the kdamond when one changes."""
+        gap_ms = now_ms - self._then_ms if self._then_ms else 0
+        self._then_ms = now_ms
+        for node in {
+            step.target for each in self._kdamonds for step in each.lane.steps if step.when == "promote"
+        }:
+            self._room.filled(node)
+        before = [list(each.acts) for each in self._kdamonds]
+        self._gate(gap_ms)
+        for each, acted in zip(self._kdamonds, before, strict=True):
+            if each.acts != acted and each.on:
+                self._commit(each)
+
+    def refresh(self, now_ms: int) -> None:
+        """Follow programs and cgroups that came, went or changed; write down new pages; count what moved."""
+        if now_ms - self._looked_ms >= self._look_cost_ms / LOOK_SHARE:
+            self._look(now_ms)
+        watched = self._to_watch()
+        if watched != self._watched:
+            self._follow()
+            self._watched = watched
+        for each in self._kdamonds:
+            each.on = each.on and each.kdamond.running
+            if not each.on and self._something_to_watch():
+                self._revive(each)
+        if now_ms - self._asked_ms >= STATS_MS:
+            self._asked_ms = now_ms
+            self._read_stats()
+
+    def stop(self) -> None:
+        """Read the last statistics; the knobs are put back by whoever set them. `count` afterwards."""
+        self._read_stats()
+        self._set_knob = None
+
+    def count(self) -> None:
+        """Ask where all tracked pages are: new ones are written down, moved ones counted."""
+        if self._apply:
+            for space in self._spaces.spaces:
+                for page, before in self._placement.look(space):
+                    self._mover.write_origins(space, page)
+                    for node in self._topology.with_memory:
+                        self._mover.count(page, before, node)
+
+    # ---- what it tells
+
+    def counters(self) -> dict[str, int]:
+        """Of those schemes that move, as the kernel counts them."""
+        total = dict(self._gone)
+        for each in self._kdamonds:
+            for step, stats in zip(each.lane.steps, each.stats, strict=False):
+                if step.when != "prime":
+                    for name in STATS:
+                        total[name] += stats[name]
+        return {**{f"damos_{name}": total[name] for name in STATS}, **self._counts}
+
+    def facts(self) -> dict[str, Any]:
+        """For `status`: each scheme, what it may do now, and what it did."""
+        return {
+            "name": "damos",
+            "operations": self.operations,
+            "schemes": [
+                {
+                    "kdamond": number,
+                    "running": each.on,
+                    "action": step.scheme.action,
+                    "when": step.when,
+                    "from_node": step.source,
+                    "to_node": step.target,
+                    "cgroup": next((reject.memcg for reject in step.scheme.rejects if reject.memcg), None),
+                    "acts": acts,
+                    "quota_bytes": step.scheme.quota_bytes,
+                    "reset_interval_ms": step.scheme.reset_ms,
+                    **stats,
+                }
+                for number, each in enumerate(self._kdamonds)
+                for step, acts, stats in zip(
+                    each.lane.steps, each.acts, each.stats or [{}] * len(each.acts), strict=False
+                )
+            ],
+        }
+
+    # ---- what is watched
+
+    def _memcgs(self) -> list[str]:
+        return [memcg for cgroup in self._cgroups for memcg in memory_cgroups(self._root, cgroup)]
+
+    def _to_watch(self) -> object:
+        """What the kdamonds were told, or would be: compared to find out whether it changed."""
+        if self._cgroups:
+            return self._memcgs()
+        return [(space.pid, _ranges(space)) for space in self._spaces.spaces if len(space.start)]
+
+    def _something_to_watch(self) -> bool:
+        return bool(self._watched)
+
+    def _lanes(self) -> list[Lane]:
+        return self._planner.by_node(self._memcgs()) if self._cgroups else self._planner.by_program()
+
+    def _fill(self, each: _Kdamond) -> None:
+        if each.lane.node < 0:
+            each.kdamond.watch_ranges(
+                [(space.pid, _ranges(space)) for space in self._spaces.spaces if len(space.start)]
+            )
+        else:
+            each.kdamond.watch_memory(_memory_of(self._root, each.lane.node))
+        each.schemes.write([step.scheme for step in each.lane.steps], each.acts)
+
+    def _follow(self) -> None:
+        """Other programs or cgroups: the same kdamonds, told anew; what they know of unchanged memory stays."""
+        for each, lane in zip(self._kdamonds, self._lanes(), strict=False):
+            for step, stats in zip(each.lane.steps, each.stats, strict=False):
+                if step not in lane.steps and step.when != "prime":
+                    for name in STATS:  # the kernel drops them with the scheme
+                        self._gone[name] += stats[name]
+            old = dict(zip(each.lane.steps, each.acts, strict=True))
+            each.lane, each.acts = lane, [old.get(step, False) for step in lane.steps]
+            each.stats = []
+            if each.on:
+                self._commit(each, anew=True)
+
+    def _commit(self, each: _Kdamond, anew: bool = False) -> None:
+        """Tell a running kdamond. One that refuses (a program or cgroup just ended) is switched off, so that nothing
+        acts that should not; the next refresh tries again."""
+        try:
+            if anew:
+                self._fill(each)
+            else:
+                each.schemes.switch(each.acts)
+            each.kdamond.commit()
+        except PghotError:
+            self._counts["damos_refused_commits"] += 1
+            each.kdamond.off()
+            each.on = False
+
+    def _on(self, each: _Kdamond) -> None:
+        if self._set_knob is not None and (self._cgroups or self._spaces.spaces):
+            self._set_knob(each.kdamond.state, "on")
+            each.on = True
+
+    def _revive(self, each: _Kdamond) -> None:
+        """A kdamond ends with its last program; it was switched off when it refused a change."""
+        try:
+            self._fill(each)
+            self._on(each)
+        except PghotError:
+            self._counts["damos_refused_commits"] += 1
+
+    # ---- the free floor
+
+    def _gate(self, gap_ms: int) -> None:
+        """Hold promotion back while its target has less room than what may come before it could be stopped; let it
+        act again at twice as much. Demotion makes room up to three times as much."""
+        slack = self._slack_pages(gap_ms)
+        for each in self._kdamonds:
+            for number, step in enumerate(each.lane.steps):
+                acts = each.acts[number]
+                if step.when == "demote":
+                    short = self._room.on(step.source) < (3 if acts else 2) * slack
+                    each.acts[number] = short and self._room.on(step.target) > slack
+                    continue
+                room = self._room.on(step.target)
+                each.acts[number] = room >= (1 if acts else 2) * slack
+                if acts and not each.acts[number] and step.when == "promote":
+                    self._counts["damos_held_back"] += 1
+
+    def _slack_pages(self, gap_ms: int) -> int:
+        """What the quotas allow from one look at free memory until a change that it leads to has been taken up: the
+        time between two rounds, the wait for the commit and an aggregation, and a quota that was not used yet."""
+        settings = self._planner.settings
+        _, reset_ms = self._planner.quota(1)
+        wait_ms = 2 * max(gap_ms, COMMIT_MS) + COMMIT_MS + settings.aggregate_us // 1000 + reset_ms
+        return int(self._planner.rate_mb_s * MIB / 1000 * wait_ms) // PAGE_BYTES
+
+    # ---- what moved
+
+    def _look(self, now_ms: int) -> None:
+        began = time.monotonic()
+        if self._apply and now_ms - self._others_ms >= OTHERS_MS:
+            self._others_ms = now_ms
+            self._write_others()
+        self.count()
+        self._refuse_untracked()
+        self._looked_ms, self._look_cost_ms = now_ms, 1000 * (time.monotonic() - began)
+
+    def _write_others(self) -> None:
+        """Anonymous pages that pghot itself never moves, but DAMON of physical memory does: copies of file pages, and
+        memory under a strict policy of its owner."""
+        if not self._cgroups or self._journal is None:
+            return
+        for space in self._spaces.spaces:
+            try:
+                address = _other_pages(self._root, space)
+                node = query_nodes(space.pid, address)
+            except OSError:
+                continue  # it ended
+            known = self._others.get(space.identity, np.empty(0, np.uint64))
+            fresh = (node >= 0) & ~np.isin(address, known)
+            if fresh.any():
+                self._journal.origins(space, address[fresh], node[fresh].astype(np.uint8))
+                self._others[space.identity] = np.union1d(known, address[fresh])
+        alive = {space.identity for space in self._spaces.spaces}
+        self._others = {who: address for who, address in self._others.items() if who in alive}
+
+    def _refuse_untracked(self) -> None:
+        if self._spaces.skipped["no_section"]:
+            raise UnsupportedError(
+                "the programs use more address space than is tracked: DAMOS would move pages whose origin is not known",
+                "track fewer programs, or raise 'tracked' of the daemon",
+            )
+
+    def _read_stats(self) -> None:
+        for each in self._kdamonds:
+            if each.on and each.kdamond.running:
+                try:
+                    each.stats = each.schemes.read_stats()
+                except PghotError:
+                    continue  # it ended just now
+
+
+def _ranges(space: Space) -> Ranges:
+    return list(zip(space.start.tolist(), space.end.tolist(), strict=True))
+
+
+def _other_pages(root: SysRoot, space: Space) -> U64:
+    """Addresses of the private anonymous pages outside the movable ranges of a space."""
+    found = []
+    for mapping in read_maps(root, space.pid):
+        if mapping.kind not in (Kind.FILE, Kind.MOVABLE):
+            continue
+        inside = np.searchsorted(space.start, mapping.start, side="right") - 1
+        if inside < 0 or mapping.start >= space.end[inside]:
+            found.append(anonymous(root, space.pid, mapping.start, mapping.end))
+    return np.concatenate(found) if found else np.empty(0, np.uint64)
+
+
+def _memory_of(root: SysRoot, node: int) -> list[tuple[int, int]]:
+    """Ranges of the node's physical memory. Blocks in which nodes meet are left out."""
+    found = []
+    for block in read_block_ranges(root):
+        if block.node == node:
+            for start, end in system_ram(root):
+                low, high = max(start, block.first_pfn * PAGE_BYTES), min(end, block.end_pfn * PAGE_BYTES)
+                if low < high:
+                    found.append((low, high))
+    return sorted(found)

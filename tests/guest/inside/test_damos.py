@@ -1,0 +1,74 @@
+"""DAMON as the mover: the kernel finds and moves, pghot arms, bounds, counts and undoes. 6.12 moves pages of cgroups
+only; 7.3 those of single programs too."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers import Pghot, Program, knobs, pghot, report, wait_until
+
+from pghot.kernel.damon_sysfs import NUMBER, state_of
+
+HOME = Path("/sys/fs/cgroup")
+LIMIT_S = 90
+
+
+@contextlib.contextmanager
+def inside(name: str) -> Iterator[str]:
+    """What is started here is born in the group, so that its memory is charged to it."""
+    (HOME / "cgroup.subtree_control").write_text("+memory")
+    (HOME / name).mkdir(exist_ok=True)
+    (HOME / name / "cgroup.procs").write_text(str(os.getpid()))
+    try:
+        yield f"/{name}"
+    finally:
+        (HOME / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def bring(words: list[str], program: Program, other: Program, journal: Path) -> None:
+    """Run until most of the hot pages are on node 0 or the time is over; then undo."""
+    before = knobs()
+    with Pghot("run", "--apply", "--mover", "damos", *words, "--journal", str(journal), "--json") as run:
+        reached = wait_until(lambda: program.on(0).hot >= 0.8, LIMIT_S)
+        time.sleep(3)
+        where = program.on(0)
+        code, out, err = run.finish()
+    assert knobs() == before, "every knob is back"
+    assert code == 130, err
+    facts = json.loads(out)
+    report(
+        "damos",
+        {"kernel": os.uname().release, "targets": words[0], "coverage": where.hot, "cold_share": where.cold,
+         "reached_s": reached, "promoted_pages": facts["moves"]["promoted_pages"],
+         "sz_applied_pages": facts["counters"]["damos_sz_applied"] // 4096,
+         "sz_tried_mib": facts["counters"]["damos_sz_tried"] >> 20, "qt_exceeds": facts["counters"]["damos_qt_exceeds"],
+         "held_back": facts["counters"]["damos_held_back"], "cpu_s": facts["counters"]["pghot_cpu_seconds"],
+         "seconds": facts["seconds"], "mover": str(facts["mover"])},
+    )  # fmt: skip
+    assert (other.nodes() == 1).all(), "a program that is not tracked was moved"
+    if facts["counters"]["damos_sz_tried"] == 0:
+        pytest.skip("this emulator hides repeated accesses: no region looked in use to DAMON")
+    assert reached is not None, facts["mover"]
+    moved = int((program.nodes() == 0).sum())
+    assert facts["moves"]["promoted_pages"] >= moved, "each is counted"
+    code, out, err = pghot("undo", str(journal), "--json")
+    assert code == 0, err
+    assert (program.nodes() == 1).all(), "all are home"
+
+
+@pytest.mark.two_tiers
+@pytest.mark.linux_7_3
+def test_the_hot_pages_of_a_cgroup_and_of_nobody_else(tmp_path: Path) -> None:
+    with inside("damos-one") as group:
+        program = Program(128, 0.25, 1)
+    with inside("damos-two"):
+        other = Program(128, 0.25, 1)
+    with program, other:
+        bring(["--cgroup", group, "--rate", "64"], program, other, tmp_path / "j.pghot-journal")

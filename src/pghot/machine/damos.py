@@ -255,13 +255,14 @@ class Damos:
     def _follow(self) -> None:
         """Other programs or cgroups: the same kdamonds, told anew; what they know of unchanged memory stays."""
         for each, lane in zip(self._kdamonds, self._lanes(), strict=False):
-            for step, stats in zip(each.lane.steps, each.stats, strict=False):
-                if step not in lane.steps and step.when != "prime":
-                    for name in STATS:  # the kernel drops them with the scheme
+            # The kernel keeps what it counted by a scheme's place in the list, and drops the last ones.
+            count = len(lane.steps)
+            for step, stats in list(zip(each.lane.steps, each.stats, strict=False))[count:]:
+                if step.when != "prime":
+                    for name in STATS:
                         self._gone[name] += stats[name]
-            old = dict(zip(each.lane.steps, each.acts, strict=True))
-            each.lane, each.acts = lane, [old.get(step, False) for step in lane.steps]
-            each.stats = []
+            each.lane, each.stats = lane, each.stats[:count]
+            each.acts = [*each.acts, *[False] * count][:count]
             if each.on:
                 self._commit(each, anew=True)
 

@@ -196,7 +196,9 @@ def test_linux_6_12_is_told_byte_for_byte(bench: Bench, journal: Journal) -> Non
     assert bench.damon.writes == expected
 
 
-def test_linux_7_3_is_told_the_programs_ranges_and_keeps_the_floor_itself(new: Bench, journal: Journal) -> None:
+def test_linux_7_3_is_told_the_programs_ranges_and_keeps_the_floor_itself(
+    new: Bench, journal: Journal
+) -> None:
     new.live(journal, cgroup="", floor_share=0.25).start()
     context = "0/contexts/0"
     assert new.damon.read("nr_kdamonds") == "1"
@@ -218,7 +220,7 @@ def test_linux_7_3_is_told_the_programs_ranges_and_keeps_the_floor_itself(new: B
     assert "1/filters/nr_filters" not in told
 
 
-def test_a_dry_run_moves_nothing(bench: Bench, new: Bench | None = None) -> None:
+def test_a_dry_run_moves_nothing(bench: Bench) -> None:
     bench.live(None, apply=False).start()
     assert {text for path, text in bench.damon.writes if path.endswith("/action")} == {"stat"}
     assert not [path for path, _ in bench.damon.writes if path.endswith("target_nid")]
@@ -343,7 +345,9 @@ def test_the_kernels_statistics_are_told(bench: Bench, journal: Journal) -> None
 # ---- the free floor
 
 
-def test_promotion_is_held_back_near_the_floor_and_cold_pages_make_room(bench: Bench, journal: Journal) -> None:
+def test_promotion_is_held_back_near_the_floor_and_cold_pages_make_room(
+    bench: Bench, journal: Journal
+) -> None:
     live = bench.live(journal)
     live.start()
     sizes = ["1/contexts/0/schemes/1/access_pattern/sz/max", "0/contexts/0/schemes/0/access_pattern/sz/max"]

@@ -48,13 +48,13 @@ class Forked:
 
 def start_server(path: Path) -> subprocess.Popen[str]:
     """Returns when it takes commands. It ends with its parent."""
-    path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    modules = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     server = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("fork_server.py")), str(path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(modules)},
     )
     assert server.stdout is not None
     if (line := server.stdout.readline()) != "ready\n":

@@ -72,3 +72,45 @@ def test_the_hot_pages_of_a_cgroup_and_of_nobody_else(tmp_path: Path) -> None:
         other = Program(128, 0.25, 1)
     with program, other:
         bring(["--cgroup", group, "--rate", "64"], program, other, tmp_path / "j.pghot-journal")
+
+
+@pytest.mark.linux_7_3
+def test_the_hot_pages_of_a_single_program(tmp_path: Path) -> None:
+    with Program(128, 0.25, 1) as program, Program(128, 0.25, 1) as other:
+        bring(["-p", str(program.pid), "--rate", "64"], program, other, tmp_path / "j.pghot-journal")
+
+
+@pytest.mark.two_tiers
+def test_single_programs_are_refused_by_6_12(tmp_path: Path) -> None:
+    with Program(16, 0.25, 1) as program:
+        words = ["-p", str(program.pid), "--journal", str(tmp_path / "j.pghot-journal")]
+        code, _, err = pghot("run", "--apply", "--mover", "damos", *words)
+    assert code == 3
+    assert "6.17" in err
+    assert "--cgroup" in err
+
+
+@pytest.mark.two_tiers
+@pytest.mark.linux_7_3
+def test_undo_after_a_kill_ends_every_kdamond_and_brings_the_pages_home(tmp_path: Path) -> None:
+    """Whole regions move here, after one access: what is tested is not which."""
+    before, journal = knobs(), tmp_path / "j.pghot-journal"
+    with inside("damos-killed") as group:
+        program = Program(64, 0.5, 1)
+    loose = ["--set", "damos.young=false", "--set", "damos.min_age=0", "--set", "damos.min_accesses=0"]
+    with program:
+        with Pghot(
+            "run", "--apply", "--mover", "damos", "--cgroup", group, "--journal", str(journal), *loose
+        ) as run:
+            assert wait_until(lambda: program.on(0).hot > 0.1, LIMIT_S), run.said()
+            run.finish(signal.SIGKILL)
+        states = [
+            Path(state_of(number)).read_text().strip() for number in range(int(Path(NUMBER).read_text()))
+        ]
+        assert states == ["on", "on"], "nobody ended them"
+        code, out, err = pghot("undo", str(journal), "--json")
+        assert code == 0, err
+        assert json.loads(out)["pages_back"] > 0
+        assert knobs() == before
+        assert Path(NUMBER).read_text().strip() == "0"
+        assert (program.nodes() == 1).all()

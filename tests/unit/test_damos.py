@@ -30,6 +30,8 @@ from pghot.machine.linux import MoverSettings
 from pghot.machine.memory_blocks import BLOCK_SIZE
 from pghot.machine.nodes import read_nodes
 from pghot.report.live import render_run
+from pghot.service.config import load_config
+from pghot.service.daemon import live_settings
 from pghot.service.journal import Journal, read_journal
 from pghot.service.live import Live, LiveSettings, with_damos
 from pghot.service.status import counters, status
@@ -491,14 +493,17 @@ def test_a_cgroup_whose_memory_is_not_accounted_for_is_refused(bench: Bench, jou
 
 def test_a_kdamond_of_somebody_else_is_refused(bench: Bench) -> None:
     put(bench.tree, NUMBER.lstrip("/"), "1")
+    live = bench.live(None)
     with pytest.raises(UnsupportedError, match="somebody else"):
-        bench.live(None)
+        live.start()
+    assert live.stop() == []
+    assert bench.damon.writes == []
 
 
 def test_hidden_physical_addresses_are_a_matter_of_rights(bench: Bench) -> None:
     put(bench.tree, "proc/iomem", "00000000-00000000 : System RAM")
     with pytest.raises(NotPermittedError, match="iomem"):
-        bench.live(None)
+        bench.live(None).start()
 
 
 def test_the_kernels_own_choice_of_cold_pages_is_another_mover(bench: Bench) -> None:
@@ -514,6 +519,40 @@ def test_a_source_or_policy_beside_it_is_a_mistake() -> None:
         damos_settings("", "hemem", [], mover, True)
     with pytest.raises(UsageError, match="unknown option of 'damos'"):
         damos_settings("", "pghot-default", ["damos.min_acceses=3"], mover, True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"min_acceses": 1},
+        {"young": 1},
+        {"min_age": -1},
+        {"min_age": 1.5},
+        {"min_regions": 2},
+        {"sample_us": 0},
+    ],
+)
+def test_options_that_cannot_be_are_mistakes(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="|".join(options)):
+        DamosSettings.of(options)
+
+
+def test_the_daemons_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "pghot.toml"
+    text = "apply = true\n[targets]\ncgroups = ['/work']\n[mover]\nkind = 'damos'\n[options.damos]\nmin_age = 7\n"
+    path.write_text(text)
+    settings = live_settings(load_config(path))
+    assert (settings.mover.mover, settings.sources, settings.policy) == ("damos", (), "none")
+    assert settings.damos.min_age == 7
+    path.write_text("sources = ['idle']\n" + text)
+    with pytest.raises(UsageError, match="leave out sources"):
+        load_config(path)
+
+
+def test_cgroups_and_pids_together_are_a_mistake(bench: Bench) -> None:
+    settings = with_damos(LiveSettings(Targets((PID,), ("/work",)), mover=MoverSettings(mover="damos")), {})
+    with pytest.raises(UsageError, match="not both"):
+        Live(bench.kernel.root, settings, None)
 
 
 def test_more_address_space_than_is_tracked_ends_the_run(bench: Bench, journal: Journal) -> None:

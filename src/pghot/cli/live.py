@@ -12,12 +12,14 @@ from dataclasses import asdict
 
 from pghot.cli.progress import EVERY_S, PATIENCE_S
 from pghot.errors import PghotError, UsageError
+from pghot.kernel.needs import require
 from pghot.kernel.sysroot import SysRoot
+from pghot.machine.damos import damos_needs
 from pghot.machine.damos_plan import DamosSettings
 from pghot.machine.linux import MoverSettings
 from pghot.machine.nodes import read_nodes
 from pghot.policies.options import accepted, parse_options
-from pghot.service.live import Live, LiveSettings, check_damos, check_sources, with_damos
+from pghot.service.live import Live, LiveSettings, check_sources, with_damos
 from pghot.service.run import start_command
 from pghot.service.status import line
 from pghot.service.targets import Targets
@@ -111,7 +113,7 @@ def damos_settings(
     chosen = parse_options(options, ["damos"], lambda _: asdict(DamosSettings()))
     settings = with_damos(LiveSettings(targets=Targets(), mover=mover), chosen.get("damos", {}))
     root = SysRoot()
-    check_damos(root, settings, read_nodes(root), by_cgroup)
+    require("damos", damos_needs(root, read_nodes(root), by_cgroup))
     return settings
 
 

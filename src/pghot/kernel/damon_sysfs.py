@@ -13,7 +13,7 @@ import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pghot.errors import PghotError, UnsupportedError
+from pghot.errors import PghotError, UnsupportedError, UsageError
 from pghot.kernel.needs import Need
 from pghot.kernel.sysroot import SysRoot
 
@@ -42,13 +42,28 @@ Ranges = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Times in microseconds and the bounds of the number of regions of each target."""
+    """Times in microseconds and the bounds of the number of regions of each target.
+
+    Raises `UsageError` for what DAMON would refuse.
+    """
 
     sample_us: int = 5_000
     aggregate_us: int = 100_000
     update_us: int = 1_000_000
     min_regions: int = 10
     max_regions: int = 1000
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sample_us <= self.aggregate_us:
+            raise UsageError(
+                f"damon: aggregate_us {self.aggregate_us} is below sample_us {self.sample_us}",
+                "100000 and 5000",
+            )
+        if not 3 <= self.min_regions <= self.max_regions:
+            raise UsageError(
+                f"damon: min_regions {self.min_regions}, max_regions {self.max_regions}",
+                "3 <= min_regions <= max_regions",
+            )
 
 
 def damon_need(root: SysRoot, operations: str) -> Need:

@@ -20,7 +20,7 @@ from pghot.kernel.damos_sysfs import PADDR_MIGRATES, STATS, VADDR_MIGRATES, Sche
 from pghot.kernel.iomem import system_ram
 from pghot.kernel.maps import Kind, read_maps
 from pghot.kernel.move_pages import query_nodes
-from pghot.kernel.needs import Need
+from pghot.kernel.needs import Need, require
 from pghot.kernel.pagemap import anonymous
 from pghot.kernel.process import Identity, memory_cgroups
 from pghot.kernel.spaces import SetKnob, Space
@@ -44,6 +44,11 @@ COMMIT_MS = 100  # the kernel looks for a finished commit so often (damon_sysfs_
 
 def damos_needs(root: SysRoot, topology: LiveTopology, by_cgroup: bool) -> list[Need]:
     """What the mover needs. by_cgroup: whole cgroups are tracked, not single programs."""
+    return [*kernel_needs(root, topology, by_cgroup), *damon_needs(root, by_cgroup)]
+
+
+def kernel_needs(root: SysRoot, topology: LiveTopology, by_cgroup: bool) -> list[Need]:
+    """Of the kernel and the nodes."""
     release = root.release()
     version = f"this is Linux {release[0]}.{release[1]}"
     what = "DAMOS actions migrate_hot and migrate_cold"
@@ -67,16 +72,15 @@ def damos_needs(root: SysRoot, topology: LiveTopology, by_cgroup: bool) -> list[
         nodes = Need(
             nodes.what, "unsupported", why, "track a whole cgroup (--cgroup PATH), or --mover move_pages"
         )
-    needs = [kernel, nodes, damon_need(root, "paddr" if by_cgroup else "fvaddr")]
+    return [kernel, nodes]
+
+
+def damon_needs(root: SysRoot, by_cgroup: bool) -> list[Need]:
+    """Of DAMON itself, which must not be in use yet."""
+    needs = [damon_need(root, "paddr" if by_cgroup else "fvaddr")]
     if by_cgroup and not system_ram(root):
-        needs.append(
-            Need(
-                "where the physical memory is: /proc/iomem",
-                "not permitted",
-                "/proc/iomem hides addresses",
-                "run as root",
-            )
-        )
+        what = "where the physical memory is: /proc/iomem"
+        needs.append(Need(what, "not permitted", "/proc/iomem hides addresses", "run as root"))
     return needs
 
 
@@ -127,6 +131,7 @@ class Damos:
 
         Raises `PghotError` when DAMON refuses, `UsageError` for a cgroup whose memory is not accounted for itself.
         """
+        require("damos", damon_needs(self._root, bool(self._cgroups)))
         self._set_knob = set_knob
         if self._apply:
             self._write_others()

@@ -7,10 +7,12 @@ nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from math import ceil
+from typing import Any
 
+from pghot.errors import UsageError, unknown_name
 from pghot.kernel.damon_sysfs import Intervals
 from pghot.kernel.damos_sysfs import MOST, STAT_FILTERS, Reject, Scheme
 from pghot.machine.nodes import LiveTopology
@@ -49,6 +51,20 @@ class DamosSettings:
     @property
     def intervals(self) -> Intervals:
         return Intervals(self.sample_us, self.aggregate_us, 1_000_000, self.min_regions, self.max_regions)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> DamosSettings:
+        """Raises `UsageError` for an option that does not exist, is no such number, or that DAMON would refuse."""
+        defaults: dict[str, Any] = {each.name: each.default for each in fields(cls)}
+        for name, value in options.items():
+            if name not in defaults:
+                raise unknown_name("option of 'damos'", name, sorted(defaults))
+            if type(value) is not type(defaults[name]) or value < 0:
+                wanted = "true or false" if name == "young" else "a whole number from 0 on"
+                raise UsageError(f"damos: {name} = {value!r}", wanted)
+        made = cls(**options)
+        _ = made.intervals
+        return made
 
 
 @dataclass(frozen=True, slots=True)

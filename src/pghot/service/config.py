@@ -34,8 +34,9 @@ class TargetsConfig(_Strict):
 
 
 class MoverConfig(_Strict):
-    """How pages are moved, see `pghot run --help`."""
+    """How pages are moved, see `pghot run --help`. `kind` is its --mover."""
 
+    kind: Literal["move_pages", "damos"] = "move_pages"
     rate_limit_mb_s: float = Field(256.0, gt=0, allow_inf_nan=False)
     free_floor: float = 0.01
     batch_pages: int = Field(512, ge=1, le=65536)
@@ -81,6 +82,16 @@ class Config(_Strict):
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     mover: MoverConfig = MoverConfig()
     service: ServiceConfig = ServiceConfig()
+
+    @model_validator(mode="after")
+    def _one_finder(self) -> Config:
+        if (
+            named := sorted({"sources", "policy"} & self.model_fields_set)
+            if self.mover.kind == "damos"
+            else []
+        ):
+            raise ValueError(f"with mover.kind = 'damos' DAMON finds the pages itself: leave out {named[0]}")
+        return self
 
     @field_validator("tracked", mode="before")
     @classmethod

@@ -19,7 +19,7 @@ from pghot.machine.linux import MoverSettings
 from pghot.service.config import Config, load_config
 from pghot.service.hot import hottest
 from pghot.service.journal import Journal
-from pghot.service.live import Live, LiveSettings, check_sources
+from pghot.service.live import Live, LiveSettings, check_sources, with_damos
 from pghot.service.logs import event, open_log
 from pghot.service.metrics import Metrics
 from pghot.service.notify import notify
@@ -34,18 +34,24 @@ STATUS_MS = 1000
 def live_settings(config: Config) -> LiveSettings:
     """What the live loop is told, from the file."""
     mover = config.mover
-    return LiveSettings(
+    settings = LiveSettings(
         targets=Targets(config.targets.pids, config.targets.cgroups, config.targets.children),
         sources=config.sources,
         source_options={name: config.options.get(name, {}) for name in config.sources},
         policy=config.policy,
         policy_options=config.options.get(config.policy, {}),
         mover=MoverSettings(
-            config.apply, mover.rate_limit_mb_s, mover.free_floor, mover.batch_pages, mover.demotion
+            config.apply,
+            mover.rate_limit_mb_s,
+            mover.free_floor,
+            mover.batch_pages,
+            mover.demotion,
+            mover.kind,
         ),
         tracked_bytes=config.tracked,
         max_cpu_percent=config.service.max_cpu_percent,
     )
+    return with_damos(settings, config.options.get("damos", {})) if mover.kind == "damos" else settings
 
 
 class Daemon:

@@ -21,7 +21,7 @@ from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.vmstat import vmstat
 from pghot.machine.cgroup_limits import read_limits
-from pghot.machine.damos import Damos, damos_needs
+from pghot.machine.damos import Damos, damos_needs, kernel_needs
 from pghot.machine.damos_plan import DamosSettings, Planner
 from pghot.machine.demotion import DEMOTION_ENABLED
 from pghot.machine.fault_latency import FaultLatency
@@ -71,19 +71,21 @@ class LiveSettings:
 
 
 def with_damos(settings: LiveSettings, options: Mapping[str, Any]) -> LiveSettings:
-    """The same run with DAMON as the mover: it needs no source and no policy of ours."""
+    """The same run with DAMON as the mover: it needs no source and no policy of ours. Raises `UsageError`."""
     return replace(
         settings,
         sources=(),
         source_options={},
         policy="none",
         policy_options={},
-        damos=DamosSettings(**options),
+        damos=DamosSettings.of(options),
     )
 
 
 def check_sources(root: SysRoot, settings: LiveSettings) -> None:
-    """Raise for a source or policy that does not exist, or a source that does not work here."""
+    """Raise for a source or policy that does not exist, or a source or mover that does not work here."""
+    if settings.mover.mover == "damos":
+        require("damos", damos_needs(root, read_nodes(root), bool(settings.targets.cgroups)))
     make_policy(settings.policy, **settings.policy_options)
     for name in settings.sources:
         require(name, make_live_source(name, root, **settings.source_options.get(name, {})).needs())
@@ -113,8 +115,7 @@ def _check_cpusets(root: SysRoot, settings: LiveSettings, topology: LiveTopology
             )
 
 
-def check_damos(root: SysRoot, settings: LiveSettings, topology: LiveTopology, by_cgroup: bool) -> None:
-    """Raise when DAMON is the mover and cannot be, as asked for or on this machine."""
+def _check_damos(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -> None:
     if settings.mover.mover != "damos":
         return
     if settings.targets.cgroups and settings.targets.pids:
@@ -124,7 +125,7 @@ def check_damos(root: SysRoot, settings: LiveSettings, topology: LiveTopology, b
             f"the mover damos makes room itself, not by demotion '{settings.mover.demotion}'",
             "leave the demotion out, or 'off'",
         )
-    require("damos", damos_needs(root, topology, by_cgroup))
+    require("damos", kernel_needs(root, topology, bool(settings.targets.cgroups)))
 
 
 class Live:
@@ -144,7 +145,7 @@ class Live:
         settings.targets.check(root)
         self.topology: LiveTopology = read_nodes(root)
         _check_cpusets(root, settings, self.topology)
-        check_damos(root, settings, self.topology, bool(settings.targets.cgroups))
+        _check_damos(root, settings, self.topology)
         self.knobs = Knobs(root, journal)
         self.sources: list[AccessSource] = [
             make_live_source(name, root, **settings.source_options.get(name, {})) for name in settings.sources

@@ -62,7 +62,8 @@ class Damon:
         period_ms: int = 500,
     ) -> None:
         """Raises `UsageError` for options that DAMON would refuse."""
-        _check(operations, sample_us, aggregate_us, min_regions, max_regions)
+        if operations not in ("vaddr", "paddr"):
+            raise UsageError(f"damon: no operations '{operations}'", "vaddr or paddr")
         self._root, self._operations = root, operations
         self._intervals = Intervals(sample_us, aggregate_us, 1_000_000, min_regions, max_regions)
         self._min_accesses, self._min_age = max(1, min_accesses), min_age
@@ -202,19 +203,6 @@ class Damon:
             self._lost += self._trace.lost
             self._trace.close()
             self._trace, self._latest = None, {}
-
-
-def _check(operations: str, sample_us: int, aggregate_us: int, min_regions: int, max_regions: int) -> None:
-    if operations not in ("vaddr", "paddr"):
-        raise UsageError(f"damon: no operations '{operations}'", "vaddr or paddr")
-    if not 0 < sample_us <= aggregate_us:
-        raise UsageError(
-            f"damon: aggregate_us {aggregate_us} is below sample_us {sample_us}", "100000 and 5000"
-        )
-    if not 3 <= min_regions <= max_regions:
-        raise UsageError(
-            f"damon: min_regions {min_regions}, max_regions {max_regions}", "3 <= min_regions <= max_regions"
-        )
 
 
 def pages_in(start: U64, end: U64, count: U32, space: Space) -> tuple[U64, U32]:

@@ -81,7 +81,15 @@ class FakeDamon:
             files = ["action", "target_nid", "filters/nr_filters", "quotas/goals/nr_goals"]
             files += [f"access_pattern/{a}/{b}" for a in ("sz", "nr_accesses", "age") for b in ("min", "max")]
             files += [f"quotas/{name}" for name in ("ms", "bytes", "reset_interval_ms")]
-            files += ["ops_filters/nr_filters", "quotas/goal_tuner"] if new else []
+            files += (
+                [
+                    "ops_filters/nr_filters",
+                    "quotas/goal_tuner",
+                    *(f"quotas/fail_charge_{each}" for each in ("num", "denom")),
+                ]
+                if new
+                else []
+            )
             for name in _STATS:
                 self._put(f"{own}/stats/{name}", "0")
         elif file == "nr_filters":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -216,6 +217,7 @@ def test_linux_7_3_is_told_the_programs_ranges_and_keeps_the_floor_itself(
     assert told["1/quotas/goals/0/nid"] == "0"
     floor, quota, all_ = 4096, 4 * MIB // 10 // PAGE, 64 * 256
     assert told["1/quotas/goals/0/target_value"] == str(10_000 * (all_ - floor - quota) // all_)
+    assert [told[f"1/quotas/fail_charge_{each}"] for each in ("num", "denom")] == ["1", "1024"]
     assert told["1/ops_filters/nr_filters"] == "2"
     assert told["1/ops_filters/0/type"] == "anon"
     assert {text for path, text in told.items() if path.endswith("/allow")} == {"N"}
@@ -443,6 +445,31 @@ def test_a_refused_change_switches_off_and_is_tried_again(bench: Bench, journal:
     assert bench.damon.read("nr_kdamonds") == "0"
 
 
+def test_a_cgroup_that_went_takes_its_filter_along(bench: Bench, journal: Journal) -> None:
+    """The kernel gives its number to a later one."""
+    live = bench.live(journal)
+    live.start()
+    shutil.rmtree(bench.tree / "sys/fs/cgroup/work")
+    bench.tick(live, 1000)
+    assert [bench.damon.read(f"{number}/state") for number in range(2)] == ["off", "off"]
+    group(bench.tree, "work", PID)
+    bench.tick(live, 1000)
+    assert [bench.damon.read(f"{number}/state") for number in range(2)] == ["on", "on"]
+
+
+def test_a_cgroup_made_anew_is_told_anew(bench: Bench, journal: Journal) -> None:
+    live = bench.live(journal)
+    live.start()
+    other = bench.tree / "other"
+    other.mkdir()  # so that the directory cannot get the same inode
+    shutil.copytree(bench.tree / "sys/fs/cgroup/work", other / "work")
+    shutil.rmtree(bench.tree / "sys/fs/cgroup/work")
+    (other / "work").rename(bench.tree / "sys/fs/cgroup/work")
+    bench.damon.take()
+    bench.tick(live, 1000)
+    assert ("1/state", "commit") in bench.damon.take()
+
+
 def test_it_ends_with_its_programs_and_starts_with_the_next(new: Bench, journal: Journal) -> None:
     live = new.live(journal, cgroup="")
     live.start()
@@ -450,7 +477,10 @@ def test_it_ends_with_its_programs_and_starts_with_the_next(new: Bench, journal:
     new.damon._put("0/state", "off")
     new.damon.take()
     new.tick(live, 1000)
-    assert not [write for write in new.damon.take() if write == ("0/state", "on")]
+    assert ("0/state", "on") not in new.damon.take()
+    new.kernel.program(PID, [maps_line(START, PAGES)], start_ticks=200)
+    new.tick(live, 1000)
+    assert ("0/state", "on") in new.damon.take()
 
 
 # ---- refusals

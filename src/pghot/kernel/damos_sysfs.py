@@ -103,6 +103,11 @@ class Schemes:
         write(f"{path}/quotas/ms", scheme.quota_ms)
         write(f"{path}/quotas/bytes", scheme.quota_bytes)
         write(f"{path}/quotas/reset_interval_ms", scheme.reset_ms)
+        if scheme.quota_bytes and self._root.exists(f"{path}/quotas/fail_charge_denom"):
+            # 7.3 has it, 6.12 not: what was tried and did not move, being there already or not ours, costs the quota
+            # a thousandth of its size instead of all of it.
+            write(f"{path}/quotas/fail_charge_num", 1)
+            write(f"{path}/quotas/fail_charge_denom", 1024)
         self._fill_goal(f"{path}/quotas", scheme)
         self._fill_filters(path, scheme.rejects)
 

@@ -116,7 +116,7 @@ class Damos:
         self._apply = planner.apply
         self.operations = "paddr" if cgroups else "fvaddr"
         self._kdamonds: list[_Kdamond] = []
-        self._watched: object = None
+        self._watched: list[Any] = []
         self._set_knob: SetKnob | None = None
         self._others: dict[Identity, U64] = {}
         self._gone = dict.fromkeys(STATS, 0)
@@ -135,7 +135,7 @@ class Damos:
         self._set_knob = set_knob
         if self._apply:
             self._write_others()
-        watched = self._to_watch()
+        self._watched = self._to_watch()
         lanes = self._lanes()
         set_knob(NUMBER, str(len(lanes)))
         for number, lane in enumerate(lanes):
@@ -147,7 +147,6 @@ class Damos:
         for each in self._kdamonds:
             self._fill(each)
             self._on(each)
-        self._watched = watched
 
     def tick(self, now_ms: int) -> None:
         """Let schemes act or hold them back, by what is free now. Waits for the kdamond when one changes."""
@@ -169,11 +168,11 @@ class Damos:
             self._look(now_ms)
         watched = self._to_watch()
         if watched != self._watched:
-            self._follow()
             self._watched = watched
+            self._follow()
         for each in self._kdamonds:
             each.on = each.on and each.kdamond.running
-            if not each.on and self._something_to_watch():
+            if watched and not each.on:
                 self._revive(each)
         if now_ms - self._asked_ms >= STATS_MS:
             self._asked_ms = now_ms
@@ -236,14 +235,14 @@ class Damos:
     def _memcgs(self) -> list[str]:
         return [memcg for cgroup in self._cgroups for memcg in memory_cgroups(self._root, cgroup)]
 
-    def _to_watch(self) -> object:
-        """What the kdamonds were told, or would be: compared to find out whether it changed."""
-        if self._cgroups:
-            return self._memcgs()
-        return [(space.pid, _ranges(space)) for space in self._spaces.spaces if len(space.start)]
+    def _to_watch(self) -> list[Any]:
+        """What the kdamonds were told, or would be: compared to find out whether it changed.
 
-    def _something_to_watch(self) -> bool:
-        return bool(self._watched)
+        A cgroup with its inode: a filter holds a number, which a later cgroup may get.
+        """
+        if self._cgroups:
+            return [(memcg, _inode(self._root, memcg)) for memcg in self._memcgs()]
+        return [(space.pid, _ranges(space)) for space in self._spaces.spaces if len(space.start)]
 
     def _lanes(self) -> list[Lane]:
         return self._planner.by_node(self._memcgs()) if self._cgroups else self._planner.by_program()
@@ -259,6 +258,11 @@ class Damos:
 
     def _follow(self) -> None:
         """Other programs or cgroups: the same kdamonds, told anew; what they know of unchanged memory stays."""
+        if not self._watched:
+            for each in self._kdamonds:
+                each.kdamond.off()
+                each.on = False
+            return
         for each, lane in zip(self._kdamonds, self._lanes(), strict=False):
             # The kernel keeps what it counted by a scheme's place in the list, and drops the last ones.
             count = len(lane.steps)
@@ -286,7 +290,7 @@ class Damos:
             each.on = False
 
     def _on(self, each: _Kdamond) -> None:
-        if self._set_knob is not None and (self._cgroups or self._spaces.spaces):
+        if self._set_knob is not None and self._watched:
             self._set_knob(each.kdamond.state, "on")
             each.on = True
 
@@ -315,6 +319,15 @@ class Damos:
                 each.acts[number] = room >= (1 if acts else 2) * slack
                 if acts and not each.acts[number] and step.when == "promote":
                     self._counts["damos_held_back"] += 1
+
+    def _filling(self) -> set[int]:
+        """Nodes to which promotion acts now."""
+        return {
+            step.target
+            for each in self._kdamonds
+            for step, acts in zip(each.lane.steps, each.acts, strict=True)
+            if acts and step.when == "promote"
+        }
 
     def _slack_pages(self, gap_ms: int) -> int:
         """What the quotas allow from one look at free memory until a change that it leads to has been taken up: the
@@ -368,6 +381,13 @@ class Damos:
                     each.stats = each.schemes.read_stats()
                 except PghotError:
                     continue  # it ended just now
+
+
+def _inode(root: SysRoot, memcg: str) -> int:
+    try:
+        return root.path(f"/sys/fs/cgroup{memcg}").stat().st_ino
+    except OSError:
+        return -1  # it went just now
 
 
 def _ranges(space: Space) -> Ranges:

@@ -21,7 +21,9 @@ def render_run(facts: Facts) -> str:
         "",
         *node_table(facts["nodes"]),
         "",
-        f"{verb}: {pages(moves['promoted_pages'])}",
+        f"{verb}: {pages(moves['promoted_pages'])}"
+        if applied or facts["mover"]["name"] == "move_pages"
+        else "dry run: nothing was changed; which pages DAMON would have moved is not known",
     ]
     if applied:
         lines.append(f"demoted: {pages(moves['demoted_pages'])}")

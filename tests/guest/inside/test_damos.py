@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import Pghot, Program, knobs, pghot, report, wait_until
+from helpers import Pghot, Program, free_mib, knobs, pghot, report, wait_until
 
 from pghot.kernel.damon_sysfs import NUMBER, state_of
 
 HOME = Path("/sys/fs/cgroup")
 LIMIT_S = 90
+# All regions move, at once: where it does not matter which.
+LOOSE = ["--set", "damos.young=false", "--set", "damos.min_age=0", "--set", "damos.min_accesses=0"]
 
 
 @contextlib.contextmanager
@@ -93,11 +95,9 @@ def test_single_programs_are_refused_by_6_12(tmp_path: Path) -> None:
 @pytest.mark.two_tiers
 @pytest.mark.linux_7_3
 def test_undo_after_a_kill_ends_every_kdamond_and_brings_the_pages_home(tmp_path: Path) -> None:
-    """Whole regions move here, after one access: what is tested is not which."""
     before, journal = knobs(), tmp_path / "j.pghot-journal"
     with inside("damos-killed") as group:
         program = Program(64, 0.5, 1)
-    loose = ["--set", "damos.young=false", "--set", "damos.min_age=0", "--set", "damos.min_accesses=0"]
     with program:
         with Pghot(
             "run", "--apply", "--mover", "damos", "--cgroup", group, "--journal", str(journal), *loose
@@ -114,3 +114,63 @@ def test_undo_after_a_kill_ends_every_kdamond_and_brings_the_pages_home(tmp_path
         assert knobs() == before
         assert Path(NUMBER).read_text().strip() == "0"
         assert (program.nodes() == 1).all()
+
+
+@pytest.mark.two_tiers
+@pytest.mark.linux_7_3
+def test_the_free_floor_and_the_rate_are_held(tmp_path: Path) -> None:
+    """More wants to move than there is room for: promotion is held back before the floor."""
+    rate_mb_s = 16
+    with inside("damos-floor") as group:
+        program = Program(128, 0.5, 1)
+    words = ["--cgroup", group, "--rate", str(rate_mb_s), "--demotion", "off", *LOOSE]
+    with program, Program(int(free_mib(0)) - 90, 0.001, 0) as other:
+        with Pghot(
+            "run",
+            "--apply",
+            "--mover",
+            "damos",
+            *words,
+            "--journal",
+            str(tmp_path / "j.pghot-journal"),
+            "--json",
+        ) as run:
+            wait_until(lambda: program.on(0).hot > 0.5, 40)
+            code, out, err = run.finish()
+        assert (other.nodes() == 0).all(), "a program outside the cgroup was moved"
+    assert code == 130, err
+    facts = json.loads(out)
+    moves, counters = facts["moves"], facts["counters"]
+    report(
+        "damos floor",
+        {"kernel": os.uname().release, "promoted_mib": moves["promoted_pages"] / 256, "seconds": facts["seconds"],
+         "lowest_above_floor_mib": moves["lowest_free_above_floor_pages"] / 256, "held_back": counters["damos_held_back"]},
+    )  # fmt: skip
+    assert moves["promoted_pages"] > 0
+    assert moves["lowest_free_above_floor_pages"] >= 0
+    assert counters["damos_sz_applied"] <= 1.05 * rate_mb_s * facts["seconds"] * 2**20
+    assert counters["damos_held_back"] > 0
+
+
+@pytest.mark.two_tiers
+@pytest.mark.linux_7_3
+def test_cold_pages_of_the_cgroup_make_room_and_others_do_not(tmp_path: Path) -> None:
+    with inside("damos-room") as group:
+        program, idle = Program(64, 0.5, 1), Program(96, 0.001, 0)
+    words = ["--cgroup", group, "--rate", "32", "--set", "damos.cold_age=5"]
+    with program, idle, Program(int(free_mib(0)) - 30, 0.001, 0) as other:
+        with Pghot(
+            "run",
+            "--apply",
+            "--mover",
+            "damos",
+            *words,
+            "--journal",
+            str(tmp_path / "j.pghot-journal"),
+            "--json",
+        ) as run:
+            assert wait_until(lambda: float((idle.nodes() == 1).mean()) > 0.1, LIMIT_S), run.said()
+            code, out, err = run.finish()
+        assert (other.nodes() == 0).all(), "a program outside the cgroup was moved"
+    assert code == 130, err
+    assert json.loads(out)["moves"]["demoted_pages"] > 0

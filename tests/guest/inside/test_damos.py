@@ -100,7 +100,7 @@ def test_undo_after_a_kill_ends_every_kdamond_and_brings_the_pages_home(tmp_path
         program = Program(64, 0.5, 1)
     with program:
         with Pghot(
-            "run", "--apply", "--mover", "damos", "--cgroup", group, "--journal", str(journal), *loose
+            "run", "--apply", "--mover", "damos", "--cgroup", group, "--journal", str(journal), *LOOSE
         ) as run:
             assert wait_until(lambda: program.on(0).hot > 0.1, LIMIT_S), run.said()
             run.finish(signal.SIGKILL)
@@ -144,7 +144,8 @@ def test_the_free_floor_and_the_rate_are_held(tmp_path: Path) -> None:
     report(
         "damos floor",
         {"kernel": os.uname().release, "promoted_mib": moves["promoted_pages"] / 256, "seconds": facts["seconds"],
-         "lowest_above_floor_mib": moves["lowest_free_above_floor_pages"] / 256, "held_back": counters["damos_held_back"]},
+         "lowest_above_floor_mib": moves["lowest_free_above_floor_pages"] / 256,
+         "held_back": counters["damos_held_back"]},
     )  # fmt: skip
     assert moves["promoted_pages"] > 0
     assert moves["lowest_free_above_floor_pages"] >= 0

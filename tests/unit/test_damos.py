@@ -25,7 +25,7 @@ from pghot.kernel.damos_sysfs import ANY_SIZE, MOST
 from pghot.kernel.pagemap import FILE_OR_SHARED, PRESENT
 from pghot.kernel.process import memory_cgroups
 from pghot.kernel.sysroot import SysRoot
-from pghot.machine.damos import damos_needs
+from pghot.machine.damos_needs import damos_needs
 from pghot.machine.damos_plan import LEAST_QUOTA_BYTES, DamosSettings, Planner
 from pghot.machine.linux import MoverSettings
 from pghot.machine.memory_blocks import BLOCK_SIZE
@@ -90,7 +90,7 @@ def benched(tree: Path, monkeypatch: pytest.MonkeyPatch, new: bool = False) -> B
     group(tree, "work", PID)
     words(tree, f"/proc/{PID}/pagemap", 0, [0])
     install(kernel, monkeypatch)
-    monkeypatch.setattr("pghot.machine.damos.query_nodes", kernel.query_nodes)
+    monkeypatch.setattr("pghot.machine.damos_others.query_nodes", kernel.query_nodes)
     return Bench(kernel, FakeDamon(tree, monkeypatch, new), tree)
 
 
@@ -468,6 +468,41 @@ def test_a_cgroup_made_anew_is_told_anew(bench: Bench, journal: Journal) -> None
     bench.damon.take()
     bench.tick(live, 1000)
     assert ("1/state", "commit") in bench.damon.take()
+
+
+def test_counts_only_rise_when_a_kdamond_starts_anew(new: Bench, journal: Journal) -> None:
+    live = new.live(journal, cgroup="")
+    live.start()
+    new.damon.count(0, 1, sz_applied=4096)
+    new.tick(live, 6000)
+    new.damon._put("0/state", "off")  # its last program ended
+    new.damon.count(0, 1, sz_applied=0)
+    new.tick(live, 1000)
+    assert new.damon.read("0/state") == "on"
+    new.damon.count(0, 1, sz_applied=8192)
+    new.tick(live, 6000)
+    assert counters(live)["damos_sz_applied"] == 4096 + 8192
+
+
+def test_pages_of_new_ranges_are_written_down_before_damon_hears_of_them(
+    new: Bench, journal: Journal
+) -> None:
+    live = new.live(journal, cgroup="")
+    live.start()
+    assert live.damos is not None
+    live.damos._look_cost_ms = 1e9  # not due for long
+    known: list[int] = []
+    order: Callable[[str, str], None] = new.damon._order
+
+    def look(path: str, text: str) -> None:
+        known.append(sum(len(entry.origins()[0]) for entry in read_journal(journal.path).spaces))
+        order(path, text)
+
+    new.damon._order = look  # type: ignore[method-assign]
+    new.kernel.program(PID, [maps_line(START, PAGES + 8)])
+    new.kernel.populate(PID, PAGES, 8, 1)
+    new.tick(live, 1000)
+    assert known[0] == PAGES + 8
 
 
 def test_it_ends_with_its_programs_and_starts_with_the_next(new: Bench, journal: Journal) -> None:

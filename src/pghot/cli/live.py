@@ -14,7 +14,7 @@ from pghot.cli.progress import EVERY_S, PATIENCE_S
 from pghot.errors import PghotError, UsageError
 from pghot.kernel.needs import require
 from pghot.kernel.sysroot import SysRoot
-from pghot.machine.damos import damos_needs
+from pghot.machine.damos_needs import damos_needs
 from pghot.machine.damos_plan import DamosSettings
 from pghot.machine.linux import MoverSettings
 from pghot.machine.nodes import read_nodes

@@ -11,77 +11,28 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from pghot.errors import PghotError, UnsupportedError
-from pghot.kernel.damon_sysfs import NUMBER, Kdamond, Ranges, damon_need
-from pghot.kernel.damos_sysfs import PADDR_MIGRATES, STATS, VADDR_MIGRATES, Schemes
+from pghot.kernel.damon_sysfs import NUMBER, Kdamond, Ranges
+from pghot.kernel.damos_sysfs import STATS, Schemes
 from pghot.kernel.iomem import system_ram
-from pghot.kernel.maps import Kind, read_maps
-from pghot.kernel.move_pages import query_nodes
-from pghot.kernel.needs import Need, require
-from pghot.kernel.pagemap import anonymous
-from pghot.kernel.process import Identity, memory_cgroups
+from pghot.kernel.needs import require
+from pghot.kernel.process import memory_cgroups
 from pghot.kernel.spaces import SetKnob, Space
 from pghot.kernel.sysroot import SysRoot
+from pghot.machine.damos_needs import damon_needs
+from pghot.machine.damos_others import OtherPages
 from pghot.machine.damos_plan import MIB, Lane, Planner
 from pghot.machine.memory_blocks import read_block_ranges
 from pghot.machine.mover import Journal, Mover
-from pghot.machine.nodes import LiveTopology
 from pghot.machine.placement import Placement
 from pghot.machine.room import Room
 from pghot.machine.spaces import Spaces
 from pghot.units import PAGE_BYTES
 
-U64 = npt.NDArray[np.uint64]
-
 STATS_MS = 5_000
 OTHERS_MS = 10_000  # between two looks for anonymous pages in mappings that are not movable
 LOOK_SHARE = 0.1  # of the time may go into looking where pages are
 COMMIT_MS = 100  # the kernel looks for a finished commit so often (damon_sysfs_handle_cmd)
-
-
-def damos_needs(root: SysRoot, topology: LiveTopology, by_cgroup: bool) -> list[Need]:
-    """What the mover needs. by_cgroup: whole cgroups are tracked, not single programs."""
-    return [*kernel_needs(root, topology, by_cgroup), *damon_needs(root, by_cgroup)]
-
-
-def kernel_needs(root: SysRoot, topology: LiveTopology, by_cgroup: bool) -> list[Need]:
-    """Of the kernel and the nodes."""
-    release = root.release()
-    version = f"this is Linux {release[0]}.{release[1]}"
-    what = "DAMOS actions migrate_hot and migrate_cold"
-    if release < PADDR_MIGRATES:
-        kernel = Need(what, "unsupported", f"Linux 6.11 brought migrate_hot; {version}", "--mover move_pages")
-    elif not by_cgroup and release < VADDR_MIGRATES:
-        why = f"DAMOS moves pages of single programs since Linux 6.17 only; {version}"
-        kernel = Need(what, "unsupported", why, "track a whole cgroup (--cgroup PATH), or --mover move_pages")
-    else:
-        kernel = Need(what)
-    nodes = Need("where pages go")
-    if not topology.lower:
-        nodes = Need(
-            nodes.what,
-            "unsupported",
-            "no memory below the top tier",
-            "the lab simulates tiers: pghot compare",
-        )
-    elif not by_cgroup and len(topology.lower) + len(topology.top_nodes) > 2:
-        why = "DAMOS of single programs knows one fast and one slow node; this machine has more"
-        nodes = Need(
-            nodes.what, "unsupported", why, "track a whole cgroup (--cgroup PATH), or --mover move_pages"
-        )
-    return [kernel, nodes]
-
-
-def damon_needs(root: SysRoot, by_cgroup: bool) -> list[Need]:
-    """Of DAMON itself, which must not be in use yet."""
-    needs = [damon_need(root, "paddr" if by_cgroup else "fvaddr")]
-    if by_cgroup and not system_ram(root):
-        what = "where the physical memory is: /proc/iomem"
-        needs.append(Need(what, "not permitted", "/proc/iomem hides addresses", "run as root"))
-    return needs
 
 
 @dataclass(slots=True)
@@ -111,14 +62,14 @@ class Damos:
         cgroups: tuple[str, ...],
     ) -> None:
         self._root, self._topology, self._spaces = root, planner.topology, spaces
-        self._placement, self._mover, self._room, self._journal = placement, mover, room, journal
+        self._placement, self._mover, self._room = placement, mover, room
         self._planner, self._cgroups = planner, cgroups
         self._apply = planner.apply
         self.operations = "paddr" if cgroups else "fvaddr"
         self._kdamonds: list[_Kdamond] = []
         self._watched: list[Any] = []
         self._set_knob: SetKnob | None = None
-        self._others: dict[Identity, U64] = {}
+        self._others = OtherPages(root, spaces, journal) if cgroups and planner.apply else None
         self._gone = dict.fromkeys(STATS, 0)
         self._then_ms = self._looked_ms = self._asked_ms = self._others_ms = 0
         self._look_cost_ms = 0.0
@@ -133,8 +84,8 @@ class Damos:
         """
         require("damos", damon_needs(self._root, bool(self._cgroups)))
         self._set_knob = set_knob
-        if self._apply:
-            self._write_others()
+        if self._others is not None:
+            self._others.write()
         self._watched = self._to_watch()
         lanes = self._lanes()
         set_knob(NUMBER, str(len(lanes)))
@@ -152,9 +103,7 @@ class Damos:
         """Let schemes act or hold them back, by what is free now. Waits for the kdamond when one changes."""
         gap_ms = now_ms - self._then_ms if self._then_ms else 0
         self._then_ms = now_ms
-        for node in {
-            step.target for each in self._kdamonds for step in each.lane.steps if step.when == "promote"
-        }:
+        for node in self._filling():
             self._room.filled(node)
         before = [list(each.acts) for each in self._kdamonds]
         self._gate(gap_ms)
@@ -164,10 +113,12 @@ class Damos:
 
     def refresh(self, now_ms: int) -> None:
         """Follow programs and cgroups that came, went or changed; write down new pages; count what moved."""
-        if now_ms - self._looked_ms >= self._look_cost_ms / LOOK_SHARE:
-            self._look(now_ms)
         watched = self._to_watch()
-        if watched != self._watched:
+        changed = watched != self._watched
+        # What is told to DAMON is written down before.
+        if changed or now_ms - self._looked_ms >= self._look_cost_ms / LOOK_SHARE:
+            self._look(now_ms)
+        if changed:
             self._watched = watched
             self._follow()
         for each in self._kdamonds:
@@ -233,7 +184,8 @@ class Damos:
     # ---- what is watched
 
     def _memcgs(self) -> list[str]:
-        return [memcg for cgroup in self._cgroups for memcg in memory_cgroups(self._root, cgroup)]
+        found = [memcg for cgroup in self._cgroups for memcg in memory_cgroups(self._root, cgroup)]
+        return list(dict.fromkeys(found))
 
     def _to_watch(self) -> list[Any]:
         """What the kdamonds were told, or would be: compared to find out whether it changed.
@@ -266,11 +218,8 @@ class Damos:
         for each, lane in zip(self._kdamonds, self._lanes(), strict=False):
             # The kernel keeps what it counted by a scheme's place in the list, and drops the last ones.
             count = len(lane.steps)
-            for step, stats in list(zip(each.lane.steps, each.stats, strict=False))[count:]:
-                if step.when != "prime":
-                    for name in STATS:
-                        self._gone[name] += stats[name]
-            each.lane, each.stats = lane, each.stats[:count]
+            self._keep(each, count)
+            each.lane = lane
             each.acts = [*each.acts, *[False] * count][:count]
             if each.on:
                 self._commit(each, anew=True)
@@ -289,10 +238,19 @@ class Damos:
             each.kdamond.off()
             each.on = False
 
+    def _keep(self, each: _Kdamond, first: int) -> None:
+        """Keep what the kernel counted of the schemes from `first` on: it forgets it."""
+        for step, stats in list(zip(each.lane.steps, each.stats, strict=False))[first:]:
+            if step.when != "prime":
+                for name in STATS:
+                    self._gone[name] += stats[name]
+        each.stats = each.stats[:first]
+
     def _on(self, each: _Kdamond) -> None:
         if self._set_knob is not None and self._watched:
             self._set_knob(each.kdamond.state, "on")
             each.on = True
+            self._keep(each, 0)
 
     def _revive(self, each: _Kdamond) -> None:
         """A kdamond ends with its last program; it was switched off when it refused a change."""
@@ -341,31 +299,12 @@ class Damos:
 
     def _look(self, now_ms: int) -> None:
         began = time.monotonic()
-        if self._apply and now_ms - self._others_ms >= OTHERS_MS:
+        if self._others is not None and now_ms - self._others_ms >= OTHERS_MS:
             self._others_ms = now_ms
-            self._write_others()
+            self._others.write()
         self.count()
         self._refuse_untracked()
         self._looked_ms, self._look_cost_ms = now_ms, 1000 * (time.monotonic() - began)
-
-    def _write_others(self) -> None:
-        """Anonymous pages that pghot itself never moves, but DAMON of physical memory does: copies of file pages, and
-        memory under a strict policy of its owner."""
-        if not self._cgroups or self._journal is None:
-            return
-        for space in self._spaces.spaces:
-            try:
-                address = _other_pages(self._root, space)
-                node = query_nodes(space.pid, address)
-            except OSError:
-                continue  # it ended
-            known = self._others.get(space.identity, np.empty(0, np.uint64))
-            fresh = (node >= 0) & ~np.isin(address, known)
-            if fresh.any():
-                self._journal.origins(space, address[fresh], node[fresh].astype(np.uint8))
-                self._others[space.identity] = np.union1d(known, address[fresh])
-        alive = {space.identity for space in self._spaces.spaces}
-        self._others = {who: address for who, address in self._others.items() if who in alive}
 
     def _refuse_untracked(self) -> None:
         if self._spaces.skipped["no_section"]:
@@ -392,18 +331,6 @@ def _inode(root: SysRoot, memcg: str) -> int:
 
 def _ranges(space: Space) -> Ranges:
     return list(zip(space.start.tolist(), space.end.tolist(), strict=True))
-
-
-def _other_pages(root: SysRoot, space: Space) -> U64:
-    """Addresses of the private anonymous pages outside the movable ranges of a space."""
-    found = []
-    for mapping in read_maps(root, space.pid):
-        if mapping.kind not in (Kind.FILE, Kind.MOVABLE):
-            continue
-        inside = np.searchsorted(space.start, mapping.start, side="right") - 1
-        if inside < 0 or mapping.start >= space.end[inside]:
-            found.append(anonymous(root, space.pid, mapping.start, mapping.end))
-    return np.concatenate(found) if found else np.empty(0, np.uint64)
 
 
 def _memory_of(root: SysRoot, node: int) -> list[tuple[int, int]]:

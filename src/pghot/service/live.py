@@ -21,7 +21,8 @@ from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.vmstat import vmstat
 from pghot.machine.cgroup_limits import read_limits
-from pghot.machine.damos import Damos, damos_needs, kernel_needs
+from pghot.machine.damos import Damos
+from pghot.machine.damos_needs import damos_needs, kernel_needs
 from pghot.machine.damos_plan import DamosSettings, Planner
 from pghot.machine.demotion import DEMOTION_ENABLED
 from pghot.machine.fault_latency import FaultLatency

@@ -152,6 +152,23 @@ def test_the_facts_are_json_and_render(bench: Bench, journal: Journal) -> None:
     assert undo_open(journal, bench.kernel.root).complete
 
 
+def test_status_shows_the_rate_and_the_losses_of_each_source(bench: Bench) -> None:
+    live = bench.live(None, apply=False)
+    live.start()
+    bench.source.says += [hot()]
+    bench.tick(live, times=20)
+    before = json.loads(json.dumps(status(live)))
+    bench.source.says += [hot(), hot()]
+    bench.tick(live, times=20)
+    now = json.loads(json.dumps(status(live)))
+    now["sources"][0]["counters"] |= {"damon_lost_regions": 5}
+    seconds = now["seconds"] - before["seconds"]
+    assert f"scripted: 69 sightings, {2 * 23 / seconds:.0f}/s, 5 lost;" in render_status(now, before)
+    assert f"scripted: 23 sightings, {23 / before['seconds']:.0f}/s, 0 lost;" in render_status(before, {})
+    # After a reload everything begins anew: no rate is negative.
+    assert render_status(before, now) == render_status(before, {})
+
+
 def test_foreign_and_file_sightings_are_counted_and_dropped(bench: Bench) -> None:
     bench.kernel.program(
         PID, [maps_line(START, PAGES), maps_line(START + (PAGES << 12), 8, "r-xp", 7, "/bin/x")]

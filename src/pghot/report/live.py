@@ -40,11 +40,23 @@ def render_run(facts: Facts) -> str:
     return "\n".join(lines)
 
 
-def source_line(source: Facts) -> str:
-    """A source: what it saw and what it lost."""
+# Each source has those of these counters that it can lose by.
+_LOSSES = ("hwhint_dropped_events", "damon_lost_regions", "perf_corrupt_records")
+
+
+def source_line(source: Facts, before: int = 0, seconds: float = 0.0) -> str:
+    """A source: what it saw and what it lost; with `seconds`, how fast it saw since it had seen `before`."""
     counts = source["counters"]
-    lost = counts.get("hwhint_dropped_events", 0)
-    return f"{source['name']}: {counts['pghot_sightings']:,} sightings, {lost:,} lost; {source['sampling']}"
+    seen, lost = counts["pghot_sightings"], sum(counts.get(name, 0) for name in _LOSSES)
+    pace = f" {max(0, seen - before) / seconds:,.0f}/s," if seconds else ""
+    return f"{source['name']}: {seen:,} sightings,{pace} {lost:,} lost; {source['sampling']}"
+
+
+def source_lines(facts: Facts, before: Facts) -> list[str]:
+    """The sources of a status; rates are over the time since `before` (or the start)."""
+    seconds = max(facts["seconds"] - (before["seconds"] if before else 0.0), 1e-9)
+    then = {source["name"]: source["counters"]["pghot_sightings"] for source in before.get("sources", ())}
+    return [source_line(source, then.get(source["name"], 0), seconds) for source in facts["sources"]]
 
 
 def damos_lines(facts: Facts) -> list[str]:
@@ -122,10 +134,12 @@ def render_undo(facts: Facts) -> str:
 def render_status(facts: Facts, before: Facts) -> str:
     """What `pghot status` prints; rates are over the time since `before` (or the start)."""
     moves = facts["moves"]
+    if before and before["seconds"] >= facts["seconds"]:
+        before = {}  # the daemon read its configuration again meanwhile: its counts began anew
     lines = [
         f"{facts['mode']}, up {facts['seconds']:.0f} s, policy {facts['policy']}, "
         f"{len(facts['programs'])} programs, {facts['counters']['pghot_sections']} sections",
-        *(f"  {source_line(source)}" for source in facts["sources"]),
+        *(f"  {line}" for line in source_lines(facts, before)),
         *damos_lines(facts),
         "",
         *node_table(facts["nodes"]),

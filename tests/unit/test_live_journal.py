@@ -74,8 +74,9 @@ def test_origins_come_back_and_the_first_of_each_page_counts(
         path = Path(place) / "j"
         written(path, [*batches, (9, {5: 1})])
         journal = read_journal(path)
-        assert read_back(journal) == first_of([*batches, (9, {5: 1})])
-        assert journal.damaged == 0
+        expected = first_of([*batches, (9, {5: 1})])
+        assert read_back(journal) == {pid: pages for pid, pages in expected.items() if pages}
+        assert journal.damaged == []
         assert not journal.undone
 
 
@@ -105,7 +106,7 @@ def test_every_truncation_keeps_a_prefix(tmp_path: Path) -> None:
         journal = read_journal(path)
         prefixes = [{pid: pages for pid, pages in read_back(journal).items() if pages}]
         assert prefixes[0] in [first_of(SOME[:count]) for count in range(len(SOME) + 1)]
-        assert journal.damaged <= 1
+        assert len(journal.damaged) <= 1
         kept.append(sum(len(pages) for pages in prefixes[0].values()))
     assert kept == sorted(kept)
     assert kept[-1] == sum(len(pages) for pages in first_of(SOME).values())
@@ -118,16 +119,16 @@ def test_a_changed_byte_is_damage_and_never_another_origin(data: st.DataObject) 
         path = Path(place) / "j"
         written(path, SOME)
         raw = bytearray(path.read_bytes())
-        at = data.draw(st.integers(0, len(raw) - 1))
-        first_line = raw.index(b"\n")
+        at = data.draw(st.integers(0, len(raw) - 2))
+        line = raw[:at].count(b"\n")
         raw[at] ^= data.draw(st.integers(1, 255))
         path.write_bytes(bytes(raw))
-        try:
-            journal = read_journal(path)
-        except UsageError:
-            assert at <= first_line  # which says what file this is
-            return
-        assert journal.damaged >= 1
+        journal = read_journal(path)
+        assert line + 1 in journal.damaged
+        # Each line stands for itself, the first too: no other origin is lost (a newline holds two lines apart).
+        spared = [batch for i, batch in enumerate(SOME, 1) if i not in (line, line + 1)]
+        for pid, pages in first_of(spared).items():
+            assert pages.keys() <= read_back(journal)[pid].keys()
         rest = first_of(SOME)
         for pid, pages in read_back(journal).items():
             for vpn, node in pages.items():
@@ -136,16 +137,41 @@ def test_a_changed_byte_is_damage_and_never_another_origin(data: st.DataObject) 
                 assert vpn in rest[pid]
 
 
-def test_a_damaged_line_of_a_space_loses_its_origins_only(tmp_path: Path) -> None:
+def damage(path: Path, *numbers: int) -> None:
+    """Change a letter of these lines, counted from 1."""
+    lines = path.read_bytes().split(b"\n")
+    for number in numbers:
+        lines[number - 1] = lines[number - 1].replace(b'"kind"', b'"kinf"')
+    path.write_bytes(b"\n".join(lines))
+
+
+def test_a_damaged_line_loses_its_own_origins_only(tmp_path: Path) -> None:
     path = tmp_path / "j"
     written(path, SOME)
-    lines = path.read_bytes().split(b"\n")
-    where = next(i for i, line in enumerate(lines) if b'"space","number":2' in line)
-    lines[where] = lines[where].replace(b"what?", b"what\xbf")
-    path.write_bytes(b"\n".join(lines))
+    damage(path, 1, 2)
     journal = read_journal(path)
-    assert read_back(journal) == {1: first_of(SOME)[1]}
-    assert journal.damaged == 1 + 2  # the line itself, and two lines that speak of it
+    assert read_back(journal) == {2: {7: 0, 100: 1}, 1: {7: 0, 30: 2}}
+    assert journal.damaged == [1, 2]
+    assert journal.writer[0] == os.getpid()
+
+
+def test_a_journal_without_its_beginning_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    written(path, SOME)
+    path.write_bytes(path.read_bytes().partition(b"\n")[2])
+    journal = read_journal(path)
+    assert read_back(journal) == first_of(SOME)
+    assert journal.damaged == [1]
+
+
+def test_lines_of_another_journal_are_not_ours(kernel: FakeKernel, tmp_path: Path) -> None:
+    """As when a block of the file system comes back from an older file."""
+    promoted(kernel, tmp_path / "j")
+    put(tmp_path, "proc/sys/kernel/random/boot_id", BOOT_ID.replace("1", "2"))
+    promoted(kernel, tmp_path / "other")
+    old = (tmp_path / "other").read_bytes().split(b"\n")[1]
+    (tmp_path / "j").write_bytes((tmp_path / "j").read_bytes() + old + b"\n")
+    assert read_journal(tmp_path / "j").damaged == [3]
 
 
 @pytest.mark.parametrize("text", ["", "x", "[1]\n", "\x00\xff", '00000000 {"kind":"journal"}\n'])
@@ -171,17 +197,19 @@ def test_lines_of_unknown_kinds_and_forms_are_damage(tmp_path: Path) -> None:
     path = tmp_path / "j"
     written(path, [(1, {7: 1})])
     fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+    session = json.loads(path.read_text().split("\n")[1].partition(" ")[2])
+    who = {"kind": "origins", "pid": 1, "start_ticks": 1, "mm": [1, 2, 3], "name": "", "runs": ""}
     wrong: list[dict[str, object]] = [
-        {"kind": "wish"}, {}, {"kind": "knob"}, {"kind": "origins", "space": 77, "runs": ""},
-        {"kind": "origins", "space": 1, "runs": "!"}, {"kind": "origins", "space": 1, "runs": "AAAA"},
-        {"kind": "space", "number": [], "pid": 1, "start_ticks": 1, "mm": [1, 2, 3], "name": ""},
-        {"kind": "space", "number": 3, "pid": 1, "start_ticks": 1, "mm": [1], "name": ""},
+        {"kind": "wish"}, {}, {"kind": "knob"}, {"kind": "origins", "runs": ""}, who | {"runs": "!"},
+        who | {"runs": "AAAA"}, who | {"pid": []}, who | {"mm": [1]}, {"kind": "knob", "boot_id": "another"},
+        {"kind": "knob", "writer": 5}, {"kind": "knob", "format": 1},
     ]  # fmt: skip
+    common = {name: session[name] for name in ("format", "boot_id", "writer")}
     for facts in wrong:
-        journal_module.append_line(fd, path, facts)
+        journal_module.append_line(fd, path, common | facts)
     os.close(fd)
     journal = read_journal(path)
-    assert journal.damaged == len(wrong)
+    assert len(journal.damaged) == len(wrong)
     assert read_back(journal) == {1: {7: 1}}
 
 
@@ -255,7 +283,7 @@ def test_a_real_limit_of_the_file_size(tmp_path: Path) -> None:
                 fill(journal)
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
             found = read_journal(journal.path)
-            assert found.damaged == 0
+            assert found.damaged == []
             assert 1 <= len(found.knobs) < 100
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -371,7 +399,7 @@ def promoted(kernel: FakeKernel, path: Path, pid: int = 1 << 22) -> JournalFile:
         journal.origins(space_of(PID), addresses(0, PAGES), np.full(PAGES, 1, np.uint8))
     kernel.move_pages(PID, addresses(4, PAGES - 4), np.zeros(PAGES - 4, np.int32))
     found = read_journal(path)
-    found.header["pid"] = pid
+    found.writer = (pid, found.writer[1])
     return found
 
 
@@ -482,8 +510,30 @@ def test_damage_is_a_problem_and_the_rest_is_put_back(kernel: FakeKernel, tmp_pa
     journal = read_journal(tmp_path / "j")
     done = undo(journal, kernel.root)
     assert done.pages_back == PAGES - 4
-    assert "1 lines" in done.problems[0]
+    assert "line 3 of the journal cannot be read" in done.problems[0]
+    assert f"then remove {tmp_path / 'j'}" in done.problems[0]
     assert not done.complete
+    assert not read_journal(tmp_path / "j").undone
+
+
+def test_without_its_first_line_a_journal_is_undone_all_the_same(kernel: FakeKernel, tmp_path: Path) -> None:
+    """Pages and knobs go back; which boot and whose journal it is, each line says."""
+    put(tmp_path, "proc/knob", "new")
+    with Journal(tmp_path / "j", kernel.root) as journal:
+        journal.knob("/proc/knob", "old", "new")
+        journal.origins(space_of(PID), addresses(0, PAGES), np.full(PAGES, 1, np.uint8))
+    kernel.move_pages(PID, addresses(0, PAGES), np.zeros(PAGES, np.int32))
+    damage(tmp_path / "j", 1)
+    kernel.program(os.getpid() + 1, [], comm="pghot", start_ticks=0)
+    running = read_journal(tmp_path / "j")
+    running.writer = (os.getpid() + 1, 0)
+    with pytest.raises(UsageError, match="still runs"):
+        undo(running, kernel.root)
+    done = undo(read_journal(tmp_path / "j"), kernel.root)
+    assert (done.pages_back, done.knobs, len(done.problems)) == (PAGES, ["/proc/knob"], 1)
+    assert kernel.root.read("/proc/knob") == "old"
+    put(tmp_path, "proc/sys/kernel/random/boot_id", BOOT_ID.replace("1", "2"))
+    assert "started anew" in undo(read_journal(tmp_path / "j"), kernel.root).processes_gone[0]
 
 
 def test_knobs_of_a_journal_go_back_too(kernel: FakeKernel, tmp_path: Path) -> None:
@@ -544,7 +594,10 @@ def test_on_this_machine_pages_of_a_real_child_are_home(tmp_path: Path) -> None:
             journal.origins(space, addresses(0, 8, start), np.zeros(8, np.uint8))
             done = undo_open(journal, root)
             assert (done.pages_back, done.pages_home, done.pages_gone) == (0, 8, 0)
-        assert read_journal(tmp_path / "j").header["command"]
+        assert read_journal(tmp_path / "j").writer == (
+            os.getpid(),
+            read_stat(root, os.getpid()).identity.start_ticks,
+        )
         child.kill()
         child.wait()
         assert undo(read_journal(tmp_path / "j"), root).processes_gone == [f"{child.pid} (child)"]

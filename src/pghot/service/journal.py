@@ -3,6 +3,9 @@
 A text file of sealed JSON lines (`pghot.sealed`), appended with one write(2) each before the act it stands for. A
 killed pghot therefore loses nothing that it did; a line that was cut off names an act that never began. Nothing is
 fsynced: after a crash of the machine neither the pages nor the knobs are what they were anyway.
+
+Each line stands for itself: it names the boot, the pghot that wrote it, and the process whose pages it is about. One
+that was damaged takes nothing with it, whichever it is.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ import errno
 import os
 import sys
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -31,7 +33,7 @@ from pghot.units import PAGE_BYTES
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".pghot-journal"
 _RUN = np.dtype([("first", "<u8"), ("pages", "<u4"), ("node", "<u4")])
 _LINE_RUNS = 1 << 16
@@ -47,19 +49,14 @@ class Journal:
     def __init__(self, path: Path, root: SysRoot) -> None:
         self.path = path
         self._fd = _create(path)
-        # By identity, not by the space's own number: that starts anew when the daemon reloads.
-        self._numbers: dict[Identity, int] = {}
         self.empty = True
         me = read_stat(root, os.getpid()).identity if root.live else Identity(os.getpid(), 0, (0, 0, 0))
-        self._append(
-            kind="journal",
-            format=FORMAT,
-            pghot=__version__,
-            pid=me.pid,
-            start_ticks=me.start_ticks,
-            boot_id=root.read_or("/proc/sys/kernel/random/boot_id"),
-            command=sys.argv,
-        )
+        self._session: dict[str, Any] = {
+            "format": FORMAT,
+            "boot_id": root.read_or("/proc/sys/kernel/random/boot_id"),
+            "writer": [me.pid, me.start_ticks],
+        }
+        self._append(kind="journal", pghot=__version__, command=sys.argv)
 
     def knob(self, path: str, old: str, new: str) -> None:
         """A kernel knob is about to change."""
@@ -70,18 +67,13 @@ class Journal:
         """Pages (uint64[K] bytes, ascending) of `space` that may move from now on, and where they are."""
         self.empty = False
         who = space.identity
-        number = self._numbers.get(who)
-        if number is None:
-            number = len(self._numbers) + 1
-            self._append(
-                kind="space", number=number, pid=who.pid, start_ticks=who.start_ticks, mm=list(who.mm),
-                name=space.name,
-            )  # fmt: skip
-            self._numbers[who] = number
         runs = runs_of(address // np.uint64(PAGE_BYTES), node)
         for begin in range(0, len(runs), _LINE_RUNS):
             packed = base64.b64encode(zlib.compress(runs[begin : begin + _LINE_RUNS].tobytes(), 1))
-            self._append(kind="origins", space=number, runs=packed.decode())
+            self._append(
+                kind="origins", pid=who.pid, start_ticks=who.start_ticks, mm=list(who.mm), name=space.name,
+                runs=packed.decode(),
+            )  # fmt: skip
 
     def close(self) -> None:
         """Close the file; one in which nothing was changed is not left behind."""
@@ -102,7 +94,7 @@ class Journal:
         self.close()
 
     def _append(self, **facts: Any) -> None:
-        append_line(self._fd, self.path, facts)
+        append_line(self._fd, self.path, facts | self._session)
 
 
 def _make_directory(path: Path) -> None:
@@ -207,63 +199,83 @@ class SpaceEntry:
 
 @dataclass(slots=True)
 class JournalFile:
-    """A journal that was read. `damaged` counts lines that could not be."""
+    """A journal that was read.
+
+    boot_id         of the boot in which it was written
+    writer          pid and start time (clock ticks since boot) of the pghot that wrote it
+    damaged         numbers of the lines that could not be read, from 1
+    """
 
     path: Path
-    header: dict[str, Any]
-    knobs: list[tuple[str, str, str]]
-    spaces: list[SpaceEntry]
-    undone: bool
-    damaged: int
+    boot_id: str
+    writer: tuple[int, int]
+    knobs: list[tuple[str, str, str]] = field(default_factory=list)
+    spaces: list[SpaceEntry] = field(default_factory=list)
+    undone: bool = False
+    damaged: list[int] = field(default_factory=list)
 
 
 def read_journal(path: Path) -> JournalFile:
-    """Read a journal. Raises `UsageError` when it is none, or is of a later version."""
+    """Read what can be read of a journal. Raises `UsageError` when that is nothing, or is of another version."""
     try:
         text = path.read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
         raise UsageError(
             f"cannot read the journal {path}: {error.strerror}", "name a *.pghot-journal"
         ) from None
-    lines = text.removesuffix("\n").split("\n")
-    facts = list(_facts(lines))
-    if not facts or facts[0].get("kind") != "journal":
-        raise UsageError(f"{path} is not a journal of pghot", "name a *.pghot-journal")
-    if facts[0].get("format") != FORMAT:
-        raise UsageError(
-            f"{path} has format {facts[0].get('format')}, this pghot reads {FORMAT}", "use a newer pghot"
-        )
-    journal = JournalFile(path, facts[0], [], [], False, len(lines) - len(facts))
-    numbered: dict[int, SpaceEntry] = {}
-    for fact in facts[1:]:
+    facts = [_fact(line) for line in text.removesuffix("\n").split("\n")]
+    journal = _journal_of(path, next((each for each in facts if "format" in each), {}))
+    entries: dict[Identity, SpaceEntry] = {}
+    for number, fact in enumerate(facts, 1):
         try:
-            _enter(journal, numbered, fact)
+            _enter(journal, entries, fact)
         except (KeyError, TypeError, ValueError, zlib.error):
-            journal.damaged += 1
-    journal.spaces = list(numbered.values())
+            journal.damaged.append(number)
+    if not journal.damaged and facts[0].get("kind") != "journal":
+        journal.damaged.append(1)  # cut off in front: what else is missing, nobody knows
+    journal.spaces = list(entries.values())
     return journal
 
 
-def _facts(lines: list[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        try:
-            yield unseal(line)
-        except ValueError:
-            continue
+def _fact(line: str) -> dict[str, Any]:
+    """What a line says, nothing when it is damaged."""
+    try:
+        return unseal(line)
+    except ValueError:
+        return {}
 
 
-def _enter(journal: JournalFile, spaces: dict[int, SpaceEntry], fact: dict[str, Any]) -> None:
+def _journal_of(path: Path, fact: dict[str, Any]) -> JournalFile:
+    """The journal that a line is of."""
+    if fact.get("format", FORMAT) != FORMAT:
+        raise UsageError(
+            f"{path} has format {fact['format']}, this pghot reads {FORMAT}", "use the pghot that wrote it"
+        )
+    try:
+        pid, start_ticks = fact["writer"]
+        return JournalFile(path, str(fact["boot_id"]), (int(pid), int(start_ticks)))
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(
+            f"{path} is not a journal of pghot, or no line of it can be read", "name a *.pghot-journal"
+        ) from None
+
+
+def _enter(journal: JournalFile, entries: dict[Identity, SpaceEntry], fact: dict[str, Any]) -> None:
+    if fact["kind"] == "undone":
+        journal.undone = True
+        return
+    if (fact["format"], fact["boot_id"], *fact["writer"]) != (FORMAT, journal.boot_id, *journal.writer):
+        raise ValueError("a line of another journal")
     match fact["kind"]:
+        case "journal":
+            return
         case "knob":
             journal.knobs.append((str(fact["path"]), str(fact["old"]), str(fact["new"])))
-        case "space":
+        case "origins":
             code, stack, arguments = fact["mm"]
             identity = Identity(int(fact["pid"]), int(fact["start_ticks"]), (code, stack, arguments))
-            spaces[fact["number"]] = SpaceEntry(identity, str(fact["name"]))
-        case "origins":
             packed = zlib.decompress(base64.b64decode(fact["runs"], validate=True))
-            spaces[fact["space"]].runs.append(np.frombuffer(packed, _RUN))
-        case "undone":
-            journal.undone = True
+            runs = np.frombuffer(packed, _RUN)
+            entries.setdefault(identity, SpaceEntry(identity, str(fact["name"]))).runs.append(runs)
         case _:
             raise ValueError(fact["kind"])

@@ -61,7 +61,7 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
     Raises `UsageError` when the pghot that wrote it still runs, `NotPermittedError` when a process is not ours.
     """
     result = Undone()
-    if journal.header.get("boot_id") != root.read_or("/proc/sys/kernel/random/boot_id"):
+    if journal.boot_id != root.read_or("/proc/sys/kernel/random/boot_id"):
         result.processes_gone.append("the machine was started anew since: nothing to put back")
         return result
     _refuse_while_running(journal, root)
@@ -69,7 +69,7 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
     result.knobs = [path for path, _, _ in journal.knobs]
     plans = [(entry, *entry.origins()) for entry in journal.spaces]
     if journal.damaged:
-        result.problems.append(f"{journal.damaged} lines of the journal cannot be read; the others were used")
+        result.problems.append(_what_is_lost(journal))
     total, done = sum(len(address) for _, address, _ in plans), 0
     for entry, address, node in plans:
         _put_pages_back(root, entry, address, node, result)
@@ -87,15 +87,25 @@ def undo_open(journal: Journal, root: SysRoot) -> Undone:
 
 
 def _refuse_while_running(journal: JournalFile, root: SysRoot) -> None:
-    pid, start = int(journal.header.get("pid", 0)), journal.header.get("start_ticks")
+    pid, start_ticks = journal.writer
     try:
-        running = pid != os.getpid() and read_stat(root, pid).identity.start_ticks == start
+        running = pid != os.getpid() and read_stat(root, pid).identity.start_ticks == start_ticks
     except OSError:
         running = False
     if running:
         raise UsageError(
             f"the pghot that writes {journal.path} still runs (pid {pid})", f"end it first: kill {pid}"
         )
+
+
+def _what_is_lost(journal: JournalFile) -> str:
+    """What is not known of the lines that cannot be read, and what to do about it."""
+    shown = ", ".join(map(str, journal.damaged[:5])) + (", ..." if len(journal.damaged) > 5 else "")
+    return (
+        f"line {shown} of the journal cannot be read; what the others name was put back. Pages that no other line "
+        f"names stay until their program ends (or migratepages(8) moves them), knobs until you set them; then remove "
+        f"{journal.path}"
+    )
 
 
 def _put_pages_back(root: SysRoot, entry: SpaceEntry, address: U64, node: U8, result: Undone) -> None:

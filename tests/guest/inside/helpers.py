@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import numpy as np
@@ -100,14 +101,21 @@ class Program:
 
 
 class Pghot:
-    """A running `pghot` command: forked from one that has imported it, or with `fresh` the installed one itself."""
+    """A running `pghot` command: forked from one that has imported it, or with `fresh` the installed one itself.
 
-    def __init__(self, *arguments: str, fresh: bool = False) -> None:
+    environment  variables for a fresh one
+    """
+
+    def __init__(
+        self, *arguments: str, fresh: bool = False, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.began = time.monotonic()
         # Files, not pipes: what is not read does not stop it.
         self._out, self._err = (os.fdopen(os.memfd_create(name), "w+") for name in ("out", "err"))
         self.process = (
-            subprocess.Popen([PGHOT, *arguments], stdout=self._out, stderr=self._err)
+            subprocess.Popen(
+                [PGHOT, *arguments], stdout=self._out, stderr=self._err, env={**os.environ, **environment}
+            )
             if fresh
             else Forked(FORK_SERVER, arguments, self._out.fileno(), self._err.fileno())
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -12,23 +13,44 @@ from helpers import Pghot, Program, knobs, pghot, wait_until
 pytestmark = pytest.mark.two_tiers
 
 
+def settings(place: Path, pid: int, sources: str, more: str = "") -> Path:
+    """A configuration file."""
+    path = place / "pghot.toml"
+    path.write_text(
+        f"""
+apply = true
+sources = [{", ".join(f'"{name}"' for name in sources.split(","))}]
+[targets]
+pids = [{pid}]
+[service]
+socket = "{place}/pghot.sock"
+metrics = ""
+journal = "{place}/daemon.pghot-journal"
+max_cpu_percent = 400
+{more}
+"""
+    )
+    return path
+
+
+def asked(place: Path, *words: str) -> str:
+    """What `pghot status` says."""
+    code, out, err = pghot("status", *words, "--socket", f"{place}/pghot.sock")
+    assert code == 0, err
+    return out
+
+
+def sightings(place: Path) -> dict[str, int]:
+    """How much each source saw since the last (re)load."""
+    facts = json.loads(asked(place, "--json"))
+    return {source["name"]: source["counters"]["pghot_sightings"] for source in facts["sources"]}
+
+
 def test_the_daemon_promotes_and_sigterm_puts_everything_back(tmp_path: Path) -> None:
     before = knobs()
     socket, journal = tmp_path / "pghot.sock", tmp_path / "daemon.pghot-journal"
-    config = tmp_path / "pghot.toml"
     with Program(128, 0.25, 1) as program:
-        config.write_text(
-            f"""
-apply = true
-[targets]
-pids = [{program.pid}]
-[service]
-socket = "{socket}"
-metrics = ""
-journal = "{journal}"
-max_cpu_percent = 400
-"""
-        )
+        config = settings(tmp_path, program.pid, "faults")
         with Pghot("daemon", "-c", str(config)) as daemon:
             assert wait_until(lambda: program.on(0).hot >= 0.95, 120) is not None, daemon.said()
             code, out, err = pghot("status", "--socket", str(socket), "--json")
@@ -45,3 +67,77 @@ max_cpu_percent = 400
         assert knobs() == before
         assert not journal.exists()
         assert not socket.exists()
+
+
+def test_sources_join_and_leave_a_running_daemon(tmp_path: Path) -> None:
+    """Hint faults and soft-dirty bits at once; then one of them, whose work goes on; then both again."""
+    before = knobs()
+    with Program(128, 0.25, 1, "write") as program:
+        config = settings(tmp_path, program.pid, "faults,softdirty")
+
+        def both_saw() -> bool:
+            saw = sightings(tmp_path)
+            return list(saw) == ["faults", "softdirty"] and min(saw.values()) >= program.hot().sum()
+
+        with Pghot("daemon", "-c", str(config)) as daemon:
+            assert wait_until(lambda: program.on(0).hot >= 0.95, 120) is not None, daemon.said()
+            assert wait_until(both_saw, 60) is not None, sightings(tmp_path)
+            said = asked(tmp_path, "1", "2").splitlines()
+            for name in ("faults", "softdirty"):
+                lines = [line.strip() for line in said if line.strip().startswith(f"{name}: ")]
+                assert len(lines) == 2, said
+                assert all("sightings, " in line and "/s, " in line and " lost; " in line for line in lines)
+
+            settings(tmp_path, program.pid, "softdirty")
+            daemon.process.send_signal(signal.SIGHUP)
+            assert wait_until(lambda: list(sightings(tmp_path)) == ["softdirty"], 60) is not None, (
+                daemon.said()
+            )
+            assert knobs() == before, "the hint faults are gone with their source"
+            program.signal(signal.SIGUSR1)
+            assert wait_until(lambda: program.on(0).hot >= 0.95, 120) is not None, "the other one works on"
+
+            settings(tmp_path, program.pid, "faults,softdirty")
+            daemon.process.send_signal(signal.SIGHUP)
+            assert wait_until(lambda: len(sightings(tmp_path)) == 2, 60) is not None, daemon.said()
+            program.signal(signal.SIGUSR1)
+            assert wait_until(lambda: program.on(0).hot >= 0.95, 120) is not None
+            assert wait_until(both_saw, 60) is not None, sightings(tmp_path)
+            code, _, err = daemon.finish(signal.SIGTERM)
+        assert code == 0, err
+        assert (program.nodes() == 1).all(), "through both reloads"
+        assert knobs() == before
+
+
+HEAVY = """
+from pghot.sources.softdirty import SoftDirty
+
+class Heavy(SoftDirty):
+    name = "heavy"
+    weight = 7
+"""
+
+
+def test_sources_at_once_count_by_their_weights(tmp_path: Path) -> None:
+    """A source of another package that declares a weight of 7, beside hint faults (1, and 2 for a fast one)."""
+    (tmp_path / "heavy.py").write_text(HEAVY)
+    package = tmp_path / "heavy-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: heavy\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[pghot.live_sources]\nheavy = heavy:Heavy\n")
+    place = {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    with Program(64, 0.25, 1, "write") as program, Pghot(
+        "run", "--apply", "--source", "faults,heavy", "-p", str(program.pid), "--json",
+        "--journal", str(tmp_path / "j.pghot-journal"), fresh=True, environment=place,
+    ) as run:  # fmt: skip
+        assert wait_until(lambda: program.on(0).hot >= 0.95, 120) is not None, run.said()
+        _, out, _ = run.finish()
+    facts = json.loads(out)
+    faults, heavy = facts["sources"]
+    assert [(each["name"], each["weight"]) for each in facts["sources"]] == [("faults", 1), ("heavy", 7)]
+    seen, by_weight = (each["counters"]["pghot_sightings"] for each in (faults, heavy))
+    assert min(seen, by_weight) >= program.hot().sum()
+    skipped = sum(count for name, count in facts["counters"].items() if name.startswith("pghot_skipped_"))
+    least, most = seen + 7 * by_weight - 7 * skipped, 2 * seen + 7 * by_weight
+    assert least <= facts["counters"]["pghot_reported_accesses"] <= most
+    assert most < 7 * (seen + by_weight)

@@ -29,7 +29,7 @@ from pghot.kernel.maps import Kind
 from pghot.machine.demotion import COLD_AGE, RETURNED_AGE
 from pghot.machine.linux import LinuxMachine
 from pghot.machine.pages import AGEING_MS, DEMOTED, OLDEST, PROMOTED
-from pghot.machine.spaces import Spaces
+from pghot.machine.spaces import ASK_EVERY, Spaces
 from pghot.service import journal as journal_module
 from pghot.service.journal import read_journal
 
@@ -288,6 +288,97 @@ def test_a_folio_costs_all_its_pages(huge: FakeKernel) -> None:
         machine.migrate(seen(machine, spaces, PID, addresses(0, 1)), 0, "kmigrated")
         machine.tick(10_400_000_000)
         assert machine.pages_in_budget("kmigrated") < MIB_PAGES  # 1 MiB was there, 2 MiB were moved
+
+
+def test_folios_are_moved_one_by_one_within_the_budget(huge: FakeKernel) -> None:
+    """One hot page in each of four folios is 8 MiB: the budget of 3 MiB is overdrawn by less than a folio."""
+    with mover(huge, rate_limit_mb_s=6.0) as (machine, spaces):
+        assert machine.pages_in_budget("kmigrated") == 3 * MIB_PAGES
+        page = seen(machine, spaces, PID, np.concatenate([addresses(at, 2) for at in (0, 700, 1100, 1900)]))
+        moves = machine.migrate(page, 0, "kmigrated")
+        assert machine.counts.promoted == 2 * HUGE
+        assert len(huge.moves) == 2
+        assert sorted(moves.moved) == sorted(page[:4])
+        assert sorted(moves.failed) == sorted(page[4:])
+        assert machine.pages_in_budget("kmigrated") == 0
+        machine.tick(10_100_000_000)
+        assert machine.pages_in_budget("kmigrated") == 0  # the debt of 1 MiB is not paid in 0.6 MiB
+        machine.tick(10_200_000_000)
+        assert machine.pages_in_budget("kmigrated") > 0
+
+
+def test_single_pages_of_a_program_with_folios_use_the_whole_budget(huge: FakeKernel) -> None:
+    """Any page might be of a folio; what did not come along leaves its budget to the next ones."""
+    huge.huge = False
+    with mover(huge, rate_limit_mb_s=6.0) as (machine, spaces):
+        page = seen(machine, spaces, PID, addresses(0, PAGES)[::4])
+        assert len(machine.migrate(page, 0, "kmigrated").moved) == PAGES // 4
+        assert machine.pages_in_budget("kmigrated") == 3 * MIB_PAGES - PAGES // 4
+
+
+def test_no_more_than_the_budget_is_demoted_for(huge: FakeKernel) -> None:
+    """Of four folios that are asked for one can come now: room is made for one."""
+    huge.populate(PID, PAGES, 4 * HUGE, 0)
+    huge.program(PID, [maps_line(START, PAGES + 4 * HUGE)])
+    with mover(huge, rate_limit_mb_s=2.0) as (machine, spaces):
+        machine.survey(spaces.spaces[0])
+        use_up(huge, 0, int(machine.floor_pages[0]) + machine.nodes.drift_pages)
+        machine.nodes.read()
+        machine.migrate(seen(machine, spaces, PID, addresses(0, PAGES)[::HUGE]), 0, "kmigrated")
+        assert (machine.counts.promoted, machine.counts.demoted) == (HUGE, HUGE)
+
+
+def folios_appear(kernel: FakeKernel) -> None:
+    """khugepaged makes folios of a program's single pages."""
+    kernel.huge = True
+    put(kernel.tree, "proc/vmstat", "thp_fault_alloc 0\nthp_collapse_alloc 4")
+
+
+def test_folios_that_appear_after_the_survey_have_their_origins_written(kernel: FakeKernel) -> None:
+    """Memory that came later than the survey, in which a page moved singly before khugepaged came."""
+    kernel.program(PID, [maps_line(START, 2 * PAGES)])
+    put(kernel.tree, "proc/vmstat", "thp_fault_alloc 0\nthp_collapse_alloc 3")
+    with mover(kernel) as (machine, spaces):
+        machine.survey(spaces.spaces[0])
+        kernel.populate(PID, PAGES, 2 * HUGE, 1)
+        machine.migrate(seen(machine, spaces, PID, addresses(PAGES, 1)), 0, "kmigrated")
+        assert machine.counts.promoted == 1
+        folios_appear(kernel)
+        machine.migrate(seen(machine, spaces, PID, addresses(PAGES + HUGE + 7, 1)), 0, "kmigrated")
+        assert machine.counts.promoted == 1 + HUGE
+
+
+def test_folios_that_appear_during_the_move_are_counted(
+    kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(kernel.tree, "proc/vmstat", "thp_fault_alloc 0\nthp_collapse_alloc 3")
+
+    def move_pages(*arguments: object) -> object:
+        folios_appear(kernel)
+        return kernel.move_pages(*arguments)  # type: ignore[arg-type]
+
+    with mover(kernel) as (machine, spaces):
+        machine.survey(spaces.spaces[0])
+        monkeypatch.setattr("pghot.machine.mover.move_pages", move_pages)
+        budget = machine.pages_in_budget("kmigrated")
+        page = seen(machine, spaces, PID, addresses(HUGE + 7, 3))
+        machine.migrate(page, 0, "kmigrated")
+        assert machine.counts.promoted == HUGE
+        assert machine.pages_in_budget("kmigrated") == budget - HUGE
+        block = spaces.table.lookup(np.full(HUGE, PID, np.int32), addresses(HUGE, HUGE))
+        assert (machine.place[block] == 0).all()
+
+
+def test_pages_that_are_movable_no_more_are_not_moved(kernel: FakeKernel) -> None:
+    """The policy has found them hot before their owner bound them."""
+    with mover(kernel) as (machine, spaces):
+        page = seen(machine, spaces, PID, addresses(0, 30))
+        put(kernel.tree, f"proc/{PID}/numa_maps", f"{START:x} bind:1 anon=2048")
+        for _ in range(ASK_EVERY):
+            spaces.refresh([PID])
+        moves = machine.migrate(page, 0, "kmigrated")
+        assert (len(moves.moved), len(moves.failed)) == (0, 0)
+    assert kernel.moves == []
 
 
 @pytest.mark.parametrize("spare, promoted", [(511, 0), (512, 512), (1023, 512), (1024, 1024)])

@@ -174,29 +174,132 @@ def test_unmapped_pages_are_forgotten_and_may_come_back(kernel: FakeKernel) -> N
     assert sure(spaces, PID, addresses(10, 10)).tolist() == page[10:20].tolist()
 
 
-def test_large_folios_that_come_later_are_noticed(kernel: FakeKernel) -> None:
-    """A program that pghot starts itself has no memory yet when it is adopted."""
+def test_memory_that_is_bound_later_is_noticed_and_counted(kernel: FakeKernel) -> None:
+    """mbind(2) of a whole mapping leaves maps as it was: the policy is asked for now and then."""
+    spaces = Spaces(kernel.root, 1)
+    spaces.refresh([PID])
+    assert len(sure(spaces, PID, addresses(0, 64))) == 64
+    put(kernel.tree, f"proc/{PID}/numa_maps", f"{START:x} bind=static:1 anon=64")
+    changes = [spaces.refresh([PID]).any for _ in range(2 * spaces_module.ASK_EVERY)]
+    assert changes.count(True) == 1
+    _, movable = look(spaces, PID, addresses(0, 64))
+    assert not movable.any()
+    assert skipped(spaces) == {"bound": 64}
+    assert len(spaces.spaces[0].start) == 0  # sources need not watch it
+    put(kernel.tree, f"proc/{PID}/numa_maps", f"{START:x} default anon=64")
+    for _ in range(spaces_module.ASK_EVERY):
+        spaces.refresh([PID])
+    assert len(sure(spaces, PID, addresses(0, 64))) == 64
+
+
+def test_bound_memory_that_begins_elsewhere_is_asked_about_at_once(kernel: FakeKernel) -> None:
+    put(kernel.tree, f"proc/{PID}/numa_maps", f"{START:x} bind:1 anon=64")
+    spaces = Spaces(kernel.root, 1)
+    for _ in range(spaces_module.ASK_EVERY):
+        spaces.refresh([PID])
+    kernel.program(PID, [maps_line(START + 8 * 4096, 56)])
+    put(kernel.tree, f"proc/{PID}/numa_maps", f"{START + 8 * 4096:x} bind:1 anon=56")
+    spaces.refresh([PID])
+    assert not look(spaces, PID, addresses(8, 56))[1].any()
+
+
+def test_what_is_dear_is_asked_for_a_hundredth_of_the_time(
+    kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three programs, each of which takes 0.2 s to ask: in turn, and in all 0.01 s for each refresh."""
+    asked: list[int] = []
+    clock = [0.0]
+
+    def slow(root: object, pid: int) -> frozenset[int]:
+        asked.append(pid)
+        clock[0] += 0.2
+        return frozenset()
+
+    pids = [PID, PID + 1, PID + 2]
+    for pid in pids:
+        kernel.program(pid, [maps_line(START, 64)])
+    spaces = Spaces(kernel.root, 1)
+    spaces.refresh(pids)
+    monkeypatch.setattr(spaces_module, "bound_starts", slow)
+    monkeypatch.setattr(spaces_module.time, "perf_counter", lambda: clock[0])
+    for _ in range(300):
+        spaces.refresh(pids)
+    assert clock[0] < 301 * spaces_module.ASK_S + 0.2  # the last one began within its time
+    assert len(asked) >= 12
+    assert max(map(asked.count, pids)) - min(map(asked.count, pids)) <= 1
+
+
+def births(kernel: FakeKernel, fault: int = 0, collapse: int = 0) -> None:
+    text = f"nr_free_pages 7\nthp_fault_alloc {fault}\nthp_collapse_alloc {collapse}\nthp_fault_fallback 3"
+    put(kernel.tree, "proc/vmstat", text)
+
+
+def test_large_folios_that_come_later_are_noticed_at_once(kernel: FakeKernel) -> None:
+    """The machine says that somebody got some; who, is asked only now and then: it walks the page tables."""
+    births(kernel)
     spaces = Spaces(kernel.root, 1)
     spaces.refresh([PID])
     assert not spaces.has_huge_pages(1)
     put(kernel.tree, f"proc/{PID}/smaps_rollup", "AnonHugePages:      2048 kB")
-    assert not spaces.has_huge_pages(1)  # asking walks the program's page tables: not each time
-    kernel.program(PID, [maps_line(START, 128)])
-    spaces.refresh([PID])
+    assert not spaces.notice_folios()
+    assert not spaces.has_huge_pages(1)
+    births(kernel, collapse=1)
+    assert spaces.notice_folios()
+    assert spaces.has_huge_pages(1)
+    for _ in range(2 * spaces_module.ASK_EVERY):
+        spaces.refresh([PID])
     assert spaces.has_huge_pages(1)
     (kernel.tree / f"proc/{PID}/smaps_rollup").unlink()
-    for _ in range(2 * spaces_module.ASK_FOLIOS_EVERY):
+    births(kernel, fault=9, collapse=1)
+    assert spaces.notice_folios()
+    for _ in range(2 * spaces_module.ASK_EVERY):
         spaces.refresh([PID])
     assert spaces.has_huge_pages(1)  # once is for good
 
 
-def test_large_folios_in_old_mappings_are_noticed_after_a_while(kernel: FakeKernel) -> None:
+def test_folios_of_somebody_else_are_a_guess_that_ends(kernel: FakeKernel) -> None:
+    births(kernel)
     spaces = Spaces(kernel.root, 1)
     spaces.refresh([PID])
     assert not spaces.has_huge_pages(1)
-    put(kernel.tree, f"proc/{PID}/smaps_rollup", "AnonHugePages:      2048 kB")
-    for _ in range(spaces_module.ASK_FOLIOS_EVERY):
+    births(kernel, fault=1)
+    spaces.notice_folios()
+    assert spaces.has_huge_pages(1)
+    for _ in range(spaces_module.ASK_EVERY):
         spaces.refresh([PID])
+    assert not spaces.has_huge_pages(1)
+
+
+THP = "sys/kernel/mm/transparent_hugepage"
+ALWAYS_ON, NEVER = "[always] inherit madvise never", "always inherit madvise [never]"
+INHERIT = "always [inherit] madvise never"
+
+
+@pytest.mark.parametrize(
+    "top, size, on",
+    [("never", NEVER, False), ("always", NEVER, False), ("never", ALWAYS_ON, True), ("never", INHERIT, False),
+     ("always", INHERIT, True), ("always", None, False)],
+)  # fmt: skip
+def test_sizes_below_2_mib_are_on_by_their_switch(
+    kernel: FakeKernel, top: str, size: str | None, on: bool
+) -> None:
+    put(kernel.tree, f"{THP}/enabled", "always madvise never".replace(top, f"[{top}]"))
+    put(kernel.tree, f"{THP}/hugepages-2048kB/enabled", ALWAYS_ON)
+    put(kernel.tree, f"{THP}/hugepages-8kB/shmem_enabled", ALWAYS_ON)  # Linux 6.18: of shared memory only
+    if size:
+        put(kernel.tree, f"{THP}/hugepages-64kB/enabled", size)
+    spaces = Spaces(kernel.root, 1)
+    spaces.refresh([PID])
+    assert spaces.has_huge_pages(1) == on
+
+
+def test_a_size_that_is_switched_on_later_is_noticed(kernel: FakeKernel) -> None:
+    put(kernel.tree, f"{THP}/hugepages-64kB/enabled", NEVER)
+    spaces = Spaces(kernel.root, 1)
+    spaces.refresh([PID])
+    assert not spaces.has_huge_pages(1)
+    put(kernel.tree, f"{THP}/hugepages-64kB/enabled", ALWAYS_ON)
+    assert spaces.notice_folios()
     assert spaces.has_huge_pages(1)
 
 

@@ -13,17 +13,36 @@ _THP = "/sys/kernel/mm/transparent_hugepage"
 
 
 def has_large_folios(root: SysRoot, pid: int) -> bool:
-    """Whether the process may have folios larger than a page.
+    """Whether the process may have folios larger than a page. Walks its page tables: do it rarely.
 
-    Per-size switches exist since Linux 6.8; what is smaller than 2 MiB is in no counter of the process, so one
-    that is on counts as yes.
+    What is smaller than 2 MiB is in no counter of the process, so a size that is switched on counts as yes.
     """
-    for size in root.list(_THP):
-        kib = re.fullmatch(r"hugepages-(\d+)kB", size)
-        if kib and int(kib[1]) < 2048:
-            chosen = root.read_or(f"{_THP}/{size}/enabled")
-            if "[never]" not in chosen and "[inherit]" not in chosen:
-                return True
+    if small_sizes_on(root):
+        return True
     rollup = root.read_or(f"/proc/{pid}/smaps_rollup")
     huge = re.search(r"^AnonHugePages:\s*(\d+)", rollup, re.MULTILINE)
     return huge is not None and int(huge[1]) > 0
+
+
+def folio_births(root: SysRoot) -> tuple[str, ...]:
+    """What changes whenever a program somewhere gets a large folio; cheap to ask.
+
+    thp_fault_alloc and thp_collapse_alloc count those of 2 MiB, khugepaged's too, before anybody can use them.
+    """
+    found = re.findall(r"^thp_(?:fault|collapse)_alloc (\d+)$", root.read_or("/proc/vmstat"), re.MULTILINE)
+    return (*found, str(small_sizes_on(root)))
+
+
+def small_sizes_on(root: SysRoot) -> bool:
+    """Whether anonymous memory may get folios between a page and 2 MiB (Linux >= 6.8, a switch for each size).
+
+    A size without the switch is one of shared memory only.
+    """
+    switches = [
+        root.read_or(f"{_THP}/{size}/enabled")
+        for size in root.list(_THP)
+        if (kib := re.fullmatch(r"hugepages-(\d+)kB", size)) and int(kib[1]) < 2048
+    ]
+    if any("[inherit]" in switch for switch in switches):
+        switches.append(root.read_or(f"{_THP}/enabled"))
+    return any("[always]" in switch or "[madvise]" in switch for switch in switches)

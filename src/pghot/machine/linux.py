@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pghot.kernel.maps import Kind
 from pghot.kernel.spaces import Space
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.bucket import TokenBucket
@@ -21,7 +22,7 @@ from pghot.machine.mover import Journal, Mover
 from pghot.machine.nodes import LiveTopology
 from pghot.machine.pages import AGEING_MS, NOWHERE, WOULD_MOVE
 from pghot.machine.pingpong import PingPongGuard
-from pghot.machine.placement import Placement
+from pghot.machine.placement import HUGE_PAGES, Placement, joined
 from pghot.machine.room import Room
 from pghot.machine.spaces import Spaces
 from pghot.units import PAGE_BYTES
@@ -133,20 +134,39 @@ class LinuxMachine:
     # ---- moving
 
     def migrate(self, page: U32, target: int, payer: str, batch_pages: int = 512) -> Moves:
-        """See `Machine.migrate`. `failed` are pages that were busy or found no room."""
-        source, retries = self.place[page], self._spaces.pages.retries(page)
-        page = page[(source != NOWHERE) & (source != target) & (retries < BUSY_RETRIES)]
+        """See `Machine.migrate`. `failed` are pages that were busy, or found no room or no budget."""
+        page = self._candidates(page, target)
         if not self._settings.apply:
             return self._pretend(page, target)
-        short = self.placement.with_folios(page) - self.room(target)
+        self._spaces.notice_folios()
+        self._make_room(page, target, self.pages_in_budget(payer))
+        rest, failed = page, []
+        while len(rest) and (budget := self.pages_in_budget(payer)):
+            end = self.placement.first_within(rest, budget)
+            before = self.counts.promoted
+            moves = self.mover.move(rest[:end], target)
+            self.bucket.spend((self.counts.promoted - before) * PAGE_BYTES)
+            failed.append(moves.failed)
+            rest = self._candidates(rest[end:], target)
+            if len(moves.moved) == 0:
+                break
+        left = joined([*failed, rest])
+        return Moves(page[self.place[page] == target], left[self.place[left] != target])
+
+    def _candidates(self, page: U32, target: int) -> U32:
+        """Those of the pages that are elsewhere, still are movable, and were not busy too often."""
+        source, retries = self.place[page], self._spaces.pages.retries(page)
+        movable = self._spaces.pages.kind[page] == Kind.MOVABLE
+        fit: U32 = page[movable & (source != NOWHERE) & (source != target) & (retries < BUSY_RETRIES)]
+        return fit
+
+    def _make_room(self, page: U32, target: int, budget: int) -> None:
+        """Demote as much as these pages need beyond what is free, within the budget or for one folio."""
+        short = min(self.placement.with_folios(page), max(HUGE_PAGES, budget)) - self.room(target)
         if self.demotion_enabled and short > 0:
             below = self.topology.demotion_targets[target]
             self.demotion.make_room(target, short, below, int(self.now_ns) // 1_000_000)
             self.nodes.read()
-        before = self.counts.promoted
-        moves = self.mover.move(page, target)
-        self.bucket.spend((self.counts.promoted - before) * PAGE_BYTES)
-        return moves
 
     def demote(self, page: U32, node: int, thread: str) -> int:
         """See `Machine.demote`."""

@@ -78,6 +78,7 @@ class Mover:
         `failed` are pages that were busy or found no room.
         """
         fit = self._room.on(target)
+        self._spaces.notice_folios()
         parts = [Moves(page[:0], page[fit:])]
         for space, pages, address in self._placement.by_space(page[:fit]):
             try:
@@ -115,7 +116,21 @@ class Mover:
         if whole_folios:
             self._placement.locate(around)
         self.count(around, before, target)
+        if self._spaces.notice_folios() and not whole_folios:
+            self._came_along(space, pages, target)
         return Moves(joined(moved), joined(failed))
+
+    def _came_along(self, space: Space, pages: U32, target: int) -> None:
+        """Folios came to be while single pages moved: their other pages may have moved too.
+
+        The kernel moves them back whole as well, so that one page's origin in the journal is enough; where they were
+        last heard of is written all the same.
+        """
+        others = np.setdiff1d(self._placement.block_pages(pages), pages, assume_unique=True)
+        self.write_origins(space, others)
+        before = self._state.place[others].copy()
+        self._placement.locate(others)
+        self.count(others, before, target)
 
     def write_origins(self, space: Space, pages: U32) -> None:
         """Tell the journal where these pages are, those that it does not know yet."""

@@ -97,15 +97,32 @@ class Placement:
             total += HUGE_PAGES * len(blocks_of(pages)) if huge else len(pages)
         return total
 
+    def first_within(self, page: U32, most: int) -> int:
+        """How many of the first pages can move so that no more than `most` do, whole folios counted; one at least."""
+        huge = self._huge_spaces()
+        if not huge:
+            return max(1, min(len(page), most))
+        cost = np.ones(len(page), np.int64)
+        whole = np.flatnonzero(np.isin(self._spaces.table.where(page)[0], huge))
+        _, first = np.unique(page[whole] // np.uint32(HUGE_PAGES), return_index=True)
+        cost[whole] = 0
+        cost[whole[first]] = HUGE_PAGES
+        return max(1, int(np.searchsorted(np.cumsum(cost), most, side="right")))
+
     def folios_around(self, space: Space, pages: U32) -> U32:
         """The pages that may move when these pages of `space` do, located."""
         if not self._spaces.has_huge_pages(space.number):
             return pages
+        around = self.block_pages(pages)
+        if len(around) > len(pages):
+            self.locate(around)
+        return around
+
+    def block_pages(self, pages: U32) -> U32:
+        """All movable pages of the 2 MiB blocks of these pages, which are ascending."""
         first = blocks_of(pages) * np.uint32(HUGE_PAGES)
         around = (first[:, None] + np.arange(HUGE_PAGES, dtype=np.uint32)).ravel()
         movable: U32 = around[self._state.kind[around] == Kind.MOVABLE]
-        if len(movable) > len(pages):
-            self.locate(movable)
         return movable
 
     def ages(self, page: U32) -> U8:
@@ -114,12 +131,16 @@ class Placement:
         The neighbours that came along with a promoted page are old by themselves, and would take it down again.
         """
         ages: U8 = self._state.age[page]
-        huge = [space.number for space in self._spaces.spaces if self._spaces.has_huge_pages(space.number)]
+        huge = self._huge_spaces()
         if not huge or len(page) == 0:
             return ages
         starts = np.flatnonzero(np.diff((page // np.uint32(HUGE_PAGES)).astype(np.int64), prepend=-1))
         youngest = np.repeat(np.minimum.reduceat(ages, starts), np.diff(np.append(starts, len(page))))
         return np.where(np.isin(self._spaces.table.where(page)[0], huge), youngest, ages)
+
+    def _huge_spaces(self) -> list[int]:
+        """Numbers of the spaces with large folios."""
+        return [space.number for space in self._spaces.spaces if self._spaces.has_huge_pages(space.number)]
 
 
 def blocks_of(page: U32) -> U32:

@@ -6,13 +6,14 @@ something in them is first seen and takes them back on unmap, exec and exit.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from pghot.kernel.folios import has_large_folios
+from pghot.kernel.folios import folio_births, has_large_folios
 from pghot.kernel.maps import Kind, Mapping, bound_starts, movable_ranges, read_maps
 from pghot.kernel.process import Identity, Stat, read_stat
 from pghot.kernel.spaces import Space
@@ -33,8 +34,11 @@ U64 = npt.NDArray[np.uint64]
 
 _SECTION_BYTES_SHIFT = PAGE_SHIFT + SECTION_SHIFT
 LAST_SPACE = 65535
-# Whether a program has large folios is asked anew after so many refreshes: it may get some later (khugepaged).
-ASK_FOLIOS_EVERY = 10
+# What a program's own calls or khugepaged change without a trace in its maps, and the kernel tells by a walk of the
+# page tables (numa_maps 12 ms, smaps_rollup 11 ms for each GiB of 4 KiB pages, 0.3 ms of huge ones; Linux 6.18), is
+# asked again after so many refreshes at the earliest, within so many seconds for each refresh: 1 % of the time.
+ASK_EVERY = 10
+ASK_S = 0.01
 
 
 @dataclass(slots=True)
@@ -43,6 +47,8 @@ class _Tracked:
     mappings: list[Mapping]
     bound: frozenset[int]
     huge: bool | None = None  # whether it has large folios; None: not asked yet
+    guessed: bool = False  # taken to have some until it is asked again
+    asked: int = 0  # the refresh at which it was asked last
 
 
 @dataclass(slots=True)
@@ -63,6 +69,8 @@ class Spaces:
         self._tracked: dict[int, _Tracked] = {}
         self._last_number = 0
         self._refreshes = 0
+        self._births = folio_births(root)
+        self._spare_s = 0.0
         self.skipped = dict.fromkeys((kind.name.lower() for kind in Kind if kind is not Kind.MOVABLE), 0)
         self.skipped |= {"foreign": 0, "no_section": 0}
 
@@ -84,15 +92,26 @@ class Spaces:
             tracked.huge = has_large_folios(self._root, tracked.space.pid)
         return tracked.huge
 
+    def notice_folios(self) -> bool:
+        """Whether somebody got large folios since this was last asked: then it may be any program of ours.
+
+        khugepaged makes some of old memory at any time. Until a program is asked again, it is taken to have some.
+        """
+        births = folio_births(self._root)
+        if births == self._births:
+            return False
+        self._births = births
+        for tracked in self._tracked.values():
+            if tracked.huge is False:
+                tracked.huge = tracked.guessed = True
+        return True
+
     # ---- who is tracked
 
     def refresh(self, pids: Iterable[int]) -> Changes:
         """Track exactly these processes from now on; notice exits, execs and changed mappings."""
         changes = Changes()
         self._refreshes += 1
-        if self._refreshes % ASK_FOLIOS_EVERY == 0:
-            for tracked in self._tracked.values():
-                tracked.huge = tracked.huge or None
         wanted = self._alive(pids)
         for number, tracked in list(self._tracked.items()):
             if wanted.get(tracked.space.pid, None) is None or (
@@ -105,7 +124,27 @@ class Spaces:
                 self._remap(known[pid], changes)
             else:
                 self._adopt(stat, changes)
+        self._ask_again(changes)
         return changes
+
+    def _ask_again(self, changes: Changes) -> None:
+        """Ask about large folios and policies, longest ago first, as far as the time allows."""
+        self._spare_s = min(self._spare_s, ASK_EVERY * ASK_S) + ASK_S
+        for tracked in sorted(self._tracked.values(), key=lambda tracked: tracked.asked):
+            if self._spare_s <= 0 or self._refreshes - tracked.asked < ASK_EVERY:
+                return
+            began = time.perf_counter()
+            self._ask(tracked, changes)
+            self._spare_s -= time.perf_counter() - began
+
+    def _ask(self, tracked: _Tracked, changes: Changes) -> None:
+        tracked.asked = self._refreshes
+        if tracked.guessed:
+            tracked.huge, tracked.guessed = has_large_folios(self._root, tracked.space.pid), False
+        bound = bound_starts(self._root, tracked.space.pid)
+        if bound != tracked.bound:
+            tracked.bound = bound
+            self._changed(tracked, changes)
 
     def _alive(self, pids: Iterable[int]) -> dict[int, Stat]:
         found = {}
@@ -127,7 +166,7 @@ class Spaces:
         number = self._next_number()
         bound = bound_starts(self._root, stat.identity.pid)
         space = _space(number, stat.identity, stat.comm, mappings, bound)
-        self._tracked[number] = _Tracked(space, mappings, bound)
+        self._tracked[number] = _Tracked(space, mappings, bound, asked=self._refreshes)
         self.table.assign(space.pid, number)
         changes.any = True
 
@@ -151,10 +190,15 @@ class Spaces:
         if mappings is None or mappings == tracked.mappings:
             return
         tracked.mappings = mappings
-        tracked.huge = tracked.huge or None
+        if tracked.bound:
+            tracked.asked = 0  # known by where they begin, which may have changed: soon
+        self._changed(tracked, changes)
+
+    def _changed(self, tracked: _Tracked, changes: Changes) -> None:
+        """Other mappings or policies than before."""
         space = tracked.space
-        tracked.space = _space(number, space.identity, space.name, mappings, tracked.bound)
-        for slot, section in self.table.slots(number):
+        tracked.space = _space(space.number, space.identity, space.name, tracked.mappings, tracked.bound)
+        for slot, section in self.table.slots(space.number):
             self._rekind(slot, section, tracked, changes)
         changes.any = True
 

@@ -1,11 +1,12 @@
 /* The tests' program: memory on a chosen node of which a part is hot.
  *
- * program MIB HOT_SHARE NODE [write] [huge] [seconds=N] [progress=FILE]
+ * program MIB HOT_SHARE NODE [write] [huge] [flush] [run=PAGES] [seconds=N] [progress=FILE]
  *
  * Prints one line of JSON: pid, start address, pages, and the run length of hot pages. Page p is hot when
- * (p / run) % every == set. Its passes over the hot set go to the progress file.
+ * (p / run) % every == set. Its passes over the hot set go to the progress file. With "flush" the CPU's TLB is emptied
+ * before each pass: what the page tables say of accesses is true again.
  * SIGUSR1 moves the hot set; SIGUSR2 unmaps the upper half; SIGHUP executes the program anew; SIGALRM forks a child
- * that goes on beside it.
+ * that goes on beside it; SIGURG binds the memory to the node; SIGWINCH makes huge pages of it.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -19,8 +20,9 @@
 #include <unistd.h>
 
 #define RUN 16 /* hot pages come in runs of so many */
+#define SPARE (64 << 12) /* more than the 33 pages up to which Linux on x86 forgets single addresses */
 
-static volatile sig_atomic_t set, halve, again, split, stop;
+static volatile sig_atomic_t set, halve, again, split, stop, bind, collapse;
 static void on(int signal)
 {
 	if (signal == SIGUSR1) set++;
@@ -28,6 +30,8 @@ static void on(int signal)
 	if (signal == SIGHUP) again = 1;
 	if (signal == SIGALRM) split = 1;
 	if (signal == SIGTERM) stop = 1;
+	if (signal == SIGURG) bind = 1;
+	if (signal == SIGWINCH) collapse = 1;
 }
 
 static double now(void)
@@ -37,21 +41,36 @@ static double now(void)
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
+/* Take the right to write from pages that were written, and give it back: the first empties the TLB.
+ *
+ * A CPU sets the accessed bit of a page when it fills the TLB, and not again while the entry stays. Linux clears the
+ * bit without a flush. A real TLB forgets soon, the emulator's holds whatever one program touches.
+ */
+static void flush(char *spare)
+{
+	mprotect(spare, SPARE, PROT_READ);
+	mprotect(spare, SPARE, PROT_READ | PROT_WRITE);
+	for (size_t at = 0; at < SPARE; at += 1 << 12)
+		((volatile char *)spare)[at]++;
+}
+
 int main(int argc, char **argv)
 {
 	size_t bytes = (size_t)atol(argv[1]) << 20, pages = bytes >> 12;
 	int every = (int)(1 / atof(argv[2]) + 0.5), node = atoi(argv[3]);
-	int writes = 0, huge = 0;
+	int writes = 0, huge = 0, flushes = 0, run = RUN;
 	double seconds = 300;
 	const char *progress = NULL;
 	for (int i = 4; i < argc; i++) {
 		if (!strcmp(argv[i], "write")) writes = 1;
 		if (!strcmp(argv[i], "huge")) huge = 1;
+		if (!strcmp(argv[i], "flush")) flushes = 1;
+		if (!strncmp(argv[i], "run=", 4)) run = atoi(argv[i] + 4);
 		if (!strncmp(argv[i], "seconds=", 8)) seconds = atof(argv[i] + 8);
 		if (!strncmp(argv[i], "progress=", 9)) progress = argv[i] + 9;
 	}
-	for (int i = 0; i < 5; i++)
-		signal((int[]){SIGUSR1, SIGUSR2, SIGHUP, SIGALRM, SIGTERM}[i], on);
+	for (int i = 0; i < 7; i++)
+		signal((int[]){SIGUSR1, SIGUSR2, SIGHUP, SIGALRM, SIGTERM, SIGURG, SIGWINCH}[i], on);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	char *memory = mmap(NULL, bytes + (2 << 20), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	memory = (char *)(((size_t)memory + (2 << 20) - 1) & ~(size_t)((2 << 20) - 1));
@@ -62,16 +81,20 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	memset(memory, 1, bytes);
+	char *spare = mmap(NULL, SPARE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	madvise(spare, SPARE, MADV_NOHUGEPAGE);
 	/* The kernel does not scan strictly bound memory for hint faults: the pages stay, the policy goes. */
 	syscall(SYS_mbind, memory, bytes, 0 /* MPOL_DEFAULT */, NULL, 0, 0);
 	printf("{\"pid\": %d, \"start\": %lu, \"pages\": %lu, \"run\": %d, \"every\": %d}\n", getpid(), (unsigned long)memory,
-	       (unsigned long)pages, RUN, every);
+	       (unsigned long)pages, run, every);
 	fflush(stdout);
 	double end = now() + seconds, said = now();
 	unsigned long passes = 0, sum = 0;
 	while (now() < end && !stop) {
+		if (flushes)
+			flush(spare);
 		for (size_t p = 0; p < pages; p++) {
-			if ((int)(p / RUN % every) != set % every)
+			if ((int)(p / run % every) != set % every)
 				continue;
 			if (writes)
 				((volatile char *)memory)[p << 12]++;
@@ -91,6 +114,15 @@ int main(int argc, char **argv)
 		if (split) {
 			split = 0;
 			fork();
+		}
+		if (bind) {
+			bind = 0;
+			syscall(SYS_mbind, memory, bytes, 2 /* MPOL_BIND */, &mask, 64, 0);
+		}
+		if (collapse) {
+			collapse = 0;
+			madvise(memory, bytes, MADV_HUGEPAGE);
+			madvise(memory, bytes, 25 /* MADV_COLLAPSE, Linux 6.1 */);
 		}
 		if (progress && now() - said >= 0.5) {
 			char next[256];

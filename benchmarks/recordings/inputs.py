@@ -10,16 +10,31 @@ from pathlib import Path
 import numpy as np
 
 
-def sqlite_script(path: Path, rows: int, statements: int) -> None:
-    """A table with an index, filled, then skewed point lookups, ranges, joins and updates."""
+def library_text(size: int) -> bytes:
+    """So much of the sources of Python's library, ASCII only: contents that a user's text may be like."""
+    sources = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+    return b"".join(file.read_bytes() for file in sources).translate(None, bytes(range(128, 256)))[:size]
+
+
+def sqlite_script(path: Path, rows: int, statements: int, text: bytes = b"") -> None:
+    """A table with an index, filled, then skewed point lookups, ranges, joins and updates.
+
+    Long values are numbers with zeros in front, or as long pieces of `text`.
+    """
+    value = "printf('%0*d', 120+(i*31)%160, i)"
+    pieces = [text[at : at + 280].decode().replace("'", "''") for at in range(0, len(text) - 280, 280)]
+    if text:
+        value = f"(select substr(words, 1, 120+(i*31)%160) from piece where piece.id=(i*48271)%{len(pieces)})"
     rng = np.random.default_rng(2)
     keys = ((rng.pareto(1.1, statements) * rows / 200) % rows).astype(int) * 7919 % rows + 1
     kinds = rng.random(statements)
     lines = [
         "pragma cache_size=-400000;",
+        *(["create table piece(id integer primary key, words text);"] if text else []),
+        *(f"insert into piece values ({number}, '{piece}');" for number, piece in enumerate(pieces)),
         "create table user(id integer primary key, city int, name text, bio text);",
         f"with recursive n(i) as (select 1 union all select i+1 from n where i<{rows}) insert into user "
-        "select i, (i*48271)%9973, 'user'||i, printf('%0*d', 120+(i*31)%160, i) from n;",
+        f"select i, (i*48271)%9973, 'user'||i, {value} from n;",
         "create index user_city on user(city);",
     ]
     for key, kind in zip(keys.tolist(), kinds.tolist(), strict=True):

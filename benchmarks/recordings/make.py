@@ -1,4 +1,8 @@
-"""Makes the bundled recordings: `python benchmarks/recordings/make.py [NAME...]` (all without names).
+"""Makes the bundled recordings: `python benchmarks/recordings/make.py [--samples] [NAME...]` (all without names).
+
+With --samples it records each program once more, with samples of its page contents, and keeps only these
+(src/pghot/data/page_samples): the recordings stay as they are. For these runs the values in redis-zipf and
+sqlite-mix are pieces of Python's library: those of the recordings are filler, which compresses as no user's data.
 
 Each is a real program under `pghot record`, in a scratch directory, with the command and the cache size given
 here. Needs qemu-user, a C compiler, redis-server, sqlite3, stockfish, fasttext and xz, and duckdb in this
@@ -26,6 +30,7 @@ from pghot.units import format_size
 
 HERE = Path(__file__).parent
 OUT = HERE.parents[1] / "src" / "pghot" / "data" / "recordings"
+SAMPLES = OUT.with_name("page_samples")
 MAX_BYTES = 4 << 20
 MIN_FOOTPRINT = 64 << 20
 
@@ -33,7 +38,7 @@ MIN_FOOTPRINT = 64 << 20
 @dataclass(frozen=True)
 class Recipe:
     """One recording. `prepare` fills the scratch directory; `client` runs beside the recorder (its process is
-    given); `note` says what the program does."""
+    given); `note` says what the program does. For samples `fill` prepares more, and `contents` says what."""
 
     name: str
     command: list[str]
@@ -42,11 +47,14 @@ class Recipe:
     llc: str = "1 MiB"
     prepare: Callable[[Path], None] = lambda scratch: None
     client: Callable[[Path, subprocess.Popen[bytes]], None] = lambda scratch, recorder: None
+    fill: Callable[[Path], object] = lambda scratch: None
+    contents: str = ""
 
 
 def redis_client(scratch: Path, recorder: subprocess.Popen[bytes]) -> None:
     """The load generator; the server shuts down at its end."""
     load = [sys.executable, str(HERE / "redis_load.py"), "redis.sock", "160000", "500000"]
+    load += ["text"] if (scratch / "text").exists() else []
     subprocess.run(load, cwd=scratch, check=True)
 
 
@@ -68,6 +76,12 @@ def stop_when_saving(scratch: Path, recorder: subprocess.Popen[bytes]) -> None:
         recorder.send_signal(signal.SIGINT)
 
 
+def fill_sqlite(scratch: Path) -> None:
+    inputs.sqlite_script(scratch / "mix.sql", 350_000, 60_000, inputs.library_text(1 << 20))
+
+
+LIBRARY = ", with pieces of Python's library as values"
+
 FASTTEXT_OPTIONS = ["-input", "text.txt", "-output", "model", "-minCount", "1", "-maxn", "0", "-dim", "100"]
 FASTTEXT_OPTIONS += ["-epoch", "1", "-thread", "2", "-verbose", "0"]
 
@@ -78,12 +92,16 @@ RECIPES = [
         "160,000 keys of 200 to 700 bytes, then 500,000 requests (90 % get, 10 % set), zipf 0.99, pipelined",
         slice="2 ms",
         client=redis_client,
+        fill=lambda scratch: (scratch / "text").write_bytes(inputs.library_text(8 << 20)),
+        contents=LIBRARY,
     ),
     Recipe(
         "sqlite-mix",
         ["sqlite3", ":memory:", ".read mix.sql"],
         "350,000 rows with an index, 60,000 statements: 80 % skewed lookups, ranges, joins, updates",
         prepare=lambda scratch: inputs.sqlite_script(scratch / "mix.sql", 350_000, 60_000),
+        fill=fill_sqlite,
+        contents=LIBRARY,
     ),
     Recipe(
         "bfs-kron",
@@ -131,12 +149,15 @@ def pghot() -> list[str]:
     return os.environ.get("PGHOT", str(Path(sys.executable).with_name("pghot"))).split()
 
 
-def make(recipe: Recipe) -> None:
+def make(recipe: Recipe, samples: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="recording-") as directory:
         scratch = Path(directory)
         recipe.prepare(scratch)
+        if samples:
+            recipe.fill(scratch)
         raw = scratch / f"{recipe.name}.pghot"
         options = ["--slice", recipe.slice, "--llc", recipe.llc, "--note", recipe.note]
+        options += ["--compressibility"] if samples else []
         with (scratch / "stdout").open("wb") as out:
             recorder = subprocess.Popen(
                 [*pghot(), "record", "-o", str(raw), *options, "--", *recipe.command],
@@ -147,7 +168,7 @@ def make(recipe: Recipe) -> None:
             recipe.client(scratch, recorder)
             if recorder.wait() not in (0, 130):
                 raise SystemExit(f"{recipe.name}: pghot record failed")
-        publish(recipe, open_recording(raw), scratch)
+        (publish_samples if samples else publish)(recipe, open_recording(raw), scratch)
 
 
 def publish(recipe: Recipe, recording: Recording, scratch: Path) -> None:
@@ -178,20 +199,40 @@ def publish(recipe: Recipe, recording: Recording, scratch: Path) -> None:
         )
 
 
+def publish_samples(recipe: Recipe, recording: Recording, scratch: Path) -> None:
+    """Regions and samples, without slices."""
+    samples = recording.compressibility
+    if samples is None:
+        raise SystemExit(f"{recipe.name}: it ended before a page was sampled")
+    notes = (f"another run of the same command{recipe.contents}",)
+    info = replace(recording.info, name=recipe.name, notes=notes)
+    regions = tuple(public_region(region, scratch) for region in recording.regions)
+    SAMPLES.mkdir(parents=True, exist_ok=True)
+    path = SAMPLES / f"{recipe.name}.pghot"
+    write_recording(path, MemoryTrace(info, recording.pages, regions, [], samples), force=True)
+    print(f"{recipe.name}: {len(samples)} samples, {format_size(path.stat().st_size)}", flush=True)
+
+
 def public_region(region: Region, scratch: Path) -> Region:
     name = region.name
-    for prefix, short in ((scratch, "."), (Path(sys.prefix), "venv"), (Path(sys.base_prefix), "python")):
+    for prefix, short in (
+        (scratch, "."),
+        (Path(sys.prefix).resolve(), "venv"),
+        (Path(sys.base_prefix), "python"),
+    ):
         name = name.replace(f"{prefix}/", f"{short}/") if prefix != Path("/usr") else name
     return replace(region, name=name)
 
 
 def main(names: list[str]) -> None:
+    samples = "--samples" in names
+    names = [name for name in names if name != "--samples"]
     known = [recipe.name for recipe in RECIPES]
     if unknown := set(names) - set(known):
         raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
     for recipe in RECIPES:
         if not names or recipe.name in names:
-            make(recipe)
+            make(recipe, samples)
 
 
 if __name__ == "__main__":

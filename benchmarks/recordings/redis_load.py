@@ -2,7 +2,9 @@
 
 Plain RESP with pipelining. redis-benchmark draws keys uniformly only, hence this.
 
-    python redis_load.py SOCKET KEYS REQUESTS
+    python redis_load.py SOCKET KEYS REQUESTS [TEXT]
+
+Values are the same letters each, or pieces of the file TEXT.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import socket
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -57,12 +60,13 @@ def zipf_keys(keys: int, requests: int, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(keys)[ranks]
 
 
-def main(path: str, keys: int, requests: int) -> None:
+def main(path: str, keys: int, requests: int, text: str = "") -> None:
     rng = np.random.default_rng(1)
     connection = connect(path)
     reader = connection.makefile("rb")
     sizes = rng.integers(*VALUE_BYTES, keys)
-    filler = bytes(range(32, 127)) * 8
+    filler = Path(text).read_bytes() if text else bytes(range(32, 127)) * 8
+    begins = rng.integers(0, len(filler) - VALUE_BYTES[1], keys) if text else np.zeros(keys, np.int64)
 
     def run(commands: list[bytes]) -> None:
         for start in range(0, len(commands), PIPELINE):
@@ -71,7 +75,7 @@ def main(path: str, keys: int, requests: int) -> None:
             skip_replies(reader, len(part))
 
     def store(key: int) -> bytes:
-        return encode(b"SET", b"user:%08d" % key, filler[: sizes[key]])
+        return encode(b"SET", b"user:%08d" % key, filler[begins[key] : begins[key] + sizes[key]])
 
     run([store(key) for key in range(keys)])
     reads = rng.random(requests) < READ_SHARE
@@ -86,4 +90,4 @@ def main(path: str, keys: int, requests: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:5])

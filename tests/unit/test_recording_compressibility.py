@@ -19,6 +19,7 @@ from recording_builders import INFO, REGIONS, all_slices, assert_same_slices, ra
 from pghot.errors import PghotError, UsageError
 from pghot.kernel.process_memory import read_pages
 from pghot.kernel.sysroot import SysRoot
+from pghot.recording import bundled
 from pghot.recording.coarsen import coarsen
 from pghot.recording.compressibility import (
     CODINGS,
@@ -31,6 +32,7 @@ from pghot.recording.compressibility import (
     empty,
 )
 from pghot.recording.convert import convert
+from pghot.recording.other_run import transplanted
 from pghot.recording.page_contents import measure
 from pghot.recording.page_sizes import (
     ENOUGH_SAMPLES,
@@ -43,6 +45,7 @@ from pghot.recording.ratios import describe, lines
 from pghot.recording.reader import open_recording
 from pghot.recording.sample_text import MAX_SAMPLES, from_text, to_text
 from pghot.recording.sampler import PAGES_IN_A_ROUND, Sampler
+from pghot.recording.trace import Region
 from pghot.recording.writer import RecordingWriter, write_recording
 from pghot.sealed import seal, unseal
 
@@ -414,6 +417,53 @@ def test_folios_add_up_their_pages() -> None:
 def test_folios_without_samples_are_assumed_too() -> None:
     folios = coarsen(random_trace(), 2 << 20)
     assert compressed_bytes_per_page(folios).assumed
+
+
+# ---- samples of another run
+
+
+def test_samples_move_to_the_same_place_of_the_same_mapping() -> None:
+    theirs = [
+        Region(0, 10, 0, 0x1000, "[heap]"),
+        Region(10, 4, 0, 0x90000, "lib"),
+        Region(14, 10, 1, 0x1000, "[heap]"),
+    ]
+    ours = [
+        Region(100, 5, 0, 0x6000, "[heap]"),  # the second half of the heap was touched first
+        Region(200, 5, 0, 0x1000, "[heap]"),
+        Region(300, 8, 0, 0x90000, "lib"),
+    ]
+    these = replace(made(24), page=np.arange(24, dtype=np.uint32))
+    moved = transplanted(these, theirs, ours, "another run")
+    heap = [200, 201, 202, 203, 204, 100, 101, 102, 103, 104]
+    assert moved.page.tolist() == [*heap, 300, 302, 304, 306]  # twice as large; the child has no counterpart
+    assert moved.stored.tolist() == these.stored[:, :14].tolist()
+    assert moved.origin == "another run"
+
+
+@given(samples())
+def test_the_same_regions_keep_every_sample(these: Compressibility) -> None:
+    inside = np.isin(
+        these.page, np.concatenate([np.arange(r.first_page, r.first_page + r.pages) for r in REGIONS])
+    )
+    moved = transplanted(these, REGIONS, REGIONS, "")
+    assert moved.page.tolist() == these.page[inside].tolist()
+    assert moved.stored.tolist() == these.stored[:, inside].tolist()
+
+
+@pytest.mark.parametrize("name", bundled.names())
+def test_every_bundled_recording_has_samples_on_its_own_pages(name: str) -> None:
+    recording = bundled.open_bundled(name)
+    sizes = compressed_bytes_per_page(recording, "zstd")
+    assert not sizes.assumed
+    assert sizes.sampled > 1000
+    assert "another run of the same command" in sizes.note
+    samples = recording.compressibility
+    assert samples is not None
+    touched = np.zeros(recording.pages, np.bool_)
+    for batch in recording.batches():
+        touched[batch.page] = True
+    assert touched[samples.page].mean() > 0.9  # programs lay out their memory as they did before
 
 
 # ---- reading the memory of another process

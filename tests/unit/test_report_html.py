@@ -8,6 +8,7 @@ import numpy as np
 
 import pghot
 from pghot.lab.metrics import METRICS
+from pghot.recording.compressibility import CODINGS, Compressibility
 from pghot.recording.from_accesses import trace_from_accesses
 from pghot.report.html import render
 
@@ -50,3 +51,21 @@ def test_the_page_is_whole_offline_and_escapes_what_it_is_told() -> None:
     assert "read every 2000 kernel ms" in shown, "the sampling of the source"
     assert "migrate_4k_ns" in shown, "the constants"
     assert text.count("Plotly.newPlot") == 5
+
+
+def test_page_contents_are_shown_when_they_were_sampled() -> None:
+    trace = trace_from_accesses(np.arange(3_000, dtype=np.uint32) % 50, accesses_per_slice=100, name="small")
+    stored = np.full((len(CODINGS), 50), 1024, np.uint16)
+    trace.compressibility = Compressibility(
+        np.arange(50, dtype=np.uint32),
+        np.zeros(50, np.uint64),
+        np.zeros(50, np.uint8),
+        stored,
+        origin=HOSTILE,
+    )
+    result = pghot.compare(trace, policies=["none"])
+    assert result.to_dict()["setup"]["compressibility"]["samples"] == 50
+    text = render(result, ["pghot", "compare"])
+    assert text.count("Plotly.newPlot") == 6
+    assert "lz4: 4.00 to 1" in text
+    assert "<script>alert" not in text

@@ -179,8 +179,8 @@ def summary(
     from pghot.recording.reader import open_recording
     from pghot.recording.summary import summarise
 
-    path = bundled.path(recording) if recording.startswith(bundled.PREFIX) else recording
-    facts = summarise(open_recording(path))
+    is_bundled = recording.startswith(bundled.PREFIX)
+    facts = summarise(bundled.open_bundled(recording) if is_bundled else open_recording(recording))
     if json_:
         print(json.dumps(facts))
         return

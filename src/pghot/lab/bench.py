@@ -17,6 +17,8 @@ from pghot.machine.topology import Topology
 from pghot.policies.interleave import deal_out
 from pghot.policies.policy import World
 from pghot.policies.registry import make_policy
+from pghot.recording.compressibility import compressibility_of
+from pghot.recording.ratios import describe
 from pghot.recording.trace import Trace
 from pghot.sources.registry import make_source
 from pghot.sources.simulated import SourceSettings
@@ -107,6 +109,7 @@ class Bench:
         )
         self.scale: TimeScale = choose_time_scale(setting.scale_time, self.sizing.shrink, trace.info.slice_ns)
         self.threads = setting.threads or trace.info.threads
+        self.contents = describe(compressibility_of(trace))
 
     def play(self, specs: Sequence[RunSpec], progress: Callable[[float], None]) -> list[dict[str, Any]]:
         runs = [self._new_run(spec) for spec in specs]
@@ -258,6 +261,7 @@ class Bench:
             "curve": self.topology.curve.model_dump(),
             "scale_time": self.scale.factor,
             "scale_note": self.scale.note,
+            "compressibility": self.contents,
             "warnings": [*trace_warnings(self.trace), *self.topology.warnings()],
         }
 

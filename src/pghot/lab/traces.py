@@ -42,10 +42,10 @@ def _open(what: str | Path | Trace, seed: int) -> Trace:
         from pghot.lab.workloads.registry import make_workload
 
         return make_workload(text, seed)
+    if text.startswith("bundled:"):
+        from pghot.recording.bundled import open_bundled
+
+        return open_bundled(text)
     from pghot.recording.reader import open_recording
 
-    if text.startswith("bundled:"):
-        from pghot.recording import bundled
-
-        return open_recording(bundled.path(text.removeprefix("bundled:")))
     return open_recording(text)

@@ -1,4 +1,8 @@
-"""The recordings of real programs that are installed with the package, by name."""
+"""The recordings of real programs that are installed with the package, by name.
+
+Their accesses are in data/recordings. How well their pages compress was sampled in other runs of the same
+commands: data/page_samples holds these runs' regions and samples, and in a note which runs they were.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from pghot.errors import unknown_name
+from pghot.recording.other_run import transplanted
+from pghot.recording.reader import Recording, open_recording
 
 PREFIX = "bundled:"
 _SUFFIX = ".pghot"
@@ -18,6 +24,19 @@ def names() -> list[str]:
     True
     """
     return sorted(path.stem for path in _directory().glob(f"*{_SUFFIX}"))
+
+
+def open_bundled(name: str) -> Recording:
+    """The recording, with the samples of page contents. Raises as `path` does."""
+    recording = open_recording(path(name))
+    samples_path = _directory().with_name("page_samples") / path(name).name
+    if samples_path.exists():
+        other = open_recording(samples_path)
+        if other.compressibility is not None:
+            recording.compressibility = transplanted(
+                other.compressibility, other.regions, recording.regions, other.info.notes[0]
+            )
+    return recording
 
 
 def path(name: str) -> Path:

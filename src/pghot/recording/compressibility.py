@@ -61,6 +61,7 @@ class Compressibility:
                            them) and `DUPLICATE` (neither, and the same as another page read at that time)
     stored   uint16[C, K]  bytes of the 4 KiB page under each of `codings`: its blocks added up, a block that does
                            not shrink counted with its full size
+    origin                 "" when sampled while the accesses were recorded; else where the samples are from
     """
 
     page: U32
@@ -68,6 +69,7 @@ class Compressibility:
     flags: Bytes
     stored: U16
     codings: tuple[Coding, ...] = CODINGS
+    origin: str = ""
 
     def __len__(self) -> int:
         return len(self.page)

@@ -77,6 +77,7 @@ def compressed_bytes_per_page(
     choice = drawn_samples(samples, trace.regions, trace.pages, seed)
     own = len(np.unique(samples.page))
     note = f"page sizes under {algorithm} in blocks of {block_bytes} B as sampled from {own} pages"
+    note += f" in {samples.origin}" if samples.origin else ""
     return PageSizes(stored[choice], samples.zero[choice], own, False, note)
 
 

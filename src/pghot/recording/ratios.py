@@ -26,6 +26,7 @@ def describe(samples: Compressibility | None) -> dict[str, Any] | None:
         "pages": len(np.unique(samples.page)),
         "zero_share": float(samples.zero.mean()),
         "same_filled_share": float(samples.same_filled.mean()),
+        "origin": samples.origin,
         "duplicate_share": float(samples.duplicate.mean()),
         "codings": [
             _coding(coding, stored) for coding, stored in zip(samples.codings, samples.stored, strict=True)
@@ -52,9 +53,11 @@ def lines(facts: dict[str, Any] | None) -> list[str]:
     """The figures as text for people; nothing without samples."""
     if facts is None:
         return []
+    origin = f" in {facts['origin']}" if facts["origin"] else ""
     said = [
-        f"page contents: {facts['samples']:,} samples of {facts['pages']:,} pages; zero {_share(facts['zero_share'])}, "
-        f"same-filled {_share(facts['same_filled_share'])}, duplicate {_share(facts['duplicate_share'])}",
+        f"page contents: {facts['samples']:,} samples of {facts['pages']:,} pages{origin}",
+        f"zero pages {_share(facts['zero_share'])}, same-filled {_share(facts['same_filled_share'])}, "
+        f"duplicates {_share(facts['duplicate_share'])}",
         f"{'compression ratio':20} {'all':>6} "
         + " ".join(f"{f'p{p}':>6}" for p in PERCENTILES)
         + "  incompressible",

@@ -8,6 +8,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from pghot.lab.results import Comparison
+from pghot.recording.ratios import HISTOGRAM_STEP
+from pghot.units import PAGE_BYTES
 
 Rows = list[dict[str, Any]]
 # Okabe and Ito's palette: told apart by colour-blind readers, and in print by lightness.
@@ -27,6 +29,7 @@ def all_charts(result: Comparison) -> list[go.Figure]:
         durations(result),
         moves(result),
         coverage_and_overhead(rows),
+        *page_contents(result.setup["compressibility"]),
     ]
 
 
@@ -145,6 +148,33 @@ def coverage_and_overhead(rows: Rows) -> go.Figure:
         legend={"orientation": "h", "y": -0.25},
     )
     return figure
+
+
+def page_contents(facts: dict[str, Any] | None) -> list[go.Figure]:
+    """How small the pages get, whole, under each algorithm; nothing when that was not sampled."""
+    if facts is None:
+        return []
+    figure = go.Figure()
+    for number, coding in enumerate(c for c in facts["codings"] if c["block_bytes"] == PAGE_BYTES):
+        figure.add_bar(
+            x=[HISTOGRAM_STEP * (step + 0.5) for step in range(len(coding["histogram"]))],
+            y=[100 * count / facts["samples"] for count in coding["histogram"]],
+            width=HISTOGRAM_STEP / 2 - 16,
+            offset=(number - 1) * HISTOGRAM_STEP / 2 + 8,
+            name=f"{escape(coding['algorithm'])}: {coding['ratio']:.2f} to 1",
+            marker_color=_NODES[number],
+        )
+    origin = f" in {facts['origin']}" if facts["origin"] else ""
+    figure.update_layout(
+        title=f"What the pages shrink to<br><sub>{facts['samples']:,} samples{escape(origin)}; "
+        f"{100 * facts['zero_share']:.1f} % are zero pages, {100 * facts['same_filled_share']:.1f} % same-filled</sub>",
+        xaxis_title="bytes of a 4 KiB page, compressed whole",
+        yaxis_title="share of the pages (%)",
+        template="simple_white",
+        height=440,
+        legend={"orientation": "h", "y": -0.25},
+    )
+    return [figure]
 
 
 def _kind(row: dict[str, Any]) -> str:

@@ -58,6 +58,19 @@ def parse_share(text: str) -> float:
     return value
 
 
+def parse_rate_gb_s(text: str) -> float:
+    """10**9 bytes/s from "2GB/s", "500 MB/s", "1 GiB/s". Raises `UsageError` for anything else.
+
+    >>> parse_rate_gb_s("500 MB/s")
+    0.5
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt])(i?)b/s\s*", text.lower())
+    if match is None:
+        raise UsageError(f"'{text}' is not a rate", "write a rate such as '2GB/s', '500 MB/s' or '1GiB/s'")
+    unit = _SIZE[match[2]] if match[3] else 1000 ** (1 + "kmgt".index(match[2]))
+    return float(match[1]) * unit / 1e9
+
+
 def format_size(size_bytes: float) -> str:
     """
     >>> format_size(201 << 20)

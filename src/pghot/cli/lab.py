@@ -13,7 +13,9 @@ from pghot.cli.progress import progress_on_stderr
 from pghot.errors import PghotError, UsageError, unknown_name
 from pghot.units import format_duration, format_share, format_size, parse_share, parse_size
 
-KINDS_HELP = "policies, sources, stores, tiers, workloads, recordings, counters, metrics or validations"
+KINDS_HELP = (
+    "policies, sources, stores, tiers, devices, workloads, recordings, counters, metrics or validations"
+)
 Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
 
 

@@ -35,6 +35,12 @@ def _tiers() -> dict[str, str]:
     return {name: load_topology(name).description for name in shipped_topologies()}
 
 
+def _devices() -> dict[str, str]:
+    from pghot.machine.compressed_device import load_device, shipped_devices
+
+    return {name: load_device(name).description for name in shipped_devices()}
+
+
 def _workloads() -> dict[str, str]:
     from pghot.lab.workloads.registry import WORKLOADS
 
@@ -77,6 +83,7 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "sources": _sources,
     "stores": _stores,
     "tiers": _tiers,
+    "devices": _devices,
     "workloads": _workloads,
     "recordings": _recordings,
     "counters": _counters,

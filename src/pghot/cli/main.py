@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from pghot import __version__
-from pghot.cli import daemon, doctor, lab, record
+from pghot.cli import daemon, doctor, lab, margin, record
 from pghot.cli import run as run_verb
 from pghot.errors import PghotError, unknown_name
 
@@ -25,6 +25,7 @@ app.command("compare")(lab.compare)
 app.command("list")(lab.list_)
 app.command("validate")(lab.validate)
 app.command("convert")(lab.convert)
+app.command("margin")(margin.margin)
 app.command("record")(record.record)
 app.command("doctor")(doctor.doctor)
 app.command("run")(run_verb.run)

@@ -1,0 +1,96 @@
+"""`pghot margin`: the reserve that makes a compressed tier safe, and the search for what breaks it. Thin."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pghot.errors import UsageError
+from pghot.units import parse_duration_ns, parse_rate_gb_s, parse_size
+
+if TYPE_CHECKING:
+    from pghot.machine.compressed_device import CompressedDevice
+    from pghot.machine.topology import Node
+
+
+def margin(
+    device: Annotated[str, typer.Option(help="shipped device or a .toml file")] = "",
+    tiers: Annotated[str, typer.Option(help="tiers whose compressed node to judge")] = "",
+    llc: Annotated[str, typer.Option(help="last-level cache")] = "256MiB",
+    block: Annotated[str, typer.Option(help="the device's unit of compression")] = "",
+    line: Annotated[str, typer.Option(help="cache line")] = "",
+    real: Annotated[str, typer.Option(help="bytes of the medium")] = "",
+    promised: Annotated[str, typer.Option(help="bytes of pages promised")] = "",
+    write_rate: Annotated[str, typer.Option(help="what tenants can write to the device")] = "",
+    promotion_rate: Annotated[str, typer.Option(help="what the host can move away")] = "2GB/s",
+    batch: Annotated[int, typer.Option(help="pages of one demotion")] = 512,
+    pinned: Annotated[str, typer.Option(help="what tenants may pin, together")] = "0",
+    kill: Annotated[str, typer.Option(help="time to stop a tenant (contained)")] = "10ms",
+    protect: Annotated[
+        str, typer.Option(help="time to make the node read-only after a warning (writable)")
+    ] = "",
+    flush: Annotated[
+        bool, typer.Option("--flush/--no-flush", help="the host flushes what it settles")
+    ] = True,
+    json_: Annotated[bool, typer.Option("--json", help="print JSON on stdout")] = False,
+) -> None:
+    """The reserve of a compressed tier for each access rule, and why."""
+    from pghot.lab.margin import Host, margins
+    from pghot.report.margin import render
+
+    node = _node(tiers, device)
+    described = _device(device, node, block, line)
+    host = Host(
+        llc=parse_size(llc),
+        write_gb_s=parse_rate_gb_s(write_rate) if write_rate else node.bandwidth_gb_s,
+        promotion_gb_s=parse_rate_gb_s(promotion_rate),
+        batch_pages=batch,
+        pinned=parse_size(pinned),
+        kill_us=parse_duration_ns(kill) / 1e3,
+        protect_us=parse_duration_ns(protect) / 1e3 if protect else None,
+        flush=flush,
+    )
+    assert node.real_capacity is not None
+    found = margins(
+        described,
+        host,
+        parse_size(real) if real else node.real_capacity,
+        parse_size(promised) if promised else node.capacity,
+    )
+    print(json.dumps(found.to_dict(), allow_nan=False) if json_ else render(found))
+
+
+def _node(tiers: str, device: str) -> Node:
+    """The compressed node of a tiers file; without one, that of the shipped tiers."""
+    from pghot.machine.topology import load_topology
+
+    if tiers and device:
+        raise UsageError("--tiers and --device exclude each other", "the tiers file names its device")
+    nodes = [node for node in load_topology(tiers or "dram-cxl-compressed").nodes if node.compressed]
+    if len(nodes) != 1:
+        raise UsageError(
+            f"'{tiers}' has {len(nodes)} compressed nodes", "give tiers with one node with 'compressed'"
+        )
+    return nodes[0]
+
+
+def _device(name: str, node: Node, block: str, line: str) -> CompressedDevice:
+    """The device, with the sizes that the command line gives instead."""
+    from pydantic import ValidationError
+
+    from pghot.machine.compressed_device import CompressedDevice, load_device
+
+    described = load_device(name) if name else node.compressed
+    assert described is not None
+    sizes: dict[str, Any] = {
+        key: parse_size(text) for key, text in (("block", block), ("line", line)) if text
+    }
+    if not sizes:
+        return described
+    try:
+        return CompressedDevice.model_validate(described.model_dump() | sizes)
+    except ValidationError as error:
+        what = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise UsageError(f"--block, --line: {what}", "see `pghot list devices`") from error

@@ -1,0 +1,69 @@
+"""Reserves as plain text: what was asked, what a cache can do, for each access rule its terms."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+
+from pghot.lab.margin import Margins, RuleMargin
+from pghot.units import format_size
+
+WIDTH = 100
+
+
+def size(value: float) -> str:
+    return "no limit" if math.isinf(value) else format_size(value)
+
+
+def render(found: Margins) -> str:
+    """The text of `pghot margin`."""
+    lines = [*setup(found), "", *cache(found)]
+    for margin in found.rules.values():
+        lines += ["", *rule_lines(margin)]
+    return "\n".join(lines)
+
+
+def setup(found: Margins) -> list[str]:
+    device, host = found.device, found.host
+    stored = (
+        "as it is, beside the rest" if device.spoil == "line" and not device.dedup else "in a spoiled block"
+    )
+    return _wrap(
+        f"device: {format_size(found.promised)} promised on {format_size(found.real)}; blocks of "
+        f"{device.block} B, lines of {device.line} B, a written line is stored {stored}: it costs up to "
+        f"{found.line_growth_bytes} B"
+    ) + _wrap(
+        f"host: last-level cache {format_size(host.llc)}, {host.write_gb_s:g} GB/s of writes, "
+        f"{host.promotion_gb_s:g} GB/s of promotions, warning after {device.interrupt_us:g} us, reports up to "
+        f"{device.report_us:g} us old"
+    )
+
+
+def cache(found: Margins) -> list[str]:
+    share = found.cache_bytes / found.host.llc
+    return _wrap(
+        f"cache term: {format_size(found.cache_bytes)} ({share:g} x the cache): every line of the cache dirty, each at "
+        "its worst; which rules need it, see below"
+    )
+
+
+def rule_lines(margin: RuleMargin) -> list[str]:
+    """One rule: its reserve, then a line for each term and note."""
+    state = "" if margin.fits else "  NOT SAFE"
+    lines = [f"{margin.rule:18} reserve {size(margin.reserve_bytes):>12}{state}"]
+    for term in margin.terms:
+        lines += _wrap(f"{size(term.bytes):>14}  {term.name}: {term.reason} [{term.formula}]", "  ", 18)
+    for note in margin.notes:
+        lines += _wrap(note, "  ", 2)
+    return lines
+
+
+def _wrap(text: str, first: str = "", then: int = 2) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=" " * then,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )

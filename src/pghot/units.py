@@ -84,6 +84,20 @@ def format_size(size_bytes: float) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
+def format_short_size(size_bytes: float) -> str:
+    """At most eight characters, for columns: three digits, and four below the next unit.
+
+    >>> format_short_size(201 << 20), format_short_size(1.5 * (1 << 30))
+    ('201 MiB', '1.50 GiB')
+    """
+    number, unit = format_size(size_bytes).split()
+    if unit == "B":
+        return f"{number} B"
+    value = size_bytes / _SIZE[unit[0].lower()]
+    digits = max(0, 2 - len(str(int(abs(value)))) + 1)
+    return f"{value:.{digits}f} {unit}"
+
+
 def format_duration(duration_ns: float) -> str:
     """
     >>> format_duration(1_500_000)

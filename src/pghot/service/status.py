@@ -4,10 +4,12 @@ all read it from here."""
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pghot.errors import UsageError
 from pghot.kernel.maps import Kind
@@ -16,6 +18,8 @@ from pghot.machine.pages import NOWHERE
 from pghot.service.live import Live
 from pghot.service.own_cost import resident_bytes
 from pghot.units import PAGE_BYTES, format_size
+
+Counts = npt.NDArray[np.int64]
 
 
 def counters(live: Live) -> dict[str, float]:
@@ -50,9 +54,8 @@ def source_facts(live: Live) -> list[dict[str, Any]]:
     ]
 
 
-def node_facts(live: Live) -> list[dict[str, Any]]:
-    """Each node with memory: its tier, what is free, its floor, and the tracked pages on it."""
-    tracked = tracked_pages(live)
+def node_facts(live: Live, tracked: Counts, hot: Counts) -> list[dict[str, Any]]:
+    """Each node with memory: its tier, what is free, its floor, and the tracked and hot pages on it."""
     machine = live.machine
     return [
         {
@@ -62,6 +65,7 @@ def node_facts(live: Live) -> list[dict[str, Any]]:
             "free_bytes": int(machine.free_pages[node]) * PAGE_BYTES,
             "floor_bytes": int(machine.floor_pages[node]) * PAGE_BYTES,
             "tracked_bytes": int(tracked[node]) * PAGE_BYTES,
+            "hot_bytes": int(hot[node]) * PAGE_BYTES,
         }
         for node in range(len(machine.rank))
         if machine.capacity_pages[node]
@@ -77,20 +81,34 @@ def cgroup_facts(live: Live) -> list[dict[str, Any]]:
     return found
 
 
-def tracked_pages(live: Live) -> Any:
-    """int64[nodes]: movable tracked pages on each node, as last heard."""
+def budget_facts(live: Live) -> dict[str, float | None]:
+    """What pghot may use of a CPU, None without a limit, and the share of their full rate the sources sample at."""
+    limit = live.budget.max_cpu_percent
+    return {
+        "max_cpu_percent": limit if math.isfinite(limit) else None,
+        "effort": round(live.budget.effort, 4),
+    }
+
+
+def placed_pages(live: Live) -> tuple[Counts, Counts]:
+    """int64[nodes], twice: movable tracked pages on each node, as last heard, and those of them that have some
+    heat, which are the ones that `pghot hot` ranks."""
     state = live.spaces.pages
-    counts = np.zeros(256, np.int64)
+    tracked, hot = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for pages in live.spaces.sections_in_use():
-        place = state.place[pages][state.kind[pages] == Kind.MOVABLE]
-        counts += np.bincount(place, minlength=256)
-    counts[NOWHERE] = 0
-    return counts[: len(live.machine.rank)]
+        movable = state.kind[pages] == Kind.MOVABLE
+        place = state.place[pages]
+        tracked += np.bincount(place[movable], minlength=256)
+        hot += np.bincount(place[movable & (state.heat[pages] > 0)], minlength=256)
+    tracked[NOWHERE] = hot[NOWHERE] = 0
+    nodes = len(live.machine.rank)
+    return tracked[:nodes], hot[:nodes]
 
 
 def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
     """Everything, ready for JSON."""
-    tracked = int(tracked_pages(live).sum())
+    on_node, hot_on_node = placed_pages(live)
+    tracked = int(on_node.sum())
     own_bytes = live.tracking_bytes()
     return {
         "schema": schema,
@@ -100,7 +118,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
         "programs": [{"pid": space.pid, "name": space.name} for space in live.spaces.spaces],
         "cgroups": cgroup_facts(live),
         "sources": source_facts(live),
-        "nodes": node_facts(live),
+        "nodes": node_facts(live, on_node, hot_on_node),
         "mover": live.damos.facts() if live.damos else {"name": live.settings.mover.mover},
         "moves": {
             "promoted_pages": live.machine.counts.promoted,
@@ -117,6 +135,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
             "bytes_used": own_bytes,
             "bytes_per_tracked_page": round(own_bytes / tracked, 2) if tracked else None,
         },
+        "budget": budget_facts(live),
         "journal": str(live.journal.path) if live.journal and not live.journal.empty else None,
     }
 

@@ -14,10 +14,15 @@ class StopSignals:
     def __init__(self) -> None:
         self._event = threading.Event()
         self._before: dict[int, Any] = {}
+        self.signalled = False
 
     @property
     def asked(self) -> bool:
         return self._event.is_set()
+
+    def ask(self) -> None:
+        """End the run after its present round, as a signal would."""
+        self._event.set()
 
     def sleep(self, seconds: float) -> None:
         """Sleep, but no longer than until a signal comes."""
@@ -39,4 +44,5 @@ class StopSignals:
     def _on(self, number: int, frame: FrameType | None) -> None:
         if self._event.is_set():
             raise KeyboardInterrupt
+        self.signalled = True
         self._event.set()

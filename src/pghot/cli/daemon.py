@@ -51,10 +51,14 @@ async def _served(path: Path, kind: Any, root: Any) -> None:
 def status(
     interval: Annotated[float, typer.Argument(help="seconds between two reports; 0: one report")] = 0,
     count: Annotated[int, typer.Argument(help="reports; 0: without end")] = 0,
+    watch: Annotated[bool, typer.Option("--watch", help="full-screen live view, new every INTERVAL")] = False,
     socket: Socket = SOCKET,
     json_: Json = False,
 ) -> None:
     """What the daemon does now: sources, rates, losses, tiers, moves."""
+    if watch:
+        _watch(Path(socket), interval or 1.0, count, json_)
+        return
     from pghot.report.live import render_status
     from pghot.service.sockets import ask
 
@@ -63,6 +67,16 @@ def status(
         facts, _body = ask(Path(socket), {"get": "status"})
         print(json.dumps(facts) if json_ else render_status(facts, before), flush=True)
         before = facts
+
+
+def _watch(socket: Path, interval: float, count: int, as_json: bool) -> None:
+    from pghot.cli.view import require_terminal, watch
+
+    remedy = "`pghot status 1` prints a report a second, with --json one object a line"
+    if as_json or count:
+        raise UsageError(f"--watch shows a screen, without {'--json' if as_json else 'COUNT'}", remedy)
+    require_terminal("--watch", remedy)
+    watch(socket, interval)
 
 
 def hot(

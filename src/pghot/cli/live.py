@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from typing import BinaryIO
 
 from pghot.cli.progress import EVERY_S, PATIENCE_S
 from pghot.errors import PghotError, UsageError
@@ -35,10 +36,12 @@ def targets_of(
     cgroup: str,
     children: bool,
     data_on_stdout: bool,
+    held: BinaryIO | None = None,
 ) -> Iterator[Targets]:
     """The targets; a command is started, and ended when pghot fails before it does.
 
     data_on_stdout  our stdout carries JSON: what the command prints goes to stderr
+    held            a file for what the command prints, because a screen has the terminal
     """
     named = [bool(command), bool(pids), bool(cgroup)]
     if sum(named) != 1:
@@ -48,7 +51,7 @@ def targets_of(
             else "a command, pids and a cgroup exclude each other",
             "give one of: -- CMD [ARGS], -p PID, --cgroup PATH",
         )
-    child = start_command(command, 2 if data_on_stdout else None) if command else None
+    child = start_command(command, 2 if data_on_stdout else None, held) if command else None
     try:
         yield Targets((child.pid,) if child else tuple(pids or ()), (cgroup,) if cgroup else (), children)
     except BaseException as error:

@@ -6,13 +6,17 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pghot.cli.targets import Cgroup, Children, Pids, Set, Sources
 from pghot.errors import UsageError, unknown_name
 from pghot.units import parse_duration_ns, parse_share
+
+if TYPE_CHECKING:
+    from pghot.service.live import LiveSettings
+    from pghot.service.run import RunSettings, Summary
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
 
@@ -52,6 +56,7 @@ def run(
     max_cpu: Annotated[
         float, typer.Option(min=0, max=1e6, help="sample less above this share of a CPU, percent")
     ] = 0.0,
+    view: Annotated[bool, typer.Option("--view", help="full-screen live view while it runs")] = False,
     set_: Set = None,
     json_: Json = False,
 ) -> None:
@@ -71,6 +76,8 @@ def run(
     if what_if:
         if apply:
             raise UsageError("--what-if only simulates", "leave --apply out")
+        if view:
+            raise UsageError("--what-if has no live view", "leave --view out")
         _what_if(
             what_if, fast_share, policy, command, pid, cgroup, children, source, duration, set_ or [], json_
         )
@@ -90,13 +97,38 @@ def run(
         settings = damos_settings(source, policy, set_ or [], moving, bool(cgroup))
     else:
         settings = live_settings(source or "faults", policy, set_ or [], moving, max_cpu)
-    with targets_of(command, pid, cgroup, children, json_) as targets:
-        summary = run_live(SysRoot(), replace(settings, targets=targets), how, status_on_stderr())
+    if view:
+        summary = _viewed(settings, how, command, pid, cgroup, children, json_)
+    else:
+        with targets_of(command, pid, cgroup, children, json_) as targets:
+            summary = run_live(SysRoot(), replace(settings, targets=targets), how, status_on_stderr())
     for problem in summary.problems:
         print(f"note: {problem}", file=sys.stderr)
     print(json.dumps(summary.facts) if json_ else render_run(summary.facts))
     if summary.interrupted:
         raise typer.Exit(130)
+
+
+def _viewed(
+    settings: LiveSettings,
+    how: RunSettings,
+    command: list[str] | None,
+    pid: list[int] | None,
+    cgroup: str,
+    children: bool,
+    as_json: bool,
+) -> Summary:
+    from pghot.cli.live import targets_of
+    from pghot.cli.view import output_held, require_terminal, screen
+    from pghot.kernel.sysroot import SysRoot
+    from pghot.service.viewed import run_viewed
+
+    require_terminal("--view", "leave it out: a status line goes to stderr then", stdout_too=not as_json)
+    with (
+        output_held(command) as held,
+        targets_of(command, pid, cgroup, children, as_json, held) as targets,
+    ):
+        return run_viewed(SysRoot(), replace(settings, targets=targets), how, screen)
 
 
 def _what_if(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pghot.errors import NotPermittedError, UsageError
 from pghot.kernel.sysroot import SysRoot
@@ -47,12 +48,18 @@ class Summary:
     interrupted: bool
 
 
-def start_command(command: Sequence[str], stdout: int | None = None) -> subprocess.Popen[bytes]:
+def start_command(
+    command: Sequence[str], stdout: int | None = None, held: BinaryIO | None = None
+) -> subprocess.Popen[bytes]:
     """Start the program, its output going to the descriptor `stdout` (None: where ours goes).
+
+    held  a file that gets everything it prints, errors too, because a screen has the terminal; it has no input then
 
     Raises `UsageError` when there is none of that name.
     """
     try:
+        if held is not None:
+            return subprocess.Popen(list(command), stdin=subprocess.DEVNULL, stdout=held, stderr=held)
         return subprocess.Popen(list(command), stdout=stdout)
     except FileNotFoundError:
         raise UsageError(f"no program '{command[0]}'", "check its name and PATH") from None
@@ -68,8 +75,12 @@ def journal_path(chosen: Path | None, name: str) -> Path:
     return chosen or Path(place, "pghot", f"{name}-{os.getpid()}{SUFFIX}")
 
 
-def run_live(root: SysRoot, settings: LiveSettings, run: RunSettings, say: Say) -> Summary:
+def run_live(
+    root: SysRoot, settings: LiveSettings, run: RunSettings, say: Say, stop: StopSignals | None = None
+) -> Summary:
     """Track until the programs end, the time is over or the user interrupts.
+
+    stop  signals that the caller already listens to; None: listen while running
 
     Raises `PghotError` when a source, a mover or the journal fails. Knobs are put back in any case.
     """
@@ -77,9 +88,9 @@ def run_live(root: SysRoot, settings: LiveSettings, run: RunSettings, say: Say) 
     with Journal(journal_path(run.journal, "run"), root) as journal:
         live = Live(root, settings, journal)
         try:
-            with StopSignals() as stop:
+            with contextlib.nullcontext(stop) if stop else StopSignals() as asked:
                 live.start()
-                rounds(live, run, say, stop)
+                rounds(live, run, say, asked)
         finally:
             problems = live.stop()
         facts = status(live, "pghot.run/1")
@@ -87,7 +98,7 @@ def run_live(root: SysRoot, settings: LiveSettings, run: RunSettings, say: Say) 
             undone = undo_open(journal, root)
             facts["undone"] = undone.facts()
             problems += undone.problems
-        return Summary(facts, problems, stop.asked)
+        return Summary(facts, problems, asked.signalled)
 
 
 def rounds(live: Live, run: RunSettings, say: Say, stop: StopSignals) -> None:

@@ -43,7 +43,7 @@ def gauge(share: float, width: int) -> str:
 def chart(values: Sequence[float | None], rows: int, top: float) -> list[str]:
     """`rows` lines, the highest first, of one column for each value; `top` fills a column, None leaves it empty.
 
-    What is above nothing shows at least an eighth of a line.
+    A known value shows at least an eighth of a line: nothing is not the same as not known.
 
     >>> chart([0, 1, 2, None], 1, 2)
     ['▁▄█ ']

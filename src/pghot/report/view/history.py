@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 Facts = Mapping[str, Any]
 
 SPAN_S = 300.0
+
+
+class Seen(NamedTuple):
+    """A `pghot.status/1` document, and the rows of a `pghot.hot/1` of the same time, hottest first."""
+
+    status: Facts
+    hot: Sequence[Facts]
 
 
 def totals(facts: Facts) -> dict[str, float]:
@@ -17,9 +25,7 @@ def totals(facts: Facts) -> dict[str, float]:
     moves = facts["moves"]
     return {
         **facts["counters"],
-        **{
-            key: moves[key] for key in ("promoted_pages", "demoted_pages", "promoted_by_the_kernel_pages")
-        },
+        **{key: moves[key] for key in ("promoted_pages", "demoted_pages", "promoted_by_the_kernel_pages")},
         **{
             f"{source['name']}/{name}": value
             for source in facts["sources"]
@@ -68,7 +74,7 @@ class History:
         last = int(self._seconds[-1] // step)
         edges = [(last - columns + 1 + i) * step for i in range(columns + 1)]
         times, values = list(self._seconds), [each.get(name, 0.0) for each in self._totals]
-        return [_slope(times, values, low, high) for low, high in zip(edges, edges[1:], strict=False)]
+        return [_slope(times, values, low, high) for low, high in pairwise(edges)]
 
 
 def _slope(times: list[float], values: list[float], low: float, high: float) -> float | None:

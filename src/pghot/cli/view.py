@@ -1,0 +1,77 @@
+"""The live view's side of the command line: is there a terminal, who ends what, and with which exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from threading import Thread
+from typing import BinaryIO
+
+import typer
+
+from pghot.errors import UsageError
+from pghot.service.feed import Mailbox, ask_both, follow
+from pghot.service.stopping import StopSignals
+
+
+def require_terminal(option: str, remedy: str, stdout_too: bool = True) -> None:
+    """Raise `UsageError` when there is no terminal to draw on and read keys from.
+
+    stdout_too  nothing but the screen goes to stdout, so that a stdout elsewhere is a mistake
+    """
+    streams = {"stdin": sys.__stdin__, "stdout": sys.__stdout__, "stderr": sys.__stderr__}
+    for name, stream in streams.items():
+        if (name != "stdout" or stdout_too) and not (stream and stream.isatty()):
+            raise UsageError(f"{option} needs a terminal, and {name} is none", remedy)
+
+
+def interrupt() -> None:
+    """What Ctrl-C does outside of the screen: SIGINT for this process and those that it started."""
+    os.killpg(os.getpgrp(), signal.SIGINT)
+
+
+def watch(socket: Path, every_s: float) -> None:
+    """The live view of a daemon. Raises at the start as `ask`, and at the end when the daemon was away then."""
+    from pghot.report.view.screen import show
+
+    with StopSignals() as stop:
+        mailbox = Mailbox(stop)
+        mailbox.put(ask_both(socket))
+        # A daemon thread: it may be waiting for an answer when the user leaves.
+        Thread(target=follow, args=(socket, mailbox, stop, every_s), daemon=True).start()
+        try:
+            show(mailbox, interrupt)
+        finally:
+            stop.ask()
+    if stop.signalled:
+        raise typer.Exit(130)
+    if mailbox.error is not None:
+        raise mailbox.error
+
+
+def screen(mailbox: Mailbox) -> None:
+    """The live view of a run in this process."""
+    from pghot.report.view.screen import show
+
+    show(mailbox, interrupt)
+
+
+@contextlib.contextmanager
+def output_held(command: Sequence[str] | None) -> Iterator[BinaryIO | None]:
+    """A file for what the command prints while the screen has the terminal; at the end it is named, if not empty."""
+    if not command:
+        yield None
+        return
+    number, name = tempfile.mkstemp(prefix="pghot-run-", suffix=".out")
+    with os.fdopen(number, "wb") as held:
+        yield held
+    if Path(name).stat().st_size:
+        print(f"note: what {shlex.join(command)[:60]} printed is in {name}", file=sys.stderr)
+    else:
+        Path(name).unlink()

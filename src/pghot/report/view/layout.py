@@ -1,0 +1,71 @@
+"""Which panels stand where: one column on a small terminal, two on a wide one."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from pghot.report.view.history import SPAN_S, Facts
+from pghot.report.view.lists import counter_lines, hot_lines, program_lines
+from pghot.report.view.moves import move_lines
+from pghot.report.view.nodes import node_lines
+from pghot.report.view.parts import GOOD, TITLE, WARN, Picture, Room, counted, cut
+from pghot.report.view.sources import own_lines, source_lines
+
+WIDE = 140  # columns from which on there are two
+GAP = 2
+LEAST_HOT = 5
+ENOUGH_HOT = 16  # lines that charts leave to the hot regions before they grow
+HIGHEST = 4  # lines of a chart
+ROW_S = 120.0  # what charts of one column show, in seconds; those of two show all that is kept
+
+
+def arranged(picture: Picture, width: int, height: int) -> list[list[Text]]:
+    """The columns, left to right, of lines made for `height`; there are more where nodes or sources need them."""
+    if width < WIDE:
+        facts = fact_lines(picture, width, height - ENOUGH_HOT, ROW_S)
+        return [facts + hot_lines(picture, width, max(LEAST_HOT, height - len(facts)))]
+    left = (width - GAP) // 2
+    right = width - GAP - left
+    programs = program_lines(picture, left, max(2, height // 3))
+    counters = counter_lines(picture, right)
+    return [
+        fact_lines(picture, left, height - len(programs), SPAN_S) + programs,
+        hot_lines(picture, right, max(LEAST_HOT, height - len(counters))) + counters,
+    ]
+
+
+def fact_lines(picture: Picture, width: int, height: int, span_s: float) -> list[Text]:
+    """Nodes, moves, sources and pghot itself, with charts as high as `height` allows."""
+    for chart_rows in range(HIGHEST, 0, -1):
+        room = Room(width, chart_rows, span_s)
+        lines = [
+            *node_lines(picture.status, room),
+            *move_lines(picture, room),
+            *source_lines(picture, room),
+            *own_lines(picture, room),
+        ]
+        if len(lines) <= height:
+            break
+    return lines
+
+
+def head(facts: Facts, width: int) -> Text:
+    """What runs, for how long, over how much."""
+    applied = facts["mode"] == "apply"
+    return cut(
+        Text.assemble(
+            ("pghot ", TITLE),
+            ("apply", GOOD) if applied else ("dry run: nothing is moved", WARN),
+            f" · up {clock(facts['seconds'])} · {facts['policy']} · {counted(len(facts['programs']), 'program')}",
+        ),
+        width,
+    )
+
+
+def clock(seconds: float) -> str:
+    """
+    >>> clock(3725)
+    '1:02:05'
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

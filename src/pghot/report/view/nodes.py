@@ -1,0 +1,60 @@
+"""The nodes of the machine: a bar of what is on each, and the limits of the tracked cgroups."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from pghot.report.view.bars import cells
+from pghot.report.view.history import Facts
+from pghot.report.view.parts import DIM, Room, cut, title
+from pghot.units import format_short_size
+
+# Character, style and meaning of each part of a node's bar.
+PARTS = (
+    ("█", "red", "hot"),
+    ("▓", "yellow", "tracked"),
+    ("▒", "blue", "other"),
+    ("·", "", "free"),
+    ("=", "", "floor"),
+)
+SIZES = ("capacity", "free", "floor", "tracked", "hot")
+
+
+def node_lines(facts: Facts, room: Room) -> list[Text]:
+    """Each node, fastest tier first: the bar, and the sizes."""
+    legend = Text("  ").join(
+        Text.assemble((character, style), f" {name}") for character, style, name in PARTS
+    )
+    across = max(5, room.width - 10 - 9 * len(SIZES))
+    names = "".join(f"{name:>9}" for name in SIZES)
+    lines = [
+        title("nodes", legend, room.width),
+        cut(Text(f"node tier {'':{across}}{names}", DIM), room.width),
+    ]
+    for node in sorted(facts["nodes"], key=lambda node: (node["tier"], node["node"])):
+        sizes = "".join(f"{format_short_size(node[f'{name}_bytes']):>9}" for name in SIZES)
+        front = f"{node['node']:>4} {node['tier']:>4} "
+        lines.append(cut(Text.assemble(front, node_bar(node, across), sizes), room.width))
+    return lines + [cut(Text(cgroup_words(cgroup)), room.width) for cgroup in facts["cgroups"]]
+
+
+def node_bar(node: Facts, width: int) -> Text:
+    """Hot and other tracked memory, memory of others, what is free and may be filled, what must stay free."""
+    capacity = node["capacity_bytes"]
+    free = min(node["free_bytes"], capacity)
+    tracked = min(node["tracked_bytes"], capacity - free)
+    hot = min(node["hot_bytes"], tracked)
+    floor = min(node["floor_bytes"], free)
+    amounts = (hot, tracked - hot, capacity - free - tracked, free - floor, floor)
+    parts = zip(PARTS, cells(amounts, width), strict=True)
+    return Text.assemble(*((character * count, style) for (character, style, _), count in parts))
+
+
+def cgroup_words(cgroup: Facts) -> str:
+    """A tracked cgroup beside its limits; what is not told or not limited is left out."""
+    words = [
+        f"{word} {format_short_size(cgroup[f'{name}_bytes'])}"
+        for name, word in (("current", "uses"), ("high", "high"), ("max", "max"))
+        if cgroup[f"{name}_bytes"] is not None
+    ]
+    return f"cgroup {cgroup['cgroup']}: {', '.join(words) or 'no limits'}"

@@ -1,0 +1,195 @@
+"""The screen of `pghot status --watch` and `pghot run --view`: takes documents from a feed, knows nothing else.
+
+It uses the terminal's own colours, leaves the mouse to the terminal (so that text can be selected), and follows
+NO_COLOR.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import ClassVar, Literal, Protocol
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.events import Resize
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from pghot.errors import PghotError
+from pghot.report.view.history import History, Seen
+from pghot.report.view.layout import GAP, arranged, head
+from pghot.report.view.parts import WARN, Picture, cut
+
+LOOK_S = 0.2
+SILENT_S = 3.0  # after this time without a document the screen says how old the last one is
+
+Answer = Literal["quit", "interrupt"]
+
+KEYS = " q quit   s stop the screen   ? help   up and down scroll"
+HELP = """\
+q        end (of `run --view`: end the run; pages stay, as without the screen)
+Ctrl-C   as without the screen
+s        stop the screen, and let it go on; what is tracked goes on meanwhile
+up down  scroll, where the terminal is too small for everything
+?        this page
+
+nodes        each with its tier (0 is the fastest) and a bar of its memory:
+             █ hot (tracked, and seen lately)   ▓ tracked, not seen lately
+             ▒ used by others, or not tracked   · free   = free, and kept free
+moves        MiB that pghot promoted and demoted; by kernel: what the kernel
+             promoted by itself, on the whole machine; failed: pages by errno
+limit        promotions now, as a share of --rate; the ping-pong guard lowers
+             it when pages come back that pghot had just demoted
+sources      addresses that each source reported, what it lost, its sampling
+pghot itself CPU of pghot, this screen included for `run --view`
+charts       rates over the time named at their panel's right end; a blank is
+             not known, the lowest bar is the least, peak is the highest
+! and colour mark what deserves a look; every figure has its unit
+"""
+
+
+class Feed(Protocol):
+    """Where the documents come from; another thread fills it."""
+
+    @property
+    def problem(self) -> str:
+        """Why nothing newer comes; empty when all is well."""
+
+    @property
+    def over(self) -> bool:
+        """Nothing comes any more: the screen closes."""
+
+    def take(self) -> Seen | None:
+        """The newest document, once."""
+
+
+class Help(ModalScreen[None]):
+    """What is what, until a key is pressed."""
+
+    CSS = """
+    Help { align: center middle; }
+    Help Static { width: 78; max-width: 100%; height: auto; max-height: 100%; border: solid; padding: 0 1; }
+    """
+
+    def compose(self) -> ComposeResult:
+        yield Static(HELP, markup=False)
+
+    def on_key(self) -> None:
+        self.dismiss()
+
+
+class View(App[Answer]):
+    """The live view. `interrupt` does what Ctrl-C does outside of it."""
+
+    CSS = f"""
+    Screen {{ layout: vertical; }}
+    #head, #foot {{ height: 1; }}
+    #body {{ height: 1fr; scrollbar-size: 1 1; }}
+    #columns {{ height: auto; }}
+    #left, #right {{ width: 1fr; height: auto; }}
+    #right {{ margin-left: {GAP}; }}
+    """
+    TITLE = "pghot"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "leave('quit')"),
+        Binding("ctrl+c", "interrupt", priority=True),
+        Binding("s", "pause"),
+        Binding("question_mark", "help"),
+    ]
+
+    def __init__(
+        self, feed: Feed, interrupt: Callable[[], None], now_s: Callable[[], float] = time.monotonic
+    ):
+        super().__init__(ansi_color=True)
+        self.theme = "ansi-dark"
+        self.animation_level = "none"
+        self._feed, self._interrupt, self._now_s = feed, interrupt, now_s
+        self._history = History()
+        self._picture: Picture | None = None
+        self._seen_s = now_s()
+        self.paused = False
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="head", markup=False)
+        with VerticalScroll(id="body"), Horizontal(id="columns"):
+            yield Static("waiting for the first figures", id="left", markup=False)
+            yield Static(id="right", markup=False)
+        yield Static(id="foot", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#right").display = False
+        self.set_interval(LOOK_S, self.look)
+
+    def on_resize(self, event: Resize) -> None:
+        self.query_one("#foot", Static).update(Text(KEYS.ljust(event.size.width), "reverse"))
+        self.draw()
+
+    # ---- what is shown
+
+    def look(self) -> None:
+        """Take what is new and show it; close when nothing comes any more."""
+        if self._feed.over:
+            self.exit()
+            return
+        if (seen := self._feed.take()) is not None:
+            self._seen_s = self._now_s()
+            self._history.add(seen.status)
+            if not self.paused:
+                self._picture = Picture(seen.status, seen.hot, self._history)
+                self.draw()
+        self._draw_head()
+
+    def draw(self) -> None:
+        """Everything, for the present size."""
+        if self._picture is None:
+            return
+        body = self.query_one("#body")
+        width, height = body.size.width, body.size.height
+        texts = [Text("\n").join(lines) for lines in arranged(self._picture, width, height)]
+        right = self.query_one("#right", Static)
+        right.display = len(texts) > 1
+        self.query_one("#left", Static).update(texts[0])
+        right.update(texts[-1] if right.display else "")
+
+    def _draw_head(self) -> None:
+        width = self.size.width
+        notes = [text for text in (self._trouble(), "STOPPED, s goes on" if self.paused else "") if text]
+        note = Text(f" ! {'; '.join(notes)} ", f"{WARN} reverse") if notes else Text()
+        line = head(self._picture.status, max(0, width - note.cell_len)) if self._picture else Text("pghot")
+        self.query_one("#head", Static).update(cut(Text.assemble(note, " " if notes else "", line), width))
+
+    def _trouble(self) -> str:
+        """Why the figures are old, or that they are."""
+        age_s = self._now_s() - self._seen_s
+        if self._feed.problem:
+            return f"{self._feed.problem}; trying again, figures are {age_s:.0f} s old"
+        return f"figures are {age_s:.0f} s old" if self._picture and age_s > SILENT_S else ""
+
+    # ---- keys
+
+    def action_leave(self, answer: Answer) -> None:
+        self.exit(answer)
+
+    def action_interrupt(self) -> None:
+        self._interrupt()
+        self.exit("interrupt")
+
+    def action_pause(self) -> None:
+        self.paused = not self.paused
+        self._draw_head()
+
+    def action_help(self) -> None:
+        self.push_screen(Help())
+
+
+def show(feed: Feed, interrupt: Callable[[], None]) -> Answer | None:
+    """The screen, until a key ends it or the feed is over (None). Raises `PghotError` when it fails."""
+    view = View(feed, interrupt)
+    answer = view.run(mouse=False)
+    if view.return_code:
+        raise PghotError("the screen failed", "see above; `pghot status 1` prints the same figures")
+    return answer

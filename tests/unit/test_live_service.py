@@ -325,6 +325,20 @@ def test_notices_reach_the_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert manager.recv(100) == b"READY=1\nSTATUS=well"
 
 
+def test_a_manager_that_does_not_read_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel queues few datagrams (net.unix.max_dgram_qlen); a blocking send would hang on the next."""
+    address = str(tmp_path / "n")
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        queued = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+        for _ in range(queued + 3):
+            notify("WATCHDOG=1")
+        assert manager.recv(100) == b"WATCHDOG=1"
+
+
 def test_without_a_manager_nothing_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notify("READY=1")

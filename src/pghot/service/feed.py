@@ -11,7 +11,6 @@ from pghot.service.sockets import ask
 from pghot.service.stopping import StopSignals
 
 TOP = 100  # hot regions: more than any screen has lines
-TIMEOUT_S = 3.0
 
 
 class Mailbox:
@@ -57,8 +56,8 @@ class Mailbox:
 
 def ask_both(socket: Path) -> Seen:
     """The daemon's status and its hottest regions. Raises as `ask`."""
-    status, _ = ask(socket, {"get": "status"}, TIMEOUT_S)
-    hot, _ = ask(socket, {"get": "hot", "top": TOP}, TIMEOUT_S)
+    status, _ = ask(socket, {"get": "status"})
+    hot, _ = ask(socket, {"get": "hot", "top": TOP})
     return Seen(status, hot["hot"])
 
 

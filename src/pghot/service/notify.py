@@ -8,11 +8,14 @@ import socket
 
 
 def notify(*lines: str) -> None:
-    """Send lines such as "READY=1" to the manager; without one nothing happens."""
+    """Send lines such as "READY=1" to the manager; without one nothing happens.
+
+    One that does not read is not waited for: a stalled manager must not stall the loop.
+    """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.sendto("\n".join(lines).encode(), address)
+        channel.sendto("\n".join(lines).encode(), socket.MSG_DONTWAIT, address)

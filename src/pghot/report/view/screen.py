@@ -14,7 +14,7 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.events import Resize
+from textual.events import Key, Resize
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -77,8 +77,11 @@ class Help(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         yield Static(HELP, markup=False)
 
-    def on_key(self) -> None:
-        self.dismiss()
+    def on_key(self, event: Key) -> None:
+        event.stop()
+        # A second key may come before the first one's dismissal is done.
+        if self.is_current:
+            self.dismiss()
 
 
 class View(App[Answer]):
@@ -112,20 +115,21 @@ class View(App[Answer]):
         self._picture: Picture | None = None
         self._seen_s = now_s()
         self.paused = False
+        # Kept, because a query looks into the help page while that is open.
+        self._head, self._foot = (Static(id=name, markup=False) for name in ("head", "foot"))
+        self._left = Static("waiting for the first figures", id="left", markup=False)
+        self._right = Static(id="right", markup=False)
+        self._body = VerticalScroll(Horizontal(self._left, self._right, id="columns"), id="body")
 
     def compose(self) -> ComposeResult:
-        yield Static(id="head", markup=False)
-        with VerticalScroll(id="body"), Horizontal(id="columns"):
-            yield Static("waiting for the first figures", id="left", markup=False)
-            yield Static(id="right", markup=False)
-        yield Static(id="foot", markup=False)
+        yield from (self._head, self._body, self._foot)
 
     def on_mount(self) -> None:
-        self.query_one("#right").display = False
+        self._right.display = False
         self.set_interval(LOOK_S, self.look)
 
     def on_resize(self, event: Resize) -> None:
-        self.query_one("#foot", Static).update(Text(KEYS.ljust(event.size.width), "reverse"))
+        self._foot.update(Text(KEYS.ljust(event.size.width), "reverse"))
         self.draw()
 
     # ---- what is shown
@@ -147,26 +151,24 @@ class View(App[Answer]):
         """Everything, for the present size."""
         if self._picture is None:
             return
-        body = self.query_one("#body")
-        width, height = body.size.width, body.size.height
+        width, height = self._body.size
         texts = [Text("\n").join(lines) for lines in arranged(self._picture, width, height)]
-        right = self.query_one("#right", Static)
-        right.display = len(texts) > 1
-        self.query_one("#left", Static).update(texts[0])
-        right.update(texts[-1] if right.display else "")
+        self._right.display = len(texts) > 1
+        self._left.update(texts[0])
+        self._right.update(texts[-1] if self._right.display else "")
 
     def _draw_head(self) -> None:
         width = self.size.width
         notes = [text for text in (self._trouble(), "STOPPED, s goes on" if self.paused else "") if text]
         note = Text(f" ! {'; '.join(notes)} ", f"{WARN} reverse") if notes else Text()
         line = head(self._picture.status, max(0, width - note.cell_len)) if self._picture else Text("pghot")
-        self.query_one("#head", Static).update(cut(Text.assemble(note, " " if notes else "", line), width))
+        self._head.update(cut(Text.assemble(note, " " if notes else "", line), width))
 
     def _trouble(self) -> str:
         """Why the figures are old, or that they are."""
         age_s = self._now_s() - self._seen_s
         if self._feed.problem:
-            return f"{self._feed.problem}; trying again, figures are {age_s:.0f} s old"
+            return f"trying again, figures are {age_s:.0f} s old: {self._feed.problem}"
         return f"figures are {age_s:.0f} s old" if self._picture and age_s > SILENT_S else ""
 
     # ---- keys

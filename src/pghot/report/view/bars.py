@@ -21,7 +21,7 @@ def cells(amounts: Sequence[float], width: int) -> list[int]:
     if total <= 0 or width <= 0:
         return [0] * len(amounts)
     exact = [width * amount / total for amount in amounts]
-    given = [max(int(share), 1 if share > 0 else 0) for share in exact]
+    given = [max(int(share), int(amount > 0)) for share, amount in zip(exact, amounts, strict=True)]
     while sum(given) < width:
         given[max(range(len(given)), key=lambda i: exact[i] - given[i])] += 1
     while sum(given) > width:

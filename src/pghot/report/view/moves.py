@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from pghot.report.live import damos_lines
 from pghot.report.view.bars import gauge
 from pghot.report.view.history import Facts
 from pghot.report.view.parts import WARN, Picture, Room, cut, said, title, trend
@@ -13,19 +14,21 @@ MIB = 1 << 20
 
 
 def move_lines(picture: Picture, room: Room) -> list[Text]:
-    """In a dry run the promotions are those that would have been, and there is nothing else."""
+    """In a dry run the promotions are those that would have been, which nobody knows when DAMON moves the pages."""
     moves = picture.status["moves"]
     applied = picture.status["mode"] == "apply"
-    names = {"promoted_pages": "promoted" if applied else "would move"}
+    known = applied or picture.status["mover"]["name"] == "move_pages"
+    names = {"promoted_pages": "promoted" if applied else "would move"} if known else {}
     if applied:
         names["demoted_pages"] = "demoted"
     if moves["promoted_by_the_kernel_pages"]:
         names["promoted_by_the_kernel_pages"] = "by kernel"
-    note = f"{'promotions that would be, ' if not applied else ''}{room.span}"
+    note = room.span if applied else f"dry run, {room.span}"
     lines = [title("moves", note, room.width)]
     for key, name in names.items():
         total = format_short_size(moves[key] * PAGE_BYTES)
         lines += trend(picture, room, name, key, page_rate, total)
+    lines += [cut(Text(line.strip()), room.width) for line in damos_lines(picture.status)]
     return [*lines, limit_line(picture, room.width), trouble_line(moves, room.width)]
 
 

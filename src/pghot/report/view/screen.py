@@ -15,6 +15,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.events import Key, Resize
+from textual.geometry import Size
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -23,6 +24,7 @@ from pghot.report.view.history import History, Seen
 from pghot.report.view.layout import GAP, arranged, head
 from pghot.report.view.parts import WARN, Picture, cut
 
+SCROLLBAR = 1  # column, where there is more than fits
 LOOK_S = 0.2
 SILENT_S = 3.0  # after this time without a document the screen says how old the last one is
 
@@ -30,24 +32,24 @@ Answer = Literal["quit", "interrupt"]
 
 KEYS = " q quit   s stop the screen   ? help   up and down scroll"
 HELP = """\
-q        end (of `run --view`: end the run; pages stay, as without the screen)
+q        end; of `run --view`: end the run, pages stay
 Ctrl-C   as without the screen
-s        stop the screen, and let it go on; what is tracked goes on meanwhile
+s        stop the screen, and let it go on; tracking goes on meanwhile
 up down  scroll, where the terminal is too small for everything
-?        this page
+?        this page; any key closes it
 
-nodes        each with its tier (0 is the fastest) and a bar of its memory:
-             █ hot (tracked, and seen lately)   ▓ tracked, not seen lately
-             ▒ used by others, or not tracked   · free   = free, and kept free
-moves        MiB that pghot promoted and demoted; by kernel: what the kernel
-             promoted by itself, on the whole machine; failed: pages by errno
-limit        promotions now, as a share of --rate; the ping-pong guard lowers
-             it when pages come back that pghot had just demoted
-sources      addresses that each source reported, what it lost, its sampling
-pghot itself CPU of pghot, this screen included for `run --view`
-charts       rates over the time named at their panel's right end; a blank is
-             not known, the lowest bar is the least, peak is the highest
-! and colour mark what deserves a look; every figure has its unit
+nodes    each with its tier, 0 is the fastest, and a bar of its memory:
+         █ hot: tracked and seen lately    ▓ tracked, not seen lately
+         ▒ used otherwise   · free   = free, and stays free
+moves    what pghot promoted and demoted; by kernel: what the kernel
+         promoted by itself, on the whole machine
+limit    promotions now, as a share of the rate limit; the ping-pong guard
+         lowers it when pages come back that pghot had demoted
+failed   pages that did not move, by errno
+sources  addresses that each one reported, its losses, its sampling
+CPU      of pghot, with this screen when it is `run --view`
+charts   rates over the time named at the right of the panel's title;
+         a blank is not known, the lowest bar is the least, often 0
 """
 
 
@@ -90,7 +92,7 @@ class View(App[Answer]):
     CSS = f"""
     Screen {{ layout: vertical; }}
     #head, #foot {{ height: 1; }}
-    #body {{ height: 1fr; scrollbar-size: 1 1; }}
+    #body {{ height: 1fr; scrollbar-size: 1 {SCROLLBAR}; }}
     #columns {{ height: auto; }}
     #left, #right {{ width: 1fr; height: auto; }}
     #right {{ margin-left: {GAP}; }}
@@ -114,6 +116,7 @@ class View(App[Answer]):
         self._history = History()
         self._picture: Picture | None = None
         self._seen_s = now_s()
+        self._room = Size(80, 24)  # of the terminal, until it tells
         self.paused = False
         # Kept, because a query looks into the help page while that is open.
         self._head, self._foot = (Static(id=name, markup=False) for name in ("head", "foot"))
@@ -129,6 +132,7 @@ class View(App[Answer]):
         self.set_interval(LOOK_S, self.look)
 
     def on_resize(self, event: Resize) -> None:
+        self._room = event.size
         self._foot.update(Text(KEYS.ljust(event.size.width), "reverse"))
         self.draw()
 
@@ -151,14 +155,18 @@ class View(App[Answer]):
         """Everything, for the present size."""
         if self._picture is None:
             return
-        width, height = self._body.size
-        texts = [Text("\n").join(lines) for lines in arranged(self._picture, width, height)]
+        width, height = self._room
+        height -= 2  # head and keys
+        columns = arranged(self._picture, width, height)
+        if max(map(len, columns)) > height:
+            columns = arranged(self._picture, width - SCROLLBAR, height)
+        texts = [Text("\n").join(lines) for lines in columns]
         self._right.display = len(texts) > 1
         self._left.update(texts[0])
         self._right.update(texts[-1] if self._right.display else "")
 
     def _draw_head(self) -> None:
-        width = self.size.width
+        width = self._room.width
         notes = [text for text in (self._trouble(), "STOPPED, s goes on" if self.paused else "") if text]
         note = Text(f" ! {'; '.join(notes)} ", f"{WARN} reverse") if notes else Text()
         line = head(self._picture.status, max(0, width - note.cell_len)) if self._picture else Text("pghot")

@@ -53,7 +53,7 @@ def own_lines(picture: Picture, room: Room) -> list[Text]:
         "",
         *budget_words(facts["budget"], picture.history.rate("pghot_cpu_seconds")),
         f"; {resident} resident",
-        f", {each:.0f} B for a page" if each else "",
+        f", {each:.0f} B a page" if each else "",
     )
     total = f"{facts['counters']['pghot_cpu_seconds']:,.0f} s"
     return [

@@ -8,10 +8,12 @@ from typing import Any
 
 from pghot.errors import UsageError, unknown_name
 from pghot.lab.capacity import Sizing, TimeScale, choose_time_scale, size_nodes
+from pghot.lab.contents import contents_of
 from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.metrics import node_shares, run_metrics
 from pghot.lab.replay import Future, Run, new_run, replay
 from pghot.lab.traces import trace_warnings
+from pghot.machine.compressed_tier import Contents
 from pghot.machine.simulated import SimulatedMachine
 from pghot.machine.topology import Topology
 from pghot.policies.interleave import deal_out
@@ -109,7 +111,12 @@ class Bench:
         )
         self.scale: TimeScale = choose_time_scale(setting.scale_time, self.sizing.shrink, trace.info.slice_ns)
         self.threads = setting.threads or trace.info.threads
-        self.contents = describe(compressibility_of(trace))
+        self.compressibility = describe(compressibility_of(trace))
+        self.contents: Contents | None = None
+        if (node := topology.compressed_node) is not None:
+            device = topology.nodes[node].compressed
+            assert device is not None
+            self.contents = contents_of(trace, device, seed)
 
     def play(self, specs: Sequence[RunSpec], progress: Callable[[float], None]) -> list[dict[str, Any]]:
         runs = [self._new_run(spec) for spec in specs]
@@ -137,6 +144,7 @@ class Bench:
             self.threads,
             self.setting.mlp or info.mlp,
             scale=self.scale.factor,
+            contents=self.contents,
         )
         if info.nodes > len(self.topology.nodes):
             raise UsageError(
@@ -261,8 +269,13 @@ class Bench:
             "curve": self.topology.curve.model_dump(),
             "scale_time": self.scale.factor,
             "scale_note": self.scale.note,
-            "compressibility": self.contents,
-            "warnings": [*trace_warnings(self.trace), *self.topology.warnings()],
+            "compressibility": self.compressibility,
+            "contents": self.contents.note if self.contents else None,
+            "warnings": [
+                *trace_warnings(self.trace),
+                *self.topology.warnings(),
+                *([self.contents.warning] if self.contents and self.contents.warning else []),
+            ],
         }
 
 

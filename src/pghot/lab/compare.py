@@ -77,6 +77,8 @@ def compare(
     """
     setting = setting or Setting(**settings)
     topology = tiers if isinstance(tiers, Topology) else load_topology(tiers)
+    if "all" in policies and topology.compressed_node is not None:
+        policies = [*policies, "compressed"]
     specs = _with_options(_plan(policies, sources), options)
     rows: list[dict[str, Any]] = []
     setup: dict[str, Any] = {}

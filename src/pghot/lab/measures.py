@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from pghot.machine.lru import UNPLACED
 from pghot.machine.simulated import SimulatedMachine
 
 U32 = npt.NDArray[np.uint32]
@@ -30,6 +31,7 @@ class EpochSample:
     promoted_hot: int
     used_share: tuple[float, ...]
     latency_ns: tuple[float, ...]
+    saved_bytes: int
 
 
 @dataclass(slots=True)
@@ -117,6 +119,7 @@ class Measures:
     def end_epoch(self, hot: U32) -> None:
         """Sample the totals; `hot` is the hot set of the epoch that ends."""
         machine, ledger = self._machine, self._machine.ledger
+        hot = hot[machine.place[hot] != UNPLACED]  # but for pages of a tenant that was killed
         on_top = np.count_nonzero(~machine.lower[machine.place[hot]]) if len(hot) else 0
         self._landed_on_top(hot)
         self.samples.append(
@@ -135,6 +138,7 @@ class Measures:
                 promoted_hot=self._promoted_hot,
                 used_share=tuple(machine.used_share.tolist()),
                 latency_ns=tuple(machine.latency_ns.tolist()),
+                saved_bytes=machine.compressed.saved_bytes if machine.compressed else 0,
             )
         )
 

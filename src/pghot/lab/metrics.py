@@ -46,8 +46,23 @@ METRICS = (
     Metric("response_p50_ms", "ms", "median wait of a page from turning hot to its promotion", 1, "p50 ms"),
     Metric("response_p95_ms", "ms", "95th percentile of that wait; none: more than 5 % never were", 1, "p95 ms"),
     Metric("responded_share", "share", "share of pages turning hot in a lower tier that were promoted", 3, "answered"),
+    Metric("saved_share", "share", "share of the footprint that compression saves, steady mean", 3, "saved"),
+    Metric("device_peak_share", "share", "most of the compressed node's medium that was ever in use", 3, "peak"),
+    Metric("refused_pages", "pages", "demotions that the compressed node refused", 0, "refused"),
+    Metric("write_faults", "pages", "writes to read-only pages of the compressed node", 0, "faults"),
+    Metric("lost_pages", "pages", "pages whose data the compressed node could not store", 0, "LOST"),
+    Metric("killed_tenants", "tenants", "tenants killed: over budget, or out of memory", 0, "killed"),
     Metric("tracker_bytes_per_page", "B", "bytes of tracking for each page of the footprint", 2, "B/page"),
 )  # fmt: skip
+
+COMPRESSION = (
+    "saved_share",
+    "device_peak_share",
+    "refused_pages",
+    "write_faults",
+    "lost_pages",
+    "killed_tenants",
+)
 
 
 def run_metrics(run: Run, warmup_epochs: int, footprint_pages: int) -> dict[str, Any]:
@@ -72,8 +87,26 @@ def run_metrics(run: Run, warmup_epochs: int, footprint_pages: int) -> dict[str,
         "coverage": _mean([sample.coverage for sample in samples[warmup_epochs:]]),
         "accuracy": last.promoted_hot / last.promoted if last.promoted else None,
         "tracker_bytes_per_page": tracker / max(1, footprint_pages),
+        **_compression(run, warmup_epochs, footprint_pages),
         **_responses(run.measures.responses),
     }
+
+
+def _compression(run: Run, warmup_epochs: int, footprint_pages: int) -> dict[str, float | None]:
+    """Figures of the compressed node, None without one."""
+    machine = run.world.simulated
+    if (tier := machine.compressed) is None:
+        return dict.fromkeys(COMPRESSION)
+    saved = _mean([sample.saved_bytes for sample in run.measures.samples[warmup_epochs:]])
+    values = (
+        (saved or 0.0) / (footprint_pages * machine.page_bytes),
+        tier.counts.peak_bytes / tier.real_bytes,
+        tier.counts.refused,
+        tier.counts.write_faults,
+        tier.counts.lost,
+        tier.counts.killed,
+    )
+    return dict(zip(COMPRESSION, values, strict=True))
 
 
 def _top_share(samples: Sequence[EpochSample], warmup_epochs: int, lower: Sequence[bool]) -> float | None:

@@ -71,6 +71,8 @@ class Run:
         view.dt_ns = machine.run_slice(
             view.page, view.touches, view.misses, view.sequential, view.writes, view.node, instructions
         )
+        if (kept := machine.living(view.page)) is not None:
+            view.keep(kept)
         view.instructions, view.now_ms = instructions, world.now_ms
         for source in self.sources:
             view.busy = machine.thread(source.name).free_at_ns > machine.now_ns

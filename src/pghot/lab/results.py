@@ -73,10 +73,16 @@ def collect(rows: Sequence[dict[str, Any]], setup: Mapping[str, Any], topology: 
 def _add_ratios(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         base = {other["policy"]: other for other in rows if other["seed"] == row["seed"]}
-        row["speedup"] = base["none"]["steady_time_s"] / row["steady_time_s"]
+        none, fast = (base[name] if _whole(base[name], row) else None for name in ("none", "all-fast"))
         warm = row["warmup_time_s"]
-        row["speedup_warmup"] = base["none"]["warmup_time_s"] / warm if warm else None
-        row["slowdown"] = row["steady_time_s"] / base["all-fast"]["steady_time_s"]
+        row["speedup"] = none["steady_time_s"] / row["steady_time_s"] if none else None
+        row["speedup_warmup"] = none["warmup_time_s"] / warm if none and warm else None
+        row["slowdown"] = row["steady_time_s"] / fast["steady_time_s"] if fast else None
+
+
+def _whole(*rows: Mapping[str, Any]) -> bool:
+    """Whether all these runs did all their work: without a tenant's, times cannot be compared."""
+    return not any(row["killed_tenants"] for row in rows)
 
 
 def _summary(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -33,7 +33,9 @@ class Verdict:
 
 def judge(summary: Sequence[Row], setup: Mapping[str, Any]) -> Verdict:
     """A verdict over the summary rows of a comparison. No machine has the source `truth`: it is no mover."""
-    real = [row for row in summary if row["kind"] == "mover" and "truth" not in row["sources"]]
+    able = [row for row in summary if row["kind"] == "mover" and "truth" not in row["sources"]]
+    real = [row for row in able if row["speedup"] is not None and not row["lost_pages"]]
+    unsafe = [row["label"] for row in able if row not in real]
     movers = [row for row in real if row["promotions"] >= IDLE * setup["footprint_pages"]]
     if real and not movers:
         return Verdict(
@@ -43,9 +45,8 @@ def judge(summary: Sequence[Row], setup: Mapping[str, Any]) -> Verdict:
             ["Moving pages does not pay: no policy that could promote found pages to promote."],
         )
     if not movers:
-        return Verdict(
-            "nothing to compare", "", 0.0, ["No policy that moves pages was run: nothing to judge."]
-        )
+        why = ["No policy that moves pages was run: nothing to judge."]
+        return Verdict("nothing to compare", "", 0.0, _unjudged(unsafe) or why)
     best = max(movers, key=lambda row: row["speedup"])
     worst = min(movers, key=lambda row: row["speedup"])
     gain = best["speedup"] - 1
@@ -62,7 +63,14 @@ def judge(summary: Sequence[Row], setup: Mapping[str, Any]) -> Verdict:
         who = ", ".join(idle) if len(idle) <= 3 else f"{len(idle)} runs"
         sentences.append(f"Not judged, having promoted (almost) nothing: {who}.")
     sentences += _against_static(best, summary)
+    sentences += _unjudged(unsafe)
     return Verdict(outcome, best["label"], gain, sentences)
+
+
+def _unjudged(labels: Sequence[str]) -> list[str]:
+    if not labels:
+        return []
+    return [f"Not judged, for data was lost or a tenant killed, there or under 'none': {', '.join(labels)}."]
 
 
 def _headline(outcome: str, best: Row, gain: float) -> str:

@@ -85,6 +85,12 @@ class Generations:
             wanted -= len(fit)
         return (np.concatenate(taken) if taken else np.empty(0, np.uint32)), walks
 
+    def coldest(self, place: npt.NDArray[np.uint8], node: int, count: int) -> npt.NDArray[np.uint32]:
+        """The `count` pages of `node` that were touched longest ago, sparing none: for direct reclaim."""
+        found = np.flatnonzero(place == node).astype(np.uint32)
+        age = self.generation[found].astype(np.int64) + np.where(self.young[found] > 0, self.sequence + 1, 0)
+        return found[np.argsort(age, kind="stable")[:count]]
+
     def youngest(self, place: npt.NDArray[np.uint8], node: int, count: int) -> npt.NDArray[np.uint32]:
         """Up to `count` pages of `node` that the last ageing walk found young."""
         if self.sequence == 0:

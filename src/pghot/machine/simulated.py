@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from pghot.errors import PghotError
 from pghot.machine import tiers
+from pghot.machine.compressed_access import Access
+from pghot.machine.compressed_tier import CompressedTier, Contents
 from pghot.machine.cost import demand_of_misses, solve_slice_ns
 from pghot.machine.lru import UNPLACED, Generations
 from pghot.machine.machine import Moves
@@ -27,6 +29,10 @@ U32 = npt.NDArray[np.uint32]
 I16 = npt.NDArray[np.int16]
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
+Rows = tuple[U32, U32, U32, U32, U32, I16]  # page, touches, misses, sequential, writes, node of a slice
+
+
+DIRECT_RECLAIM = "direct reclaim"
 
 
 @dataclass(slots=True)
@@ -68,6 +74,8 @@ class SimulatedMachine:
     preferred   int16[pages]   node a policy wants a page allocated on, -1 for the default zonelist
     free_pages  int64[nodes]
     lower       bool[nodes]    True below the top tier
+    private     bool[nodes]    compressed: programs are never placed there, demotion alone leads to it
+    compressed  the state of that node, None without one
     latency_ns  float64[nodes] loaded latency in the last slice
     used_share  float64[nodes] share of each node's bandwidth in use in the last slice
     """
@@ -81,8 +89,11 @@ class SimulatedMachine:
         threads: int,
         mlp: float = 0.0,
         scale: float = 1.0,
+        contents: Contents | None = None,
     ) -> None:
-        """scale  `--scale-time`: a page stands for so many, which matters where work is done in batches."""
+        """scale     `--scale-time`: a page stands for so many, which matters where work is done in batches
+        contents  what the pages hold, where a node compresses
+        """
         count = len(topology.nodes)
         self.topology, self.costs = topology, topology.costs
         self.pages, self.page_bytes, self.threads, self.scale = pages, page_bytes, threads, scale
@@ -125,6 +136,7 @@ class SimulatedMachine:
         self._was_promoted = np.zeros(pages, np.bool_)
         self.newly_promoted: list[U32] = []  # emptied by whoever measures responsiveness
         self._set_up_latency()
+        self._set_up_compression(contents)
 
     def _set_up_latency(self) -> None:
         nodes = self.topology.nodes
@@ -138,6 +150,34 @@ class SimulatedMachine:
         self._rival_lines = np.zeros(len(nodes))
         self._rival_lines[rival.node] = rival.cores * rival.lines_in_flight_per_core
 
+    def _set_up_compression(self, contents: Contents | None) -> None:
+        nodes = self.topology.nodes
+        self.private = np.array([node.compressed is not None for node in nodes])
+        # Programs are given memory down to this; of a private node, none.
+        self._allocation_floor = np.where(self.private, np.iinfo(np.int64).max, self.min_pages)
+        self.compressed: CompressedTier | None = None
+        for index in np.flatnonzero(self.private).tolist():
+            node = nodes[index]
+            assert node.compressed is not None
+            assert node.real_capacity is not None
+            if contents is None:
+                raise ValueError("a compressed node needs the contents of the pages")
+            # The medium shrinks as the node did.
+            shrink = self.capacity_pages[index] * self.page_bytes / node.capacity
+            self.compressed = CompressedTier(
+                node.compressed, node.access, int(node.real_capacity * shrink), int(node.reserve * shrink),
+                contents, self.page_bytes, self.scale,
+            )  # fmt: skip
+            self._access = Access(self, self.compressed, index)
+
+    def set_latency(self, node: int, latency_ns: float) -> None:
+        """Reads and writes of a node take so long in the slice that is about to be timed."""
+        self._read_ns[node] = self._write_ns[node] = latency_ns
+
+    def occupy(self, node: int, bytes_moved: float) -> None:
+        """Something beside the program uses the bandwidth of a node in this slice."""
+        self._moving_bytes[node] += bytes_moved
+
     def set_capacity(self, node: int, pages: int) -> None:
         """Give a node another size; only before anything is placed."""
         self.free_pages[node] += pages - self.capacity_pages[node]
@@ -149,18 +189,15 @@ class SimulatedMachine:
         self, page: U32, touches: U32, misses: U32, sequential: U32, writes: U32, node: I16, instructions: int
     ) -> float:
         """Run one slice; returns how long it took, ns. Raises `PghotError` when memory runs out."""
-        young, served = self.generations.young, self._served
-        if serve(page, touches, misses, sequential, writes, node, self.place, young, served):
-            failed = allocate(
-                page, node, self.place, self.preferred, self.free_pages, self.min_pages, self._fallback
-            )
-            if failed:
-                total = format_size(int(self.capacity_pages.sum()) * self.page_bytes)
-                raise PghotError(
-                    f"the simulated machine ran out of memory: {total} do not hold the program",
-                    "give the tiers more capacity or a larger --fast-share",
-                )
-            serve(page, touches, misses, sequential, writes, node, self.place, young, served)
+        rows = self._living_rows((page, touches, misses, sequential, writes, node))
+        if self._serve(rows):
+            rows = self._allocate(rows)
+            self._serve(rows)
+        if self.compressed is not None:
+            if self._access.writes(rows[0], rows[4]):
+                rows = self._living_rows(rows)
+                self._serve(rows)
+            self._access.load(self._served)
         compute_ns = instructions * self.instruction_ns
         busy_ns = (compute_ns + self._app_debt_ns) / self.threads
         duration_ns = self._solve(busy_ns)
@@ -170,8 +207,72 @@ class SimulatedMachine:
         self.slice_ns = duration_ns
         self.ledger.elapsed_ns += duration_ns
         self.ledger.compute_ns += compute_ns
-        self.ledger.served += served[:, :, :2].sum(axis=(0, 2))
+        self.ledger.served += self._served[:, :, :2].sum(axis=(0, 2))
         return duration_ns
+
+    def living(self, page: U32) -> npt.NDArray[np.bool_] | None:
+        """Which rows are of tenants that were not killed; None: all of them."""
+        return self._access.living(page) if self.compressed is not None else None
+
+    def _serve(self, rows: Rows) -> int:
+        page, touches, misses, sequential, writes, node = rows
+        young, served = self.generations.young, self._served
+        return serve(page, touches, misses, sequential, writes, node, self.place, young, served)
+
+    def _living_rows(self, rows: Rows) -> Rows:
+        if (kept := self.living(rows[0])) is None:
+            return rows
+        page, touches, misses, sequential, writes, node = rows
+        return page[kept], touches[kept], misses[kept], sequential[kept], writes[kept], node[kept]
+
+    def _allocate(self, rows: Rows) -> Rows:
+        """First touches; returns the rows that are left.
+
+        Where demotion can make room (a compressed node), a full machine reclaims directly, and when that does not
+        help it kills the tenant that asks for most. Without one it raises `PghotError`.
+        """
+        if self.compressed is not None:
+            self._access.first_touched(rows[0][self.place[rows[0]] == UNPLACED])
+        while failed := self._allocate_once(rows):
+            if self.compressed is None:
+                total = format_size(int(self.capacity_pages.sum()) * self.page_bytes)
+                raise PghotError(
+                    f"the simulated machine ran out of memory: {total} do not hold the program",
+                    "give the tiers more capacity or a larger --fast-share",
+                )
+            if not self.reclaim_directly(failed):
+                self._access.out_of_memory(rows[0][self.place[rows[0]] == UNPLACED])
+                rows = self._living_rows(rows)
+        return rows
+
+    def _allocate_once(self, rows: Rows) -> int:
+        return allocate(
+            rows[0],
+            rows[5],
+            self.place,
+            self.preferred,
+            self.free_pages,
+            self._allocation_floor,
+            self._fallback,
+        )
+
+    def reclaim_directly(self, pages: int) -> int:
+        """The program itself demotes `pages` of what it used least, and some more up to the high watermarks.
+
+        Returns how many went. The program waits (mm/page_alloc.c, __alloc_pages_direct_reclaim).
+        """
+        done = 0
+        for node in np.flatnonzero(~self.private).tolist():
+            wanted = pages - done + int(self.high_pages[node] - self.min_pages[node])
+            cold, walks = self.generations.oldest(self.place, node, wanted, self.now_ns)
+            if len(cold) < wanted:  # every page was touched lately: the least lately
+                rest = self.generations.coldest(self.place, node, wanted)
+                cold = np.concatenate([cold, rest[~np.isin(rest, cold)]])[:wanted]
+            self._pay_app(walks * self.pages * self.costs.age_pte_ns)
+            done += self.demote(cold, node, DIRECT_RECLAIM)
+            if done >= pages:
+                break
+        return done
 
     def _solve(self, busy_ns: float) -> float:
         """Turn `self._served` into a duration."""
@@ -220,6 +321,9 @@ class SimulatedMachine:
 
     def room(self, node: int) -> int:
         """Pages that can be put on `node` without touching its reserve."""
+        if self.private[node]:
+            assert self.compressed is not None
+            return min(int(self.free_pages[node]), self.compressed.admissible)
         return max(0, int(self.free_pages[node] - self.min_pages[node]))
 
     def migrate(self, page: U32, target: int, payer: str, batch_pages: int = 512) -> Moves:
@@ -234,11 +338,22 @@ class SimulatedMachine:
         page = page[(source != UNPLACED) & (source != target)]
         if self.demotion_enabled and len(page) > self.room(target):
             self.reclaim(target, len(page) - self.room(target))
-        fit = min(len(page), self.room(target))
-        moved, failed = page[:fit], page[fit:]
-        self._relocate(moved, target)
-        self._pay(fit, payer, batch_pages)
-        return Moves(moved, failed)
+        return self._put(page, target, payer, batch_pages)
+
+    def _put(self, page: U32, target: int, payer: str, batch_pages: int) -> Moves:
+        """Move the pages that fit; a private node says itself which do."""
+        if self.private[target] and self.compressed is not None:
+            came = self.compressed.admit(page[: int(self.free_pages[target])])
+            self._access.compress(len(came) * self.page_bytes)
+            moves = Moves(
+                came, np.setdiff1d(page, came, assume_unique=True) if len(came) < len(page) else page[:0]
+            )
+        else:
+            fit = min(len(page), self.room(target))
+            moves = Moves(page[:fit], page[fit:])
+        self._relocate(moves.moved, target)
+        self._pay(len(moves.moved), payer, batch_pages)
+        return moves
 
     def _relocate(self, page: U32, target: int) -> None:
         source = self.place[page]
@@ -246,6 +361,8 @@ class SimulatedMachine:
         self.free_pages += counts
         self.free_pages[target] -= len(page)
         self.place[page] = target
+        if self.compressed is not None:
+            self.compressed.release(page[self.private[source]])
         up = self.rank[source] > self.rank[target]
         promoted = page[up]
         self.ledger.promoted += len(promoted)
@@ -265,13 +382,15 @@ class SimulatedMachine:
         flushes = pages if payer == "app" else math.ceil(pages * self.scale / batch_pages) / self.scale
         interrupts_ns = flushes * costs.shootdown_ipi_ns * self.threads
         work_ns += flushes * costs.shootdown_ns
-        if payer == "app":
-            self.ledger.moving_app_ns += work_ns + interrupts_ns
-            self._app_debt_ns += work_ns + interrupts_ns
+        if payer in ("app", DIRECT_RECLAIM):
+            self._pay_app(work_ns + interrupts_ns)
             return
         self._kernel_work(payer, work_ns)
-        self.ledger.moving_app_ns += interrupts_ns
-        self._app_debt_ns += interrupts_ns
+        self._pay_app(interrupts_ns)
+
+    def _pay_app(self, time_ns: float) -> None:
+        self.ledger.moving_app_ns += time_ns
+        self._app_debt_ns += time_ns
 
     def reclaim(self, node: int, pages: int) -> int:
         """Demote up to `pages` of the coldest pages of `node`, and to its high watermark; returns how many.
@@ -294,16 +413,10 @@ class SimulatedMachine:
         for target in self.demotion_targets[node]:
             if len(page) == 0:
                 break
-            moves = self._demote_to(page, target, thread)
+            moves = self._put(page, target, thread, 512)
             done += len(moves.moved)
             page = moves.failed
         return done
-
-    def _demote_to(self, page: U32, target: int, thread: str) -> Moves:
-        fit = min(len(page), self.room(target))
-        self._relocate(page[:fit], target)
-        self._pay(fit, thread, 512)
-        return Moves(page[:fit], page[fit:])
 
     def age_generations(self, thread: str) -> None:
         """One ageing walk over all page tables, done by `thread` unless it is busy still."""
@@ -316,5 +429,14 @@ class SimulatedMachine:
         """kswapd's own wake-up: a node below its low watermark is freed to the high one."""
         if not self.demotion_enabled:
             return
-        for node in np.flatnonzero(self.free_pages < self.low_pages):
+        for node in np.flatnonzero((self.free_pages < self.low_pages) & ~self.private):
             self.reclaim(int(node), 0)
+
+    def free(self, page: U32) -> None:
+        """The program that owned the pages is gone."""
+        page = page[self.place[page] != UNPLACED]
+        source = self.place[page]
+        if self.compressed is not None:
+            self.compressed.release(page[self.private[source]])
+        self.free_pages += np.bincount(source, minlength=len(self.free_pages))
+        self.place[page] = UNPLACED

@@ -132,6 +132,11 @@ class Topology(_Strict):
             raise ValueError("two nodes have the same name")
         if not any(node.cpus for node in self.nodes):
             raise ValueError("no node has cpus: nothing can run")
+        compressed = sum(node.compressed is not None for node in self.nodes)
+        if compressed > 1:
+            raise ValueError("more than one node compresses: describe the devices as one node")
+        if compressed and count == 1:
+            raise ValueError("a compressed node alone: no program can be placed there")
         if self.distances and (
             len(self.distances) != count or any(len(row) != count for row in self.distances)
         ):
@@ -170,11 +175,20 @@ class Topology(_Strict):
         ]
 
     def ranks(self) -> list[int]:
-        """Tier rank of each node, 0 = top."""
-        return tiers.ranks([tiers.tier_number(distance) for distance in self.adistances()])
+        """Tier rank of each node, 0 = top. A compressed node is the last tier before reclaim (FACTS 6)."""
+        numbers = [tiers.tier_number(distance) for distance in self.adistances()]
+        last = max(numbers) + 1
+        return tiers.ranks(
+            [last if node.compressed else number for node, number in zip(self.nodes, numbers, strict=True)]
+        )
 
     def top_nodes(self) -> tuple[int, ...]:
         return tuple(index for index, rank in enumerate(self.ranks()) if rank == 0)
+
+    @property
+    def compressed_node(self) -> int | None:
+        """The node that compresses, None without one."""
+        return next((index for index, node in enumerate(self.nodes) if node.compressed), None)
 
     def warnings(self) -> list[str]:
         """What looks odd but is allowed."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pghot.policies.policy import Passive, World
 
 
@@ -14,5 +16,8 @@ class AllSlow(Passive):
 
     def start(self, world: World) -> None:
         machine = world.simulated
-        machine.set_capacity(world.slow_node, int(machine.capacity_pages[world.slow_node]) + 2 * world.pages)
-        machine.preferred[:] = world.slow_node
+        # A compressed node takes no allocations: there the bound is the lowest tier that does.
+        public = np.flatnonzero(~machine.private)
+        node = int(public[np.argmax(machine.rank[public])])
+        machine.set_capacity(node, int(machine.capacity_pages[node]) + 2 * world.pages)
+        machine.preferred[:] = node

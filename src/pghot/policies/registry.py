@@ -33,12 +33,19 @@ POLICIES: dict[str, PolicyFactory] = {
     "lru-bw": partial(_make, "lru_bw", "LruBandwidth"),
     "hemem": partial(_make, "hemem", "HeMem"),
     "hemem-colloid": partial(_make, "colloid", "HeMemColloid"),
+    "writable": partial(_make, "access_rule", "Rule", "writable"),
+    "ro-cow": partial(_make, "access_rule", "Rule", "ro-cow"),
+    "promote-on-write": partial(_make, "access_rule", "Rule", "promote-on-write"),
+    "contained": partial(_make, "access_rule", "Rule", "contained"),
     "oracle-static": partial(_make, "oracle_static", "OracleStatic"),
     "oracle-epoch": partial(_make, "oracle_epoch", "OracleEpoch"),
 }
 
+# Rules for compressed memory: they run where a node compresses.
+COMPRESSED = ("writable", "ro-cow", "promote-on-write", "contained")
 GROUPS: dict[str, tuple[str, ...]] = {
-    "all": tuple(POLICIES),
+    "all": tuple(name for name in POLICIES if name not in COMPRESSED),
+    "compressed": COMPRESSED,
     "pghot": ("pghot-default", "pghot-precise", "pghot-hashed"),
     "oracles": ("oracle-static", "oracle-epoch"),
     "bounds": ("all-fast", "all-slow"),
@@ -67,5 +74,5 @@ def expand(names: list[str]) -> list[str]:
     """Names with the groups written out, each once, in order; unknown names are left for `make_policy`."""
     flat = [member for name in names for member in GROUPS.get(name, (name,))]
     if "all" in names:
-        flat += [name for name in policy_names() if name not in flat]
+        flat += [name for name in policy_names() if name not in (*flat, *COMPRESSED)]
     return list(dict.fromkeys(flat))

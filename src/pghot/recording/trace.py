@@ -55,6 +55,7 @@ class TraceInfo:
     sampling_period      1 when every access was counted
     lost                 accesses or samples known to be lost
     page_bytes           bytes of one dense page
+    stored_bytes         what a compressing device makes of each page, and of one that was written; None: as sampled
     """
 
     name: str
@@ -72,6 +73,7 @@ class TraceInfo:
     command: tuple[str, ...] = ()
     kernel: str = ""
     notes: tuple[str, ...] = ()
+    stored_bytes: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,21 +12,28 @@ from pghot.lab.results import Comparison
 from pghot.units import format_share, format_size
 
 COLUMNS = ("speedup", "slowdown", "fast_miss_share", "promotions", "demotions", "coverage", "accuracy")
+COMPRESSED_COLUMNS = (
+    "slowdown", "fast_miss_share", "promotions", "demotions", "saved_share", "lost_pages", "killed_tenants",
+)  # fmt: skip
 COLUMNS_IN_A_LINE = 7
 
 
 def chosen_columns(names: list[str]) -> list[str]:
-    """The metrics that `--columns` asks for: none means the usual ones. Raises `UsageError` for unknown ones."""
+    """The metrics that `--columns` asks for; none of them leaves the choice to `render`.
+
+    Raises `UsageError` for unknown ones.
+    """
     known = [metric.name for metric in METRICS]
     for name in names:
         if name not in [*known, "all"]:
             raise unknown_name("metric", name, [*known, "all"])
-    return known if "all" in names else names or list(COLUMNS)
+    return known if "all" in names else names
 
 
 def render(result: Comparison, columns: list[str]) -> str:
     """The text that `pghot compare` prints: setup, a table in parts that fit 100 columns, bounds, verdict."""
     lines = _wrapped(setup_lines(result.setup))
+    columns = columns or list(COLUMNS if result.setup["contents"] is None else COMPRESSED_COLUMNS)
     for first in range(0, len(columns), COLUMNS_IN_A_LINE):
         lines += ["", *_table(result, columns[first : first + COLUMNS_IN_A_LINE])]
     lines += [*_wrapped(footnotes(result)), "", *_wrapped([*bound_lines(result), str(result.verdict)])]

@@ -38,6 +38,11 @@ class SliceView:
     instructions: int
     busy: bool = False
 
+    def keep(self, kept: npt.NDArray[np.bool_]) -> None:
+        """Leave the other rows out."""
+        self.page, self.touches, self.misses = self.page[kept], self.touches[kept], self.misses[kept]
+        self.sequential, self.writes, self.node = self.sequential[kept], self.writes[kept], self.node[kept]
+
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:

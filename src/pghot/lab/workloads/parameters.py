@@ -46,6 +46,8 @@ class Run(Strict):
                              the others are touched by all of them alike
     init                     a first pass that touches every page once: in address order, in random order,
                              hot pages first or last. First-touch placement follows from it.
+    stored_bytes             what a compressing device makes of a page, and of one that was written; left out,
+                             sizes are drawn from a published distribution
     """
 
     page_bytes: Annotated[Bytes, Field(ge=4096, multiple_of=4096)] = 4096
@@ -57,6 +59,7 @@ class Run(Strict):
     nodes: Annotated[int, Field(gt=0, le=64)] = 1
     partition: Share = 0.0
     init: Init = "sequential"
+    stored_bytes: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
 
 
 class MasimRun(Run):

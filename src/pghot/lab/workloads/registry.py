@@ -25,6 +25,7 @@ WORKLOADS: dict[str, str] = {
     "sequential": "one walk over the footprint after the other",
     "pointer-chase": "random reads, each of which waits for the one before",
     "phases": "several patterns in turn, in the same pages",
+    "adversary-stream": "a tenant beside others that streams writes of what does not compress over what did",
     "mixture": "tenants at the same time, each in an address space of its own",
 }
 

@@ -37,6 +37,7 @@ class WorkloadTrace:
             mlp=pattern.mlp,
             page_bytes=run.page_bytes,
             nodes=run.nodes,
+            stored_bytes=run.stored_bytes,
             notes=(f"seed {seed}", f"initialisation: {run.init}"),
         )
 

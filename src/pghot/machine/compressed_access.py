@@ -1,0 +1,168 @@
+"""What happens when a program writes to pages of a compressed node: the access rules of FACTS 6.
+
+writable          the store goes to the device, and the host hears of it when the device warns
+ro-cow            the write faults before the line is dirty: a margin check lets it through, or the page is copied
+promote-on-write  the write faults and the page is promoted, always
+contained         writable, within a budget for each tenant; who overruns it is killed
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.machine.compressed_tier import CompressedTier
+
+if TYPE_CHECKING:
+    from pghot.machine.simulated import SimulatedMachine
+
+U32 = npt.NDArray[np.uint32]
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+PROTECT_AGAIN_MS = 1000.0  # granted pages are read-only again after this, in turn (est.)
+_DRAIN = "kdrain"
+
+
+class Access:
+    """The rule of a compressed node at work on a machine. `node` is the node's number."""
+
+    def __init__(self, machine: SimulatedMachine, tier: CompressedTier, node: int) -> None:
+        self._machine, self._tier, self._node = machine, tier, node
+        self._dead: npt.NDArray[np.bool_] | None = None
+        self._protected_ms = 0.0
+        self._cursor = 0
+        self._first = np.zeros(machine.pages, np.bool_)
+        self._any_first = False
+        self._hit_ns = machine.topology.nodes[node].latency_ns
+
+    def living(self, page: U32) -> npt.NDArray[np.bool_] | None:
+        """Which rows are of tenants that were not killed; None: all."""
+        return None if self._dead is None else ~self._dead[page]
+
+    def writes(self, page: U32, writes: U32) -> bool:
+        """The slice wrote to these pages (uint32[rows], both). True when pages moved or went away."""
+        tier, machine = self._tier, self._machine
+        moved = self._drain() if tier.rule in ("writable", "contained") and tier.warned else False
+        tier.rewritten(page[self._again(page, writes)])
+        written = page[(writes > 0) & (machine.place[page] == self._node)]
+        if len(written) == 0:
+            return moved
+        written = np.unique(written)  # several nodes may have written to a page
+        if tier.rule in ("writable", "contained"):
+            over = tier.write(written)
+            for tenant in over:
+                self._kill(tenant)
+            return len(over) > 0 or moved
+        if tier.rule == "ro-cow":
+            self._protect_again()
+            written = self._check_margin(written)
+        else:
+            tier.counts.write_faults += len(written)
+            self._charge_faults(len(written))
+        self._promote(written)
+        return len(written) > 0
+
+    def first_touched(self, page: U32) -> None:
+        """What is written to these pages in this slice are their first contents."""
+        self._first[page] = True
+        self._any_first = True
+
+    def _again(self, page: U32, writes: U32) -> npt.NDArray[np.bool_]:
+        """Rows whose page got other contents than its first ones."""
+        again = writes > 0
+        if self._any_first:
+            again &= ~self._first[page]
+            self._first[page] = self._any_first = False
+        return again
+
+    def _check_margin(self, written: U32) -> U32:
+        """Let through what can be absorbed; returns the pages that cannot."""
+        tier = self._tier
+        fresh = written[~tier.granted[written]]
+        tier.counts.write_faults += len(fresh)
+        self._charge_faults(len(fresh))
+        let = tier.grant(fresh)
+        tier.write(written[tier.granted[written]])
+        return fresh[len(let) :]
+
+    def _protect_again(self) -> None:
+        """Every second the granted pages are made read-only and flushed, so that their margin is free again."""
+        now_ms = self._machine.now_ns * self._machine.scale / 1e6
+        if now_ms - self._protected_ms >= PROTECT_AGAIN_MS:
+            self._protected_ms = now_ms
+            granted = np.flatnonzero(self._tier.granted).astype(np.uint32)
+            self._tier.revoke(granted)
+            flushes = -(-len(granted) // 512)
+            self._machine.charge_tracking(0.0, flushes * self._machine.costs.shootdown_ns, _DRAIN)
+
+    def _charge_faults(self, faults: int) -> None:
+        self._machine.charge_tracking(faults * self._machine.costs.hint_fault_ns, 0.0, "write faults")
+
+    def _promote(self, page: U32) -> None:
+        """Copy to the top tier while the writer waits. When nothing makes room, writers are killed."""
+        machine = self._machine
+        while len(page := self._promoted(page)):
+            self.out_of_memory(page)
+            page = page[machine.place[page] == self._node]
+
+    def _promoted(self, page: U32) -> U32:
+        """Promote to the first top node that has or makes room; returns the pages that are left."""
+        machine = self._machine
+        for target in machine.promotion_targets[self._node]:
+            if len(page) == 0:
+                break
+            short = len(page) - machine.room(target)
+            if short > 0:
+                machine.reclaim_directly(short)
+            page = machine.migrate(page, target, "app").failed
+        return page
+
+    def _drain(self) -> bool:
+        """The device warned: promote what there is room and time for."""
+        machine, tier = self._machine, self._tier
+        target = machine.promotion_targets[self._node][0]
+        pages = min(machine.room(target), machine.pages_in_budget(_DRAIN))
+        if pages <= 0:
+            return False
+        held = np.flatnonzero(machine.place == self._node).astype(np.uint32)
+        held = np.roll(held, -int(np.searchsorted(held, self._cursor)))[:pages]
+        moved = machine.migrate(held, target, _DRAIN).moved
+        if len(moved):
+            self._cursor = int(moved[-1]) + 1
+        tier.counts.drained += len(moved)
+        return len(moved) > 0
+
+    def out_of_memory(self, page: U32) -> None:
+        """Nothing holds these pages: the tenant with most of them is killed, as the OOM killer would."""
+        self._kill(self._tier.tenant_with_most(page))
+
+    def _kill(self, tenant: int) -> None:
+        """End a tenant: its pages are free, and what it would have done does not happen."""
+        pages = self._tier.pages_of(tenant)
+        if self._dead is None:
+            self._dead = np.zeros(self._machine.pages, np.bool_)
+        self._dead[pages] = True
+        self._tier.counts.killed += 1
+        self._machine.free(pages)
+
+    def load(self, served: F64) -> None:
+        """What the slice's misses ask of the device: its latency, and the work of compressing what is written back.
+
+        served  float64[initiators, nodes, 3]  random, sequential, dirty misses
+        """
+        machine, device = self._machine, self._tier.device
+        random, sequential, dirty = served[:, self._node].sum(axis=0)
+        scattered = random / max(random + sequential, 1e-9)
+        missed = scattered * (1.0 - device.hit_share)
+        machine.set_latency(self._node, self._hit_ns + missed * (device.miss_ns - self._hit_ns))
+        # A scattered line that is not in the device's cache costs a block: read, change, compress. Neighbours that
+        # are written one after the other are compressed together.
+        self.compress(dirty * (missed * device.block + (1.0 - missed) * device.line))
+
+    def compress(self, bytes_: float) -> None:
+        """The device compresses so many bytes, which keeps its link waiting."""
+        link = self._machine.topology.nodes[self._node].bandwidth_gb_s
+        self._machine.occupy(self._node, bytes_ * link / self._tier.device.compress_gb_s)

@@ -1,0 +1,231 @@
+"""A compressed node of a simulated machine: what it stores, whom it admits, and who may write (FACTS 6).
+
+The node is private: pages come by demotion only, and demotion asks the control plane first. What is charged before a
+page is known to have settled is the worst it can take, so the reserve is there for what the CPU's cache holds and
+nothing else (docs/compressed-tier.md).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.machine.compressed_device import AccessRule, CompressedDevice
+
+U32 = npt.NDArray[np.uint32]
+I64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+DEMOTION_BATCH_PAGES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """How well the program's pages compress.
+
+    stored     uint32[pages]  bytes each page takes when it is demoted for the first time
+    rewritten  uint32[pages]  bytes it takes after it was written
+    tenant     uint16[pages]  whose it is: the address space
+    note       where the sizes come from
+    warning    "" or what a reader must know of them
+    """
+
+    stored: U32
+    rewritten: U32
+    tenant: npt.NDArray[np.uint16]
+    note: str = ""
+    warning: str = ""
+
+
+@dataclass(slots=True)
+class TierCounts:
+    """Totals in pages.
+
+    refused      demotions that the control plane refused: the page stayed
+    write_faults writes to pages that were mapped read-only
+    granted      of those, let through by the margin check
+    drained      promoted because the device had warned
+    lost         whose data the device could not store
+    peak_bytes   the most that was ever stored
+    killed       tenants: for overrunning a budget, or because nothing could hold what they wrote
+    """
+
+    refused: int = 0
+    write_faults: int = 0
+    granted: int = 0
+    drained: int = 0
+    lost: int = 0
+    peak_bytes: int = 0
+    killed: int = 0
+
+
+class CompressedTier:
+    """The stored bytes of every page on the device, exactly, and the promises made against what remains.
+
+    stored     int64[pages]  bytes of the medium that each page takes, 0 elsewhere
+    used       their sum
+    granted    bool[pages]   mapped writable after a margin check, charged with its whole growth
+    warned     the device has warned and not taken it back: demotion waits
+    failed     data was lost, and the device stores nothing that grows any more (fail-safe)
+    """
+
+    def __init__(
+        self,
+        device: CompressedDevice,
+        rule: AccessRule,
+        real_bytes: int,
+        reserve_bytes: int,
+        contents: Contents,
+        page_bytes: int,
+        scale: float,
+    ) -> None:
+        self.device, self.rule = device, rule
+        self.real_bytes, self.reserve_bytes, self.page_bytes = real_bytes, reserve_bytes, page_bytes
+        self.counts = TierCounts()
+        self.used = self.pages = 0
+        self.granted_growth = 0
+        self.warned = self.failed = False
+        pages = len(contents.stored)
+        self.stored = np.zeros(pages, np.int64)
+        self.granted = np.zeros(pages, np.bool_)
+        self._size = self._rounded(contents.stored)
+        self._rewritten = self._rounded(contents.rewritten)
+        self._lost = np.zeros(pages, np.bool_)
+        self._tenant = contents.tenant.astype(np.int64)
+        self._batch = math.ceil(DEMOTION_BATCH_PAGES / scale)
+        shares = np.bincount(self._tenant) / pages
+        self.budget: I64 = (shares * (real_bytes - reserve_bytes)).astype(np.int64)
+        self.used_by = np.zeros(len(shares), np.int64)
+
+    def _rounded(self, size: U32) -> I64:
+        granule = self.device.granule
+        rounded: I64 = np.minimum(-(-size.astype(np.int64) // granule) * granule, self.page_bytes)
+        return rounded if self.device.zero_flag else np.maximum(rounded, granule)
+
+    # ---- the control plane
+
+    @property
+    def remaining(self) -> int:
+        """Bytes of the medium that are free."""
+        return self.real_bytes - self.used
+
+    @property
+    def saved_bytes(self) -> int:
+        """What the pages on the device would take in plain memory, less what they take."""
+        return self.pages * self.page_bytes - self.used
+
+    @property
+    def admissible(self) -> int:
+        """Pages that may come now, each at its worst."""
+        if self.warned or self.failed:
+            return 0
+        free = self.remaining - self.granted_growth - self.reserve_bytes
+        return max(0, free // self.page_bytes)
+
+    def admit(self, page: U32) -> U32:
+        """Take in pages, batch by batch as far as there is room; returns those that came."""
+        taken = []
+        for begin in range(0, len(page), self._batch):
+            batch = page[begin : begin + self._batch]
+            if self.rule == "contained":
+                batch = self._within_budget(batch)
+            batch = batch[: self.admissible]
+            self._take(batch)
+            taken.append(batch)
+        came = np.concatenate(taken) if taken else page[:0]
+        self.counts.refused += len(page) - len(came)
+        return came
+
+    def _within_budget(self, page: U32) -> U32:
+        tenant = self._tenant[page]
+        order = np.zeros(len(page), np.int64)
+        for each in np.unique(tenant):
+            mine = tenant == each
+            order[mine] = np.arange(np.count_nonzero(mine))
+        room = (self.budget - self.used_by) // self.page_bytes
+        return page[order < room[tenant]]
+
+    def _take(self, page: U32) -> None:
+        self.stored[page] = self._size[page]
+        self.pages += len(page)
+        self._changed(page, self._size[page])
+
+    def release(self, page: U32) -> None:
+        """Pages left: the host zeroes them, and the device has their bytes back."""
+        self.revoke(page[self.granted[page]])
+        self._changed(page, -self.stored[page])
+        self.stored[page] = 0
+        self.pages -= len(page)
+
+    def _changed(self, page: U32, growth: I64) -> None:
+        self.used += int(growth.sum())
+        if self.rule == "contained":
+            np.add.at(self.used_by, self._tenant[page], growth)
+        self.counts.peak_bytes = max(self.counts.peak_bytes, self.used)
+        if self.remaining < self.device.low_share * self.real_bytes:
+            self.warned = True
+        elif self.remaining > self.device.high_share * self.real_bytes:
+            self.warned = False
+
+    # ---- writes
+
+    def grant(self, page: U32) -> U32:
+        """The margin check: the first of the pages whose whole growth can still be absorbed become writable."""
+        growth = self.page_bytes - self.stored[page]
+        free = self.remaining - self.granted_growth - self.reserve_bytes
+        let = page[np.cumsum(growth) <= free]
+        self.granted[let] = True
+        self.granted_growth += int(growth[: len(let)].sum())
+        self.counts.granted += len(let)
+        return let
+
+    def revoke(self, page: U32) -> None:
+        """Granted pages are read-only again, and flushed."""
+        self.granted[page] = False
+        self.granted_growth -= int((self.page_bytes - self.stored[page]).sum())
+
+    def rewritten(self, page: U32) -> None:
+        """These pages hold other contents now, wherever they are: the size they take when they come (again)."""
+        self._size[page] = self._rewritten[page]
+
+    def write(self, page: U32) -> list[int]:
+        """Lines of these pages, each once, were written and written back: what no longer fits is lost.
+
+        Returns the tenants that would take more than their budget ("contained"); nothing of theirs is stored.
+        """
+        over: list[int] = []
+        growth = self._rewritten[page] - self.stored[page]
+        if self.rule == "contained":
+            over = self._overrun(page, growth)
+            lives = ~np.isin(self._tenant[page], over)
+            page, growth = page[lives], growth[lives]
+        fits = self.used + np.cumsum(growth) <= self.real_bytes
+        if self.failed:
+            fits &= growth <= 0
+        if not fits.all():
+            self.failed = True
+            gone = page[~fits]
+            self.counts.lost += int(np.count_nonzero(~self._lost[gone]))
+            self._lost[gone] = True
+            page, growth = page[fits], growth[fits]
+        self.granted_growth -= int(growth[self.granted[page]].sum())
+        self.stored[page] += growth
+        self._changed(page, growth)
+        return over
+
+    def _overrun(self, page: U32, growth: I64) -> list[int]:
+        """Who would take more than its budget by this growth."""
+        wanted = self.used_by.copy()
+        np.add.at(wanted, self._tenant[page], growth)
+        return np.flatnonzero((wanted > self.budget) & (wanted > self.used_by)).tolist()
+
+    def tenant_with_most(self, page: U32) -> int:
+        """The tenant that most of these pages belong to."""
+        return int(np.argmax(np.bincount(self._tenant[page])))
+
+    def pages_of(self, tenant: int) -> U32:
+        """All pages of a tenant, wherever they are."""
+        return np.flatnonzero(self._tenant == tenant).astype(np.uint32)

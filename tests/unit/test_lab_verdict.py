@@ -29,6 +29,7 @@ def row(
         "pingpong": 0.0,
         "tracking_app_share": 0.0,
         "moving_app_share": 0.0,
+        "lost_pages": None,
     }
     return facts | more
 
@@ -103,3 +104,17 @@ def test_who_hurts_is_named() -> None:
     assert "Even an oracle gains nothing" in str(
         judge([NONE, row("numab2/hintfaults", 1.0), row("oracle-epoch", 1.0, "oracle")], SETUP)
     )
+
+
+def test_who_loses_data_is_not_judged() -> None:
+    verdict = judge([NONE, row("writable/chmu", 1.5, lost_pages=3.0), row("ro-cow/chmu", 1.2)], SETUP)
+    assert verdict.best == "ro-cow/chmu"
+    assert "Not judged, for data was lost" in str(verdict)
+    assert "writable/chmu" in str(verdict)
+
+
+def test_nobody_is_judged_when_nothing_can_be_compared() -> None:
+    killed = {**row("contained/chmu", 1.5), "speedup": None, "slowdown": None}
+    verdict = judge([NONE, killed], SETUP)
+    assert (verdict.outcome, verdict.best) == ("nothing to compare", "")
+    assert "contained/chmu" in str(verdict)

@@ -1,0 +1,177 @@
+"""A machine with a compressed node under random programs: nothing is lost, nothing is miscounted, nobody gets in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pghot.machine.compressed_device import ACCESS_RULES, CompressedDevice
+from pghot.machine.compressed_tier import CompressedTier, Contents
+from pghot.machine.lru import UNPLACED
+from pghot.machine.simulated import SimulatedMachine
+from pghot.machine.topology import Node, Topology
+
+PAGES = 64
+DRAM, DEVICE = 0, 1
+SAFE = ("ro-cow", "promote-on-write")
+sizes = st.lists(st.integers(0, 4096), min_size=PAGES, max_size=PAGES)
+
+
+def topology(rule: str, real_pages: int, reserve_pages: int, device: CompressedDevice) -> Topology:
+    return Topology(
+        nodes=(
+            Node(name="dram", cpus=4, capacity=24 * 4096, latency_ns=100, bandwidth_gb_s=100),
+            Node(
+                name="device",
+                compressed=device,
+                capacity=128 * 4096,
+                real_capacity=real_pages * 4096,
+                reserve=reserve_pages * 4096,
+                access=rule,
+                latency_ns=400,
+                bandwidth_gb_s=26,
+            ),
+        )
+    )
+
+
+def machine_of(rule: str, first: list[int], again: list[int], tenants: int, real: int) -> SimulatedMachine:
+    contents = Contents(
+        np.array(first, np.uint32), np.array(again, np.uint32), (np.arange(PAGES) % tenants).astype(np.uint16)
+    )
+    device = CompressedDevice(low_share=0.01, high_share=0.02)
+    made = topology(rule, real, 1, device)
+    # A page stands for 512: batches are single pages, as the machine is so small.
+    machine = SimulatedMachine(made, PAGES, 4096, np.array([24, 128]), 1, scale=512.0, contents=contents)
+    machine.preferred[:] = DEVICE  # whatever a policy asks for
+    machine.demotion_enabled = True
+    return machine
+
+
+def run(machine: SimulatedMachine, pages: list[int], writes: list[bool]) -> None:
+    page = np.array(sorted(set(pages)), np.uint32)
+    wrote = np.array([writes[index % len(writes)] for index in page.tolist()])
+    ones = np.ones(len(page), np.uint32)
+    machine.run_slice(
+        page, ones, ones, 0 * ones, wrote.astype(np.uint32), np.zeros(len(page), np.int16), 1000
+    )
+
+
+def check(machine: SimulatedMachine) -> CompressedTier:
+    """What is true after every slice, counted anew."""
+    tier = machine.compressed
+    assert tier is not None
+    held = machine.place == DEVICE
+    assert tier.used == tier.stored.sum() <= tier.real_bytes
+    assert (tier.stored[~held] == 0).all()
+    assert tier.pages == np.count_nonzero(held)
+    assert not (tier.granted & ~held).any()
+    assert tier.granted_growth == (4096 - tier.stored[tier.granted]).sum()
+    for node, capacity in ((DRAM, 24), (DEVICE, 128)):
+        assert machine.free_pages[node] == capacity - np.count_nonzero(machine.place == node) >= 0
+    return tier
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["run", "promote", "demote", "age"]),
+        st.lists(st.integers(0, PAGES - 1), min_size=1, max_size=24),
+        st.lists(st.booleans(), min_size=1, max_size=5),
+    ),
+    max_size=30,
+)
+
+
+@given(st.sampled_from(ACCESS_RULES), sizes, sizes, st.integers(1, 4), st.integers(8, 128), steps)
+def test_accounts_are_exact_and_safe_rules_lose_nothing(rule, first, again, tenants, real, steps):
+    machine = machine_of(rule, first, again, tenants, real)
+    admitted: set[int] = set()
+    admit = machine.compressed.admit
+
+    def noted(page):
+        came = admit(page)
+        admitted.update(came.tolist())
+        return came
+
+    machine.compressed.admit = noted
+    for what, pages, writes in steps:
+        before = machine.place.copy()
+        chosen = np.array(sorted(set(pages)), np.uint32)
+        if what == "run":
+            run(machine, pages, writes)
+            # Who was not there before and was not anywhere else came by no demotion.
+            assert not (
+                (machine.place == DEVICE) & (before == UNPLACED) & ~np.isin(np.arange(PAGES), chosen)
+            ).any()
+        elif what == "promote":
+            machine.migrate(chosen[machine.place[chosen] == DEVICE], DRAM, "kmigrated")
+        elif what == "demote":
+            asked = chosen[machine.place[chosen] == DRAM]
+            refused = machine.compressed.counts.refused
+            moves = machine.migrate(asked, DEVICE, "kswapd0")
+            stayed = np.setdiff1d(asked, moves.moved)
+            assert (machine.place[stayed] == before[stayed]).all(), "a refused page stays where it was"
+            assert machine.compressed.counts.refused - refused >= min(len(stayed), 128 - len(moves.moved))
+        else:
+            machine.age_generations("kswapd0")
+        tier = check(machine)
+        came = np.flatnonzero((machine.place == DEVICE) & (before != DEVICE))
+        assert set(came.tolist()) <= admitted, "nothing is on the node that the control plane did not admit"
+        admitted.clear()
+        if rule in SAFE:
+            assert tier.counts.lost == 0
+            assert not tier.failed
+
+
+def test_writable_with_too_little_in_reserve_loses_data() -> None:
+    machine = machine_of("writable", [64] * PAGES, [4096] * PAGES, 1, 8)
+    run(machine, list(range(24)), [False])
+    run(machine, list(range(24, 48)), [False])
+    run(machine, list(range(PAGES)), [False])
+    tier = check(machine)
+    assert tier.pages > 8
+    on_device = np.flatnonzero(machine.place == DEVICE).tolist()
+    run(machine, on_device, [True])
+    assert check(machine).counts.lost > 0
+    assert tier.failed
+
+
+def test_a_tenant_over_its_budget_is_killed_and_nobody_else() -> None:
+    again = [4096 if index % 2 else 64 for index in range(PAGES)]
+    machine = machine_of("contained", [64] * PAGES, again, 2, 16)
+    run(machine, list(range(24)), [False])
+    run(machine, list(range(PAGES)), [False])
+    on_device = np.flatnonzero(machine.place == DEVICE).tolist()
+    run(machine, on_device, [True])
+    tier = check(machine)
+    assert (tier.counts.killed, tier.counts.lost) == (1, 0)
+    assert (machine.place[1::2] == UNPLACED).all()
+    assert (machine.place[::2] != UNPLACED).all()
+    run(machine, list(range(PAGES)), [True])  # the dead touch nothing
+    assert (machine.place[1::2] == UNPLACED).all()
+
+
+@pytest.mark.parametrize("rule", SAFE)
+def test_a_program_that_compresses_no_more_is_killed_rather_than_lost(rule: str) -> None:
+    machine = machine_of(rule, [64] * PAGES, [4096] * PAGES, 1, 8)
+    for _ in range(3):
+        run(machine, list(range(PAGES)), [True])
+    tier = check(machine)
+    assert (tier.counts.lost, tier.counts.killed) == (0, 1)
+
+
+def test_the_margin_check_lets_through_what_can_be_absorbed() -> None:
+    machine = machine_of("ro-cow", [1024] * PAGES, [2048] * PAGES, 1, 64)
+    run(machine, list(range(24)), [False])
+    run(machine, list(range(PAGES)), [False])
+    tier = check(machine)
+    on_device = np.flatnonzero(machine.place == DEVICE)[:4].tolist()
+    run(machine, on_device, [True])
+    assert tier.counts.granted == tier.counts.write_faults == 4
+    assert (machine.place[on_device] == DEVICE).all()
+    assert (tier.stored[on_device] == 2048).all()
+    run(machine, on_device, [True])
+    assert tier.counts.write_faults == 4, "granted pages fault no more"
+    check(machine)

@@ -110,6 +110,7 @@ _DECLARED = (
         "perf_not_running_ms", "time, over all CPUs, in which other events had the hardware", "milliseconds"
     ),
     Counter("pghot_pingpong_pages", "promoted pages that pghot had demoted before", "pages"),
+    Counter("pghot_bound_bytes", "memory left alone under a strict policy of its owner", "bytes", "gauge"),
     Counter("pghot_sections", "sections of 128 MiB of addresses in use", "sections", "gauge"),
     Counter("pghot_cpu_seconds", "CPU time that pghot itself used", "seconds"),
     Counter("pghot_resident_bytes", "memory that pghot itself holds", "bytes", "gauge"),

@@ -169,6 +169,14 @@ def test_status_shows_the_rate_and_the_losses_of_each_source(bench: Bench) -> No
     assert render_status(before, now) == render_status(before, {})
 
 
+def test_what_is_bound_is_said(bench: Bench) -> None:
+    put(bench.kernel.tree, f"proc/{PID}/numa_maps", f"{START:x} bind:1 anon=8")
+    live = bench.live(None, apply=False)
+    live.start()
+    facts = json.loads(json.dumps(status(live)))
+    assert "left alone: 4.0 MiB under a strict policy of its owner" in render_status(facts, {})
+
+
 def test_foreign_and_file_sightings_are_counted_and_dropped(bench: Bench) -> None:
     bench.kernel.program(
         PID, [maps_line(START, PAGES), maps_line(START + (PAGES << 12), 8, "r-xp", 7, "/bin/x")]

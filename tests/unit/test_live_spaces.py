@@ -185,6 +185,7 @@ def test_memory_that_is_bound_later_is_noticed_and_counted(kernel: FakeKernel) -
     _, movable = look(spaces, PID, addresses(0, 64))
     assert not movable.any()
     assert skipped(spaces) == {"bound": 64}
+    assert spaces.bound_bytes() == 64 * 4096
     assert len(spaces.spaces[0].start) == 0  # sources need not watch it
     put(kernel.tree, f"proc/{PID}/numa_maps", f"{START:x} default anon=64")
     for _ in range(spaces_module.ASK_EVERY):
@@ -299,7 +300,7 @@ def test_a_size_that_is_switched_on_later_is_noticed(kernel: FakeKernel) -> None
     spaces.refresh([PID])
     assert not spaces.has_huge_pages(1)
     put(kernel.tree, f"{THP}/hugepages-64kB/enabled", ALWAYS_ON)
-    assert spaces.notice_folios()
+    spaces.refresh([PID])
     assert spaces.has_huge_pages(1)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pghot.kernel.folios import folio_births, has_large_folios
+from pghot.kernel.folios import folio_births, has_large_folios, small_sizes_on
 from pghot.kernel.maps import Kind, Mapping, bound_starts, movable_ranges, read_maps
 from pghot.kernel.process import Identity, Stat, read_stat
 from pghot.kernel.spaces import Space
@@ -70,6 +70,7 @@ class Spaces:
         self._last_number = 0
         self._refreshes = 0
         self._births = folio_births(root)
+        self._small_sizes = small_sizes_on(root)
         self._spare_s = 0.0
         self.skipped = dict.fromkeys((kind.name.lower() for kind in Kind if kind is not Kind.MOVABLE), 0)
         self.skipped |= {"foreign": 0, "no_section": 0}
@@ -101,10 +102,22 @@ class Spaces:
         if births == self._births:
             return False
         self._births = births
+        self._guess_folios()
+        return True
+
+    def _guess_folios(self) -> None:
         for tracked in self._tracked.values():
             if tracked.huge is False:
                 tracked.huge = tracked.guessed = True
-        return True
+
+    def bound_bytes(self) -> int:
+        """Memory that would be moved, were it not under a strict policy of its owner."""
+        return sum(
+            mapping.end - mapping.start
+            for tracked in self._tracked.values()
+            for mapping in tracked.mappings
+            if mapping.start in tracked.bound and mapping.kind is Kind.MOVABLE
+        )
 
     # ---- who is tracked
 
@@ -124,6 +137,9 @@ class Spaces:
                 self._remap(known[pid], changes)
             else:
                 self._adopt(stat, changes)
+        if (small := small_sizes_on(self._root)) != self._small_sizes:
+            self._small_sizes = small
+            self._guess_folios()
         self._ask_again(changes)
         return changes
 

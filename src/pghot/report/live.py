@@ -86,15 +86,18 @@ def node_table(nodes: list[Facts]) -> list[str]:
 
 
 def skipped(counters: Facts) -> list[str]:
-    """Why sightings were not tracked, if any."""
+    """Why sightings were not tracked, and what is not watched at all, if any."""
     reasons = {
         name.removeprefix("pghot_skipped_").replace("_", " "): int(count)
         for name, count in counters.items()
         if name.startswith("pghot_skipped_") and count
     }
-    return (
+    lines = (
         ["not tracked: " + ", ".join(f"{count:,} {why}" for why, count in reasons.items())] if reasons else []
     )
+    if bound := counters.get("pghot_bound_bytes", 0):
+        lines.append(f"left alone: {format_size(bound)} under a strict policy of its owner")
+    return lines
 
 
 def own_cost(facts: Facts) -> str:

@@ -34,6 +34,7 @@ def counters(live: Live) -> dict[str, float]:
         "pghot_pingpong_pages": moves.returned,
         **(live.damos.counters() if live.damos else {}),
         **{f"pghot_skipped_{reason}": count for reason, count in live.spaces.skipped.items()},
+        "pghot_bound_bytes": live.spaces.bound_bytes(),
         "pghot_sections": len(live.spaces.table),
         "pghot_cpu_seconds": round(live.cost.total_s(), 3),
         "pghot_resident_bytes": resident_bytes(live.root),

@@ -44,13 +44,14 @@ def test_the_new_hot_set_is_promoted_and_the_old_one_demoted_from_a_full_node(tm
     assert facts["moves"]["lowest_free_above_floor_pages"] >= 0
 
 
-def test_the_promotion_rate_is_held(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [(), ("huge", "run=512")], ids=["4k", "2m"])
+def test_the_promotion_rate_is_held(how: tuple[str, ...], tmp_path: Path) -> None:
     """Pages on the fast node over time, seen from outside: within 5 % of the configured rate, over at least 5 s."""
     rate = 4.0
     # Soft-dirty bits name the hot pages every second: the supply never ends, so that the rate is what limits.
     words = ("--source", "softdirty", "--rate", str(rate))
     with (
-        Program(256, 0.25, 1, "write") as program,
+        Program(256, 0.25, 1, "write", *how) as program,
         run_on(program, tmp_path / "j.pghot-journal", *words) as run,
     ):
         assert wait_until(lambda: program.on(0).hot > 0.1, SLOW_START_S, 0.1) is not None
@@ -63,7 +64,12 @@ def test_the_promotion_rate_is_held(tmp_path: Path) -> None:
     measured = float(np.polyfit(times, mib, 1)[0])
     report(
         "moving",
-        {"test": "rate", "configured_mb_s": rate, "measured_mb_s": measured, "over_s": times[-1] - times[0]},
+        {
+            "test": "rate" + ", huge pages" * bool(how),
+            "configured_mb_s": rate,
+            "measured_mb_s": measured,
+            "over_s": times[-1] - times[0],
+        },
     )
     assert times[-1] - times[0] >= 5
     assert measured == pytest.approx(rate, rel=0.05)
@@ -194,6 +200,48 @@ def test_huge_pages_move_whole_and_come_back(tmp_path: Path) -> None:
         code, out, err = pghot("undo", str(tmp_path / "j.pghot-journal"))
         assert code == 0, out + err
         assert (program.nodes() == first).all()
+
+
+def test_huge_pages_that_are_made_of_single_ones_under_way(tmp_path: Path) -> None:
+    """All that moved along is counted, and comes back."""
+    with Program(64, 0.25, 1, "write") as program:
+        first = program.nodes()
+        with run_on(program, tmp_path / "j.pghot-journal", "--source", "softdirty", "--rate", "8") as run:
+            assert wait_until(lambda: program.on(0).hot > 0, SLOW_START_S, 0.1) is not None
+            program.signal(signal.SIGWINCH)
+            assert wait_until(lambda: huge_mib(program.pid) > 0, 30, 0.1) is not None
+            there = int((program.nodes() == 0).sum())
+            assert wait_until(lambda: program.on(0).hot >= 0.95, 60) is not None
+            came = int((program.nodes() == 0).sum()) - there
+            _, out, _ = run.finish()
+        assert json.loads(out)["moves"]["promoted_pages"] >= came >= 0.25 * program.pages
+        code, out, err = pghot("undo", str(tmp_path / "j.pghot-journal"))
+        assert code == 0, out + err
+        assert (program.nodes() == first).all()
+
+
+def huge_mib(pid: int) -> float:
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("AnonHuge"))
+
+
+def test_memory_that_its_owner_binds_under_way_is_left_alone(tmp_path: Path) -> None:
+    """mbind leaves no trace in maps; from when pghot has noticed, nothing of it moves, and it says how much that is."""
+    with Program(256, 0.25, 1, "write") as program:
+        with run_on(program, tmp_path / "j.pghot-journal", "--source", "softdirty", "--rate", "1") as run:
+            assert wait_until(lambda: program.on(0).hot > 0, SLOW_START_S, 0.1) is not None
+            program.signal(signal.SIGURG)
+            shares = [program.on(0).hot]
+
+            def rests() -> bool:
+                shares.append(program.on(0).hot)
+                return len(shares) > 4 and shares[-4] == shares[-1]
+
+            assert wait_until(rests, 60, 1.5) is not None, shares
+            time.sleep(3)
+            _, out, _ = run.finish()
+        assert shares[-1] == program.on(0).hot < 0.9
+    assert json.loads(out)["counters"]["pghot_bound_bytes"] == program.pages * 4096
 
 
 def test_an_unprivileged_user_is_told_what_to_add(tmp_path: Path) -> None:

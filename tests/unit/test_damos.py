@@ -173,7 +173,7 @@ def test_linux_6_12_is_told_byte_for_byte(bench: Bench, journal: Journal) -> Non
             ("schemes/nr_schemes", "1"),
         ]),
         *below(f"{fast}/schemes/0", [
-            *scheme("migrate_cold", 1, (0, 0), (50, MOST), (quota, 0)),
+            *scheme("migrate_cold", 1, (0, 0), (50, MOST), (16 * quota, 20)),
             *filters(("2/type", "young"), ("2/matching", "Y")),
             ("access_pattern/sz/max", "0"),
         ]),
@@ -245,7 +245,7 @@ def test_each_cgroup_with_memory_of_its_own_has_schemes_and_a_share_of_the_rate(
     named = [text for path, text in bench.damon.writes if path.endswith("memcg_path")]
     assert sorted(set(named)) == ["/work", "/work/a b"]
     limits = [text for path, text in bench.damon.writes if path.endswith("quotas/bytes") and text != "0"]
-    assert set(limits) == {str(4 * MIB // 20)}
+    assert set(limits) == {str(4 * MIB // 20), str(16 * (4 * MIB // 20))}
 
 
 @given(st.floats(0.001, 1e6), st.integers(1, 500))

@@ -21,8 +21,11 @@ from pghot.units import PAGE_BYTES
 MIB = 1 << 20
 # A quota below this would move single pages, or none.
 LEAST_QUOTA_BYTES = 16 * PAGE_BYTES
-# Share of a CPU that priming may take of each kdamond.
-PRIMING_SHARE = 0.2
+# Share of a CPU that priming, and demotion, may take of each kdamond.
+CPU_SHARE = 0.2
+# Demotion may try so many times what promotion may: a try is charged whether anything moves or not, and on a fast node
+# full of others' memory most of them move nothing (6.12 took minutes to find 96 MiB of ours among 900).
+DEMOTION_TRIES = 16
 EVERYTHING = 10_000  # basis points
 _ANON = Reject("anon", unless=True)
 
@@ -90,7 +93,7 @@ class Lane:
 class Planner:
     """Makes the lanes.
 
-    rate_mb_s  bound of all promotions, and of all demotions; MiB/s
+    rate_mb_s  bound of all promotions; MiB/s
     demote     whether a full node makes room
     floor_pages  of each node: what stays free
     release    of the kernel
@@ -154,7 +157,7 @@ class Planner:
         prime = self._prime_action(operations, source)
         if s.young and s.min_age and prime is not None:
             scheme = Scheme(
-                *prime, hot, (0, s.min_age - 1), 0, max(1, int(reset_ms * PRIMING_SHARE)), reset_ms, 0,
+                *prime, hot, (0, s.min_age - 1), 0, self._cpu_ms(reset_ms), reset_ms, 0,
                 rejects + young,
             )  # fmt: skip
             steps.insert(0, Step("prime", source, target, scheme))
@@ -178,9 +181,12 @@ class Planner:
         young = (Reject("young"),) if s.young else ()
         action, nid = ("migrate_cold", target) if self.apply else ("stat", -1)
         return Step("demote", source, target, Scheme(
-            action, nid, (0, 0), (s.cold_age, MOST), bytes_, 0, reset_ms,
+            action, nid, (0, 0), (s.cold_age, MOST), DEMOTION_TRIES * bytes_, self._cpu_ms(reset_ms), reset_ms,
             self._used_bp(target, sharing), rejects + young,
         ))  # fmt: skip
+
+    def _cpu_ms(self, reset_ms: int) -> int:
+        return max(1, int(reset_ms * CPU_SHARE))
 
     def _used_bp(self, node: int, sharing: int) -> int:
         """How full a node may be before the next quota could take it below its floor; 1/10000."""

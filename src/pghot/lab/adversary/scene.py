@@ -1,0 +1,81 @@
+"""Device, host, rule and reserve of one attack, and the same in small.
+
+All that counts for safety is linear: bytes and times divided by one factor, with rates as they are, divide every
+term of `pghot.lab.margin` by that factor. So attacks run on a device of some megabytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pghot.errors import UsageError
+from pghot.lab.margin import Host, Margins, margins
+from pghot.machine.compressed_device import AccessRule, CompressedDevice
+from pghot.units import PAGE_BYTES, format_size
+
+PAGES = 16384  # promised pages of a scaled scene: 64 MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Who stands against whom. Sizes in bytes; `scale` is how many times larger the real thing is."""
+
+    device: CompressedDevice
+    host: Host
+    real: int
+    promised: int
+    rule: AccessRule
+    reserve: int
+    tenants: int = 2
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.reserve <= self.real <= self.promised:
+            raise UsageError(
+                f"a reserve of {format_size(self.reserve)}, {format_size(self.real)} real and "
+                f"{format_size(self.promised)} promised are out of order",
+                "reserve <= real <= promised",
+            )
+
+    @property
+    def pages(self) -> int:
+        return self.promised // PAGE_BYTES
+
+    @property
+    def cache_lines(self) -> int:
+        return max(1, self.host.llc // self.device.line)
+
+    def margins(self) -> Margins:
+        return margins(self.device, self.host, self.real, self.promised)
+
+    def needed(self) -> float:
+        """The calculator's reserve for this scene's rule, in bytes; infinite when there is none."""
+        return self.margins().rules[self.rule].reserve_bytes
+
+    def with_reserve(self, reserve: int) -> Scene:
+        return replace(self, reserve=reserve)
+
+
+def scaled(scene: Scene, pages: int = PAGES) -> Scene:
+    """The scene with `pages` promised pages; never larger than it is."""
+    factor = max(1.0, scene.pages / pages)
+    device, host = scene.device, scene.host
+    return replace(
+        scene,
+        device=device.model_copy(
+            update={"report_us": device.report_us / factor, "interrupt_us": device.interrupt_us / factor}
+        ),
+        host=replace(
+            host,
+            llc=max(device.line, round(host.llc / factor)),
+            batch_pages=max(1, round(host.batch_pages / factor)),
+            grants=max(1, round(host.grants / factor)),
+            pinned=round(host.pinned / factor),
+            kill_us=host.kill_us / factor,
+            protect_us=None if host.protect_us is None else host.protect_us / factor,
+        ),
+        real=round(scene.real / factor / PAGE_BYTES) * PAGE_BYTES,
+        promised=min(pages, scene.pages) * PAGE_BYTES,
+        reserve=round(scene.reserve / factor),
+        scale=scene.scale * factor,
+    )

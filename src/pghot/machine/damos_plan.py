@@ -47,7 +47,7 @@ class DamosSettings:
     min_regions: int = 10
     max_regions: int = 1000
     min_accesses: int = 1
-    min_age: int = 3
+    min_age: int = 1
     cold_age: int = 50
     young: bool = True
 

@@ -101,6 +101,7 @@ _DECLARED = (
     Counter("lru_gen_active_lower", "anonymous pages in use, below the top tier", "pages", "gauge"),
     Counter("lru_gen_inactive_top", "anonymous pages out of use, on the top tier", "pages", "gauge"),
     Counter("lru_gen_inactive_lower", "anonymous pages out of use, below the top tier", "pages", "gauge"),
+    Counter("swapins_faults", "major faults of tracked programs: pages that came back from swap", "faults"),
     Counter("replay_slices", "slices of the recording played", "slices"),
     Counter("perf_throttled", "times the kernel throttled an event", "events"),
     Counter(
@@ -111,6 +112,22 @@ _DECLARED = (
     ),
     Counter("pghot_pingpong_pages", "promoted pages that pghot had demoted before", "pages"),
     Counter("pghot_bound_bytes", "memory left alone under a strict policy of its owner", "bytes", "gauge"),
+    Counter("pghot_compressed_out", "pages put into compressed swap", "pages"),
+    Counter("pghot_compressed_fetched", "pages that pghot brought back from compressed swap", "pages"),
+    Counter(
+        "pghot_compressed_faulted", "pages that came back from there when their program touched them", "pages"
+    ),
+    Counter("pghot_compressed_locked", "pages that cannot be put out: their mapping is locked", "pages"),
+    Counter("pghot_compressed_pages", "pages of tracked programs in compressed swap", "pages", "gauge"),
+    Counter(
+        "pghot_compressed_bytes", "memory that compressed swap takes, for all programs", "bytes", "gauge"
+    ),
+    Counter(
+        "pghot_compressed_saved_bytes",
+        "memory saved: what these pages took, less what compressed swap takes",
+        "bytes",
+        "gauge",
+    ),
     Counter("pghot_sections", "sections of 128 MiB of addresses in use", "sections", "gauge"),
     Counter("pghot_cpu_seconds", "CPU time that pghot itself used", "seconds"),
     Counter("pghot_resident_bytes", "memory that pghot itself holds", "bytes", "gauge"),

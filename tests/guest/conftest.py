@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 INSIDE = "PGHOT_GUEST" in os.environ
-KINDS = ("two_tiers", "three_tiers", "cxl", "linux_6_1", "linux_7_3")
+KINDS = ("two_tiers", "three_tiers", "cxl", "compressed", "linux_6_1", "linux_7_3")
 
 collect_ignore = ["test_guest.py"] if INSIDE else ["inside"]
 

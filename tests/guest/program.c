@@ -1,10 +1,13 @@
 /* The tests' program: memory on a chosen node of which a part is hot.
  *
- * program MIB HOT_SHARE NODE [write] [huge] [flush] [run=PAGES] [seconds=N] [progress=FILE]
+ * program MIB HOT_SHARE NODE [write] [huge] [flush] [text] [lock] [run=PAGES] [stray=N] [seconds=N] [progress=FILE]
  *
  * Prints one line of JSON: pid, start address, pages, and the run length of hot pages. Page p is hot when
  * (p / run) % every == set. Its passes over the hot set go to the progress file. With "flush" the CPU's TLB is emptied
  * before each pass: what the page tables say of accesses is true again.
+ * text: the memory holds words in random order, which compress about as prose does; at SIGTERM a second line says whether
+ * they are still what they were. lock: the last sixteenth of the memory is locked. stray=N: beside each pass over the hot
+ * set N pages anywhere are touched.
  * SIGUSR1 moves the hot set; SIGUSR2 unmaps the upper half; SIGHUP executes the program anew; SIGALRM forks a child
  * that goes on beside it; SIGURG binds the memory to the node; SIGWINCH makes huge pages of it.
  */
@@ -34,6 +37,42 @@ static void on(int signal)
 	if (signal == SIGWINCH) collapse = 1;
 }
 
+static const char *words[] = {
+	"the ", "page ", "of ", "memory ", "that ", "nobody ", "has ", "read ", "for ", "a ", "while ", "goes ", "where ",
+	"it ", "takes ", "less ", "room, ", "and ", "comes ", "back ", "when ", "its ", "program ", "asks. ", "tier ", "hot ",
+	"cold ", "node ", "promotion ", "kernel ", "latency ", "0x7f3a ", "1234 ", "\n", "swap ", "compressed ",
+};
+
+static unsigned next_random(unsigned *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 17;
+	return *state ^= *state << 5;
+}
+
+static void fill_with_words(char *memory, size_t bytes)
+{
+	unsigned state = 2463534242u;
+	for (size_t at = 0; at < bytes;) {
+		const char *word = words[next_random(&state) % (sizeof words / sizeof *words)];
+		size_t length = strlen(word);
+		if (length > bytes - at)
+			length = bytes - at;
+		memcpy(memory + at, word, length);
+		at += length;
+	}
+}
+
+/* Of everything but the first byte of each page, which touches may change. */
+static unsigned long checksum(const char *memory, size_t bytes)
+{
+	unsigned long sum = 14695981039346656037ul;
+	for (size_t at = 8; at < bytes; at += 8)
+		if (at & 4095)
+			sum = (sum ^ *(const unsigned long *)(memory + at)) * 1099511628211ul;
+	return sum;
+}
+
 static double now(void)
 {
 	struct timespec t;
@@ -58,7 +97,8 @@ int main(int argc, char **argv)
 {
 	size_t bytes = (size_t)atol(argv[1]) << 20, pages = bytes >> 12;
 	int every = (int)(1 / atof(argv[2]) + 0.5), node = atoi(argv[3]);
-	int writes = 0, huge = 0, flushes = 0, run = RUN;
+	int writes = 0, huge = 0, flushes = 0, text = 0, lock = 0, stray = 0, run = RUN;
+	unsigned random = 88172645u;
 	double seconds = 300;
 	const char *progress = NULL;
 	for (int i = 4; i < argc; i++) {
@@ -66,6 +106,9 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[i], "huge")) huge = 1;
 		if (!strcmp(argv[i], "flush")) flushes = 1;
 		if (!strncmp(argv[i], "run=", 4)) run = atoi(argv[i] + 4);
+		if (!strcmp(argv[i], "text")) text = 1;
+		if (!strcmp(argv[i], "lock")) lock = 1;
+		if (!strncmp(argv[i], "stray=", 6)) stray = atoi(argv[i] + 6);
 		if (!strncmp(argv[i], "seconds=", 8)) seconds = atof(argv[i] + 8);
 		if (!strncmp(argv[i], "progress=", 9)) progress = argv[i] + 9;
 	}
@@ -83,6 +126,13 @@ int main(int argc, char **argv)
 	memset(memory, 1, bytes);
 	char *spare = mmap(NULL, SPARE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	madvise(spare, SPARE, MADV_NOHUGEPAGE);
+	if (text)
+		fill_with_words(memory, bytes);
+	unsigned long before = text ? checksum(memory, bytes) : 0;
+	if (lock && mlock(memory + bytes / 16 * 15, bytes / 16)) {
+		perror("mlock");
+		return 1;
+	}
 	/* The kernel does not scan strictly bound memory for hint faults: the pages stay, the policy goes. */
 	syscall(SYS_mbind, memory, bytes, 0 /* MPOL_DEFAULT */, NULL, 0, 0);
 	printf("{\"pid\": %d, \"start\": %lu, \"pages\": %lu, \"run\": %d, \"every\": %d}\n", getpid(), (unsigned long)memory,
@@ -101,6 +151,8 @@ int main(int argc, char **argv)
 			else
 				sum += ((volatile char *)memory)[p << 12];
 		}
+		for (int i = 0; i < stray; i++)
+			sum += ((volatile char *)memory)[(next_random(&random) % pages) << 12];
 		passes++;
 		if (halve) {
 			halve = 0;
@@ -134,5 +186,7 @@ int main(int argc, char **argv)
 			said = now();
 		}
 	}
+	if (text)
+		printf("{\"unchanged\": %s}\n", checksum(memory, bytes) == before ? "true" : "false");
 	return sum == 1;
 }

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from debian import CannotFetchError
 from emulator import CannotBootError, Emulator, busybox, find_emulator
-from kernels import CXL_MODULES, Kernel, fetch_kernel
+from kernels import CXL_MODULES, SWAP_MODULES, Kernel, fetch_kernel
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pghot-guest"
 _EXIT = re.compile(r"@@guest exit (\d+)@@")
@@ -65,11 +65,15 @@ class Node:
 
 @dataclass(frozen=True)
 class Machine:
-    """Memory nodes, of which node 0 has the CPUs, and a kernel; with `cxl` an emulated CXL memory device too."""
+    """Memory nodes, of which node 0 has the CPUs, and a kernel; with `cxl` an emulated CXL memory device too.
+
+    swap  with the modules of zram and of a RAM disk; the tests make the swap
+    """
 
     nodes: tuple[Node, ...]
     kernel: str = "6.12"
     cxl: bool = False
+    swap: bool = False
 
 
 _TWO = (Node(1024, 10, 32), Node(1024, 40, 8, 30))
@@ -81,6 +85,8 @@ MACHINES = {
     "three_tiers": Machine((Node(1024, 20, 16), Node(512, 10, 64, 20), Node(1024, 160, 2, 30))),
     # Beside the DRAM a CXL device, of which the tests make a node: QEMU 10 only.
     "cxl": Machine((Node(1536, 10, 32),), cxl=True),
+    # One node, and swap in compressed memory.
+    "compressed": Machine((Node(1536, 10, 32),), swap=True),
     # Debian 12's kernel has neither DAMON nor tiers by latency; the newest has everything.
     "linux_6_1": Machine(_TWO, "6.1"),
     "linux_7_3": Machine(_TWO, "7.3"),
@@ -123,7 +129,8 @@ class Guest:
         emulator, kernel = self.needs()
         with tempfile.TemporaryDirectory(prefix="pghot-guest") as scratch:
             initrd, log = Path(scratch, "initrd"), Path(scratch, "log")
-            modules = kernel.load(CXL_MODULES if self.machine.cxl else ())
+            extra = CXL_MODULES * self.machine.cxl + SWAP_MODULES * self.machine.swap
+            modules = kernel.load(extra)
             initrd.write_bytes(self._initramfs(modules, command, directory))
             output = _output(self._qemu(emulator, kernel, initrd, log, directory), timeout_s)
             status = _EXIT.search(output)

@@ -24,7 +24,7 @@ from pghot.sources import live_registry
 
 TREES = sorted(path.name for path in CAPTURED.iterdir() if (path / "proc").is_dir())
 CONFIG = gzip.compress(b"CONFIG_NUMA=y\n" * 9)
-MOVERS = ["move_pages", "memory.reclaim", "demotion", "lru_gen", "damos", "numa_balancing"]
+MOVERS = ["move_pages", "memory.reclaim", "demotion", "lru_gen", "compressed", "damos", "numa_balancing"]
 
 
 def verdicts(facts: dict[str, Any], kind: str) -> dict[str, str]:
@@ -51,9 +51,10 @@ def test_every_registered_source_and_every_mover_is_judged() -> None:
     assert list(verdicts(facts, "movers")) == MOVERS
 
 
-def test_a_guest_with_two_tiers_can_move_in_every_way() -> None:
+def test_a_guest_with_two_tiers_can_move_in_every_way_but_has_no_swap() -> None:
     facts = diagnose(captured("two-tiers-6.12"))
-    assert set(verdicts(facts, "movers").values()) == {"yes"}
+    assert {name for name, verdict in verdicts(facts, "movers").items() if verdict != "yes"} == {"compressed"}
+    assert unmet(facts, "movers", "compressed")[0]["why"] == "no swap is in use"
     assert facts["tiers_from"] == "memory_tiering"
     slow = facts["nodes"][1]
     assert (slow["tier"], slow["memory_tier"], slow["promotion_targets"]) == (1, 72, [0])
@@ -63,7 +64,7 @@ def test_a_guest_with_two_tiers_can_move_in_every_way() -> None:
 def test_without_a_second_tier_nothing_moves_and_the_reason_is_said_once() -> None:
     facts = diagnose(captured("one-node-6.18"))
     assert set(verdicts(facts, "movers").values()) == {"unsupported"}
-    assert render_doctor(facts).count("all: this machine has one memory node") == 1
+    assert render_doctor(facts).count("all but compressed: this machine has one memory node") == 1
 
 
 def test_two_sockets_are_told_from_one_node(tmp_path: Path) -> None:

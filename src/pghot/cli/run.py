@@ -45,6 +45,12 @@ def run(
             help="who moves pages: move_pages (pghot), or damos (the kernel's DAMON finds and moves)"
         ),
     ] = "move_pages",
+    compressed: Annotated[
+        bool, typer.Option("--compressed", help="compressed swap is one more tier: zram or zswap")
+    ] = False,
+    cold_after: Annotated[
+        str, typer.Option(help="with --compressed: pages unseen for so long go there")
+    ] = "30s",
     interval: Annotated[str, typer.Option(help="time between rounds")] = "100 ms",
     duration: Annotated[str, typer.Option(help="end after this time")] = "",
     journal: Annotated[str, typer.Option(help="file that remembers what was changed, for `pghot undo`")] = "",
@@ -86,7 +92,8 @@ def run(
         raise unknown_name("--demotion", demotion, list(DEMOTIONS))
     if mover not in MOVERS:
         raise unknown_name("--mover", mover, list(MOVERS))
-    moving = MoverSettings(apply, rate, parse_share(free_floor), batch, demotion, mover)
+    cold_s = parse_duration_ns(cold_after) / 1e9
+    moving = MoverSettings(apply, rate, parse_share(free_floor), batch, demotion, mover, compressed, cold_s)
     how = RunSettings(
         interval_ms=max(1, parse_duration_ns(interval) // 1_000_000),
         duration_s=parse_duration_ns(duration) / 1e9 if duration else 0.0,

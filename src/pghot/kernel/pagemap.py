@@ -16,9 +16,11 @@ U64 = npt.NDArray[np.uint64]
 PFN_MASK = (1 << 55) - 1
 SOFT_DIRTY = 1 << 55
 FILE_OR_SHARED = 1 << 61
+SWAPPED = 1 << 62
 PRESENT = 1 << 63
 
 CLEAR_SOFT_DIRTY = "4"
+_NEAR_PAGES = 512  # entries between two wanted ones that are read along rather than passed over
 _CHUNK_PAGES = 1 << 17  # 1 MiB of entries, 512 MiB of addresses
 
 
@@ -90,6 +92,28 @@ def pfns(root: SysRoot, pid: int, start: int, end: int) -> tuple[U64, U64]:
     if not address:
         return np.empty(0, np.uint64), np.empty(0, np.uint64)
     return np.concatenate(address), np.concatenate(frame)
+
+
+def swapped(root: SysRoot, pid: int, address: U64) -> npt.NDArray[np.bool_]:
+    """bool[K]: which of these pages (uint64[K] bytes, ascending) are in swap. Raises `OSError` as `read_entries`.
+
+    A migrating page has the bit for a moment, too. One that was read into the swap cache has it until it is touched.
+    """
+    found = np.zeros(len(address), np.bool_)
+    if len(address) == 0:
+        return found
+    breaks = np.flatnonzero(np.diff(address) > _NEAR_PAGES * PAGE_BYTES) + 1
+    fd = os.open(root.path(f"/proc/{pid}/pagemap"), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for part in np.split(np.arange(len(address)), breaks):
+            vpn = (address[part] // np.uint64(PAGE_BYTES)).astype(np.int64)
+            data = os.pread(fd, 8 * int(vpn[-1] - vpn[0] + 1), 8 * int(vpn[0]))
+            entries = np.frombuffer(data, np.uint64, len(data) // 8)
+            held = vpn - vpn[0] < len(entries)
+            found[part[held]] = entries[(vpn - vpn[0])[held]] & np.uint64(SWAPPED) != 0
+    finally:
+        os.close(fd)
+    return found
 
 
 def clear_soft_dirty(root: SysRoot, pid: int) -> None:

@@ -28,6 +28,7 @@ from pghot.kernel.sysroot import SysRoot
 TYPE_SOFTWARE = 1
 SW_PAGE_FAULTS = 2
 SW_PAGE_FAULTS_MIN = 5
+SW_PAGE_FAULTS_MAJ = 6
 
 # perf_event_sample_format
 SAMPLE_IP = 1 << 0

@@ -71,14 +71,14 @@ class Demotion:
             page = moves.failed
         return done
 
-    def coldest(self, node: int, pages: int) -> U32:
-        """Up to `pages` movable pages on `node`, longest unseen first; only those at least `COLD_AGE` old,
+    def coldest(self, node: int, pages: int, age: int = COLD_AGE) -> U32:
+        """Up to `pages` movable pages on `node`, longest unseen first; only those at least `age` old,
         `RETURNED_AGE` when they were demoted and came back."""
         page = self._placement.movable_on(node)
         ages = self._placement.ages(page)
         both = PROMOTED | DEMOTED
         returned = (self._pages.marks[page] & both) == both
-        old = ages >= np.where(returned, RETURNED_AGE, COLD_AGE)
+        old = ages >= np.where(returned, max(RETURNED_AGE, age), age)
         cold, ages = page[old], ages[old]
         if len(cold) <= pages:
             return cold

@@ -16,6 +16,8 @@ from pghot.kernel.maps import Kind
 from pghot.kernel.spaces import Space
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.bucket import TokenBucket
+from pghot.machine.compressed import CompressedTier
+from pghot.machine.compressing import Compressing
 from pghot.machine.demotion import Demotion
 from pghot.machine.machine import Moves
 from pghot.machine.mover import Journal, Mover
@@ -44,6 +46,7 @@ class MoverSettings:
     batch_pages      pages in one move_pages call
     demotion         who makes room on a full node, one of `pghot.machine.demotion.DEMOTIONS`
     mover            who finds and moves pages, one of `MOVERS`
+    compressed       compressed swap is one more tier: pages unseen for `cold_after_s` go there
     """
 
     apply: bool = False
@@ -52,12 +55,15 @@ class MoverSettings:
     batch_pages: int = 512
     demotion: str = "move_pages"
     mover: str = "move_pages"
+    compressed: bool = False
+    cold_after_s: float = 30.0
 
 
 class LinuxMachine:
     """A `Machine` over the tracked spaces. `tick` once before each round of the policy.
 
     cgroups  those of which every program is tracked: where the kernel may demote when it is to pick the pages
+    tier     compressed swap, which the topology has as its last node; None without
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class LinuxMachine:
         journal: Journal | None,
         now_ns: int,
         cgroups: tuple[str, ...] = (),
+        tier: CompressedTier | None = None,
     ) -> None:
         self._spaces, self._settings = spaces, settings
         self.topology = topology
@@ -79,14 +86,23 @@ class LinuxMachine:
         self.high_pages = np.array(topology.high_pages, np.int64)
         self.top_nodes = topology.top_nodes
         self.demotion_enabled = True  # a policy that demotes by itself switches it off
-        self.nodes = Room(root, topology, settings.floor_share)
+        self.nodes = Room(root, topology, settings.floor_share, tier)
         self.free_pages, self.floor_pages = self.nodes.free_pages, self.nodes.floor_pages
         self.bucket = TokenBucket(settings.rate_limit_mb_s, now_ns)
         self.guard = PingPongGuard(now_ns // 1_000_000)
-        self.placement = Placement(spaces)
-        self.mover = Mover(root, self.rank, spaces, self.placement, self.nodes, journal, settings.batch_pages)
+        self.placement = Placement(root, spaces, tier)
+        self.mover = Mover(
+            root, self.rank, spaces, self.placement, self.nodes, journal, settings.batch_pages, tier
+        )
         self.demotion = Demotion(root, settings.demotion, cgroups, spaces.pages, self.placement, self.mover)
         self.counts = self.mover.counts
+        self.tier = tier
+        self.compressing = (
+            Compressing(tier, topology, spaces, self.placement, self.demotion, self._put_out, settings.rate_limit_mb_s,
+                        settings.cold_after_s, now_ns)
+            if tier is not None
+            else None
+        )  # fmt: skip
         self.now_ns: float = now_ns
         self._aged_ms = now_ns // 1_000_000
 
@@ -104,6 +120,21 @@ class LinuxMachine:
         if now_ms - self._aged_ms >= AGEING_MS:
             self._aged_ms = now_ms
             self._spaces.pages.grow_older(self._spaces.sections_in_use())
+
+    def demote_cold(self) -> None:
+        """Put what was not seen for long into the compressed tier, where there is one."""
+        if self.compressing is not None:
+            self.compressing.act(int(self.now_ns), self.counts.compressed, self.came_back)
+
+    @property
+    def came_back(self) -> int:
+        """Pages that left the compressed tier, fetched by us or touched by their program."""
+        return self.counts.fetched + self.placement.faulted
+
+    @property
+    def faulted(self) -> int:
+        """See `Placement.faulted`."""
+        return self.placement.faulted
 
     def locate(self, page: U32) -> None:
         """Ask the kernel for the node of each page (uint32[K]) and remember it."""
@@ -171,6 +202,17 @@ class LinuxMachine:
     def demote(self, page: U32, node: int, thread: str) -> int:
         """See `Machine.demote`."""
         return self.demotion.demote(page, self.topology.demotion_targets[node])
+
+    def _put_out(self, page: U32, target: int) -> None:
+        """Move cold pages to the compressed tier, or count them in a dry run."""
+        if self._settings.apply:
+            self.mover.move(page, target)
+            self.nodes.read()
+            return
+        count = len(self._pretend(page, target).moved)
+        self.counts.promoted -= count
+        self.counts.demoted += count
+        self.counts.compressed += count
 
     def _pretend(self, page: U32, target: int) -> Moves:
         marks = self._spaces.pages.marks

@@ -15,8 +15,9 @@ from pghot.kernel.pagemap import OpenPagemap
 from pghot.kernel.process import alive
 from pghot.kernel.spaces import Space
 from pghot.kernel.sysroot import SysRoot
+from pghot.machine.compressed import CompressedTier
 from pghot.machine.machine import Moves
-from pghot.machine.pages import DEMOTED, NOWHERE, ORIGIN_WRITTEN, PROMOTED
+from pghot.machine.pages import DEMOTED, NOWHERE, ORIGIN_WRITTEN, PROMOTED, REFUSAL_SHIFT
 from pghot.machine.placement import Placement, joined, whole_blocks
 from pghot.machine.room import Room
 from pghot.machine.spaces import Spaces
@@ -39,12 +40,19 @@ class Journal(Protocol):
 
 @dataclass(slots=True)
 class MoveCounts:
-    """Totals of pages; `status` counts the errno of each page that did not move."""
+    """Totals of pages; `status` counts the errno of each page that did not move.
+
+    compressed, fetched  of the demoted and promoted, those to and from the compressed tier
+    locked               refused by the compressed tier because their mapping is locked
+    """
 
     promoted: int = 0
     demoted: int = 0
     failed: int = 0
     returned: int = 0
+    compressed: int = 0
+    fetched: int = 0
+    locked: int = 0
     status: dict[str, int] = field(default_factory=dict)
 
     def note(self, status: I32) -> None:
@@ -66,8 +74,10 @@ class Mover:
         room: Room,
         journal: Journal | None,
         batch_pages: int,
+        tier: CompressedTier | None = None,
     ) -> None:
         self._root, self._rank, self._spaces, self._journal = root, rank, spaces, journal
+        self._tier = tier
         self._placement, self._room, self._batch_pages = placement, room, batch_pages
         self._state = spaces.pages
         self.counts = MoveCounts()
@@ -135,7 +145,9 @@ class Mover:
     def write_origins(self, space: Space, pages: U32) -> None:
         """Tell the journal where these pages are, those that it does not know yet."""
         state = self._state
-        new = pages[((state.marks[pages] & ORIGIN_WRITTEN) == 0) & (state.place[pages] != NOWHERE)]
+        # What was swapped before we came has no node to go back to.
+        somewhere = state.place[pages] < (NOWHERE if self._tier is None else self._tier.node)
+        new = pages[((state.marks[pages] & ORIGIN_WRITTEN) == 0) & somewhere]
         if len(new) == 0 or self._journal is None:
             return
         _, address = self._spaces.table.where(new)
@@ -153,13 +165,16 @@ class Mover:
         state.marks[demoted] |= DEMOTED
         self.counts.promoted += len(promoted)
         self.counts.demoted += len(demoted)
+        if self._tier is not None:
+            self.counts.compressed += len(demoted) * (target == self._tier.node)
+            self.counts.fetched += int(np.count_nonzero(before[came] == self._tier.node))
 
     def _batch(self, pid: int, pages: U32, address: U64, target: int) -> tuple[U32, U32]:
         """One move_pages call: the pages now on `target` and those worth another try."""
         if len(pages) == 0:
             return pages, pages
-        status = _try_move(pid, address, target)
         state = self._state
+        status = self._act(pid, address, state.place[pages], target)
         if (status == target).all():
             state.place[pages] = target
             state.age[pages] = 0
@@ -167,6 +182,18 @@ class Mover:
         if (status == -errno.ESRCH).all():
             return pages[:0], pages[:0]  # it ended; the next refresh notices
         return pages[status == target], self._sort_out(pages, status, target)
+
+    def _act(self, pid: int, address: U64, place: U8, target: int) -> I32:
+        """Status of each page; those in the compressed tier come into memory first."""
+        if self._tier is None:
+            return _try_move(pid, address, target)
+        if target == self._tier.node:
+            status = self._tier.put(pid, address)
+            self.counts.locked += int(np.count_nonzero(status == -errno.EINVAL))
+            return status
+        if (out := place == self._tier.node).any():
+            self._tier.fetch(pid, address[out])
+        return _try_move(pid, address, target)
 
     def _sort_out(self, pages: U32, status: I32, target: int) -> U32:
         """Remember what the kernel said of each page; return those that may move another time."""
@@ -180,7 +207,11 @@ class Mover:
         status = np.where(stayed, -errno.EBUSY, status)
         self.counts.note(status)
         busy: U32 = pages[np.isin(status, [-number for number in _TRANSIENT])]
-        state.add_retry(busy)
+        if self._tier is not None and target == self._tier.node:
+            state.give_up(pages[status == -errno.EINVAL])
+            state.add_retry(busy, REFUSAL_SHIFT)
+        else:
+            state.add_retry(busy)
         return busy
 
 

@@ -10,6 +10,7 @@ from pghot.kernel.lru_gen import lru_gen_need
 from pghot.kernel.needs import Need
 from pghot.kernel.process import has_capability
 from pghot.kernel.sysroot import SysRoot
+from pghot.machine.compressed_swap import compressed_needs
 from pghot.machine.kernel_tiering import DEMOTION_ENABLED, NUMA_BALANCING, PROMOTE_RATE_LIMIT
 from pghot.machine.nodes import LiveTopology
 
@@ -109,11 +110,16 @@ def _mode2(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
     return [_tiers_need(topology), known, limit]
 
 
+def _compressed(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
+    return compressed_needs(root)
+
+
 MOVERS = (
     Mover("move_pages", "promotes and demotes chosen pages of chosen programs", _move_pages),
     Mover("memory.reclaim", "demotes what a cgroup uses least, by its size", _reclaim),
     Mover("demotion", "the kernel's reclaim demotes when a node is short", _demotion),
     Mover("lru_gen", "demotes the oldest generation of a cgroup on a node", _lru_gen),
+    Mover("compressed", "puts cold pages into zram or zswap, and fetches them back", _compressed),
     Mover("damos", "DAMON promotes hot and demotes cold regions", _damos),
     Mover("numa_balancing", "the kernel's own promotion, for comparison", _mode2),
 )

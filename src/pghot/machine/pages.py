@@ -25,7 +25,9 @@ ORIGIN_WRITTEN = 1  # the journal knows where it was first
 PROMOTED = 2
 DEMOTED = 4
 WOULD_MOVE = 8  # a dry run has counted it
-_RETRY_SHIFT = 4  # two bits: how often it was busy
+RETRY_SHIFT = 4  # two bits: how often it was busy
+REFUSAL_SHIFT = 6  # two bits: how often the compressed tier did not take it
+MOST_TRIES = 3
 
 
 class Pages:
@@ -53,14 +55,18 @@ class Pages:
         self.heat[pages] = 0
         self.marks[pages] = 0
 
-    def retries(self, page: U32) -> U8:
-        """How often each page was busy when it should move, to 3."""
-        return (self.marks[page] >> np.uint8(_RETRY_SHIFT)) & np.uint8(3)
+    def retries(self, page: U32, shift: int = RETRY_SHIFT) -> U8:
+        """How often each page was busy when it should move (`REFUSAL_SHIFT`: out to swap), to `MOST_TRIES`."""
+        return (self.marks[page] >> np.uint8(shift)) & np.uint8(MOST_TRIES)
 
-    def add_retry(self, page: U32) -> None:
+    def add_retry(self, page: U32, shift: int = RETRY_SHIFT) -> None:
         """These pages were busy."""
-        again = page[self.retries(page) < 3]
-        self.marks[again] += 1 << _RETRY_SHIFT
+        again = page[self.retries(page, shift) < MOST_TRIES]
+        self.marks[again] += 1 << shift
+
+    def give_up(self, page: U32) -> None:
+        """The compressed tier will not take these pages, however often it is tried."""
+        self.marks[page] |= MOST_TRIES << REFUSAL_SHIFT
 
     def saw(self, page: U32, count: U32) -> None:
         """A source saw these pages (a page may appear more than once) just now, `count` times each."""

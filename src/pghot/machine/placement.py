@@ -9,12 +9,16 @@ import numpy.typing as npt
 
 from pghot.kernel.maps import Kind
 from pghot.kernel.move_pages import query_nodes
+from pghot.kernel.pagemap import PRESENT, SWAPPED, read_entries
 from pghot.kernel.spaces import Space
-from pghot.machine.pages import NOWHERE, OLDEST
+from pghot.kernel.sysroot import SysRoot
+from pghot.machine.compressed import CompressedTier
+from pghot.machine.pages import NOWHERE, OLDEST, PROMOTED
 from pghot.machine.sections import SECTION_PAGES
 from pghot.machine.spaces import Spaces
 from pghot.units import PAGE_BYTES
 
+I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
@@ -23,20 +27,38 @@ HUGE_PAGES = 512  # 2 MiB in 4 KiB pages: the largest folio that anonymous memor
 
 
 class Placement:
-    """Asks for the nodes of pages and keeps them in `Pages.place`."""
+    """Asks for the nodes of pages and keeps them in `Pages.place`.
 
-    def __init__(self, spaces: Spaces) -> None:
-        self._spaces = spaces
+    tier     where swapped pages are, None: nowhere
+    faulted  pages that came back from there by the programs' own touch
+    """
+
+    def __init__(self, root: SysRoot, spaces: Spaces, tier: CompressedTier | None = None) -> None:
+        self._root, self._spaces, self._tier = root, spaces, tier
         self._state = spaces.pages
+        self.faulted = 0
 
     def locate(self, page: U32) -> None:
         """Ask the kernel for the node of each page (uint32[K]) and remember it."""
         for space, pages, address in self.by_space(page):
             try:
-                status = query_nodes(space.pid, address)
+                status = self._query(space, address)
             except OSError:
                 continue  # it ended; the next refresh notices
-            self._state.place[pages] = np.where(status >= 0, status, NOWHERE)
+            self._remember(pages, np.where(status >= 0, status, NOWHERE).astype(np.uint8))
+
+    def _query(self, space: Space, address: U64) -> I32:
+        status = query_nodes(space.pid, address)
+        return status if self._tier is None else self._tier.places(space.pid, address, status)
+
+    def _remember(self, page: U32, place: U8) -> None:
+        """What the kernel says now. A page that left the compressed tier without us was touched by its program."""
+        if self._tier is not None:
+            came = page[(self._state.place[page] == self._tier.node) & (place < self._tier.node)]
+            self.faulted += len(came)
+            self._state.marks[came] |= PROMOTED
+            self._state.age[came] = 0
+        self._state.place[page] = place
 
     def survey(self, space: Space) -> Iterator[U32]:
         """Find all movable pages of a space that are present, a section's worth at a time."""
@@ -53,7 +75,7 @@ class Placement:
 
     def _present(self, space: Space, address: U64) -> tuple[U32, U8]:
         try:
-            status = query_nodes(space.pid, address)
+            status = self._query(space, address)
         except OSError:
             return np.empty(0, np.uint32), np.empty(0, np.uint8)
         present = status >= 0
@@ -61,8 +83,35 @@ class Placement:
         page = page[movable]
         before = self._state.place[page]
         self._state.place[page] = status[present][movable]
-        self._state.age[page[before == NOWHERE]] = OLDEST
+        self._state.age[page[before == NOWHERE]] = self._first_age
         return page, before
+
+    @property
+    def _first_age(self) -> int:
+        """Age of a page met for the first time. What goes out because it was not seen must have been watched first."""
+        return OLDEST if self._tier is None else 0
+
+    def rescan(self, space: Space) -> None:
+        """Find out what came, went to swap or came back since; cheaper than a survey (reads pagemap)."""
+        assert self._tier is not None
+        for start, end in zip(space.start.tolist(), space.end.tolist(), strict=True):
+            try:
+                for begin, entries in read_entries(self._root, space.pid, start, end):
+                    self._take_entries(space, begin, entries)
+            except OSError:
+                return  # it ended; the next refresh notices
+
+    def _take_entries(self, space: Space, begin: int, entries: U64) -> None:
+        held = np.flatnonzero(entries & np.uint64(PRESENT | SWAPPED))
+        address = np.uint64(begin) + held.astype(np.uint64) * np.uint64(PAGE_BYTES)
+        page, movable = self._spaces.lookup(np.full(len(held), space.pid, np.int32), address)
+        page, out = page[movable], entries[held[movable]] & np.uint64(PRESENT) == 0
+        assert self._tier is not None
+        fresh = self._state.place[page] == NOWHERE
+        self._state.age[page[fresh]] = self._first_age
+        self._state.place[page[out]] = self._tier.node
+        came = page[~out]
+        self.locate(came[self._state.place[came] >= self._tier.node])
 
     def by_space(self, page: U32) -> Iterator[tuple[Space, U32, U64]]:
         """The pages of each tracked space with their addresses, ascending within a section."""

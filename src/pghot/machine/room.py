@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.kernel.sysroot import SysRoot
+from pghot.machine.compressed import CompressedTier
 from pghot.machine.nodes import LiveTopology, free_pages, free_pages_on
 from pghot.units import PAGE_BYTES
 
@@ -28,11 +29,15 @@ class Room:
     lowest_margin  the nearest that a node which we filled came to its floor, None before the first move
     """
 
-    def __init__(self, root: SysRoot, topology: LiveTopology, floor_share: float) -> None:
-        self._root, self._topology = root, topology
+    def __init__(
+        self, root: SysRoot, topology: LiveTopology, floor_share: float, tier: CompressedTier | None = None
+    ) -> None:
+        self._root, self._topology, self._tier = root, topology, tier
         capacity = np.array(topology.capacity_pages, np.int64)
         self.free_pages = np.zeros(len(capacity), np.int64)
         self.floor_pages: I64 = np.maximum(topology.high_pages, (capacity * floor_share).astype(np.int64))
+        if tier is not None:
+            self.floor_pages[tier.node] = tier.swap.floor_pages
         self.drift_pages = DRIFT_PAGES_PER_CPU * (os.cpu_count() or 1)
         self.lowest_margin: int | None = None
         self._would_use = np.zeros(len(capacity), np.int64)
@@ -40,6 +45,9 @@ class Room:
     def read(self) -> None:
         """Ask the kernel for all nodes."""
         self.free_pages[:] = free_pages(self._root, self._topology) - self._would_use
+        if self._tier is not None:
+            node = self._tier.node
+            self.free_pages[node] = self._tier.swap.free_pages(self._root) - self._would_use[node]
 
     def on(self, node: int) -> int:
         """Pages that can be put on `node` without crossing its floor."""
@@ -57,6 +65,9 @@ class Room:
 
     def filled(self, node: int) -> None:
         """We put pages on `node`: look how near it is to its floor."""
+        if self._tier is not None and node == self._tier.node:
+            self.free_pages[node] = self._tier.swap.free_pages(self._root)
+            return
         self.free_pages[node] = free_pages_on(self._root, node)
         margin = int(self.free_pages[node] - self.floor_pages[node])
         self.lowest_margin = margin if self.lowest_margin is None else min(self.lowest_margin, margin)

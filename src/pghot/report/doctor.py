@@ -128,27 +128,36 @@ def _kernel_tiering(knobs: Facts) -> Iterator[str]:
 
 
 def _section(title: str, findings: Sequence[Facts], colour: bool) -> Iterator[str]:
-    """What works comes first; a reason that all findings have is said once, below the title."""
+    """What works comes first; a reason that all findings have, or all but one, is said once, below the title."""
     shared = _shared(findings)
     findings = sorted(findings, key=lambda finding: list(_COLOURS).index(finding["verdict"]))
     working = sum(finding["verdict"] == "yes" for finding in findings)
     yield ""
     yield f"{title} ({working} of {len(findings)} work here)"
-    for need in shared:
-        yield from _need(need, "  ", "all")
+    for need, mark in shared:
+        yield from _need(need, "  ", mark)
     width = 1 + max(len(finding["name"]) for finding in findings)
     for finding in findings:
         yield f"  {finding['name']:<{width}} {_painted(finding['verdict'], colour)}"
         if finding["summary"]:
             yield from _wrap(finding["summary"], _INDENT, _INDENT)
         for need in finding["needs"]:
-            if need["verdict"] != "yes" and need not in shared:
+            if need["verdict"] != "yes" and all(need != said for said, _ in shared):
                 yield from _need(need, _INDENT)
 
 
-def _shared(findings: Sequence[Facts]) -> list[Facts]:
+def _shared(findings: Sequence[Facts]) -> list[tuple[Facts, str]]:
+    """The needs that nearly all do not meet, each with the word for who they are."""
     unmet = [[need for need in finding["needs"] if need["verdict"] != "yes"] for finding in findings]
-    return [need for need in unmet[0] if all(need in needs for needs in unmet)] if len(findings) > 1 else []
+    found: list[tuple[Facts, str]] = []
+    for need in [each for needs in unmet for each in needs]:
+        others = [
+            finding["name"] for finding, needs in zip(findings, unmet, strict=True) if need not in needs
+        ]
+        mark = f"all but {others[0]}" if others else "all"
+        if len(others) <= (len(findings) > 2) < len(findings) and (need, mark) not in found:
+            found.append((need, mark))
+    return found
 
 
 def _need(need: Facts, indent: str, mark: str = "no") -> Iterator[str]:

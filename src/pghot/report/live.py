@@ -27,6 +27,7 @@ def render_run(facts: Facts) -> str:
     ]
     if applied:
         lines.append(f"demoted: {pages(moves['demoted_pages'])}")
+    lines += compressed(facts)
     if moves["promoted_by_the_kernel_pages"]:
         lines.append(f"promoted by the kernel itself: {pages(moves['promoted_by_the_kernel_pages'])}")
     if moves["failed"]:
@@ -83,6 +84,21 @@ def node_table(nodes: list[Facts]) -> list[str]:
             f"  {node['node']:>4} {node['tier']:>4} " + " ".join(f"{format_size(size):>11}" for size in sizes)
         )
     return lines
+
+
+def compressed(facts: Facts) -> list[str]:
+    """What went into the compressed tier and what it saves; nothing without one."""
+    tier = facts.get("compressed")
+    if not tier:
+        return []
+    verb = "put out" if facts["mode"] == "apply" else "would put out"
+    return [
+        f"{tier['kind']} (node {tier['node']}): {verb} {pages(tier['out_pages'])}, "
+        f"fetched {tier['fetched_pages']:,}, back by a fault {tier['faulted_pages']:,}",
+        f"  there now: {pages(tier['pages'])} of these programs; it takes "
+        f"{format_size(tier['used_bytes'])} for {format_size(tier['original_bytes'])}; "
+        f"saved {'-' * (tier['saved_bytes'] < 0)}{format_size(abs(tier['saved_bytes']))}",
+    ]
 
 
 def skipped(counters: Facts) -> list[str]:
@@ -154,7 +170,7 @@ def render_status(facts: Facts, before: Facts) -> str:
         lines.append(
             "not moved: " + ", ".join(f"{count:,} {name}" for name, count in moves["failed"].items())
         )
-    return "\n".join([*lines, *skipped(facts["counters"]), own_cost(facts)])
+    return "\n".join([*lines, *compressed(facts), *skipped(facts["counters"]), own_cost(facts)])
 
 
 def rate(facts: Facts, before: Facts, key: str) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pghot.documents import parse_document, read_text
 from pghot.errors import UsageError
+from pghot.machine.compressing import LONGEST_COLD_S
 from pghot.units import parse_share, parse_size
 
 DEFAULT_PATH = "/etc/pghot/pghot.toml"
@@ -41,6 +42,8 @@ class MoverConfig(_Strict):
     free_floor: float = 0.01
     batch_pages: int = Field(512, ge=1, le=65536)
     demotion: Literal["move_pages", "reclaim", "lru_gen", "off"] = "move_pages"
+    compressed: bool = False
+    cold_after_s: float = Field(30.0, gt=0, le=LONGEST_COLD_S)
 
     @field_validator("free_floor", mode="before")
     @classmethod

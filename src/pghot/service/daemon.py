@@ -47,6 +47,8 @@ def live_settings(config: Config) -> LiveSettings:
             mover.batch_pages,
             mover.demotion,
             mover.kind,
+            mover.compressed,
+            mover.cold_after_s,
         ),
         tracked_bytes=config.tracked,
         max_cpu_percent=config.service.max_cpu_percent,

@@ -63,6 +63,10 @@ class Journal:
         self.empty = False
         self._append(kind="knob", path=path, old=old, new=new)
 
+    def compressed(self, node: int) -> None:
+        """Pages may be put into compressed swap from now on, which stands as this node in what follows."""
+        self._append(kind="compressed", node=node)
+
     def origins(self, space: Space, address: U64, node: U8) -> None:
         """Pages (uint64[K] bytes, ascending) of `space` that may move from now on, and where they are."""
         self.empty = False
@@ -204,6 +208,7 @@ class JournalFile:
     boot_id         of the boot in which it was written
     writer          pid and start time (clock ticks since boot) of the pghot that wrote it
     damaged         numbers of the lines that could not be read, from 1
+    compressed      pages may have been put into compressed swap
     """
 
     path: Path
@@ -213,6 +218,7 @@ class JournalFile:
     spaces: list[SpaceEntry] = field(default_factory=list)
     undone: bool = False
     damaged: list[int] = field(default_factory=list)
+    compressed: bool = False
 
 
 def read_journal(path: Path) -> JournalFile:
@@ -277,5 +283,7 @@ def _enter(journal: JournalFile, entries: dict[Identity, SpaceEntry], fact: dict
             packed = zlib.decompress(base64.b64decode(fact["runs"], validate=True))
             runs = np.frombuffer(packed, _RUN)
             entries.setdefault(identity, SpaceEntry(identity, str(fact["name"]))).runs.append(runs)
+        case "compressed":
+            journal.compressed = True
         case _:
             raise ValueError(fact["kind"])

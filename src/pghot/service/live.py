@@ -21,6 +21,7 @@ from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.vmstat import vmstat
 from pghot.machine.cgroup_limits import read_limits
+from pghot.machine.compressed import with_compressed
 from pghot.machine.damos import Damos
 from pghot.machine.damos_needs import damos_needs, kernel_needs
 from pghot.machine.damos_plan import DamosSettings, Planner
@@ -34,6 +35,7 @@ from pghot.policies.policy import Policy, World
 from pghot.policies.registry import make_policy
 from pghot.recording.trace import TraceInfo
 from pghot.service.budget import Budget
+from pghot.service.compressed import SWAP_SOURCE, check_compressed, compressed_tier
 from pghot.service.journal import Journal
 from pghot.service.knobs import Knobs
 from pghot.service.own_cost import OwnCost
@@ -70,6 +72,12 @@ class LiveSettings:
     max_cpu_percent: float = math.inf
     damos: DamosSettings = field(default_factory=DamosSettings)
 
+    @property
+    def all_sources(self) -> tuple[str, ...]:
+        """The sources, and with compressed swap as a tier the one that sees what comes back from there."""
+        more = (SWAP_SOURCE,) if self.mover.compressed and SWAP_SOURCE not in self.sources else ()
+        return (*self.sources, *more)
+
 
 def with_damos(settings: LiveSettings, options: Mapping[str, Any]) -> LiveSettings:
     """The same run with DAMON as the mover: it needs no source and no policy of ours. Raises `UsageError`."""
@@ -88,7 +96,9 @@ def check_sources(root: SysRoot, settings: LiveSettings) -> None:
     if settings.mover.mover == "damos":
         require("damos", damos_needs(root, read_nodes(root), bool(settings.targets.cgroups)))
     make_policy(settings.policy, **settings.policy_options)
-    for name in settings.sources:
+    if settings.mover.compressed:
+        check_compressed(root, settings.mover)
+    for name in settings.all_sources:
         require(name, make_live_source(name, root, **settings.source_options.get(name, {})).needs())
 
 
@@ -149,8 +159,12 @@ class Live:
         _check_damos(root, settings, self.topology)
         self.knobs = Knobs(root, journal)
         self.sources: list[AccessSource] = [
-            make_live_source(name, root, **settings.source_options.get(name, {})) for name in settings.sources
+            make_live_source(name, root, **settings.source_options.get(name, {}))
+            for name in settings.all_sources
         ]
+        tier = compressed_tier(root, settings.mover, self.topology, self.sources)
+        if tier is not None:
+            self.topology = with_compressed(self.topology, tier.swap)
         self.policy: Policy = make_policy(settings.policy, **settings.policy_options)
         sections = max(1, settings.tracked_bytes // (SECTION_PAGES * PAGE_BYTES))
         self.spaces = Spaces(root, sections)
@@ -162,12 +176,13 @@ class Live:
             journal,
             clock_ns(),
             settings.targets.cgroups,
+            tier,
         )
         self.damos = self._make_damos() if settings.mover.mover == "damos" else None
         self.world = world_of(self.machine, self.spaces)
         self.policy.start(self.world)
         self._faults = FaultLatency(sections)
-        self.sighted: dict[str, int] = dict.fromkeys(settings.sources, 0)
+        self.sighted: dict[str, int] = dict.fromkeys(settings.all_sources, 0)
         self._refreshed_ms = 0
         self._started: list[AccessSource] = []
         self._damos_started = False
@@ -186,6 +201,8 @@ class Live:
         self._refuse_kernel_promotion()
         if self.settings.mover.apply and self.settings.mover.demotion in ("reclaim", "lru_gen"):
             self.knobs.set(DEMOTION_ENABLED, "true")
+        if self.machine.tier is not None and self.settings.mover.apply and self.journal is not None:
+            self.journal.compressed(self.machine.tier.node)
         for space in self.spaces.spaces:
             self.machine.survey(space)
         for source in self.sources:
@@ -209,6 +226,7 @@ class Live:
         self.policy.act(self.world)
         if self.damos is not None:
             self.damos.tick(now_ms)
+        self.machine.demote_cold()
         if self.recorder is not None:
             self.recorder.tick(now_ns)
         if self.budget.tick(now_ns / 1e9):

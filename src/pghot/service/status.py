@@ -15,6 +15,7 @@ from pghot.errors import UsageError
 from pghot.kernel.maps import Kind
 from pghot.machine.cgroup_limits import read_limits
 from pghot.machine.pages import NOWHERE
+from pghot.service.compressed import compressed_counters, compressed_facts
 from pghot.service.live import Live
 from pghot.service.own_cost import resident_bytes
 from pghot.units import PAGE_BYTES, format_size
@@ -22,8 +23,8 @@ from pghot.units import PAGE_BYTES, format_size
 Counts = npt.NDArray[np.int64]
 
 
-def counters(live: Live) -> dict[str, float]:
-    """The counters of everything but the sources, under their declared names."""
+def counters(live: Live, out: dict[str, Any] | None = None) -> dict[str, float]:
+    """The counters of everything but the sources, under their declared names. `out`: see `compressed_facts`."""
     moves, engine = live.machine.counts, live.policy.counters()
     return {
         **engine,
@@ -35,6 +36,7 @@ def counters(live: Live) -> dict[str, float]:
         **(live.damos.counters() if live.damos else {}),
         **{f"pghot_skipped_{reason}": count for reason, count in live.spaces.skipped.items()},
         "pghot_bound_bytes": live.spaces.bound_bytes(),
+        **compressed_counters(out),
         "pghot_sections": len(live.spaces.table),
         "pghot_cpu_seconds": round(live.cost.total_s(), 3),
         "pghot_resident_bytes": resident_bytes(live.root),
@@ -111,6 +113,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
     on_node, hot_on_node = placed_pages(live)
     tracked = int(on_node.sum())
     own_bytes = live.tracking_bytes()
+    out = compressed_facts(live.machine, live.root, on_node)
     return {
         "schema": schema,
         "mode": "apply" if live.settings.mover.apply else "dry run",
@@ -118,6 +121,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
         "policy": live.policy.name,
         "programs": [{"pid": space.pid, "name": space.name} for space in live.spaces.spaces],
         "cgroups": cgroup_facts(live),
+        "compressed": out,
         "sources": source_facts(live),
         "nodes": node_facts(live, on_node, hot_on_node),
         "mover": live.damos.facts() if live.damos else {"name": live.settings.mover.mover},
@@ -130,7 +134,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
             "pingpong_guard_share": live.machine.guard.share,
             "promoted_by_the_kernel_pages": live.promoted_by_kernel(),
         },
-        "counters": counters(live),
+        "counters": counters(live, out),
         "tracking": {
             "tracked_pages": tracked,
             "bytes_used": own_bytes,

@@ -27,6 +27,7 @@ LIVE_SOURCES: dict[str, tuple[str, str]] = {
     "pebs": ("pghot.sources.pebs_live", "Pebs"),
     "spe": ("pghot.sources.spe", "Spe"),
     "chmu": ("pghot.sources.chmu_live", "Chmu"),
+    "swapins": ("pghot.sources.swapins", "SwapIns"),
     "lrugen": ("pghot.sources.lrugen", "LruGen"),
     "replay": ("pghot.sources.replay", "Replay"),
 }

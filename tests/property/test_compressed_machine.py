@@ -175,3 +175,18 @@ def test_the_margin_check_lets_through_what_can_be_absorbed() -> None:
     run(machine, on_device, [True])
     assert tier.counts.write_faults == 4, "granted pages fault no more"
     check(machine)
+
+
+def test_admission_leaves_what_granted_pages_may_still_grow() -> None:
+    contents = Contents(
+        np.full(PAGES, 64, np.uint32), np.full(PAGES, 4096, np.uint32), np.zeros(PAGES, np.uint16)
+    )
+    device = CompressedDevice(low_share=0.001, high_share=0.002)
+    tier = CompressedTier(device, "ro-cow", 8 * 4096, 0, contents, 4096, 512.0)
+    granted = tier.grant(tier.admit(np.arange(7, dtype=np.uint32)))
+    assert granted.tolist() == list(range(7))
+    assert tier.admit(np.arange(7, 20, dtype=np.uint32)).tolist() == [7]
+    tier.write(granted)
+    assert (tier.counts.lost, tier.used) == (0, 7 * 4096 + 64)
+    tier.revoke(granted)
+    assert tier.granted_growth == 0

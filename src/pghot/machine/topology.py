@@ -26,7 +26,7 @@ def _device(value: Any) -> Any:
     try:
         return load_device(value)
     except UsageError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(f"{error}; {error.hint}") from error
 
 
 class _Strict(BaseModel):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pghot.machine.admission import admit_pages, admit_reference
 from pghot.machine.compressed_device import ACCESS_RULES, CompressedDevice
 from pghot.machine.compressed_tier import CompressedTier, Contents
 from pghot.machine.lru import UNPLACED
@@ -190,3 +191,22 @@ def test_admission_leaves_what_granted_pages_may_still_grow() -> None:
     assert (tier.counts.lost, tier.used) == (0, 7 * 4096 + 64)
     tier.revoke(granted)
     assert tier.granted_growth == 0
+
+
+@given(
+    st.lists(st.integers(0, 4096), min_size=40, max_size=40),
+    st.lists(st.integers(0, 2), min_size=40, max_size=40),
+    st.lists(st.integers(-5000, 60_000), min_size=3, max_size=3),
+    st.tuples(st.integers(0, 150_000), st.integers(0, 150_000), st.integers(0, 150_000)),
+    st.integers(1, 45),
+    st.booleans(),
+)
+def test_admission_is_as_the_plain_form_says(sizes, tenants, rooms, limits, batch, warned):
+    results = []
+    for admit in (admit_pages, admit_reference):
+        size, stored, tenant = np.array(sizes), np.zeros(40, np.int64), np.array(tenants)
+        room, state, came = np.array(rooms), np.array([1000, int(warned), 1000]), np.zeros(40, np.bool_)
+        page = np.arange(39, -1, -1).astype(np.uint32)
+        admit(page, size, stored, tenant, room, np.array(limits), 4096, batch, state, came)
+        results.append([each.tolist() for each in (stored, room, state, came)])
+    assert results[0] == results[1]

@@ -46,11 +46,11 @@ class Access:
         """The slice wrote to these pages (uint32[rows], both). True when pages moved or went away."""
         tier, machine = self._tier, self._machine
         moved = self._drain() if tier.rule in ("writable", "contained") and tier.warned else False
-        tier.rewritten(page[self._again(page, writes)])
-        written = page[(writes > 0) & (machine.place[page] == self._node)]
+        written = distinct(page[writes > 0])
+        tier.rewritten(self._again(written))
+        written = written[machine.place[written] == self._node]
         if len(written) == 0:
             return moved
-        written = np.unique(written)  # several nodes may have written to a page
         if tier.rule in ("writable", "contained"):
             over = tier.write(written)
             for tenant in over:
@@ -70,12 +70,12 @@ class Access:
         self._first[page] = True
         self._any_first = True
 
-    def _again(self, page: U32, writes: U32) -> npt.NDArray[np.bool_]:
-        """Rows whose page got other contents than its first ones."""
-        again = writes > 0
-        if self._any_first:
-            again &= ~self._first[page]
-            self._first[page] = self._any_first = False
+    def _again(self, written: U32) -> U32:
+        """The pages that got other contents than their first ones."""
+        if not self._any_first:
+            return written
+        again = written[~self._first[written]]
+        self._first[:] = self._any_first = False
         return again
 
     def _check_margin(self, written: U32) -> U32:
@@ -166,3 +166,12 @@ class Access:
         """The device compresses so many bytes, which keeps its link waiting."""
         link = self._machine.topology.nodes[self._node].bandwidth_gb_s
         self._machine.occupy(self._node, bytes_ * link / self._tier.device.compress_gb_s)
+
+
+def distinct(page: U32) -> U32:
+    """Ascending pages, each once: a slice has a row for every node that accessed a page.
+
+    >>> distinct(np.array([1, 1, 4], np.uint32)).tolist()
+    [1, 4]
+    """
+    return page[np.flatnonzero(np.diff(page, prepend=~page[:1]))]

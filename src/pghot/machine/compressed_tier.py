@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pghot.machine.admission import PEAK, USED, WARNED, admit_pages
 from pghot.machine.compressed_device import AccessRule, CompressedDevice
 
 U32 = npt.NDArray[np.uint32]
@@ -85,6 +86,8 @@ class CompressedTier:
         self.device, self.rule = device, rule
         self.real_bytes, self.reserve_bytes, self.page_bytes = real_bytes, reserve_bytes, page_bytes
         self.counts = TierCounts()
+        self._warn_above = int((1 - device.low_share) * real_bytes)
+        self._calm_below = int((1 - device.high_share) * real_bytes)
         self.used = self.pages = 0
         self.granted_growth = 0
         self.warned = self.failed = False
@@ -98,6 +101,7 @@ class CompressedTier:
         self._batch = math.ceil(DEMOTION_BATCH_PAGES / scale)
         shares = np.bincount(self._tenant) / pages
         self.budget: I64 = (shares * (real_bytes - reserve_bytes)).astype(np.int64)
+        self._no_budgets = np.full(len(shares), np.iinfo(np.int64).max // 2)
         self.used_by = np.zeros(len(shares), np.int64)
 
     def _rounded(self, size: U32) -> I64:
@@ -127,31 +131,31 @@ class CompressedTier:
 
     def admit(self, page: U32) -> U32:
         """Take in pages, batch by batch as far as there is room; returns those that came."""
-        taken = []
-        for begin in range(0, len(page), self._batch):
-            batch = page[begin : begin + self._batch]
-            if self.rule == "contained":
-                batch = self._within_budget(batch)
-            batch = batch[: self.admissible]
-            self._take(batch)
-            taken.append(batch)
-        came = np.concatenate(taken) if taken else page[:0]
-        self.counts.refused += len(page) - len(came)
-        return came
+        came = np.zeros(len(page), np.bool_)
+        if not self.failed:
+            limits = np.array(
+                [
+                    self.real_bytes - self.granted_growth - self.reserve_bytes,
+                    self._warn_above,
+                    self._calm_below,
+                ]
+            )
+            state = np.array([self.used, self.warned, self.counts.peak_bytes])
+            admit_pages(
+                page, self._size, self.stored, self._tenant, self._room_of(), limits, self.page_bytes,
+                self._batch, state, came,
+            )  # fmt: skip
+            before, self.used = self.used, int(state[USED])
+            self.warned, self.counts.peak_bytes = bool(state[WARNED]), int(state[PEAK])
+            self.pages += int(np.count_nonzero(came))
+            if self.rule == "contained" and self.used != before:
+                np.add.at(self.used_by, self._tenant[page[came]], self.stored[page[came]])
+        self.counts.refused += int(np.count_nonzero(~came))
+        return page[came]
 
-    def _within_budget(self, page: U32) -> U32:
-        tenant = self._tenant[page]
-        order = np.zeros(len(page), np.int64)
-        for each in np.unique(tenant):
-            mine = tenant == each
-            order[mine] = np.arange(np.count_nonzero(mine))
-        room = (self.budget - self.used_by) // self.page_bytes
-        return page[order < room[tenant]]
-
-    def _take(self, page: U32) -> None:
-        self.stored[page] = self._size[page]
-        self.pages += len(page)
-        self._changed(page, self._size[page])
+    def _room_of(self) -> I64:
+        """Bytes that each tenant may still take."""
+        return self.budget - self.used_by if self.rule == "contained" else self._no_budgets
 
     def release(self, page: U32) -> None:
         """Pages left: the host zeroes them, and the device has their bytes back."""
@@ -165,9 +169,9 @@ class CompressedTier:
         if self.rule == "contained":
             np.add.at(self.used_by, self._tenant[page], growth)
         self.counts.peak_bytes = max(self.counts.peak_bytes, self.used)
-        if self.remaining < self.device.low_share * self.real_bytes:
+        if self.used > self._warn_above:
             self.warned = True
-        elif self.remaining > self.device.high_share * self.real_bytes:
+        elif self.used < self._calm_below:
             self.warned = False
 
     # ---- writes

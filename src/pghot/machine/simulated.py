@@ -361,7 +361,7 @@ class SimulatedMachine:
         self.free_pages += counts
         self.free_pages[target] -= len(page)
         self.place[page] = target
-        if self.compressed is not None:
+        if self.compressed is not None and counts[self.private].any():
             self.compressed.release(page[self.private[source]])
         up = self.rank[source] > self.rank[target]
         promoted = page[up]

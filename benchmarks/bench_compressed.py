@@ -1,0 +1,54 @@
+"""How much slower does the lab run when a node compresses? The same trace, policy and shares, with and without.
+
+Pairs of runs over the bundled recordings, kernels compiled; the value is the worst recording's median share of the
+speed without.
+"""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import Any
+
+from pghot.lab.bench import Bench, RunSpec, Setting
+from pghot.lab.traces import load_trace
+from pghot.machine.topology import load_topology
+
+RECORDINGS = ("redis-zipf", "sqlite-mix", "duckdb-mix", "bfs-kron")
+RULES = ("writable", "ro-cow", "promote-on-write")
+REPEATS = 3
+BAR = 0.5
+
+
+def seconds(name: str, tiers: str, policy: str, sources: tuple[str, ...]) -> float:
+    """CPU seconds of one replay; the trace is opened and measured before."""
+    bench = Bench(load_trace(f"bundled:{name}"), load_topology(tiers), Setting(), seed=0)
+    start = time.process_time()
+    bench.play([RunSpec(policy, sources)], lambda part: None)
+    return time.process_time() - start
+
+
+def share_of(name: str, rule: str) -> float:
+    """Speed with the rule over that of the same promotion without compression."""
+    shares = []
+    for number in range(REPEATS + 1):
+        without = seconds(name, "dram-cxl", "pghot-default", ("chmu",))
+        with_rule = seconds(name, "dram-cxl-compressed", rule, ("chmu",))
+        if number:  # the first compiles
+            shares.append(without / with_rule)
+    return median(shares)
+
+
+def run() -> dict[str, Any]:
+    found = {(name, rule): share_of(name, rule) for name in RECORDINGS for rule in RULES}
+    worst = min(found, key=lambda pair: found[pair])
+    return {
+        "compressed_share_of_plain_speed": {
+            "value": found[worst],
+            "bar": BAR,
+            "ok": found[worst] >= BAR,
+            "unit": "of the speed without compression, worst recording and rule",
+            "worst": "/".join(worst),
+            "each": {"/".join(pair): round(share, 3) for pair, share in found.items()},
+        }
+    }

@@ -12,7 +12,14 @@ from pghot.machine.cost import demand_of_misses, loaded_latency_ns, solve_slice_
 from pghot.machine.lru import UNPLACED, age_pages, age_pages_reference
 from pghot.machine.simulated import SimulatedMachine
 from pghot.machine.topology import Topology
-from pghot.machine.touch import allocate, allocate_reference, serve, serve_reference
+from pghot.machine.touch import (
+    allocate,
+    allocate_reference,
+    serve,
+    serve_reference,
+    written_pages,
+    written_pages_reference,
+)
 
 PAGES, NODES = 12, 3
 seeds = st.integers(0, 2**32 - 1)
@@ -190,3 +197,13 @@ def test_demand_equals_the_sums_written_out(seed: int) -> None:
     np.testing.assert_allclose(waiting, (share * remote).sum(axis=0))
     np.testing.assert_allclose(idle, read + dirty_share * (write - read))
     np.testing.assert_allclose(moved, 64 * (lines + dirty) + moving)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2)), max_size=30))
+def test_written_pages_each_once(rows):
+    page = np.array(sorted(page for page, _ in rows), np.uint32)
+    writes = np.array([wrote for _, wrote in rows], np.uint32)
+    out, plain = np.zeros(len(rows), np.uint32), np.zeros(len(rows), np.uint32)
+    found = written_pages(page, writes, out)
+    assert found == written_pages_reference(page, writes, plain)
+    assert out[:found].tolist() == plain[:found].tolist()

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.machine.compressed_tier import CompressedTier
+from pghot.machine.touch import written_pages
 
 if TYPE_CHECKING:
     from pghot.machine.simulated import SimulatedMachine
@@ -46,7 +47,8 @@ class Access:
         """The slice wrote to these pages (uint32[rows], both). True when pages moved or went away."""
         tier, machine = self._tier, self._machine
         moved = self._drain() if tier.rule in ("writable", "contained") and tier.warned else False
-        written = distinct(page[writes > 0])
+        out = np.empty_like(page)
+        written = out[: written_pages(page, writes, out)]
         tier.rewritten(self._again(written))
         written = written[machine.place[written] == self._node]
         if len(written) == 0:
@@ -166,12 +168,3 @@ class Access:
         """The device compresses so many bytes, which keeps its link waiting."""
         link = self._machine.topology.nodes[self._node].bandwidth_gb_s
         self._machine.occupy(self._node, bytes_ * link / self._tier.device.compress_gb_s)
-
-
-def distinct(page: U32) -> U32:
-    """Ascending pages, each once: a slice has a row for every node that accessed a page.
-
-    >>> distinct(np.array([1, 1, 4], np.uint32)).tolist()
-    [1, 4]
-    """
-    return page[np.flatnonzero(np.diff(page, prepend=~page[:1]))]

@@ -363,13 +363,13 @@ class SimulatedMachine:
         self.place[page] = target
         if self.compressed is not None and counts[self.private].any():
             self.compressed.release(page[self.private[source]])
-        up = self.rank[source] > self.rank[target]
-        promoted = page[up]
+        climbed = self.rank[source] - self.rank[target]
+        promoted = page[climbed > 0]
         self.ledger.promoted += len(promoted)
         self.newly_promoted.append(promoted)
-        self.ledger.demoted += int((self.rank[source] < self.rank[target]).sum())
+        self.ledger.demoted += int(np.count_nonzero(climbed < 0))
         self.ledger.exchanged_bytes += len(page) * self.page_bytes
-        self.ledger.pingpong += int(self._was_promoted[promoted].sum())
+        self.ledger.pingpong += int(np.count_nonzero(self._was_promoted[promoted]))
         self._was_promoted[promoted] = True
         self._moving_bytes += counts * float(self.page_bytes)
         self._moving_bytes[target] += len(page) * float(self.page_bytes)

@@ -134,6 +134,27 @@ def serve_reference(
 
 
 @njit(cache=True)
+def written_pages(page: U32, writes: U32, out: U32) -> int:
+    """The pages that were written to, each once, into `out` (uint32[rows]); returns how many.
+
+    page, writes  rows of a slice, ascending by page; a page has a row for each node that accessed it
+    """
+    found = 0
+    for row in range(len(page)):
+        if writes[row] and (found == 0 or out[found - 1] != page[row]):
+            out[found] = page[row]
+            found += 1
+    return found
+
+
+def written_pages_reference(page: U32, writes: U32, out: U32) -> int:
+    """Plain form of `written_pages`."""
+    found = np.unique(page[writes > 0])
+    out[: len(found)] = found
+    return len(found)
+
+
+@njit(cache=True)
 def count_on_nodes(page: U32, place: U8, counts: I64) -> None:
     """Pages of `page` by the node that holds them, added to `counts` (int64[256])."""
     for row in range(len(page)):

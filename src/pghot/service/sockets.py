@@ -21,12 +21,14 @@ import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pghot.errors import NotPermittedError, PghotError, UsageError
-from pghot.service.hot import Hottest
+
+if TYPE_CHECKING:
+    from pghot.service.hot import Hottest  # brings Numba, which a client does not need
 
 LINE_BYTES = 1 << 16  # the longest request
 BEHIND_BYTES = 1 << 20  # a consumer this far behind is dropped

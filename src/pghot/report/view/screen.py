@@ -49,7 +49,8 @@ failed   pages that did not move, by errno
 sources  addresses that each one reported, its losses, its sampling
 CPU      of pghot, with this screen when it is `run --view`
 charts   rates over the time named at the right of the panel's title;
-         a blank is not known, the lowest bar is the least, often 0
+         a blank is not known, the lowest bar is the least, often 0;
+         peak is the highest bar, which is a mean over its time
 """
 
 

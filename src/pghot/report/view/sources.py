@@ -19,6 +19,8 @@ LOSSES = (
     "perf_throttled",
 )
 
+HARDLY_LESS = 0.9  # of the full sampling rate: the budget is kept by swinging a little below it
+
 
 def source_lines(picture: Picture, room: Room) -> list[Text]:
     """Each source: sightings a second, what it lost, how it samples; and why sightings were not tracked."""
@@ -70,5 +72,5 @@ def budget_words(budget: Facts, cpu_share: float | None) -> list[tuple[str, str]
         return ["no CPU budget"]
     used = 0.0 if cpu_share is None else 100 * cpu_share / limit
     over = (f"over the budget of {limit:g} %", WARN) if used > 1 else f"budget {limit:g} %"
-    sampling = f"; sampling at {100 * effort:.0f} %"
-    return [over, f" {gauge(used, 8)}", (sampling, WARN) if effort < 1 else sampling]
+    sampling = f"; sampling {100 * effort:.0f} %"
+    return [over, f" {gauge(used, 8)}", (sampling, WARN) if effort < HARDLY_LESS else sampling]

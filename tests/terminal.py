@@ -66,15 +66,15 @@ class Terminal:
         deadline = time.monotonic() + PATIENCE_S
         while not self._holds(wanted, after):
             assert time.monotonic() < deadline, f"no {wanted!r} in {self.text[-4000:]}"
-            self._read(0.2)
+            self.read(0.2)
 
     def end(self) -> int:
         """The exit code, when it ends; all it wrote was read then."""
         deadline = time.monotonic() + PATIENCE_S
         while self.process.poll() is None:
             assert time.monotonic() < deadline, f"still running: {self.text[-4000:]}"
-            self._read(0.1)
-        while self._read(0):
+            self.read(0.1)
+        while self.read(0):
             pass
         return self.process.returncode
 
@@ -92,7 +92,7 @@ class Terminal:
             else wanted in ESCAPES.sub(b"", rest).decode(errors="replace")
         )
 
-    def _read(self, seconds: float) -> bytes:
+    def read(self, seconds: float) -> bytes:
         try:
             ready, _, _ = select.select([self._ours], [], [], seconds)
             new = os.read(self._ours, 1 << 16) if ready else b""

@@ -1,4 +1,4 @@
-"""What a machine can do, and what a daemon does, is told without the heavy libraries: Numba costs more than the rest."""
+"""What a machine can do, and what a daemon does, is told without the heavy libraries: Numba costs most of all."""
 
 from __future__ import annotations
 

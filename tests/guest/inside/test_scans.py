@@ -149,7 +149,7 @@ def damon_sees(operations: str) -> None:
             hot, cold = counts.shares(program, half)
             return hot >= 0.8 and cold <= 0.1
 
-        reached = wait_until(told_apart, 120, 0.1)
+        reached = wait_until(told_apart, 200, 0.1)
         seconds = time.monotonic() - began
         hot, cold = counts.shares(program, half)
         read = source.counters()

@@ -55,7 +55,7 @@ def test_a_host_that_keeps_the_rules_needs_no_reserve_for_read_only_pages(device
         ({"ask": "batch", "batch_pages": 1 + (1 << 18)}, 1),
         ({"pin_promotes": False, "pinned": 3 * GIB}, 3),
         ({"charge": "growth", "grants": 1 << 19}, 2),
-        ({"charge": "line", "grants": 1 << 19}, 2),
+        ({"charge": "line", "grants": 1 << 19}, 0),
         ({"flush": False, "pin_promotes": False, "pinned": 3 * GIB}, 19),
     ],
 )

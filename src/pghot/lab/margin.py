@@ -216,12 +216,13 @@ class _Calculator:
             )
         ]
         if self.host.charge != "page":
-            size = self.host.grants * self.page_growth
+            covered = self.device.line_growth_bytes if self.host.charge == "line" else 0
+            size = self.host.grants * (self.page_growth - covered)
             why = {
                 "growth": "a writable page may shrink, be reported small, and grow back uncharged",
                 "line": "a page that was charged one line has more lines to write",
             }[self.host.charge]
-            terms.append(Term("undercharge", size, "grants x page growth", why))
+            terms.append(Term("undercharge", size, "grants x (page growth - charge)", why))
         notes = [f"every GiB free above the reserve lets {2**30 // PAGE_BYTES} pages be writable at a time"]
         return [*terms, *self.read_only()], notes
 

@@ -178,10 +178,10 @@ def room(s: State, size: int) -> bool:
 @kernel
 def admitted(s: State, page: int) -> bool:
     """Whether a page may be demoted; a host that asks for its batches only looks at their first page."""
-    if s.var[WARNED]:
-        return False
     if s.par[P_ASK_BATCH] and s.var[BATCHED] > 0:
         return True
+    if s.var[WARNED]:
+        return False
     tenant = page % s.par[P_TENANTS]
     if s.par[P_RULE] == CONTAINED:
         owed = s.reported_by[tenant] + s.active_by[tenant] + s.settling_by[tenant]

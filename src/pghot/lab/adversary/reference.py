@@ -226,10 +226,10 @@ class Reference:
         return self.reported - self.active() - self.settling - size >= self.scene.reserve
 
     def admitted(self, page: Page) -> bool:
-        if self.warned:
-            return False
         if self.scene.host.ask == "batch" and self.batch:
             return True
+        if self.warned:
+            return False
         if self.scene.rule == "contained":
             owed = (
                 self.tenant_reported[page.tenant]

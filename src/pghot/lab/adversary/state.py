@@ -118,21 +118,12 @@ def new_state(scene: Scene, order: int = FIFO, seed: int = 1) -> State:
     var[NEXT_DRAIN] = var[NEXT_KILL] = var[PROTECT_AT] = NEVER
     var[NEXT_REPORT] = par[P_REPORT_PS]
     var[RANDOMS] = seed * 2654435761 % (1 << 31) + 1
-    tenant = [np.zeros(scene.tenants, np.int64) for _ in range(4)]
-    return State(
-        par,
-        var,
-        np.array(block_sizes(scene), np.int64),
-        *(np.zeros(pages, np.uint8) for _ in range(3)),
-        np.full(pages, -1, np.int32),
-        np.zeros(pages, np.int64),
-        np.zeros(pages * scene.device.blocks_per_page, np.int16),
-        np.zeros(lines, np.uint8),
-        np.full(lines, -1, np.int32),
-        np.full(scene.cache_lines, -1, np.int32),
-        np.zeros(scene.cache_lines, np.uint8),
-        np.full(scene.host.grants, -1, np.int32),
-        np.full(scene.host.batch_pages, -1, np.int32),
-        *tenant,
-        np.full(scene.tenants, NEVER, np.int64),
-    )
+    fields: list[Any] = [par, var, np.array(block_sizes(scene), np.int64)]
+    fields += [np.zeros(pages, np.uint8) for _ in range(3)]
+    fields += [np.full(pages, -1, np.int32), np.zeros(pages, np.int64)]
+    fields += [np.zeros(pages * scene.device.blocks_per_page, np.int16), np.zeros(lines, np.uint8)]
+    fields += [np.full(lines, -1, np.int32), np.full(scene.cache_lines, -1, np.int32)]
+    fields += [np.zeros(scene.cache_lines, np.uint8)]
+    fields += [np.full(size, -1, np.int32) for size in (scene.host.grants, scene.host.batch_pages)]
+    fields += [np.zeros(scene.tenants, np.int64) for _ in range(4)]
+    return State._make([*fields, np.full(scene.tenants, NEVER, np.int64)])

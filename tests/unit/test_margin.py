@@ -143,7 +143,7 @@ def test_the_command_of_the_issue(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_tiers_file_gives_device_and_capacities(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["margin", "--tiers", "dram-cxl-compressed", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["real_bytes"], found["promised_bytes"]) == (512 * GIB, 1024 * GIB)
+    assert (found["real_bytes"], found["promised_bytes"]) == (256 * GIB, 512 * GIB)
     assert found["host"]["write_gb_s"] == 26
 
 

@@ -13,7 +13,8 @@ from pghot.lab.margin import Host, Margins, margins
 from pghot.machine.compressed_device import AccessRule, CompressedDevice
 from pghot.units import PAGE_BYTES, format_size
 
-PAGES = 16384  # promised pages of a scaled scene: 64 MiB
+FEW_PAGES, MANY_PAGES = 4096, 1 << 16  # promised pages of a scaled scene: 16 .. 256 MiB
+LEAST_LINES = 64  # its cache should hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,15 @@ class Scene:
         return replace(self, reserve=reserve)
 
 
-def scaled(scene: Scene, pages: int = PAGES) -> Scene:
-    """The scene with `pages` promised pages; never larger than it is."""
+def convenient_pages(scene: Scene) -> int:
+    """Pages of a scaled scene: few, as long as its cache has lines enough for the terms to show."""
+    wanted = scene.pages * LEAST_LINES // scene.cache_lines
+    return max(FEW_PAGES, min(MANY_PAGES, wanted))
+
+
+def scaled(scene: Scene, pages: int = 0) -> Scene:
+    """The scene with `pages` promised pages, or a convenient number; never larger than it is."""
+    pages = pages or convenient_pages(scene)
     factor = max(1.0, scene.pages / pages)
     device, host = scene.device, scene.host
     return replace(

@@ -1,13 +1,13 @@
 /* The tests' program: memory on a chosen node of which a part is hot.
  *
- * program MIB HOT_SHARE NODE [write] [huge] [flush] [text] [lock] [run=PAGES] [stray=N] [seconds=N] [progress=FILE]
+ * program MIB HOT_SHARE NODE [write] [huge] [flush] [text] [lock] [run=PAGES] [stray=N] [pace=MS] [seconds=N] [progress=FILE]
  *
  * Prints one line of JSON: pid, start address, pages, and the run length of hot pages. Page p is hot when
  * (p / run) % every == set. Its passes over the hot set go to the progress file. With "flush" the CPU's TLB is emptied
  * before each pass: what the page tables say of accesses is true again.
  * text: the memory holds words in random order, which compress about as prose does; at SIGTERM a second line says whether
  * they are still what they were. lock: the last sixteenth of the memory is locked. stray=N: beside each pass over the hot
- * set N pages anywhere are touched.
+ * set N pages anywhere are touched. pace=MS: it waits so long after each page.
  * SIGUSR1 moves the hot set; SIGUSR2 unmaps the upper half; SIGHUP executes the program anew; SIGALRM forks a child
  * that goes on beside it; SIGURG binds the memory to the node; SIGWINCH makes huge pages of it.
  */
@@ -97,7 +97,7 @@ int main(int argc, char **argv)
 {
 	size_t bytes = (size_t)atol(argv[1]) << 20, pages = bytes >> 12;
 	int every = (int)(1 / atof(argv[2]) + 0.5), node = atoi(argv[3]);
-	int writes = 0, huge = 0, flushes = 0, text = 0, lock = 0, stray = 0, run = RUN;
+	int writes = 0, huge = 0, flushes = 0, text = 0, lock = 0, stray = 0, pace = 0, run = RUN;
 	unsigned random = 88172645u;
 	double seconds = 300;
 	const char *progress = NULL;
@@ -109,6 +109,7 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[i], "text")) text = 1;
 		if (!strcmp(argv[i], "lock")) lock = 1;
 		if (!strncmp(argv[i], "stray=", 6)) stray = atoi(argv[i] + 6);
+		if (!strncmp(argv[i], "pace=", 5)) pace = atoi(argv[i] + 5);
 		if (!strncmp(argv[i], "seconds=", 8)) seconds = atof(argv[i] + 8);
 		if (!strncmp(argv[i], "progress=", 9)) progress = argv[i] + 9;
 	}
@@ -150,6 +151,8 @@ int main(int argc, char **argv)
 				((volatile char *)memory)[p << 12]++;
 			else
 				sum += ((volatile char *)memory)[p << 12];
+			if (pace)
+				usleep(pace * 1000);
 		}
 		for (int i = 0; i < stray; i++)
 			sum += ((volatile char *)memory)[(next_random(&random) % pages) << 12];

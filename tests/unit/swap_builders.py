@@ -110,7 +110,7 @@ class SwapKernel(FakeKernel):
 def install_swap(kernel: SwapKernel, monkeypatch: pytest.MonkeyPatch) -> None:
     install(kernel, monkeypatch)
     monkeypatch.setattr("pghot.machine.compressed.page_out", kernel.page_out)
-    for module in ("pghot.machine.compressed", "pghot.service.undo"):
+    for module in ("pghot.machine.compressed", "pghot.service.undo_swap"):
         monkeypatch.setattr(f"{module}.bring_back", kernel.bring_back)
 
 

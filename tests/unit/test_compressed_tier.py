@@ -33,6 +33,7 @@ from pghot.service.live import Live, LiveSettings
 from pghot.service.status import status
 from pghot.service.targets import Targets
 from pghot.service.undo import undo
+from pghot.sources.live import sightings_of
 
 PID = 500
 PAGES = 512
@@ -404,3 +405,35 @@ def test_touching_reads_what_can_be_read_and_passes_over_the_rest() -> None:
     first = memory.ctypes.data // 4096 * 4096 + 4096
     address = np.array([4096, *range(first, first + 6 * 4096, 4096)], np.uint64)
     assert touch(os.getpid(), address) == 6
+
+
+def test_pages_of_a_region_that_are_in_swap_were_not_seen(
+    kernel: SwapKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source of regions names them all; only a fault shows that one was used."""
+    source = register(monkeypatch)
+    put(kernel.tree, "proc/sys/kernel/perf_event_paranoid", "-1")
+    now = [10**10]
+    live = Live(kernel.root, live_settings(), None, lambda: now[0])
+    live.spaces.refresh([PID])
+    kernel.page_out(PID, addresses(0, 40))
+    live.machine.survey(live.spaces.spaces[0])
+    region = sightings_of(PID, addresses(30, 20), np.full(20, 9, np.uint32))
+    live._take(source(kernel.root), region, 10_000)
+    assert live.policy.counters()["pghot_reported_accesses"] == 90
+    swapin = type("Named", (source,), {"name": "swapins"})
+    live._take(swapin(kernel.root), region, 10_000)
+    assert live.policy.counters()["pghot_reported_accesses"] == 90 + 180
+
+
+def test_undo_tells_what_came_back_from_what_never_left(kernel: SwapKernel) -> None:
+    """Pages of node 0 that were out: they come back to node 0 at once."""
+    kernel.populate(PID, PAGES, 30, 0)
+    kernel.program(PID, [maps_line(START, PAGES + 30)])
+    kernel.show_pagemap(PID)
+    with compressing(kernel):
+        for key in keys(PAGES, 20):
+            kernel.out[key] = kernel.node.pop(key)
+        kernel._show_swap()
+    result = undo(read_journal(kernel.tree / "j.pghot-journal"), kernel.root)
+    assert (result.pages_back, result.pages_home) == (20, PAGES + 10)

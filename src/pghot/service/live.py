@@ -281,6 +281,10 @@ class Live:
         seen = self._faults.counts(page, now_ms) if sightings.hint_fault else sightings.count[movable]
         count = seen * np.uint32(source.weight)
         self.machine.locate(np.unique(page))
+        if source.name != SWAP_SOURCE and self.machine.tier is not None:
+            # Whoever calls a page in swap used (a region's neighbour, mostly) did not see it: it would have come back.
+            inside = self.machine.place[page] != self.machine.tier.node
+            page, count, movable[movable] = page[inside], count[inside], inside
         self.spaces.pages.saw(page, count)
         if self.recorder is not None:
             self.recorder.saw(page, count, sightings.write[movable])

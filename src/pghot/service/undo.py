@@ -14,20 +14,18 @@ import numpy.typing as npt
 
 from pghot.errors import PghotError, UsageError
 from pghot.kernel.move_pages import move_pages, query_nodes
-from pghot.kernel.pagemap import swapped
 from pghot.kernel.process import Identity, alive, read_stat, refused
-from pghot.kernel.process_madvise import bring_back
-from pghot.kernel.swap import meminfo_pages
 from pghot.kernel.sysroot import SysRoot
 from pghot.service.journal import Journal, JournalFile, SpaceEntry, mark_undone, read_journal
 from pghot.service.knobs import put_back
+from pghot.service.undo_swap import fetch
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
+Bools = npt.NDArray[np.bool_]
 
 BATCH_PAGES = 512
 ROUNDS = 5  # for pages that are busy
-MEMORY_FLOOR = 0.02  # share of all memory that stays available: nothing is brought back from swap below it
 
 Progress = Callable[[int, int], None]
 
@@ -76,9 +74,9 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
         result.problems.append(_what_is_lost(journal))
     total, done = sum(len(address) for _, address, _ in plans), 0
     for entry, address, node in plans:
-        still_out = _fetch(root, entry.identity, address) if journal.compressed else 0
-        _put_pages_back(root, entry, address, node, result)
-        _count_swapped(entry, still_out, result)
+        nothing = np.zeros(len(address), np.bool_)
+        out, still = fetch(root, entry.identity, address) if journal.compressed else (nothing, nothing)
+        _put_pages_back(root, entry, address, node, out, still, result)
         done += len(address)
         progress(done, total)
     if result.complete:
@@ -114,7 +112,10 @@ def _what_is_lost(journal: JournalFile) -> str:
     )
 
 
-def _put_pages_back(root: SysRoot, entry: SpaceEntry, address: U64, node: U8, result: Undone) -> None:
+def _put_pages_back(
+    root: SysRoot, entry: SpaceEntry, address: U64, node: U8, out: Bools, still: Bools, result: Undone
+) -> None:
+    """`out`, `still`: bool[K], pages that were in swap before this undo, and those that are even now."""
     who = f"{entry.identity.pid} ({entry.name})"
     before = _query(root, entry.identity, address)
     now = before
@@ -129,36 +130,13 @@ def _put_pages_back(root: SysRoot, entry: SpaceEntry, address: U64, node: U8, re
     if before is None or now is None:
         result.processes_gone.append(who)
         return
-    result.pages_back += int(np.count_nonzero((now == node) & (before != node)))
-    result.pages_home += int(np.count_nonzero((now == node) & (before == node)))
-    result.pages_gone += int(np.count_nonzero(now < 0))
-    left = int(np.count_nonzero((now >= 0) & (now != node)))
+    away = (before != node) | out
+    result.pages_back += int(np.count_nonzero((now == node) & away))
+    result.pages_home += int(np.count_nonzero((now == node) & ~away))
+    result.pages_gone += int(np.count_nonzero((now < 0) & ~still))
+    left = int(np.count_nonzero(((now >= 0) & (now != node)) | ((now < 0) & still)))
     if left:
         result.pages_left[who] = left
-
-
-def _fetch(root: SysRoot, identity: Identity, address: U64) -> int:
-    """Bring swapped pages back into memory, as far as there is some; returns how many are swapped still."""
-    try:
-        out = address[swapped(root, identity.pid, address)] if alive(root, identity) else address[:0]
-        for begin in range(0, len(out), BATCH_PAGES):
-            available = meminfo_pages(root, "MemAvailable")
-            if available < MEMORY_FLOOR * meminfo_pages(root, "MemTotal") or not alive(root, identity):
-                break
-            bring_back(identity.pid, out[begin : begin + BATCH_PAGES])
-        return int(np.count_nonzero(swapped(root, identity.pid, out))) if alive(root, identity) else 0
-    except OSError as error:
-        if error.errno in (errno.ESRCH, errno.ENOENT):
-            return 0  # it ended
-        raise refused(identity.pid, "bring back pages of", "CAP_SYS_NICE and CAP_SYS_PTRACE") from error
-
-
-def _count_swapped(entry: SpaceEntry, pages: int, result: Undone) -> None:
-    """Pages that stayed in swap have no node, as those that are gone; they are left, not gone."""
-    if pages:
-        who = f"{entry.identity.pid} ({entry.name})"
-        result.pages_gone -= pages
-        result.pages_left[who] = result.pages_left.get(who, 0) + pages
 
 
 def _query(root: SysRoot, identity: Identity, address: U64) -> npt.NDArray[np.int32] | None:

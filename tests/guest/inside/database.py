@@ -1,0 +1,48 @@
+"""A real program for the tests: an SQLite database in memory, of which mostly the newest tenth is asked for.
+
+`python database.py ROWS PROGRESS`: prints "ready" when it is filled. Every row holds words and their checksum; each
+answer is checked. The progress file has the queries so far, the time, and how many answers were wrong.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import sys
+import time
+import zlib
+from pathlib import Path
+
+WORDS = "page memory tier hot cold node kernel swap of the that nobody has read where it takes less".split()  # noqa: SIM905
+
+
+def fill(rows: int) -> sqlite3.Connection:
+    rng = random.Random(1)
+    database = sqlite3.connect(":memory:")
+    database.execute("PRAGMA cache_size = -1000000")
+    database.execute("CREATE TABLE note (id INTEGER PRIMARY KEY, words TEXT, sum INTEGER)")
+    for number in range(rows):
+        words = " ".join(rng.choices(WORDS, k=200))
+        database.execute("INSERT INTO note VALUES (?, ?, ?)", (number, words, zlib.crc32(words.encode())))
+    return database
+
+
+def main(rows: int, progress: Path) -> None:
+    database, rng = fill(rows), random.Random(2)
+    print("ready", flush=True)
+    queries, wrong, said = 0, 0, 0.0
+    while True:
+        newest = rng.random() < 0.999
+        number = rng.randrange(rows * 9 // 10, rows) if newest else rng.randrange(rows)
+        words, sum_ = database.execute("SELECT words, sum FROM note WHERE id = ?", (number,)).fetchone()
+        wrong += zlib.crc32(words.encode()) != sum_
+        queries += 1
+        if (now := time.monotonic()) - said > 0.5:
+            said = now
+            new = progress.with_suffix(".new")
+            new.write_text(f"{queries} {now} {wrong}")
+            new.rename(progress)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

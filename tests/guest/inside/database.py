@@ -1,7 +1,7 @@
 """A real program for the tests: an SQLite database in memory, of which mostly the newest tenth is asked for.
 
-`python database.py ROWS PROGRESS`: prints "ready" when it is filled. Every row holds words and their checksum; each
-answer is checked. The progress file has the queries so far, the time, and how many answers were wrong.
+`python database.py ROWS PROGRESS`: prints "ready" when it is filled. Every row holds words, their checksum, and how
+often it was asked for, which each query counts; each answer is checked. The progress file has the queries so far, the time, and how many answers were wrong.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ WORDS = "page memory tier hot cold node kernel swap of the that nobody has read 
 
 def fill(rows: int) -> sqlite3.Connection:
     rng = random.Random(1)
-    database = sqlite3.connect(":memory:")
+    database = sqlite3.connect(":memory:", isolation_level=None)
     database.execute("PRAGMA cache_size = -1000000")
-    database.execute("CREATE TABLE note (id INTEGER PRIMARY KEY, words TEXT, sum INTEGER)")
+    database.execute("CREATE TABLE note (id INTEGER PRIMARY KEY, words TEXT, sum INTEGER, asked INTEGER)")
     for number in range(rows):
         words = " ".join(rng.choices(WORDS, k=200))
-        database.execute("INSERT INTO note VALUES (?, ?, ?)", (number, words, zlib.crc32(words.encode())))
+        database.execute("INSERT INTO note VALUES (?, ?, ?, 0)", (number, words, zlib.crc32(words.encode())))
     return database
 
 
@@ -35,6 +35,7 @@ def main(rows: int, progress: Path) -> None:
         newest = rng.random() < 0.999
         number = rng.randrange(rows * 9 // 10, rows) if newest else rng.randrange(rows)
         words, sum_ = database.execute("SELECT words, sum FROM note WHERE id = ?", (number,)).fetchone()
+        database.execute("UPDATE note SET asked = asked + 1 WHERE id = ?", (number,))
         wrong += zlib.crc32(words.encode()) != sum_
         queries += 1
         if (now := time.monotonic()) - said > 0.5:

@@ -292,7 +292,7 @@ class Database:
         return int(words[0]), float(words[1])
 
     def speed(self, yardstick: Database, seconds: float = 8) -> float:
-        """As `beside`."""
+        """As `beside`, of queries in a second of the program's own CPU time: three programs share two CPUs here."""
         both = (self, yardstick)
         assert wait_until(lambda: all(each.progress.exists() for each in both), 30, 0.1) is not None
         before = [each.queries() for each in both]

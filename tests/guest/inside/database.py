@@ -33,7 +33,7 @@ def main(rows: int, progress: Path) -> None:
     print("ready", flush=True)
     queries, wrong, said = 0, 0, 0.0
     while True:
-        newest = rng.random() < 0.999
+        newest = rng.random() < 0.9995
         number = rng.randrange(rows * 9 // 10, rows) if newest else rng.randrange(rows)
         words, sum_ = database.execute("SELECT words, sum FROM note WHERE id = ?", (number,)).fetchone()
         database.execute("UPDATE note SET asked = asked + 1 WHERE id = ?", (number,))

@@ -261,7 +261,7 @@ def test_a_database_whose_old_rows_are_seldom_asked_for(zram: None, tmp_path: Pa
         before = database.speed(yardstick)
         target = ("-p", str(database.process.pid), "--journal", str(tmp_path / "j"))
         with Pghot("run", "--apply", *target, *COLD, "--cold-after", "6s", "--json") as run:
-            wait_until(lambda: mm_stat()[0] > 20 << 20, 45)
+            wait_until(lambda: mm_stat()[0] > 16 << 20, 90)
             running, stat = database.speed(yardstick), mm_stat()
             code, text, err = run.finish()
         wrong = int(database.progress.read_text().split()[2])
@@ -284,6 +284,7 @@ class Database:
         self.progress = Path(f"/run/database-{name}")
         command = [sys.executable, str(Path(__file__).with_name("database.py")), "20000", str(self.progress)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        os.sched_setaffinity(self.process.pid, {1})  # both on one: emulated CPUs are not equally fast
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"
 
@@ -292,7 +293,7 @@ class Database:
         return int(words[0]), float(words[1])
 
     def speed(self, yardstick: Database, seconds: float = 8) -> float:
-        """As `beside`, of queries in a second of the program's own CPU time: three programs share two CPUs here."""
+        """As `beside`, of queries in a second of the programs' own CPU time."""
         both = (self, yardstick)
         assert wait_until(lambda: all(each.progress.exists() for each in both), 30, 0.1) is not None
         before = [each.queries() for each in both]

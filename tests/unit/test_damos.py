@@ -186,10 +186,10 @@ def test_linux_6_12_is_told_byte_for_byte(bench: Bench, journal: Journal) -> Non
             ("schemes/nr_schemes", "2"),
         ]),
         *below(f"{slow}/schemes/0", [
-            *scheme("migrate_hot", 1, (1, MOST), (0, 0), (0, 20)), *filters(("2/type", "young"), ("2/matching", "N")),
+            *scheme("migrate_hot", 1, (1, MOST), (0, 2), (0, 20)), *filters(("2/type", "young"), ("2/matching", "N")),
         ]),
         *below(f"{slow}/schemes/1", [
-            *scheme("migrate_hot", 0, (1, MOST), (1, MOST), (quota, 0)),
+            *scheme("migrate_hot", 0, (1, MOST), (3, MOST), (quota, 0)),
             *filters(("2/type", "young"), ("2/matching", "N")),
         ]),
         (f"{slow}/schemes/0/access_pattern/sz/max", str(ANY_SIZE)),

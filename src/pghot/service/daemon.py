@@ -93,7 +93,8 @@ class Daemon:
                     "ready",
                     pid=os.getpid(),
                     apply=self._config.apply,
-                    sources=self._config.sources,
+                    sources=settings.sources,
+                    mover=settings.mover.mover,
                 )
                 notify("READY=1")
                 await self._rounds(journal)

@@ -17,7 +17,7 @@ from helpers import Pghot, Program, free_mib, knobs, pghot, report, wait_until
 from pghot.kernel.damon_sysfs import NUMBER, state_of
 
 HOME = Path("/sys/fs/cgroup")
-LIMIT_S = 90
+LIMIT_S = 150
 PGHOT_MIB = 80  # what pghot itself takes of node 0
 # All regions move, at once: where it does not matter which.
 LOOSE = ["--set", "damos.young=false", "--set", "damos.min_age=0", "--set", "damos.min_accesses=0"]

@@ -22,13 +22,14 @@ class FakeDamon:
     """As Linux 6.12 has it, or with `new` as 7.3.
 
     writes   (path below kdamonds, text) of every write that came through `SysRoot`, in order
+    in_force  quotas are, when asked for
     refuses  a commit or start fails with EINVAL while it is set, as for a program that ended
     """
 
     def __init__(self, tree: Path, monkeypatch: pytest.MonkeyPatch, new: bool = False) -> None:
         self.place, self.new = tree / KDAMONDS.lstrip("/"), new
         self.writes: list[tuple[str, str]] = []
-        self.refuses = False
+        self.refuses, self.in_force = False, True
         self._put("nr_kdamonds", "0")
         self._write = SysRoot.write
         monkeypatch.setattr(SysRoot, "write", lambda root, name, text: self.write(root, name, text))
@@ -53,6 +54,9 @@ class FakeDamon:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         if text in ("on", "off"):
             self._put(path, text)
+        if text == "update_schemes_effective_quotas" and self.in_force:
+            for quotas in (self.place / path).parent.glob("contexts/0/schemes/*/quotas"):
+                (quotas / "effective_bytes").write_text((quotas / "bytes").read_text())
 
     def _children(self, path: str, file: str, count: int) -> None:
         parent = path.rpartition("/")[0]
@@ -90,6 +94,7 @@ class FakeDamon:
                 if new
                 else []
             )
+            self._put(f"{own}/quotas/effective_bytes", "0")
             for name in _STATS:
                 self._put(f"{own}/stats/{name}", "0")
         elif file == "nr_filters":

@@ -159,9 +159,10 @@ def below(path: str, writes: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def test_linux_6_12_is_told_byte_for_byte(bench: Bench, journal: Journal) -> None:
-    bench.live(journal).start()
+    live = bench.live(journal)
+    live.start()
     fast, slow = "0/contexts/0", "1/contexts/0"
-    quota = 4 * MIB // 10
+    quota = 4 * MIB // 10 // PAGE * PAGE
     expected = [
         ("nr_kdamonds", "2"),
         ("0/contexts/nr_contexts", "1"), *below(fast, ATTRS),
@@ -192,11 +193,46 @@ def test_linux_6_12_is_told_byte_for_byte(bench: Bench, journal: Journal) -> Non
             *scheme("migrate_hot", 0, (1, MOST), (3, MOST), (quota, 0)),
             *filters(("2/type", "young"), ("2/matching", "N")),
         ]),
-        (f"{slow}/schemes/0/access_pattern/sz/max", str(ANY_SIZE)),
-        (f"{slow}/schemes/1/access_pattern/sz/max", str(ANY_SIZE)),
+        (f"{slow}/schemes/0/access_pattern/sz/max", "0"),
+        (f"{slow}/schemes/1/access_pattern/sz/max", "0"),
         ("1/state", "on"),
     ]  # fmt: skip
-    assert bench.damon.writes == expected
+    assert bench.damon.take() == expected
+    bench.tick(live)
+    assert bench.damon.take() == [
+        ("0/state", "update_schemes_effective_quotas"),
+        ("1/state", "update_schemes_effective_quotas"),
+        (f"{slow}/schemes/0/access_pattern/sz/max", str(ANY_SIZE)),
+        (f"{slow}/schemes/1/access_pattern/sz/max", str(ANY_SIZE)),
+        ("1/state", "commit"),
+    ]
+
+
+def test_nothing_acts_before_its_quota_is_in_force(bench: Bench, journal: Journal) -> None:
+    live = bench.live(journal)
+    live.start()
+    bench.damon.in_force = False
+    bench.tick(live)
+    bench.tick(live)
+    asked = ("1/state", "update_schemes_effective_quotas")
+    assert bench.damon.take().count(asked) == 1, "not each round"
+    bench.tick(live, 400)
+    size = "1/contexts/0/schemes/1/access_pattern/sz/max"
+    assert bench.damon.read(size) == "0"
+    bench.damon.in_force = True
+    bench.tick(live, 400)
+    assert bench.damon.read(size) == str(ANY_SIZE)
+
+
+def test_schemes_that_join_wait_for_theirs(bench: Bench, journal: Journal) -> None:
+    live = bench.live(journal)
+    live.start()
+    bench.tick(live)
+    group(bench.tree, "work/a")
+    bench.damon.in_force = False
+    bench.tick(live, 1000)
+    sizes = [bench.damon.read(f"1/contexts/0/schemes/{i}/access_pattern/sz/max") for i in range(4)]
+    assert [size != "0" for size in sizes] == [True, True, True, False], "priming moves nothing"
 
 
 def test_linux_7_3_is_told_the_programs_ranges_and_keeps_the_floor_itself(
@@ -245,7 +281,8 @@ def test_each_cgroup_with_memory_of_its_own_has_schemes_and_a_share_of_the_rate(
     named = [text for path, text in bench.damon.writes if path.endswith("memcg_path")]
     assert sorted(set(named)) == ["/work", "/work/a b"]
     limits = [text for path, text in bench.damon.writes if path.endswith("quotas/bytes") and text != "0"]
-    assert set(limits) == {str(4 * MIB // 20), str(16 * (4 * MIB // 20))}
+    share = 4 * MIB // 20 // PAGE * PAGE
+    assert set(limits) == {str(share), str(16 * share)}
 
 
 @given(st.floats(0.001, 1e6), st.integers(1, 500))
@@ -253,7 +290,8 @@ def test_quotas_keep_to_the_rate(rate_mb_s: float, sharing: int) -> None:
     planner = Planner(None, DamosSettings(), rate_mb_s, True, (), (6, 12), True)  # type: ignore[arg-type]
     bytes_, reset_ms = planner.quota(sharing)
     assert bytes_ * sharing * 1000 / reset_ms <= rate_mb_s * MIB * (1 + 1e-9)
-    assert bytes_ >= LEAST_QUOTA_BYTES - 1
+    assert bytes_ >= LEAST_QUOTA_BYTES
+    assert bytes_ % PAGE == 0
 
 
 def test_each_node_promotes_to_the_nearest_fast_one_and_demotes_below(tmp_path: Path) -> None:
@@ -359,8 +397,9 @@ def test_promotion_is_held_back_near_the_floor_and_cold_pages_make_room(
     def acting() -> list[bool]:
         return [bench.damon.read(path) != "0" for path in sizes]
 
-    assert acting() == [True, False]
+    assert acting() == [False, False]
     bench.tick(live)
+    assert acting() == [True, False]
     assert live.damos is not None
     slack, drift = live.damos._slack_pages(100), live.machine.nodes.drift_pages
     floor = int(live.machine.floor_pages[0])
@@ -432,6 +471,7 @@ def test_a_refused_change_switches_off_and_is_tried_again(bench: Bench, journal:
     """Else a promotion that should be held back would go on."""
     live = bench.live(journal)
     live.start()
+    bench.tick(live)
     bench.damon.refuses = True
     bench.free(0, 0)
     bench.tick(live)

@@ -84,6 +84,20 @@ class Schemes:
             size = ANY_SIZE if acting else 0
             self._kdamond.write(f"{self._path}/{number}/access_pattern/sz/max", size)
 
+    def bounded(self) -> list[bool]:
+        """Of each scheme, whether the kernel keeps to its quota of bytes by now. Waits for the kdamond.
+
+        Before Linux 6.18 a quota is in force only after the first interval has passed, and on a machine that
+        booted less than five minutes ago (jiffies begin below zero) maybe not before those are over.
+        """
+        self._kdamond.write(self._kdamond.state, "update_schemes_effective_quotas")
+        quotas = [f"{self._path}/{number}/quotas" for number in range(max(0, self._count))]
+        return [
+            self._root.read_or(f"{each}/bytes") == "0"
+            or self._root.read_or(f"{each}/effective_bytes", "0") != "0"
+            for each in quotas
+        ]
+
     def read_stats(self) -> list[dict[str, int]]:
         """`STATS` of each scheme since the kdamond was switched on: regions and bytes. Waits for the kdamond."""
         self._kdamond.write(self._kdamond.state, "update_schemes_stats")

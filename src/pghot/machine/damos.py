@@ -7,6 +7,7 @@ did move is seen by asking for the nodes of all tracked pages.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,7 @@ from pghot.machine.spaces import Spaces
 from pghot.units import PAGE_BYTES
 
 STATS_MS = 5_000
+ASK_MS = 300  # the kernel's answer takes an aggregation
 OTHERS_MS = 10_000  # between two looks for anonymous pages in mappings that are not movable
 LOOK_SHARE = 0.1  # of the time may go into looking where pages are
 COMMIT_MS = 100  # the kernel looks for a finished commit so often (damon_sysfs_handle_cmd)
@@ -37,13 +39,16 @@ COMMIT_MS = 100  # the kernel looks for a finished commit so often (damon_sysfs_
 
 @dataclass(slots=True)
 class _Kdamond:
-    """A kdamond at work. `acts` says of each step whether it may act; `stats` is what the kernel counted so far."""
+    """A kdamond at work. `acts` says of each step whether it may act; `stats` is what the kernel counted so far;
+    `bounded` of each step whether its quota is in force, and `asked_ms` when that was asked last."""
 
     lane: Lane
     kdamond: Kdamond
     schemes: Schemes
     acts: list[bool]
+    bounded: list[bool]
     on: bool = False
+    asked_ms: int = 0
     stats: list[dict[str, int]] = field(default_factory=list)
 
 
@@ -93,8 +98,7 @@ class Damos:
             kdamond = Kdamond(self._root, self.operations, self._planner.settings.intervals, number)
             kdamond.configure()
             schemes = Schemes(self._root, kdamond, number)
-            self._kdamonds.append(_Kdamond(lane, kdamond, schemes, [False] * len(lane.steps)))
-        self._gate(0)
+            self._kdamonds.append(_Kdamond(lane, kdamond, schemes, *_none(lane)))
         for each in self._kdamonds:
             self._fill(each)
             self._on(each)
@@ -105,6 +109,8 @@ class Damos:
         self._then_ms = now_ms
         for node in self._filling():
             self._room.filled(node)
+        for each in self._kdamonds:
+            self._ask_bounded(each, now_ms)
         before = [list(each.acts) for each in self._kdamonds]
         self._gate(gap_ms)
         for each, acted in zip(self._kdamonds, before, strict=True):
@@ -221,6 +227,8 @@ class Damos:
             self._keep(each, count)
             each.lane = lane
             each.acts = [*each.acts, *[False] * count][:count]
+            each.bounded = [*each.bounded, *[False] * count][:count]
+            each.asked_ms = 0
             if each.on:
                 self._commit(each, anew=True)
 
@@ -252,8 +260,20 @@ class Damos:
             each.on = True
             self._keep(each, 0)
 
+    def _ask_bounded(self, each: _Kdamond, now_ms: int) -> None:
+        """Nothing acts before its quota does. A goal that is reached already leaves a quota at nothing for long."""
+        steps = zip(each.lane.steps, each.bounded, strict=True)
+        wait_ms = STATS_MS if all(bounded for step, bounded in steps if step.when == "promote") else ASK_MS
+        if all(each.bounded) or not each.on or now_ms - each.asked_ms < wait_ms:
+            return
+        each.asked_ms = now_ms
+        with contextlib.suppress(PghotError):  # it ended just now
+            now = each.schemes.bounded()
+            each.bounded = [was or new for was, new in zip(each.bounded, now, strict=True)]
+
     def _revive(self, each: _Kdamond) -> None:
         """A kdamond ends with its last program; it was switched off when it refused a change."""
+        each.acts, each.bounded = _none(each.lane)
         try:
             self._fill(each)
             self._on(each)
@@ -269,6 +289,8 @@ class Damos:
         for each in self._kdamonds:
             for number, step in enumerate(each.lane.steps):
                 acts = each.acts[number]
+                if not each.bounded[number]:
+                    continue
                 if step.when == "demote":
                     short = self._room.on(step.source) < (3 if acts else 2) * slack
                     each.acts[number] = short and self._room.on(step.target) > slack
@@ -320,6 +342,11 @@ class Damos:
                     each.stats = each.schemes.read_stats()
                 except PghotError:
                     continue  # it ended just now
+
+
+def _none(lane: Lane) -> tuple[list[bool], list[bool]]:
+    """No step acts, none is bounded."""
+    return [False] * len(lane.steps), [False] * len(lane.steps)
 
 
 def _inode(root: SysRoot, memcg: str) -> int:

@@ -196,8 +196,11 @@ class Planner:
         return max(1, EVERYTHING * (capacity - reserve) // capacity) if self.apply else 0
 
     def quota(self, sharing: int) -> tuple[int, int]:
-        """Bytes and milliseconds: the rate limit, shared out; longer intervals for a rate that is less than a few
-        pages."""
+        """Bytes and milliseconds: the rate limit, shared out; longer intervals for a rate of a few pages or less.
+
+        Whole pages: a quota that pages cannot fill exactly never counts as used up, and the kernel then begins each
+        interval with the same regions again.
+        """
         per_ms = self.rate_mb_s * MIB / 1000 / sharing
-        reset_ms = max(self.settings.aggregate_us // 1000, ceil(LEAST_QUOTA_BYTES / per_ms))
-        return int(per_ms * reset_ms), reset_ms
+        reset_ms = max(self.settings.aggregate_us // 1000, ceil((LEAST_QUOTA_BYTES + 1) / per_ms))
+        return int(per_ms * reset_ms) // PAGE_BYTES * PAGE_BYTES, reset_ms

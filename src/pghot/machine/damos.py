@@ -226,8 +226,9 @@ class Damos:
             count = len(lane.steps)
             self._keep(each, count)
             each.lane = lane
-            each.acts = [*each.acts, *[False] * count][:count]
-            each.bounded = [*each.bounded, *[False] * count][:count]
+            none = _none(lane)
+            each.acts = [*each.acts, *none[0][len(each.acts) :]][:count]
+            each.bounded = [*each.bounded, *none[1][len(each.bounded) :]][:count]
             each.asked_ms = 0
             if each.on:
                 self._commit(each, anew=True)
@@ -289,7 +290,7 @@ class Damos:
         for each in self._kdamonds:
             for number, step in enumerate(each.lane.steps):
                 acts = each.acts[number]
-                if not each.bounded[number]:
+                if step.when == "prime" or not each.bounded[number]:
                     continue
                 if step.when == "demote":
                     short = self._room.on(step.source) < (3 if acts else 2) * slack
@@ -297,7 +298,7 @@ class Damos:
                     continue
                 room = self._room.on(step.target)
                 each.acts[number] = room >= (1 if acts else 2) * slack
-                if acts and not each.acts[number] and step.when == "promote":
+                if acts and not each.acts[number]:
                     self._counts["damos_held_back"] += 1
 
     def _filling(self) -> set[int]:
@@ -345,8 +346,8 @@ class Damos:
 
 
 def _none(lane: Lane) -> tuple[list[bool], list[bool]]:
-    """No step acts, none is bounded."""
-    return [False] * len(lane.steps), [False] * len(lane.steps)
+    """No step acts but priming, which moves nothing and must not come too late; none is bounded."""
+    return [step.when == "prime" for step in lane.steps], [False] * len(lane.steps)
 
 
 def _inode(root: SysRoot, memcg: str) -> int:

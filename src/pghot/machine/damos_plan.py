@@ -73,7 +73,7 @@ class DamosSettings:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One scheme and when it may act: "promote" and "prime" while `target` has room, "demote" while `source` has
+    """One scheme and when it may act: "prime" always, "promote" while `target` has room, "demote" while `source` has
     little."""
 
     when: str

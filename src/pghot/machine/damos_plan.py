@@ -36,8 +36,8 @@ class DamosSettings:
 
     sample_us, aggregate_us, min_regions, max_regions  as in DAMON's monitoring_attrs, for each node or program
     min_accesses  samples of an aggregation that must have found a region in use, for it to be promoted
-    min_age       aggregations for which it must have been about so: before, its pages are primed. With 1 instead of 3
-                  more of them are not in time: 0.35 of the cold pages came along in one run on 7.3, with 3 none
+    min_age       aggregations for which it must have been about so; before, its pages are primed, and with few
+                  aggregations not all are in time
     cold_age      aggregations without any access before a region may be demoted
     young         of these regions, only pages that were accessed since the last look at them are promoted, and only
                   others demoted; false: all their pages

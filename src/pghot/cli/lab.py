@@ -14,7 +14,8 @@ from pghot.errors import PghotError, UsageError, unknown_name
 from pghot.units import format_duration, format_share, format_size, parse_share, parse_size
 
 KINDS_HELP = (
-    "policies, sources, stores, tiers, devices, workloads, recordings, counters, metrics or validations"
+    "policies, sources, stores, tiers, devices, attacks, workloads, recordings, "
+    "counters, metrics or validations"
 )
 Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
 

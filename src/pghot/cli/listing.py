@@ -41,6 +41,12 @@ def _devices() -> dict[str, str]:
     return {name: load_device(name).description for name in shipped_devices()}
 
 
+def _attacks() -> dict[str, str]:
+    from pghot.lab.adversary.attacks import ATTACKS
+
+    return {name: summary for name, (summary, _) in ATTACKS.items()}
+
+
 def _workloads() -> dict[str, str]:
     from pghot.lab.workloads.registry import WORKLOADS
 
@@ -84,6 +90,7 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "stores": _stores,
     "tiers": _tiers,
     "devices": _devices,
+    "attacks": _attacks,
     "workloads": _workloads,
     "recordings": _recordings,
     "counters": _counters,

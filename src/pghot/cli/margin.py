@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pghot.errors import UsageError
+from pghot.errors import UsageError, unknown_name
 from pghot.units import parse_duration_ns, parse_rate_gb_s, parse_size
 
 if TYPE_CHECKING:
+    from pghot.lab.adversary.search import Campaign
+    from pghot.lab.margin import Margins
     from pghot.machine.compressed_device import CompressedDevice
     from pghot.machine.topology import Node
 
@@ -26,17 +28,27 @@ def margin(
     write_rate: Annotated[str, typer.Option(help="what tenants can write to the device")] = "",
     promotion_rate: Annotated[str, typer.Option(help="what the host can move away")] = "2GB/s",
     batch: Annotated[int, typer.Option(help="pages of one demotion")] = 512,
+    grants: Annotated[int, typer.Option(help="pages writable at a time (ro-cow)")] = 1024,
     pinned: Annotated[str, typer.Option(help="what tenants may pin, together")] = "0",
     kill: Annotated[str, typer.Option(help="time to stop a tenant (contained)")] = "10ms",
     protect: Annotated[
         str, typer.Option(help="time to make the node read-only after a warning (writable)")
     ] = "",
-    flush: Annotated[
-        bool, typer.Option("--flush/--no-flush", help="the host flushes what it settles")
-    ] = True,
+    shortcut: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="what the host leaves out: no-flush, ask-batch, charge-growth, charge-line, pin-in-place"
+        ),
+    ] = None,
+    adversary: Annotated[str, typer.Option(help="try to break it: search, all or an attack's name")] = "",
+    access: Annotated[str, typer.Option(help="access rule under attack; that of the tiers by default")] = "",
+    reserve: Annotated[str, typer.Option(help="reserve under attack; that of the tiers by default")] = "",
+    tenants: Annotated[int, typer.Option(help="tenants, who all collude")] = 2,
+    budget: Annotated[int, typer.Option(help="attacks that a search tries")] = 1000,
+    seed: Annotated[int, typer.Option(help="of the search")] = 0,
     json_: Annotated[bool, typer.Option("--json", help="print JSON on stdout")] = False,
 ) -> None:
-    """The reserve of a compressed tier for each access rule, and why."""
+    """The reserve of a compressed tier for each access rule, and why; with --adversary, what it takes to break one."""
     from pghot.lab.margin import Host, margins
     from pghot.report.margin import render
 
@@ -47,10 +59,11 @@ def margin(
         write_gb_s=parse_rate_gb_s(write_rate) if write_rate else node.bandwidth_gb_s,
         promotion_gb_s=parse_rate_gb_s(promotion_rate),
         batch_pages=batch,
+        grants=grants,
         pinned=parse_size(pinned),
         kill_us=parse_duration_ns(kill) / 1e3,
         protect_us=parse_duration_ns(protect) / 1e3 if protect else None,
-        flush=flush,
+        **_shortcuts(shortcut or []),
     )
     assert node.real_capacity is not None
     found = margins(
@@ -59,7 +72,62 @@ def margin(
         parse_size(real) if real else node.real_capacity,
         parse_size(promised) if promised else node.capacity,
     )
-    print(json.dumps(found.to_dict(), allow_nan=False) if json_ else render(found))
+    if not adversary:
+        print(json.dumps(found.to_dict(), allow_nan=False) if json_ else render(found))
+        return
+    rule = access or node.access
+    campaign = _attack(
+        found, rule, parse_size(reserve) if reserve else node.reserve, tenants, adversary, budget, seed
+    )
+    _print_attack(found, campaign, json_)
+    if campaign.lost:
+        raise typer.Exit(1)
+
+
+def _shortcuts(names: list[str]) -> dict[str, Any]:
+    from pghot.lab.margin import SHORTCUTS
+
+    for name in names:
+        if name not in SHORTCUTS:
+            raise unknown_name("shortcut", name, list(SHORTCUTS))
+    return {key: value for name in names for key, value in SHORTCUTS[name].items()}
+
+
+def _attack(
+    found: Margins, rule: str, reserve: int, tenants: int, adversary: str, budget: int, seed: int
+) -> Campaign:
+    """Run what was asked for, on the scene in small."""
+    from pghot.cli.compiling import ADVERSARY, announce_compilation
+    from pghot.cli.progress import progress_on_stderr
+    from pghot.lab.adversary.attacks import ATTACKS
+    from pghot.lab.adversary.scene import Scene, scaled
+    from pghot.machine.compressed_device import ACCESS_RULES
+
+    if rule not in ACCESS_RULES:
+        raise unknown_name("access rule", rule, list(ACCESS_RULES))
+    if adversary not in ("search", "all", *ATTACKS):
+        raise unknown_name("attack", adversary, ["search", "all", *ATTACKS])
+    if budget < 1 or tenants < 1:
+        raise UsageError("--budget and --tenants must be 1 or more", "give a positive number")
+    scene = scaled(Scene(found.device, found.host, found.real, found.promised, rule, reserve, tenants))
+    announce_compilation(ADVERSARY)
+    progress = progress_on_stderr("attacking")
+    if adversary == "search":
+        from pghot.lab.adversary.search import search
+
+        return search(scene, budget, seed, progress)
+    from pghot.lab.adversary.search import run_named
+
+    return run_named(scene, list(ATTACKS) if adversary == "all" else [adversary], progress)
+
+
+def _print_attack(found: Margins, campaign: Campaign, json_: bool) -> None:
+    from pghot.report.adversary import attack_facts, render_attack
+
+    if json_:
+        print(json.dumps(found.to_dict() | {"adversary": attack_facts(campaign)}, allow_nan=False))
+    else:
+        print(render_attack(found, campaign))
 
 
 def _node(tiers: str, device: str) -> Node:

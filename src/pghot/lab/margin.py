@@ -66,6 +66,16 @@ class Host:
                 raise UsageError(f"{what} is impossible", "give a positive number")
 
 
+# What a host may do to save work, by the name that the command line uses, as fields of `Host`.
+SHORTCUTS: dict[str, dict[str, Any]] = {
+    "no-flush": {"flush": False},
+    "ask-batch": {"ask": "batch"},
+    "charge-growth": {"charge": "growth"},
+    "charge-line": {"charge": "line"},
+    "pin-in-place": {"pin_promotes": False},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Term:
     """One reason to keep memory free, in bytes; infinite when no amount is enough."""

@@ -28,11 +28,11 @@ def setup(found: Margins) -> list[str]:
     stored = (
         "as it is, beside the rest" if device.spoil == "line" and not device.dedup else "in a spoiled block"
     )
-    return _wrap(
+    return wrapped(
         f"device: {format_size(found.promised)} promised on {format_size(found.real)}; blocks of "
         f"{device.block} B, lines of {device.line} B, a written line is stored {stored}: it costs up to "
         f"{found.line_growth_bytes} B"
-    ) + _wrap(
+    ) + wrapped(
         f"host: last-level cache {format_size(host.llc)}, {host.write_gb_s:g} GB/s of writes, "
         f"{host.promotion_gb_s:g} GB/s of promotions, warning after {device.interrupt_us:g} us, reports up to "
         f"{device.report_us:g} us old"
@@ -41,7 +41,7 @@ def setup(found: Margins) -> list[str]:
 
 def cache(found: Margins) -> list[str]:
     share = found.cache_bytes / found.host.llc
-    return _wrap(
+    return wrapped(
         f"cache term: {format_size(found.cache_bytes)} ({share:g} x the cache): every line of the cache dirty, each at "
         "its worst; which rules need it, see below"
     )
@@ -52,13 +52,14 @@ def rule_lines(margin: RuleMargin) -> list[str]:
     state = "" if margin.fits else "  NOT SAFE"
     lines = [f"{margin.rule:18} reserve {size(margin.reserve_bytes):>12}{state}"]
     for term in margin.terms:
-        lines += _wrap(f"{size(term.bytes):>14}  {term.name}: {term.reason} [{term.formula}]", "  ", 18)
+        lines += wrapped(f"{size(term.bytes):>14}  {term.name}: {term.reason} [{term.formula}]", "  ", 18)
     for note in margin.notes:
-        lines += _wrap(note, "  ", 2)
+        lines += wrapped(note, "  ", 2)
     return lines
 
 
-def _wrap(text: str, first: str = "", then: int = 2) -> list[str]:
+def wrapped(text: str, first: str = "", then: int = 2) -> list[str]:
+    """Lines of at most `WIDTH` columns."""
     return textwrap.wrap(
         text,
         WIDTH,

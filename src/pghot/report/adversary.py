@@ -1,0 +1,103 @@
+"""What attacks on a compressed tier found, as text and as JSON; sizes are those of the real thing, not of the scene."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pghot.lab.adversary.attacks import Strategy
+from pghot.lab.adversary.search import Campaign
+from pghot.lab.adversary.trial import Outcome
+from pghot.lab.margin import Margins
+from pghot.report.margin import setup, size, wrapped
+from pghot.units import format_share, format_size
+
+SHOWN = 12
+
+
+def attack_facts(campaign: Campaign) -> dict[str, Any]:
+    """For JSON: the scene, each attack, the worst one in numbers that replay it."""
+    scene = campaign.scene
+    return {
+        "rule": scene.rule,
+        "reserve_bytes": round(scene.reserve * scene.scale),
+        "tenants": scene.tenants,
+        "scale": scene.scale,
+        "pages": scene.pages,
+        "cache_lines": scene.cache_lines,
+        "steps": campaign.steps,
+        "lost": campaign.lost,
+        "worst": campaign.worst.to_dict() | {"least_bytes": real_size(campaign, campaign.worst)},
+        "attacks": [
+            {
+                "name": o.name,
+                "least_bytes": real_size(campaign, o),
+                "lost_writes": o.lost_writes,
+                "steps": o.steps,
+            }
+            for o in campaign.outcomes
+        ],
+    }
+
+
+def real_size(campaign: Campaign, outcome: Outcome) -> int:
+    """The least that remained, as it would be on the real device."""
+    return round(outcome.least_bytes * campaign.scene.scale)
+
+
+def render_attack(found: Margins, campaign: Campaign) -> str:
+    """The text of `pghot margin --adversary`."""
+    scene = campaign.scene
+    lines = [
+        *setup(found),
+        *wrapped(
+            f"under attack: {scene.rule}, reserve {format_size(scene.reserve * scene.scale)}, {scene.tenants} tenants; "
+            f"played 1:{scene.scale:g} in size and time, {scene.pages} pages, {scene.cache_lines} lines of cache"
+        ),
+        "",
+        f"{'attack':26} {'least remaining':>16} {'of real':>8} {'lost writes':>12} {'steps':>10}",
+    ]
+    lines += [_row(campaign, outcome) for outcome in campaign.outcomes[:SHOWN]]
+    if len(campaign.outcomes) > SHOWN:
+        lines.append(f"... and {len(campaign.outcomes) - SHOWN} that came less near")
+    return "\n".join([*lines, "", *verdict(found, campaign)])
+
+
+def _row(campaign: Campaign, outcome: Outcome) -> str:
+    least = real_size(campaign, outcome)
+    sign = "-" if least < 0 else ""
+    return (
+        f"{outcome.name:26} {sign + format_size(abs(least)):>16} "
+        f"{format_share(outcome.least_bytes / campaign.scene.real):>8} {outcome.lost_writes:>12,} {outcome.steps:>10,}"
+    )
+
+
+def verdict(found: Margins, campaign: Campaign) -> list[str]:
+    """Lost or not, the worst attack in numbers, and what the calculator says."""
+    rule, worst = campaign.scene.rule, campaign.worst
+    margin = found.rules[rule]
+    if campaign.lost:
+        first = f"DATA LOST: '{worst.name}' exceeds the medium by {format_size(-real_size(campaign, worst))}"
+    else:
+        first = f"no data lost in {campaign.steps:,} steps of {len(campaign.outcomes)} attacks"
+    need = (
+        f"needs a reserve of {size(margin.reserve_bytes)}"
+        if margin.fits
+        else "cannot be made safe by a reserve"
+    )
+    return [
+        *wrapped(f"{first}; the calculator: {rule} {need}"),
+        *wrapped(f"worst: {settings(worst.strategy)}; seed {worst.seed}; at step {worst.worst_step:,}"),
+    ]
+
+
+def settings(strategy: Strategy) -> str:
+    """What differs from a strategy that does nothing, as `name=value`."""
+    plain = Strategy().to_dict()
+    own = {key: value for key, value in strategy.to_dict().items() if value != plain[key]}
+    return (
+        ", ".join(
+            f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+            for key, value in own.items()
+        )
+        or "fill the device, nothing else"
+    )

@@ -1,0 +1,179 @@
+"""The adversary: the calculator's reserves are enough and hardly too much; sound rules lose nothing, others do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pghot.cli.main import run
+from pghot.errors import UsageError
+from pghot.lab.adversary.attacks import ATTACKS, Strategy, attack, build
+from pghot.lab.adversary.scene import Scene, scaled
+from pghot.lab.adversary.search import necessary_reserve, run_named, search, soak
+from pghot.lab.adversary.state import REFUSED, USED, new_state
+from pghot.lab.adversary.steps import COLD, STORE_RAW, audit, play, record
+from pghot.lab.adversary.trial import run_attack
+from pghot.lab.margin import Host
+from pghot.machine.compressed_device import load_device, shipped_devices
+
+GIB = 1 << 30
+REAL, PROMISED = 64 * GIB, 128 * GIB
+
+# Rule, host, promised, the attack that shows the reserve to be necessary.
+CASES: dict[str, tuple[Any, Host, int, str]] = {
+    "writable": ("writable", Host(write_gb_s=1, promotion_gb_s=16), 66 * GIB, "streaming-writes"),
+    "writable, protected": ("writable", Host(protect_us=50), PROMISED, "llc-of-spoiled-lines"),
+    "contained": ("contained", Host(kill_us=1000), PROMISED, "budget-overrun"),
+    "ro-cow, no flush": ("ro-cow", Host(flush=False), PROMISED, "flush-around"),
+    "ro-cow, growth": ("ro-cow", Host(charge="growth", grants=1 << 19), PROMISED, "shrink-and-regrow"),
+    "ro-cow, line": ("ro-cow", Host(charge="line", grants=1 << 20), PROMISED, "line-after-line"),
+    "ro-cow, pins": ("ro-cow", Host(pin_promotes=False, pinned=4 * GIB), PROMISED, "zero-copy-buffers"),
+    "promote, no flush": ("promote-on-write", Host(flush=False), PROMISED, "flush-around"),
+    "promote, batch": ("promote-on-write", Host(ask="batch", batch_pages=1 << 17), PROMISED, "last-batch"),
+}
+
+
+def scene_of(device: str, rule: Any, host: Host, promised: int = PROMISED, reserve: int = 0) -> Scene:
+    """In small; the device warns only when the reserve is touched, so that the reserve is what is tested."""
+    late = load_device(device).model_copy(update={"low_share": 1e-6, "high_share": 0.02})
+    return scaled(Scene(late, host, REAL, promised, rule, reserve), 8192)
+
+
+@pytest.mark.parametrize("device", shipped_devices())
+@pytest.mark.parametrize("case", CASES)
+def test_the_calculators_reserve_is_enough_and_at_most_a_tenth_too_much(case: str, device: str) -> None:
+    rule, host, promised, breaker = CASES[case]
+    scene = scene_of(device, rule, host, promised)
+    needed = scene.needed()
+    if needed == 0:
+        assert case == "ro-cow, line"
+        assert device in ("ocp-4k", "dedup"), "one line costs a block there, so nothing is undercharged"
+        return
+    assert 16 * 4096 < needed < scene.real
+    assert not run_named(scene.with_reserve(int(needed)), list(ATTACKS)).lost
+    necessary, by = necessary_reserve(scene, [breaker])
+    assert by == breaker
+    assert needed <= 1.1 * necessary
+
+
+SAFE: dict[str, tuple[Any, Host]] = {
+    "ro-cow": ("ro-cow", Host(grants=1 << 16, pinned=GIB)),
+    "promote-on-write": ("promote-on-write", Host(pinned=GIB)),
+    "contained": ("contained", Host(kill_us=1000, pinned=GIB)),
+    "writable, protected": ("writable", Host(protect_us=50, pinned=GIB)),
+}
+
+
+@pytest.mark.parametrize("rule", SAFE)
+def test_ten_million_steps_of_noisy_attacks_lose_nothing_under_a_safe_rule(rule: str) -> None:
+    scenes = [scene_of(device, *SAFE[rule]) for device in ("ocp-4k", "multi-mode")]
+    campaigns = [soak(s.with_reserve(int(s.needed())), 5 * 10**6) for s in scenes]
+    assert sum(campaign.steps for campaign in campaigns) >= 10**7
+    assert [campaign.worst.least_bytes for campaign in campaigns if campaign.lost] == []
+
+
+def test_writable_with_too_small_a_reserve_does_lose() -> None:
+    rule, host, promised, _ = CASES["writable"]
+    scene = scene_of("ocp-4k", rule, host, promised)
+    campaign = run_named(scene.with_reserve(int(0.8 * scene.needed())), ["streaming-writes"])
+    assert campaign.lost
+    assert campaign.worst.first_loss_step is not None
+    assert campaign.worst.least_bytes < 0
+
+
+def test_a_search_is_replayable_and_finds_what_a_missing_flush_costs() -> None:
+    scene = scene_of("ocp-4k", "ro-cow", Host(flush=False))
+    scene = scene.with_reserve(int(0.8 * scene.needed()))
+    one, two = search(scene, 20, seed=3), search(scene, 20, seed=3)
+    assert [o.to_dict() for o in one.outcomes] == [o.to_dict() for o in two.outcomes]
+    assert len(one.outcomes) == 20
+    assert one.lost
+    again = run_attack(scene, one.worst.strategy, one.worst.name, one.worst.seed)
+    assert again == one.worst
+
+
+def test_noise_and_seed_make_another_trace_of_the_same_length() -> None:
+    scene = scene_of("line-64", "writable", Host())
+    strategy = Strategy(stream=0.1, noise=0.5)
+    one, two = build(scene, strategy, 1), build(scene, strategy, 2)
+    assert one.shape == two.shape
+    assert not np.array_equal(one, two)
+
+
+def test_a_refused_demotion_stays_where_it_was_and_is_counted() -> None:
+    scene = scene_of("ocp-4k", "promote-on-write", Host())
+    pages = np.arange(scene.pages, dtype=np.int32)
+    state = new_state(scene.with_reserve(scene.real))
+    play(state, np.stack([np.full_like(pages, COLD), pages, np.zeros_like(pages)], 1))
+    assert state.var[REFUSED] == scene.pages
+    assert not state.place.any()
+    assert audit(state) == state.var[USED] == 0
+
+
+def test_a_record_of_a_run_ends_where_the_run_ends() -> None:
+    scene = scene_of("ocp-4k", "writable", Host())
+    trace = build(scene, Strategy(stream=0.5, flush=True))
+    state, out = new_state(scene), np.zeros((len(trace), 2), np.int64)
+    rows = record(state, trace, 1, out)
+    assert rows == len(trace)
+    assert out[-1, 1] == scene.real - state.var[USED]
+    assert (np.diff(out[:, 0]) >= 0).all()
+
+
+def test_an_unknown_attack_is_refused() -> None:
+    with pytest.raises(UsageError, match="unknown attack"):
+        attack("flush-arond", scene_of("ocp-4k", "writable", Host()))
+
+
+def test_a_scaled_scene_needs_the_same_share() -> None:
+    whole = Scene(load_device("ocp-4k"), Host(flush=False), REAL, PROMISED, "ro-cow", 0)
+    small = scaled(whole, 8192)
+    assert small.needed() / small.real == pytest.approx(whole.needed() / whole.real)
+    assert small.scale == whole.pages / 8192
+
+
+def test_the_command_says_that_the_shipped_tiers_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["margin", "--tiers", "dram-cxl-compressed", "--adversary", "search", "--budget", "15"]
+    assert run([*command, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)["adversary"]
+    assert (facts["rule"], facts["lost"], len(facts["attacks"])) == ("promote-on-write", False, 15)
+    assert facts["worst"]["strategy"]["order"] in ("fifo", "lifo", "random")
+
+
+def test_the_command_fails_when_an_attack_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["margin", "--device", "ocp-4k", "--adversary", "streaming-writes", "--access", "writable"]
+    assert run(command) == 1
+    out = capsys.readouterr().out
+    assert "DATA LOST: 'streaming-writes'" in out
+    assert max(map(len, out.splitlines())) <= 100
+    assert run([*command, "--access", "ro-cow"]) == 0
+    assert "no data lost" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--adversary", "flush-arond"], "did you mean 'flush-around'"),
+        (["--adversary", "all", "--access", "rw"], "unknown access rule"),
+        (["--adversary", "all", "--reserve", "2TiB"], "out of order"),
+        (["--adversary", "search", "--budget", "0"], "must be 1 or more"),
+        (["--shortcut", "noflush"], "did you mean 'no-flush'"),
+    ],
+)
+def test_bad_input_is_one_error_with_a_remedy(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["margin", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert "hint:" in err
+
+
+def test_stores_to_dram_take_no_room_on_the_device() -> None:
+    state = new_state(scene_of("ocp-4k", "writable", Host()))
+    play(state, np.array([[STORE_RAW, 0, 5], [STORE_RAW, 1, 6]], np.int32))
+    assert state.content.sum() == 2
+    assert state.var[USED] == 0

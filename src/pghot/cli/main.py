@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from pghot import __version__
-from pghot.cli import daemon, doctor, lab, margin, record
+from pghot.cli import daemon, doctor, economics, lab, margin, record
 from pghot.cli import run as run_verb
 from pghot.errors import PghotError, unknown_name
 
@@ -26,6 +26,7 @@ app.command("list")(lab.list_)
 app.command("validate")(lab.validate)
 app.command("convert")(lab.convert)
 app.command("margin")(margin.margin)
+app.command("economics")(economics.economics)
 app.command("record")(record.record)
 app.command("doctor")(doctor.doctor)
 app.command("run")(run_verb.run)

@@ -95,20 +95,33 @@ class Access:
         now_ms = self._machine.now_ns * self._machine.scale / 1e6
         if now_ms - self._protected_ms >= PROTECT_AGAIN_MS:
             self._protected_ms = now_ms
-            granted = np.flatnonzero(self._tier.granted).astype(np.uint32)
-            self._tier.revoke(granted)
-            flushes = -(-len(granted) // 512)
-            self._machine.charge_tracking(0.0, flushes * self._machine.costs.shootdown_ns, _DRAIN)
+            self._protect_all()
+
+    def _protect_all(self) -> int:
+        """Make all granted pages read-only and flush them; returns how many there were."""
+        granted = np.flatnonzero(self._tier.granted).astype(np.uint32)
+        self._tier.revoke(granted)
+        flushes = -(-len(granted) // 512)
+        self._machine.charge_tracking(0.0, flushes * self._machine.costs.shootdown_ns, _DRAIN)
+        return len(granted)
 
     def _charge_faults(self, faults: int) -> None:
         self._machine.charge_tracking(faults * self._machine.costs.hint_fault_ns, 0.0, "write faults")
 
     def _promote(self, page: U32) -> None:
-        """Copy to the top tier while the writer waits. When nothing makes room, writers are killed."""
+        """Copy to the top tier while the writer waits. When nothing makes room, writers are killed.
+
+        A slice may write to more pages than the top tier holds: they come up one part after the other, and the first
+        may be down again when the last come.
+        """
         machine = self._machine
-        while len(page := self._promoted(page)):
-            self.out_of_memory(page)
-            page = page[machine.place[page] == self._node]
+        part = max(1, int(machine.capacity_pages[list(machine.top_nodes)].sum()) // 4)
+        for begin in range(0, len(page), part):
+            waiting = page[begin : begin + part]
+            waiting = waiting[machine.place[waiting] == self._node]
+            while len(waiting := self._promoted(waiting)):
+                self.out_of_memory(waiting)
+                waiting = waiting[machine.place[waiting] == self._node]
 
     def _promoted(self, page: U32) -> U32:
         """Promote to the first top node that has or makes room; returns the pages that are left."""
@@ -138,8 +151,10 @@ class Access:
         return len(moved) > 0
 
     def out_of_memory(self, page: U32) -> None:
-        """Nothing holds these pages: the tenant with most of them is killed, as the OOM killer would."""
-        self._kill(self._tier.tenant_with_most(page))
+        """Nothing holds these pages. First the margin of granted pages is taken back, which may let demotion go on;
+        without any, the tenant with most of the pages is killed, as the OOM killer would."""
+        if not self._protect_all():
+            self._kill(self._tier.tenant_with_most(page))
 
     def _kill(self, tenant: int) -> None:
         """End a tenant: its pages are free, and what it would have done does not happen."""

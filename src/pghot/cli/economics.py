@@ -1,0 +1,39 @@
+"""`pghot economics`: what a compressed tier saves and costs under each access rule. Thin: parse, call, print."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from pghot.cli.progress import progress_on_stderr
+from pghot.units import parse_rate_gb_s, parse_share, parse_size
+
+
+def economics(
+    recordings: Annotated[
+        list[str] | None, typer.Argument(help="FILE, bundled:NAME or workload:NAME; all bundled by default")
+    ] = None,
+    tiers: Annotated[
+        str, typer.Option(help="tiers with a node that compresses, or a file")
+    ] = "dram-cxl-compressed",
+    fast_share: Annotated[str, typer.Option(help="top tier's share of the footprint")] = "20%",
+    llc: Annotated[str, typer.Option(help="last-level cache")] = "256MiB",
+    promotion_rate: Annotated[str, typer.Option(help="what the host can move away")] = "2GB/s",
+    json_: Annotated[bool, typer.Option("--json", help="print JSON on stdout")] = False,
+) -> None:
+    """Memory saved, slowdown and reserve of a compressed tier, for each recording and access rule."""
+    from pghot.cli.compiling import announce_compilation
+    from pghot.lab.economics import economics as run
+    from pghot.lab.margin import Host
+    from pghot.machine.topology import load_topology
+    from pghot.recording import bundled
+    from pghot.report.economics import render
+
+    topology = load_topology(tiers)
+    host = Host(llc=parse_size(llc), promotion_gb_s=parse_rate_gb_s(promotion_rate))
+    chosen = recordings or [f"{bundled.PREFIX}{name}" for name in bundled.names()]
+    announce_compilation()
+    found = run(chosen, topology, host, parse_share(fast_share), progress_on_stderr("replaying"))
+    print(json.dumps(found.to_dict(), allow_nan=False) if json_ else render(found))

@@ -1,0 +1,114 @@
+"""What a compressed tier is worth, access rule by access rule: memory saved, slowdown, and the reserve that it needs.
+
+Every rule runs with the reserve that `pghot.lab.margin` computes for it, so that what is saved is saved safely. A
+rule that no reserve makes safe runs without one, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pghot.errors import UsageError
+from pghot.lab.compare import compare
+from pghot.lab.margin import Host, Margins, margins
+from pghot.machine.compressed_device import ACCESS_RULES, AccessRule
+from pghot.machine.topology import Node, Topology
+
+SCHEMA = "pghot.economics/1"
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One recording under one rule. All but `reserve_bytes` is simulated.
+
+    reserve_bytes  of the node as in the tiers file; None: no reserve makes the rule safe, and none was kept
+    saved_share    share of the footprint that compression saves, steady mean
+    slowdown       run time over that with all memory fast; None when a tenant was killed
+    speedup        run time of 'none' (pages come down when memory is full, up when written) over that of the rule
+    """
+
+    recording: str
+    rule: AccessRule
+    reserve_bytes: int | None
+    saved_share: float
+    slowdown: float | None
+    speedup: float | None
+    write_faults: int
+    refused_pages: int
+    lost_pages: int
+    killed_tenants: int
+
+
+@dataclass(frozen=True, slots=True)
+class Economics:
+    """The lines, the reserves with their reasons, and where the page sizes of each recording come from."""
+
+    lines: tuple[Line, ...]
+    margins: Margins
+    contents: dict[str, str]
+    tiers: str
+    fast_share: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "simulated": True,
+            "tiers": self.tiers,
+            "fast_share": self.fast_share,
+            "contents": self.contents,
+            "lines": [asdict(line) for line in self.lines],
+            "margins": self.margins.to_dict(),
+        }
+
+
+def economics(
+    recordings: Sequence[str],
+    topology: Topology,
+    host: Host,
+    fast_share: float = 0.2,
+    progress: Progress = lambda done, total: None,
+) -> Economics:
+    """Replay every recording under every rule. Raises `UsageError` when no node of the tiers compresses."""
+    if (index := topology.compressed_node) is None:
+        raise UsageError("no node of these tiers compresses", "--tiers dram-cxl-compressed")
+    node = topology.nodes[index]
+    assert node.compressed is not None
+    assert node.real_capacity is not None
+    found = margins(node.compressed, host, node.real_capacity, node.capacity)
+    lines: list[Line] = []
+    contents: dict[str, str] = {}
+    total = len(recordings) * len(ACCESS_RULES)
+    for recording in recordings:
+        for rule in ACCESS_RULES:
+            progress(len(lines), total)
+            margin = found.rules[rule]
+            reserve = int(margin.reserve_bytes) if margin.fits else None
+            result = compare(
+                recording, _with_reserve(topology, index, reserve or 0), [rule], fast_share=fast_share
+            )
+            row = next(row for row in result.summary.to_pylist() if row["policy"] == rule)
+            lines.append(_line(recording, rule, reserve, row))
+            contents[recording] = result.setup["contents"]
+    progress(total, total)
+    return Economics(tuple(lines), found, contents, topology.description, fast_share)
+
+
+def _with_reserve(topology: Topology, index: int, reserve: int) -> Topology:
+    nodes: list[Node] = list(topology.nodes)
+    nodes[index] = nodes[index].model_copy(update={"reserve": reserve})
+    return topology.model_copy(update={"nodes": tuple(nodes)})
+
+
+def _line(recording: str, rule: AccessRule, reserve: int | None, row: dict[str, Any]) -> Line:
+    return Line(
+        recording,
+        rule,
+        reserve,
+        row["saved_share"],
+        row["slowdown"],
+        row["speedup"],
+        *(int(row[name]) for name in ("write_faults", "refused_pages", "lost_pages", "killed_tenants")),
+    )

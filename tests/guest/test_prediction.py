@@ -1,8 +1,11 @@
-"""The lab's prediction beside what happened: a live recording of the guest's slow CXL node on simulated tiers."""
+"""The lab's predictions beside what happened in the guest: a slow CXL node, and compressed swap."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,58 @@ def test_the_lab_predicts_what_promotion_brings(
     assert simulated > 1.1
     assert measured > 1.1
     assert 0.5 < (simulated - 1) / (measured - 1) < 2
+
+
+ZRAM = """
+description = "the guest's DRAM and its zram"
+[[nodes]]
+name = "dram"
+cpus = 1
+capacity = "1 GiB"
+latency_ns = 100
+bandwidth_gb_s = 100
+[[nodes]]
+name = "zram"
+compressed = {algorithm = "lz4"}
+access = "swap"
+capacity = "4 GiB"
+real_capacity = "4 GiB"
+latency_ns = 2000
+bandwidth_gb_s = 26
+"""
+ZRAM_TEST = "test_cold_pages_go_to_zram_and_nothing_is_lost"
+COLD_SHARE = 0.75
+
+
+def test_the_lab_predicts_what_compressed_swap_saves(
+    suites: Suites, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same program, a quarter as large, recorded under user emulation with samples of its contents."""
+    result = suites.result("compressed", f"tests/guest/inside/test_compressed.py::{ZRAM_TEST}")
+    if result.outcome == "skipped":
+        pytest.skip(result.text)
+    assert result.outcome == "passed", "the live run that this compares with failed"
+    if shutil.which("qemu-x86_64") is None:
+        pytest.skip("no qemu-x86_64 to record the program with (package qemu-user)")
+    shared = CACHE / "shared-compressed"
+    lines = (shared / "compressed.jsonl").read_text().splitlines()
+    live = next(row for row in map(json.loads, lines) if str(row.get("program", "")).startswith("128 MiB"))
+    recording, tiers = tmp_path / "program.pghot", tmp_path / "zram.toml"
+    program = [str(shared / "program"), "32", "0.25", "0", "write", "text", "seconds=15"]
+    words = ["record", "--compressibility", "--llc", "1MiB", "-o", str(recording), "--", *program]
+    command = [str(Path(sys.executable).with_name("pghot")), *words]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    tiers.write_text(ZRAM)
+    in_memory = 1 - COLD_SHARE * live["cold_out"]
+    predicted = pghot.compare(
+        pghot.open(recording), tiers=str(tiers), policies=["demotion"], fast_share=in_memory + 0.01
+    )
+    row = next(row for row in predicted.summary.to_pylist() if row["policy"] == "demotion")
+    measured = live["saved_mib"] / 128
+    with capsys.disabled():
+        print(
+            f"\nzram: saved of the program's memory simulated {row['saved_share']:.1%}, measured {measured:.1%}; "
+            f"slowdown simulated {row['slowdown']:.2f}x, measured {live['slowdown']:.2f}x (noise {live['noise']:.2f}x)"
+        )
+    assert 0.7 < row["saved_share"] / measured < 1.4
+    assert row["slowdown"] < 1.2

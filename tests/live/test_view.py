@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from terminal import ALTERNATE, COLOURS, Terminal
 from test_daemon import PGHOT, Daemon, Tracked, daemon, port, tracked
+
+from terminal import ALTERNATE, COLOURS, Terminal
 
 __all__ = ["daemon", "port", "tracked"]  # fixtures
 

@@ -16,7 +16,7 @@ from pghot.machine.topology import Node, Topology
 
 PAGES = 64
 DRAM, DEVICE = 0, 1
-SAFE = ("ro-cow", "promote-on-write")
+SAFE = ("ro-cow", "promote-on-write", "swap")
 sizes = st.lists(st.integers(0, 4096), min_size=PAGES, max_size=PAGES)
 
 
@@ -85,7 +85,7 @@ steps = st.lists(
 )
 
 
-@given(st.sampled_from(ACCESS_RULES), sizes, sizes, st.integers(1, 4), st.integers(8, 128), steps)
+@given(st.sampled_from((*ACCESS_RULES, "swap")), sizes, sizes, st.integers(1, 4), st.integers(8, 128), steps)
 def test_accounts_are_exact_and_safe_rules_lose_nothing(rule, first, again, tenants, real, steps):
     machine = machine_of(rule, first, again, tenants, real)
     admitted: set[int] = set()
@@ -161,6 +161,18 @@ def test_a_program_that_compresses_no_more_is_killed_rather_than_lost(rule: str)
         run(machine, list(range(PAGES)), [True])
     tier = check(machine)
     assert (tier.counts.lost, tier.counts.killed) == (0, 1)
+
+
+def test_swapped_pages_come_back_when_they_are_read() -> None:
+    machine = machine_of("swap", [1024] * PAGES, [2048] * PAGES, 1, 64)
+    run(machine, list(range(24)), [False])
+    run(machine, list(range(PAGES)), [False])
+    tier = check(machine)
+    on_device = np.flatnonzero(machine.place == DEVICE)[:4].tolist()
+    before = tier.counts.write_faults
+    run(machine, on_device, [False])
+    assert (machine.place[on_device] == DRAM).all()
+    assert check(machine).counts.write_faults == before + 4
 
 
 def test_the_margin_check_lets_through_what_can_be_absorbed() -> None:

@@ -50,6 +50,8 @@ class Access:
         out = np.empty_like(page)
         written = out[: written_pages(page, writes, out)]
         tier.rewritten(self._again(written))
+        if tier.rule == "swap":
+            written = np.unique(page)
         written = written[machine.place[written] == self._node]
         if len(written) == 0:
             return moved

@@ -55,7 +55,7 @@ def test_the_commands_of_the_live_side_are_among_them() -> None:
     assert {"doctor", "run", "undo", "daemon", "status", "hot", "record"} <= verbs
 
 
-@pytest.mark.parametrize("verb", ["run", "record", "undo", "daemon", "status", "hot", "doctor"])
+@pytest.mark.parametrize("verb", ["run", "margin", "record", "undo", "daemon", "status", "hot", "doctor"])
 def test_cli_md_names_every_option_and_no_other(verb: str) -> None:
     synopsis = CLI[: CLI.index("TRACE is")]
     entries = re.findall(rf"^    pghot {verb}\b.*(?:\n {{10,}}.*)*", synopsis, re.MULTILINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,8 @@ from pghot.cli.main import run
 from pghot.lab.margin import Host, margins
 from pghot.machine.compressed_device import ACCESS_RULES
 from pghot.machine.topology import load_topology
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "compressed-tier.md"
 
 
 def test_lines_agree_with_compare_and_margin(capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,14 +41,26 @@ def test_lines_agree_with_compare_and_margin(capsys: pytest.CaptureFixture[str])
     assert line["saved_share"] == pytest.approx(row["saved_share"])
 
 
+def test_the_document_shows_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["economics", "bundled:xz-decompress", "bundled:redis-zipf"]) == 0
+    document = {_words(line) for line in DOCUMENT.read_text().splitlines() if line.startswith("|")}
+    printed = {_words(line) for line in capsys.readouterr().out.splitlines() if line.startswith("| ")}
+    assert len(printed) == 9
+    assert printed <= document
+
+
+def _words(line: str) -> tuple[str, ...]:
+    return tuple(cell.strip() for cell in line.strip("|").split("|"))
+
+
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["economics", "workload:adversary-stream"]) == 0
     table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    cells = {row[1]: row for row in ([cell.strip() for cell in line.strip("|").split("|")] for line in table)}
+    cells = {row[1]: row for row in map(_words, table)}
     assert cells["writable"][2] == "none", "no reserve makes it safe"
     assert int(cells["writable"][7].replace(",", "")) > 0, "and it loses data"
     for rule in ("ro-cow", "promote-on-write", "contained"):
-        assert cells[rule][7:] == ["0", "1"]
+        assert cells[rule][7:] == ("0", "1")
 
 
 def test_tiers_must_compress(capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,7 +107,8 @@ def test_a_mapping_that_grows_is_not_taken_for_written() -> None:
     )  # fmt: skip
     private, fixed = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 0x10
     reserved = libc.mmap(None, 1 << 24, 0, private, -1, 0)
-    start = libc.mmap(reserved, 64 * 4096, 3, private | fixed, -1, 0)
+    # Not at its edge: what the kernel places below the reservation later would merge with it, and make it grow.
+    start = libc.mmap(reserved + 64 * 4096, 64 * 4096, 3, private | fixed, -1, 0)
     ctypes.memset(start, 1, 64 * 4096)
     with started(SoftDirty(ROOT, 1), os.getpid()) as source:
 

@@ -66,6 +66,7 @@ def test_a_compressed_node_is_the_last_tier_however_fast(tmp_path: Path) -> None
         ('compressed = "ocp-4k"', "compressed = {block = 3000}", "multiple of line"),
         ('compressed = "ocp-4k"\n', "", "are for nodes with 'compressed'"),
         ('name = "device"', 'name = "device"\naccess = "rw"', "access"),
+        ("latency_ns = 400", "latency_ns = 400\nwrite_latency_ns = 900", "no write_latency_ns"),
     ],
 )
 def test_impossible_devices(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -118,3 +118,17 @@ def test_nobody_is_judged_when_nothing_can_be_compared() -> None:
     verdict = judge([NONE, killed], SETUP)
     assert (verdict.outcome, verdict.best) == ("nothing to compare", "")
     assert "contained/chmu" in str(verdict)
+
+
+def test_oracles_and_placements_without_a_figure_are_passed_over() -> None:
+    """Their tenants were killed while the baseline's were not."""
+    dead = [row(name, 1.0, kind) | {"speedup": None} for name, kind in
+            (("oracle-static", "oracle"), ("interleave", "static"))]  # fmt: skip
+    verdict = judge([NONE, row("numab2/hintfaults", 1.2, coverage=0.5), *dead], SETUP)
+    assert (verdict.outcome, verdict.best) == ("pays", "numab2/hintfaults")
+
+
+def test_a_baseline_that_lost_data_is_none() -> None:
+    verdict = judge([NONE | {"lost_pages": 3.0}, row("numab2/hintfaults", 1.2)], SETUP)
+    assert verdict.outcome == "nothing to compare"
+    assert "numab2/hintfaults" in " ".join(verdict.sentences)

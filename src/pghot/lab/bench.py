@@ -182,11 +182,14 @@ class Bench:
 
     def _initial_placement(self, machine: SimulatedMachine) -> None:
         if self.setting.placement == "slow":
-            if not machine.demotion_targets[machine.top_nodes[0]]:
+            below = machine.demotion_targets[machine.top_nodes[0]]
+            slower = [node for node in below if not machine.private[node]]
+            if not slower:
                 raise UsageError(
-                    "placement 'slow' needs a slower tier", "check the latencies of the tiers file"
+                    "placement 'slow' needs a slower tier that programs can be placed on",
+                    "check the latencies of the tiers file; a node that compresses takes demotions only",
                 )
-            machine.preferred[:] = machine.demotion_targets[machine.top_nodes[0]][-1]
+            machine.preferred[:] = slower[-1]
         elif self.setting.placement == "interleave":
             deal_out(machine)
         elif self.setting.placement.startswith("bind:"):
@@ -197,6 +200,8 @@ class Bench:
         if name not in names:
             raise unknown_name("node", name, names)
         node = names.index(name)
+        if machine.private[node]:
+            raise UsageError(f"node '{name}' compresses: it takes demotions only", "bind to another node")
         if machine.room(node) < self.epochs.footprint_pages:
             raise UsageError(
                 f"node '{name}' is too small to bind a program of {self.epochs.footprint_pages} pages to",

@@ -10,6 +10,7 @@ from pghot.machine.compressed_tier import Contents
 from pghot.recording.compressibility import CODINGS
 from pghot.recording.page_sizes import PageSizes, compressed_bytes_per_page
 from pghot.recording.trace import Trace
+from pghot.units import PAGE_BYTES
 
 
 def contents_of(trace: Trace, device: CompressedDevice, seed: int) -> Contents:
@@ -22,8 +23,9 @@ def contents_of(trace: Trace, device: CompressedDevice, seed: int) -> Contents:
     for region in trace.regions:
         tenant[region.first_page : region.first_page + region.pages] = region.space
     if (said := trace.info.stored_bytes) is not None:
-        note = f"page sizes as the workload says: {said[0]} B, after a write {said[1]} B"
-        first, rewritten = (np.full(trace.pages, size, np.uint32) for size in said)
+        note = f"page sizes as the workload says: {said[0]} B, after a write {said[1]} B for 4 KiB"
+        small_pages = trace.info.page_bytes // PAGE_BYTES
+        first, rewritten = (np.full(trace.pages, size * small_pages, np.uint32) for size in said)
         return Contents(first, rewritten, tenant, note)
     block = _measured_block(device)
     drawn = compressed_bytes_per_page(trace, device.algorithm, block, 2 * seed)

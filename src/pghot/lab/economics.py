@@ -25,7 +25,7 @@ class Line:
     """One recording under one rule. All but `reserve_bytes` is simulated.
 
     reserve_bytes  of the node as in the tiers file; None: no reserve makes the rule safe, and none was kept
-    saved_share    share of the footprint that compression saves, steady mean
+    saved_share    share of the footprint that compression saves, steady mean; None when a tenant was killed
     slowdown       run time over that with all memory fast; None when a tenant was killed
     speedup        run time of 'none' (pages come down when memory is full, up when written) over that of the rule
     """
@@ -33,7 +33,7 @@ class Line:
     recording: str
     rule: AccessRule
     reserve_bytes: int | None
-    saved_share: float
+    saved_share: float | None
     slowdown: float | None
     speedup: float | None
     write_faults: int
@@ -107,7 +107,7 @@ def _line(recording: str, rule: AccessRule, reserve: int | None, row: dict[str, 
         recording,
         rule,
         reserve,
-        row["saved_share"],
+        None if row["killed_tenants"] else row["saved_share"],
         row["slowdown"],
         row["speedup"],
         *(int(row[name]) for name in ("write_faults", "refused_pages", "lost_pages", "killed_tenants")),

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pghot.errors import UsageError
 from pghot.machine.compressed_device import ACCESS_RULES, AccessRule, CompressedDevice
-from pghot.units import PAGE_BYTES
+from pghot.units import PAGE_BYTES, format_size
 
 Ask = Literal["page", "batch"]
 Charge = Literal["page", "growth", "line"]
@@ -203,7 +203,7 @@ class _Calculator:
                     "more pages may be pinned than the medium holds when none of them compresses",
                 )
             )
-        return terms, []
+        return terms, [f"the host needs {format_size(self.over)} of free memory to move the pages to"]
 
     def writable_protected(self, protect_us: float) -> tuple[list[Term], list[str]]:
         seconds = (self.device.interrupt_us + protect_us) * 1e-6

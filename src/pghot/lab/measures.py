@@ -83,6 +83,9 @@ class Measures:
     def begin_epoch(self, hot: U32) -> None:
         """The pages in `hot` are the hot set of the epoch that starts now."""
         machine = self._machine
+        if (living := machine.living(hot)) is not None:
+            hot = hot[living]
+            self._forget_the_dead()
         now_hot = self._was_hot
         now_hot[self._was_hot_pages] = False
         now_hot[hot] = True
@@ -100,6 +103,13 @@ class Measures:
         for promoted in self._previous_promotions:  # of the epoch before: hot only now
             self._promoted_hot += int(np.count_nonzero(now_hot[promoted] & ~self._was_hot[promoted]))
         self._previous_promotions = []
+
+    def _forget_the_dead(self) -> None:
+        """Pages of a tenant that was killed wait for nothing."""
+        waiting = np.flatnonzero(~np.isnan(self._hot_since_ns)).astype(np.uint32)
+        living = self._machine.living(waiting)
+        if living is not None:
+            self._hot_since_ns[waiting[~living]] = np.nan
 
     def end_slice(self) -> None:
         """Note the slice's promotions."""
@@ -149,4 +159,5 @@ class Measures:
 
     def finish(self) -> None:
         """The run is over: pages still waiting were never promoted."""
+        self._forget_the_dead()
         self.responses.never += int(np.count_nonzero(~np.isnan(self._hot_since_ns)))

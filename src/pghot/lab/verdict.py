@@ -34,7 +34,8 @@ class Verdict:
 def judge(summary: Sequence[Row], setup: Mapping[str, Any]) -> Verdict:
     """A verdict over the summary rows of a comparison. No machine has the source `truth`: it is no mover."""
     able = [row for row in summary if row["kind"] == "mover" and "truth" not in row["sources"]]
-    real = [row for row in able if row["speedup"] is not None and not row["lost_pages"]]
+    sound = [row for row in summary if _is_sound(row)]
+    real = [row for row in able if row in sound] if _find(sound, "none") else []
     unsafe = [row["label"] for row in able if row not in real]
     movers = [row for row in real if row["promotions"] >= IDLE * setup["footprint_pages"]]
     if real and not movers:
@@ -52,7 +53,7 @@ def judge(summary: Sequence[Row], setup: Mapping[str, Any]) -> Verdict:
     gain = best["speedup"] - 1
     noise = max(MATTERS, best["speedup_ci95"] or 0.0)
     outcome = "pays" if gain > noise else "hurts" if gain < -noise else "does not pay"
-    sentences = [_headline(outcome, best, gain), *_limits(best, summary)]
+    sentences = [_headline(outcome, best, gain), *_limits(best, sound)]
     if worst["speedup"] < 1 - MATTERS and outcome != "hurts":
         sentences.append(
             f"Moving can also hurt here: {worst['label']} is {_percent(1 / worst['speedup'] - 1)} slower than "
@@ -62,9 +63,14 @@ def judge(summary: Sequence[Row], setup: Mapping[str, Any]) -> Verdict:
     if idle:
         who = ", ".join(idle) if len(idle) <= 3 else f"{len(idle)} runs"
         sentences.append(f"Not judged, having promoted (almost) nothing: {who}.")
-    sentences += _against_static(best, summary)
+    sentences += _against_static(best, sound)
     sentences += _unjudged(unsafe)
     return Verdict(outcome, best["label"], gain, sentences)
+
+
+def _is_sound(row: Row) -> bool:
+    """Whether the run did all its work and kept all its data, and has a baseline that did."""
+    return row["speedup"] is not None and not row["lost_pages"]
 
 
 def _unjudged(labels: Sequence[str]) -> list[str]:

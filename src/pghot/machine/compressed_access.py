@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from pghot.machine.compressed_tier import CompressedTier
 from pghot.machine.touch import written_pages
+from pghot.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from pghot.machine.simulated import SimulatedMachine
@@ -103,8 +104,14 @@ class Access:
         """Make all granted pages read-only and flush them; returns how many there were."""
         granted = np.flatnonzero(self._tier.granted).astype(np.uint32)
         self._tier.revoke(granted)
-        flushes = -(-len(granted) // 512)
-        self._machine.charge_tracking(0.0, flushes * self._machine.costs.shootdown_ns, _DRAIN)
+        machine, costs = self._machine, self._machine.costs
+        page_ns = costs.age_pte_ns + costs.flush_4k_ns * machine.page_bytes / PAGE_BYTES
+        shootdowns = -(-len(granted) // 512)
+        machine.charge_tracking(
+            shootdowns * costs.shootdown_ipi_ns * machine.threads,
+            shootdowns * costs.shootdown_ns + len(granted) * page_ns,
+            _DRAIN,
+        )
         return len(granted)
 
     def _charge_faults(self, faults: int) -> None:
@@ -133,14 +140,14 @@ class Access:
                 break
             short = len(page) - machine.room(target)
             if short > 0:
-                machine.reclaim_directly(short)
+                machine.reclaim_directly(short, target)
             page = machine.migrate(page, target, "app").failed
         return page
 
     def _drain(self) -> bool:
-        """The device warned: promote what there is room and time for."""
+        """The device warned: promote what there is room and time for, to the top node that has most."""
         machine, tier = self._machine, self._tier
-        target = machine.promotion_targets[self._node][0]
+        target = max(machine.promotion_targets[self._node], key=machine.room)
         pages = min(machine.room(target), machine.pages_in_budget(_DRAIN))
         if pages <= 0:
             return False

@@ -86,8 +86,9 @@ class CompressedTier:
         self.device, self.rule = device, rule
         self.real_bytes, self.reserve_bytes, self.page_bytes = real_bytes, reserve_bytes, page_bytes
         self.counts = TierCounts()
-        self._warn_above = int((1 - device.low_share) * real_bytes)
-        self._calm_below = int((1 - device.high_share) * real_bytes)
+        # The host sets the thresholds so that the warning comes no later than the reserve is touched.
+        self._warn_above = min(int((1 - device.low_share) * real_bytes), real_bytes - reserve_bytes)
+        self._calm_below = self._warn_above - int((device.high_share - device.low_share) * real_bytes)
         self.used = self.pages = 0
         self.granted_growth = 0
         self.warned = self.failed = False
@@ -207,8 +208,8 @@ class CompressedTier:
             lives = ~np.isin(self._tenant[page], over)
             page, growth = page[lives], growth[lives]
         fits = self.used + np.cumsum(growth) <= self.real_bytes
-        if self.failed:
-            fits &= growth <= 0
+        first = 0 if self.failed else len(fits) if fits.all() else int(np.argmin(fits))
+        fits[first:] = growth[first:] <= 0  # from the first loss on nothing grows any more
         if not fits.all():
             self.failed = True
             gone = page[~fits]
@@ -221,10 +222,13 @@ class CompressedTier:
         return over
 
     def _overrun(self, page: U32, growth: I64) -> list[int]:
-        """Who would take more than its budget by this growth."""
-        wanted = self.used_by.copy()
-        np.add.at(wanted, self._tenant[page], growth)
-        return np.flatnonzero((wanted > self.budget) & (wanted > self.used_by)).tolist()
+        """Who would take more than its budget, at any moment of this growth: one page comes after the other."""
+        owner = self._tenant[page]
+        return [
+            tenant
+            for tenant in np.unique(owner).tolist()
+            if self.used_by[tenant] + np.cumsum(growth[owner == tenant]).max() > self.budget[tenant]
+        ]
 
     def tenant_with_most(self, page: U32) -> int:
         """The tenant that most of these pages belong to."""

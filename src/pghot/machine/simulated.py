@@ -240,6 +240,8 @@ class SimulatedMachine:
                     f"the simulated machine ran out of memory: {total} do not hold the program",
                     "give the tiers more capacity or a larger --fast-share",
                 )
+            # What was touched in this slice already is not what the program used least.
+            self.generations.young[rows[0][self.place[rows[0]] != UNPLACED]] = 1
             if not self.reclaim_directly(failed):
                 self._access.out_of_memory(rows[0][self.place[rows[0]] == UNPLACED])
                 rows = self._living_rows(rows)
@@ -256,13 +258,14 @@ class SimulatedMachine:
             self._fallback,
         )
 
-    def reclaim_directly(self, pages: int) -> int:
+    def reclaim_directly(self, pages: int, on: int | None = None) -> int:
         """The program itself demotes `pages` of what it used least, and some more up to the high watermarks.
 
+        on  the node where room is wanted; None: anywhere
         Returns how many went. The program waits (mm/page_alloc.c, __alloc_pages_direct_reclaim).
         """
         done = 0
-        for node in np.flatnonzero(~self.private).tolist():
+        for node in np.flatnonzero(~self.private).tolist() if on is None else [on]:
             wanted = pages - done + int(self.high_pages[node] - self.min_pages[node])
             cold, walks = self.generations.oldest(self.place, node, wanted, self.now_ns)
             if len(cold) < wanted:  # every page was touched lately: the least lately

@@ -74,6 +74,8 @@ class Node(_Strict):
             raise ValueError("reserve must be below real_capacity")
         if self.cpus:
             raise ValueError("a compressed node has no cpus")
+        if self.write_latency_ns is not None:
+            raise ValueError("a compressed node has no write_latency_ns: its device says what a miss takes")
         return self
 
 

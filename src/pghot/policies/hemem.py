@@ -59,6 +59,7 @@ class HeMem:
         """Hot pages outside the fast tier, hottest first."""
         place, lower = world.machine.place, world.machine.lower
         hot = np.flatnonzero(self.count >= HOT_COUNT).astype(np.uint32)
+        hot = hot[place[hot] < len(lower)]  # the others are nowhere: their program is gone
         hot = hot[lower[place[hot]]]
         return hot[np.argsort(-self.count[hot], kind="stable")]
 

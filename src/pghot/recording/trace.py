@@ -55,7 +55,7 @@ class TraceInfo:
     sampling_period      1 when every access was counted
     lost                 accesses or samples known to be lost
     page_bytes           bytes of one dense page
-    stored_bytes         what a compressing device makes of each page, and of one that was written; None: as sampled
+    stored_bytes         what a compressing device makes of 4 KiB, and of 4 KiB that were written; None: as sampled
     """
 
     name: str

@@ -35,7 +35,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         line.recording.removeprefix("bundled:"),
         line.rule,
         "none" if line.reserve_bytes is None else format_size(line.reserve_bytes),
-        "-" if line.killed_tenants else format_share(line.saved_share),
+        "-" if line.saved_share is None else format_share(line.saved_share),
         "-" if line.slowdown is None else f"{line.slowdown:.2f}",
         "-" if line.speedup is None else f"{line.speedup:.2f}",
         f"{line.write_faults:,}",

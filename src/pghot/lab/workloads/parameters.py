@@ -46,8 +46,8 @@ class Run(Strict):
                              the others are touched by all of them alike
     init                     a first pass that touches every page once: in address order, in random order,
                              hot pages first or last. First-touch placement follows from it.
-    stored_bytes             what a compressing device makes of a page, and of one that was written; left out,
-                             sizes are drawn from a published distribution
+    stored_bytes             what a compressing device makes of 4 KiB, and of 4 KiB that were written; left
+                             out, sizes are drawn from a published distribution
     """
 
     page_bytes: Annotated[Bytes, Field(ge=4096, multiple_of=4096)] = 4096

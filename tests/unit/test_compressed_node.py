@@ -202,3 +202,36 @@ def test_slow_placement_is_the_lowest_tier_that_takes_programs() -> None:
     found = compare("workload:gups", tiers, ["none"], placement="slow", fast_share=None)
     row = next(row for row in found.summary.to_pylist() if row["policy"] == "none")
     assert row["node_shares"][plain.nodes[1].name] > 0.9
+
+
+def test_a_page_that_leaves_the_device_is_decompressed() -> None:
+    """Two promotions by the faulting thread: each pays for its copy, its shootdown, and one miss of the device."""
+    made = machine({"dram": 20, "device": 64}, "promote-on-write", contents([64] * 15, [64] * 15), 40)
+    run(made, range(10))
+    made.migrate(pages(0, 1), 1, "kswapd0")
+    before = made.ledger.moving_app_ns
+    made.migrate(pages(0, 1), 0, "app")
+    costs = made.costs
+    plain = costs.migrate_4k_ns + costs.shootdown_ns + 2 * costs.shootdown_ipi_ns
+    assert made.ledger.moving_app_ns - before == 2 * (plain + CompressedDevice().miss_ns)
+
+
+def test_what_was_written_on_the_device_has_its_new_size_when_it_comes_again() -> None:
+    held = tier("writable", 4, contents([64], [2048]))
+    held.admit(pages(0))
+    held.write(pages(0))
+    held.release(pages(0))
+    held.admit(pages(0))
+    assert held.used == 2048
+
+
+def test_an_empty_device_takes_its_warning_back_whatever_the_reserve() -> None:
+    held = CompressedTier(
+        CompressedDevice(), "writable", 100 * PAGE, 98 * PAGE, contents([64], [16000]), PAGE * 4, 512.0
+    )
+    held.admit(pages(0))
+    held.used = held.stored[0] = 99 * PAGE
+    held.write(pages(0))
+    held.warned = True
+    held.release(pages(0))
+    assert (held.used, held.warned) == (0, False)

@@ -24,7 +24,7 @@ U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
-PROTECT_AGAIN_MS = 1000.0  # granted pages are read-only again after this, in turn (est.)
+PROTECT_AGAIN_MS = 1000.0  # granted pages are read-only again after this (est.)
 _DRAIN = "kdrain"
 
 

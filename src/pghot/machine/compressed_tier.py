@@ -88,7 +88,8 @@ class CompressedTier:
         self.counts = TierCounts()
         # The host sets the thresholds so that the warning comes no later than the reserve is touched.
         self._warn_above = min(int((1 - device.low_share) * real_bytes), real_bytes - reserve_bytes)
-        self._calm_below = self._warn_above - int((device.high_share - device.low_share) * real_bytes)
+        spread = int((device.high_share - device.low_share) * real_bytes)
+        self._calm_below = max(1, self._warn_above - spread)  # an empty device never warns
         self.used = self.pages = 0
         self.granted_growth = 0
         self.warned = self.failed = False
@@ -201,6 +202,7 @@ class CompressedTier:
 
         Returns the tenants that would take more than their budget ("contained"); nothing of theirs is stored.
         """
+        self.rewritten(page)
         over: list[int] = []
         growth = self._rewritten[page] - self.stored[page]
         if self.rule == "contained":

@@ -354,8 +354,12 @@ class SimulatedMachine:
         else:
             fit = min(len(page), self.room(target))
             moves = Moves(page[:fit], page[fit:])
+        wait_ns = 0.0
+        if self.compressed is not None:  # to copy a page, its first block is read and decompressed
+            came_out = np.count_nonzero(self.private[self.place[moves.moved]])
+            wait_ns = came_out * self.compressed.device.miss_ns
         self._relocate(moves.moved, target)
-        self._pay(len(moves.moved), payer, batch_pages)
+        self._pay(len(moves.moved), payer, batch_pages, wait_ns)
         return moves
 
     def _relocate(self, page: U32, target: int) -> None:
@@ -377,11 +381,11 @@ class SimulatedMachine:
         self._moving_bytes += counts * float(self.page_bytes)
         self._moving_bytes[target] += len(page) * float(self.page_bytes)
 
-    def _pay(self, pages: int, payer: str, batch_pages: int) -> None:
+    def _pay(self, pages: int, payer: str, batch_pages: int, wait_ns: float) -> None:
         if pages == 0:
             return
         costs = self.costs
-        work_ns = pages * costs.migrate_ns(self.page_bytes)
+        work_ns = pages * costs.migrate_ns(self.page_bytes) + wait_ns
         flushes = pages if payer == "app" else math.ceil(pages * self.scale / batch_pages) / self.scale
         interrupts_ns = flushes * costs.shootdown_ipi_ns * self.threads
         work_ns += flushes * costs.shootdown_ns

@@ -15,6 +15,7 @@ LINE_BYTES = 64
 
 _SIZE = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _TIME_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9}
+_MOST = 2**62  # bytes, ns or bytes/s: sums of two still fit an int64
 
 
 def parse_size(text: str | int) -> int:
@@ -26,11 +27,19 @@ def parse_size(text: str | int) -> int:
     if isinstance(text, int) and not isinstance(text, bool):
         if text < 0:
             raise UsageError(f"size {text} is negative", "write a size such as '64 MiB'")
-        return text
+        return int(_possible(text, str(text), "4 EiB"))
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", str(text).lower())
     if match is None:
         raise UsageError(f"'{text}' is not a size", "write a size such as '64 MiB', '512K' or '4096'")
-    return int(float(match[1]) * _SIZE[match[2]])
+    return int(_possible(float(match[1]) * _SIZE[match[2]], str(text), "4 EiB"))
+
+
+def _possible(value: float, text: str, most: str) -> float:
+    """`value`, unless it is more than anything this program computes with can be."""
+    if value <= _MOST:
+        return value
+    shown = text if len(text) <= 40 else f"{text[:37]}..."
+    raise UsageError(f"'{shown}' is too much", f"give {most} at most")
 
 
 def parse_duration_ns(text: str) -> int:
@@ -42,7 +51,7 @@ def parse_duration_ns(text: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ns|us|ms|s|min)\s*", str(text).lower())
     if match is None:
         raise UsageError(f"'{text}' is not a duration", "write a duration such as '1 ms', '100us' or '2 s'")
-    return int(float(match[1]) * _TIME_NS[match[2]])
+    return int(_possible(float(match[1]) * _TIME_NS[match[2]], str(text), "100 years"))
 
 
 def parse_share(text: str) -> float:
@@ -68,7 +77,7 @@ def parse_rate_gb_s(text: str) -> float:
     if match is None:
         raise UsageError(f"'{text}' is not a rate", "write a rate such as '2GB/s', '500 MB/s' or '1GiB/s'")
     unit = _SIZE[match[2]] if match[3] else 1000 ** (1 + "kmgt".index(match[2]))
-    return float(match[1]) * unit / 1e9
+    return _possible(float(match[1]) * unit, text, "a thousand PB/s") / 1e9
 
 
 def format_size(size_bytes: float) -> str:

@@ -161,6 +161,9 @@ def test_the_command_fails_when_an_attack_succeeds(capsys: pytest.CaptureFixture
         (["--adversary", "all", "--reserve", "2TiB"], "out of order"),
         (["--adversary", "search", "--budget", "0"], "must be 1 or more"),
         (["--shortcut", "noflush"], "did you mean 'no-flush'"),
+        (["--adversary", "all", "--tenants", "99999999999"], "1 to 1024"),
+        (["--adversary", "search", "--seed", "-1"], "'--seed'"),
+        (["--adversary", "all", "--real", "4KiB", "--reserve", "0"], "too little beside"),
     ],
 )
 def test_bad_input_is_one_error_with_a_remedy(
@@ -170,6 +173,25 @@ def test_bad_input_is_one_error_with_a_remedy(
     err = capsys.readouterr().err
     assert message in err
     assert "hint:" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--grants", "9" * 23],
+        ["--batch", "9" * 23],
+        ["--write-rate", "1kB/s", "--promotion-rate", "1kB/s", "--access", "writable", "--reserve", "0"],
+        ["--write-rate", "1000TB/s", "--promotion-rate", "1000TB/s", "--access", "writable"],
+        ["--kill", "70000000min", "--access", "contained"],
+        ["--llc", "1000000TiB"],
+    ],
+)
+def test_values_far_outside_of_what_is_are_played(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--real", "16KiB", "--promised", "32KiB", "--reserve", "4KiB", "--access", "ro-cow"]
+    assert run(["margin", *small, *arguments, "--adversary", "last-batch", "--json"]) in (0, 1)
+    assert json.loads(capsys.readouterr().out)["adversary"]["steps"] > 0
 
 
 def test_stores_to_dram_take_no_room_on_the_device() -> None:

@@ -67,6 +67,12 @@ def test_a_compressed_node_is_the_last_tier_however_fast(tmp_path: Path) -> None
         ('compressed = "ocp-4k"\n', "", "are for nodes with 'compressed'"),
         ('name = "device"', 'name = "device"\naccess = "rw"', "access"),
         ("latency_ns = 400", "latency_ns = 400\nwrite_latency_ns = 900", "no write_latency_ns"),
+        ("latency_ns = 400", "latency_ns = inf", "finite"),
+        ("latency_ns = 400", 'latency_ns = 400\nremote_ns = {"0" = -1.0}', "greater than or equal to 0"),
+        ("latency_ns = 400", 'latency_ns = 400\nremote_ns = {"0" = inf}', "finite"),
+        ('compressed = "ocp-4k"', "compressed = {line = 0}", "line must be 1 B"),
+        ('compressed = "ocp-4k"', "compressed = {miss_ns = inf}", "finite"),
+        ('capacity = "4 GiB"', 'capacity = "99999999 TiB"', "too much"),
     ],
 )
 def test_impossible_devices(tmp_path: Path, old: str, new: str, message: str) -> None:

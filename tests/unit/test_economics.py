@@ -64,6 +64,14 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
         assert cells[rule][3:6] == ("-", "-", "-"), "of a killed program nothing can be compared"
 
 
+def test_a_wrong_name_is_told_before_anything_is_replayed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pghot.lab.economics.compare", lambda *_, **__: pytest.fail("replayed"))
+    assert run(["economics", "workload:zipf", "bundled:nobody"]) == 2
+    assert "unknown bundled recording 'nobody'" in capsys.readouterr().err
+
+
 def test_tiers_must_compress(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["economics", "workload:zipf", "--tiers", "dram-cxl"]) == 2
     assert "no node of these tiers compresses" in capsys.readouterr().err

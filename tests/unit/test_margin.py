@@ -160,6 +160,13 @@ def test_the_tiers_file_gives_device_and_capacities(capsys: pytest.CaptureFixtur
         (["--llc", "big"], "'big' is not a size"),
         (["--llc", "0"], "impossible"),
         (["--batch", "0"], "impossible"),
+        (["--line", "0"], "line must be 1 B or more"),
+        (["--real", "0"], "holds no page"),
+        (["--llc", "1"], "holds no line"),
+        (["--llc", "9" * 400], "is too much"),
+        (["--kill", "9" * 400 + "s"], "is too much"),
+        (["--write-rate", "9" * 400 + "GB/s"], "is too much"),
+        (["--promotion-rate", "0.0001kB/s"], "from 1 kB/s"),
     ],
 )
 def test_bad_input_is_one_error_with_a_remedy(

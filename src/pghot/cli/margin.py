@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pghot.machine.topology import Node
 
 
+MOST_TENANTS = 1024  # each report looks at all of them
+
+
 def margin(
     device: Annotated[str, typer.Option(help="shipped device or a .toml file")] = "",
     tiers: Annotated[str, typer.Option(help="tiers whose compressed node to judge")] = "",
@@ -45,7 +48,7 @@ def margin(
     reserve: Annotated[str, typer.Option(help="reserve under attack; that of the tiers by default")] = "",
     tenants: Annotated[int, typer.Option(help="tenants, who all collude")] = 2,
     budget: Annotated[int, typer.Option(help="attacks that a search tries")] = 1000,
-    seed: Annotated[int, typer.Option(help="of the search")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of the search")] = 0,
     json_: Annotated[bool, typer.Option("--json", help="print JSON on stdout")] = False,
 ) -> None:
     """The reserve of a compressed tier for each access rule, and why; with --adversary, what it takes to break one."""
@@ -107,8 +110,10 @@ def _attack(
         raise unknown_name("access rule", rule, list(ACCESS_RULES))
     if adversary not in ("search", "all", *ATTACKS):
         raise unknown_name("attack", adversary, ["search", "all", *ATTACKS])
-    if budget < 1 or tenants < 1:
-        raise UsageError("--budget and --tenants must be 1 or more", "give a positive number")
+    if budget < 1 or not 1 <= tenants <= MOST_TENANTS:
+        raise UsageError(
+            f"--budget must be 1 or more, --tenants 1 to {MOST_TENANTS}", "give a number in between"
+        )
     scene = scaled(Scene(found.device, found.host, found.real, found.promised, rule, reserve, tenants))
     announce_compilation(ADVERSARY)
     progress = progress_on_stderr("attacking")

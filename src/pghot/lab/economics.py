@@ -13,6 +13,7 @@ from typing import Any
 from pghot.errors import UsageError
 from pghot.lab.compare import compare
 from pghot.lab.margin import Host, Margins, margins
+from pghot.lab.traces import load_trace
 from pghot.machine.compressed_device import ACCESS_RULES, AccessRule
 from pghot.machine.topology import Node, Topology
 
@@ -78,6 +79,8 @@ def economics(
     assert node.compressed is not None
     assert node.real_capacity is not None
     found = margins(node.compressed, host, node.real_capacity, node.capacity)
+    for recording in recordings:  # a wrong name is told now, not after an hour of replays
+        load_trace(recording)
     lines: list[Line] = []
     contents: dict[str, str] = {}
     total = len(recordings) * len(ACCESS_RULES)

@@ -16,6 +16,7 @@ from pghot.units import PAGE_BYTES, format_size
 
 Ask = Literal["page", "batch"]
 Charge = Literal["page", "growth", "line"]
+LEAST_GB_S = 1e-6  # 1 kB/s: with less the times pass what numbers hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,11 @@ class Host:
     def __post_init__(self) -> None:
         checks = [
             (self.llc > 0, f"a last-level cache of {self.llc} B"),
-            (self.write_gb_s > 0, f"a write rate of {self.write_gb_s:g} GB/s"),
-            (self.promotion_gb_s >= 0, f"a promotion rate of {self.promotion_gb_s:g} GB/s"),
+            (self.write_gb_s >= LEAST_GB_S, f"a write rate of {self.write_gb_s:g} GB/s"),
+            (
+                self.promotion_gb_s == 0 or self.promotion_gb_s >= LEAST_GB_S,
+                f"a promotion rate of {self.promotion_gb_s:g} GB/s",
+            ),
             (self.batch_pages > 0, f"a batch of {self.batch_pages} pages"),
             (self.grants > 0, f"{self.grants} writable pages at a time"),
             (self.kill_us >= 0, f"a kill time of {self.kill_us:g} us"),
@@ -63,7 +67,7 @@ class Host:
         ]
         for ok, what in checks:
             if not ok:
-                raise UsageError(f"{what} is impossible", "give a positive number")
+                raise UsageError(f"{what} is impossible", "give a positive number, rates from 1 kB/s")
 
 
 # What a host may do to save work, by the name that the command line uses, as fields of `Host`.
@@ -145,6 +149,14 @@ def margins(device: CompressedDevice, host: Host, real: int, promised: int) -> M
     >>> margins(ocp, Host(llc=256 << 20), 512 << 30, 1 << 40).cache_bytes >> 30
     16
     """
+    if real < PAGE_BYTES:
+        raise UsageError(
+            f"a medium of {real} B holds no page", f"give --real of {format_size(PAGE_BYTES)} or more"
+        )
+    if host.llc < device.line:
+        raise UsageError(
+            f"a last-level cache of {host.llc} B holds no line of {device.line} B", "give a larger --llc"
+        )
     if promised < real:
         raise UsageError(
             f"the device promises {promised} B, less than the {real} B it has", "give --promised above --real"

@@ -56,7 +56,7 @@ class CompressedDevice(BaseModel):
     compress_gb_s      rate at which the device compresses what is written, 10**9 bytes/s
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     description: str = ""
     block: Size = PAGE_BYTES
@@ -78,6 +78,8 @@ class CompressedDevice(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> CompressedDevice:
+        if self.line < 1:
+            raise ValueError("line must be 1 B or more")
         if self.block < self.line:
             raise ValueError(f"block ({self.block} B) must hold a line ({self.line} B) at least")
         if self.block % self.line or PAGE_BYTES % self.block:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Costs(BaseModel):
     """Costs in nanoseconds unless the name says otherwise."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # Migration, one kernel thread: 3.31 GB/s for 4 KiB pages, 11.0 GB/s for 2 MiB folios (FACTS 8).
     migrate_4k_ns: float = Field(1240.0, gt=0)

@@ -30,7 +30,7 @@ def _device(value: Any) -> Any:
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Node(_Strict):
@@ -55,7 +55,7 @@ class Node(_Strict):
     latency_ns: float = Field(gt=0)
     write_latency_ns: float | None = Field(None, gt=0)
     bandwidth_gb_s: float = Field(gt=0)
-    remote_ns: dict[str, float] = Field(default_factory=dict)
+    remote_ns: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _overcommitted(self) -> Node:

@@ -17,7 +17,7 @@ DEFAULT_SOCKET = "/run/pghot/pghot.sock"
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TargetsConfig(_Strict):

@@ -67,6 +67,13 @@ def scaled(scene: Scene, pages: int = 0) -> Scene:
     """The scene with `pages` promised pages, or a convenient number; never larger than it is."""
     pages = pages or convenient_pages(scene)
     factor = max(1.0, scene.pages / pages)
+    pages = min(pages, scene.pages)
+    if scene.real / factor < PAGE_BYTES:
+        raise UsageError(
+            f"{format_size(scene.real)} real are too little beside {format_size(scene.promised)} promised to "
+            "be played",
+            "give --promised nearer to --real",
+        )
     device, host = scene.device, scene.host
     return replace(
         scene,
@@ -75,15 +82,16 @@ def scaled(scene: Scene, pages: int = 0) -> Scene:
         ),
         host=replace(
             host,
-            llc=max(device.line, round(host.llc / factor)),
-            batch_pages=max(1, round(host.batch_pages / factor)),
-            grants=max(1, round(host.grants / factor)),
+            # More than all there is makes no difference, but takes memory.
+            llc=max(device.line, min(round(host.llc / factor), pages * PAGE_BYTES)),
+            batch_pages=max(1, min(round(host.batch_pages / factor), pages)),
+            grants=max(1, min(round(host.grants / factor), pages)),
             pinned=round(host.pinned / factor),
             kill_us=host.kill_us / factor,
             protect_us=None if host.protect_us is None else host.protect_us / factor,
         ),
         real=round(scene.real / factor / PAGE_BYTES) * PAGE_BYTES,
-        promised=min(pages, scene.pages) * PAGE_BYTES,
+        promised=pages * PAGE_BYTES,
         reserve=round(scene.reserve / factor),
         scale=scene.scale * factor,
     )

@@ -78,6 +78,11 @@ def block_sizes(scene: Scene) -> list[int]:
     return [device.stored_bytes_bound(device.smallest_bytes, n) for n in range(device.lines_per_block + 1)]
 
 
+def _picoseconds(seconds: float) -> int:
+    """At least one, for time must pass; and so few that sums fit an int64."""
+    return max(1, round(min(seconds * PICO, NEVER / 4)))
+
+
 def parameters(scene: Scene, order: int = FIFO) -> np.ndarray:
     """`par` of a scene. The warning comes no later than the reserve is touched."""
     device, host = scene.device, scene.host
@@ -91,12 +96,12 @@ def parameters(scene: Scene, order: int = FIFO) -> np.ndarray:
     par[P_CACHE] = scene.cache_lines
     par[P_REAL], par[P_RESERVE] = scene.real, scene.reserve
     par[P_WARN], par[P_CLEAR] = low, low + spacing
-    par[P_LINE_PS] = round(device.line / (host.write_gb_s * 1e9) * PICO)
-    par[P_PAGE_PS] = round(PAGE_BYTES / drain * PICO) if drain else NEVER
-    par[P_REPORT_PS] = round(device.report_us * 1e6)
-    par[P_INTERRUPT_PS] = round(device.interrupt_us * 1e6)
-    par[P_KILL_PS] = round(host.kill_us * 1e6)
-    par[P_PROTECT_PS] = -1 if host.protect_us is None else round(host.protect_us * 1e6)
+    par[P_LINE_PS] = _picoseconds(device.line / (host.write_gb_s * 1e9))
+    par[P_PAGE_PS] = _picoseconds(PAGE_BYTES / drain) if drain else NEVER
+    par[P_REPORT_PS] = round(min(device.report_us * 1e6, NEVER / 4))
+    par[P_INTERRUPT_PS] = round(min(device.interrupt_us * 1e6, NEVER / 4))
+    par[P_KILL_PS] = round(min(host.kill_us * 1e6, NEVER / 4))
+    par[P_PROTECT_PS] = -1 if host.protect_us is None else round(min(host.protect_us * 1e6, NEVER / 4))
     par[P_BATCH], par[P_GRANTS] = host.batch_pages, host.grants
     par[P_PINS] = host.pinned // PAGE_BYTES
     par[P_RULE] = ACCESS_RULES.index(scene.rule)

@@ -30,7 +30,7 @@ Init = Literal["none", "sequential", "random", "hot-first", "hot-last"]
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Run(Strict):

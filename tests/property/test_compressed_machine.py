@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pghot.machine.admission import admit_pages, admit_reference
 from pghot.machine.compressed_device import ACCESS_RULES, CompressedDevice
-from pghot.machine.compressed_tier import CompressedTier, Contents
+from pghot.machine.compressed_node import CompressedNode, Contents
 from pghot.machine.lru import UNPLACED
 from pghot.machine.simulated import SimulatedMachine
 from pghot.machine.topology import Node, Topology
@@ -60,7 +60,7 @@ def run(machine: SimulatedMachine, pages: list[int], writes: list[bool]) -> None
     )
 
 
-def check(machine: SimulatedMachine) -> CompressedTier:
+def check(machine: SimulatedMachine) -> CompressedNode:
     """What is true after every slice, counted anew."""
     tier = machine.compressed
     assert tier is not None
@@ -195,7 +195,7 @@ def test_admission_leaves_what_granted_pages_may_still_grow() -> None:
         np.full(PAGES, 64, np.uint32), np.full(PAGES, 4096, np.uint32), np.zeros(PAGES, np.uint16)
     )
     device = CompressedDevice(low_share=0.001, high_share=0.002)
-    tier = CompressedTier(device, "ro-cow", 8 * 4096, 0, contents, 4096, 512.0)
+    tier = CompressedNode(device, "ro-cow", 8 * 4096, 0, contents, 4096, 512.0)
     granted = tier.grant(tier.admit(np.arange(7, dtype=np.uint32)))
     assert granted.tolist() == list(range(7))
     assert tier.admit(np.arange(7, 20, dtype=np.uint32)).tolist() == [7]

@@ -13,7 +13,7 @@ from pghot.lab.contents import contents_of
 from pghot.lab.measures import Measures
 from pghot.lab.traces import load_trace
 from pghot.machine.compressed_device import CompressedDevice, load_device
-from pghot.machine.compressed_tier import CompressedTier, Contents
+from pghot.machine.compressed_node import CompressedNode, Contents
 from pghot.machine.lru import UNPLACED
 from pghot.machine.simulated import SimulatedMachine
 from pghot.machine.topology import Node, Topology, load_topology
@@ -30,9 +30,9 @@ def contents(stored: list[int], rewritten: list[int], tenant: list[int] | None =
     )
 
 
-def tier(rule: str, real_pages: int, held: Contents, reserve_pages: int = 0) -> CompressedTier:
+def tier(rule: str, real_pages: int, held: Contents, reserve_pages: int = 0) -> CompressedNode:
     device = CompressedDevice(low_share=0.001, high_share=0.002)
-    return CompressedTier(device, rule, real_pages * PAGE, reserve_pages * PAGE, held, PAGE, 512.0)
+    return CompressedNode(device, rule, real_pages * PAGE, reserve_pages * PAGE, held, PAGE, 512.0)
 
 
 def pages(*index: int) -> np.ndarray:
@@ -226,7 +226,7 @@ def test_what_was_written_on_the_device_has_its_new_size_when_it_comes_again() -
 
 
 def test_an_empty_device_takes_its_warning_back_whatever_the_reserve() -> None:
-    held = CompressedTier(
+    held = CompressedNode(
         CompressedDevice(), "writable", 100 * PAGE, 98 * PAGE, contents([64], [16000]), PAGE * 4, 512.0
     )
     held.admit(pages(0))

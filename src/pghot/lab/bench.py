@@ -13,7 +13,7 @@ from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.metrics import node_shares, run_metrics
 from pghot.lab.replay import Future, Run, new_run, replay
 from pghot.lab.traces import trace_warnings
-from pghot.machine.compressed_tier import Contents
+from pghot.machine.compressed_node import Contents
 from pghot.machine.simulated import SimulatedMachine
 from pghot.machine.topology import Topology
 from pghot.policies.interleave import deal_out

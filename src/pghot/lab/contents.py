@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.machine.compressed_device import CompressedDevice
-from pghot.machine.compressed_tier import Contents
+from pghot.machine.compressed_node import Contents
 from pghot.recording.compressibility import CODINGS
 from pghot.recording.page_sizes import PageSizes, compressed_bytes_per_page
 from pghot.recording.trace import Trace

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pghot.machine.compressed_tier import CompressedTier
+from pghot.machine.compressed_node import CompressedNode
 from pghot.machine.touch import written_pages
 from pghot.units import PAGE_BYTES
 
@@ -31,7 +31,7 @@ _DRAIN = "kdrain"
 class Access:
     """The rule of a compressed node at work on a machine. `node` is the node's number."""
 
-    def __init__(self, machine: SimulatedMachine, tier: CompressedTier, node: int) -> None:
+    def __init__(self, machine: SimulatedMachine, tier: CompressedNode, node: int) -> None:
         self._machine, self._tier, self._node = machine, tier, node
         self._dead: npt.NDArray[np.bool_] | None = None
         self._protected_ms = 0.0

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pghot.errors import PghotError
 from pghot.machine import tiers
 from pghot.machine.compressed_access import Access
-from pghot.machine.compressed_tier import CompressedTier, Contents
+from pghot.machine.compressed_node import CompressedNode, Contents
 from pghot.machine.cost import demand_of_misses, solve_slice_ns
 from pghot.machine.lru import UNPLACED, Generations
 from pghot.machine.machine import Moves
@@ -155,7 +155,7 @@ class SimulatedMachine:
         self.private = np.array([node.compressed is not None for node in nodes])
         # Programs are given memory down to this; of a private node, none.
         self._allocation_floor = np.where(self.private, np.iinfo(np.int64).max, self.min_pages)
-        self.compressed: CompressedTier | None = None
+        self.compressed: CompressedNode | None = None
         for index in np.flatnonzero(self.private).tolist():
             node = nodes[index]
             assert node.compressed is not None
@@ -164,7 +164,7 @@ class SimulatedMachine:
                 raise ValueError("a compressed node needs the contents of the pages")
             # The medium shrinks as the node did.
             shrink = self.capacity_pages[index] * self.page_bytes / node.capacity
-            self.compressed = CompressedTier(
+            self.compressed = CompressedNode(
                 node.compressed, node.access, int(node.real_capacity * shrink), int(node.reserve * shrink),
                 contents, self.page_bytes, self.scale,
             )  # fmt: skip

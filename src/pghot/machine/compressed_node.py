@@ -63,7 +63,7 @@ class TierCounts:
     killed: int = 0
 
 
-class CompressedTier:
+class CompressedNode:
     """The stored bytes of every page on the device, exactly, and the promises made against what remains.
 
     stored     int64[pages]  bytes of the medium that each page takes, 0 elsewhere

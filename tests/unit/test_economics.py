@@ -11,6 +11,7 @@ from pghot.cli.main import run
 from pghot.lab.margin import Host, margins
 from pghot.machine.compressed_device import ACCESS_RULES
 from pghot.machine.topology import load_topology
+from pghot.recording import bundled
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "compressed-tier.md"
 
@@ -70,6 +71,16 @@ def test_a_wrong_name_is_told_before_anything_is_replayed(
     monkeypatch.setattr("pghot.lab.economics.compare", lambda *_, **__: pytest.fail("replayed"))
     assert run(["economics", "workload:zipf", "bundled:nobody"]) == 2
     assert "unknown bundled recording 'nobody'" in capsys.readouterr().err
+
+
+def test_what_a_reader_must_know_of_a_recording_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = bundled.path("bundled:sqlite-mix").read_bytes()
+    path = tmp_path / "cut.pghot"
+    path.write_bytes(whole[: len(whole) // 4])
+    assert run(["economics", str(path)]) == 0
+    assert f"warning: {path}: the recording is damaged" in capsys.readouterr().out
 
 
 def test_tiers_must_compress(capsys: pytest.CaptureFixture[str]) -> None:

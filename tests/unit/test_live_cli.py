@@ -186,6 +186,26 @@ def test_values_that_cannot_be(
     fails(capsys, USAGE, named, "run", *REPLAY, "-p", str(sleeper.pid), option, value)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--policy", "nonsense"], "unknown policy 'nonsense'"),
+        (["--policy", "writable"], "a rule for compressed memory"),
+        (["--fast-share", "0"], "leaves nothing to decide"),
+        (["--fast-share", "100%"], "leaves nothing to decide"),
+        (["--compressed"], "--what-if moves nothing"),
+        (["--mover", "damos"], "--what-if moves nothing"),
+    ],
+)
+def test_what_cannot_be_simulated_is_told_before_the_program_runs(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mark = tmp_path / "ran"
+    assert run(["run", "--what-if", "dram-cxl", *options, "--", "touch", str(mark)]) == 2
+    assert message in capsys.readouterr().err
+    assert not mark.exists()
+
+
 def test_a_recording_that_is_not_there(
     capsys: pytest.CaptureFixture[str], sleeper: subprocess.Popen[bytes]
 ) -> None:

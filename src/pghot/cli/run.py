@@ -84,6 +84,8 @@ def run(
             raise UsageError("--what-if only simulates", "leave --apply out")
         if view:
             raise UsageError("--what-if has no live view", "leave --view out")
+        if compressed or mover != "move_pages":
+            raise UsageError("--what-if moves nothing here", "leave --compressed and --mover out")
         _what_if(
             what_if, fast_share, policy, command, pid, cgroup, children, source, duration, set_ or [], json_
         )
@@ -157,10 +159,9 @@ def _what_if(
     from pghot.cli.lab import compare
     from pghot.cli.record import record
     from pghot.machine.topology import load_topology
-    from pghot.service.what_if import NOTE, choose_source, policies_beside
+    from pghot.service.what_if import NOTE, check_simulation, choose_source, policies_beside
 
-    load_topology(tiers)
-    parse_share(fast_share)
+    check_simulation(load_topology(tiers), policy, parse_share(fast_share))
     chosen = source or choose_source(bool(command))
     with tempfile.TemporaryDirectory(prefix="pghot-what-if") as place:
         path = str(Path(place, "seen.pghot"))

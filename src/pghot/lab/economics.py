@@ -45,11 +45,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Economics:
-    """The lines, the reserves with their reasons, and where the page sizes of each recording come from."""
+    """The lines, the reserves with their reasons, where the page sizes of each recording come from, and what a reader
+    must know of a recording: that it is damaged, or that its page sizes are assumed."""
 
     lines: tuple[Line, ...]
     margins: Margins
     contents: dict[str, str]
+    warnings: dict[str, list[str]]
     tiers: str
     fast_share: float
 
@@ -60,6 +62,7 @@ class Economics:
             "tiers": self.tiers,
             "fast_share": self.fast_share,
             "contents": self.contents,
+            "warnings": self.warnings,
             "lines": [asdict(line) for line in self.lines],
             "margins": self.margins.to_dict(),
         }
@@ -83,6 +86,7 @@ def economics(
         load_trace(recording)
     lines: list[Line] = []
     contents: dict[str, str] = {}
+    warnings: dict[str, list[str]] = {}
     total = len(recordings) * len(ACCESS_RULES)
     for recording in recordings:
         for rule in ACCESS_RULES:
@@ -94,9 +98,9 @@ def economics(
             )
             row = next(row for row in result.summary.to_pylist() if row["policy"] == rule)
             lines.append(_line(recording, rule, reserve, row))
-            contents[recording] = result.setup["contents"]
+            contents[recording], warnings[recording] = result.setup["contents"], result.setup["warnings"]
     progress(total, total)
-    return Economics(tuple(lines), found, contents, topology.description, fast_share)
+    return Economics(tuple(lines), found, contents, warnings, topology.description, fast_share)
 
 
 def _with_reserve(topology: Topology, index: int, reserve: int) -> Topology:

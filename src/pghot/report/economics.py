@@ -26,6 +26,7 @@ def render(found: Economics) -> str:
             f"{note}: {', '.join(name for name, why in found.contents.items() if why == note)}."
             for note in sizes
         ),
+        *(f"warning: {name}: {text}" for name, texts in found.warnings.items() for text in texts),
     ]
     return "\n".join([lines[0], rule, *lines[1:], "", *notes])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +21,11 @@ from hypothesis import strategies as st
 from live_builders import ALWAYS, BOOT_ID, START, FakeKernel, addresses, install, maps_line, space_of
 from machine_trees import put
 
+from pghot.cli.main import run
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
 from pghot.kernel.process import Identity
 from pghot.kernel.sysroot import SysRoot
+from pghot.sealed import seal
 from pghot.service import journal as journal_module
 from pghot.service.journal import FORMAT, Journal, JournalFile, mark_undone, read_journal, runs_of
 from pghot.service.knobs import Knobs
@@ -193,6 +197,45 @@ def test_what_cannot_be_read_or_is_of_a_later_format(tmp_path: Path) -> None:
         read_journal(tmp_path / "later")
 
 
+NO_KNOBS = (
+    "/etc/passwd",
+    "/sys/../etc/passwd",
+    "",
+    "proc/x",
+    "/proc/self/root/etc/passwd",
+    "/proc/1/mem",
+    "/sys/\0",
+)
+
+
+def runs_text(*runs: tuple[int, int, int]) -> str:
+    return base64.b64encode(zlib.compress(np.array(list(runs), journal_module._RUN).tobytes())).decode()
+
+
+def test_a_writer_that_is_no_number(tmp_path: Path) -> None:
+    facts = {"kind": "journal", "format": FORMAT, "boot_id": BOOT_ID, "writer": [float("inf"), 1]}
+    (tmp_path / "j").write_text(seal(facts) + "\n")
+    with pytest.raises(UsageError, match="is not a journal"):
+        read_journal(tmp_path / "j")
+
+
+def test_a_device_is_no_journal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["undo", "/dev/null"]) == 2
+    assert "is not a file" in capsys.readouterr().err
+
+
+def test_a_journal_of_another_users_is_not_believed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "j"
+    written(path, [(1, {7: 1})])
+    monkeypatch.setattr(journal_module.os, "geteuid", lambda: 12345)
+    if path.stat().st_uid == 0:
+        os.chown(path, 54321, -1)
+    assert run(["undo", str(path)]) == 2
+    assert "belongs to another user" in capsys.readouterr().err
+
+
 def test_lines_of_unknown_kinds_and_forms_are_damage(tmp_path: Path) -> None:
     path = tmp_path / "j"
     written(path, [(1, {7: 1})])
@@ -203,6 +246,9 @@ def test_lines_of_unknown_kinds_and_forms_are_damage(tmp_path: Path) -> None:
         {"kind": "wish"}, {}, {"kind": "knob"}, {"kind": "origins", "runs": ""}, who | {"runs": "!"},
         who | {"runs": "AAAA"}, who | {"pid": []}, who | {"mm": [1]}, {"kind": "knob", "boot_id": "another"},
         {"kind": "knob", "writer": 5}, {"kind": "knob", "format": 1},
+        who | {"pid": float("inf"), "runs": runs_text((7, 1, 1))}, who | {"runs": runs_text((7, 1, 255))},
+        who | {"runs": runs_text((1 << 52, 1, 1))}, who | {"runs": runs_text(*[(7, (1 << 32) - 1, 1)] * 4)},
+        *({"kind": "knob", "old": "0", "new": "1", "path": path} for path in NO_KNOBS),
     ]  # fmt: skip
     common = {name: session[name] for name in ("format", "boot_id", "writer")}
     for facts in wrong:

@@ -16,7 +16,7 @@ import os
 import sys
 import zlib
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 import numpy as np
@@ -37,6 +37,9 @@ FORMAT = 2
 SUFFIX = ".pghot-journal"
 _RUN = np.dtype([("first", "<u8"), ("pages", "<u4"), ("node", "<u4")])
 _LINE_RUNS = 1 << 16
+_LINE_PAGES = 1 << 30  # 4 TiB, far more than a step of a run is about
+END_VPN = np.uint64(1 << 52)
+MOST_NODE = 254  # 255 is "nowhere"
 
 
 class Journal:
@@ -221,8 +224,23 @@ class JournalFile:
     compressed: bool = False
 
 
+def check_owner(path: Path) -> None:
+    """Raise `UsageError` for a journal of another user's: undo writes what it says to files of the kernel."""
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        return  # reading it says why
+    if owner not in (0, os.geteuid()):
+        raise UsageError(
+            f"the journal {path} belongs to another user (uid {owner}), who may have written anything there",
+            f"if you trust it, undo a copy of your own: cp {path} FILE",
+        )
+
+
 def read_journal(path: Path) -> JournalFile:
     """Read what can be read of a journal. Raises `UsageError` when that is nothing, or is of another version."""
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a device may never end
+        raise UsageError(f"the journal {path} is not a file", "name a *.pghot-journal")
     try:
         text = path.read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
@@ -235,7 +253,7 @@ def read_journal(path: Path) -> JournalFile:
     for number, fact in enumerate(facts, 1):
         try:
             _enter(journal, entries, fact)
-        except (KeyError, TypeError, ValueError, zlib.error):
+        except (KeyError, OverflowError, TypeError, ValueError, zlib.error):
             journal.damaged.append(number)
     if not journal.damaged and facts[0].get("kind") != "journal":
         journal.damaged.append(1)  # cut off in front: what else is missing, nobody knows
@@ -260,10 +278,31 @@ def _journal_of(path: Path, fact: dict[str, Any]) -> JournalFile:
     try:
         pid, start_ticks = fact["writer"]
         return JournalFile(path, str(fact["boot_id"]), (int(pid), int(start_ticks)))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         raise UsageError(
             f"{path} is not a journal of pghot, or no line of it can be read", "name a *.pghot-journal"
         ) from None
+
+
+def _knob_path(path: str) -> str:
+    """A file of the kernel's. Raises `ValueError` for any other: undo writes to it."""
+    parts = PurePosixPath(path).parts
+    if parts[:2] not in (("/", "proc"), ("/", "sys")) or ".." in parts or "\0" in path:
+        raise ValueError(f"{path} is no knob")
+    whose = parts[2] if parts[1] == "proc" and len(parts) > 3 else ""
+    if whose.isdigit() or whose in ("self", "thread-self"):
+        raise ValueError(f"{path} is a file of a program")  # /proc/PID/root leads anywhere
+    return path
+
+
+def _possible(runs: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The runs, which must be such as an address space can have. Raises `ValueError`."""
+    pages = runs["pages"].astype(np.uint64)
+    if (runs["node"] > MOST_NODE).any() or (runs["first"] > END_VPN - pages).any():
+        raise ValueError("no such page or node")
+    if int(pages.sum()) > _LINE_PAGES:
+        raise ValueError("more pages than one line is about")
+    return runs
 
 
 def _enter(journal: JournalFile, entries: dict[Identity, SpaceEntry], fact: dict[str, Any]) -> None:
@@ -276,12 +315,12 @@ def _enter(journal: JournalFile, entries: dict[Identity, SpaceEntry], fact: dict
         case "journal":
             return
         case "knob":
-            journal.knobs.append((str(fact["path"]), str(fact["old"]), str(fact["new"])))
+            journal.knobs.append((_knob_path(fact["path"]), str(fact["old"]), str(fact["new"])))
         case "origins":
             code, stack, arguments = fact["mm"]
             identity = Identity(int(fact["pid"]), int(fact["start_ticks"]), (code, stack, arguments))
             packed = zlib.decompress(base64.b64decode(fact["runs"], validate=True))
-            runs = np.frombuffer(packed, _RUN)
+            runs = _possible(np.frombuffer(packed, _RUN))
             entries.setdefault(identity, SpaceEntry(identity, str(fact["name"]))).runs.append(runs)
         case "compressed":
             journal.compressed = True

@@ -123,12 +123,15 @@ class Mover:
             done, busy = self._batch(space.pid, pages[batch], address[batch], target)
             moved.append(done)
             failed.append(busy)
+        there = joined(moved)
+        self._state.place[there] = target
+        self._state.age[there] = 0
         if whole_folios:
             self._placement.locate(around)
         self.count(around, before, target)
         if self._spaces.notice_folios() and not whole_folios:
             self._came_along(space, pages, target)
-        return Moves(joined(moved), joined(failed))
+        return Moves(there, joined(failed))
 
     def _came_along(self, space: Space, pages: U32, target: int) -> None:
         """Folios came to be while single pages moved: their other pages may have moved too.
@@ -173,17 +176,14 @@ class Mover:
         """One move_pages call: the pages now on `target` and those worth another try."""
         if len(pages) == 0:
             return pages, pages
-        state = self._state
-        status = self._act(pid, address, state.place[pages], target)
+        status = self._act(pid, pages, address, target)
         if (status == target).all():
-            state.place[pages] = target
-            state.age[pages] = 0
             return pages, pages[:0]
         if (status == -errno.ESRCH).all():
             return pages[:0], pages[:0]  # it ended; the next refresh notices
         return pages[status == target], self._sort_out(pages, status, target)
 
-    def _act(self, pid: int, address: U64, place: U8, target: int) -> I32:
+    def _act(self, pid: int, pages: U32, address: U64, target: int) -> I32:
         """Status of each page; those in the compressed tier come into memory first."""
         if self._tier is None:
             return _try_move(pid, address, target)
@@ -191,7 +191,7 @@ class Mover:
             status = self._tier.put(pid, address)
             self.counts.locked += int(np.count_nonzero(status == -errno.EINVAL))
             return status
-        if (out := place == self._tier.node).any():
+        if (out := self._state.place[pages] == self._tier.node).any():
             self._tier.fetch(pid, address[out])
         return _try_move(pid, address, target)
 
@@ -199,7 +199,6 @@ class Mover:
         """Remember what the kernel said of each page; return those that may move another time."""
         state = self._state
         state.place[pages] = np.where(status >= 0, status, state.place[pages])
-        state.age[pages[status == target]] = 0
         state.place[pages[np.isin(status, (-errno.ENOENT, -errno.EFAULT))]] = NOWHERE
         # Mapped by other processes too: theirs is not ours to move.
         state.kind[pages[status == -errno.EACCES]] = Kind.SHARED
@@ -223,10 +222,9 @@ def _try_move(pid: int, address: U64, target: int) -> I32:
     """
     try:
         status = move_pages(pid, address, np.full(len(address), target, np.int32))
-        if (status == target).all():
-            return status
-        unsure = status == -errno.EBUSY
-        status[unsure] = query_nodes(pid, address[unsure])
+        if status.min() < 0:
+            unsure = status == -errno.EBUSY
+            status[unsure] = query_nodes(pid, address[unsure])
         return status
     except OSError as error:
         # EINVAL: it ended and is not reaped yet (find_mm_struct, mm/migrate.c).

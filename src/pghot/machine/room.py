@@ -16,10 +16,11 @@ I64 = npt.NDArray[np.int64]
 
 # Pages that per-CPU counters can hide from nodeN/meminfo (stat_threshold is at most 125, mm/vmstat.c).
 DRIFT_PAGES_PER_CPU = 125
-# With so much room above the floor, what is free is asked before every fourth batch only: four batches of 512 take
+# For each 64 MiB of room above the floor four batches of 512 go without asking what is free, sixteen at most: four take
 # about 3 ms, in which nobody else allocates 64 MiB.
 PLENTY_PAGES = (64 << 20) // PAGE_BYTES
 PLENTY_BATCHES = 4
+MOST_BATCHES = 16
 
 
 class Room:
@@ -59,7 +60,8 @@ class Room:
         batch  its number in this call, batch_pages  how many pages the one before it took at most
         """
         self.free_pages[node] -= batch_pages
-        if batch % PLENTY_BATCHES == 0 or self.on(node) < PLENTY_PAGES:
+        blind = min(MOST_BATCHES, PLENTY_BATCHES * (self.on(node) // PLENTY_PAGES))
+        if blind == 0 or batch % blind == 0:
             self.filled(node)
         return self.on(node)
 

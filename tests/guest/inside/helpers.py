@@ -153,6 +153,18 @@ def pghot(*arguments: str, timeout_s: float = 120) -> tuple[int, str, str]:
         return command.finish(0, timeout_s)
 
 
+def unprivileged(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end as a user with no rights at all."""
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    return subprocess.run(
+        [*nobody, PGHOT, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HOME": "/tmp"},
+    )
+
+
 def wait_until(condition: Callable[[], bool], timeout_s: float, every_s: float = 0.5) -> float | None:
     """Seconds until the condition held, None when it did not in time."""
     began = time.monotonic()

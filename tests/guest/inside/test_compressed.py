@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import PGHOT, Pghot, Program, Where, pghot, report, wait_until
+from helpers import Pghot, Program, Where, pghot, report, unprivileged, wait_until
 
 from pghot.kernel.pagemap import swapped
 from pghot.kernel.process_madvise import page_out
@@ -215,19 +215,7 @@ def test_a_source_that_cannot_see_the_top_tier_is_refused(zram: None) -> None:
 
 def test_an_unprivileged_user_is_told_what_to_add(zram: None) -> None:
     with Program(16, 0.25, 0) as program:
-        user = [
-            "setpriv",
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            PGHOT,
-            "run",
-            "-p",
-            str(program.pid),
-        ]
-        done = subprocess.run(
-            [*user, *COLD], capture_output=True, text=True, check=False, env={**os.environ, "HOME": "/tmp"}
-        )
+        done = unprivileged("run", "-p", str(program.pid), *COLD)
     assert done.returncode == 4, done.stderr
     assert "CAP_SYS_NICE" in done.stderr
 

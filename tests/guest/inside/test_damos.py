@@ -66,8 +66,6 @@ def bring(words: list[str], program: Program, other: Program, journal: Path) -> 
          "seconds": facts["seconds"]},
     )  # fmt: skip
     assert (other.nodes() == 1).all(), "a program that is not tracked was moved"
-    if facts["counters"]["damos_sz_tried"] == 0:
-        pytest.skip("this emulator hides repeated accesses: no region looked in use to DAMON")
     assert reached is not None, facts["mover"]
     moved = int((program.nodes() == 0).sum())
     assert facts["moves"]["promoted_pages"] >= moved, "each is counted"
@@ -80,7 +78,7 @@ def bring(words: list[str], program: Program, other: Program, journal: Path) -> 
 @pytest.mark.linux_7_3
 def test_the_hot_pages_of_a_cgroup_and_of_nobody_else(tmp_path: Path) -> None:
     with inside("damos-one") as group:
-        program = Program(128, 0.25, 1)
+        program = Program(128, 0.25, 1, "flush")
     with inside("damos-two"):
         other = Program(128, 0.25, 1)
     with program, other:
@@ -89,7 +87,7 @@ def test_the_hot_pages_of_a_cgroup_and_of_nobody_else(tmp_path: Path) -> None:
 
 @pytest.mark.linux_7_3
 def test_the_hot_pages_of_a_single_program(tmp_path: Path) -> None:
-    with Program(128, 0.25, 1) as program, Program(128, 0.25, 1) as other:
+    with Program(128, 0.25, 1, "flush") as program, Program(128, 0.25, 1) as other:
         bring(["-p", str(program.pid), "--rate", "64"], program, other, tmp_path / "j.pghot-journal")
 
 

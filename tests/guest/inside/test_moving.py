@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import PGHOT, Pghot, Program, free_mib, knobs, pghot, report, wait_until
+from helpers import Pghot, Program, free_mib, knobs, pghot, report, unprivileged, wait_until
 
 pytestmark = pytest.mark.two_tiers
 SLOW_START_S = 90
@@ -246,19 +245,7 @@ def test_memory_that_its_owner_binds_under_way_is_left_alone(tmp_path: Path) -> 
 
 def test_an_unprivileged_user_is_told_what_to_add(tmp_path: Path) -> None:
     with Program(16, 1.0, 1) as program:
-        command = [
-            "setpriv",
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            PGHOT,
-            "run",
-            "-p",
-            str(program.pid),
-        ]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env={**os.environ, "HOME": "/tmp"}
-        )
+        done = unprivileged("run", "-p", str(program.pid))
     assert done.returncode == 4, done.stderr
     assert "CAP_" in done.stderr
 

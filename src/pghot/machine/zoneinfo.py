@@ -12,6 +12,7 @@ class Zone:
 
     promo  above it promotion finds room (WMARK_PROMO, Linux >= 5.18). 6.12 shows it, 6.1 does not: then it is
            computed, as far above `high` as `high` is above `low` (__setup_per_zone_wmarks).
+    batch  how many pages a per-CPU list takes from the zone at once, at first; 0 when it is not shown
     """
 
     node: int
@@ -22,6 +23,7 @@ class Zone:
     low: int
     high: int
     promo: int
+    batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def parse_zoneinfo(text: str) -> tuple[Zone, ...]:
     """All populated zones. Lines of another form are passed over: each kernel adds some.
 
     >>> parse_zoneinfo("Node 1, zone Normal\\n pages free 9\\n min 1\\n low 2\\n high 3\\n managed 20")
-    (Zone(node=1, name='Normal', free=9, managed=20, min=1, low=2, high=3, promo=4),)
+    (Zone(node=1, name='Normal', free=9, managed=20, min=1, low=2, high=3, promo=4, batch=0),)
     """
     found: list[tuple[int, str, dict[str, int]]] = []
     for line in text.splitlines():
@@ -52,13 +54,17 @@ def parse_zoneinfo(text: str) -> tuple[Zone, ...]:
             found[-1][2]["free"] = int(words[-1])
         elif found and len(words) == 2 and words[0] in _SHOWN and words[1].isdigit():
             found[-1][2][words[0]] = int(words[1])
+        elif found and len(words) == 2 and words[0] == "batch:" and words[1].isdigit():
+            found[-1][2]["batch"] = max(int(words[1]), found[-1][2].get("batch", 0))
     return tuple(_zone(*parts) for parts in found if parts[2].get("managed"))
 
 
 def _zone(node: int, name: str, values: dict[str, int]) -> Zone:
     least, low, high = (values.get(key, 0) for key in ("min", "low", "high"))
     promo = values.get("promo", 2 * high - low)
-    return Zone(node, name, values.get("free", 0), values["managed"], least, low, high, promo)
+    return Zone(
+        node, name, values.get("free", 0), values["managed"], least, low, high, promo, values.get("batch", 0)
+    )
 
 
 def watermarks(zones: Iterable[Zone], node: int) -> Watermarks:

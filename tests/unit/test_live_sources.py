@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -200,14 +199,6 @@ def test_more_faults_than_one_batch_holds(
         ring.write(fault(500, 4096 * i, 0))
     assert [len(seen) for seen in source.poll(0)] == [5, 5, 5, 5, 3]
     assert ring.tail == ring.head
-
-
-def test_a_cgroup_is_watched_by_its_directory(tiers: SysRoot, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-    monkeypatch.setattr(faults, "open_on_all_cpus", lambda *given_: asked.append(given_[3]) or [])
-    for cgroup in ("", "a", "/sys/fs/cgroup/a"):
-        Faults(tiers).start(Watched((), cgroup), lambda path, value: None)
-    assert asked == ["", "/sys/fs/cgroup/a", "/sys/fs/cgroup/a"]
 
 
 def test_the_node_of_each_cpu(tmp_path: Path) -> None:

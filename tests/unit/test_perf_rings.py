@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from machine_trees import put
 
-from pghot.errors import NotPermittedError, PghotError, UnsupportedError
+from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
 from pghot.kernel import perf_event as pe
 from pghot.kernel import perf_records as pr
 from pghot.kernel.pagemap import pfns
@@ -214,6 +216,48 @@ def test_closing_a_ring_closes_its_group_and_an_error_leaves_nothing_open() -> N
     with pytest.raises(PghotError):
         pe.open_on_all_cpus(SysRoot(), page_faults(pe.SAMPLE_ADDR), 3 * PAGE)
     assert open_files() == before
+
+
+@pytest.mark.parametrize("name", ["a", "/a", "/sys/fs/cgroup/a"])
+def test_a_cgroup_is_opened_by_its_directory_however_it_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "sys/fs/cgroup/a"
+    directory.mkdir(parents=True)
+    opened: list[str] = []
+    monkeypatch.setattr(
+        pe, "_open_ring", lambda spec, fd, *_: opened.append(os.readlink(f"/proc/self/fd/{fd}"))
+    )
+    pe.open_on_all_cpus(SysRoot(tmp_path), page_faults(pe.SAMPLE_ADDR), PAGE, name, [0, 1])
+    assert opened == [str(directory)] * 2
+
+
+def test_a_cgroup_that_vanished_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no cgroup a: No such file"):
+        pe.open_on_all_cpus(SysRoot(tmp_path), page_faults(pe.SAMPLE_ADDR), PAGE, "a", [0])
+
+
+def test_rings_over_the_limit_of_locked_memory_are_told_from_missing_rights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """perf_mmap's EPERM; perf_event_open was permitted, and leaves nothing open."""
+
+    def refuse(*_: object) -> Ring:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(pe, "perf_event_open", lambda *_, **__: os.open("/dev/null", os.O_RDONLY))
+    monkeypatch.setattr(pe, "Ring", refuse)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(NotPermittedError, match="rings of 1024 KiB a CPU") as caught:
+        pe.open_on_all_cpus(SysRoot(), page_faults(pe.SAMPLE_ADDR), 1 << 20, cpus=[0])
+    assert "CAP_IPC_LOCK" in caught.value.hint
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(("paranoid", "met"), [("-1", True), ("0", True), ("1", False), ("4", False)])
+def test_events_of_a_cpu_are_refused_from_paranoid_1_on(paranoid: str, met: bool, tmp_path: Path) -> None:
+    put(tmp_path, "proc/sys/kernel/perf_event_paranoid", paranoid)
+    assert pe.perf_need(SysRoot(tmp_path)).met is met
 
 
 def test_a_closed_ring_gets_nothing_more_even_while_its_array_is_in_use(

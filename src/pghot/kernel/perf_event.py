@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pghot.errors import NotPermittedError, PghotError, UnsupportedError
+from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
 from pghot.kernel.needs import Need
-from pghot.kernel.process import has_capability
+from pghot.kernel.process import cgroup_path, has_capability
 from pghot.kernel.sysroot import SysRoot
 
 # perf_type_id, perf_sw_ids
@@ -233,28 +233,38 @@ def open_on_all_cpus(
     aux_bytes: int = 0,
     leader: EventSpec | None = None,
 ) -> list[Ring]:
-    """One event and ring for each CPU: of all processes, or of those in `cgroup` (its directory).
+    """One event and ring for each CPU: of all processes, or of those in `cgroup` (as the user named it).
 
     ring_bytes  a power of two, at least a page
     cpus        the CPUs that the PMU is for; None: all online ones
     aux_bytes   size of each AUX area, a power of two; 0: none
     leader      an event without a ring that must lead a group on each CPU
-    Raises `NotPermittedError`, `UnsupportedError` or `PghotError` that say what the kernel refused.
+    Raises `NotPermittedError`, `UnsupportedError` or `PghotError` that say what the kernel refused, `UsageError` for a
+    cgroup that does not exist any more.
     """
     rings: list[Ring] = []
-    directory = os.open(root.path(cgroup), os.O_RDONLY | os.O_DIRECTORY) if cgroup else -1
+    directory = _open_cgroup(root, cgroup) if cgroup else -1
     try:
         for cpu in online_cpus(root) if cpus is None else cpus:
             ring = _open_ring(spec, directory, cpu, ring_bytes, aux_bytes, leader)
             rings.append(ring)
-    except OSError as error:
+    except (OSError, PghotError) as error:
         for ring in rings:
             ring.close()
-        raise _explain(error) from error
+        if isinstance(error, OSError):
+            raise _explain(error) from error
+        raise
     finally:
         if directory >= 0:
             os.close(directory)
     return rings
+
+
+def _open_cgroup(root: SysRoot, cgroup: str) -> int:
+    try:
+        return os.open(root.path(cgroup_path(cgroup)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"no cgroup {cgroup}: {error.strerror}", "name one under /sys/fs/cgroup") from None
 
 
 def _open_ring(
@@ -266,11 +276,23 @@ def _open_ring(
             if event is not None:
                 group_fd = fds[-1] if fds else -1
                 fds.append(perf_event_open(event, cgroup_fd, cpu, group_fd, cgroup=cgroup_fd >= 0))
-        return Ring(fds[-1], ring_bytes // mmap.PAGESIZE, aux_bytes, fds[0] if leader else -1)
-    except OSError:
+        return _mapped(fds[-1], ring_bytes, aux_bytes, fds[0] if leader else -1)
+    except (OSError, PghotError):
         for fd in fds:
             os.close(fd)
         raise
+
+
+def _mapped(fd: int, ring_bytes: int, aux_bytes: int, leader_fd: int) -> Ring:
+    """The ring of an open event. All rings may lock perf_event_mlock_kb a CPU and RLIMIT_MEMLOCK (perf_mmap)."""
+    try:
+        return Ring(fd, ring_bytes // mmap.PAGESIZE, aux_bytes, leader_fd)
+    except PermissionError:
+        size = (ring_bytes + aux_bytes) // 1024
+        raise NotPermittedError(
+            f"perf rings of {size} KiB a CPU are more memory than this user may lock",
+            "run as root, add CAP_IPC_LOCK, or raise kernel.perf_event_mlock_kb or `ulimit -l`",
+        ) from None
 
 
 def _explain(error: OSError) -> PghotError:
@@ -299,7 +321,8 @@ def perf_need(root: SysRoot) -> Need:
     paranoid = root.read_or("/proc/sys/kernel/perf_event_paranoid", "")
     if not paranoid:
         return Need(what, "unsupported", "the kernel has no perf events (CONFIG_PERF_EVENTS)")
-    if int(paranoid) <= -1 or has_capability(root, "CAP_PERFMON"):
+    # Above 0 events of a CPU are refused (perf_allow_cpu, include/linux/perf_event.h).
+    if int(paranoid) <= 0 or has_capability(root, "CAP_PERFMON"):
         return Need(what)
     return Need(
         what,

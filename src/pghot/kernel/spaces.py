@@ -39,7 +39,7 @@ class Watched:
     """What sources are told to watch.
 
     spaces  the tracked address spaces now
-    cgroup  the cgroup v2 directory under /sys/fs/cgroup that holds all of them; "" when pids were named
+    cgroup  the cgroup v2 that holds all of them, as the user named it (`cgroup_path`); "" when pids were named
     """
 
     spaces: tuple[Space, ...]

@@ -29,7 +29,6 @@ from pghot.kernel.perf_records import (
     decode_samples,
     words_of,
 )
-from pghot.kernel.process import cgroup_path
 from pghot.kernel.spaces import SetKnob, Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes, nodes_with_memory
@@ -117,9 +116,7 @@ class Faults:
         self._set_knob = set_knob
         self._node_of_cpu = node_of_cpu(self._root)
         spec = EventSpec(perf_event.TYPE_SOFTWARE, perf_event.SW_PAGE_FAULTS_MIN, SAMPLE)
-        self._rings = open_on_all_cpus(
-            self._root, spec, _RING_BYTES, cgroup_path(watched.cgroup) if watched.cgroup else ""
-        )
+        self._rings = open_on_all_cpus(self._root, spec, _RING_BYTES, watched.cgroup)
         # The rate limit first: there is no moment in which the kernel promotes.
         set_knob(RATE_LIMIT, "0")
         # scan_delay_ms stays: four of it are how long a mapping without faults is still scanned (Linux >= 6.4,

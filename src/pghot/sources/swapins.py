@@ -17,7 +17,6 @@ from pghot.kernel import perf_event
 from pghot.kernel.needs import Need, require
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, perf_need
 from pghot.kernel.perf_records import ADDR, CORRUPT, LOST, PID, TAIL, Samples, decode_samples, words_of
-from pghot.kernel.process import cgroup_path
 from pghot.kernel.spaces import SetKnob, Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.sources.live import Sightings, sightings_of
@@ -62,9 +61,7 @@ class SwapIns:
         require(self.name, self.needs())
         self.watch(watched)
         spec = EventSpec(perf_event.TYPE_SOFTWARE, perf_event.SW_PAGE_FAULTS_MAJ, SAMPLE)
-        self._rings = open_on_all_cpus(
-            self._root, spec, _RING_BYTES, cgroup_path(watched.cgroup) if watched.cgroup else ""
-        )
+        self._rings = open_on_all_cpus(self._root, spec, _RING_BYTES, watched.cgroup)
 
     def watch(self, watched: Watched) -> None:
         """Events are of all processes, or of the cgroup; those of others are left out."""

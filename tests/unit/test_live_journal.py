@@ -28,7 +28,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.sealed import seal
 from pghot.service import journal as journal_module
 from pghot.service.journal import FORMAT, Journal, JournalFile, mark_undone, read_journal, runs_of
-from pghot.service.knobs import Knobs
+from pghot.service.knobs import Knobs, put_back
 from pghot.service.undo import undo, undo_open
 
 PID = 500
@@ -367,9 +367,37 @@ def test_knobs_are_written_down_first_and_put_back_in_reverse(
         knobs.set("/proc/b", "2")  # is so already: no change
         assert len(read_journal(journal.path).knobs) == 3
         assert knobs.restore() == []
-        assert order[3:] == [("/proc/a", "1"), ("/proc/b", "old b"), ("/proc/a", "old a")]
+        assert order[3:] == [("/proc/b", "old b"), ("/proc/a", "old a")]
         assert knobs.restore() == []
-        assert len(order) == 6
+        assert len(order) == 5
+
+
+def test_the_same_values_again_and_again_make_no_journal_grow(tmp_path: Path) -> None:
+    root = SysRoot(tmp_path)
+    with Journal(tmp_path / "j", root) as journal:
+        knobs = knobs_of(tmp_path, journal)
+        for value in ("1", "2", "3"):
+            knobs.set("/proc/a", value)
+        size = journal.path.stat().st_size
+        for value in ("1", "old a", "2", "3", "1"):
+            knobs.set("/proc/a", value)
+            assert put_back(root, read_journal(journal.path).knobs) == []  # as undo would after a kill
+            assert root.read("/proc/a") == "old a"
+        assert journal.path.stat().st_size == size
+        knobs.set("/proc/a", "2")
+        assert knobs.restore() == []
+        assert root.read("/proc/a") == "old a"
+
+
+def test_a_value_that_somebody_else_gave_is_the_one_to_put_back(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", SysRoot(tmp_path)) as journal:
+        knobs = knobs_of(tmp_path, journal)
+        knobs.set("/proc/a", "1")
+        put(tmp_path, "proc/a", "theirs")
+        knobs.set("/proc/a", "1")
+        assert read_journal(journal.path).knobs[-1] == ("/proc/a", "theirs", "1")
+        assert knobs.restore() == []
+        assert SysRoot(tmp_path).read("/proc/a") == "theirs"
 
 
 def test_what_somebody_else_changed_is_left_alone_and_named(tmp_path: Path) -> None:
@@ -547,6 +575,7 @@ def test_after_a_boot_there_is_nothing_to_put_back(kernel: FakeKernel, tmp_path:
     done = undo(journal, kernel.root)
     assert done.pages_back == 0
     assert "started anew" in done.processes_gone[0]
+    Journal(tmp_path / "j", kernel.root).close()  # what is on a disk does not keep the daemon from starting
 
 
 def test_damage_is_a_problem_and_the_rest_is_put_back(kernel: FakeKernel, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from pghot.report.live import render_run, render_status, render_undo
 from pghot.service import journal as journal_module
 from pghot.service.journal import Journal, read_journal
 from pghot.service.live import Live, LiveSettings
+from pghot.service.run import end
 from pghot.service.status import counters, line, status
 from pghot.service.targets import Targets
 from pghot.service.undo import undo_open
@@ -252,6 +253,20 @@ def test_knobs_are_put_back_at_the_end_also_after_a_failed_start(bench: Bench, j
     assert bench.source.order == ["start", "stop"]
     assert bench.kernel.root.read("/proc/knob") == "old"
     assert read_journal(journal.path).knobs == [("/proc/knob", "old", "new")]
+
+
+@pytest.mark.parametrize("theirs", [False, True])
+def test_the_journal_of_a_dry_run_stays_only_when_something_is_left_to_undo(
+    bench: Bench, journal: Journal, theirs: bool
+) -> None:
+    put(bench.kernel.tree, "proc/knob", "old")
+    live = bench.live(journal, apply=False, source_options={"scripted": {"knob": "/proc/knob"}})
+    live.start()
+    if theirs:
+        put(bench.kernel.tree, "proc/knob", "theirs")
+    assert len(end(live, journal)) == theirs
+    journal.close()
+    assert journal.path.exists() is theirs
 
 
 def test_the_budget_lowers_the_effort_of_the_sources(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,40 @@
-"""Kernel knobs that pghot changes: the journal knows the old value first, and each is put back in reverse order."""
+"""Kernel knobs that pghot changes: the journal knows the old value first, and they are put back in reverse order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError
 from pghot.kernel.sysroot import SysRoot
 from pghot.service.journal import Journal
+
+# Path, value before, value after.
+Change = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class _Knob:
+    """A knob that was changed: what it was at first, and all that it has been since by our doing."""
+
+    path: str
+    old: str
+    ours: set[str] = field(default_factory=set)
+
+    @property
+    def values(self) -> set[str]:
+        return {self.old, *self.ours}
+
+
+def knobs_of(changed: Iterable[Change]) -> list[_Knob]:
+    """The knobs of some changes, in the order of their first. A value that somebody else gave one is its old one."""
+    found: dict[str, _Knob] = {}
+    for path, old, new in changed:
+        knob = found.setdefault(path, _Knob(path, old))
+        if old not in knob.values:
+            knob.old, knob.ours = old, set()
+        knob.ours.add(new)
+    return list(found.values())
 
 
 class Knobs:
@@ -14,7 +42,7 @@ class Knobs:
 
     def __init__(self, root: SysRoot, journal: Journal | None) -> None:
         self._root, self._journal = root, journal
-        self._changed: list[tuple[str, str, str]] = []
+        self._changed: list[Change] = []
 
     def set(self, path: str, value: str) -> None:
         """Give a knob a value. Raises a `PghotError` when the kernel refuses or lacks it."""
@@ -26,10 +54,13 @@ class Knobs:
             raise NotPermittedError(f"cannot read {path}: {error.strerror}", "run as root") from None
         if old == value:
             return
-        if self._journal is not None:
+        # A budget sets the same few values for as long as a daemon runs: what is known already is not written again.
+        known = any(knob.path == path and {old, value} <= knob.values for knob in knobs_of(self._changed))
+        if self._journal is not None and not known:
             self._journal.knob(path, old, value)
         write_knob(self._root, path, value)
-        self._changed.append((path, old, value))
+        if not known:
+            self._changed.append((path, old, value))
 
     def restore(self) -> list[str]:
         """Put everything back, last change first; returns what could not be, in words."""
@@ -50,20 +81,22 @@ def write_knob(root: SysRoot, path: str, value: str) -> None:
         ) from None
 
 
-def put_back(root: SysRoot, changed: Iterable[tuple[str, str, str]]) -> list[str]:
-    """Restore (path, old, new) entries in reverse order; what somebody else changed since is left alone."""
+def put_back(root: SysRoot, changed: Iterable[Change]) -> list[str]:
+    """Put knobs back, the first changed last; what somebody else changed since is left alone."""
     problems = []
-    for path, old, new in reversed(list(changed)):
+    for knob in reversed(knobs_of(changed)):
         try:
-            now = root.read(path)
-            if now == old:
+            now = root.read(knob.path)
+            if now == knob.old:
                 continue
-            if now != new:
-                problems.append(f"{path} is '{now}', which pghot did not write; left alone (it was '{old}')")
+            if now not in knob.ours:
+                problems.append(
+                    f"{knob.path} is '{now}', which pghot did not write; left alone (it was '{knob.old}')"
+                )
                 continue
-            root.write(path, old)
+            root.write(knob.path, knob.old)
         except FileNotFoundError:
             continue  # what it belonged to is gone
         except OSError as error:
-            problems.append(f"{path} could not be put back to '{old}': {error.strerror}")
+            problems.append(f"{knob.path} could not be put back to '{knob.old}': {error.strerror}")
     return problems

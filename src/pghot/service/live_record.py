@@ -25,7 +25,7 @@ from pghot.recording.writer import RecordingWriter
 from pghot.service.journal import Journal
 from pghot.service.live import Live, LiveSettings
 from pghot.service.live_contents import LiveContents
-from pghot.service.run import RunSettings, Say, Summary, journal_path, rounds
+from pghot.service.run import RunSettings, Say, Summary, end, journal_path, rounds
 from pghot.service.status import status
 from pghot.service.stopping import StopSignals
 
@@ -235,12 +235,12 @@ def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say:
             plan.compressibility,
         )
         live.recorder = recorder
-        try:
-            with StopSignals() as stop:
+        with StopSignals() as stop:
+            try:
                 live.start()
                 rounds(live, RunSettings(min(100, plan.slice_ms), plan.duration_s), say, stop)
-        finally:
-            problems = live.stop()
+            finally:
+                problems = end(live, journal)
         facts = status(live)
         recorder.finish(lost_of(facts))
     writer = recorder.writer

@@ -87,18 +87,26 @@ def run_live(
     settings.targets.check(root)
     with Journal(journal_path(run.journal, "run"), root) as journal:
         live = Live(root, settings, journal)
-        try:
-            with contextlib.nullcontext(stop) if stop else StopSignals() as asked:
+        with contextlib.nullcontext(stop) if stop else StopSignals() as asked:
+            try:
                 live.start()
                 rounds(live, run, say, asked)
-        finally:
-            problems = live.stop()
+            finally:
+                problems = end(live, journal)
         facts = status(live, "pghot.run/1")
         if run.restore:
             undone = undo_open(journal, root)
             facts["undone"] = undone.facts()
             problems += undone.problems
         return Summary(facts, problems, asked.signalled)
+
+
+def end(live: Live, journal: Journal) -> list[str]:
+    """Stop; returns what could not be put back, in words. A journal in which nothing is left to undo goes."""
+    problems = live.stop()
+    if not problems and not live.settings.mover.apply:
+        journal.discard()
+    return problems
 
 
 def rounds(live: Live, run: RunSettings, say: Say, stop: StopSignals) -> None:

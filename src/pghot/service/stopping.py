@@ -1,4 +1,5 @@
-"""Ctrl-C and SIGTERM end a run after its present round, so that what moved is counted; a second one ends it at once."""
+"""Ctrl-C, SIGTERM and a lost terminal (SIGHUP) end a run after its present round, so that what moved is counted and
+the knobs go back; a second signal ends it at once."""
 
 from __future__ import annotations
 
@@ -7,9 +8,11 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class StopSignals:
-    """While entered, the first SIGINT or SIGTERM is remembered, the second raises `KeyboardInterrupt`."""
+    """While entered, the first of these signals is remembered, the second raises `KeyboardInterrupt`."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -31,8 +34,10 @@ class StopSignals:
     def __enter__(self) -> Self:
         # Signals go to the main thread; a run in another one is ended by whoever started it.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._on)
+            for number in _SIGNALS:
+                # nohup(1) has SIGHUP ignored, and means it.
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._on)
         return self
 
     def __exit__(

@@ -65,10 +65,11 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
     result = Undone()
     if journal.boot_id != root.read_or("/proc/sys/kernel/random/boot_id"):
         result.processes_gone.append("the machine was started anew since: nothing to put back")
+        _mark(journal)
         return result
     _refuse_while_running(journal, root)
     result.problems += put_back(root, journal.knobs)
-    result.knobs = [path for path, _, _ in journal.knobs]
+    result.knobs = list(dict.fromkeys(path for path, _, _ in journal.knobs))
     plans = [(entry, *entry.origins()) for entry in journal.spaces]
     if journal.damaged:
         result.problems.append(_what_is_lost(journal))
@@ -80,9 +81,14 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
         done += len(address)
         progress(done, total)
     if result.complete:
-        with contextlib.suppress(OSError, PghotError):  # the pages are back, whatever the file says
-            mark_undone(journal.path)
+        _mark(journal)
     return result
+
+
+def _mark(journal: JournalFile) -> None:
+    """The file may be written anew. Nothing is left to put back, whether it can be marked or not."""
+    with contextlib.suppress(OSError, PghotError):
+        mark_undone(journal.path)
 
 
 def undo_open(journal: Journal, root: SysRoot) -> Undone:

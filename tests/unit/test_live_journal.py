@@ -219,9 +219,13 @@ def test_a_writer_that_is_no_number(tmp_path: Path) -> None:
         read_journal(tmp_path / "j")
 
 
-def test_a_device_is_no_journal(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["undo", "/dev/null"]) == 2
-    assert "is not a file" in capsys.readouterr().err
+def test_a_device_or_a_pipe_is_no_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/null", str(tmp_path / "pipe")):
+        assert run(["undo", path]) == 2
+        assert "is not a file" in capsys.readouterr().err
+    assert run(["undo", str(tmp_path)]) == 2
+    assert "Is a directory" in capsys.readouterr().err
 
 
 def test_a_journal_of_another_users_is_not_believed(

@@ -183,12 +183,11 @@ def undo(
     from pghot.cli.progress import progress_on_stderr
     from pghot.kernel.sysroot import SysRoot
     from pghot.report.live import render_undo
-    from pghot.service.journal import check_owner, read_journal
+    from pghot.service.journal import read_journal
     from pghot.service.undo import undo as put_back
 
     if if_any and not Path(journal).exists():
         return
-    check_owner(Path(journal))
     result = put_back(read_journal(Path(journal)), SysRoot(), progress_on_stderr("moving pages back"))
     print(json.dumps(result.facts()) if json_ else render_undo(result.facts()))
     if not result.complete:

@@ -21,7 +21,7 @@ class Identity:
 
     start_ticks  when the process started, in clock ticks since boot: tells a reused pid
     mm           fields of its stat file that every exec draws anew (startcode, startstack, arg_start):
-                 tells an exec. All 0 when the kernel hides them from this user.
+                 tells an exec. (1, 0, 0) when the kernel hides them from this user (do_task_stat).
     """
 
     pid: int

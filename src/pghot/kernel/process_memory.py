@@ -11,15 +11,12 @@ from contextlib import suppress
 import numpy as np
 import numpy.typing as npt
 
-from pghot.kernel.pagemap import PRESENT
+from pghot.kernel.pagemap import PRESENT, SWAPPED
 from pghot.kernel.process import refused
 from pghot.kernel.sysroot import SysRoot
 from pghot.units import PAGE_BYTES
 
 U64 = npt.NDArray[np.uint64]
-
-# Documentation/admin-guide/mm/pagemap.rst: bit 62, the page is swapped out.
-_SWAPPED = 1 << 62
 
 
 def read_pages(root: SysRoot, pid: int, address: U64) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
@@ -62,7 +59,7 @@ def _resident(root: SysRoot, pid: int, address: U64) -> list[int]:
         found = []
         for place, start in enumerate(address.tolist()):
             entry = os.pread(pagemap, 8, start // PAGE_BYTES * 8)
-            if int.from_bytes(entry, "little") & (PRESENT | _SWAPPED):
+            if int.from_bytes(entry, "little") & (PRESENT | SWAPPED):
                 found.append(place)
         return found
     finally:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import errno
 import os
+import stat
 import sys
 import zlib
 from dataclasses import dataclass, field
@@ -224,29 +225,36 @@ class JournalFile:
     compressed: bool = False
 
 
-def check_owner(path: Path) -> None:
-    """Raise `UsageError` for a journal of another user's: undo writes what it says to files of the kernel."""
-    try:
-        owner = path.stat().st_uid
-    except OSError:
-        return  # reading it says why
-    if owner not in (0, os.geteuid()):
-        raise UsageError(
-            f"the journal {path} belongs to another user (uid {owner}), who may have written anything there",
-            f"if you trust it, undo a copy of your own: cp {path} FILE",
-        )
+def _read_own(path: Path) -> bytes:
+    """The bytes of a journal. Raises `UsageError` when it cannot be read, or is another user's.
 
-
-def read_journal(path: Path) -> JournalFile:
-    """Read what can be read of a journal. Raises `UsageError` when that is nothing, or is of another version."""
-    if path.exists() and not (path.is_file() or path.is_dir()):  # a device may never end
-        raise UsageError(f"the journal {path} is not a file", "name a *.pghot-journal")
+    Asked of the open file: who owns its directory may have put another in its place since.
+    """
     try:
-        text = path.read_bytes().decode("utf-8", "surrogateescape")
+        # Opening a pipe must not wait for its writer, and a device may never end.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise UsageError(f"the journal {path} is not a file", "name a *.pghot-journal")
+            if facts.st_uid not in (0, os.geteuid()):
+                raise UsageError(
+                    f"the journal {path} belongs to another user (uid {facts.st_uid}), "
+                    "who may have written anything there",
+                    f"if you trust it, undo a copy of your own: cp {path} FILE",
+                )
+            return file.read()
     except OSError as error:
         raise UsageError(
             f"cannot read the journal {path}: {error.strerror}", "name a *.pghot-journal"
         ) from None
+
+
+def read_journal(path: Path) -> JournalFile:
+    """Read what can be read of a journal: undo writes what it says to files of the kernel.
+
+    Raises `UsageError` when that is nothing, is of another version, or when the file is another user's.
+    """
+    text = _read_own(path).decode("utf-8", "surrogateescape")
     facts = [_fact(line) for line in text.removesuffix("\n").split("\n")]
     journal = _journal_of(path, next((each for each in facts if "format" in each), {}))
     entries: dict[Identity, SpaceEntry] = {}

@@ -117,6 +117,18 @@ def test_missing_capabilities_are_named_with_the_command(tmp_path: Path) -> None
     assert "setpriv" in need["remedy"]
 
 
+def test_other_base_pages_than_4_kib_are_no_machine_for_pghot(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 1 << 16}[name])
+    facts = diagnose(SysRoot())
+    for kind in ("sources", "movers"):
+        assert set(verdicts(facts, kind).values()) == {"unsupported"}
+    assert "base pages are 64" in unmet(facts, "movers", "move_pages")[0]["why"]
+    assert run(["run", "--source", "softdirty", "-p", str(os.getpid())]) == 3
+    assert "live: this kernel's base pages are 64" in capsys.readouterr().err
+
+
 def test_unsupported_is_worse_than_not_permitted() -> None:
     needs = (Need("a"), Need("b", "unsupported", "x"), Need("c", "not permitted", "y"))
     assert Finding("n", "", needs).verdict == "unsupported"

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pghot.errors import PghotError
+from pghot.kernel.base_pages import base_page_needs
 from pghot.kernel.kconfig import KernelConfig, read_config
 from pghot.kernel.needs import Need, Verdict
 from pghot.kernel.sysroot import SysRoot
@@ -111,7 +112,9 @@ def sources(root: SysRoot, config: KernelConfig) -> Iterator[Finding]:
     for name in live_source_names():
         try:
             source = make_live_source(name, root)
-            yield Finding(name, source.summary, with_config(source.needs(), config))
+            yield Finding(
+                name, source.summary, with_config([*base_page_needs(root), *source.needs()], config)
+            )
         except (
             Exception
         ) as error:  # a source of another package may be broken in any way; the others still count
@@ -124,7 +127,11 @@ def sources(root: SysRoot, config: KernelConfig) -> Iterator[Finding]:
 def movers(root: SysRoot, topology: LiveTopology | None, config: KernelConfig) -> Iterator[Finding]:
     """Every way in which pages can change tiers."""
     for mover in MOVERS:
-        yield Finding(mover.name, mover.summary, with_config(mover.needs(root, topology), config))
+        yield Finding(
+            mover.name,
+            mover.summary,
+            with_config([*base_page_needs(root), *mover.needs(root, topology)], config),
+        )
 
 
 def with_config(needs: Iterable[Need], config: KernelConfig) -> tuple[Need, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from pghot.engine.accesses import Accesses
 from pghot.errors import UnsupportedError, UsageError
+from pghot.kernel.base_pages import base_page_needs
 from pghot.kernel.needs import require
 from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
@@ -93,6 +94,7 @@ def with_damos(settings: LiveSettings, options: Mapping[str, Any]) -> LiveSettin
 
 def check_sources(root: SysRoot, settings: LiveSettings) -> None:
     """Raise for a source or policy that does not exist, or a source or mover that does not work here."""
+    require("live", base_page_needs(root))
     if settings.mover.mover == "damos":
         require("damos", damos_needs(root, read_nodes(root), bool(settings.targets.cgroups)))
     make_policy(settings.policy, **settings.policy_options)
@@ -151,6 +153,7 @@ class Live:
     ) -> None:
         """Raises `PghotError` for targets, sources or a policy that cannot be. Changes nothing yet."""
         self.settings = settings
+        require("live", base_page_needs(root))
         _check_demotion(settings)
         self.root, self._clock_ns, self.journal = root, clock_ns, journal
         settings.targets.check(root)

@@ -46,8 +46,6 @@ _DECLARED = (
     Counter("pghot_heap_full", "times a hot page found the heap of its node full", "pages"),
     Counter("pghot_records_pruned", "records dropped because their page was not seen for long", "pages"),
     # The consumers: kmigrated and kpromoted.
-    Counter("kpromoted_right_node", "hot pages that already were on a top-tier node", "pages"),
-    Counter("kpromoted_non_lru", "hot pages that could not be isolated from their LRU list", "pages"),
     Counter("kpromoted_cold_old", "hot pages refused because their last access was too long ago", "pages"),
     Counter("kpromoted_dropped", "hot pages whose record was lost without a promotion", "pages"),
     # The gate and the migrations.
@@ -55,15 +53,12 @@ _DECLARED = (
     Counter("pgpromote_candidate_nrl", "pages let through because the target had free space", "pages"),
     Counter("pgpromote_rate_limited", "pages refused by the rate limit, once for each refusal", "pages"),
     Counter("pgpromote_success", "pages promoted", "pages"),
-    Counter("pgdemote_kswapd", "pages demoted by background reclaim", "pages"),
-    Counter("pgdemote_direct", "pages demoted by an allocation that had to reclaim", "pages"),
     Counter("pgdemote_proactive", "pages demoted on request", "pages"),
     Counter("pgmigrate_success", "pages moved, either way", "pages"),
     Counter("pgmigrate_fail", "pages that could not be moved", "pages"),
     # The sources' own losses and costs.
     Counter("numa_pte_updates", "page-table entries marked PROT_NONE", "pages"),
     Counter("numa_hint_faults", "NUMA hint faults taken", "faults"),
-    Counter("numa_pages_migrated", "pages moved by NUMA balancing", "pages"),
     Counter("hwhint_total_events", "hardware samples and hot-list entries delivered", "events"),
     Counter("hwhint_useful_events", "of these, those that named a page pghot may promote", "events"),
     Counter("hwhint_dropped_events", "hardware samples and hot-list entries lost to a full ring", "events"),

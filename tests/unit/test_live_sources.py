@@ -12,6 +12,7 @@ from live_builders import space_of
 from machine_trees import Node, machine, put
 
 from pghot.errors import NotPermittedError, UnsupportedError, UsageError
+from pghot.kernel.cpus import node_of_cpu
 from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
@@ -19,7 +20,7 @@ from pghot.recording.writer import write_recording
 from pghot.service.journal import Journal, read_journal
 from pghot.service.knobs import Knobs
 from pghot.sources import faults
-from pghot.sources.faults import MODE, RATE_LIMIT, SCAN, Faults, node_of_cpu
+from pghot.sources.faults import MODE, RATE_LIMIT, SCAN, Faults
 from pghot.sources.replay import Replay
 from ring_builders import record, ring_of
 

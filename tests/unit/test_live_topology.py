@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +14,7 @@ from pghot.errors import NotPermittedError, UnsupportedError, UsageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.cgroup_limits import read_limits
 from pghot.machine.kernel_tiering import read_kernel_tiering
-from pghot.machine.memory_blocks import BlockRange, nodes_of_pfns, read_block_ranges
+from pghot.machine.memory_blocks import BlockRange, read_block_ranges
 from pghot.machine.nodes import free_pages, read_nodes
 from pghot.machine.zoneinfo import parse_zoneinfo, watermarks
 
@@ -275,23 +274,6 @@ def test_a_block_that_two_nodes_share_belongs_to_neither(tmp_path: Path) -> None
         put(tmp_path, f"{NODES}/node{node}/memory{block}/state", "online")
     ranges = read_block_ranges(SysRoot(tmp_path))
     assert [each.node for each in ranges] == [0, -1, 1]
-    assert nodes_of_pfns(ranges, np.array([0, 32767, 32768, 65536, 98304], np.uint64)).tolist() == [
-        0,
-        0,
-        -1,
-        1,
-        -1,
-    ]
-
-
-@given(
-    st.dictionaries(st.integers(0, 20), st.integers(0, 3), max_size=12),
-    st.lists(st.integers(0, 25 * 4 - 1), max_size=30),
-)
-def test_nodes_of_pfns_is_the_owner_of_the_block(owner: dict[int, int], pfns: list[int]) -> None:
-    ranges = tuple(BlockRange(node, block * 4, 4) for block, node in sorted(owner.items()))
-    found = nodes_of_pfns(ranges, np.array(pfns, np.uint64))
-    assert found.tolist() == [owner.get(pfn // 4, -1) for pfn in pfns]
 
 
 def test_a_kernel_without_blocks_is_unsupported(tmp_path: Path) -> None:

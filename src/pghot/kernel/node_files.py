@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pghot.errors import NotPermittedError, UnsupportedError
-from pghot.kernel.perf_event import parse_list
+from pghot.kernel.cpus import parse_list
 from pghot.kernel.sysroot import SysRoot
 
 NODES = "/sys/devices/system/node"

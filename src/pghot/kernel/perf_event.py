@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
+from pghot.kernel.cpus import online_cpus
 from pghot.kernel.needs import Need
 from pghot.kernel.process import cgroup_path, has_capability
 from pghot.kernel.sysroot import SysRoot
@@ -203,25 +204,6 @@ class Ring:
             if fd >= 0:
                 os.close(fd)
         self.fd = self._leader_fd = -1
-
-
-def online_cpus(root: SysRoot) -> list[int]:
-    """Numbers of the online CPUs."""
-    return parse_list(root.read("/sys/devices/system/cpu/online"))
-
-
-def parse_list(text: str) -> list[int]:
-    """A kernel list of numbers.
-
-    >>> parse_list("0-2,5")
-    [0, 1, 2, 5]
-    """
-    found: list[int] = []
-    for part in text.strip().split(","):
-        if part:
-            first, _, last = part.partition("-")
-            found += range(int(first), int(last or first) + 1)
-    return found
 
 
 def open_on_all_cpus(

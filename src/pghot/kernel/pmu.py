@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pghot.errors import UnsupportedError
-from pghot.kernel.perf_event import online_cpus, parse_list
+from pghot.kernel.cpus import online_cpus, parse_list
 from pghot.kernel.sysroot import SysRoot
 
 DEVICES = "/sys/bus/event_source/devices"

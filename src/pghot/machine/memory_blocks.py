@@ -9,9 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from pghot.errors import UnsupportedError
 from pghot.kernel.node_files import NODES, read_number
 from pghot.kernel.sysroot import SysRoot
@@ -62,15 +59,3 @@ def _joined(owner: dict[int, int], pages: int) -> tuple[BlockRange, ...]:
         else:
             ranges.append(BlockRange(owner[block], first, pages))
     return tuple(ranges)
-
-
-def nodes_of_pfns(ranges: tuple[BlockRange, ...], pfn: npt.NDArray[np.uint64]) -> npt.NDArray[np.int16]:
-    """int16[K]: the node of each page frame (uint64[K]), -1 where no block or a shared one holds it."""
-    if not ranges:
-        return np.full(len(pfn), -1, np.int16)
-    first = np.array([each.first_pfn for each in ranges], np.uint64)
-    end = np.array([each.end_pfn for each in ranges], np.uint64)
-    node = np.array([each.node for each in ranges], np.int16)
-    index = np.searchsorted(first, pfn, side="right") - 1
-    held = (index >= 0) & (pfn < end[index])
-    return np.where(held, node[index], np.int16(-1)).astype(np.int16)

@@ -152,10 +152,3 @@ def written_pages_reference(page: U32, writes: U32, out: U32) -> int:
     found = np.unique(page[writes > 0])
     out[: len(found)] = found
     return len(found)
-
-
-@njit(cache=True)
-def count_on_nodes(page: U32, place: U8, counts: I64) -> None:
-    """Pages of `page` by the node that holds them, added to `counts` (int64[256])."""
-    for row in range(len(page)):
-        counts[place[page[row]]] += 1

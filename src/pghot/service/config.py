@@ -12,7 +12,6 @@ from pghot.errors import UsageError
 from pghot.machine.compressing import LONGEST_COLD_S
 from pghot.units import parse_share, parse_size
 
-DEFAULT_PATH = "/etc/pghot/pghot.toml"
 DEFAULT_SOCKET = "/run/pghot/pghot.sock"
 
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from pghot.errors import UsageError
 from pghot.kernel import perf_event
+from pghot.kernel.cpus import node_of_cpu
 from pghot.kernel.needs import Need, require
-from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, parse_list, perf_need
+from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, perf_need
 from pghot.kernel.perf_records import (
     ADDR,
     CORRUPT,
@@ -177,15 +177,3 @@ def _writable(root: SysRoot, what: str, path: str) -> Need:
     # Both are the superuser's files, and the handlers ask for the capability too (kernel/sched/core.c).
     remedy = "as root with CAP_SYS_ADMIN: sudo pghot ..."
     return Need(what, "not permitted", f"not permitted to write {path}", remedy)
-
-
-def node_of_cpu(root: SysRoot) -> npt.NDArray[np.int16]:
-    """int16[cpus]: the memory node of each possible CPU, -1 when it is not known."""
-    possible = parse_list(root.read_or("/sys/devices/system/cpu/possible", "0"))
-    nodes = np.full(max(possible) + 1, -1, np.int16)
-    for entry in root.list("/sys/devices/system/node"):
-        if entry.startswith("node") and entry[4:].isdigit():
-            for cpu in parse_list(root.read_or(f"/sys/devices/system/node/{entry}/cpulist")):
-                if cpu < len(nodes):
-                    nodes[cpu] = int(entry[4:])
-    return nodes

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from pghot.errors import UsageError
 from pghot.kernel import perf_event
+from pghot.kernel.cpus import node_of_cpu
 from pghot.kernel.mem_data_src import stores
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus
 from pghot.kernel.perf_records import (
@@ -30,7 +31,6 @@ from pghot.kernel.perf_records import (
 )
 from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
-from pghot.sources.faults import node_of_cpu
 from pghot.sources.live import Sightings
 
 U64 = npt.NDArray[np.uint64]

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.kernel import spe_packets
+from pghot.kernel.cpus import node_of_cpu
 from pghot.kernel.needs import Need, require
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, perf_need
 from pghot.kernel.pmu import Pmu, pmu_names, read_pmu
@@ -21,7 +22,6 @@ from pghot.kernel.spaces import SetKnob, Watched
 from pghot.kernel.spe_packets import EVENTS, HAS, OPERATION, PHYS_ADDR, SOURCE, Records, decode_records
 from pghot.kernel.sysroot import SysRoot
 from pghot.sources.aux_area import AUX_COUNTERS, RING_BYTES, AuxNotes, drain_aux
-from pghot.sources.faults import node_of_cpu
 from pghot.sources.frame_owners import FrameOwners
 from pghot.sources.live import Sightings
 from pghot.sources.perf_sampling import READ_FORMAT, checked_period, stretched

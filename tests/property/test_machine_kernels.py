@@ -9,16 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pghot.machine.cost import demand_of_misses, loaded_latency_ns, solve_slice_ns
-from pghot.machine.lru import UNPLACED, age_pages, age_pages_reference
+from pghot.machine.lru import UNPLACED, age_pages, age_pages_reference, take_old, take_old_reference
+from pghot.machine.relocation import relocate, relocate_reference
 from pghot.machine.simulated import SimulatedMachine
 from pghot.machine.topology import Topology
 from pghot.machine.touch import (
     allocate,
     allocate_reference,
+    note_writes,
+    note_writes_reference,
     serve,
     serve_reference,
-    written_pages,
-    written_pages_reference,
+    touch,
+    touch_reference,
 )
 
 PAGES, NODES = 12, 3
@@ -199,11 +202,60 @@ def test_demand_equals_the_sums_written_out(seed: int) -> None:
     np.testing.assert_allclose(moved, 64 * (lines + dirty) + moving)
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2)), max_size=30))
-def test_written_pages_each_once(rows):
-    page = np.array(sorted(page for page, _ in rows), np.uint32)
-    writes = np.array([wrote for _, wrote in rows], np.uint32)
-    out, plain = np.zeros(len(rows), np.uint32), np.zeros(len(rows), np.uint32)
-    found = written_pages(page, writes, out)
-    assert found == written_pages_reference(page, writes, plain)
-    assert out[:found].tolist() == plain[:found].tolist()
+@given(seeds)
+def test_touched_pages_are_young(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    page = rows(rng)["page"]
+    place = rng.choice([0, 1, UNPLACED], PAGES).astype(np.uint8)
+    young, plain = np.zeros(PAGES, np.uint8), np.zeros(PAGES, np.uint8)
+    assert touch(page, place, young) == touch_reference(page, place, plain)
+    np.testing.assert_array_equal(young, plain)
+
+
+@given(seeds)
+def test_written_pages_on_the_node_each_once_and_their_new_sizes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    part = rows(rng)
+    part["writes"][rng.random(len(part["writes"])) < 0.5] = 0
+    place = rng.choice([0, 1, UNPLACED], PAGES).astype(np.uint8)
+    first, rewritten = rng.random(PAGES) < 0.3, rng.integers(0, 4096, PAGES)
+    results = []
+    for note in (note_writes, note_writes_reference):
+        size, out = np.full(PAGES, -1), np.zeros(len(part["page"]), np.uint32)
+        found = note(part["page"], part["writes"], first, rewritten, size, place, 1, out)
+        results.append((out[:found].tolist(), size.tolist()))
+    assert results[0] == results[1]
+
+
+@given(seeds)
+def test_pages_change_their_node_as_by_the_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    page = rng.permutation(PAGES)[: rng.integers(0, PAGES + 1)].astype(np.uint32)
+    target, rank = int(rng.integers(0, NODES)), rng.integers(0, 3, NODES)
+    place, free, moving = (
+        rng.integers(0, NODES, PAGES).astype(np.uint8),
+        rng.integers(0, 9, NODES),
+        np.ones(NODES),
+    )
+    promoted_before = rng.random(PAGES) < 0.5
+    results = []
+    for move in (relocate, relocate_reference):
+        state = (place.copy(), rank, free.copy(), moving.copy(), promoted_before.copy())
+        promoted = np.zeros(len(page), np.uint32)
+        counts = move(page, target, 4096.0, *state, promoted)
+        results.append([counts, promoted[: counts[0]].tolist(), *(each.tolist() for each in state)])
+    assert results[0] == results[1]
+
+
+@given(seeds)
+def test_old_pages_are_taken_as_by_the_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    queue = rng.permutation(PAGES)[: rng.integers(0, PAGES + 1)].astype(np.uint32)
+    place, young = rng.integers(0, 2, PAGES).astype(np.uint8), (rng.random(PAGES) < 0.3).astype(np.uint8)
+    already, wanted = rng.random(PAGES) < 0.2, int(rng.integers(0, 6))
+    results = []
+    for take in (take_old, take_old_reference):
+        taken, out = already.copy(), np.zeros(wanted, np.uint32)
+        found, used = take(queue, place, 1, young, taken, out)
+        results.append((found, used, out[:found].tolist(), taken.tolist()))
+    assert results[0] == results[1]

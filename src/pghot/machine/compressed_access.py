@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.machine.compressed_node import CompressedNode
-from pghot.machine.touch import written_pages
 from pghot.units import PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ class Access:
         self._first = np.zeros(machine.pages, np.bool_)
         self._any_first = False
         self._hit_ns = machine.topology.nodes[node].latency_ns
+        top_pages = int(machine.capacity_pages[list(machine.top_nodes)].sum())
+        self._part = max(1, top_pages // 4)  # pages that come up at a time
 
     def living(self, page: U32) -> npt.NDArray[np.bool_] | None:
         """Which rows are of tenants that were not killed; None: all."""
@@ -48,12 +49,11 @@ class Access:
         """The slice wrote to these pages (uint32[rows], both). True when pages moved or went away."""
         tier, machine = self._tier, self._machine
         moved = self._drain() if tier.rule in ("writable", "contained") and tier.warned else False
-        out = np.empty_like(page)
-        written = out[: written_pages(page, writes, out)]
-        tier.rewritten(self._again(written))
+        written = tier.note_writes(page, writes, self._first, machine.place, self._node)
+        self._forget_first_touches()
         if tier.rule == "swap":
             written = np.unique(page)
-        written = written[machine.place[written] == self._node]
+            written = written[machine.place[written] == self._node]
         if len(written) == 0:
             return moved
         if tier.rule in ("writable", "contained"):
@@ -75,13 +75,17 @@ class Access:
         self._first[page] = True
         self._any_first = True
 
-    def _again(self, written: U32) -> U32:
-        """The pages that got other contents than their first ones."""
-        if not self._any_first:
-            return written
-        again = written[~self._first[written]]
-        self._first[:] = self._any_first = False
-        return again
+    def _forget_first_touches(self) -> None:
+        if self._any_first:
+            self._first[:] = self._any_first = False
+
+    def leave(self, page: U32) -> float:
+        """These pages are about to be copied elsewhere; returns how long the device lets the copying wait, ns."""
+        page = page[self._machine.place[page] == self._node]
+        if len(page):
+            self._tier.release(page)
+        # To copy a page, its first block is read and decompressed.
+        return len(page) * self._tier.device.miss_ns
 
     def _check_margin(self, written: U32) -> U32:
         """Let through what can be absorbed; returns the pages that cannot."""
@@ -124,9 +128,8 @@ class Access:
         may be down again when the last come.
         """
         machine = self._machine
-        part = max(1, int(machine.capacity_pages[list(machine.top_nodes)].sum()) // 4)
-        for begin in range(0, len(page), part):
-            waiting = page[begin : begin + part]
+        for begin in range(0, len(page), self._part):
+            waiting = page[begin : begin + self._part]
             waiting = waiting[machine.place[waiting] == self._node]
             while len(waiting := self._promoted(waiting)):
                 self.out_of_memory(waiting)

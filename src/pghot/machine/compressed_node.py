@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from pghot.machine.admission import PEAK, USED, WARNED, admit_pages
 from pghot.machine.compressed_device import AccessRule, CompressedDevice
+from pghot.machine.touch import note_writes
 
+U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -196,6 +198,11 @@ class CompressedNode:
     def rewritten(self, page: U32) -> None:
         """These pages hold other contents now, wherever they are: the size they take when they come (again)."""
         self._size[page] = self._rewritten[page]
+
+    def note_writes(self, page: U32, writes: U32, first: Bool, place: U8, node: int) -> U32:
+        """Rows of a slice, and whose first contents these are: as for `rewritten`. Returns who is on `node`."""
+        out = np.empty_like(page)
+        return out[: note_writes(page, writes, first, self._rewritten, self._size, place, node, out)]
 
     def write(self, page: U32) -> list[int]:
         """Lines of these pages, each once, were written and written back: what no longer fits is lost.

@@ -13,6 +13,10 @@ from numba import njit
 MIN_GENERATIONS = 2  # MIN_NR_GENS: reclaim keeps this many youngest generations
 UNPLACED = 255
 
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+Bool = npt.NDArray[np.bool_]
+
 
 @njit(cache=True)
 def age_pages(young: npt.NDArray[np.uint8], generation: npt.NDArray[np.uint32], sequence: int) -> None:
@@ -31,6 +35,34 @@ def age_pages_reference(
     young[:] = 0
 
 
+@njit(cache=True)
+def take_old(queue: U32, place: U8, node: int, young: U8, taken: Bool, out: U32) -> tuple[int, int]:
+    """Take pages from the head of a queue until `out` is full; returns how many, and the length of the head.
+
+    queue  uint32[N]     distinct pages, oldest first
+    taken  bool[pages]   updated
+    out    uint32[K]     set: pages on `node` that are not young and were not taken already
+    """
+    found = used = 0
+    while found < len(out) and used < len(queue):
+        page = queue[used]
+        used += 1
+        if place[page] == node and not young[page] and not taken[page]:
+            taken[page] = True
+            out[found] = page
+            found += 1
+    return found, used
+
+
+def take_old_reference(queue: U32, place: U8, node: int, young: U8, taken: Bool, out: U32) -> tuple[int, int]:
+    """`take_old` with index arrays."""
+    fit = np.flatnonzero((place[queue] == node) & (young[queue] == 0) & ~taken[queue])[: len(out)]
+    out[: len(fit)] = queue[fit]
+    taken[queue[fit]] = True
+    enough = len(out) == 0 or len(fit) == len(out)
+    return len(fit), (int(fit[-1]) + 1 if len(fit) else 0) if enough else len(queue)
+
+
 class Generations:
     """The generations of all pages of the simulated machine.
 
@@ -43,7 +75,8 @@ class Generations:
         self.generation = np.zeros(pages, np.uint32)
         self.sequence = 0
         self._aged_ns = -1.0
-        self._queues: dict[int, npt.NDArray[np.uint32]] = {}
+        self._queues: dict[int, U32] = {}
+        self._taken = np.zeros(pages, np.bool_)  # by `oldest`, while it runs
 
     def age(self, now_ns: float) -> None:
         """One ageing walk over every page, at `now_ns`."""
@@ -61,29 +94,23 @@ class Generations:
         two generations are spared. At one time there is at most one walk: pages that had no time to be
         touched between two walks are not old.
         """
-        walks = 0
-        taken: list[npt.NDArray[np.uint32]] = []
-        wanted = count
-        while wanted > 0:
+        walks = found = 0
+        out = np.empty(min(count, len(place)), np.uint32)
+        while found < len(out):
             queue = self._queues.get(node)
             if queue is None:
                 queue = self._build_queue(place, node)
-            head, self._queues[node] = queue[: 2 * wanted], queue[2 * wanted :]
-            if len(head) == 0:
+            # A queue made after a walk has the pages taken before it once more: they are marked.
+            more, used = take_old(queue, place, node, self.young, self._taken, out[found:])
+            found += more
+            self._queues[node] = queue[used:]
+            if found < len(out):
                 if self._aged_ns == now_ns:
                     break
                 self.age(now_ns)
                 walks += 1
-                continue
-            fit = head[(place[head] == node) & (self.young[head] == 0)]
-            if walks and taken:  # a queue made after a walk has the pages taken before it once more
-                fit = fit[~np.isin(fit, np.concatenate(taken))]
-            if len(fit) > wanted:
-                self._queues[node] = np.concatenate([fit[wanted:], self._queues[node]])
-                fit = fit[:wanted]
-            taken.append(fit)
-            wanted -= len(fit)
-        return (np.concatenate(taken) if taken else np.empty(0, np.uint32)), walks
+        self._taken[out[:found]] = False
+        return out[:found], walks
 
     def coldest(self, place: npt.NDArray[np.uint8], node: int, count: int) -> npt.NDArray[np.uint32]:
         """The `count` pages of `node` that were touched longest ago, sparing none: for direct reclaim."""

@@ -20,8 +20,9 @@ from pghot.machine.compressed_node import CompressedNode, Contents
 from pghot.machine.cost import demand_of_misses, solve_slice_ns
 from pghot.machine.lru import UNPLACED, Generations
 from pghot.machine.machine import Moves
+from pghot.machine.relocation import relocate
 from pghot.machine.topology import Topology
-from pghot.machine.touch import allocate, serve
+from pghot.machine.touch import allocate, serve, touch
 from pghot.units import LINE_BYTES, format_size
 
 U8 = npt.NDArray[np.uint8]
@@ -153,6 +154,7 @@ class SimulatedMachine:
     def _set_up_compression(self, contents: Contents | None) -> None:
         nodes = self.topology.nodes
         self.private = np.array([node.compressed is not None for node in nodes])
+        self._public = np.flatnonzero(~self.private).tolist()
         # Programs are given memory down to this; of a private node, none.
         self._allocation_floor = np.where(self.private, np.iinfo(np.int64).max, self.min_pages)
         self.compressed: CompressedNode | None = None
@@ -190,13 +192,12 @@ class SimulatedMachine:
     ) -> float:
         """Run one slice; returns how long it took, ns. Raises `PghotError` when memory runs out."""
         rows = self._living_rows((page, touches, misses, sequential, writes, node))
+        if self.compressed is not None:
+            rows = self._settle(rows)
         if self._serve(rows):
             rows = self._allocate(rows)
             self._serve(rows)
         if self.compressed is not None:
-            if self._access.writes(rows[0], rows[4]):
-                rows = self._living_rows(rows)
-                self._serve(rows)
             self._access.load(self._served)
         compute_ns = instructions * self.instruction_ns
         busy_ns = (compute_ns + self._app_debt_ns) / self.threads
@@ -218,6 +219,16 @@ class SimulatedMachine:
         page, touches, misses, sequential, writes, node = rows
         young, served = self.generations.young, self._served
         return serve(page, touches, misses, sequential, writes, node, self.place, young, served)
+
+    def _settle(self, rows: Rows) -> Rows:
+        """What first touches and writes to compressed pages do, before it is known where misses go.
+
+        Returns the rows that are left: tenants may be killed.
+        """
+        if touch(rows[0], self.place, self.generations.young):
+            rows = self._allocate(rows)
+            touch(rows[0], self.place, self.generations.young)
+        return self._living_rows(rows) if self._access.writes(rows[0], rows[4]) else rows
 
     def _living_rows(self, rows: Rows) -> Rows:
         if (kept := self.living(rows[0])) is None:
@@ -241,7 +252,7 @@ class SimulatedMachine:
                     "give the tiers more capacity or a larger --fast-share",
                 )
             # What was touched in this slice already is not what the program used least.
-            self.generations.young[rows[0][self.place[rows[0]] != UNPLACED]] = 1
+            touch(rows[0], self.place, self.generations.young)
             if not self.reclaim_directly(failed):
                 self._access.out_of_memory(rows[0][self.place[rows[0]] == UNPLACED])
                 rows = self._living_rows(rows)
@@ -265,7 +276,7 @@ class SimulatedMachine:
         Returns how many went. The program waits (mm/page_alloc.c, __alloc_pages_direct_reclaim).
         """
         done = 0
-        for node in np.flatnonzero(~self.private).tolist() if on is None else [on]:
+        for node in self._public if on is None else (on,):
             wanted = pages - done + int(self.high_pages[node] - self.min_pages[node])
             cold, walks = self.generations.oldest(self.place, node, wanted, self.now_ns)
             if len(cold) < wanted:  # every page was touched lately: the least lately
@@ -345,6 +356,7 @@ class SimulatedMachine:
 
     def _put(self, page: U32, target: int, payer: str, batch_pages: int) -> Moves:
         """Move the pages that fit; a private node says itself which do."""
+        wait_ns = 0.0
         if self.private[target] and self.compressed is not None:
             came = self.compressed.admit(page[: int(self.free_pages[target])])
             self._access.compress(len(came) * self.page_bytes)
@@ -354,32 +366,24 @@ class SimulatedMachine:
         else:
             fit = min(len(page), self.room(target))
             moves = Moves(page[:fit], page[fit:])
-        wait_ns = 0.0
-        if self.compressed is not None:  # to copy a page, its first block is read and decompressed
-            came_out = np.count_nonzero(self.private[self.place[moves.moved]])
-            wait_ns = came_out * self.compressed.device.miss_ns
+            if self.compressed is not None:
+                wait_ns = self._access.leave(moves.moved)
         self._relocate(moves.moved, target)
         self._pay(len(moves.moved), payer, batch_pages, wait_ns)
         return moves
 
     def _relocate(self, page: U32, target: int) -> None:
-        source = self.place[page]
-        counts = np.bincount(source, minlength=len(self.free_pages))[: len(self.free_pages)]
-        self.free_pages += counts
-        self.free_pages[target] -= len(page)
-        self.place[page] = target
-        if self.compressed is not None and counts[self.private].any():
-            self.compressed.release(page[self.private[source]])
-        climbed = self.rank[source] - self.rank[target]
-        promoted = page[climbed > 0]
-        self.ledger.promoted += len(promoted)
-        self.newly_promoted.append(promoted)
-        self.ledger.demoted += int(np.count_nonzero(climbed < 0))
+        promoted = np.empty_like(page)
+        climbed, sunk, again = relocate(
+            page, target, float(self.page_bytes), self.place, self.rank, self.free_pages,
+            self._moving_bytes, self._was_promoted, promoted,
+        )  # fmt: skip
+        if climbed:
+            self.newly_promoted.append(promoted[:climbed])
+        self.ledger.promoted += climbed
+        self.ledger.demoted += sunk
+        self.ledger.pingpong += again
         self.ledger.exchanged_bytes += len(page) * self.page_bytes
-        self.ledger.pingpong += int(np.count_nonzero(self._was_promoted[promoted]))
-        self._was_promoted[promoted] = True
-        self._moving_bytes += counts * float(self.page_bytes)
-        self._moving_bytes[target] += len(page) * float(self.page_bytes)
 
     def _pay(self, pages: int, payer: str, batch_pages: int, wait_ns: float) -> None:
         if pages == 0:

@@ -1,4 +1,4 @@
-"""The kernels that a slice runs through: allocation of first-touched pages, and who served which miss."""
+"""The kernels that a slice runs through: first touches, A-bits, writes, and who served which miss."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ U32 = npt.NDArray[np.uint32]
 I16 = npt.NDArray[np.int16]
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
 
 
 @njit(cache=True)
@@ -134,21 +135,60 @@ def serve_reference(
 
 
 @njit(cache=True)
-def written_pages(page: U32, writes: U32, out: U32) -> int:
-    """The pages that were written to, each once, into `out` (uint32[rows]); returns how many.
+def touch(page: U32, place: U8, young: U8) -> int:
+    """Set the A-bits of the touched pages; returns how many rows are not placed yet.
 
-    page, writes  rows of a slice, ascending by page; a page has a row for each node that accessed it
+    page   uint32[rows]  of a slice
+    young  uint8[pages]  set
+    """
+    unplaced = 0
+    for row in range(len(page)):
+        if place[page[row]] == UNPLACED:
+            unplaced += 1
+        else:
+            young[page[row]] = 1
+    return unplaced
+
+
+def touch_reference(page: U32, place: U8, young: U8) -> int:
+    """`touch` with index arrays."""
+    placed = place[page] != UNPLACED
+    young[page[placed]] = 1
+    return int(np.count_nonzero(~placed))
+
+
+@njit(cache=True)
+def note_writes(
+    page: U32, writes: U32, first: Bool, rewritten: I64, size: I64, place: U8, node: int, out: U32
+) -> int:
+    """Pages that were written to take the size of their new contents; returns how many of them are on `node`.
+
+    page, writes  uint32[rows]   of a slice, ascending by page; a page has a row for each node that accessed it
+    first         bool[pages]    what was written are the page's first contents: its size stays
+    rewritten     int64[pages]   bytes that each page takes once it was written
+    size          int64[pages]   bytes that each will take; updated
+    out           uint32[rows]   set: the written pages on `node` come first, each once
     """
     found = 0
     for row in range(len(page)):
-        if writes[row] and (found == 0 or out[found - 1] != page[row]):
-            out[found] = page[row]
+        if not writes[row]:
+            continue
+        index = page[row]
+        if not first[index]:
+            size[index] = rewritten[index]
+        if place[index] == node and (found == 0 or out[found - 1] != index):
+            out[found] = index
             found += 1
     return found
 
 
-def written_pages_reference(page: U32, writes: U32, out: U32) -> int:
-    """Plain form of `written_pages`."""
-    found = np.unique(page[writes > 0])
-    out[: len(found)] = found
-    return len(found)
+def note_writes_reference(
+    page: U32, writes: U32, first: Bool, rewritten: I64, size: I64, place: U8, node: int, out: U32
+) -> int:
+    """`note_writes` with index arrays."""
+    written = np.unique(page[writes > 0])
+    again = written[~first[written]]
+    size[again] = rewritten[again]
+    here = written[place[written] == node]
+    out[: len(here)] = here
+    return len(here)

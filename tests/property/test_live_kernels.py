@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pghot.machine.bucket import MB, TokenBucket
 from pghot.machine.fault_latency import FAST, SLOW, FaultLatency, judge, judge_reference
-from pghot.machine.pages import OLDEST, Pages, cool, cool_reference, warm, warm_reference
+from pghot.machine.moving import may_move, may_move_reference, tally, tally_reference
+from pghot.machine.pages import NOWHERE, OLDEST, Pages, cool, cool_reference, warm, warm_reference
 from pghot.machine.pingpong import FEW_PAGES, LOWEST_SHARE, PERIOD_MS, PERIODS, PingPongGuard
 from pghot.machine.sections import (
     ABSENT,
@@ -19,6 +20,7 @@ from pghot.machine.sections import (
     SectionTable,
     find,
     find_reference,
+    name_reference,
 )
 
 SECTION_BYTES = SECTION_PAGES * 4096
@@ -64,6 +66,42 @@ def test_pages_are_found_as_by_the_reference(seed: int) -> None:
     find_reference(*parts, expected)
     assert got.tolist() == expected.tolist()
     assert (got[address >= np.uint64(1 << 63)] == FOREIGN).all()
+
+
+@given(seeds)
+def test_found_pages_have_the_addresses_that_they_were_found_by(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    table, tried = filled(rng)
+    length = int(rng.integers(0, 40))
+    pid = rng.integers(0, PID_MAX + 1, length).astype(np.int32)
+    address = addresses(rng, [number for _, number in tried], length) & ~np.uint64(4095)
+    page = table.lookup(pid, address)
+    there = page < ABSENT
+    space, back = table.where(page[there])
+    assert back.tolist() == address[there].tolist()
+    assert space.tolist() == table._space_of_pid[pid[there]].tolist()
+    expected = np.empty_like(space), np.empty_like(back)
+    name_reference(table._key_of_slot, page[there], *expected)
+    assert (space.tolist(), back.tolist()) == (expected[0].tolist(), expected[1].tolist())
+
+
+@given(seeds)
+def test_pages_may_move_and_are_counted_as_by_the_references(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pages, nodes = int(rng.integers(1, 60)), int(rng.integers(1, 5))
+    kind = rng.integers(0, 3, pages).astype(np.uint8)
+    place, was = (rng.choice([*range(nodes), NOWHERE], pages).astype(np.uint8) for _ in range(2))
+    marks, rank = rng.integers(0, 256, pages).astype(np.uint8), rng.integers(0, 3, nodes)
+    page = rng.permutation(pages)[: rng.integers(0, pages + 1)].astype(np.uint32)
+    target = int(rng.integers(0, nodes))
+    fit, expected = np.empty(len(page), np.bool_), np.empty(len(page), np.bool_)
+    may_move(kind, place, marks, page, target, fit)
+    may_move_reference(kind, place, marks, page, target, expected)
+    assert fit.tolist() == expected.tolist()
+    other = marks.copy()
+    counts = tally(place, marks, rank, page, was[page], target)
+    assert counts == tally_reference(place, other, rank, page, was[page], target)
+    assert marks.tolist() == other.tolist()
 
 
 class Sections(RuleBasedStateMachine):

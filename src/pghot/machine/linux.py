@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pghot.kernel.maps import Kind
 from pghot.kernel.spaces import Space
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.bucket import TokenBucket
@@ -21,8 +20,9 @@ from pghot.machine.compressing import Compressing
 from pghot.machine.demotion import Demotion
 from pghot.machine.machine import Moves
 from pghot.machine.mover import Journal, Mover
+from pghot.machine.moving import may_move
 from pghot.machine.nodes import LiveTopology
-from pghot.machine.pages import AGEING_MS, NOWHERE, WOULD_MOVE
+from pghot.machine.pages import AGEING_MS, WOULD_MOVE
 from pghot.machine.pingpong import PingPongGuard
 from pghot.machine.placement import HUGE_PAGES, Placement, joined
 from pghot.machine.room import Room
@@ -31,7 +31,6 @@ from pghot.units import PAGE_BYTES
 
 U32 = npt.NDArray[np.uint32]
 
-BUSY_RETRIES = 3
 # "move_pages": pghot, what its policy finds hot; "damos": the kernel's DAMON (`pghot.machine.damos`).
 MOVERS = ("move_pages", "damos")
 
@@ -186,15 +185,16 @@ class LinuxMachine:
 
     def _candidates(self, page: U32, target: int) -> U32:
         """Those of the pages that are elsewhere, still are movable, and were not busy too often."""
-        source, retries = self.place[page], self._spaces.pages.retries(page)
-        movable = self._spaces.pages.kind[page] == Kind.MOVABLE
-        fit: U32 = page[movable & (source != NOWHERE) & (source != target) & (retries < BUSY_RETRIES)]
-        return fit
+        state, fit = self._spaces.pages, np.empty(len(page), np.bool_)
+        may_move(state.kind, state.place, state.marks, page, target, fit)
+        return page[fit]
 
     def _make_room(self, page: U32, target: int, budget: int) -> None:
         """Demote as much as these pages need beyond what is free, within the budget or for one folio."""
-        short = min(self.placement.with_folios(page), max(HUGE_PAGES, budget)) - self.room(target)
-        if self.demotion_enabled and short > 0:
+        room, most = self.room(target), max(HUGE_PAGES, budget)
+        if not self.demotion_enabled or min(self.placement.at_most(page), most) <= room:
+            return
+        if (short := min(self.placement.with_folios(page), most) - room) > 0:
             below = self.topology.demotion_targets[target]
             self.demotion.make_room(target, short, below, int(self.now_ns) // 1_000_000)
             self.nodes.read()

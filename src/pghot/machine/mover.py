@@ -17,7 +17,8 @@ from pghot.kernel.spaces import Space
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.compressed import CompressedTier
 from pghot.machine.machine import Moves
-from pghot.machine.pages import DEMOTED, NOWHERE, ORIGIN_WRITTEN, PROMOTED, REFUSAL_SHIFT
+from pghot.machine.moving import tally
+from pghot.machine.pages import NOWHERE, ORIGIN_WRITTEN, REFUSAL_SHIFT
 from pghot.machine.placement import Placement, joined, whole_blocks
 from pghot.machine.room import Room
 from pghot.machine.spaces import Spaces
@@ -109,10 +110,13 @@ class Mover:
         moved, failed = [], []
         around = self._placement.folios_around(space, pages)
         self.write_origins(space, around)
-        before = self._state.place[around].copy()
+        before = self._state.place[around]
         whole_folios = len(around) > len(pages)
+        room = batches = 0
         for begin in range(0, len(pages), self._batch_pages):
-            room = self._room.before_batch(target, begin // self._batch_pages, self._batch_pages)
+            if batches == 0:
+                room, batches = self._room.look(target)
+            batches -= 1
             end = min(begin + self._batch_pages, len(pages))
             fitting = whole_blocks(pages[begin:end], around, room) if whole_folios else room
             batch = slice(begin, min(end, begin + fitting))
@@ -123,6 +127,7 @@ class Mover:
             done, busy = self._batch(space.pid, pages[batch], address[batch], target)
             moved.append(done)
             failed.append(busy)
+            room -= self._batch_pages
         there = joined(moved)
         self._state.place[there] = target
         self._state.age[there] = 0
@@ -160,17 +165,14 @@ class Mover:
     def count(self, page: U32, before: U8, target: int) -> None:
         """Count those of the pages that came to `target`; `before` (uint8[K]) is where they were."""
         state = self._state
-        came = (state.place[page] == target) & (before != target) & (before != NOWHERE)
-        went, was = page[came], self._rank[before[came]]
-        promoted, demoted = went[was > self._rank[target]], went[was < self._rank[target]]
-        self.counts.returned += int(np.count_nonzero(state.marks[promoted] & DEMOTED))
-        state.marks[promoted] |= PROMOTED
-        state.marks[demoted] |= DEMOTED
-        self.counts.promoted += len(promoted)
-        self.counts.demoted += len(demoted)
+        promoted, demoted, returned = tally(state.place, state.marks, self._rank, page, before, target)
+        self.counts.promoted += promoted
+        self.counts.demoted += demoted
+        self.counts.returned += returned
         if self._tier is not None:
-            self.counts.compressed += len(demoted) * (target == self._tier.node)
-            self.counts.fetched += int(np.count_nonzero(before[came] == self._tier.node))
+            self.counts.compressed += demoted * (target == self._tier.node)
+            fetched = (state.place[page] == target) & (before == self._tier.node) & (before != target)
+            self.counts.fetched += int(np.count_nonzero(fetched))
 
     def _batch(self, pid: int, pages: U32, address: U64, target: int) -> tuple[U32, U32]:
         """One move_pages call: the pages now on `target` and those worth another try."""

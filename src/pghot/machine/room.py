@@ -65,16 +65,14 @@ class Room:
         above = int(self.free_pages[node] - self.floor_pages[node])
         return max(0, above - self.drift_pages - int(self.refill_pages[node]))
 
-    def before_batch(self, node: int, batch: int, batch_pages: int) -> int:
-        """`on` now, for others allocate between two batches; the kernel is asked seldom while there is plenty.
+    def look(self, node: int) -> tuple[int, int]:
+        """`on` now, for others allocate between two batches; and for how many batches that may be relied on.
 
-        batch  its number in this call, batch_pages  how many pages the one before it took at most
+        The kernel is asked seldom while there is plenty.
         """
-        self.free_pages[node] -= batch_pages
-        blind = min(MOST_BATCHES, PLENTY_BATCHES * (self.on(node) // PLENTY_PAGES))
-        if blind == 0 or batch % blind == 0:
-            self.filled(node)
-        return self.on(node)
+        self.filled(node)
+        room = self.on(node)
+        return room, min(MOST_BATCHES, max(1, PLENTY_BATCHES * (room // PLENTY_PAGES)))
 
     def filled(self, node: int) -> None:
         """We put pages on `node`: look how near it is to its floor."""

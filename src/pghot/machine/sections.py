@@ -109,10 +109,9 @@ class SectionTable:
 
     def where(self, page: U32) -> tuple[I64, U64]:
         """Space int64[K] and address uint64[K] (bytes) of dense pages of sections in use."""
-        key = self._key_of_slot[page >> np.uint32(SECTION_SHIFT)]
-        number = (key & ((1 << _SPACE_SHIFT) - 1)).astype(np.uint64)
-        vpn = number << np.uint64(SECTION_SHIFT) | (page & np.uint32(SECTION_PAGES - 1))
-        return key >> _SPACE_SHIFT, vpn << np.uint64(PAGE_SHIFT)
+        space, address = np.empty(len(page), np.int64), np.empty(len(page), np.uint64)
+        name(self._key_of_slot, page, space, address)
+        return space, address
 
     def bytes_total(self) -> int:
         """Bytes of the table itself (reserved; untouched pages of the pid map cost nothing)."""
@@ -169,6 +168,26 @@ def find_reference(space_of_pid: U16, keys: I64, slots: I32, pid: I32, address: 
             page[i] = ABSENT
         else:
             page[i] = slot << SECTION_SHIFT | vpn & (SECTION_PAGES - 1)
+
+
+@njit(cache=True)
+def name(key_of_slot: I64, page: U32, space: I64, address: U64) -> None:
+    """Fill in the space and the address of each dense page: the reverse of `find`."""
+    for i in range(page.shape[0]):
+        key: Int = key_of_slot[page[i] >> np.uint32(SECTION_SHIFT)]
+        number: Int = key & np.int64((1 << _SPACE_SHIFT) - 1)
+        vpn: Int = number << np.int64(SECTION_SHIFT) | np.int64(page[i] & np.uint32(SECTION_PAGES - 1))
+        space[i] = key >> np.int64(_SPACE_SHIFT)
+        address[i] = np.uint64(vpn << np.int64(PAGE_SHIFT))
+
+
+def name_reference(key_of_slot: I64, page: U32, space: I64, address: U64) -> None:
+    """`name` in NumPy."""
+    key = key_of_slot[page >> np.uint32(SECTION_SHIFT)]
+    number = (key & ((1 << _SPACE_SHIFT) - 1)).astype(np.uint64)
+    space[:] = key >> _SPACE_SHIFT
+    vpn = number << np.uint64(SECTION_SHIFT) | (page % np.uint32(SECTION_PAGES))
+    address[:] = vpn << np.uint64(PAGE_SHIFT)
 
 
 @njit(cache=True)

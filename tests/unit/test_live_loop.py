@@ -287,6 +287,19 @@ def test_a_dry_run_with_hint_faults_is_refused_where_the_kernel_would_promote(tm
         Live(kernel.root, settings, None).start()
 
 
+@pytest.mark.parametrize("demotion", ["reclaim", "lru_gen"])
+def test_memory_that_is_charged_to_the_group_above_is_not_left_to_the_kernel(
+    bench: Bench, demotion: str
+) -> None:
+    """It would demote pages of that group's other programs."""
+    for group, procs in (("", ""), ("a", ""), ("a/b", str(PID))):
+        put(bench.kernel.tree, f"sys/fs/cgroup/{group}/cgroup.procs", procs)
+    put(bench.kernel.tree, "sys/fs/cgroup/a/memory.current", "1")
+    settings = LiveSettings(Targets((), ("a/b",)), mover=MoverSettings(apply=True, demotion=demotion))
+    with pytest.raises(UsageError, match="the memory of the cgroup a/b is not accounted for itself"):
+        Live(bench.kernel.root, settings, None)
+
+
 def test_targets_that_cannot_be(bench: Bench) -> None:
     bench.kernel.program(2, [], comm="kthreadd", flags=0x00200000)
     bench.kernel.program(9, [], comm="dead", state="Z")

@@ -25,7 +25,9 @@ from live_builders import (
 from machine_trees import put
 
 from pghot.errors import PghotError
+from pghot.kernel.lru_gen import DEMOTION, LRU_GEN
 from pghot.kernel.maps import Kind
+from pghot.kernel.sysroot import SysRoot
 from pghot.machine.demotion import COLD_AGE, RETURNED_AGE
 from pghot.machine.linux import LinuxMachine
 from pghot.machine.pages import AGEING_MS, DEMOTED, OLDEST, PROMOTED
@@ -502,6 +504,80 @@ def test_reclaim_is_asked_of_the_programs_cgroup_after_the_journal_was_told(kern
         assert asked == str(5 * 4096)
         (entry,) = read_journal(kernel.journal or Path()).spaces
         assert set(addresses(1000, 100).tolist()) <= set(entry.origins()[0].tolist())
+
+
+LRU_GEN_TEXT = """\
+memcg     1 /work
+ node     0
+          1       9000        100           0
+          2       8000          0           0
+          3       7000          0           0
+memcg     2 /work/below
+ node     0
+          5       9500        200           0
+          6       8000          0           0
+          7       7000          0           0
+memcg     3 /more
+ node     0
+          8       9000         50           0
+          9       8000          0           0
+         10       7000          0           0
+memcg     4 /others
+ node     0
+          1       9900        900           0
+          2       8000          0           0
+          3       7000          0           0
+"""
+
+
+def kernel_that_reclaims(
+    kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch, most: int
+) -> list[tuple[str, str]]:
+    """Commands that ask for reclaim free what they ask for, but no more than `most` pages each."""
+    asked: list[tuple[str, str]] = []
+
+    def obey(self: SysRoot, name: str, text: str) -> None:
+        asked.append((name.rpartition("/sys/fs/cgroup/")[2], text))
+        if name.endswith("memory.reclaim"):
+            use_up(kernel, 0, kernel.free[0] + min(most, int(text) // 4096))
+        elif text.startswith("-"):
+            use_up(kernel, 0, kernel.free[0] + min(most, int(text.split()[-1])))
+
+    monkeypatch.setattr(SysRoot, "write", obey)
+    return asked
+
+
+def crowd(kernel: FakeKernel) -> None:
+    for cgroup in ("work", "work/below", "more"):
+        put(kernel.tree, f"sys/fs/cgroup/{cgroup}/memory.current", "1")
+        put(kernel.tree, f"sys/fs/cgroup/{cgroup}/memory.reclaim", "")
+    put(kernel.tree, LRU_GEN.lstrip("/"), LRU_GEN_TEXT)
+    put(kernel.tree, DEMOTION.lstrip("/"), "true")
+
+
+def test_of_several_cgroups_no_more_is_reclaimed_than_is_short(
+    kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd(kernel)
+    asked = kernel_that_reclaims(kernel, monkeypatch, 60)
+    with mover(kernel, cgroups=("/work", "/more", "/none"), demotion="reclaim") as (machine, _):
+        machine.demotion.make_room(0, 100, (1,), 0)
+    assert asked == [("work/memory.reclaim", str(100 * 4096)), ("more/memory.reclaim", str(40 * 4096))]
+
+
+def test_lru_gen_ages_and_demotes_each_cgroup_and_those_below_it(
+    kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd(kernel)
+    asked = kernel_that_reclaims(kernel, monkeypatch, 1000)
+    with mover(kernel, cgroups=("work", "/more"), demotion="lru_gen") as (machine, _):
+        machine.demotion.make_room(0, 320, (1,), 10_000)
+        machine.demotion.make_room(0, 10, (1,), 10_001)
+    commands = [text for _, text in asked]
+    assert commands == [
+        "+ 1 0 3 1 1", "+ 2 0 7 1 1", "- 2 0 5 200 200", "- 1 0 1 200 100", "+ 3 0 10 1 1", "- 3 0 8 200 20",
+        "- 2 0 5 200 10",
+    ]  # fmt: skip
 
 
 # ---- dry run and survey

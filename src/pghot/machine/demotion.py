@@ -11,10 +11,12 @@ import contextlib
 import numpy as np
 import numpy.typing as npt
 
-from pghot.kernel.lru_gen import age, demote_oldest, memcg_path, read_lru_gen
-from pghot.kernel.process import cgroup_path
+from pghot.errors import UsageError
+from pghot.kernel.lru_gen import age, demote_oldest, read_lru_gen
+from pghot.kernel.process import cgroup_path, memory_cgroups
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.mover import Mover
+from pghot.machine.nodes import free_pages_on
 from pghot.machine.pages import AGEING_MS, DEMOTED, OLDEST, PROMOTED, Pages
 from pghot.machine.placement import Placement
 from pghot.units import PAGE_BYTES
@@ -51,7 +53,7 @@ class Demotion:
     ) -> None:
         self._root, self._how, self._cgroups = root, how, cgroups
         self._pages, self._placement, self._mover = pages, placement, mover
-        self._aged_ms = 0
+        self._aged_ms: dict[tuple[str, int], int] = {}
 
     def make_room(self, node: int, pages: int, targets: tuple[int, ...], now_ms: int) -> None:
         """Free `pages` of `node`, as far as it can. `targets` are the nodes below, the preferred one first."""
@@ -91,24 +93,28 @@ class Demotion:
         for space, mine, _ in self._placement.by_space(held):
             self._mover.write_origins(space, mine)
         before = self._pages.place[held].copy()
+        wanted = free_pages_on(self._root, node) + pages
         for cgroup in self._cgroups:
+            short = wanted - free_pages_on(self._root, node)
+            if short <= 0:
+                break
             # EAGAIN: less than asked for could be reclaimed; a cgroup may be gone by now.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, UsageError):
                 if self._how == "reclaim":
-                    self._root.write(f"{cgroup_path(cgroup)}/memory.reclaim", str(pages * PAGE_BYTES))
+                    self._root.write(f"{cgroup_path(cgroup)}/memory.reclaim", str(short * PAGE_BYTES))
                 else:
-                    self._evict(cgroup, node, pages, now_ms)
+                    self._evict(cgroup, node, short, now_ms)
         self._placement.locate(held)
         for target in targets:
             self._mover.count(held, before, target)
 
     def _evict(self, cgroup: str, node: int, pages: int, now_ms: int) -> None:
-        """Demote the oldest generations. Only ageing makes some: nobody else asks for it while pages are free."""
-        generations = read_lru_gen(self._root)
-        path = memcg_path("/" + cgroup_path(cgroup).removeprefix("/sys/fs/cgroup/"), generations)
-        if now_ms - self._aged_ms >= AGEING_MS:
-            self._aged_ms = now_ms
-            here = [each for each in generations if each.path == path and each.node == node]
-            if here:
-                age(self._root, max(here, key=lambda each: each.number))
-        demote_oldest(self._root, [path], node, pages)
+        """Demote the oldest generations of the cgroup and of those below it. Only ageing makes some: nobody else asks
+        for it while pages are free."""
+        memcgs = memory_cgroups(self._root, cgroup)
+        if now_ms - self._aged_ms.get((cgroup, node), 0) >= AGEING_MS:
+            self._aged_ms[cgroup, node] = now_ms
+            here = [each for each in read_lru_gen(self._root) if each.path in memcgs and each.node == node]
+            for newest in {each.memcg: each for each in here}.values():
+                age(self._root, newest)
+        demote_oldest(self._root, memcgs, node, pages)

@@ -18,6 +18,7 @@ from pghot.engine.accesses import Accesses
 from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.base_pages import base_page_needs
 from pghot.kernel.needs import require
+from pghot.kernel.process import memory_cgroups
 from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.vmstat import vmstat
@@ -104,14 +105,18 @@ def check_sources(root: SysRoot, settings: LiveSettings) -> None:
         require(name, make_live_source(name, root, **settings.source_options.get(name, {})).needs())
 
 
-def _check_demotion(settings: LiveSettings) -> None:
-    """Reclaim acts on whole cgroups: with single processes named it would touch others."""
-    kernel_chooses = settings.mover.demotion in ("reclaim", "lru_gen")
-    if settings.mover.apply and kernel_chooses and (settings.targets.pids or not settings.targets.cgroups):
+def _check_demotion(root: SysRoot, settings: LiveSettings) -> None:
+    """Reclaim acts on whole cgroups: with single processes named, or a cgroup whose memory is charged to the one
+    above it, it would touch others."""
+    if not settings.mover.apply or settings.mover.demotion not in ("reclaim", "lru_gen"):
+        return
+    if settings.targets.pids or not settings.targets.cgroups:
         raise UsageError(
             f"demotion '{settings.mover.demotion}' acts on whole cgroups, but processes were named",
             "track a cgroup (--cgroup PATH), or use demotion move_pages",
         )
+    for cgroup in settings.targets.cgroups:
+        memory_cgroups(root, cgroup)
 
 
 def _check_cpusets(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -> None:
@@ -154,7 +159,7 @@ class Live:
         """Raises `PghotError` for targets, sources or a policy that cannot be. Changes nothing yet."""
         self.settings = settings
         require("live", base_page_needs(root))
-        _check_demotion(settings)
+        _check_demotion(root, settings)
         self.root, self._clock_ns, self.journal = root, clock_ns, journal
         settings.targets.check(root)
         self.topology: LiveTopology = read_nodes(root)

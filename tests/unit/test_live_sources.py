@@ -153,6 +153,7 @@ def test_the_rate_limit_is_0_before_the_mode_changes_and_all_comes_back(
         assert "512 MiB" in source.sampling()
         source.set_effort(0.25)
         assert tiers.read(f"{SCAN}/scan_period_min_ms") == tiers.read(f"{SCAN}/scan_period_max_ms") == "400"
+        assert "every 400 ms" in source.sampling()
         source.set_effort(1.0)
         source.stop()
         assert ring.closed

@@ -18,21 +18,12 @@ from pghot.kernel import perf_event
 from pghot.kernel.cpus import node_of_cpu
 from pghot.kernel.needs import Need, require
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, perf_need
-from pghot.kernel.perf_records import (
-    ADDR,
-    CORRUPT,
-    CPU,
-    LOST,
-    PID,
-    TAIL,
-    Samples,
-    decode_samples,
-    words_of,
-)
+from pghot.kernel.perf_records import ADDR, CPU, PID, Samples, words_of
 from pghot.kernel.spaces import SetKnob, Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes, nodes_with_memory
 from pghot.sources.live import Sightings
+from pghot.sources.perf_ring import drain
 
 MODE = "/proc/sys/kernel/numa_balancing"
 RATE_LIMIT = "/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps"
@@ -62,7 +53,7 @@ class Faults:
         if scan_period_ms < 1:
             raise UsageError(f"faults: scan_period_ms {scan_period_ms} cannot be", "give 1 or more")
         self._root = root
-        self._period_ms, self._size_mb = scan_period_ms, scan_size_mb
+        self._period_ms, self._size_mb, self._effort = scan_period_ms, scan_size_mb, 1.0
         self._rings: list[Ring] = []
         self._words = words_of(SAMPLE)
         self._samples = Samples.sized(_BATCH)
@@ -130,16 +121,12 @@ class Faults:
         """Events are of all processes, or of the cgroup: nothing to do."""
 
     def poll(self, now_ms: int) -> Sequence[Sightings]:
-        found = []
-        for ring in self._rings:
-            while (tail := ring.tail) != (head := ring.head):
-                count = decode_samples(ring.data, tail, head, self._words, self._samples)
-                ring.consume(int(self._samples.counts[TAIL]))
-                self._counts["hwhint_dropped_events"] += int(self._samples.counts[LOST])
-                self._counts["perf_corrupt_records"] += int(self._samples.counts[CORRUPT])
-                if count:
-                    found.append(self._sightings(count))
-        return found
+        return [
+            self._sightings(count)
+            for ring in self._rings
+            for count in drain(ring, self._words, self._samples, self._counts)
+            if count
+        ]
 
     def _sightings(self, count: int) -> Sightings:
         fields = self._samples.fields
@@ -155,12 +142,14 @@ class Faults:
 
     def set_effort(self, share: float) -> None:
         """Mark less often."""
+        self._effort = share
         period = str(round(self._period_ms / share))
         self._set_knob(f"{SCAN}/scan_period_max_ms", period)
         self._set_knob(f"{SCAN}/scan_period_min_ms", period)
 
     def sampling(self) -> str:
-        return f"hint faults: {self._size_mb} MiB of each program marked every {self._period_ms} ms"
+        period = round(self._period_ms / self._effort)
+        return f"hint faults: {self._size_mb} MiB of each program marked every {period} ms"
 
     def counters(self) -> dict[str, int]:
         return dict(self._counts)

@@ -16,22 +16,11 @@ from pghot.kernel import perf_event
 from pghot.kernel.cpus import node_of_cpu
 from pghot.kernel.mem_data_src import stores
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus
-from pghot.kernel.perf_records import (
-    ADDR,
-    CORRUPT,
-    CPU,
-    DATA_SRC,
-    LOST,
-    PID,
-    TAIL,
-    THROTTLED,
-    Samples,
-    decode_samples,
-    words_of,
-)
+from pghot.kernel.perf_records import ADDR, CPU, DATA_SRC, PID, Samples, words_of
 from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.sources.live import Sightings
+from pghot.sources.perf_ring import drain
 
 U64 = npt.NDArray[np.uint64]
 Keep = Callable[[U64], npt.NDArray[np.bool_]]
@@ -77,13 +66,8 @@ class MemorySampling:
     def poll(self) -> list[Sightings]:
         found = []
         for ring, _ in self._rings:
-            # Not beyond what was there at first: a busy ring must not keep the other CPUs waiting.
-            tail, head = ring.tail, ring.head
-            while tail < head:
-                count = decode_samples(ring.data, tail, head, self._words, self._samples)
-                tail = int(self._samples.counts[TAIL])
-                ring.consume(tail)
-                self._note(count)
+            for count in drain(ring, self._words, self._samples, self._counts):
+                self._counts["hwhint_total_events"] += count
                 sightings = self.sightings(self._samples.fields[:, :count])
                 if len(sightings):
                     found.append(sightings)
@@ -101,13 +85,6 @@ class MemorySampling:
             self._node_of_cpu[fields[CPU, useful].astype(np.int64)],
             stores(data_src[useful]),
         )
-
-    def _note(self, found: int) -> None:
-        counts = self._samples.counts
-        self._counts["hwhint_total_events"] += found
-        self._counts["hwhint_dropped_events"] += int(counts[LOST])
-        self._counts["perf_throttled"] += int(counts[THROTTLED])
-        self._counts["perf_corrupt_records"] += int(counts[CORRUPT])
 
     def set_effort(self, share: float, multiple: int = 1) -> None:
         """Raise the periods, to multiples of `multiple`."""

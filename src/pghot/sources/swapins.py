@@ -16,10 +16,11 @@ from pghot.errors import UsageError
 from pghot.kernel import perf_event
 from pghot.kernel.needs import Need, require
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, perf_need
-from pghot.kernel.perf_records import ADDR, CORRUPT, LOST, PID, TAIL, Samples, decode_samples, words_of
+from pghot.kernel.perf_records import ADDR, PID, Samples, words_of
 from pghot.kernel.spaces import SetKnob, Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.sources.live import Sightings, sightings_of
+from pghot.sources.perf_ring import drain
 from pghot.units import PAGE_BYTES
 
 U64 = npt.NDArray[np.uint64]
@@ -68,15 +69,12 @@ class SwapIns:
         self._pids = np.array(watched.pids, np.int32)
 
     def poll(self, now_ms: int) -> Sequence[Sightings]:
-        found = []
-        for ring in self._rings:
-            while (tail := ring.tail) != (head := ring.head):
-                count = decode_samples(ring.data, tail, head, self._words, self._samples)
-                ring.consume(int(self._samples.counts[TAIL]))
-                self._counts["hwhint_dropped_events"] += int(self._samples.counts[LOST])
-                self._counts["perf_corrupt_records"] += int(self._samples.counts[CORRUPT])
-                found += self._sightings(count)
-        return found
+        return [
+            sightings
+            for ring in self._rings
+            for count in drain(ring, self._words, self._samples, self._counts)
+            for sightings in self._sightings(count)
+        ]
 
     def _sightings(self, count: int) -> list[Sightings]:
         fields = self._samples.fields

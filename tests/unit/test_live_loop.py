@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,12 @@ from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageE
 from pghot.kernel.needs import Need, require
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.linux import MoverSettings
+from pghot.recording.trace import TraceInfo
 from pghot.report.live import render_run, render_status, render_undo
 from pghot.service import journal as journal_module
 from pghot.service.journal import Journal, read_journal
 from pghot.service.live import Live, LiveSettings
+from pghot.service.live_record import Estimate, LiveRecorder
 from pghot.service.run import end
 from pghot.service.status import counters, line, status
 from pghot.service.targets import Targets
@@ -267,6 +270,23 @@ def test_the_journal_of_a_dry_run_stays_only_when_something_is_left_to_undo(
     assert len(end(live, journal)) == theirs
     journal.close()
     assert journal.path.exists() is theirs
+
+
+def test_a_reused_pid_costs_a_recording_no_cpu_time(bench: Bench, tmp_path: Path) -> None:
+    """Its clock begins anew: the difference must not be below zero, which no slice can hold."""
+
+    def used(ticks: int) -> int:
+        put(
+            bench.kernel.tree, f"proc/{PID}/stat", f"{PID} (program) S {' '.join(['0'] * 10)} {ticks} {ticks}"
+        )
+        return recorder._used_cpu_ns() * os.sysconf("SC_CLK_TCK") // 10**9
+
+    live = bench.live(None, apply=False)
+    live.start()
+    info = TraceInfo(name="live", source="live", slice_ns=10**7)
+    recorder = LiveRecorder(tmp_path / "r.pghot", bench.kernel.root, live.spaces, info, Estimate(), False)
+    assert [used(ticks) for ticks in (100, 130, 10, 20)] == [0, 60, 0, 20]
+    recorder.finish(lost=0)
 
 
 def test_the_budget_lowers_the_effort_of_the_sources(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

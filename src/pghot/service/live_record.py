@@ -152,8 +152,9 @@ class LiveRecorder:
             fields = self._root.read_or(f"/proc/{space.pid}/stat").rpartition(")")[2].split()
             if len(fields) > 12:
                 now = (int(fields[11]) + int(fields[12])) * tick_ns
-                used += now - self._cpu_ns.get(space.pid, now)
-                self._cpu_ns[space.pid] = now
+                # Below its last only where another program has the pid, until the next refresh says so.
+                used += max(0, now - self._cpu_ns.get(space.number, now))
+                self._cpu_ns[space.number] = now
         return used
 
     def _close(self, now_ns: int) -> None:

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from pghot.cli.main import app, run
 from pghot.service.config import Config, load_config
+from pghot.service.paths import CONFIG, JOURNAL
 from pghot.service.sockets import Request
 from pghot.service.undo import Undone
 from pghot.sources.live_registry import LIVE_SOURCES
@@ -93,6 +94,13 @@ def test_the_defaults_of_the_example_are_those_of_the_code(tmp_path: Path) -> No
     example, bare = load_config(path), Config.model_validate({"targets": {"pids": [1]}})
     assert example.model_dump(exclude={"targets"}) == bare.model_dump(exclude={"targets"})
     assert set(tomllib.loads(text)["service"]) == set(keys(type(bare.service)))
+
+
+def test_the_unit_knows_the_default_files_and_may_lock_perf_rings() -> None:
+    unit = resources.files("pghot").joinpath("data/service/pghot.service").read_text("utf-8")
+    assert f"daemon -c {CONFIG}\n" in unit
+    assert f"undo --if-any {JOURNAL}\n" in unit
+    assert "CapabilityBoundingSet=CAP_IPC_LOCK" in unit
 
 
 def test_live_md_names_every_source_and_request_key() -> None:

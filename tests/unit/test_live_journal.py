@@ -29,6 +29,7 @@ from pghot.sealed import seal
 from pghot.service import journal as journal_module
 from pghot.service.journal import FORMAT, Journal, JournalFile, mark_undone, read_journal, runs_of
 from pghot.service.knobs import Knobs, put_back
+from pghot.service.run import journal_path
 from pghot.service.undo import undo, undo_open
 
 PID = 500
@@ -680,3 +681,24 @@ def test_on_this_machine_pages_of_a_real_child_are_home(tmp_path: Path) -> None:
         child.kill()
         child.wait()
         assert undo(read_journal(tmp_path / "j"), root).processes_gone == [f"{child.pid} (child)"]
+
+
+@pytest.mark.parametrize(
+    ("user", "runtime", "place"),
+    [
+        (0, "/run/user/0", "/run/pghot"),
+        (7, "/run/user/7", "/run/user/7/pghot"),
+        (7, "", "/tmp/pghot-7"),
+        (7, None, "/tmp/pghot-7"),
+    ],
+)
+def test_where_a_journal_goes_when_nobody_says(
+    user: int, runtime: str | None, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    if runtime is not None:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    assert journal_path(None, "run") == Path(place, f"run-{os.getpid()}.pghot-journal")
+    assert journal_path(Path("mine"), "run") == Path("mine")

@@ -12,11 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from pghot.errors import UsageError
+from pghot.service.paths import CONFIG, SOCKET
 
 Socket = Annotated[str, typer.Option(help="the daemon's socket")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
-SOCKET = "/run/pghot/pghot.sock"
-CONFIG = "/etc/pghot/pghot.toml"
 
 
 def daemon(

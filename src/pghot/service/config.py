@@ -10,9 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pghot.documents import parse_document, read_text
 from pghot.errors import UsageError
 from pghot.machine.compressing import LONGEST_COLD_S
+from pghot.service.paths import JOURNAL, SOCKET
 from pghot.units import parse_share, parse_size
-
-DEFAULT_SOCKET = "/run/pghot/pghot.sock"
 
 
 class _Strict(BaseModel):
@@ -58,10 +57,10 @@ class ServiceConfig(_Strict):
 
     interval_ms: int = Field(100, ge=1, le=60_000)
     max_cpu_percent: float = Field(10.0, gt=0)
-    socket: Path = Path(DEFAULT_SOCKET)
+    socket: Path = Path(SOCKET)
     socket_group: str = ""
     metrics: str = "127.0.0.1:9864"
-    journal: Path = Path("/run/pghot/daemon.pghot-journal")
+    journal: Path = Path(JOURNAL)
     log: Literal["json", "text"] = "json"
 
     @field_validator("metrics")

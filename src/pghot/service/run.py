@@ -70,9 +70,14 @@ def start_command(
 
 
 def journal_path(chosen: Path | None, name: str) -> Path:
-    """Where a journal goes when nobody says: below /run, which ends with the boot as its contents do."""
-    place = "/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    return chosen or Path(place, "pghot", f"{name}-{os.getpid()}{SUFFIX}")
+    """Where a journal goes when nobody says: below /run, which ends with the boot as its contents do.
+
+    The temporary directory is everybody's: a directory there has the user in its name, or only one could use it.
+    """
+    place = Path("/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR", ""), "pghot")
+    if not place.is_absolute():
+        place = Path(tempfile.gettempdir(), f"pghot-{os.geteuid()}")
+    return chosen or place / f"{name}-{os.getpid()}{SUFFIX}"
 
 
 def run_live(

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pghot.machine.admission import admit_pages, admit_reference
+from pghot.machine.admission import (
+    admit_pages,
+    admit_reference,
+    grant_pages,
+    grant_reference,
+    release_pages,
+    release_reference,
+    write_pages,
+    write_reference,
+)
 from pghot.machine.compressed_device import ACCESS_RULES, CompressedDevice
 from pghot.machine.compressed_node import CompressedNode, Contents
 from pghot.machine.lru import UNPLACED
@@ -221,4 +230,38 @@ def test_admission_is_as_the_plain_form_says(sizes, tenants, rooms, limits, batc
         page = np.arange(39, -1, -1).astype(np.uint32)
         admit(page, size, stored, tenant, room, np.array(limits), 4096, batch, state, came)
         results.append([each.tolist() for each in (stored, room, state, came)])
+    assert results[0] == results[1]
+
+
+def stored_pages(rng):
+    """Some distinct of 20 pages; what each takes and would take, who is granted, whose it is, who takes how much."""
+    page = rng.permutation(20)[: rng.integers(0, 21)].astype(np.uint32)
+    stored, rewritten = rng.integers(0, 4097, 20), rng.integers(0, 4097, 20)
+    return page, stored, rewritten, rng.random(20) < 0.5, rng.integers(0, 3, 20), rng.integers(0, 9999, 3)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 30_000), st.booleans())
+def test_writes_are_stored_and_lost_as_by_the_plain_form(seed, spare, failed):
+    page, stored, rewritten, granted, tenant, used_by = stored_pages(np.random.default_rng(seed))
+    used = int(stored.sum())
+    results = []
+    for write in (write_pages, write_reference):
+        changed = [np.zeros(20, np.int64), stored.copy(), granted.copy(), np.zeros(20, np.bool_)]
+        by = used_by.copy()
+        counts = write(page, rewritten, *changed, tenant, by, used + spare, used, failed)
+        results.append([counts, by.tolist(), *(each.tolist() for each in changed)])
+        assert counts[0] == changed[1].sum() - used <= spare
+    assert results[0] == results[1]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(-5000, 40_000))
+def test_grants_and_leaving_are_as_the_plain_forms_say(seed, free):
+    page, stored, _, granted, tenant, used_by = stored_pages(np.random.default_rng(seed))
+    results = []
+    for grant, release in ((grant_pages, release_pages), (grant_reference, release_reference)):
+        now, writable, by = stored.copy(), granted.copy(), used_by.copy()
+        counts = grant(page, 4096, free, now, writable)
+        after = writable.tolist()
+        freed = release(page, 4096, now, writable, tenant, by)
+        results.append([counts, after, freed, now.tolist(), writable.tolist(), by.tolist()])
     assert results[0] == results[1]

@@ -24,7 +24,7 @@ from pghot.lab.epochs import (
     take_misses,
     take_misses_reference,
 )
-from pghot.lab.measures import Measures, Responses
+from pghot.lab.measures import Measures, Responses, note_promoted, note_promoted_reference
 from pghot.lab.metrics import METRICS, mean_and_interval
 from pghot.machine.simulated import SimulatedMachine
 from pghot.machine.topology import load_topology
@@ -87,6 +87,20 @@ def test_epochs_cover_the_trace() -> None:
 
 
 # ---- measures
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_waits_end_as_in_the_plain_form(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    promoted = rng.permutation(9)[: rng.integers(0, 10)].astype(np.uint32)
+    since = np.where(rng.random(9) < 0.5, np.nan, rng.integers(0, 100, 9))
+    hot = rng.random(9) < 0.5
+    results = []
+    for note in (note_promoted, note_promoted_reference):
+        left, waited = since.copy(), np.zeros(len(promoted))
+        counts = note(promoted, left, hot, 100.0, waited)
+        results.append([counts, waited[: counts[0]].tolist(), np.nan_to_num(left, nan=-1.0).tolist()])
+    assert results[0] == results[1]
 
 
 def measured() -> tuple[SimulatedMachine, Measures]:

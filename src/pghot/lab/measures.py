@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from pghot.machine.lru import UNPLACED
 from pghot.machine.simulated import SimulatedMachine
 
 U32 = npt.NDArray[np.uint32]
+F64 = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Responses:
     never      how many cooled down, or were still waiting at the end, without a promotion
     """
 
-    waited_ns: list[npt.NDArray[np.float64]] = field(default_factory=list)
+    waited_ns: list[F64] = field(default_factory=list)
     never: int = 0
 
     def percentile_ns(self, share: float) -> float | None:
@@ -56,6 +59,39 @@ class Responses:
         promoted = sum(len(waits) for waits in self.waited_ns)
         total = promoted + self.never
         return promoted / total if total else None
+
+
+@njit(cache=True)
+def note_promoted(
+    promoted: U32, hot_since_ns: F64, is_hot: Bool, now_ns: float, waited_ns: F64
+) -> tuple[int, int]:
+    """End the wait of promoted pages; returns how many waited, and how many are hot.
+
+    promoted      uint32[K]
+    hot_since_ns  float64[pages]  since when each waits, nan: it does not; updated
+    waited_ns     float64[K]      set: how long those that waited did come first
+    """
+    answered = hot = 0
+    for page in promoted:
+        if not np.isnan(hot_since_ns[page]):
+            waited_ns[answered] = now_ns - hot_since_ns[page]
+            hot_since_ns[page] = np.nan
+            answered += 1
+        if is_hot[page]:
+            hot += 1
+    return answered, hot
+
+
+def note_promoted_reference(
+    promoted: U32, hot_since_ns: F64, is_hot: Bool, now_ns: float, waited_ns: F64
+) -> tuple[int, int]:
+    """`note_promoted` with index arrays."""
+    since = hot_since_ns[promoted]
+    answered = ~np.isnan(since)
+    count = int(np.count_nonzero(answered))
+    waited_ns[:count] = now_ns - since[answered]
+    hot_since_ns[promoted[answered]] = np.nan
+    return count, int(np.count_nonzero(is_hot[promoted]))
 
 
 class Measures:
@@ -117,12 +153,11 @@ class Measures:
         if not machine.newly_promoted:
             return
         for promoted in machine.newly_promoted:
-            since = self._hot_since_ns[promoted]
-            answered = ~np.isnan(since)
-            if answered.any():
-                self.responses.waited_ns.append(machine.now_ns - since[answered])
-                self._hot_since_ns[promoted[answered]] = np.nan
-            self._promoted_hot += int(np.count_nonzero(self._is_hot[promoted]))
+            waited = np.empty(len(promoted))
+            answered, hot = note_promoted(promoted, self._hot_since_ns, self._is_hot, machine.now_ns, waited)
+            if answered:
+                self.responses.waited_ns.append(waited[:answered])
+            self._promoted_hot += hot
             self._previous_promotions.append(promoted)
         machine.newly_promoted.clear()
 

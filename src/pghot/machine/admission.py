@@ -1,4 +1,4 @@
-"""Which pages a compressed node admits: the loop over demotion batches, compiled."""
+"""What a compressed node stores: pages come, batch by batch, grow, and leave; compiled."""
 
 from __future__ import annotations
 
@@ -99,3 +99,138 @@ def admit_reference(
             state[WARNED] = 1
         elif state[USED] < limits[2]:
             state[WARNED] = 0
+
+
+@njit(cache=True)
+def write_pages(
+    page: U32,
+    rewritten: I64,
+    size: I64,
+    stored: I64,
+    granted: Bool,
+    lost: Bool,
+    tenant: I64,
+    used_by: I64,
+    real_bytes: int,
+    used: int,
+    failed: bool,
+) -> tuple[int, int, int]:
+    """Pages on the node take the size of their new contents, one after the other, while the medium holds them.
+
+    page       uint32[K]       distinct
+    rewritten  int64[pages]    bytes that each takes once it was written
+    size       int64[pages]    bytes that each takes when it comes again; updated
+    stored     int64[pages]    bytes that each takes; updated
+    granted    bool[pages]
+    lost       bool[pages]     pages whose data could not be stored; updated
+    tenant     int64[pages]
+    used_by    int64[T]        bytes that each tenant takes; updated
+    used       bytes of `real_bytes` that are taken
+    failed     data was lost before: from the first loss on nothing grows any more
+
+    Returns how many bytes more are taken, how many of those by granted pages, and how many of the pages lost data.
+    """
+    grown = charged = gone = 0
+    for row in range(len(page)):
+        index = page[row]
+        size[index] = rewritten[index]
+        growth = rewritten[index] - stored[index]
+        if growth > 0 and (failed or used + grown + growth > real_bytes):
+            failed = True
+            lost[index] = True
+            gone += 1
+            continue
+        stored[index] += growth
+        used_by[tenant[index]] += growth
+        grown += growth
+        if granted[index]:
+            charged += growth
+    return grown, charged, gone
+
+
+def write_reference(
+    page: U32,
+    rewritten: I64,
+    size: I64,
+    stored: I64,
+    granted: Bool,
+    lost: Bool,
+    tenant: I64,
+    used_by: I64,
+    real_bytes: int,
+    used: int,
+    failed: bool,
+) -> tuple[int, int, int]:
+    """`write_pages` with index arrays."""
+    size[page] = rewritten[page]
+    growth = rewritten[page] - stored[page]
+    fits = used + np.cumsum(growth) <= real_bytes
+    first = 0 if failed else len(fits) if fits.all() else int(np.argmin(fits))
+    fits[first:] = growth[first:] <= 0
+    lost[page[~fits]] = True
+    kept, growth = page[fits], growth[fits]
+    stored[kept] += growth
+    np.add.at(used_by, tenant[kept], growth)
+    return int(growth.sum()), int(growth[granted[kept]].sum()), len(page) - len(kept)
+
+
+@njit(cache=True)
+def grant_pages(page: U32, page_bytes: int, free: int, stored: I64, granted: Bool) -> tuple[int, int]:
+    """The first of the pages whose whole growth fits `free` bytes are granted; returns how many, and that growth.
+
+    page     uint32[K]       distinct
+    stored   int64[pages]    bytes that each takes
+    granted  bool[pages]     updated
+    """
+    growth = 0
+    for row in range(len(page)):
+        more = page_bytes - stored[page[row]]
+        if growth + more > free:
+            return row, growth
+        growth += more
+        granted[page[row]] = True
+    return len(page), growth
+
+
+def grant_reference(page: U32, page_bytes: int, free: int, stored: I64, granted: Bool) -> tuple[int, int]:
+    """`grant_pages` with index arrays."""
+    growth = page_bytes - stored[page]
+    let = page[np.cumsum(growth) <= free]
+    granted[let] = True
+    return len(let), int(growth[: len(let)].sum())
+
+
+@njit(cache=True)
+def release_pages(
+    page: U32, page_bytes: int, stored: I64, granted: Bool, tenant: I64, used_by: I64
+) -> tuple[int, int]:
+    """Pages leave the node; returns the bytes they took, and the growth that those granted were charged with.
+
+    page     uint32[K]       distinct
+    stored   int64[pages]    bytes that each takes; updated
+    granted  bool[pages]     updated
+    tenant   int64[pages]
+    used_by  int64[T]        bytes that each tenant takes; updated
+    """
+    freed = charged = 0
+    for row in range(len(page)):
+        index = page[row]
+        if granted[index]:
+            granted[index] = False
+            charged += page_bytes - stored[index]
+        freed += stored[index]
+        used_by[tenant[index]] -= stored[index]
+        stored[index] = 0
+    return freed, charged
+
+
+def release_reference(
+    page: U32, page_bytes: int, stored: I64, granted: Bool, tenant: I64, used_by: I64
+) -> tuple[int, int]:
+    """`release_pages` with index arrays."""
+    charged = int((page_bytes - stored[page[granted[page]]]).sum())
+    granted[page] = False
+    freed = int(stored[page].sum())
+    np.subtract.at(used_by, tenant[page], stored[page])
+    stored[page] = 0
+    return freed, charged

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.machine.compressed_node import CompressedNode
+from pghot.machine.touch import touch
 from pghot.units import PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Access:
         self._first = np.zeros(machine.pages, np.bool_)
         self._any_first = False
         self._hit_ns = machine.topology.nodes[node].latency_ns
+        self._link_gb_s = machine.topology.nodes[node].bandwidth_gb_s
         top_pages = int(machine.capacity_pages[list(machine.top_nodes)].sum())
         self._part = max(1, top_pages // 4)  # pages that come up at a time
 
@@ -50,7 +52,8 @@ class Access:
         tier, machine = self._tier, self._machine
         moved = self._drain() if tier.rule in ("writable", "contained") and tier.warned else False
         written = tier.note_writes(page, writes, self._first, machine.place, self._node)
-        self._forget_first_touches()
+        if self._any_first:
+            self._first[:] = self._any_first = False
         if tier.rule == "swap":
             written = np.unique(page)
             written = written[machine.place[written] == self._node]
@@ -70,14 +73,15 @@ class Access:
         self._promote(written)
         return len(written) > 0
 
-    def first_touched(self, page: U32) -> None:
-        """What is written to these pages in this slice are their first contents."""
-        self._first[page] = True
-        self._any_first = True
+    def touches(self, page: U32) -> int:
+        """The slice touches these pages (uint32[rows]); returns how many are not placed yet.
 
-    def _forget_first_touches(self) -> None:
-        if self._any_first:
-            self._first[:] = self._any_first = False
+        What is written to those in this slice are their first contents.
+        """
+        machine = self._machine
+        unplaced = touch(page, machine.place, machine.generations.young, self._first)
+        self._any_first |= unplaced > 0
+        return unplaced
 
     def leave(self, page: U32) -> float:
         """These pages are about to be copied elsewhere; returns how long the device lets the copying wait, ns."""
@@ -183,7 +187,7 @@ class Access:
         served  float64[initiators, nodes, 3]  random, sequential, dirty misses
         """
         machine, device = self._machine, self._tier.device
-        random, sequential, dirty = served[:, self._node].sum(axis=0)
+        random, sequential, dirty = map(sum, zip(*served[:, self._node].tolist(), strict=True))
         scattered = random / max(random + sequential, 1e-9)
         missed = scattered * (1.0 - device.hit_share)
         machine.set_latency(self._node, self._hit_ns + missed * (device.miss_ns - self._hit_ns))
@@ -193,5 +197,4 @@ class Access:
 
     def compress(self, bytes_: float) -> None:
         """The device compresses so many bytes, which keeps its link waiting."""
-        link = self._machine.topology.nodes[self._node].bandwidth_gb_s
-        self._machine.occupy(self._node, bytes_ * link / self._tier.device.compress_gb_s)
+        self._machine.occupy(self._node, bytes_ * self._link_gb_s / self._tier.device.compress_gb_s)

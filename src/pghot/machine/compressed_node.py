@@ -13,7 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pghot.machine.admission import PEAK, USED, WARNED, admit_pages
+from pghot.machine.admission import (
+    PEAK,
+    USED,
+    WARNED,
+    admit_pages,
+    grant_pages,
+    release_pages,
+    write_pages,
+)
 from pghot.machine.compressed_device import AccessRule, CompressedDevice
 from pghot.machine.touch import note_writes
 
@@ -70,6 +78,7 @@ class CompressedNode:
 
     stored     int64[pages]  bytes of the medium that each page takes, 0 elsewhere
     used       their sum
+    used_by    int64[T]      the same of each tenant
     granted    bool[pages]   mapped writable after a margin check, charged with its whole growth
     warned     the device has warned and not taken it back: demotion waits
     failed     data was lost, and the device stores nothing that grows any more (fail-safe)
@@ -92,6 +101,8 @@ class CompressedNode:
         self._warn_above = min(int((1 - device.low_share) * real_bytes), real_bytes - reserve_bytes)
         spread = int((device.high_share - device.low_share) * real_bytes)
         self._calm_below = max(1, self._warn_above - spread)  # an empty device never warns
+        self._limits = np.array([0, self._warn_above, self._calm_below])
+        self._state = np.zeros(3, np.int64)
         self.used = self.pages = 0
         self.granted_growth = 0
         self.warned = self.failed = False
@@ -137,41 +148,35 @@ class CompressedNode:
         """Take in pages, batch by batch as far as there is room; returns those that came."""
         came = np.zeros(len(page), np.bool_)
         if not self.failed:
-            limits = np.array(
-                [
-                    self.real_bytes - self.granted_growth - self.reserve_bytes,
-                    self._warn_above,
-                    self._calm_below,
-                ]
-            )
-            state = np.array([self.used, self.warned, self.counts.peak_bytes])
+            limits, state = self._limits, self._state
+            limits[0] = self.real_bytes - self.granted_growth - self.reserve_bytes
+            state[USED], state[WARNED], state[PEAK] = self.used, self.warned, self.counts.peak_bytes
+            budget = self.budget if self.rule == "contained" else self._no_budgets
+            room_of = budget - self.used_by
             admit_pages(
-                page, self._size, self.stored, self._tenant, self._room_of(), limits, self.page_bytes,
+                page, self._size, self.stored, self._tenant, room_of, limits, self.page_bytes,
                 self._batch, state, came,
             )  # fmt: skip
-            before, self.used = self.used, int(state[USED])
-            self.warned, self.counts.peak_bytes = bool(state[WARNED]), int(state[PEAK])
-            self.pages += int(np.count_nonzero(came))
-            if self.rule == "contained" and self.used != before:
-                np.add.at(self.used_by, self._tenant[page[came]], self.stored[page[came]])
-        self.counts.refused += int(np.count_nonzero(~came))
-        return page[came]
-
-    def _room_of(self) -> I64:
-        """Bytes that each tenant may still take."""
-        return self.budget - self.used_by if self.rule == "contained" else self._no_budgets
+            self.used_by = budget - room_of
+            self.used, self.warned = int(state[USED]), bool(state[WARNED])
+            self.counts.peak_bytes = int(state[PEAK])
+        admitted = page[came]
+        self.pages += len(admitted)
+        self.counts.refused += len(page) - len(admitted)
+        return admitted
 
     def release(self, page: U32) -> None:
         """Pages left: the host zeroes them, and the device has their bytes back."""
-        self.revoke(page[self.granted[page]])
-        self._changed(page, -self.stored[page])
-        self.stored[page] = 0
+        freed, charged = release_pages(
+            page, self.page_bytes, self.stored, self.granted, self._tenant, self.used_by
+        )
+        self.granted_growth -= charged
         self.pages -= len(page)
+        self._changed(-freed)
 
-    def _changed(self, page: U32, growth: I64) -> None:
-        self.used += int(growth.sum())
-        if self.rule == "contained":
-            np.add.at(self.used_by, self._tenant[page], growth)
+    def _changed(self, growth: int) -> None:
+        """The device stores so many bytes more: its thresholds."""
+        self.used += growth
         self.counts.peak_bytes = max(self.counts.peak_bytes, self.used)
         if self.used > self._warn_above:
             self.warned = True
@@ -182,13 +187,11 @@ class CompressedNode:
 
     def grant(self, page: U32) -> U32:
         """The margin check: the first of the pages whose whole growth can still be absorbed become writable."""
-        growth = self.page_bytes - self.stored[page]
         free = self.remaining - self.granted_growth - self.reserve_bytes
-        let = page[np.cumsum(growth) <= free]
-        self.granted[let] = True
-        self.granted_growth += int(growth[: len(let)].sum())
-        self.counts.granted += len(let)
-        return let
+        let, growth = grant_pages(page, self.page_bytes, free, self.stored, self.granted)
+        self.granted_growth += growth
+        self.counts.granted += let
+        return page[:let]
 
     def revoke(self, page: U32) -> None:
         """Granted pages are read-only again, and flushed."""
@@ -209,25 +212,21 @@ class CompressedNode:
 
         Returns the tenants that would take more than their budget ("contained"); nothing of theirs is stored.
         """
-        self.rewritten(page)
         over: list[int] = []
-        growth = self._rewritten[page] - self.stored[page]
         if self.rule == "contained":
-            over = self._overrun(page, growth)
-            lives = ~np.isin(self._tenant[page], over)
-            page, growth = page[lives], growth[lives]
-        fits = self.used + np.cumsum(growth) <= self.real_bytes
-        first = 0 if self.failed else len(fits) if fits.all() else int(np.argmin(fits))
-        fits[first:] = growth[first:] <= 0  # from the first loss on nothing grows any more
-        if not fits.all():
+            over = self._overrun(page, self._rewritten[page] - self.stored[page])
+            rest = np.isin(self._tenant[page], over)
+            self.rewritten(page[rest])
+            page = page[~rest]
+        grown, charged, lost = write_pages(
+            page, self._rewritten, self._size, self.stored, self.granted, self._lost, self._tenant,
+            self.used_by, self.real_bytes, self.used, self.failed,
+        )  # fmt: skip
+        if lost:
             self.failed = True
-            gone = page[~fits]
-            self.counts.lost += int(np.count_nonzero(~self._lost[gone]))
-            self._lost[gone] = True
-            page, growth = page[fits], growth[fits]
-        self.granted_growth -= int(growth[self.granted[page]].sum())
-        self.stored[page] += growth
-        self._changed(page, growth)
+            self.counts.lost = int(np.count_nonzero(self._lost))
+        self.granted_growth -= charged
+        self._changed(grown)
         return over
 
     def _overrun(self, page: U32, growth: I64) -> list[int]:

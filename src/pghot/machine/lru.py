@@ -40,15 +40,14 @@ def take_old(queue: U32, place: U8, node: int, young: U8, taken: Bool, out: U32)
     """Take pages from the head of a queue until `out` is full; returns how many, and the length of the head.
 
     queue  uint32[N]     distinct pages, oldest first
-    taken  bool[pages]   updated
-    out    uint32[K]     set: pages on `node` that are not young and were not taken already
+    taken  bool[pages]   those that were taken before
+    out    uint32[K]     set: pages on `node` that are not young and were not taken before
     """
     found = used = 0
     while found < len(out) and used < len(queue):
         page = queue[used]
         used += 1
         if place[page] == node and not young[page] and not taken[page]:
-            taken[page] = True
             out[found] = page
             found += 1
     return found, used
@@ -58,7 +57,6 @@ def take_old_reference(queue: U32, place: U8, node: int, young: U8, taken: Bool,
     """`take_old` with index arrays."""
     fit = np.flatnonzero((place[queue] == node) & (young[queue] == 0) & ~taken[queue])[: len(out)]
     out[: len(fit)] = queue[fit]
-    taken[queue[fit]] = True
     enough = len(out) == 0 or len(fit) == len(out)
     return len(fit), (int(fit[-1]) + 1 if len(fit) else 0) if enough else len(queue)
 
@@ -100,7 +98,6 @@ class Generations:
             queue = self._queues.get(node)
             if queue is None:
                 queue = self._build_queue(place, node)
-            # A queue made after a walk has the pages taken before it once more: they are marked.
             more, used = take_old(queue, place, node, self.young, self._taken, out[found:])
             found += more
             self._queues[node] = queue[used:]
@@ -109,7 +106,10 @@ class Generations:
                     break
                 self.age(now_ns)
                 walks += 1
-        self._taken[out[:found]] = False
+                # A queue made after a walk has the pages taken before it once more.
+                self._taken[out[:found]] = True
+        if walks:
+            self._taken[out[:found]] = False
         return out[:found], walks
 
     def coldest(self, place: npt.NDArray[np.uint8], node: int, count: int) -> npt.NDArray[np.uint32]:

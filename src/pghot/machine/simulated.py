@@ -22,7 +22,7 @@ from pghot.machine.lru import UNPLACED, Generations
 from pghot.machine.machine import Moves
 from pghot.machine.relocation import relocate
 from pghot.machine.topology import Topology
-from pghot.machine.touch import allocate, serve, touch
+from pghot.machine.touch import allocate, serve
 from pghot.units import LINE_BYTES, format_size
 
 U8 = npt.NDArray[np.uint8]
@@ -225,9 +225,9 @@ class SimulatedMachine:
 
         Returns the rows that are left: tenants may be killed.
         """
-        if touch(rows[0], self.place, self.generations.young):
+        if self._access.touches(rows[0]):
             rows = self._allocate(rows)
-            touch(rows[0], self.place, self.generations.young)
+            self._access.touches(rows[0])
         return self._living_rows(rows) if self._access.writes(rows[0], rows[4]) else rows
 
     def _living_rows(self, rows: Rows) -> Rows:
@@ -242,8 +242,6 @@ class SimulatedMachine:
         Where demotion can make room (a compressed node), a full machine reclaims directly, and when that does not
         help it kills the tenant that asks for most. Without one it raises `PghotError`.
         """
-        if self.compressed is not None:
-            self._access.first_touched(rows[0][self.place[rows[0]] == UNPLACED])
         while failed := self._allocate_once(rows):
             if self.compressed is None:
                 total = format_size(int(self.capacity_pages.sum()) * self.page_bytes)
@@ -252,7 +250,7 @@ class SimulatedMachine:
                     "give the tiers more capacity or a larger --fast-share",
                 )
             # What was touched in this slice already is not what the program used least.
-            touch(rows[0], self.place, self.generations.young)
+            self._access.touches(rows[0])
             if not self.reclaim_directly(failed):
                 self._access.out_of_memory(rows[0][self.place[rows[0]] == UNPLACED])
                 rows = self._living_rows(rows)

@@ -135,25 +135,28 @@ def serve_reference(
 
 
 @njit(cache=True)
-def touch(page: U32, place: U8, young: U8) -> int:
+def touch(page: U32, place: U8, young: U8, first: Bool) -> int:
     """Set the A-bits of the touched pages; returns how many rows are not placed yet.
 
     page   uint32[rows]  of a slice
-    young  uint8[pages]  set
+    young  uint8[pages]  set where a page is placed
+    first  bool[pages]   set where it is not: its first touch
     """
     unplaced = 0
     for row in range(len(page)):
         if place[page[row]] == UNPLACED:
             unplaced += 1
+            first[page[row]] = True
         else:
             young[page[row]] = 1
     return unplaced
 
 
-def touch_reference(page: U32, place: U8, young: U8) -> int:
+def touch_reference(page: U32, place: U8, young: U8, first: Bool) -> int:
     """`touch` with index arrays."""
     placed = place[page] != UNPLACED
     young[page[placed]] = 1
+    first[page[~placed]] = True
     return int(np.count_nonzero(~placed))
 
 

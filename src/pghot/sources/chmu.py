@@ -77,24 +77,23 @@ def fill_hot_list(
     Returns (entries, units lost, unit to start from in the next epoch: the first one lost, so that an
     overflowing ring does not always favour the same addresses; how a device chooses is not specified).
     """
-    pages = len(place)
     entries = 0
     lost = 0
     resume = first
-    for i in range(pages):
-        p = first + i
-        if p >= pages:
-            p -= pages
-        if place[p] != device or counts[p] <= threshold:
-            continue
-        if entries < len(out_page):
-            out_page[entries] = p
-            out_count[entries] = counts[p]
-            entries += 1
-        else:
-            if lost == 0:
-                resume = p
-            lost += 1
+    most = np.uint64(threshold)
+    for begin, end in ((first, len(place)), (0, first)):
+        for p in range(begin, end):
+            # Few units are hot, and many pages are on the device: the rarer is asked first.
+            if counts[p] <= most or place[p] != device:
+                continue
+            if entries < len(out_page):
+                out_page[entries] = p
+                out_count[entries] = counts[p]
+                entries += 1
+            else:
+                if lost == 0:
+                    resume = p
+                lost += 1
     return entries, lost, resume
 
 

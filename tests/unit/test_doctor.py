@@ -117,6 +117,18 @@ def test_missing_capabilities_are_named_with_the_command(tmp_path: Path) -> None
     assert "setpriv" in need["remedy"]
 
 
+@pytest.mark.parametrize(
+    ("mounted", "remedy"), [((), "mount -t cgroup2"), (("memory", "unified"), "unified_cgroup_hierarchy=1")]
+)
+def test_cgroup_v1_is_not_to_be_hidden_by_a_mount(
+    mounted: tuple[str, ...], remedy: str, tmp_path: Path
+) -> None:
+    root = machine(tmp_path, Node(0, "10 20", "0", 64, 4), Node(1, "20 10", "", 64, 45))
+    for each in mounted:
+        put(tmp_path, f"sys/fs/cgroup/{each}/tasks", "")
+    assert remedy in unmet(diagnose(root), "movers", "memory.reclaim")[0]["remedy"]
+
+
 def test_other_base_pages_than_4_kib_are_no_machine_for_pghot(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

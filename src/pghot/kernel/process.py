@@ -129,9 +129,7 @@ def cgroup_members(root: SysRoot, path: str) -> list[int]:
     Raises `UsageError` when there is no such group, `UnsupportedError` without cgroup v2.
     """
     if not root.exists("/sys/fs/cgroup/cgroup.procs"):
-        raise UnsupportedError(
-            "no cgroup v2 at /sys/fs/cgroup", "mount it: mount -t cgroup2 none /sys/fs/cgroup"
-        )
+        raise UnsupportedError("no cgroup v2 at /sys/fs/cgroup", cgroup2_remedy(root))
     name = cgroup_path(path)
     if not root.exists(f"{name}/cgroup.procs"):
         raise UsageError(f"no cgroup {path}", "name a directory under /sys/fs/cgroup")
@@ -143,6 +141,13 @@ def cgroup_members(root: SysRoot, path: str) -> list[int]:
             f"{group}/{entry}" for entry in root.list(group) if root.path(f"{group}/{entry}").is_dir()
         ]
     return sorted(pid for pid in found if pid)
+
+
+def cgroup2_remedy(root: SysRoot) -> str:
+    """What brings cgroup v2 to /sys/fs/cgroup. A mount over the hierarchies of v1 would hide them from systemd."""
+    if root.list("/sys/fs/cgroup"):
+        return "cgroup v1 is mounted there: boot with systemd.unified_cgroup_hierarchy=1, or track pids"
+    return "mount it: mount -t cgroup2 none /sys/fs/cgroup"
 
 
 def cgroup_path(path: str) -> str:

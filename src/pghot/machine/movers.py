@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pghot.kernel.damon_sysfs import damon_need
 from pghot.kernel.lru_gen import lru_gen_need
 from pghot.kernel.needs import Need
-from pghot.kernel.process import has_capability
+from pghot.kernel.process import cgroup2_remedy, has_capability
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.compressed_swap import compressed_needs
 from pghot.machine.kernel_tiering import DEMOTION_ENABLED, NUMA_BALANCING, PROMOTE_RATE_LIMIT
@@ -66,7 +66,7 @@ def _reclaim(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
     what = f"cgroup v2 with the memory controller at {CGROUPS}"
     controllers = root.read_or(f"{CGROUPS}/cgroup.controllers").split()
     if not root.exists(f"{CGROUPS}/cgroup.procs"):
-        mounted = Need(what, "unsupported", f"no cgroup v2 at {CGROUPS}", f"mount -t cgroup2 none {CGROUPS}")
+        mounted = Need(what, "unsupported", f"no cgroup v2 at {CGROUPS}", cgroup2_remedy(root))
     elif "memory" not in controllers:
         mounted = Need(
             what,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -214,18 +216,34 @@ def test_a_bundled_recording_converts_to_parquet_and_back(
         assert facts[0][key] == facts[1][key]
 
 
-def test_compilation_is_announced_only_when_it_happens(
+def test_compilation_is_announced_exactly_when_it_happens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from pghot.cli.compiling import announce_compilation
 
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    announce_compilation()
-    assert "compiling kernels" in capsys.readouterr().err
-    (tmp_path / "machine").mkdir()
-    (tmp_path / "machine" / "touch.serve-71.py311.nbi").touch()
-    announce_compilation()
-    assert capsys.readouterr().err == ""
+    source = tmp_path / "tiny_kernel.py"
+    text = "from numba import njit\n\n\n@njit(cache=True)\ndef add(a):\n    return a + {}\n"
+    source.write_text(text.format(1))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # or Python would not see the second text
+    module = importlib.import_module("tiny_kernel")
+
+    def announced() -> bool:
+        """In a module just loaded; the kernel runs, and Numba says whether it compiled."""
+        kernel = importlib.reload(module).add
+        announce_compilation(("tiny_kernel", "add", 1))
+        said = "compiling kernels" in capsys.readouterr().err
+        kernel(1)
+        assert said == bool(kernel.stats.cache_misses)
+        return said
+
+    assert announced()
+    assert not announced()
+    os.utime(source, (2e9, 2e9))  # a checkout gives files new times, not new texts
+    assert not announced()
+    source.write_text(text.format(2))
+    os.utime(source, (1e9, 1e9))
+    assert announced()
 
 
 @pytest.mark.parametrize(

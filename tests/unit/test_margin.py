@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -67,7 +69,9 @@ def test_each_shortcut_of_the_host_costs_its_term(shortcut: dict[str, object], g
 def test_writable_is_not_safe_at_these_rates_and_says_what_is() -> None:
     found = of("ocp-4k").rules["writable"]
     assert not found.fits
-    assert "at most 0.12% more than real" in found.notes[-1]
+    assert math.isinf(found.reserve_bytes)
+    assert "spoil 1,664 GB/s, promotion drains 2 GB/s" in found.reason
+    assert "at most 0.12% more than real" in found.reason
     assert of("ocp-4k", promised=512 * GIB + 512 * GIB // 1000).rules["writable"].fits
 
 
@@ -102,7 +106,31 @@ def test_nothing_promised_beyond_the_medium_needs_nothing() -> None:
 def test_what_no_reserve_helps_is_infinite_and_null_in_json(host: Host) -> None:
     found = of("ocp-4k", host)
     assert not found.rules["writable"].fits
-    assert found.to_dict()["rules"]["writable"]["reserve_bytes"] is None
+    rule = found.to_dict()["rules"]["writable"]
+    assert (rule["reserve_bytes"], rule["reason"]) == (None, found.rules["writable"].reason)
+    assert rule["reason"]
+    assert found.to_dict()["rules"]["ro-cow"]["reason"] is None
+
+
+def test_what_no_reserve_helps_is_said_in_words_not_in_terabytes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*ISSUE, "ocp-4k"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "writable no reserve is enough: tenants spoil 1,664 GB/s, promotion drains 2 GB/s" in out
+    assert "beyond real drain:" in out
+    assert "TiB" not in out
+
+
+def test_the_swap_tiers_of_a_file_have_no_device_to_break(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = resources.files("pghot").joinpath("data/tiers/dram-cxl-compressed.toml").read_text("utf-8")
+    path = tmp_path / "zram.toml"
+    path.write_text(shipped + 'access = "swap"\n')
+    assert run(["margin", "--tiers", str(path), "--adversary", "all"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "'swap' has no device to break" in err
+    assert "hint: --access" in err
 
 
 @given(
@@ -121,7 +149,8 @@ def test_the_reserve_is_the_sum_of_its_terms_and_grows_with_the_cache(
     small, large = of(device, host), of(device, replace(host, llc=2 << llc_shift))
     for rule in ACCESS_RULES:
         margin = small.rules[rule]
-        assert margin.reserve_bytes == sum(term.bytes for term in margin.terms)
+        total = sum(term.bytes for term in margin.terms)
+        assert margin.reserve_bytes == (total if total < small.real else math.inf)
         assert margin.reserve_bytes <= large.rules[rule].reserve_bytes
 
 
@@ -167,6 +196,11 @@ def test_the_tiers_file_gives_device_and_capacities(capsys: pytest.CaptureFixtur
         (["--kill", "9" * 400 + "s"], "is too much"),
         (["--write-rate", "9" * 400 + "GB/s"], "is too much"),
         (["--promotion-rate", "0.0001kB/s"], "from 1 kB/s"),
+        (["--device", ""], "no device named"),
+        (["--tiers", ""], "no tiers named"),
+        (["--adversary", ""], "no attack named"),
+        (["--adversary", "all", "--access", ""], "no access rule named"),
+        (["--adversary", "all", "--access", "swap"], "has no device to break"),
     ],
 )
 def test_bad_input_is_one_error_with_a_remedy(

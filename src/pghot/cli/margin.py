@@ -21,8 +21,8 @@ MOST_TENANTS = 1024  # each report looks at all of them
 
 
 def margin(
-    device: Annotated[str, typer.Option(help="shipped device or a .toml file")] = "",
-    tiers: Annotated[str, typer.Option(help="tiers whose compressed node to judge")] = "",
+    device: Annotated[str | None, typer.Option(help="shipped device or a .toml file")] = None,
+    tiers: Annotated[str | None, typer.Option(help="tiers whose compressed node to judge")] = None,
     llc: Annotated[str, typer.Option(help="last-level cache")] = "256MiB",
     block: Annotated[str, typer.Option(help="the device's unit of compression")] = "",
     line: Annotated[str, typer.Option(help="cache line")] = "",
@@ -43,8 +43,12 @@ def margin(
             help="what the host leaves out: no-flush, ask-batch, charge-growth, charge-line, pin-in-place"
         ),
     ] = None,
-    adversary: Annotated[str, typer.Option(help="try to break it: search, all or an attack's name")] = "",
-    access: Annotated[str, typer.Option(help="access rule under attack; that of the tiers by default")] = "",
+    adversary: Annotated[
+        str | None, typer.Option(help="try to break it: search, all or an attack's name")
+    ] = None,
+    access: Annotated[
+        str | None, typer.Option(help="access rule under attack; that of the tiers by default")
+    ] = None,
     reserve: Annotated[str, typer.Option(help="reserve under attack; that of the tiers by default")] = "",
     tenants: Annotated[int, typer.Option(help="tenants, who all collude")] = 2,
     budget: Annotated[int, typer.Option(help="attacks that a search tries")] = 1000,
@@ -75,10 +79,10 @@ def margin(
         parse_size(real) if real else node.real_capacity,
         parse_size(promised) if promised else node.capacity,
     )
-    if not adversary:
+    if adversary is None:
         print(json.dumps(found.to_dict(), allow_nan=False) if json_ else render(found))
         return
-    rule = access or node.access
+    rule = node.access if access is None else access
     campaign = _attack(
         found, rule, parse_size(reserve) if reserve else node.reserve, tenants, adversary, budget, seed
     )
@@ -106,6 +110,11 @@ def _attack(
     from pghot.lab.adversary.scene import Scene, scaled
     from pghot.machine.compressed_device import ACCESS_RULES
 
+    if rule == "swap":
+        raise UsageError(
+            "access rule 'swap' has no device to break: only the kernel writes there, and it knows each size before",
+            f"--access attacks the device under another rule: {', '.join(ACCESS_RULES)}",
+        )
     if rule not in ACCESS_RULES:
         raise unknown_name("access rule", rule, list(ACCESS_RULES))
     if adversary not in ("search", "all", *ATTACKS):
@@ -135,13 +144,17 @@ def _print_attack(found: Margins, campaign: Campaign, json_: bool) -> None:
         print(render_attack(found, campaign))
 
 
-def _node(tiers: str, device: str) -> Node:
+def _node(tiers: str | None, device: str | None) -> Node:
     """The compressed node of a tiers file; without one, that of the shipped tiers."""
     from pghot.machine.topology import load_topology
 
-    if tiers and device:
+    if tiers is not None and device is not None:
         raise UsageError("--tiers and --device exclude each other", "the tiers file names its device")
-    nodes = [node for node in load_topology(tiers or "dram-cxl-compressed").nodes if node.compressed]
+    nodes = [
+        node
+        for node in load_topology("dram-cxl-compressed" if tiers is None else tiers).nodes
+        if node.compressed
+    ]
     if len(nodes) != 1:
         raise UsageError(
             f"'{tiers}' has {len(nodes)} compressed nodes", "give tiers with one node with 'compressed'"
@@ -149,13 +162,13 @@ def _node(tiers: str, device: str) -> Node:
     return nodes[0]
 
 
-def _device(name: str, node: Node, block: str, line: str) -> CompressedDevice:
+def _device(name: str | None, node: Node, block: str, line: str) -> CompressedDevice:
     """The device, with the sizes that the command line gives instead."""
     from pydantic import ValidationError
 
     from pghot.machine.compressed_device import CompressedDevice, load_device
 
-    described = load_device(name) if name else node.compressed
+    described = node.compressed if name is None else load_device(name)
     assert described is not None
     sizes: dict[str, Any] = {
         key: parse_size(text) for key, text in (("block", block), ("line", line)) if text

@@ -95,18 +95,26 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class RuleMargin:
-    """The reserve of one access rule; infinite when no reserve makes it safe."""
+    """The reserve of one access rule, the sum of its terms; infinite when that is more than the medium has.
+
+    reason  why no reserve is enough; empty when one is
+    """
 
     rule: AccessRule
     reserve_bytes: float
-    fits: bool
     terms: tuple[Term, ...]
     notes: tuple[str, ...]
+    reason: str = ""
+
+    @property
+    def fits(self) -> bool:
+        return not self.reason
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "reserve_bytes": _finite(self.reserve_bytes),
             "fits": self.fits,
+            "reason": self.reason or None,
             "terms": [term.to_dict() for term in self.terms],
             "notes": list(self.notes),
         }
@@ -185,7 +193,7 @@ class _Calculator:
     def rule(self, rule: AccessRule) -> RuleMargin:
         if self.over == 0:
             note = "the device promises no more than it has: it cannot run out"
-            return RuleMargin(rule, 0, True, (), (note,))
+            return RuleMargin(rule, 0, (), (note,))
         terms, notes = {
             "writable": self.writable,
             "ro-cow": self.ro_cow,
@@ -193,10 +201,9 @@ class _Calculator:
             "contained": self.contained,
         }[rule]()
         reserve = sum(term.bytes for term in terms)
-        fits = reserve < self.real
-        if not fits:
-            notes = [*notes, self.advice(rule)]
-        return RuleMargin(rule, reserve, fits, tuple(terms), tuple(notes))
+        if reserve < self.real:
+            return RuleMargin(rule, reserve, tuple(terms), tuple(notes))
+        return RuleMargin(rule, math.inf, tuple(terms), tuple(notes), self.reason(rule, terms))
 
     def spoiled(self, seconds: float, extra_lines: int = 1) -> int:
         """Growth of the device while tenants write for `seconds`, each line at its worst."""
@@ -319,17 +326,17 @@ class _Calculator:
         size = min(self.host.pinned, self.promised) // PAGE_BYTES * self.page_growth
         return Term("pinned", size, "pinned pages x page growth", reason)
 
-    def advice(self, rule: AccessRule) -> str:
+    def reason(self, rule: AccessRule, terms: list[Term]) -> str:
         """Why no reserve helps, and how much could be promised instead."""
-        if rule != "writable" or self.host.protect_us is not None:
-            return "no reserve is enough: more can grow unseen than the medium holds"
-        rest = self.real - sum(
-            t.bytes for t in (self.in_flight(), self.reaction("", self.device.interrupt_us * 1e-6))
-        )
+        largest = max(terms, key=lambda term: term.bytes)
+        if largest.name == "pinned":
+            return largest.reason
+        if largest.name != "drain":
+            return f"more can grow unseen than the {format_size(self.real)} of the medium"
+        rest = self.real - sum(term.bytes for term in terms if term.name != "drain")
         ratio = self.host.write_gb_s * self.device.line_growth_bytes / self.device.line
         over = max(0.0, rest) * self.host.promotion_gb_s / ratio
         return (
-            f"no reserve is enough: tenants spoil {ratio:,.0f} GB/s, promotion drains "
-            f"{self.host.promotion_gb_s:g} GB/s; even with the whole medium in reserve at most "
-            f"{over / self.real:.2%} more than real could be promised"
+            f"tenants spoil {ratio:,.0f} GB/s, promotion drains {self.host.promotion_gb_s:g} GB/s; even with the "
+            f"whole medium in reserve at most {over / self.real:.2%} more than real could be promised"
         )

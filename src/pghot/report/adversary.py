@@ -8,7 +8,7 @@ from pghot.lab.adversary.attacks import Strategy
 from pghot.lab.adversary.search import Campaign
 from pghot.lab.adversary.trial import Outcome
 from pghot.lab.margin import Margins
-from pghot.report.margin import setup, size, wrapped
+from pghot.report.margin import setup, wrapped
 from pghot.units import format_share, format_size
 
 SHOWN = 12
@@ -80,7 +80,7 @@ def verdict(found: Margins, campaign: Campaign) -> list[str]:
     else:
         first = f"no data lost in {campaign.steps:,} steps of {len(campaign.outcomes)} attacks"
     need = (
-        f"needs a reserve of {size(margin.reserve_bytes)}"
+        f"needs a reserve of {format_size(margin.reserve_bytes)}"
         if margin.fits
         else "cannot be made safe by a reserve"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 
 from pghot.lab.margin import Margins, RuleMargin
@@ -11,15 +10,11 @@ from pghot.units import format_size
 WIDTH = 100
 
 
-def size(value: float) -> str:
-    return "no limit" if math.isinf(value) else format_size(value)
-
-
 def render(found: Margins) -> str:
     """The text of `pghot margin`."""
     lines = [*setup(found), "", *cache(found)]
     for margin in found.rules.values():
-        lines += ["", *rule_lines(margin)]
+        lines += ["", *rule_lines(margin, found.real)]
     return "\n".join(lines)
 
 
@@ -47,12 +42,15 @@ def cache(found: Margins) -> list[str]:
     )
 
 
-def rule_lines(margin: RuleMargin) -> list[str]:
-    """One rule: its reserve, then a line for each term and note."""
-    state = "" if margin.fits else "  NOT SAFE"
-    lines = [f"{margin.rule:18} reserve {size(margin.reserve_bytes):>12}{state}"]
+def rule_lines(margin: RuleMargin, real: int) -> list[str]:
+    """One rule: its reserve on `real` bytes of medium, then a line for each term and note."""
+    if margin.fits:
+        lines = [f"{margin.rule:18} reserve {format_size(margin.reserve_bytes):>12}"]
+    else:
+        lines = wrapped(f"{margin.rule:18} no reserve is enough: {margin.reason}")
     for term in margin.terms:
-        lines += wrapped(f"{size(term.bytes):>14}  {term.name}: {term.reason} [{term.formula}]", "  ", 18)
+        needs = "beyond real" if term.bytes >= real else format_size(term.bytes)
+        lines += wrapped(f"{needs:>14}  {term.name}: {term.reason} [{term.formula}]", "  ", 18)
     for note in margin.notes:
         lines += wrapped(note, "  ", 2)
     return lines

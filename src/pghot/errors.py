@@ -6,6 +6,9 @@ both in exactly one place (`pghot.cli.main`); library users catch `PghotError`.
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 
 class PghotError(Exception):
     """Something the user can act on: one line that names the thing, one that names the remedy."""
@@ -41,8 +44,21 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
     >>> unknown_name("policy", "numab", ["none", "numab2"]).hint
     "did you mean 'numab2'? known: none, numab2"
     """
+    if not name:
+        return UsageError(f"no {kind} named", f"known: {', '.join(known)}")
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     guess = f"did you mean '{near[0]}'? " if near else ""
     return UsageError(f"unknown {kind} '{name}'", f"{guess}known: {', '.join(known)}")
+
+
+def not_written(path: str | Path, error: OSError) -> PghotError:
+    """What to say when a file cannot be written; where there is no room, another name alone is no remedy.
+
+    >>> not_written("a.html", OSError(errno.ENOSPC, "No space left on device")).hint
+    'make room there, or name a file elsewhere'
+    """
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    hint = "make room there, or name a file elsewhere" if full else "name a file you may write"
+    return PghotError(f"cannot write {path}: {error.strerror or error}", hint)

@@ -33,6 +33,17 @@ from pghot.cli.main import run
         (["compare", "bundled:redis-zipf", "--fast-share", "100%"], "leaves nothing to decide"),
         (["compare", "bundled:redis-zipf", "--sources", "abi"], "did you mean 'abit'"),
         (["compare", "workload:gup"], "did you mean 'gups'"),
+        (["compare", "workload:"], "hint: known: gups, zipf"),
+        (["compare", "workload:."], "unknown workload '.'"),
+        (["compare", "masim:"], "no masim file named"),
+        (["compare", "masim:."], "cannot read masim file '.': Is a directory"),
+        (["compare", "bundled:"], "hint: known: bfs-kron, duckdb-mix"),
+        (["report", "summary", "bundled:"], "no bundled recording named"),
+        (["compare", ""], "no trace named"),
+        (["compare", "bundled:redis-zipf", "--tiers", ""], "no tiers named"),
+        (["economics", "--tiers", ""], "no tiers named"),
+        (["record", "--force", "-o", "/dev/full", "--", "true"], "/dev/full is not a regular file"),
+        (["record", "-o", "/dev/full", "--", "true"], "a recording needs one: name another"),
         (["validate", "colloid"], "did you mean 'colloid-6a'"),
         (["list", "policie"], "did you mean 'policies'"),
     ],
@@ -46,6 +57,24 @@ def test_a_users_mistake_is_one_error_with_a_remedy(
     assert message in err
     assert "pghot: error:" in err
     assert "hint:" in err
+    assert len(err.splitlines()) == 2
+    assert "Errno" not in err
+
+
+def test_a_full_disk_is_one_error_whose_remedy_is_room(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    page.symlink_to("/dev/full")
+    compare = ["compare", "workload:gups", "--policies", "none", "-o", str(page), "--force"]
+    assert run(compare) == 1
+    assert f"cannot write {page}: No space left" in (err := capfd.readouterr().err)
+    assert "hint: make room there" in err
+    command = [sys.executable, "-c", "from pghot.cli.main import main; main()", "list", "tiers"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "pghot: error: cannot write: No space left on device"
 
 
 def test_an_output_is_not_overwritten_without_force(

@@ -267,6 +267,12 @@ def test_lines_of_unknown_kinds_and_forms_are_damage(tmp_path: Path) -> None:
 # ---- making and writing
 
 
+def test_a_device_is_no_place_for_a_journal() -> None:
+    with pytest.raises(UsageError, match="/dev/full is not a regular file") as caught:
+        Journal(Path("/dev/full"), NOWHERE_LIVE)
+    assert "name another" in caught.value.hint
+
+
 def test_a_journal_is_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "j").write_text("precious")
     with pytest.raises(UsageError, match="exists already") as caught:

@@ -237,7 +237,7 @@ def test_masim_errors_name_the_line(text, complaint):
         ('kind = "gups"\nslices = -1\n', r"bad.toml:2: slices"),
         ('kind = "gups"\nthreads = "many"\n', r"bad.toml:2: threads"),
         ('kind = "gupz"\n', r"unknown workload kind 'gupz'"),
-        ("footprint = 3\n", r"unknown workload kind ''"),
+        ("footprint = 3\n", r"no workload kind named"),
         ("kind = \n", r"is not TOML"),
         ('kind = "phases"\nphase = []\n', r"bad.toml:2: phase"),
         (

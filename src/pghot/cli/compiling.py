@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 
 Kernels = tuple[str, str, int]  # module, function, seconds to compile (measured on the project's machine)
@@ -33,3 +34,17 @@ def announce_compilation(kernels: Kernels = REPLAY) -> None:
         print(
             f"compiling kernels, once after an install: about {kernels[2]} s ...", file=sys.stderr, flush=True
         )
+
+
+def announcing(progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """Progress that announces first. Work that is refused never reports any, and compiles nothing."""
+    started = False
+
+    def report(done: int, total: int) -> None:
+        nonlocal started
+        if not started:
+            started = True
+            announce_compilation()
+        progress(done, total)
+
+    return report

@@ -24,7 +24,7 @@ def economics(
     json_: Annotated[bool, typer.Option("--json", help="print JSON on stdout")] = False,
 ) -> None:
     """Memory saved, slowdown and reserve of a compressed tier, for each recording and access rule."""
-    from pghot.cli.compiling import announce_compilation
+    from pghot.cli.compiling import announcing
     from pghot.lab.economics import economics as run
     from pghot.lab.margin import Host
     from pghot.machine.topology import load_topology
@@ -34,6 +34,5 @@ def economics(
     topology = load_topology(tiers)
     host = Host(llc=parse_size(llc), promotion_gb_s=parse_rate_gb_s(promotion_rate))
     chosen = recordings or [f"{bundled.PREFIX}{name}" for name in bundled.names()]
-    announce_compilation()
-    found = run(chosen, topology, host, parse_share(fast_share), progress_on_stderr("replaying"))
+    found = run(chosen, topology, host, parse_share(fast_share), announcing(progress_on_stderr("replaying")))
     print(json.dumps(found.to_dict(), allow_nan=False) if json_ else render(found))

@@ -67,12 +67,11 @@ def compare(
         "threads": threads,
         "mlp": mlp,
     }
-    from pghot.cli.compiling import announce_compilation
+    from pghot.cli.compiling import announcing
     from pghot.lab.compare import compare as run
     from pghot.report.text import chosen_columns, render
 
     shown = chosen_columns(_words(columns))
-    announce_compilation()
     result = run(
         recording,
         tiers,
@@ -80,7 +79,7 @@ def compare(
         _words(sources),
         bounds=bounds,
         options=set_ or (),
-        progress=progress_on_stderr("replaying"),
+        progress=announcing(progress_on_stderr("replaying")),
         **settings,
     )
     for path in outputs:
@@ -124,12 +123,12 @@ def validate(
     json_: Json = False,
 ) -> None:
     """Rerun published experiments in the lab; exit 1 when an error exceeds its bar."""
-    from pghot.cli.compiling import announce_compilation
+    from pghot.cli.compiling import announcing
     from pghot.lab.validate import run_validation, validation_names
 
-    announce_compilation()
     results = [
-        run_validation(each, progress_on_stderr(each)) for each in ([name] if name else validation_names())
+        run_validation(each, announcing(progress_on_stderr(each)))
+        for each in ([name] if name else validation_names())
     ]
     if json_:
         found = [result.to_dict() for result in results]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Annotated, Any
@@ -80,6 +81,11 @@ def run(arguments: list[str]) -> int:
         # The reader went away; keep Python's own flush at exit quiet too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail(f"cannot write: {error.strerror}", "make room, or send the output elsewhere", 1)
 
 
 def _check_verb(arguments: list[str], verbs: list[str]) -> None:

@@ -87,7 +87,9 @@ def compare(
         seed = setting.first_seed + number
         trace = load_trace(recording, seed, setting.page_bytes)
         bench = Bench(trace, topology, setting, seed)
-        rows += bench.play(specs, partial(_report, progress, number, setting.seeds))
+        report = partial(_report, progress, number, setting.seeds)
+        report(0.0)
+        rows += bench.play(specs, report)
         setup = bench.setup()
         if bounds:
             from pghot.lab.bounds import trace_bounds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pghot.errors import UsageError
 from pghot.recording.trace import Trace
 
 
@@ -38,6 +39,8 @@ def _open(what: str | Path | Trace, seed: int) -> Trace:
     if not isinstance(what, str | Path):
         return what
     text = str(what)
+    if not text:
+        raise UsageError("no trace named", "FILE.pghot, bundled:NAME, workload:NAME or masim:FILE")
     if text.startswith(("workload:", "masim:")):
         from pghot.lab.workloads.registry import make_workload
 

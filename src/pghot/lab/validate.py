@@ -167,7 +167,7 @@ def load_validation(name: str | Path) -> Validation:
 
 
 def run_validation(name: str | Path, progress: Progress = lambda done, total: None) -> ValidationResult:
-    """Rerun the experiment; `progress` gets (cells done, cells in all)."""
+    """Rerun the experiment; `progress` gets (cells done, cells in all), at first (0, cells)."""
     validation = load_validation(name)
     simulated = _Grid(validation).simulate(progress)
     cells = []
@@ -223,6 +223,7 @@ class _Grid:
     def simulate(self, progress: Progress) -> list[list[float]]:
         total = len(self.validation.rows) * len(self.validation.columns)
         out: list[list[float]] = []
+        progress(0, total)
         for i, row in enumerate(self.validation.rows):
             out.append([])
             for j, column in enumerate(self.validation.columns):

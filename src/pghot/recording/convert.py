@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pghot.errors import PghotError, UsageError
+from pghot.errors import PghotError, UsageError, not_written
 from pghot.recording import format as fmt
 from pghot.recording.batches import ROW_DTYPES
 from pghot.recording.compressibility import Compressibility
@@ -85,9 +85,7 @@ def _written_whole(path: Path, force: bool) -> Iterator[Path]:
         yield part
         os.replace(part, path)
     except OSError as error:
-        raise PghotError(
-            f"cannot write {path}: {error.strerror or error}", "name a file you may write"
-        ) from None
+        raise not_written(path, error) from None
     finally:
         part.unlink(missing_ok=True)
 

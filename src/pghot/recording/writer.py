@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from pghot.errors import PghotError, UsageError
+from pghot.errors import PghotError, UsageError, not_written
 from pghot.recording import codec
 from pghot.recording import format as fmt
 from pghot.recording.batches import concatenate, cut
@@ -150,10 +150,10 @@ class RecordingWriter:
             self._sink.commit()
         except OSError as error:
             self._sink.close()
-            raise PghotError(
-                f"cannot write {self.path}: {error.strerror}",
-                f"free some space; the {self._slices_on_disk} slices before are kept and readable",
-            ) from None
+            failure = not_written(self.path, error)
+            if self._slices_on_disk:
+                failure.hint += f"; the {self._slices_on_disk:,} slices before are kept and readable"
+            raise failure from None
 
     def __enter__(self) -> Self:
         return self
@@ -200,6 +200,8 @@ class _Sink:
     def __init__(self, path: Path, force: bool) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
         try:
+            if path.exists() and not path.is_file():  # a device or a pipe cannot be cut back when it is full
+                raise UsageError(f"{path} is not a regular file", "a recording needs one: name another")
             if force and path.is_file() and not path.is_symlink():
                 path.unlink()  # a reader may have it mapped: cutting it short would kill that reader
             self._fd = os.open(path, flags, 0o666)

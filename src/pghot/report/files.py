@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pghot.errors import NotPermittedError, PghotError, UsageError
+from pghot.errors import NotPermittedError, UsageError, not_written
 
 EXTENSIONS = (".html", ".parquet", ".csv", ".arrow")
 
@@ -33,9 +33,7 @@ def write_output(result: Any, path: Path, command: list[str]) -> None:
         else:
             _write_table(result.summary, path)
     except OSError as error:
-        raise PghotError(
-            f"cannot write {path}: {error.strerror or error}", "name a file you may write"
-        ) from error
+        raise not_written(path, error) from error
 
 
 def _write_table(table: Any, path: Path) -> None:

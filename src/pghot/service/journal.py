@@ -121,6 +121,8 @@ def _create(path: Path) -> int:
             path.unlink()
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except FileExistsError:
+        if not path.is_file():
+            raise UsageError(f"{path} is not a regular file", "a journal needs one: name another") from None
         raise UsageError(
             f"the journal {path} exists already",
             f"pghot undo {path} puts its contents back; or name another file",

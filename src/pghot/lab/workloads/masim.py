@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pghot.documents import read_text
 from pghot.errors import UsageError
 from pghot.lab.workloads.patterns import BASE_ADDRESS, page_count
 from pghot.lab.workloads.rows import F64, Draws, RandomField, Rows, merge_rows, random_rows, shift_rows
@@ -208,9 +209,4 @@ def _share_of_pages(size: int, page_bytes: int) -> F64:
 
 def read_masim(path: Path) -> MasimConfig:
     """The configuration in a file. Raises `UsageError`."""
-    try:
-        return parse_masim(path.read_text(encoding="utf-8"), path.name)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"cannot read the masim file {path}: {error}", "give a masim configuration file"
-        ) from error
+    return parse_masim(read_text(path, "masim file", _FORMAT), path.name)

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from pghot.documents import read_text
 from pghot.errors import UsageError, unknown_name
 from pghot.lab.workloads.parameters import MasimRun, Pattern, Run
 from pghot.recording.trace import Trace
@@ -41,22 +42,18 @@ def make_workload(spec: str | Path, seed: int = 0, **overrides: Any) -> Trace:
     """
     text = str(spec)
     if text.startswith("masim:"):
+        if text == "masim:":
+            raise UsageError("no masim file named", "masim:FILE, a configuration of masim")
         return _make_masim(Path(text.removeprefix("masim:")), seed, overrides)
     name = text.removeprefix("workload:")
     path = Path(name)
     if name in WORKLOADS:
         content = files("pghot").joinpath("data", "workloads", f"{name}.toml").read_text(encoding="utf-8")
         return _make(f"workload:{name}", content, f"{name}.toml", seed, overrides)
-    if path.suffix == ".toml" or path.exists():
-        return _make(f"workload:{path.name}", _read(path), str(path), seed, overrides)
+    if path.suffix == ".toml" or path.is_file():
+        content = read_text(path, "workload file", _HINT)
+        return _make(f"workload:{path.name}", content, str(path), seed, overrides)
     raise unknown_name("workload", name, list(WORKLOADS))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the workload file {path}: {error}", _HINT) from error
 
 
 def _make(name: str, content: str, file: str, seed: int, overrides: dict[str, Any]) -> Trace:

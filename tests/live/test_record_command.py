@@ -118,6 +118,13 @@ def test_max_duration_ends_the_program(tmp_path: Path) -> None:
 
 
 @programs.needs_qemu
+def test_a_program_that_is_out_of_time_before_it_did_anything_did_not_die(tmp_path: Path) -> None:
+    done = run(tmp_path / "it.pghot", "--max-duration", "1 ms", "--", *endless(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "died" not in done.stderr
+
+
+@programs.needs_qemu
 def test_the_exit_status_of_the_program_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "it.pghot"
     loop = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exit 3"

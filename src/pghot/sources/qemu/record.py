@@ -41,11 +41,13 @@ _AT_ONCE_NS = 50_000_000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a recording run ended with. `status` as `subprocess` gives it: negative for a signal."""
+    """What a recording run ended with. `status` as `subprocess` gives it: negative for a signal; `out_of_time` when
+    the longest duration ended the program."""
 
     path: Path
     status: int
     interrupted: bool
+    out_of_time: bool
     virtual_ns: int
     wall_s: float
     references: int
@@ -62,7 +64,8 @@ class Outcome:
 
     @property
     def died_at_once(self) -> bool:
-        return self.status != 0 and not self.interrupted and self.virtual_ns < _AT_ONCE_NS
+        by_itself = not (self.interrupted or self.out_of_time)
+        return self.status != 0 and by_itself and self.virtual_ns < _AT_ONCE_NS
 
 
 def describe_status(status: int) -> str:
@@ -149,6 +152,7 @@ class _Session:
         self._exec_failed: list[str] = []
         self._flushed_at = time.monotonic()
         self._started_at = self._flushed_at
+        self._out_of_time = False
 
     def run(self, prefix: list[str], argv0: str, resolved: list[str], directory: Path) -> Outcome:
         listener = _listen(directory, prefix)
@@ -179,6 +183,7 @@ class _Session:
             self._drain(max(1, len(self._connections)))
             self._signals.pass_on(lambda: self._alive(program))
             if deadline and time.monotonic() - self._started_at > deadline:
+                self._out_of_time = True
                 self._signals.stop(self._alive(program))
             self._progress.show(self._state())
 
@@ -291,6 +296,7 @@ class _Session:
             path=self._writer.path,
             status=status,
             interrupted=bool(self._signals.received),
+            out_of_time=self._out_of_time,
             virtual_ns=state.virtual_ns,
             wall_s=state.wall_s,
             references=state.references,

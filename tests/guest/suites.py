@@ -97,7 +97,7 @@ def boot(kind: str) -> Booted:
         shared = CACHE / f"shared-{kind}"
         guest = Guest(MACHINES[kind], [shared], {**INSIDE, "PGHOT_GUEST": str(shared)}, COMPILED)
         try:
-            _prepare(guest, shared)
+            prepare(guest, shared)
         except CannotBootError as lack:
             return Booted(Result("skipped", f"no guest: {lack}"))
         except subprocess.CalledProcessError as failure:
@@ -136,7 +136,7 @@ def _second_try(guest: Guest, shared: Path, kind: str, booted: Booted) -> Booted
     return booted
 
 
-def _prepare(guest: Guest, shared: Path) -> None:
+def prepare(guest: Guest, shared: Path) -> None:
     """The program and the compiled kernels. Raises `CannotBootError`, `CalledProcessError`."""
     guest.needs()
     if shutil.which("cc") is None:

@@ -68,7 +68,7 @@ def test_a_lack_skips_every_test_of_the_kind(tmp_path: Path, monkeypatch: pytest
         raise CannotBootError("no busybox (package busybox-static)")
 
     monkeypatch.setattr(suites, "CACHE", tmp_path)
-    monkeypatch.setattr(suites, "_prepare", lack)
+    monkeypatch.setattr(suites, "prepare", lack)
     result = suites.Suites().result("two_tiers", "any")
     assert (result.outcome, result.text) == ("skipped", "no guest: no busybox (package busybox-static)")
 
@@ -82,7 +82,7 @@ def test_preparations_that_fail_are_failures(tmp_path: Path, monkeypatch: pytest
         raise subprocess.CalledProcessError(1, "cc", stderr="program.c:1: error")
 
     monkeypatch.setattr(suites, "CACHE", tmp_path)
-    monkeypatch.setattr(suites, "_prepare", fail)
+    monkeypatch.setattr(suites, "prepare", fail)
     booted = suites.Suites()
     assert booted.result("two_tiers", "one").outcome == "failed"
     assert "program.c:1: error" in booted.result("two_tiers", "other").text

@@ -1,0 +1,55 @@
+"""Runs inside the guest: a dry run over 256 MiB of which a quarter is written without a pause, once for each source."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "guest" / "inside"))
+
+from forked import start_server
+from helpers import FORK_SERVER, Pghot, Program, report, wait_until
+
+SECONDS = 8
+SOURCES = ("faults", "softdirty", "damon")
+
+
+def measure(source: str) -> None:
+    with Program(256, 0.25, 1, "write") as program:
+        before = program.passes_per_s(SECONDS)
+        journal = f"/run/{source}.pghot-journal"
+        with Pghot(
+            "run", "--source", source, "-p", str(program.pid), "--json", "--journal", journal
+        ) as run:  # fmt: skip
+            if wait_until(lambda: "sightings" in run.said(), 60) is None:
+                raise RuntimeError(f"{source} saw nothing:\n{run.said()}")
+            tracked = program.passes_per_s(SECONDS)
+            _, out, _ = run.finish()
+        after = program.passes_per_s(SECONDS)
+    facts = json.loads(out)
+    report(
+        "overhead",
+        {
+            "source": source,
+            "program_slowdown": (before + after) / 2 / tracked,
+            "noise": max(before, after) / min(before, after),
+            "own_cpu_share": facts["counters"]["pghot_cpu_seconds"] / facts["seconds"],
+            "own_resident_mib": facts["counters"]["pghot_resident_bytes"] / (1 << 20),
+            "bytes_per_tracked_page": facts["tracking"]["bytes_per_tracked_page"],
+        },
+    )
+
+
+def main() -> None:
+    server = start_server(FORK_SERVER)
+    try:
+        for source in SOURCES:
+            measure(source)
+    finally:
+        server.kill()
+        server.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -23,6 +23,10 @@ from pghot.kernel.move_pages import query_nodes
 SHARED = Path(os.environ.get("PGHOT_GUEST", "/tmp"))  # writable, seen from outside
 PGHOT = str(Path(sys.executable).with_name("pghot"))
 FORK_SERVER = Path("/run/pghot-forks")
+# What promotion leaves free on node 0 of 1 GiB: its high watermark of 50 MiB, and 21 MiB (pghot.machine.room) for what
+# CPUs take into their lists while pages move, and counters hide.
+KEPT_MIB = 71
+PGHOT_MIB = 80  # what pghot itself takes of node 0
 BALANCING = Path("/proc/sys/kernel/numa_balancing")
 
 
@@ -196,6 +200,12 @@ def vmstat(name: str) -> int:
         if key == name:
             return int(value)
     raise KeyError(name)
+
+
+def huge_mib(pid: int) -> float:
+    """How much of a program's memory is huge pages."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("AnonHuge"))
 
 
 def knobs() -> dict[str, str]:

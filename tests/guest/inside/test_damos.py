@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import Pghot, Program, free_mib, knobs, pghot, report, wait_until
+from helpers import KEPT_MIB, PGHOT_MIB, Pghot, Program, free_mib, knobs, pghot, report, wait_until
 
 from pghot.kernel.damon_sysfs import NUMBER, state_of
 
 HOME = Path("/sys/fs/cgroup")
 LIMIT_S = 150
-PGHOT_MIB = 80  # what pghot itself takes of node 0
 # All regions move, at once: where it does not matter which.
 LOOSE = ["--set", "damos.young=false", "--set", "damos.min_age=0", "--set", "damos.min_accesses=0"]
 
@@ -133,7 +132,7 @@ def test_the_free_floor_and_the_rate_are_held(tmp_path: Path) -> None:
     with inside("damos-floor") as group:
         program = Program(192, 0.5, 1)
     words = ["--cgroup", group, "--rate", str(rate_mb_s), "--demotion", "off", *LOOSE]
-    with program, Program(int(free_mib(0)) - 90 - PGHOT_MIB, 0.001, 0) as other:
+    with program, Program(int(free_mib(0)) - KEPT_MIB - 40 - PGHOT_MIB, 0.001, 0) as other:
         with Pghot(
             "run",
             "--apply",

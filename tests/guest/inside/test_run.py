@@ -11,6 +11,7 @@ from helpers import BALANCING, Pghot, Program, cpu_seconds, knobs, report, vmsta
 
 pytestmark = pytest.mark.two_tiers
 LIMIT_S = 30
+STARTING_S = 90  # as much as a busy emulator may need to start Python, which is not counted
 
 
 def bring(source: str, words: tuple[str, ...], wanted: float, journal: Path) -> dict[str, float]:
@@ -29,7 +30,7 @@ def bring(source: str, words: tuple[str, ...], wanted: float, journal: Path) -> 
             "--json",
             fresh=True,
         ) as run:
-            reached = wait_until(lambda: program.on(0).hot >= wanted, 2 * LIMIT_S)
+            reached = wait_until(lambda: program.on(0).hot >= wanted, STARTING_S + LIMIT_S)
             cpu_s = cpu_seconds(run.process.pid)
             seconds = time.monotonic() - run.began
             code, out, err = run.finish()

@@ -226,10 +226,11 @@ def test_admission_is_as_the_plain_form_says(sizes, tenants, rooms, limits, batc
     results = []
     for admit in (admit_pages, admit_reference):
         size, stored, tenant = np.array(sizes), np.zeros(40, np.int64), np.array(tenants)
-        room, state, came = np.array(rooms), np.array([1000, int(warned), 1000]), np.zeros(40, np.bool_)
+        budget, used_by = np.array(rooms), np.array([7, 0, 5000])
+        state, came = np.array([1000, int(warned), 1000]), np.zeros(40, np.bool_)
         page = np.arange(39, -1, -1).astype(np.uint32)
-        admit(page, size, stored, tenant, room, np.array(limits), 4096, batch, state, came)
-        results.append([each.tolist() for each in (stored, room, state, came)])
+        admit(page, size, stored, tenant, budget, used_by, np.array(limits), 4096, batch, state, came)
+        results.append([each.tolist() for each in (stored, used_by, state, came)])
     assert results[0] == results[1]
 
 

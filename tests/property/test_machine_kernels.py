@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pghot.machine.cost import demand_of_misses, loaded_latency_ns, solve_slice_ns
 from pghot.machine.lru import UNPLACED, age_pages, age_pages_reference, take_old, take_old_reference
-from pghot.machine.relocation import relocate, relocate_reference
+from pghot.machine.relocation import movable, movable_reference, relocate, relocate_reference
 from pghot.machine.simulated import SimulatedMachine
 from pghot.machine.topology import Topology
 from pghot.machine.touch import (
@@ -227,6 +227,17 @@ def test_written_pages_on_the_node_each_once_and_their_new_sizes(seed: int) -> N
         found = note(part["page"], part["writes"], first, rewritten, size, place, 1, out)
         results.append((out[:found].tolist(), size.tolist()))
     assert results[0] == results[1]
+
+
+@given(seeds)
+def test_pages_that_are_elsewhere_can_move(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    page = rng.permutation(PAGES)[: rng.integers(0, PAGES + 1)].astype(np.uint32)
+    place = rng.choice([0, 1, 2, UNPLACED], PAGES).astype(np.uint8)
+    ours, plain = np.zeros(len(page), np.uint32), np.zeros(len(page), np.uint32)
+    found = movable(page, place, 1, ours)
+    assert found == movable_reference(page, place, 1, plain)
+    assert ours[:found].tolist() == plain[:found].tolist()
 
 
 @given(seeds)

@@ -19,7 +19,8 @@ def admit_pages(
     size: I64,
     stored: I64,
     tenant: I64,
-    room_of: I64,
+    budget: I64,
+    used_by: I64,
     limits: I64,
     page_bytes: int,
     batch: int,
@@ -32,7 +33,8 @@ def admit_pages(
     size     int64[pages]   bytes that each will take
     stored   int64[pages]   bytes that each takes; updated
     tenant   int64[pages]
-    room_of  int64[T]       bytes that each tenant may still take; updated
+    budget   int64[T]       bytes that each tenant may take
+    used_by  int64[T]       bytes that each tenant takes; updated
     limits   int64[3]       most bytes that may be used with every page of a batch at its worst, and the bytes of use
                             above which the device warns and below which it takes that back
     state    int64[3]       USED bytes, WARNED, PEAK of USED; updated
@@ -47,8 +49,8 @@ def admit_pages(
         while first < end and left > 0:
             # Of each tenant, as many as fit its room at their worst, as the batch begins.
             mine = tenant[page[first]]
-            if room_of[mine] >= page_bytes:
-                room_of[mine] -= page_bytes
+            if used_by[mine] + page_bytes <= budget[mine]:
+                used_by[mine] += page_bytes
                 came[first] = True
                 left -= 1
             first += 1
@@ -57,7 +59,7 @@ def admit_pages(
                 index = page[row]
                 stored[index] = size[index]
                 used += size[index]
-                room_of[tenant[index]] += page_bytes - size[index]
+                used_by[tenant[index]] -= page_bytes - size[index]
         peak = max(peak, used)
         if used > limits[1]:
             warned = 1
@@ -71,7 +73,8 @@ def admit_reference(
     size: I64,
     stored: I64,
     tenant: I64,
-    room_of: I64,
+    budget: I64,
+    used_by: I64,
     limits: I64,
     page_bytes: int,
     batch: int,
@@ -82,18 +85,18 @@ def admit_reference(
     for begin in range(0, len(page), batch):
         rows = list(range(begin, min(begin + batch, len(page))))
         left = 0 if state[WARNED] else max(0, int(limits[0] - state[USED]) // page_bytes)
-        charged = dict.fromkeys(range(len(room_of)), 0)
+        charged = dict.fromkeys(range(len(budget)), 0)
         taken: list[int] = []
         for row in rows:
             mine = int(tenant[page[row]])
-            if len(taken) < left and room_of[mine] - charged[mine] >= page_bytes:
+            if len(taken) < left and used_by[mine] + charged[mine] + page_bytes <= budget[mine]:
                 charged[mine] += page_bytes
                 taken.append(row)
         for row in taken:
             came[row] = True
             stored[page[row]] = size[page[row]]
             state[USED] += size[page[row]]
-            room_of[tenant[page[row]]] -= size[page[row]]
+            used_by[tenant[page[row]]] += size[page[row]]
         state[PEAK] = max(state[PEAK], state[USED])
         if state[USED] > limits[1]:
             state[WARNED] = 1

@@ -152,12 +152,10 @@ class CompressedNode:
             limits[0] = self.real_bytes - self.granted_growth - self.reserve_bytes
             state[USED], state[WARNED], state[PEAK] = self.used, self.warned, self.counts.peak_bytes
             budget = self.budget if self.rule == "contained" else self._no_budgets
-            room_of = budget - self.used_by
             admit_pages(
-                page, self._size, self.stored, self._tenant, room_of, limits, self.page_bytes,
+                page, self._size, self.stored, self._tenant, budget, self.used_by, limits, self.page_bytes,
                 self._batch, state, came,
             )  # fmt: skip
-            self.used_by = budget - room_of
             self.used, self.warned = int(state[USED]), bool(state[WARNED])
             self.counts.peak_bytes = int(state[PEAK])
         admitted = page[came]

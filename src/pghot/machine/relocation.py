@@ -6,11 +6,31 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pghot.machine.lru import UNPLACED
+
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
+
+
+@njit(cache=True)
+def movable(page: U32, place: U8, target: int, out: U32) -> int:
+    """The pages that are on a node, and not on `target`, into `out` (uint32[K]); returns how many."""
+    found = 0
+    for index in page:
+        if place[index] != UNPLACED and place[index] != target:
+            out[found] = index
+            found += 1
+    return found
+
+
+def movable_reference(page: U32, place: U8, target: int, out: U32) -> int:
+    """`movable` with index arrays."""
+    found = page[(place[page] != UNPLACED) & (place[page] != target)]
+    out[: len(found)] = found
+    return len(found)
 
 
 @njit(cache=True)

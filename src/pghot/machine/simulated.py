@@ -20,7 +20,7 @@ from pghot.machine.compressed_node import CompressedNode, Contents
 from pghot.machine.cost import demand_of_misses, solve_slice_ns
 from pghot.machine.lru import UNPLACED, Generations
 from pghot.machine.machine import Moves
-from pghot.machine.relocation import relocate
+from pghot.machine.relocation import movable, relocate
 from pghot.machine.topology import Topology
 from pghot.machine.touch import allocate, serve
 from pghot.units import LINE_BYTES, format_size
@@ -346,8 +346,8 @@ class SimulatedMachine:
                      anything else names the kernel thread that migrates in batches of `batch_pages`
         Pages that are not placed or are on the target already are left out and count as neither.
         """
-        source = self.place[page]
-        page = page[(source != UNPLACED) & (source != target)]
+        out = np.empty_like(page)
+        page = out[: movable(page, self.place, target, out)]
         if self.demotion_enabled and len(page) > self.room(target):
             self.reclaim(target, len(page) - self.room(target))
         return self._put(page, target, payer, batch_pages)

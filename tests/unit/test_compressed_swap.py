@@ -29,7 +29,8 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.machine.compressed_swap import compressed_needs, find_compressed_swap
 from pghot.machine.linux import MoverSettings
 from pghot.service.journal import read_journal
-from pghot.service.live import Live, LiveSettings
+from pghot.service.live import Live
+from pghot.service.live_settings import LiveSettings
 from pghot.service.status import status
 from pghot.service.targets import Targets
 from pghot.service.undo import undo

@@ -34,7 +34,8 @@ from pghot.report.live import render_run
 from pghot.service.config import load_config
 from pghot.service.daemon import live_settings
 from pghot.service.journal import Journal, read_journal
-from pghot.service.live import Live, LiveSettings, with_damos
+from pghot.service.live import Live
+from pghot.service.live_settings import LiveSettings, with_damos
 from pghot.service.status import counters, status
 from pghot.service.targets import Targets
 from pghot.service.undo import undo, undo_open

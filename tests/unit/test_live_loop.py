@@ -23,8 +23,9 @@ from pghot.recording.trace import TraceInfo
 from pghot.report.live import render_run, render_status, render_undo
 from pghot.service import journal as journal_module
 from pghot.service.journal import Journal, read_journal
-from pghot.service.live import Live, LiveSettings
+from pghot.service.live import Live
 from pghot.service.live_record import Estimate, LiveRecorder
+from pghot.service.live_settings import LiveSettings
 from pghot.service.run import end
 from pghot.service.status import counters, line, status
 from pghot.service.targets import Targets

@@ -16,7 +16,8 @@ from pghot.report.view.history import Seen
 from pghot.service.feed import TOP
 from pghot.service.hot import hottest
 from pghot.service.journal import Journal
-from pghot.service.live import Live, LiveSettings
+from pghot.service.live import Live
+from pghot.service.live_settings import LiveSettings
 from pghot.service.status import status
 from pghot.service.targets import Targets
 from pghot.sources.live import sightings_of

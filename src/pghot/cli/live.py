@@ -20,7 +20,8 @@ from pghot.machine.damos_plan import DamosSettings
 from pghot.machine.linux import MoverSettings
 from pghot.machine.nodes import read_nodes
 from pghot.policies.options import accepted, parse_options
-from pghot.service.live import Live, LiveSettings, check_sources, with_damos
+from pghot.service.live import Live
+from pghot.service.live_settings import LiveSettings, check_sources, with_damos
 from pghot.service.run import start_command
 from pghot.service.status import line
 from pghot.service.targets import Targets

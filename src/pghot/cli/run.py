@@ -15,7 +15,7 @@ from pghot.errors import UsageError, unknown_name
 from pghot.units import parse_duration_ns, parse_share
 
 if TYPE_CHECKING:
-    from pghot.service.live import LiveSettings
+    from pghot.service.live_settings import LiveSettings
     from pghot.service.run import RunSettings, Summary
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]

@@ -19,7 +19,8 @@ from pghot.machine.linux import MoverSettings
 from pghot.service.config import Config, load_config
 from pghot.service.hot import hottest
 from pghot.service.journal import Journal
-from pghot.service.live import Live, LiveSettings, check_sources, with_damos
+from pghot.service.live import Live
+from pghot.service.live_settings import LiveSettings, check_sources, with_damos
 from pghot.service.logs import event, open_log
 from pghot.service.metrics import Metrics
 from pghot.service.notify import notify

@@ -6,30 +6,25 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pghot.engine.accesses import Accesses
-from pghot.errors import UnsupportedError, UsageError
+from pghot.errors import UnsupportedError
 from pghot.kernel.base_pages import base_page_needs
 from pghot.kernel.needs import require
-from pghot.kernel.process import memory_cgroups
 from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.vmstat import vmstat
-from pghot.machine.cgroup_limits import read_limits
 from pghot.machine.compressed import with_compressed
 from pghot.machine.damos import Damos
-from pghot.machine.damos_needs import damos_needs, kernel_needs
-from pghot.machine.damos_plan import DamosSettings, Planner
+from pghot.machine.damos_plan import Planner
 from pghot.machine.demotion import DEMOTION_ENABLED
 from pghot.machine.fault_latency import FaultLatency
-from pghot.machine.linux import LinuxMachine, MoverSettings
+from pghot.machine.linux import LinuxMachine
 from pghot.machine.nodes import LiveTopology, read_nodes
 from pghot.machine.sections import SECTION_PAGES
 from pghot.machine.spaces import Spaces
@@ -37,11 +32,11 @@ from pghot.policies.policy import Policy, World
 from pghot.policies.registry import make_policy
 from pghot.recording.trace import TraceInfo
 from pghot.service.budget import Budget
-from pghot.service.compressed import SWAP_SOURCE, check_compressed, compressed_tier
+from pghot.service.compressed import SWAP_SOURCE, compressed_tier
 from pghot.service.journal import Journal
 from pghot.service.knobs import Knobs
+from pghot.service.live_settings import LiveSettings, check_cpusets, check_damos, check_demotion
 from pghot.service.own_cost import OwnCost
-from pghot.service.targets import Targets
 from pghot.sources.live import AccessSource, Sightings
 from pghot.sources.live_registry import make_live_source
 from pghot.units import PAGE_BYTES, format_size
@@ -51,99 +46,6 @@ if TYPE_CHECKING:
 
 REFRESH_MS = 1000
 GIB_PAGES = (1 << 30) // PAGE_BYTES
-
-
-@dataclass(frozen=True, slots=True)
-class LiveSettings:
-    """What a run is told.
-
-    sources         names of live sources, and the options of each
-    policy          name of a policy, and its options
-    tracked_bytes   address space that may have sections at once; pages beyond it are counted, not tracked
-    max_cpu_percent sources sample less when pghot itself uses more of a CPU than this
-    damos           what DAMON finds hot, when it is the mover: there are no sources then and the policy is "none"
-    """
-
-    targets: Targets
-    sources: tuple[str, ...] = ("faults",)
-    source_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    policy: str = "pghot-default"
-    policy_options: Mapping[str, Any] = field(default_factory=dict)
-    mover: MoverSettings = field(default_factory=MoverSettings)
-    tracked_bytes: int = 64 << 30
-    max_cpu_percent: float = math.inf
-    damos: DamosSettings = field(default_factory=DamosSettings)
-
-    @property
-    def all_sources(self) -> tuple[str, ...]:
-        """The sources, and with compressed swap as a tier the one that sees what comes back from there."""
-        more = (SWAP_SOURCE,) if self.mover.compressed and SWAP_SOURCE not in self.sources else ()
-        return (*self.sources, *more)
-
-
-def with_damos(settings: LiveSettings, options: Mapping[str, Any]) -> LiveSettings:
-    """The same run with DAMON as the mover: it needs no source and no policy of ours. Raises `UsageError`."""
-    return replace(
-        settings,
-        sources=(),
-        source_options={},
-        policy="none",
-        policy_options={},
-        damos=DamosSettings.of(options),
-    )
-
-
-def check_sources(root: SysRoot, settings: LiveSettings) -> None:
-    """Raise for a source or policy that does not exist, or a source or mover that does not work here."""
-    require("live", base_page_needs(root))
-    if settings.mover.mover == "damos":
-        require("damos", damos_needs(root, read_nodes(root), bool(settings.targets.cgroups)))
-    make_policy(settings.policy, **settings.policy_options)
-    if settings.mover.compressed:
-        check_compressed(root, settings.mover)
-    for name in settings.all_sources:
-        require(name, make_live_source(name, root, **settings.source_options.get(name, {})).needs())
-
-
-def _check_demotion(root: SysRoot, settings: LiveSettings) -> None:
-    """Reclaim acts on whole cgroups: with single processes named, or a cgroup whose memory is charged to the one
-    above it, it would touch others."""
-    if not settings.mover.apply or settings.mover.demotion not in ("reclaim", "lru_gen"):
-        return
-    if settings.targets.pids or not settings.targets.cgroups:
-        raise UsageError(
-            f"demotion '{settings.mover.demotion}' acts on whole cgroups, but processes were named",
-            "track a cgroup (--cgroup PATH), or use demotion move_pages",
-        )
-    for cgroup in settings.targets.cgroups:
-        memory_cgroups(root, cgroup)
-
-
-def _check_cpusets(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -> None:
-    """A cgroup that may have no memory on any top-tier node: every promotion of its pages would be refused."""
-    if not settings.mover.apply:
-        return
-    for cgroup in settings.targets.cgroups:
-        allowed = read_limits(root, cgroup).nodes
-        if allowed is not None and not set(allowed) & set(topology.top_nodes):
-            nodes = ", ".join(map(str, topology.top_nodes))
-            raise UsageError(
-                f"the cgroup {cgroup} may not have memory on the top tier (node {nodes})",
-                f"add it: see cpuset.mems of {cgroup} and of the groups above it",
-            )
-
-
-def _check_damos(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -> None:
-    if settings.mover.mover != "damos":
-        return
-    if settings.targets.cgroups and settings.targets.pids:
-        raise UsageError("the mover damos takes cgroups or pids, not both", "name one kind")
-    if settings.mover.demotion not in ("move_pages", "off"):
-        raise UsageError(
-            f"the mover damos makes room itself, not by demotion '{settings.mover.demotion}'",
-            "leave the demotion out, or 'off'",
-        )
-    require("damos", kernel_needs(root, topology, bool(settings.targets.cgroups)))
 
 
 class Live:
@@ -159,12 +61,12 @@ class Live:
         """Raises `PghotError` for targets, sources or a policy that cannot be. Changes nothing yet."""
         self.settings = settings
         require("live", base_page_needs(root))
-        _check_demotion(root, settings)
+        check_demotion(root, settings)
         self.root, self._clock_ns, self.journal = root, clock_ns, journal
         settings.targets.check(root)
         self.topology: LiveTopology = read_nodes(root)
-        _check_cpusets(root, settings, self.topology)
-        _check_damos(root, settings, self.topology)
+        check_cpusets(root, settings, self.topology)
+        check_damos(root, settings, self.topology)
         self.knobs = Knobs(root, journal)
         self.sources: list[AccessSource] = [
             make_live_source(name, root, **settings.source_options.get(name, {}))

@@ -23,8 +23,9 @@ from pghot.machine.spaces import Spaces
 from pghot.recording.trace import Region, SliceBatch, TraceInfo
 from pghot.recording.writer import RecordingWriter
 from pghot.service.journal import Journal
-from pghot.service.live import Live, LiveSettings
+from pghot.service.live import Live
 from pghot.service.live_contents import LiveContents
+from pghot.service.live_settings import LiveSettings
 from pghot.service.run import RunSettings, Say, Summary, end, journal_path, rounds
 from pghot.service.status import status
 from pghot.service.stopping import StopSignals

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO
 from pghot.errors import NotPermittedError, UsageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.service.journal import SUFFIX, Journal
-from pghot.service.live import Live, LiveSettings
+from pghot.service.live import Live
+from pghot.service.live_settings import LiveSettings
 from pghot.service.status import status
 from pghot.service.stopping import StopSignals
 from pghot.service.undo import undo_open

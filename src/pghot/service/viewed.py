@@ -10,7 +10,8 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.report.view.history import Seen
 from pghot.service.feed import TOP, Mailbox
 from pghot.service.hot import hottest
-from pghot.service.live import Live, LiveSettings
+from pghot.service.live import Live
+from pghot.service.live_settings import LiveSettings
 from pghot.service.run import RunSettings, Say, Summary, run_live
 from pghot.service.status import status
 from pghot.service.stopping import StopSignals

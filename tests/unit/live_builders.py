@@ -24,7 +24,8 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.machine.linux import LinuxMachine, MoverSettings
 from pghot.machine.nodes import read_nodes
 from pghot.machine.spaces import Spaces
-from pghot.service.journal import Journal, read_journal
+from pghot.service.journal import Journal
+from pghot.service.journal_file import read_journal
 from pghot.sources import live_registry
 from pghot.sources.live import Sightings
 

@@ -28,7 +28,7 @@ from pghot.kernel.process_madvise import advise_ranges, ranges_of, touch
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.compressed_swap import compressed_needs, find_compressed_swap
 from pghot.machine.linux import MoverSettings
-from pghot.service.journal import read_journal
+from pghot.service.journal_file import read_journal
 from pghot.service.live import Live
 from pghot.service.live_settings import LiveSettings
 from pghot.service.status import status

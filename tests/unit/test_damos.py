@@ -33,7 +33,8 @@ from pghot.machine.nodes import read_nodes
 from pghot.report.live import render_run
 from pghot.service.config import load_config
 from pghot.service.daemon import live_settings
-from pghot.service.journal import Journal, read_journal
+from pghot.service.journal import Journal
+from pghot.service.journal_file import read_journal
 from pghot.service.live import Live
 from pghot.service.live_settings import LiveSettings, with_damos
 from pghot.service.status import counters, status

@@ -23,7 +23,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
 from pghot.recording.writer import write_recording
 from pghot.service.config import Config, load_config
-from pghot.service.journal import read_journal
+from pghot.service.journal_file import read_journal
 
 USAGE, UNSUPPORTED = 2, 3
 NO_PID = "4194305"  # beyond the largest pid_max

@@ -19,7 +19,7 @@ from live_builders import START, FakeKernel, Scripted, addresses, install, maps_
 
 from pghot.errors import UnsupportedError, UsageError
 from pghot.service.daemon import Daemon, live_settings
-from pghot.service.journal import read_journal
+from pghot.service.journal_file import read_journal
 from pghot.service.logs import event
 from pghot.service.sockets import ask
 from pghot.sources.live import sightings_of

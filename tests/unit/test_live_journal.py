@@ -27,7 +27,8 @@ from pghot.kernel.process import Identity
 from pghot.kernel.sysroot import SysRoot
 from pghot.sealed import seal
 from pghot.service import journal as journal_module
-from pghot.service.journal import FORMAT, Journal, JournalFile, mark_undone, read_journal, runs_of
+from pghot.service.journal import Journal, mark_undone, runs_of
+from pghot.service.journal_file import FORMAT, RUN, JournalFile, SpaceEntry, read_journal
 from pghot.service.knobs import Knobs, put_back
 from pghot.service.run import journal_path
 from pghot.service.undo import undo, undo_open
@@ -210,7 +211,7 @@ NO_KNOBS = (
 
 
 def runs_text(*runs: tuple[int, int, int]) -> str:
-    return base64.b64encode(zlib.compress(np.array(list(runs), journal_module._RUN).tobytes())).decode()
+    return base64.b64encode(zlib.compress(np.array(list(runs), RUN).tobytes())).decode()
 
 
 def test_a_writer_that_is_no_number(tmp_path: Path) -> None:
@@ -656,7 +657,7 @@ def test_two_spaces_of_one_journal_get_their_own_pages_back(kernel: FakeKernel, 
 
 
 def test_an_entry_without_origins_has_none() -> None:
-    entry = journal_module.SpaceEntry(Identity(1, 1, (0, 0, 0)), "x")
+    entry = SpaceEntry(Identity(1, 1, (0, 0, 0)), "x")
     assert [part.tolist() for part in entry.origins()] == [[], []]
 
 

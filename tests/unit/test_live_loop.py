@@ -22,7 +22,8 @@ from pghot.machine.linux import MoverSettings
 from pghot.recording.trace import TraceInfo
 from pghot.report.live import render_run, render_status, render_undo
 from pghot.service import journal as journal_module
-from pghot.service.journal import Journal, read_journal
+from pghot.service.journal import Journal
+from pghot.service.journal_file import read_journal
 from pghot.service.live import Live
 from pghot.service.live_record import Estimate, LiveRecorder
 from pghot.service.live_settings import LiveSettings

@@ -33,7 +33,7 @@ from pghot.machine.linux import LinuxMachine
 from pghot.machine.pages import AGEING_MS, DEMOTED, OLDEST, PROMOTED
 from pghot.machine.spaces import ASK_EVERY, Spaces
 from pghot.service import journal as journal_module
-from pghot.service.journal import read_journal
+from pghot.service.journal_file import read_journal
 
 PID = 500
 PAGES = 2048

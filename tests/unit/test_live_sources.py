@@ -17,7 +17,8 @@ from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
 from pghot.recording.writer import write_recording
-from pghot.service.journal import Journal, read_journal
+from pghot.service.journal import Journal
+from pghot.service.journal_file import read_journal
 from pghot.service.knobs import Knobs
 from pghot.sources import faults
 from pghot.sources.faults import MODE, RATE_LIMIT, SCAN, Faults

@@ -183,7 +183,7 @@ def undo(
     from pghot.cli.progress import progress_on_stderr
     from pghot.kernel.sysroot import SysRoot
     from pghot.report.live import render_undo
-    from pghot.service.journal import read_journal
+    from pghot.service.journal_file import read_journal
     from pghot.service.undo import undo as put_back
 
     if if_any and not Path(journal).exists():

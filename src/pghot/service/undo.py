@@ -16,7 +16,8 @@ from pghot.errors import PghotError, UsageError
 from pghot.kernel.move_pages import move_pages, query_nodes
 from pghot.kernel.process import Identity, alive, read_stat, refused
 from pghot.kernel.sysroot import SysRoot
-from pghot.service.journal import Journal, JournalFile, SpaceEntry, mark_undone, read_journal
+from pghot.service.journal import Journal, mark_undone
+from pghot.service.journal_file import JournalFile, SpaceEntry, read_journal
 from pghot.service.knobs import put_back
 from pghot.service.undo_swap import fetch
 

@@ -136,9 +136,10 @@ class Measures:
         self._hot_since_ns[turned[~above]] = machine.now_ns
         self._was_hot, self._is_hot = self._is_hot, now_hot
         self._was_hot_pages, self._hot_pages = before, hot
-        for promoted in self._previous_promotions:  # of the epoch before: hot only now
+        if self._previous_promotions:  # of the epoch before: hot only now
+            promoted = np.concatenate(self._previous_promotions)
             self._promoted_hot += int(np.count_nonzero(now_hot[promoted] & ~self._was_hot[promoted]))
-        self._previous_promotions = []
+            self._previous_promotions = []
 
     def _forget_the_dead(self) -> None:
         """Pages of a tenant that was killed wait for nothing."""

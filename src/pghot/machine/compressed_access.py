@@ -47,10 +47,11 @@ class Access:
         """Which rows are of tenants that were not killed; None: all."""
         return None if self._dead is None else ~self._dead[page]
 
-    def writes(self, page: U32, writes: U32) -> bool:
-        """The slice wrote to these pages (uint32[rows], both). True when pages moved or went away."""
+    def writes(self, page: U32, writes: U32) -> None:
+        """The slice wrote to these pages (uint32[rows], both): they may move, and tenants may be killed."""
         tier, machine = self._tier, self._machine
-        moved = self._drain() if tier.rule in ("writable", "contained") and tier.warned else False
+        if tier.rule in ("writable", "contained") and tier.warned:
+            self._drain()
         written = tier.note_writes(page, writes, self._first, machine.place, self._node)
         if self._any_first:
             self._first[:] = self._any_first = False
@@ -58,12 +59,11 @@ class Access:
             written = np.unique(page)
             written = written[machine.place[written] == self._node]
         if len(written) == 0:
-            return moved
+            return
         if tier.rule in ("writable", "contained"):
-            over = tier.write(written)
-            for tenant in over:
+            for tenant in tier.write(written):
                 self._kill(tenant)
-            return len(over) > 0 or moved
+            return
         if tier.rule == "ro-cow":
             self._protect_again()
             written = self._check_margin(written)
@@ -71,7 +71,6 @@ class Access:
             tier.counts.write_faults += len(written)
             self._charge_faults(len(written))
         self._promote(written)
-        return len(written) > 0
 
     def touches(self, page: U32) -> int:
         """The slice touches these pages (uint32[rows]); returns how many are not placed yet.
@@ -151,20 +150,19 @@ class Access:
             page = machine.migrate(page, target, "app").failed
         return page
 
-    def _drain(self) -> bool:
+    def _drain(self) -> None:
         """The device warned: promote what there is room and time for, to the top node that has most."""
         machine, tier = self._machine, self._tier
         target = max(machine.promotion_targets[self._node], key=machine.room)
         pages = min(machine.room(target), machine.pages_in_budget(_DRAIN))
         if pages <= 0:
-            return False
+            return
         held = np.flatnonzero(machine.place == self._node).astype(np.uint32)
         held = np.roll(held, -int(np.searchsorted(held, self._cursor)))[:pages]
         moved = machine.migrate(held, target, _DRAIN).moved
         if len(moved):
             self._cursor = int(moved[-1]) + 1
         tier.counts.drained += len(moved)
-        return len(moved) > 0
 
     def out_of_memory(self, page: U32) -> None:
         """Nothing holds these pages. First the margin of granted pages is taken back, which may let demotion go on;

@@ -228,7 +228,8 @@ class SimulatedMachine:
         if self._access.touches(rows[0]):
             rows = self._allocate(rows)
             self._access.touches(rows[0])
-        return self._living_rows(rows) if self._access.writes(rows[0], rows[4]) else rows
+        self._access.writes(rows[0], rows[4])
+        return self._living_rows(rows)
 
     def _living_rows(self, rows: Rows) -> Rows:
         if (kept := self.living(rows[0])) is None:

@@ -322,6 +322,21 @@ def test_memory_that_is_charged_to_the_group_above_is_not_left_to_the_kernel(
         Live(bench.kernel.root, settings, None)
 
 
+@pytest.mark.parametrize(("node", "fits"), [(253, True), (254, False), (300, False)])
+def test_a_node_that_a_byte_cannot_name_is_refused(tmp_path: Path, node: int, fits: bool) -> None:
+    kernel = FakeKernel(tmp_path)
+    kernel.program(PID, [maps_line(START, 8)])
+    put(tmp_path, f"{NODES}/online", f"0-1,{node}")
+    put(tmp_path, f"{NODES}/has_memory", f"0-1,{node}")
+    put(tmp_path, f"{NODES}/node{node}/cpulist", "")
+    settings = LiveSettings(Targets((PID,)))
+    if fits:
+        assert Live(kernel.root, settings, None).topology.with_memory[-1] == node
+    else:
+        with pytest.raises(UnsupportedError, match=f"memory node {node}: pghot counts to 253"):
+            Live(kernel.root, settings, None)
+
+
 def test_targets_that_cannot_be(bench: Bench) -> None:
     bench.kernel.program(2, [], comm="kthreadd", flags=0x00200000)
     bench.kernel.program(9, [], comm="dead", state="Z")

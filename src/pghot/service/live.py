@@ -35,7 +35,7 @@ from pghot.service.budget import Budget
 from pghot.service.compressed import SWAP_SOURCE, compressed_tier
 from pghot.service.journal import Journal
 from pghot.service.knobs import Knobs
-from pghot.service.live_settings import LiveSettings, check_cpusets, check_damos, check_demotion
+from pghot.service.live_settings import LiveSettings, check_cpusets, check_damos, check_demotion, check_nodes
 from pghot.service.own_cost import OwnCost
 from pghot.sources.live import AccessSource, Sightings
 from pghot.sources.live_registry import make_live_source
@@ -65,6 +65,7 @@ class Live:
         self.root, self._clock_ns, self.journal = root, clock_ns, journal
         settings.targets.check(root)
         self.topology: LiveTopology = read_nodes(root)
+        check_nodes(self.topology)
         check_cpusets(root, settings, self.topology)
         check_damos(root, settings, self.topology)
         self.knobs = Knobs(root, journal)

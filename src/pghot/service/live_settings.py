@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pghot.errors import UsageError
+from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.base_pages import base_page_needs
 from pghot.kernel.needs import require
 from pghot.kernel.process import memory_cgroups
@@ -17,6 +17,7 @@ from pghot.machine.damos_needs import damos_needs, kernel_needs
 from pghot.machine.damos_plan import DamosSettings
 from pghot.machine.linux import MoverSettings
 from pghot.machine.nodes import LiveTopology, read_nodes
+from pghot.machine.pages import NOWHERE
 from pghot.policies.registry import make_policy
 from pghot.service.compressed import SWAP_SOURCE, check_compressed
 from pghot.service.targets import Targets
@@ -73,6 +74,12 @@ def check_sources(root: SysRoot, settings: LiveSettings) -> None:
         check_compressed(root, settings.mover)
     for name in settings.all_sources:
         require(name, make_live_source(name, root, **settings.source_options.get(name, {})).needs())
+
+
+def check_nodes(topology: LiveTopology) -> None:
+    """Raise for a node that a byte cannot name, as each page has one; compressed swap takes the one after the last."""
+    if (last := max(topology.with_memory)) >= NOWHERE - 1:
+        raise UnsupportedError(f"memory node {last}: pghot counts to {NOWHERE - 2}", "report it")
 
 
 def check_demotion(root: SysRoot, settings: LiveSettings) -> None:

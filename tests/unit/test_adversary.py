@@ -13,9 +13,9 @@ from pghot.errors import UsageError
 from pghot.lab.adversary.attacks import ATTACKS, Strategy, attack, build
 from pghot.lab.adversary.scene import Scene, scaled
 from pghot.lab.adversary.search import necessary_reserve, run_named, search, soak
-from pghot.lab.adversary.state import REFUSED, USED, new_state
+from pghot.lab.adversary.state import DIRTY, REFUSED, USED, WARNED, new_state
 from pghot.lab.adversary.steps import COLD, STORE_RAW, audit, play, record
-from pghot.lab.adversary.trial import run_attack
+from pghot.lab.adversary.trial import history, run_attack
 from pghot.lab.margin import Host
 from pghot.machine.compressed_device import load_device, shipped_devices
 
@@ -116,11 +116,38 @@ def test_a_refused_demotion_stays_where_it_was_and_is_counted() -> None:
 def test_a_record_of_a_run_ends_where_the_run_ends() -> None:
     scene = scene_of("ocp-4k", "writable", Host())
     trace = build(scene, Strategy(stream=0.5, flush=True))
-    state, out = new_state(scene), np.zeros((len(trace), 2), np.int64)
-    rows = record(state, trace, 1, out)
-    assert rows == len(trace)
-    assert out[-1, 1] == scene.real - state.var[USED]
-    assert (np.diff(out[:, 0]) >= 0).all()
+    state, out = new_state(scene), np.zeros((len(trace), 5), np.int64)
+    record(state, trace, 1, out)
+    assert tuple(out[-1, [0, 2, 3, 4]]) == (
+        len(trace) - 1,
+        scene.real - state.var[USED],
+        state.var[DIRTY],
+        state.var[WARNED],
+    )
+    assert (np.diff(out[:, 1]) >= 0).all()
+    coarse = np.zeros((-(-len(trace) // 7), 5), np.int64)
+    again = new_state(scene)
+    record(again, trace, 7, coarse)
+    assert (again.var == state.var).all()
+    assert [row[2] for row in coarse] == [out[i : i + 7, 2].min() for i in range(0, len(out), 7)]
+    assert (out[coarse[:, 0]] == coarse).all()
+
+
+@pytest.mark.parametrize(
+    ("case", "name"), [("ro-cow, no flush", "flush-around"), ("contained", "budget-overrun")]
+)
+def test_the_history_of_an_attack_is_the_attack_again(case: str, name: str) -> None:
+    rule, host, promised, _ = CASES[case]
+    scene = scene_of("ocp-4k", rule, host, promised)
+    scene = scene.with_reserve(int(0.8 * scene.needed()))
+    outcome = run_attack(scene, attack(name, scene), name)
+    shown = history(scene, outcome)
+    assert outcome.lost_writes
+    assert shown.remaining.min() == outcome.least_bytes
+    assert outcome.worst_step in shown.step[shown.remaining == outcome.least_bytes]
+    assert shown.dirty.max() <= scene.cache_lines
+    assert shown.warned.any()
+    assert shown.remaining[shown.warned][0] <= shown.low < shown.high
 
 
 def test_an_unknown_attack_is_refused() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 import pghot
+from pghot.cli.main import run
+from pghot.lab.adversary.attacks import ATTACKS
 from pghot.lab.metrics import METRICS
 from pghot.recording.compressibility import CODINGS, Compressibility
 from pghot.recording.from_accesses import trace_from_accesses
@@ -51,6 +56,55 @@ def test_the_page_is_whole_offline_and_escapes_what_it_is_told() -> None:
     assert "read every 2000 kernel ms" in shown, "the sampling of the source"
     assert "migrate_4k_ns" in shown, "the constants"
     assert text.count("Plotly.newPlot") == 5
+
+
+def test_the_worst_attack_is_drawn_on_a_page_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "attack.html"
+    command = [
+        "margin",
+        "--device",
+        "ocp-4k",
+        "--adversary",
+        "all",
+        "--access",
+        "contained",
+        "--reserve",
+        "28GiB",
+    ]
+    monkeypatch.setattr("sys.argv", ["pghot", *command, HOSTILE])
+    assert run([*command, "-o", str(path)]) == 1, "28 GiB are too few"
+    out = capsys.readouterr().out
+    text = path.read_text("utf-8")
+    seen = Page(text)
+    shown = " ".join("".join(seen.texts).split())
+    assert seen.sources == [], "nothing is loaded from elsewhere"
+    assert "<script>alert" not in text
+    assert shlex.quote(HOSTILE) in shown
+    assert text.count("Plotly.newPlot") == 1
+    assert "DATA LOST: 'budget-overrun' exceeds the medium by 3.8 GiB" in shown
+    assert "3.8 GiB too much: data is lost, step" in text
+    assert "28.0 GiB in reserve" in shown
+    names = [line.split()[0] for line in out.splitlines() if line.split()[:1] and line.split()[0] in ATTACKS]
+    assert len(names) == len(ATTACKS) == seen.tags.count("tr") - 1
+    assert run([*command, "-o", str(path)]) == 2, "it is not overwritten"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-o", "attack.html"], "none was asked for"),
+        (["-o", "attack.csv", "--adversary", "all"], "end the name in .html"),
+        (["-o", "nowhere/attack.html", "--adversary", "all"], "no directory 'nowhere'"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused_before_the_attack(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["margin", *arguments]) == 2
+    assert message in (err := capsys.readouterr().err)
+    assert "compiling" not in err
 
 
 def test_page_contents_are_shown_when_they_were_sampled() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -53,12 +55,16 @@ def margin(
     tenants: Annotated[int, typer.Option(help="tenants, who all collude")] = 2,
     budget: Annotated[int, typer.Option(help="attacks that a search tries")] = 1000,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of the search")] = 0,
+    output: Annotated[str, typer.Option("--output", "-o", help="report.html: the worst attack, drawn")] = "",
+    force: Annotated[bool, typer.Option("--force", help="overwrite the output")] = False,
     json_: Annotated[bool, typer.Option("--json", help="print JSON on stdout")] = False,
 ) -> None:
     """The reserve of a compressed tier for each access rule, and why; with --adversary, what it takes to break one."""
     from pghot.lab.margin import Host, margins
     from pghot.report.margin import render
 
+    if output:
+        _check_page(output, adversary, force)
     node = _node(tiers, device)
     described = _device(device, node, block, line)
     host = Host(
@@ -86,6 +92,8 @@ def margin(
     campaign = _attack(
         found, rule, parse_size(reserve) if reserve else node.reserve, tenants, adversary, budget, seed
     )
+    if output:
+        _draw_attack(found, campaign, output)
     _print_attack(found, campaign, json_)
     if campaign.lost:
         raise typer.Exit(1)
@@ -133,6 +141,24 @@ def _attack(
     from pghot.lab.adversary.search import run_named
 
     return run_named(scene, list(ATTACKS) if adversary == "all" else [adversary], progress)
+
+
+def _check_page(output: str, adversary: str | None, force: bool) -> None:
+    from pghot.report.files import check_output
+
+    check_output(Path(output), force, (".html",))
+    if adversary is None:
+        raise UsageError(
+            "-o draws an attack, and none was asked for", "--adversary all, search or an attack's name"
+        )
+
+
+def _draw_attack(found: Margins, campaign: Campaign, output: str) -> None:
+    from pghot.report.attack_page import render
+    from pghot.report.files import write_page
+
+    write_page(render(found, campaign, ["pghot", *sys.argv[1:]]), Path(output))
+    print(f"wrote {output}", file=sys.stderr)
 
 
 def _print_attack(found: Margins, campaign: Campaign, json_: bool) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pghot.lab.adversary.attacks import Strategy
+from pghot.lab.adversary.scene import Scene
 from pghot.lab.adversary.search import Campaign
 from pghot.lab.adversary.trial import Outcome
 from pghot.lab.margin import Margins
-from pghot.report.margin import setup, wrapped
+from pghot.report.margin import paragraphs, setup
 from pghot.units import format_share, format_size
 
 SHOWN = 12
@@ -46,27 +47,34 @@ def real_size(campaign: Campaign, outcome: Outcome) -> int:
 
 def render_attack(found: Margins, campaign: Campaign) -> str:
     """The text of `pghot margin --adversary`."""
-    scene = campaign.scene
     lines = [
-        *setup(found),
-        *wrapped(
-            f"under attack: {scene.rule}, reserve {format_size(scene.reserve * scene.scale)}, {scene.tenants} tenants; "
-            f"played 1:{scene.scale:g} in size and time, {scene.pages} pages, {scene.cache_lines} lines of cache"
-        ),
+        *paragraphs([*setup(found), played(campaign.scene)]),
         "",
         f"{'attack':26} {'least remaining':>16} {'of real':>8} {'lost writes':>12} {'steps':>10}",
     ]
     lines += [_row(campaign, outcome) for outcome in campaign.outcomes[:SHOWN]]
     if len(campaign.outcomes) > SHOWN:
         lines.append(f"... and {len(campaign.outcomes) - SHOWN} that came less near")
-    return "\n".join([*lines, "", *verdict(found, campaign)])
+    return "\n".join([*lines, "", *paragraphs(verdict(found, campaign))])
+
+
+def played(scene: Scene) -> str:
+    """What was attacked, and how much smaller than it is."""
+    return (
+        f"under attack: {scene.rule}, reserve {format_size(scene.reserve * scene.scale)}, {scene.tenants} tenants; "
+        f"played 1:{scene.scale:g} in size and time, {scene.pages} pages, {scene.cache_lines} lines of cache"
+    )
+
+
+def least(campaign: Campaign, outcome: Outcome) -> str:
+    """`real_size` for people."""
+    size = real_size(campaign, outcome)
+    return ("-" if size < 0 else "") + format_size(abs(size))
 
 
 def _row(campaign: Campaign, outcome: Outcome) -> str:
-    least = real_size(campaign, outcome)
-    sign = "-" if least < 0 else ""
     return (
-        f"{outcome.name:26} {sign + format_size(abs(least)):>16} "
+        f"{outcome.name:26} {least(campaign, outcome):>16} "
         f"{format_share(outcome.least_bytes / campaign.scene.real):>8} {outcome.lost_writes:>12,} {outcome.steps:>10,}"
     )
 
@@ -85,8 +93,8 @@ def verdict(found: Margins, campaign: Campaign) -> list[str]:
         else "cannot be made safe by a reserve"
     )
     return [
-        *wrapped(f"{first}; the calculator: {rule} {need}"),
-        *wrapped(f"worst: {settings(worst.strategy)}; seed {worst.seed}; at step {worst.worst_step:,}"),
+        f"{first}; the calculator: {rule} {need}",
+        f"worst: {settings(worst.strategy)}; seed {worst.seed}; at step {worst.worst_step:,}",
     ]
 
 

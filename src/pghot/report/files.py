@@ -1,8 +1,9 @@
-"""A comparison into a file; the extension decides: .html, .parquet, .csv, .arrow."""
+"""Results into files. Of a comparison the extension decides: .html, .parquet, .csv, .arrow."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from pghot.errors import NotPermittedError, UsageError, not_written
 EXTENSIONS = (".html", ".parquet", ".csv", ".arrow")
 
 
-def check_output(path: Path, force: bool) -> None:
+def check_output(path: Path, force: bool, extensions: Sequence[str] = EXTENSIONS) -> None:
     """Refuse before the replay what could not be written after it."""
-    if path.suffix not in EXTENSIONS:
-        raise UsageError(f"cannot write '{path}'", f"end the name in one of {', '.join(EXTENSIONS)}")
+    if path.suffix not in extensions:
+        names = extensions[0] if len(extensions) == 1 else f"one of {', '.join(extensions)}"
+        raise UsageError(f"cannot write '{path}'", f"end the name in {names}")
     if path.exists() and not force:
         raise UsageError(f"will not overwrite {path}", "use --force, or name another file")
     if not path.parent.is_dir():
@@ -32,6 +34,14 @@ def write_output(result: Any, path: Path, command: list[str]) -> None:
             path.write_text(render(result, command), "utf-8")
         else:
             _write_table(result.summary, path)
+    except OSError as error:
+        raise not_written(path, error) from error
+
+
+def write_page(page: str, path: Path) -> None:
+    """Write a page of HTML."""
+    try:
+        path.write_text(page, "utf-8")
     except OSError as error:
         raise not_written(path, error) from error
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from pghot import __version__
@@ -35,31 +36,43 @@ const key=row=>row.cells[i].dataset.v??row.cells[i].textContent;
 
 def render(result: Comparison, command: Sequence[str]) -> str:
     """The page; every string from outside is escaped."""
-    name = escape(result.setup["trace"])
-    charts = "".join(
-        figure.to_html(
-            full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True}
-        )
-        for figure in all_charts(result)
-    )
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>pghot: {name}</title><style>{_STYLE}</style>"
-        f"<script>{get_plotlyjs()}</script><h1>Does moving pages pay? {name}</h1>"
+    return page(
+        result.setup["trace"],
+        f"Does moving pages pay? {result.setup['trace']}",
         f"<p class=verdict>{escape(str(result.verdict))}</p><p>All figures are simulated.</p>"
-        f"{_list([*setup_lines(result.setup), *bound_lines(result), *result.setup['notes']])}"
-        f"{charts}<h2>Runs</h2><p>Means over the seeds, ± the half-width of the 95 % confidence interval. "
+        f"{listed([*setup_lines(result.setup), *bound_lines(result), *result.setup['notes']])}"
+        f"{drawn(all_charts(result))}<h2>Runs</h2><p>"
+        "Means over the seeds, ± the half-width of the 95 % confidence interval. "
         "A column's head explains it, and sorts by it.</p>"
-        f"<div class=wide>{_runs(result)}</div>{_list(footnotes(result))}"
+        f"<div class=wide>{_runs(result)}</div>{listed(footnotes(result))}"
         f"<h2>What the sources see</h2>{_sampling(result)}"
         f"<h2>What was assumed</h2>{_assumptions(result.setup)}"
         f"<h2>Reproduce</h2><pre>{escape(shlex.join(command))}</pre><p>pghot {__version__}, seeds "
         f"{result.setup['first_seed']} to {result.setup['first_seed'] + result.setup['seeds'] - 1}</p>"
-        f"<script>{_SORT}</script></html>"
+        f"<script>{_SORT}</script>",
     )
 
 
-def _list(lines: Sequence[str]) -> str:
+def page(title: str, heading: str, body: str) -> str:
+    """A whole page; title and heading are text, the body is HTML."""
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>pghot: {escape(title)}</title><style>{_STYLE}</style>"
+        f"<script>{get_plotlyjs()}</script><h1>{escape(heading)}</h1>{body}</html>"
+    )
+
+
+def drawn(figures: Sequence[go.Figure]) -> str:
+    """Charts, one below the other."""
+    return "".join(
+        figure.to_html(
+            full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True}
+        )
+        for figure in figures
+    )
+
+
+def listed(lines: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>" if lines else ""
 
 
@@ -84,7 +97,7 @@ def _cell(value: float | None, half: float | None, digits: int) -> str:
 
 def _sampling(result: Comparison) -> str:
     said = {text for row in result.summary.to_pylist() for text in row["sampling"]}
-    return _list(sorted(said)) or "<p>No run listens to a source.</p>"
+    return listed(sorted(said)) or "<p>No run listens to a source.</p>"
 
 
 def _assumptions(setup: dict[str, Any]) -> str:

@@ -12,26 +12,26 @@ WIDTH = 100
 
 def render(found: Margins) -> str:
     """The text of `pghot margin`."""
-    lines = [*setup(found), "", *cache(found)]
+    lines = [*paragraphs(setup(found)), "", *cache(found)]
     for margin in found.rules.values():
         lines += ["", *rule_lines(margin, found.real)]
     return "\n".join(lines)
 
 
 def setup(found: Margins) -> list[str]:
+    """Device and host, in sentences."""
     device, host = found.device, found.host
     stored = (
         "as it is, beside the rest" if device.spoil == "line" and not device.dedup else "in a spoiled block"
     )
-    return wrapped(
+    return [
         f"device: {format_size(found.promised)} promised on {format_size(found.real)}; blocks of "
         f"{device.block} B, lines of {device.line} B, a written line is stored {stored}: it costs up to "
-        f"{found.line_growth_bytes} B"
-    ) + wrapped(
+        f"{found.line_growth_bytes} B",
         f"host: last-level cache {format_size(host.llc)}, {host.write_gb_s:g} GB/s of writes, "
         f"{host.promotion_gb_s:g} GB/s of promotions, warning after {device.interrupt_us:g} us, reports up to "
-        f"{device.report_us:g} us old"
-    )
+        f"{device.report_us:g} us old",
+    ]
 
 
 def cache(found: Margins) -> list[str]:
@@ -66,3 +66,8 @@ def wrapped(text: str, first: str = "", then: int = 2) -> list[str]:
         break_on_hyphens=False,
         drop_whitespace=True,
     )
+
+
+def paragraphs(sentences: list[str]) -> list[str]:
+    """Each sentence `wrapped`."""
+    return [line for sentence in sentences for line in wrapped(sentence)]

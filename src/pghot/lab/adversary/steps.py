@@ -24,6 +24,8 @@ from pghot.lab.adversary.host import (
 from pghot.lab.adversary.kernels import kernel
 from pghot.lab.adversary.state import (
     DIRTY,
+    LEAST,
+    LEAST_STEP,
     NEXT_KILL,
     NOW,
     P_BLOCKS,
@@ -38,6 +40,7 @@ from pghot.lab.adversary.state import (
     REFUSED,
     STEPS,
     USED,
+    WARNED,
     State,
 )
 
@@ -169,16 +172,27 @@ def play(s: State, trace: Any) -> None:
 
 
 @kernel
-def record(s: State, trace: Any, every: int, out: Any) -> int:
-    """As `play`, with int64[n, 2] of time (ps) and remaining bytes after each `every` steps; how many there are."""
-    rows = 0
+def record(s: State, trace: Any, every: int, out: Any) -> None:
+    """As `play`, and write down of each `every` steps the one in which least remained: a kill has its worst inside.
+
+    out  int64[ceil(steps / every), 5]: step from 0, time (ps), least remaining bytes in the step, dirty lines in the
+         cache, 1 while a warning stands
+    """
+    least, when = s.var[LEAST], s.var[LEAST_STEP]
     for i in range(len(trace)):
+        s.var[LEAST] = s.par[P_REAL] - s.var[USED]
         step(s, trace[i, 0], trace[i, 1], trace[i, 2])
-        if i % every == 0:
-            out[rows, 0] = s.var[NOW]
-            out[rows, 1] = s.par[P_REAL] - s.var[USED]
-            rows += 1
-    return rows
+        remaining = s.var[LEAST]
+        if remaining < least:
+            least, when = remaining, s.var[LEAST_STEP]
+        row = i // every
+        if i % every == 0 or remaining < out[row, 2]:
+            out[row, 0] = i
+            out[row, 1] = s.var[NOW]
+            out[row, 2] = remaining
+            out[row, 3] = s.var[DIRTY]
+            out[row, 4] = s.var[WARNED]
+    s.var[LEAST], s.var[LEAST_STEP] = least, when
 
 
 @kernel

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from pghot.errors import PghotError
 from pghot.lab.adversary.attacks import Strategy, build
 from pghot.lab.adversary.scene import Scene
@@ -18,13 +21,15 @@ from pghot.lab.adversary.state import (
     LEFT,
     LOST,
     NOW,
+    P_CLEAR,
+    P_WARN,
     REFUSED,
     STEPS,
     USED,
     State,
     new_state,
 )
-from pghot.lab.adversary.steps import audit, play
+from pghot.lab.adversary.steps import OPERATIONS, audit, play, record
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +84,54 @@ def outcome(state: State, strategy: Strategy, name: str, seed: int) -> Outcome:
         int(v[LEAST_STEP]),
         int(v[FIRST_LOSS]) if v[LOST] else None,
         {key: int(v[index]) for key, index in names.items()} | {"time_ps": int(v[NOW])},
+    )
+
+
+HISTORY_ROWS = 2000  # more than a screen has columns
+
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One attack in steps, of many neighbours the one in which least remained; sizes and times of its scene.
+
+    step        int64[N] from 0
+    time_ps     int64[N]
+    remaining   int64[N] bytes of the medium; below zero, what is missing
+    dirty       int64[N] lines of the device that the cache holds dirty
+    warned      bool[N] a warning stands
+    operation   int64[N] what tenants did most around that step, an index of `OPERATIONS`
+    low, high   bytes: below the first the device warns, above the second it takes the warning back
+    """
+
+    step: I64
+    time_ps: I64
+    remaining: I64
+    dirty: I64
+    warned: npt.NDArray[np.bool_]
+    operation: I64
+    low: int
+    high: int
+
+
+def history(scene: Scene, outcome: Outcome) -> History:
+    """Play an attack again and write down how it went."""
+    state = new_state(scene, outcome.strategy.order_number, outcome.seed)
+    trace = build(scene, outcome.strategy, outcome.seed)
+    every = -(-len(trace) // HISTORY_ROWS)
+    out = np.zeros((-(-len(trace) // every), 5), np.int64)
+    record(state, trace, every, out)
+    parts = [trace[row * every : (row + 1) * every, 0] for row in range(len(out))]
+    most = [int(np.bincount(part, minlength=len(OPERATIONS)).argmax()) for part in parts]
+    step, time_ps, remaining, dirty, warned = out.T
+    return History(
+        step,
+        time_ps,
+        remaining,
+        dirty,
+        warned.astype(np.bool_),
+        np.array(most, np.int64),
+        int(state.par[P_WARN]),
+        int(state.par[P_CLEAR]),
     )

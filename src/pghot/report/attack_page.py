@@ -1,0 +1,53 @@
+"""Attacks on a compressed tier as one self-contained HTML page: the worst of them as a picture, all in a table."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from html import escape
+
+from pghot import __version__
+from pghot.lab.adversary.search import Campaign
+from pghot.lab.adversary.trial import history
+from pghot.lab.margin import Margins
+from pghot.report.adversary import SHOWN, least, played, settings, verdict
+from pghot.report.attack_charts import attack_chart
+from pghot.report.html import drawn, listed, page
+from pghot.report.margin import setup
+from pghot.units import format_share, format_size
+
+
+def render(found: Margins, campaign: Campaign, command: Sequence[str]) -> str:
+    """The page; every string from outside is escaped."""
+    scene = campaign.scene
+    first, *others = verdict(found, campaign)
+    return page(
+        f"{scene.rule} under attack",
+        f"Can a tenant make it lose data? {scene.rule}, {format_size(scene.reserve * scene.scale)} in reserve",
+        f"<p class=verdict>{escape(first)}</p><p>All figures are simulated.</p>"
+        f"{listed([*setup(found), played(scene), *others])}"
+        f"{drawn([attack_chart(campaign, history(scene, campaign.worst))])}"
+        f"<h2>Attacks</h2><div class=wide>{_attacks(campaign)}</div>"
+        f"<h2>Reproduce</h2><pre>{escape(shlex.join(command))}</pre><p>pghot {__version__}</p>",
+    )
+
+
+def _attacks(campaign: Campaign) -> str:
+    heads = ("attack", "least remaining", "of real", "lost writes", "steps", "in numbers")
+    body = ""
+    for outcome in campaign.outcomes[:SHOWN]:
+        cells = (
+            least(campaign, outcome),
+            format_share(outcome.least_bytes / campaign.scene.real),
+            f"{outcome.lost_writes:,}",
+            f"{outcome.steps:,}",
+            settings(outcome.strategy),
+        )
+        best = " class=best" if outcome is campaign.worst else ""
+        body += (
+            f"<tr{best}><td>{escape(outcome.name)}</td>{''.join(f'<td>{escape(c)}</td>' for c in cells)}</tr>"
+        )
+    more = len(campaign.outcomes) - SHOWN
+    rest = f"<p>and {more:,} that came less near</p>" if more > 0 else ""
+    head = "".join(f"<th>{title}</th>" for title in heads)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{rest}"

@@ -11,6 +11,7 @@ import typer
 
 from pghot.cli.progress import progress_on_stderr
 from pghot.errors import PghotError, UsageError, unknown_name
+from pghot.printable import printable
 from pghot.units import format_duration, format_share, format_size, parse_share, parse_size
 
 KINDS_HELP = (
@@ -135,15 +136,15 @@ def validate(
         print(json.dumps(found[0] if name else {"schema": "pghot.validations/1", "validations": found}))
     else:
         for result in results:
-            print(f"{result.title}\npublished in {result.published_in}\n")
+            print(f"{printable(result.title)}\npublished in {printable(result.published_in)}\n")
             print(f"{'row':28} {'column':24} {'published':>9} {'simulated':>9} {'error':>7}")
             for cell in result.cells:
                 print(
-                    f"{cell['row'][:28]:28} {cell['column'][:24]:24} {cell['published']:9.3f} "
+                    f"{printable(cell['row'])[:28]:28} {printable(cell['column'])[:24]:24} {cell['published']:9.3f} "
                     f"{cell['simulated']:9.3f} {100 * cell['error']:+6.1f}%"
                 )
             for line in [*result.order_errors, *result.notes]:
-                print(line)
+                print(printable(line))
             state = "ok" if result.ok else "MISSED"
             print(
                 f"{result.name}: {state}, worst error {format_share(result.worst_error)}, "
@@ -186,14 +187,14 @@ def summary(
     if json_:
         print(json.dumps(facts))
         return
-    print(f"{facts['name']}: {' '.join(facts['command'])}")
+    print(printable(f"{facts['name']}: {' '.join(facts['command'])}"))
     print(
         f"{format_duration(facts['duration_ns'])} in {facts['slices']} slices; footprint "
         f"{format_size(facts['footprint_bytes'])}; cache {format_size(facts['llc']['bytes'])}"
     )
     print(f"{facts['touches']:,} touches, {facts['misses']:,} misses, {facts['writes']:,} writes")
     if not facts["complete"]:
-        print(f"incomplete: {facts['losses']['damage'] or 'the recorder was stopped'}")
+        print(f"incomplete: {printable(facts['losses']['damage'] or 'the recorder was stopped')}")
     for point in facts["hot_set"]:
         print(
             f"hottest {format_share(point['pages'])} of the pages take "
@@ -202,4 +203,6 @@ def summary(
     for line in lines(facts["compressibility"]):
         print(line)
     for region in facts["regions"]:
-        print(f"{region['name'][:40]:40} {region['pages']:>9,} pages {region['misses']:>14,} misses")
+        print(
+            f"{printable(region['name'])[:40]:40} {region['pages']:>9,} pages {region['misses']:>14,} misses"
+        )

@@ -14,6 +14,7 @@ from pghot import __version__
 from pghot.cli import daemon, doctor, economics, lab, margin, record
 from pghot.cli import run as run_verb
 from pghot.errors import PghotError, unknown_name
+from pghot.printable import printable
 
 app = typer.Typer(
     help="Find the hot pages of running programs, put them in fast memory, and prove whether that pays.",
@@ -94,7 +95,7 @@ def _check_verb(arguments: list[str], verbs: list[str]) -> None:
 
 
 def _fail(message: str, hint: str, code: int) -> int:
-    print(f"pghot: error: {message}", file=sys.stderr)
+    print(f"pghot: error: {printable(message)}", file=sys.stderr)
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)
+        print(f"hint: {printable(hint)}", file=sys.stderr)
     return code

@@ -12,6 +12,7 @@ import typer
 
 from pghot.cli.targets import Cgroup, Children, Pids, Set
 from pghot.errors import PghotError, UsageError
+from pghot.printable import printable
 from pghot.units import parse_duration_ns, parse_share, parse_size
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _record_live(
     with targets_of(plan.command, pid, cgroup, children, as_json) as targets:
         recorded = record_live(SysRoot(), replace(settings, targets=targets), plan, status_on_stderr())
     for problem in recorded.problems:
-        print(f"note: {problem}", file=sys.stderr)
+        print(f"note: {printable(problem)}", file=sys.stderr)
     facts = {"schema": _SCHEMA, **recorded.facts}
     print(f"recorded {facts['slices']:,} slices, {facts['rows']:,} rows to {plan.path}", file=sys.stderr)
     if as_json:
@@ -172,7 +173,7 @@ def _report(outcome: Outcome, as_json: bool) -> None:
     print(describe(state).replace("recording", "recorded", 1), file=sys.stderr)
     print(f"the program: {outcome.ended}, {outcome.threads} working thread(s)", file=sys.stderr)
     for name in outcome.not_followed:
-        print(f"not followed: {name} (use --follow-children)", file=sys.stderr)
+        print(f"not followed: {printable(name)} (use --follow-children)", file=sys.stderr)
     if as_json:
         print(json.dumps(_facts(outcome)))
 

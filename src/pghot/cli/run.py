@@ -12,6 +12,7 @@ import typer
 
 from pghot.cli.targets import Cgroup, Children, Pids, Set, Sources
 from pghot.errors import UsageError, unknown_name
+from pghot.printable import printable
 from pghot.units import parse_duration_ns, parse_share
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def run(
         with targets_of(command, pid, cgroup, children, json_) as targets:
             summary = run_live(SysRoot(), replace(settings, targets=targets), how, status_on_stderr())
     for problem in summary.problems:
-        print(f"note: {problem}", file=sys.stderr)
+        print(f"note: {printable(problem)}", file=sys.stderr)
     print(json.dumps(summary.facts) if json_ else render_run(summary.facts))
     if summary.interrupted:
         raise typer.Exit(130)

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from pghot.printable import printable
 from pghot.units import format_size
 
 Facts = Mapping[str, Any]
@@ -174,6 +175,6 @@ def _painted(verdict: str, colour: bool) -> str:
 
 def _wrap(text: str, first: str, rest: str) -> list[str]:
     return textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=rest,
+        printable(text), WIDTH, initial_indent=first, subsequent_indent=rest,
         break_long_words=False, break_on_hyphens=False,
     ) or [first.rstrip()]  # fmt: skip

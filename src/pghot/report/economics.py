@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pghot.lab.economics import Economics, Line
+from pghot.printable import printable
 from pghot.units import format_share, format_size
 
 TITLES = ("recording", "rule", "reserve", "saved", "slowdown", "speed-up", "write faults", "lost", "killed")
@@ -28,7 +29,7 @@ def render(found: Economics) -> str:
         ),
         *(f"warning: {name}: {text}" for name, texts in found.warnings.items() for text in texts),
     ]
-    return "\n".join([lines[0], rule, *lines[1:], "", *notes])
+    return "\n".join(map(printable, [lines[0], rule, *lines[1:], "", *notes]))
 
 
 def _cells(line: Line) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pghot.printable import printable
 from pghot.units import PAGE_BYTES, format_size
 
 Facts = Mapping[str, Any]
@@ -37,7 +38,7 @@ def render_run(facts: Facts) -> str:
     lines += skipped(facts["counters"])
     lines += [own_cost(facts)]
     if facts["journal"]:
-        lines.append(f"put back with: pghot undo {facts['journal']}")
+        lines.append(f"put back with: pghot undo {printable(facts['journal'])}")
     return "\n".join(lines)
 
 
@@ -64,7 +65,7 @@ def damos_lines(facts: Facts) -> list[str]:
     """What DAMON was told to do and did, when it is the mover."""
     return [
         f"  {scheme['action']} node {scheme['from_node']} -> {scheme['to_node']}"
-        f"{' of ' + scheme['cgroup'] if scheme['cgroup'] else ''}: {_doing(scheme)}; "
+        f"{' of ' + printable(scheme['cgroup']) if scheme['cgroup'] else ''}: {_doing(scheme)}; "
         f"{scheme.get('nr_tried', 0):,} regions tried, {format_size(scheme.get('sz_applied', 0))} done"
         for scheme in facts["mover"].get("schemes", ())
         if scheme["when"] != "prime"
@@ -147,7 +148,7 @@ def render_undo(facts: Facts) -> str:
         f"knobs put back: {', '.join(facts['knobs']) or 'none'}",
         *(f"problem: {problem}" for problem in facts["problems"]),
     ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def render_status(facts: Facts, before: Facts) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from pghot.errors import unknown_name
 from pghot.lab.metrics import METRICS, Metric
 from pghot.lab.results import Comparison
+from pghot.printable import printable
 from pghot.units import format_share, format_size
 
 COLUMNS = ("speedup", "slowdown", "fast_miss_share", "promotions", "demotions", "coverage", "accuracy")
@@ -44,7 +45,7 @@ def _wrapped(lines: list[str]) -> list[str]:
     return [
         part
         for line in lines
-        for part in textwrap.wrap(line, 100, subsequent_indent="  ", break_on_hyphens=False)
+        for part in textwrap.wrap(printable(line), 100, subsequent_indent="  ", break_on_hyphens=False)
     ]
 
 

@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Any, Literal
 
+from pghot.printable import printable
+
 _FIELDS = "pghot_fields"
 
 
@@ -22,14 +24,10 @@ class _Json(logging.Formatter):
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        fields = "".join(f" {key}={_printable(value)}" for key, value in getattr(record, _FIELDS, {}).items())
+        fields = "".join(
+            f" {key}={printable(str(value))}" for key, value in getattr(record, _FIELDS, {}).items()
+        )
         return f"pghot: {record.levelname.lower()}: {record.getMessage()}{fields}"
-
-
-def _printable(value: Any) -> str:
-    """The value in one line, whatever names of programs are in it."""
-    text = str(value)
-    return text if text.isprintable() else repr(text)
 
 
 def open_log(form: Literal["json", "text"]) -> logging.Logger:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from pghot.counters import COUNTERS
+from pghot.printable import printable
 from pghot.report.view.parts import DIM, Picture, cut, short_count, title
 from pghot.units import format_short_size
 
@@ -13,7 +14,7 @@ PROGRAM = 25  # columns of a program in the list
 
 def hot_lines(picture: Picture, width: int, height: int) -> list[Text]:
     """The hottest regions, as many as `height` lines hold with title and head."""
-    names = {program["pid"]: program["name"] for program in picture.status["programs"]}
+    names = {program["pid"]: printable(program["name"]) for program in picture.status["programs"]}
     room = min(20, max(8, width - 68))
     names_of_columns = f"{'heat':>8} {'pid':>7} {'command':{room}} {'addresses':>33} {'size':>8} node"
     lines = [
@@ -35,7 +36,7 @@ def program_lines(picture: Picture, width: int, height: int) -> list[Text]:
     programs, across = picture.status["programs"], max(1, width // PROGRAM)
     room = max(1, height - 1) * across
     shown = programs if len(programs) <= room else programs[: room - 1]
-    texts = [f"{program['pid']:>7} {program['name'][: PROGRAM - 9]}" for program in shown]
+    texts = [f"{program['pid']:>7} {printable(program['name'])[: PROGRAM - 9]}" for program in shown]
     if len(shown) < len(programs):
         texts.append(f"and {len(programs) - len(shown):,} more")
     rows = [texts[first : first + across] for first in range(0, len(texts), across)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from pghot.printable import printable
 from pghot.report.view.bars import cells
 from pghot.report.view.history import Facts
 from pghot.report.view.parts import DIM, Room, cut, title
@@ -57,4 +58,4 @@ def cgroup_words(cgroup: Facts) -> str:
         for name, word in (("current", "uses"), ("high", "high"), ("max", "max"))
         if cgroup[f"{name}_bytes"] is not None
     ]
-    return f"cgroup {cgroup['cgroup']}: {', '.join(words) or 'no limits'}"
+    return f"cgroup {printable(cgroup['cgroup'])}: {', '.join(words) or 'no limits'}"

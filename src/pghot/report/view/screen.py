@@ -20,6 +20,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from pghot.errors import PghotError
+from pghot.printable import printable
 from pghot.report.view.history import History, Seen
 from pghot.report.view.layout import GAP, arranged, head
 from pghot.report.view.parts import WARN, Picture, cut
@@ -177,7 +178,7 @@ class View(App[Answer]):
         """Why the figures are old, or that they are."""
         age_s = self._now_s() - self._seen_s
         if self._feed.problem:
-            return f"trying again, figures are {age_s:.0f} s old: {self._feed.problem}"
+            return f"trying again, figures are {age_s:.0f} s old: {printable(self._feed.problem)}"
         return f"figures are {age_s:.0f} s old" if self._picture and age_s > SILENT_S else ""
 
     # ---- keys

@@ -51,9 +51,8 @@ class Bench:
     def live(self, journal: Journal | None, **given: Any) -> Live:
         mover = MoverSettings(apply=given.pop("apply", True), rate_limit_mb_s=given.pop("rate", 1000.0))
         targets = given.pop("targets", Targets((PID,)))
-        settings = LiveSettings(
-            targets, ("scripted",), mover=mover, policy_options={"freq_threshold": 2}, **given
-        )
+        options = given.pop("policy_options", {"freq_threshold": 2})
+        settings = LiveSettings(targets, ("scripted",), mover=mover, policy_options=options, **given)
         made = Live(self.kernel.root, settings, journal, lambda: self.now_ns)
         self.lives.append(made)
         return made
@@ -217,18 +216,26 @@ def test_children_are_followed_and_an_exit_ends_it(bench: Bench) -> None:
     assert bench.source.watched[-1].pids == ()
 
 
-def test_pages_that_were_unmapped_are_not_promoted_when_others_take_their_place(bench: Bench) -> None:
-    live = bench.live(None, apply=False)
+@pytest.mark.parametrize(
+    ("policy", "options", "once"), [("pghot-default", {"freq_threshold": 2}, 1), ("hemem", {}, 4)]
+)
+@pytest.mark.parametrize("unmapped", [True, False])
+def test_pages_that_were_unmapped_are_not_promoted_when_others_take_their_place(
+    bench: Bench, policy: str, options: dict[str, Any], once: int, unmapped: bool
+) -> None:
+    live = bench.live(None, apply=False, policy=policy, policy_options=options)
     live.start()
-    bench.source.says += [hot(1)]
+    bench.source.says += [hot(once)]
     bench.tick(live)
-    bench.kernel.program(PID, [maps_line(START, 8)])
+    if unmapped:
+        bench.kernel.program(PID, [maps_line(START, 8)])
     bench.tick(live, ms=1100)
     bench.kernel.program(PID, [maps_line(START, PAGES)])
     bench.tick(live, ms=1100)
-    bench.source.says += [hot(1)]
+    bench.source.says += [hot(once)]
     bench.tick(live, times=20)
-    assert counters(live)["pgpromote_success"] == 0  # seen twice, but once as what was there before
+    # What was seen twice is hot, but not when it was once what was there before.
+    assert (counters(live)["pgpromote_success"] == 0) == unmapped
 
 
 def test_a_full_disk_ends_the_run_before_anything_moves(

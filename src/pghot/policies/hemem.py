@@ -78,6 +78,10 @@ class HeMem:
         if len(page):
             machine.migrate(page[: machine.room(fast)], fast, self.name)
 
+    def forget(self, page: U32) -> None:
+        """See `Forgets.forget`."""
+        self.count[page] = 0
+
     def tracker_bytes(self) -> int:
         return int(self.count.nbytes)
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pghot.engine.accesses import Accesses
 from pghot.engine.engine import HotnessEngine, Promotions
 from pghot.engine.hashed import HashedStore
 from pghot.engine.settings import EngineSettings
 from pghot.policies.policy import World
+
+U32 = npt.NDArray[np.uint32]
 
 # Sources that record from the program's own context: a fault or an interrupt. The others have a thread.
 INLINE_SOURCES = ("hintfaults", "ibs", "pebs")
@@ -71,6 +74,10 @@ class Pghot:
             failed = machine.migrate(pages, int(node), self._thread, self.engine.batch_nr).failed
             if len(failed):
                 self.engine.requeue(Promotions(failed, np.full(len(failed), node, np.int16)))
+
+    def forget(self, page: U32) -> None:
+        """See `Forgets.forget`."""
+        self.engine.forget(page)
 
     def tracker_bytes(self) -> int:
         return self.engine.bytes_total()

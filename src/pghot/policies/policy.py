@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -131,6 +131,14 @@ class Policy(Protocol):
 
     def counters(self) -> dict[str, int]:
         """Counters under their kernel names."""
+
+
+@runtime_checkable
+class Forgets(Protocol):
+    """What a policy that runs live has besides, when it remembers pages."""
+
+    def forget(self, page: U32) -> None:
+        """These pages are gone (unmapped, or their program is): their numbers will mean others."""
 
 
 class Passive:

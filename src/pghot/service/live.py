@@ -28,7 +28,7 @@ from pghot.machine.linux import LinuxMachine
 from pghot.machine.nodes import LiveTopology, read_nodes
 from pghot.machine.sections import SECTION_PAGES
 from pghot.machine.spaces import Spaces
-from pghot.policies.policy import Policy, World
+from pghot.policies.policy import Forgets, Policy, World
 from pghot.policies.registry import make_policy
 from pghot.recording.trace import TraceInfo
 from pghot.service.budget import Budget
@@ -205,10 +205,10 @@ class Live:
     def _refresh(self, now_ms: int) -> None:
         self._refreshed_ms = now_ms
         changes = self.spaces.refresh(self.settings.targets.members(self.root))
-        engine = getattr(self.policy, "engine", None)
-        for pages in changes.forgotten:
-            if engine is not None:
-                engine.forget(np.arange(pages.start, pages.stop, dtype=np.uint32))
+        policy = self.policy
+        if isinstance(policy, Forgets):
+            for pages in changes.forgotten:
+                policy.forget(np.arange(pages.start, pages.stop, dtype=np.uint32))
         if changes.any:
             for source in self._started:
                 source.watch(self._watched())

@@ -50,4 +50,4 @@ def _attacks(campaign: Campaign) -> str:
     more = len(campaign.outcomes) - SHOWN
     rest = f"<p>and {more:,} that came less near</p>" if more > 0 else ""
     head = "".join(f"<th>{title}</th>" for title in heads)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{rest}"
+    return f"<table class=words><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{rest}"

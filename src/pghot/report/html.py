@@ -21,7 +21,8 @@ padding:0 1em}h1,h2{line-height:1.2}
 .verdict{border-left:5px solid #0072b2;padding:.5em 1em;background:#f2f7fb}.wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;margin:1em 0}
 td,th{padding:4px 8px;border-bottom:1px solid #ccc;text-align:right}
-td{white-space:nowrap}td:first-child,th:first-child{text-align:left}
+td{white-space:nowrap}td:first-child,th:first-child,.words :last-child{text-align:left}
+.words td:last-child{white-space:normal;min-width:24em}
 .runs th{cursor:pointer}.best td{background:#f2f7fb;font-weight:bold}
 @media print{table{font-size:7px}td,th{padding:2px 3px}.js-plotly-plot{break-inside:avoid}}
 pre{white-space:pre-wrap;background:#f5f5f5;padding:1em}"""

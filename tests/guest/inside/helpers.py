@@ -179,6 +179,17 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, every_s: float =
     return None
 
 
+def rests(value: Callable[[], float], timeout_s: float, looks: int = 4, every_s: float = 1.5) -> bool:
+    """Wait until a value was the same at so many looks in a row; False when it never was."""
+    seen = [value()]
+
+    def same() -> bool:
+        seen.append(value())
+        return len(seen) > looks and len(set(seen[-looks:])) == 1
+
+    return wait_until(same, timeout_s, every_s) is not None
+
+
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -253,7 +253,7 @@ def test_a_database_whose_old_rows_are_seldom_asked_for(zram: None, tmp_path: Pa
         before = database.speed(yardstick)
         target = ("-p", str(database.process.pid), "--journal", str(tmp_path / "j"))
         with Pghot("run", "--apply", *target, *COLD, "--cold-after", "6s", "--json") as run:
-            wait_until(lambda: mm_stat()[0] > 16 << 20, 90)
+            assert wait_until(lambda: mm_stat()[0] > 9 << 20, 90) is not None, mm_stat()
             running, stat = database.speed(yardstick), mm_stat()
             code, text, err = run.finish()
         wrong = int(database.progress.read_text().split()[2])
@@ -266,7 +266,6 @@ def test_a_database_whose_old_rows_are_seldom_asked_for(zram: None, tmp_path: Pa
          **{key: tier[key] for key in ("out_pages", "fetched_pages", "faulted_pages", "guard_share")}},
     )  # fmt: skip
     assert wrong == 0
-    assert stat[0] > 8 << 20
 
 
 class Database:

@@ -21,6 +21,7 @@ from helpers import (
     knobs,
     pghot,
     report,
+    rests,
     unprivileged,
     vmstat,
     wait_until,
@@ -267,16 +268,11 @@ def test_memory_that_its_owner_binds_under_way_is_left_alone(tmp_path: Path) -> 
         with run_on(program, tmp_path / "j.pghot-journal", "--source", "softdirty", "--rate", "1") as run:
             assert wait_until(lambda: program.on(0).hot > 0, SLOW_START_S, 0.1) is not None
             program.signal(signal.SIGURG)
-            shares = [program.on(0).hot]
-
-            def rests() -> bool:
-                shares.append(program.on(0).hot)
-                return len(shares) > 4 and shares[-4] == shares[-1]
-
-            assert wait_until(rests, 60, 1.5) is not None, shares
+            assert rests(lambda: program.on(0).hot, 60)
+            share = program.on(0).hot
             time.sleep(3)
             _, out, _ = run.finish()
-        assert shares[-1] == program.on(0).hot < 0.9
+        assert share == program.on(0).hot < 0.9
     assert json.loads(out)["counters"]["pghot_bound_bytes"] == program.pages * 4096
 
 

@@ -300,9 +300,9 @@ def test_ageing_tells_the_pages_in_use(group: Path) -> None:
 def test_the_lrugen_source_through_pghot(group: Path) -> None:
     with program_in(group, 1) as program:
         with Pghot(
-            "run", "--source", "lrugen", "--set", "lrugen.period_ms=300", "--cgroup", group.name, "--json"
+            "run", "--source", "lrugen", "--set", "lrugen.period_ms=1000", "--cgroup", group.name, "--json"
         ) as run:  # fmt: skip
-            time.sleep(6)
+            time.sleep(8)
             code, out, err = run.finish()
         hot = int(program.hot().sum())
     assert code == 130, err

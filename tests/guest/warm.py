@@ -41,6 +41,9 @@ def kernels() -> None:
     page = np.flatnonzero(machine.place != 255)[:100].astype(np.uint32)
     spaces.pages.saw(page, np.ones(len(page), np.uint32))
     machine.tick(3 * 10**9)
+    machine.migrate(page, 0, "kmigrated")
+    machine.mover.count(page, machine.place[page], 0)
+    spaces.table.where(page)
     FaultLatency(16).counts(page, 1000)
     for name in ("pghot-default", "pghot-precise", "pghot-hashed"):
         policy = make_policy(name)

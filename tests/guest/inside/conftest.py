@@ -1,14 +1,29 @@
-"""Before the first test pghot is imported once; after each test the kernel's knobs are what they were."""
+"""Before the first test pghot is imported once; after each test the kernel's knobs are what they were.
+
+Nothing is compiled in here, where it takes minutes and the memory that the tests judge: tests/guest/warm.py does it
+outside. What it forgot is a row of the table "compiled inside".
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from forked import start_server
 from helpers import FORK_SERVER, SHARED, knobs
+from helpers import report as add_row
+
+
+def kernels() -> set[str]:
+    """Names of the compiled kernels in Numba's cache."""
+    cache = Path(os.environ.get("NUMBA_CACHE_DIR", "/nowhere"))
+    return {path.name.split("-")[0] for path in cache.rglob("*.nbc")}
+
+
+WARM = kernels()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,6 +42,11 @@ def _own_knobs() -> Iterator[None]:
     for path, value in knobs().items():
         if value != before.get(path):
             Path(path).write_text(before[path])
+
+
+def pytest_sessionfinish() -> None:
+    for name in sorted(kernels() - WARM):
+        add_row("compiled inside", {"kernel": name})
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

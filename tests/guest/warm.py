@@ -20,6 +20,8 @@ from pghot.machine.linux import LinuxMachine, MoverSettings
 from pghot.machine.nodes import read_nodes
 from pghot.machine.spaces import Spaces
 from pghot.policies.registry import make_policy
+from pghot.recording.checks import check_batch
+from pghot.recording.trace import SliceBatch
 from pghot.service.live import world_of
 
 
@@ -56,6 +58,15 @@ def kernels() -> None:
         for now_ms in (2000.0, 9000.0):
             policy.engine.wake(now_ms, machine.free_pages, machine.capacity_pages, machine.high_pages, 1000)
         policy.engine.forget(page)
+    rows = np.zeros(0, np.uint32)
+    slices = np.zeros(0, np.uint64)
+    check_batch(
+        SliceBatch(
+            slices, slices, np.zeros(1, np.int64), rows, rows, rows, rows, rows, rows.astype(np.int16)
+        ),
+        1,
+        1,
+    )
 
 
 if __name__ == "__main__":

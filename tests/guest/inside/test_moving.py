@@ -122,7 +122,7 @@ def test_the_free_floor_is_never_crossed_while_another_program_allocates(tmp_pat
         for _ in range(12):
             if free_mib(0) > KEPT_MIB + room_mib:
                 others.enter_context(Program(8, 0.001, 0)).signal(signal.SIGSTOP)
-        assert wait_until(lambda: free_mib(0) < KEPT_MIB + room_mib / 4, 60) is not None, free_mib(0)
+        assert wait_until(lambda: free_mib(0) < KEPT_MIB + room_mib / 4, 90) is not None, free_mib(0)
         time.sleep(3)
         hot = program.on(0).hot
         _, out, _ = run.finish()

@@ -21,11 +21,12 @@ from pghot.machine.compressed_device import load_device
 
 STEPS = 10_000_000
 GIB = 1 << 30
-SAFE = ("ro-cow", "promote-on-write")
+SAFE = ("ro-cow", "promote-on-write", "contained")
 
 
 def scene(rule: Any, reserve: int = 0) -> Scene:
-    return scaled(Scene(load_device("ocp-4k"), Host(pinned=GIB), 256 * GIB, 512 * GIB, rule, reserve), 8192)
+    host = Host(pinned=GIB, kill_us=1000)
+    return scaled(Scene(load_device("ocp-4k"), host, 256 * GIB, 512 * GIB, rule, reserve), 8192)
 
 
 def steps_a_second() -> float:
@@ -50,7 +51,8 @@ def run() -> dict[str, Any]:
     }
     for rule in SAFE:
         start = time.perf_counter()
-        campaign = soak(scene(rule), STEPS)
+        safe = scene(rule)
+        campaign = soak(safe.with_reserve(int(safe.needed())), STEPS)
         lost = sum(outcome.lost_writes for outcome in campaign.outcomes)
         found[f"adversary_{rule}_lost"] = {
             "value": lost, "bar": 0, "ok": lost == 0, "unit": "writes",

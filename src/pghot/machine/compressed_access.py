@@ -133,7 +133,8 @@ class Access:
         machine = self._machine
         for begin in range(0, len(page), self._part):
             waiting = page[begin : begin + self._part]
-            waiting = waiting[machine.place[waiting] == self._node]
+            if begin:
+                waiting = waiting[machine.place[waiting] == self._node]
             while len(waiting := self._promoted(waiting)):
                 self.out_of_memory(waiting)
                 waiting = waiting[machine.place[waiting] == self._node]

@@ -21,7 +21,7 @@ from pghot.service.journal import Journal
 
 PAGES = 16384
 BATCH = 512
-RUNS = 9
+RUNS = 21
 
 
 def main(out: Path) -> None:

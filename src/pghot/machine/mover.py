@@ -153,9 +153,9 @@ class Mover:
     def write_origins(self, space: Space, pages: U32) -> None:
         """Tell the journal where these pages are, those that it does not know yet."""
         state = self._state
+        new = pages[(state.marks[pages] & ORIGIN_WRITTEN) == 0]
         # What was swapped before we came has no node to go back to.
-        somewhere = state.place[pages] < (NOWHERE if self._tier is None else self._tier.node)
-        new = pages[((state.marks[pages] & ORIGIN_WRITTEN) == 0) & somewhere]
+        new = new[state.place[new] < (NOWHERE if self._tier is None else self._tier.node)]
         if len(new) == 0 or self._journal is None:
             return
         _, address = self._spaces.table.where(new)
@@ -181,6 +181,8 @@ class Mover:
         status = self._act(pid, pages, address, target)
         if (status == target).all():
             return pages, pages[:0]
+        if self._tier is None or target != self._tier.node:
+            status = _asked_again(pid, address, status)
         if (status == -errno.ESRCH).all():
             return pages[:0], pages[:0]  # it ended; the next refresh notices
         return pages[status == target], self._sort_out(pages, status, target)
@@ -223,13 +225,24 @@ def _try_move(pid: int, address: U64, target: int) -> I32:
     others map the page.
     """
     try:
-        status = move_pages(pid, address, np.full(len(address), target, np.int32))
-        if status.min() < 0:
-            unsure = status == -errno.EBUSY
-            status[unsure] = query_nodes(pid, address[unsure])
-        return status
+        return move_pages(pid, address, np.full(len(address), target, np.int32))
     except OSError as error:
-        # EINVAL: it ended and is not reaped yet (find_mm_struct, mm/migrate.c).
-        meaning = {errno.EINVAL: errno.ESRCH, errno.EACCES: errno.EPERM}
-        number = error.errno or errno.EBUSY
-        return np.full(len(address), -meaning.get(number, number), np.int32)
+        return _refused(error, len(address))
+
+
+def _asked_again(pid: int, address: U64, status: I32) -> I32:
+    """The status, with that of the busy pages asked for: a call that gave up has not come to some of them."""
+    unsure = status == -errno.EBUSY
+    try:
+        status[unsure] = query_nodes(pid, address[unsure])
+    except OSError as error:
+        return _refused(error, len(address))
+    return status
+
+
+def _refused(error: OSError, pages: int) -> I32:
+    """An error of a whole call as the status of each page."""
+    # EINVAL: it ended and is not reaped yet (find_mm_struct, mm/migrate.c).
+    meaning = {errno.EINVAL: errno.ESRCH, errno.EACCES: errno.EPERM}
+    number = error.errno or errno.EBUSY
+    return np.full(pages, -meaning.get(number, number), np.int32)

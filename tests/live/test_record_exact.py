@@ -77,7 +77,7 @@ def test_a_small_cache_misses_again(compiled: Compile, tmp_path: Path) -> None:
 
 def test_total_references_agree_with_valgrind(compiled: Compile, tmp_path: Path) -> None:
     if shutil.which("valgrind") is None:
-        pytest.skip("valgrind is not installed")
+        pytest.skip("no valgrind to count the references with (package valgrind)")
     program = compiled("known", programs.KNOWN)
     _, recording = record_it([program], tmp_path)
     trace = subprocess.run(

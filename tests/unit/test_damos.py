@@ -58,7 +58,7 @@ class Bench:
     now_ns: int = 10**12
     lives: list[Live] = field(default_factory=list)
 
-    def live(self, journal: Journal | None, cgroup: str = "/work", **given: Any) -> Live:
+    def live(self, journal: Journal | None, cgroup: str = "/jobs", **given: Any) -> Live:
         options = given.pop("options", {})
         mover = {"apply": True, "rate_limit_mb_s": 4.0, "mover": "damos", "floor_share": 0.0, **given}
         targets = Targets((), (cgroup,)) if cgroup else Targets((PID,))
@@ -89,7 +89,7 @@ def benched(tree: Path, monkeypatch: pytest.MonkeyPatch, new: bool = False) -> B
     kernel.program(PID, [maps_line(START, PAGES)])
     kernel.populate(PID, 0, PAGES, 1)
     put(tree, "sys/fs/cgroup/cgroup.procs", "1")
-    group(tree, "work", PID)
+    group(tree, "jobs", PID)
     words(tree, f"/proc/{PID}/pagemap", 0, [0])
     install(kernel, monkeypatch)
     monkeypatch.setattr("pghot.machine.damos_others.query_nodes", kernel.query_nodes)
@@ -149,7 +149,7 @@ def filters(*young: tuple[str, str]) -> list[tuple[str, str]]:
     """Others' pages are rejected first, so that their accessed bits are not even looked at."""
     found = [
         ("nr_filters", str(2 + bool(young))),
-        ("0/type", "memcg"), ("0/memcg_path", "/work"), ("0/matching", "N"),
+        ("0/type", "memcg"), ("0/memcg_path", "/jobs"), ("0/matching", "N"),
         ("1/type", "anon"), ("1/matching", "N"),
         *young,
     ]  # fmt: skip
@@ -230,7 +230,7 @@ def test_schemes_that_join_wait_for_theirs(bench: Bench, journal: Journal) -> No
     live = bench.live(journal)
     live.start()
     bench.tick(live)
-    group(bench.tree, "work/a")
+    group(bench.tree, "jobs/a")
     bench.damon.in_force = False
     bench.tick(live, 1000)
     sizes = [bench.damon.read(f"1/contexts/0/schemes/{i}/access_pattern/sz/max") for i in range(4)]
@@ -277,11 +277,11 @@ def test_without_young_whole_regions_move_and_nothing_is_primed(bench: Bench, jo
 def test_each_cgroup_with_memory_of_its_own_has_schemes_and_a_share_of_the_rate(
     bench: Bench, journal: Journal
 ) -> None:
-    group(bench.tree, "work/a b")
-    put(bench.tree, "sys/fs/cgroup/work/plain/cgroup.procs", "")
+    group(bench.tree, "jobs/a b")
+    put(bench.tree, "sys/fs/cgroup/jobs/plain/cgroup.procs", "")
     bench.live(journal).start()
     named = [text for path, text in bench.damon.writes if path.endswith("memcg_path")]
-    assert sorted(set(named)) == ["/work", "/work/a b"]
+    assert sorted(set(named)) == ["/jobs", "/jobs/a b"]
     limits = [text for path, text in bench.damon.writes if path.endswith("quotas/bytes") and text != "0"]
     share = 4 * MIB // 20 // PAGE * PAGE
     assert set(limits) == {str(share), str(16 * share)}
@@ -383,7 +383,7 @@ def test_the_kernels_statistics_are_told(bench: Bench, journal: Journal) -> None
     assert (told["damos_nr_tried"], told["damos_sz_applied"], told["damos_qt_exceeds"]) == (5, 3 << 20, 2)
     facts = json.loads(json.dumps(status(live)))
     assert facts["mover"]["schemes"][2]["sz_tried"] == 8 << 20
-    assert "migrate_hot node 1 -> 0 of /work: acts; 5 regions tried, 3.0 MiB done" in render_run(facts)
+    assert "migrate_hot node 1 -> 0 of /jobs: acts; 5 regions tried, 3.0 MiB done" in render_run(facts)
 
 
 # ---- the free floor
@@ -455,13 +455,13 @@ def test_other_ranges_are_committed(new: Bench, journal: Journal) -> None:
 
 
 def test_a_new_cgroup_below_is_followed_and_counts_stay(bench: Bench, journal: Journal) -> None:
-    group(bench.tree, "work/a")
+    group(bench.tree, "jobs/a")
     live = bench.live(journal)
     live.start()
     for number in (1, 3):
         bench.damon.count(1, number, sz_applied=4096)
     bench.tick(live, 6000)
-    (bench.tree / "sys/fs/cgroup/work/a/memory.current").unlink()
+    (bench.tree / "sys/fs/cgroup/jobs/a/memory.current").unlink()
     bench.tick(live, 1000)
     assert bench.damon.read("1/contexts/0/schemes/nr_schemes") == "2"
     bench.damon.count(1, 1, sz_applied=8192)
@@ -491,10 +491,10 @@ def test_a_cgroup_that_went_takes_its_filter_along(bench: Bench, journal: Journa
     """The kernel gives its number to a later one."""
     live = bench.live(journal)
     live.start()
-    shutil.rmtree(bench.tree / "sys/fs/cgroup/work")
+    shutil.rmtree(bench.tree / "sys/fs/cgroup/jobs")
     bench.tick(live, 1000)
     assert [bench.damon.read(f"{number}/state") for number in range(2)] == ["off", "off"]
-    group(bench.tree, "work", PID)
+    group(bench.tree, "jobs", PID)
     bench.tick(live, 1000)
     assert [bench.damon.read(f"{number}/state") for number in range(2)] == ["on", "on"]
 
@@ -504,9 +504,9 @@ def test_a_cgroup_made_anew_is_told_anew(bench: Bench, journal: Journal) -> None
     live.start()
     other = bench.tree / "other"
     other.mkdir()  # so that the directory cannot get the same inode
-    shutil.copytree(bench.tree / "sys/fs/cgroup/work", other / "work")
-    shutil.rmtree(bench.tree / "sys/fs/cgroup/work")
-    (other / "work").rename(bench.tree / "sys/fs/cgroup/work")
+    shutil.copytree(bench.tree / "sys/fs/cgroup/jobs", other / "jobs")
+    shutil.rmtree(bench.tree / "sys/fs/cgroup/jobs")
+    (other / "jobs").rename(bench.tree / "sys/fs/cgroup/jobs")
     bench.damon.take()
     bench.tick(live, 1000)
     assert ("1/state", "commit") in bench.damon.take()
@@ -646,7 +646,7 @@ def test_options_that_cannot_be_are_mistakes(options: dict[str, Any]) -> None:
 
 def test_the_daemons_configuration(tmp_path: Path) -> None:
     path = tmp_path / "pghot.toml"
-    text = "apply = true\n[targets]\ncgroups = ['/work']\n[mover]\nkind = 'damos'\n[options.damos]\nmin_age = 7\n"
+    text = "apply = true\n[targets]\ncgroups = ['/jobs']\n[mover]\nkind = 'damos'\n[options.damos]\nmin_age = 7\n"
     path.write_text(text)
     settings = live_settings(load_config(path))
     assert (settings.mover.mover, settings.sources, settings.policy) == ("damos", (), "none")
@@ -657,7 +657,7 @@ def test_the_daemons_configuration(tmp_path: Path) -> None:
 
 
 def test_cgroups_and_pids_together_are_a_mistake(bench: Bench) -> None:
-    settings = with_damos(LiveSettings(Targets((PID,), ("/work",)), mover=MoverSettings(mover="damos")), {})
+    settings = with_damos(LiveSettings(Targets((PID,), ("/jobs",)), mover=MoverSettings(mover="damos")), {})
     with pytest.raises(UsageError, match="not both"):
         Live(bench.kernel.root, settings, None)
 

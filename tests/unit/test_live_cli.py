@@ -64,9 +64,9 @@ def test_a_pid_that_nobody_has(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_kernel_thread(capsys: pytest.CaptureFixture[str]) -> None:
     try:
         if not read_stat(SysRoot(), 2).kernel_thread:
-            pytest.skip("pid 2 is no kernel thread here")
+            pytest.skip("this PID namespace has no kernel threads (pid 2 is a program)")
     except OSError:
-        pytest.skip("no kernel threads to be seen here")
+        pytest.skip("this PID namespace has no kernel threads (no pid 2)")
     fails(capsys, USAGE, "process 2 (kthreadd) is a kernel thread", "run", *REPLAY, "-p", "2")
 
 

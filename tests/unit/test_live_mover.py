@@ -492,27 +492,27 @@ def test_pages_that_come_back_after_a_demotion_are_counted(kernel: FakeKernel) -
 
 def test_reclaim_is_asked_of_the_programs_cgroup_after_the_journal_was_told(kernel: FakeKernel) -> None:
     kernel.populate(PID, 1000, 100, 0)
-    put(kernel.tree, f"proc/{PID}/cgroup", "0::/work")
-    put(kernel.tree, "sys/fs/cgroup/work/memory.reclaim", "")
-    with mover(kernel, cgroups=("/work",), demotion="reclaim") as (machine, spaces):
+    put(kernel.tree, f"proc/{PID}/cgroup", "0::/jobs")
+    put(kernel.tree, "sys/fs/cgroup/jobs/memory.reclaim", "")
+    with mover(kernel, cgroups=("/jobs",), demotion="reclaim") as (machine, spaces):
         machine.survey(spaces.spaces[0])
         use_up(kernel, 0, 0)
         machine.free_pages[0] = 0
         moves = machine.migrate(seen(machine, spaces, PID, addresses(0, 5)), 0, "kmigrated")
         assert len(moves.moved) == 0  # this kernel reclaims nothing
-        asked = kernel.root.read("/sys/fs/cgroup/work/memory.reclaim")
+        asked = kernel.root.read("/sys/fs/cgroup/jobs/memory.reclaim")
         assert asked == str(5 * 4096)
         (entry,) = read_journal(kernel.journal or Path()).spaces
         assert set(addresses(1000, 100).tolist()) <= set(entry.origins()[0].tolist())
 
 
 LRU_GEN_TEXT = """\
-memcg     1 /work
+memcg     1 /jobs
  node     0
           1       9000        100           0
           2       8000          0           0
           3       7000          0           0
-memcg     2 /work/below
+memcg     2 /jobs/below
  node     0
           5       9500        200           0
           6       8000          0           0
@@ -548,7 +548,7 @@ def kernel_that_reclaims(
 
 
 def crowd(kernel: FakeKernel) -> None:
-    for cgroup in ("work", "work/below", "more"):
+    for cgroup in ("jobs", "jobs/below", "more"):
         put(kernel.tree, f"sys/fs/cgroup/{cgroup}/memory.current", "1")
         put(kernel.tree, f"sys/fs/cgroup/{cgroup}/memory.reclaim", "")
     put(kernel.tree, LRU_GEN.lstrip("/"), LRU_GEN_TEXT)
@@ -560,9 +560,9 @@ def test_of_several_cgroups_no_more_is_reclaimed_than_is_short(
 ) -> None:
     crowd(kernel)
     asked = kernel_that_reclaims(kernel, monkeypatch, 60)
-    with mover(kernel, cgroups=("/work", "/more", "/none"), demotion="reclaim") as (machine, _):
+    with mover(kernel, cgroups=("/jobs", "/more", "/none"), demotion="reclaim") as (machine, _):
         machine.demotion.make_room(0, 100, (1,), 0)
-    assert asked == [("work/memory.reclaim", str(100 * 4096)), ("more/memory.reclaim", str(40 * 4096))]
+    assert asked == [("jobs/memory.reclaim", str(100 * 4096)), ("more/memory.reclaim", str(40 * 4096))]
 
 
 def test_lru_gen_ages_and_demotes_each_cgroup_and_those_below_it(
@@ -570,7 +570,7 @@ def test_lru_gen_ages_and_demotes_each_cgroup_and_those_below_it(
 ) -> None:
     crowd(kernel)
     asked = kernel_that_reclaims(kernel, monkeypatch, 1000)
-    with mover(kernel, cgroups=("work", "/more"), demotion="lru_gen") as (machine, _):
+    with mover(kernel, cgroups=("jobs", "/more"), demotion="lru_gen") as (machine, _):
         machine.demotion.make_room(0, 320, (1,), 10_000)
         machine.demotion.make_room(0, 10, (1,), 10_001)
     commands = [text for _, text in asked]

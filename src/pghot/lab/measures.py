@@ -18,7 +18,7 @@ Bool = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class EpochSample:
-    """Running totals of a run at the end of an epoch; see `machine.simulated.Ledger` for the units."""
+    """Running totals of a run at the end of an epoch; see `machine.accounts.Ledger` for the units."""
 
     elapsed_ns: float
     compute_ns: float

@@ -8,13 +8,13 @@ beside the program; each can do no more work than time passes.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from pghot.errors import PghotError
 from pghot.machine import tiers
+from pghot.machine.accounts import KernelThread, Ledger
 from pghot.machine.compressed_access import Access
 from pghot.machine.compressed_node import CompressedNode, Contents
 from pghot.machine.cost import demand_of_misses, solve_slice_ns
@@ -32,40 +32,7 @@ I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 Rows = tuple[U32, U32, U32, U32, U32, I16]  # page, touches, misses, sequential, writes, node of a slice
 
-
 DIRECT_RECLAIM = "direct reclaim"
-
-
-@dataclass(slots=True)
-class KernelThread:
-    """A kernel thread on a core of its own: busy until `free_at_ns` on the machine's clock."""
-
-    free_at_ns: float = 0.0
-    used_ns: float = 0.0
-
-    def budget_ns(self, now_ns: float, until_ns: float) -> float:
-        """Work it can still start and finish by `until_ns`."""
-        return max(0.0, until_ns - max(self.free_at_ns, now_ns))
-
-    def run(self, now_ns: float, work_ns: float) -> None:
-        self.free_at_ns = max(self.free_at_ns, now_ns) + work_ns
-        self.used_ns += work_ns
-
-
-@dataclass(slots=True)
-class Ledger:
-    """Running totals of a simulated machine; times in ns, summed over the program's threads where it pays."""
-
-    elapsed_ns: float = 0.0
-    compute_ns: float = 0.0
-    tracking_app_ns: float = 0.0
-    moving_app_ns: float = 0.0
-    tracking_kernel_ns: float = 0.0
-    promoted: int = 0
-    demoted: int = 0
-    exchanged_bytes: int = 0
-    pingpong: int = 0
-    served: F64 = field(default_factory=lambda: np.zeros(0))  # misses by node
 
 
 class SimulatedMachine:

@@ -1,4 +1,5 @@
-"""A real program for the tests: an SQLite database in memory, of which mostly the newest tenth is asked for.
+"""A real program for the tests: an SQLite database in memory, of which the newest tenth is asked for, and every two
+seconds any row: by the clock, so that old rows are as cold on a fast machine as on a slow one.
 
 `python database.py ROWS PROGRESS`: prints "ready" when it is filled. Every row holds words, their checksum, and how
 often it was asked for, which each query counts; each answer is checked. The progress file has the queries so far, the
@@ -14,6 +15,7 @@ import time
 import zlib
 from pathlib import Path
 
+ANY_ROW_EVERY_S = 2.0
 WORDS = "page memory tier hot cold node kernel swap of the that nobody has read where it takes less".split()  # noqa: SIM905
 
 
@@ -32,9 +34,12 @@ def main(rows: int, progress: Path) -> None:
     database, rng = fill(rows), random.Random(2)
     print("ready", flush=True)
     queries, wrong, said = 0, 0, 0.0
+    now = any_row = time.monotonic()
     while True:
-        newest = rng.random() < 0.9995
-        number = rng.randrange(rows * 9 // 10, rows) if newest else rng.randrange(rows)
+        newest = now - any_row < ANY_ROW_EVERY_S
+        if not newest:
+            any_row = now
+        number = rng.randrange(rows * 9 // 10 if newest else 0, rows)
         words, sum_ = database.execute("SELECT words, sum FROM note WHERE id = ?", (number,)).fetchone()
         database.execute("UPDATE note SET asked = asked + 1 WHERE id = ?", (number,))
         wrong += zlib.crc32(words.encode()) != sum_

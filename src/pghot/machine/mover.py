@@ -29,6 +29,7 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
+_NO_ROOM = np.iinfo(np.int32).min  # as a status: not tried, the target had no room for it
 _TRANSIENT = (errno.EBUSY, errno.EAGAIN, errno.ENOMEM)
 
 
@@ -107,28 +108,17 @@ class Mover:
 
     def _move_space(self, space: Space, pagemap: OpenPagemap, pages: U32, address: U64, target: int) -> Moves:
         """The pages of one space, in batches, as long as its memory is there."""
-        moved, failed = [], []
         around = self._placement.folios_around(space, pages)
         self.write_origins(space, around)
         before = self._state.place[around]
         whole_folios = len(around) > len(pages)
-        room = batches = 0
-        for begin in range(0, len(pages), self._batch_pages):
-            if batches == 0:
-                room, batches = self._room.look(target)
-            batches -= 1
-            end = min(begin + self._batch_pages, len(pages))
-            fitting = whole_blocks(pages[begin:end], around, room) if whole_folios else room
-            batch = slice(begin, min(end, begin + fitting))
-            if batch.stop < end:
-                failed.append(pages[batch.stop : end])
-            if not pagemap.still_there():
-                break
-            done, busy = self._batch(space.pid, pages[batch], address[batch], target)
-            moved.append(done)
-            failed.append(busy)
-            room -= self._batch_pages
-        there = joined(moved)
+        blocks = around if whole_folios else None
+        status = self._in_batches(space.pid, pagemap, pages, address, target, blocks)
+        there, failed = pages, pages[:0]
+        if not (status == target).all():
+            if self._tier is None or target != self._tier.node:
+                _ask_again(space.pid, address, status)
+            there, failed = pages[status == target], self._sort_out(pages, status, target)
         self._state.place[there] = target
         self._state.age[there] = 0
         if whole_folios:
@@ -136,7 +126,32 @@ class Mover:
         self.count(around, before, target)
         if self._spaces.notice_folios() and not whole_folios:
             self._came_along(space, pages, target)
-        return Moves(there, joined(failed))
+        return Moves(there, failed)
+
+    def _in_batches(
+        self, pid: int, pagemap: OpenPagemap, pages: U32, address: U64, target: int, blocks: U32 | None
+    ) -> I32:
+        """Status of each page: its node, a negative errno, or `_NO_ROOM`.
+
+        blocks  all movable pages of the 2 MiB blocks that go along; None when pages move singly
+        """
+        status = np.full(len(pages), _NO_ROOM, np.int32)
+        node = np.full(min(len(pages), self._batch_pages), target, np.int32)
+        room = batches = 0
+        for begin in range(0, len(pages), self._batch_pages):
+            if batches == 0:
+                room, batches = self._room.look(target)
+            batches -= 1
+            end = begin + self._batch_pages
+            fitting = room if blocks is None else whole_blocks(pages[begin:end], blocks, room)
+            if not pagemap.still_there():
+                status[begin:] = -errno.ESRCH
+                break
+            if fitting:
+                batch = slice(begin, min(end, begin + fitting))
+                status[batch] = self._act(pid, pages[batch], address[batch], node)
+            room -= self._batch_pages
+        return status
 
     def _came_along(self, space: Space, pages: U32, target: int) -> None:
         """Folios came to be while single pages moved: their other pages may have moved too.
@@ -174,40 +189,31 @@ class Mover:
             fetched = (state.place[page] == target) & (before == self._tier.node) & (before != target)
             self.counts.fetched += int(np.count_nonzero(fetched))
 
-    def _batch(self, pid: int, pages: U32, address: U64, target: int) -> tuple[U32, U32]:
-        """One move_pages call: the pages now on `target` and those worth another try."""
-        if len(pages) == 0:
-            return pages, pages
-        status = self._act(pid, pages, address, target)
-        if (status == target).all():
-            return pages, pages[:0]
-        if self._tier is None or target != self._tier.node:
-            status = _asked_again(pid, address, status)
-        if (status == -errno.ESRCH).all():
-            return pages[:0], pages[:0]  # it ended; the next refresh notices
-        return pages[status == target], self._sort_out(pages, status, target)
-
-    def _act(self, pid: int, pages: U32, address: U64, target: int) -> I32:
+    def _act(self, pid: int, pages: U32, address: U64, node: I32) -> I32:
         """Status of each page; those in the compressed tier come into memory first."""
-        if self._tier is None:
-            return _try_move(pid, address, target)
-        if target == self._tier.node:
+        if self._tier is not None and node[0] == self._tier.node:
             status = self._tier.put(pid, address)
             self.counts.locked += int(np.count_nonzero(status == -errno.EINVAL))
             return status
-        if (out := self._state.place[pages] == self._tier.node).any():
+        if self._tier is not None and (out := self._state.place[pages] == self._tier.node).any():
             self._tier.fetch(pid, address[out])
-        return _try_move(pid, address, target)
+        try:
+            return move_pages(pid, address, node[: len(address)])
+        except OSError as error:
+            return _refused(error, len(address))
 
     def _sort_out(self, pages: U32, status: I32, target: int) -> U32:
-        """Remember what the kernel said of each page; return those that may move another time."""
+        """Remember what the kernel said of each page that did not move; return those that may another time."""
         state = self._state
+        no_room = pages[status == _NO_ROOM]
+        # Of a process that ended the next refresh hears.
+        answered = (status != target) & (status != _NO_ROOM) & (status != -errno.ESRCH)
+        pages, status = pages[answered], status[answered]
         state.place[pages] = np.where(status >= 0, status, state.place[pages])
         state.place[pages[np.isin(status, (-errno.ENOENT, -errno.EFAULT))]] = NOWHERE
         # Mapped by other processes too: theirs is not ours to move.
         state.kind[pages[status == -errno.EACCES]] = Kind.SHARED
-        stayed = (status >= 0) & (status != target)
-        status = np.where(stayed, -errno.EBUSY, status)
+        status = np.where(status >= 0, -errno.EBUSY, status)
         self.counts.note(status)
         busy: U32 = pages[np.isin(status, [-number for number in _TRANSIENT])]
         if self._tier is not None and target == self._tier.node:
@@ -215,33 +221,24 @@ class Mover:
             state.add_retry(busy, REFUSAL_SHIFT)
         else:
             state.add_retry(busy)
-        return busy
+        return joined([busy, no_room])
 
 
-def _try_move(pid: int, address: U64, target: int) -> I32:
-    """Status of each page; an error of the whole call is that of every page.
-
-    EACCES of the whole call (the program's cpuset forbids the node) becomes EPERM: of one page, it would mean that
-    others map the page.
-    """
-    try:
-        return move_pages(pid, address, np.full(len(address), target, np.int32))
-    except OSError as error:
-        return _refused(error, len(address))
-
-
-def _asked_again(pid: int, address: U64, status: I32) -> I32:
-    """The status, with that of the busy pages asked for: a call that gave up has not come to some of them."""
+def _ask_again(pid: int, address: U64, status: I32) -> None:
+    """Ask for the status of the busy pages: a call that gave up has not come to some of them."""
     unsure = status == -errno.EBUSY
     try:
         status[unsure] = query_nodes(pid, address[unsure])
     except OSError as error:
-        return _refused(error, len(address))
-    return status
+        status[unsure] = _refused(error, int(unsure.sum()))
 
 
 def _refused(error: OSError, pages: int) -> I32:
-    """An error of a whole call as the status of each page."""
+    """An error of a whole call as the status of each page.
+
+    EACCES of the whole call (the program's cpuset forbids the node) becomes EPERM: of one page, it would mean that
+    others map the page.
+    """
     # EINVAL: it ended and is not reaped yet (find_mm_struct, mm/migrate.c).
     meaning = {errno.EINVAL: errno.ESRCH, errno.EACCES: errno.EPERM}
     number = error.errno or errno.EBUSY

@@ -137,11 +137,11 @@ def run() -> dict[str, dict[str, Any]]:
         bare()
         pairs = [(cpu_seconds(decode), cpu_seconds(bare)) for _ in range(RUNS)]
         rates = [count / own / 1e6 for own, _ in pairs]
-        bar = BAR_MILLION_PER_S if name == "perf" else 0.0
+        bar = BAR_MILLION_PER_S if name == "perf" else None
         results[f"ring_decoding_{name}"] = {
             "value": round(median(rates), 1),
             "bar": bar,
-            "ok": median(rates) >= bar,
+            "ok": bar is None or median(rates) >= bar,
             "unit": "million samples/s",
             "spread": round((max(rates) - min(rates)) / median(rates), 3),
             "of_a_bare_pass": round(median(other for _, other in pairs) / median(own for own, _ in pairs), 3),

@@ -1,7 +1,8 @@
 """`make bench`: runs every benchmark beside this file and writes benchmarks/results/latest.json.
 
 A benchmark is a module `bench_*.py` with `run() -> {name: {"value", "bar", "ok", "unit", ...}}`. Exit status 1 when
-a bar is missed. `python benchmarks/run.py engine replay` runs some only, and writes nothing.
+a bar is missed; `bar` is None, and `ok` true, for what is only reported.
+`python benchmarks/run.py engine replay` runs some only, and writes nothing.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ def machine() -> dict[str, Any]:
     }
 
 
+def line(key: str, result: dict[str, Any]) -> str:
+    if result["bar"] is None:
+        return f"       {key}: {result['value']:.4g} (no bar) {result['unit']}"
+    mark = "ok    " if result["ok"] else "MISSED"
+    return f"{mark} {key}: {result['value']:.4g} (bar {result['bar']:.4g}) {result['unit']}"
+
+
 def main(chosen: list[str]) -> int:
     names = sorted(path.stem for path in HERE.glob("bench_*.py"))
     if unknown := [name for name in chosen if f"bench_{name}" not in names]:
@@ -45,10 +53,7 @@ def main(chosen: list[str]) -> int:
         print(f"{name} ...", file=sys.stderr, flush=True)
         for key, result in import_module(name).run().items():
             results[key] = result
-            mark = "ok    " if result["ok"] else "MISSED"
-            print(
-                f"{mark} {key}: {result['value']:.4g} (bar {result['bar']:.4g}) {result['unit']}", flush=True
-            )
+            print(line(key, result), flush=True)
     if not chosen:
         out = HERE / "results" / "latest.json"
         out.parent.mkdir(exist_ok=True)

@@ -106,6 +106,12 @@ def test_who_hurts_is_named() -> None:
     )
 
 
+def test_an_oracle_that_does_worse_than_a_mover_says_nothing() -> None:
+    """As with compressed memory, of which it knows nothing."""
+    rows = [NONE, row("writable/chmu", 1.4), row("oracle-epoch", 0.8, "oracle")]
+    assert "oracle" not in str(judge(rows, SETUP))
+
+
 def test_who_loses_data_is_not_judged() -> None:
     verdict = judge([NONE, row("writable/chmu", 1.5, lost_pages=3.0), row("ro-cow/chmu", 1.2)], SETUP)
     assert verdict.best == "ro-cow/chmu"

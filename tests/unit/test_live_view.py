@@ -452,14 +452,17 @@ def test_a_request_to_stop_ends_the_mailbox() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_and_the_second_ends_it_at_once(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with StopSignals() as stop:
-        os.kill(os.getpid(), number)
-        stop.sleep(10)
-        assert stop.signalled
-        with pytest.raises(KeyboardInterrupt):
+    before = signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under nohup
+    try:
+        with StopSignals() as stop:
             os.kill(os.getpid(), number)
-    assert signal.getsignal(number) == before
+            stop.sleep(10)
+            assert stop.signalled
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_terminal_may_be_lost_under_nohup() -> None:

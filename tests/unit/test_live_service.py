@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import grp
 import json
 import os
 import socket
@@ -275,6 +276,66 @@ def test_asking_nobody_and_somebody_who_does_not_answer(
     monkeypatch.setattr(socket.socket, "connect", refuse)
     with pytest.raises(NotPermittedError, match="not permitted to ask"):
         ask(tmp_path / "s", {"get": "status"})
+
+
+@pytest.mark.parametrize(
+    "answer, what",
+    [
+        (b"5\n", "no daemon of pghot's"),
+        (b"[]\n", "no daemon of pghot's"),
+        (b"{}\n", "no daemon of pghot's"),
+        (b'{"bytes": "many"}\n', "no daemon of pghot's"),
+        (b'{"bytes": 10}\nabc', "3 of 10 bytes came"),
+    ],
+)
+def test_what_no_daemon_says_and_an_answer_that_breaks_off(tmp_path: Path, answer: bytes, what: str) -> None:
+    """Half of an Arrow stream must not pass for all of it."""
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(answer)
+        writer.close()
+
+    async def main() -> None:
+        async with await asyncio.start_unix_server(say, tmp_path / "s"):
+            with pytest.raises(PghotError, match=f"gave no answer: .*{what}"):
+                await asyncio.to_thread(ask, tmp_path / "s", {"get": "hot", "form": "arrow"})
+
+    asyncio.run(main())
+
+
+def test_a_socket_of_somebody_else_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may not ask whether anybody listens there must not take the place of one who does."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    async def nothing(server: Server) -> None:
+        raise AssertionError
+
+    with socket.socket(socket.AF_UNIX) as theirs:
+        theirs.bind(str(tmp_path / "s"))
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    with pytest.raises(NotPermittedError, match="not permitted to make the socket"):
+        served(tmp_path / "s", nothing)
+    assert (tmp_path / "s").is_socket()
+
+
+def test_a_group_that_this_user_is_not_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = grp.getgrgid(os.getgid()).gr_name
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    async def main() -> None:
+        server = Server(dict, head)
+        with pytest.raises(NotPermittedError, match=f"to the group '{group}'"):
+            await server.open(tmp_path / "s", group)
+        await server.close()
+
+    monkeypatch.setattr(os, "chown", refuse)
+    asyncio.run(main())
+    assert not (tmp_path / "s").exists()
 
 
 # ---- metrics

@@ -20,6 +20,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable
+from io import BufferedIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -66,9 +67,9 @@ class Server:
     async def open(self, path: Path, group: str = "") -> None:
         """Listen. Raises `UsageError` when somebody does already, or the group does not exist."""
         number = _group_number(group)
-        _make_way(path)
         before = os.umask(0o022)
         try:
+            _make_way(path)
             path.parent.mkdir(parents=True, exist_ok=True)  # may be entered by the socket's group
             os.umask(0o177)
             self._server = await asyncio.start_unix_server(self._serve, path, limit=LINE_BYTES)
@@ -84,8 +85,7 @@ class Server:
             os.umask(before)
         self._path = path
         if number is not None:
-            os.chown(path, -1, number)
-            path.chmod(0o660)
+            _give_to(path, group, number)
 
     async def close(self) -> None:
         """Stop listening, let the consumers go, remove the socket."""
@@ -165,8 +165,20 @@ def _group_number(group: str) -> int | None:
         raise UsageError(f"no group '{group}' for the socket", "see `getent group`") from None
 
 
+def _give_to(path: Path, group: str, number: int) -> None:
+    try:
+        os.chown(path, -1, number)
+    except PermissionError:
+        raise NotPermittedError(
+            f"not permitted to give the socket {path} to the group '{group}'",
+            "run as root, or name a group that this user is in",
+        ) from None
+    path.chmod(0o660)
+
+
 def _make_way(path: Path) -> None:
-    """Remove a socket that nobody listens at any more. Raises `UsageError` for anything else that is there."""
+    """Remove a socket that nobody listens at any more. Raises `UsageError` for anything else that is there,
+    `PermissionError` for a socket of somebody else's: whether anybody listens there cannot be told."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise UsageError(f"{path} exists and is not a socket", "name another socket")
@@ -175,6 +187,8 @@ def _make_way(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
+        except PermissionError:
+            raise
         except OSError:
             path.unlink(missing_ok=True)
             return
@@ -203,10 +217,21 @@ def ask(path: Path, request: dict[str, Any], timeout_s: float = 10.0) -> tuple[d
             try:
                 stream.write(_line(request))
                 stream.flush()
-                answer = json.loads(stream.readline())
-                body = stream.read(answer["bytes"]) if "bytes" in answer else b""
+                answer, body = _answer_of(stream)
             except (OSError, ValueError) as error:
                 raise PghotError(f"the daemon at {path} gave no answer: {error}", "see its log") from None
     if "error" in answer:
         raise UsageError(f"the daemon refused the request: {answer['error']}", "see `pghot hot --help`")
+    return answer, body
+
+
+def _answer_of(stream: BufferedIOBase) -> tuple[dict[str, Any], bytes]:
+    """The answer and its bytes, all of them. Raises `ValueError` for what no daemon of pghot's says."""
+    answer = json.loads(stream.readline())
+    known = isinstance(answer, dict) and {"schema", "error", "bytes"} & answer.keys()
+    if not known or not isinstance(size := answer.get("bytes", 0), int):
+        raise ValueError("what listens there is no daemon of pghot's")
+    body = stream.read(size) if size > 0 else b""
+    if len(body) != size:
+        raise ValueError(f"{len(body)} of {size} bytes came")
     return answer, body

@@ -332,6 +332,15 @@ def test_consumers_without_a_daemon(capsys: pytest.CaptureFixture[str], tmp_path
     fails(capsys, USAGE, "'--top'", "hot", "--top", "0", "--socket", where)
 
 
+@pytest.mark.parametrize("verb", ["status", "hot"])
+@pytest.mark.parametrize("words", [("-1",), ("nan",), ("inf",), ("1", "-3")])
+def test_times_and_counts_that_cannot_be(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, verb: str, words: tuple[str, ...]
+) -> None:
+    named = "'count'" if len(words) > 1 else "'interval'"
+    fails(capsys, USAGE, named, verb, "--socket", str(tmp_path / "s"), "--", *words)
+
+
 # ---- and a right one
 
 

@@ -16,6 +16,8 @@ from pghot.service.paths import CONFIG, SOCKET
 
 Socket = Annotated[str, typer.Option(help="the daemon's socket")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
+Interval = Annotated[float, typer.Argument(min=0, max=1e6, help="seconds between two reports; 0: one report")]
+Count = Annotated[int, typer.Argument(min=0, help="reports; 0: without end")]
 
 
 def daemon(
@@ -48,8 +50,8 @@ async def _served(path: Path, kind: Any, root: Any) -> None:
 
 
 def status(
-    interval: Annotated[float, typer.Argument(help="seconds between two reports; 0: one report")] = 0,
-    count: Annotated[int, typer.Argument(help="reports; 0: without end")] = 0,
+    interval: Interval = 0,
+    count: Count = 0,
     watch: Annotated[bool, typer.Option("--watch", help="full-screen live view, new every INTERVAL")] = False,
     socket: Socket = SOCKET,
     json_: Json = False,
@@ -81,8 +83,8 @@ def _watch(socket: Path, interval: float, count: int, as_json: bool) -> None:
 def hot(
     top: Annotated[int, typer.Option(min=1, help="how many")] = 20,
     by: Annotated[str, typer.Option(help="page or region")] = "region",
-    interval: Annotated[float, typer.Argument(help="seconds between two reports; 0: one report")] = 0,
-    count: Annotated[int, typer.Argument(help="reports; 0: without end")] = 0,
+    interval: Interval = 0,
+    count: Count = 0,
     socket: Socket = SOCKET,
     json_: Json = False,
     arrow: Annotated[bool, typer.Option("--arrow", help="write an Arrow IPC stream to stdout")] = False,

@@ -24,6 +24,7 @@ from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
 from pghot.recording.writer import write_recording
 from pghot.service.config import Config, load_config
 from pghot.service.journal_file import read_journal
+from pghot.service.run import Summary
 
 USAGE, UNSUPPORTED = 2, 3
 NO_PID = "4194305"  # beyond the largest pid_max
@@ -407,3 +408,14 @@ def test_an_interrupt_ends_a_run_with_its_summary(
     assert "replay" in capsys.readouterr().out
     if (tmp_path / "j").exists():
         assert read_journal(tmp_path / "j").undone
+
+
+@pytest.mark.parametrize(
+    "interrupted, restored, code", [(False, True, 0), (False, False, 1), (True, False, 130)]
+)
+def test_a_restore_that_left_something_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, interrupted: bool, restored: bool, code: int
+) -> None:
+    summary = Summary({}, [], interrupted, restored)
+    monkeypatch.setattr("pghot.service.run.run_live", lambda *_: summary)
+    assert run(["run", *REPLAY, "--json", "--restore", "-p", str(os.getpid())]) == code

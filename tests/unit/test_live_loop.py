@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live_builders import START, FakeKernel, Scripted, addresses, install, maps_line, register
+from live_builders import ALWAYS, START, FakeKernel, Scripted, addresses, install, maps_line, register
 from machine_trees import NODES, put
 
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
@@ -27,7 +27,7 @@ from pghot.service.journal_file import read_journal
 from pghot.service.live import Live
 from pghot.service.live_record import Estimate, LiveRecorder
 from pghot.service.live_settings import LiveSettings
-from pghot.service.run import end
+from pghot.service.run import Summary, end, restore
 from pghot.service.status import counters, line, status
 from pghot.service.targets import Targets
 from pghot.service.undo import undo_open
@@ -124,6 +124,25 @@ def test_hot_pages_are_promoted_and_come_back_by_undo(bench: Bench, journal: Jou
     assert done.pages_back == 23
     assert set(bench.kernel.node.values()) == {1}
     assert f"{23}" in render_undo(done.facts())
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_run_that_restores_says_what_it_put_back(bench: Bench, journal: Journal, busy: bool) -> None:
+    """Only what could not be put back is left for `pghot undo`."""
+    live = bench.live(journal)
+    live.start()
+    bench.source.says += [hot(2), hot(2)]
+    bench.tick(live, times=20)
+    summary = Summary(status(live, "pghot.run/1"), end(live, journal), interrupted=False)
+    if busy:
+        bench.kernel.busy = {(PID, int(HOT[0])): ALWAYS}
+    restore(summary, journal, bench.kernel.root)
+    journal.close()
+    text = render_run(json.loads(json.dumps(summary.facts)))
+    assert f"pages back: {23 - busy}, " in text
+    assert ("could not be moved back: 1 pages of 500 (program)" in text) is busy
+    assert ("put back with: pghot undo" in text) is busy
+    assert (journal.path.exists(), summary.restored) == (busy, not busy)
 
 
 def test_a_dry_run_says_what_it_would_do(bench: Bench) -> None:

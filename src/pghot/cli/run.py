@@ -117,6 +117,8 @@ def run(
     print(json.dumps(summary.facts) if json_ else render_run(summary.facts))
     if summary.interrupted:
         raise typer.Exit(130)
+    if not summary.restored:
+        raise typer.Exit(1)
 
 
 def _viewed(

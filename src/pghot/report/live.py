@@ -37,6 +37,8 @@ def render_run(facts: Facts) -> str:
         )
     lines += skipped(facts["counters"])
     lines += [own_cost(facts)]
+    if "undone" in facts:
+        lines += pages_back(facts["undone"])
     if facts["journal"]:
         lines.append(f"put back with: pghot undo {printable(facts['journal'])}")
     return "\n".join(lines)
@@ -141,14 +143,24 @@ def pages(count: int) -> str:
 def render_undo(facts: Facts) -> str:
     """What `pghot undo` did."""
     lines = [
-        f"pages back: {facts['pages_back']:,}, were home already: {facts['pages_home']:,}, "
-        f"gone: {facts['pages_gone']:,}",
-        *(f"could not be moved back: {count:,} pages of {who}" for who, count in facts["pages_left"].items()),
+        *pages_back(facts),
         *(f"nothing to do: {who} has ended or is another program now" for who in facts["processes_gone"]),
         f"knobs put back: {', '.join(facts['knobs']) or 'none'}",
         *(f"problem: {problem}" for problem in facts["problems"]),
     ]
     return "\n".join(map(printable, lines))
+
+
+def pages_back(facts: Facts) -> list[str]:
+    """What an undo did to pages; `--restore` is one too."""
+    return [
+        f"pages back: {facts['pages_back']:,}, were home already: {facts['pages_home']:,}, "
+        f"gone: {facts['pages_gone']:,}",
+        *(
+            f"could not be moved back: {count:,} pages of {printable(who)}"
+            for who, count in facts["pages_left"].items()
+        ),
+    ]
 
 
 def render_status(facts: Facts, before: Facts) -> str:

@@ -42,11 +42,15 @@ class RunSettings:
 
 @dataclass(slots=True)
 class Summary:
-    """What a run did; `facts` is the JSON of `pghot run --json`."""
+    """What a run did; `facts` is the JSON of `pghot run --json`.
+
+    restored  nothing is left that `--restore` should have put back
+    """
 
     facts: dict[str, Any]
     problems: list[str]
     interrupted: bool
+    restored: bool = True
 
 
 def start_command(
@@ -99,12 +103,21 @@ def run_live(
                 rounds(live, run, say, asked)
             finally:
                 problems = end(live, journal)
-        facts = status(live, "pghot.run/1")
+        summary = Summary(status(live, "pghot.run/1"), problems, asked.signalled)
         if run.restore:
-            undone = undo_open(journal, root)
-            facts["undone"] = undone.facts()
-            problems += undone.problems
-        return Summary(facts, problems, asked.signalled)
+            restore(summary, journal, root)
+        return summary
+
+
+def restore(summary: Summary, journal: Journal, root: SysRoot) -> None:
+    """Put the pages back, and say so in the summary. A journal in which nothing is left to undo goes."""
+    undone = undo_open(journal, root)
+    summary.facts["undone"] = undone.facts()
+    summary.problems += undone.problems
+    summary.restored = undone.complete
+    if undone.complete:
+        journal.discard()
+        summary.facts["journal"] = None
 
 
 def end(live: Live, journal: Journal) -> list[str]:

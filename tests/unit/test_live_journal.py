@@ -638,7 +638,23 @@ def test_a_journal_that_cannot_be_marked_is_no_failure(kernel: FakeKernel, tmp_p
     (tmp_path / "j").unlink()
     assert undo(journal, kernel.root).complete
     with pytest.raises(OSError, match="No such file"):
-        mark_undone(tmp_path / "j")
+        mark_undone(tmp_path / "j", journal.file)
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_file_that_took_the_journals_place_is_not_written_to(
+    kernel: FakeKernel, tmp_path: Path, link: bool
+) -> None:
+    """Root undoes a journal of its own in somebody else's directory, who swaps it meanwhile."""
+    journal = promoted(kernel, tmp_path / "j")
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "j").unlink()
+    if link:
+        (tmp_path / "j").symlink_to(tmp_path / "precious")
+    else:
+        (tmp_path / "precious").rename(tmp_path / "j")
+    assert undo(journal, kernel.root).complete
+    assert (tmp_path / "j").read_text() == "precious"
 
 
 def test_two_spaces_of_one_journal_get_their_own_pages_back(kernel: FakeKernel, tmp_path: Path) -> None:

@@ -136,10 +136,19 @@ def _is_undone(path: Path) -> bool:
         return False
 
 
-def mark_undone(path: Path) -> None:
-    """Write into a journal that everything in it was put back. Raises `OSError` or `PghotError`."""
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+def mark_undone(path: Path, file: tuple[int, int]) -> None:
+    """Write into a journal that everything in it was put back. Raises `OSError` or `PghotError`.
+
+    file  its device and inode when it was read: whoever owns the directory may have put another in its place since,
+          or a link to any file that we may write
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        facts = os.fstat(fd)
+        if (facts.st_dev, facts.st_ino) != file:
+            raise PghotError(
+                f"{path} is another file than the one that was read", "nothing was written to it"
+            )
         append_line(fd, path, {"kind": "undone"})
     finally:
         os.close(fd)

@@ -57,6 +57,7 @@ class SpaceEntry:
 class JournalFile:
     """A journal that was read.
 
+    file            device and inode: what has the name later may be another file
     boot_id         of the boot in which it was written
     writer          pid and start time (clock ticks since boot) of the pghot that wrote it
     damaged         numbers of the lines that could not be read, from 1
@@ -64,6 +65,7 @@ class JournalFile:
     """
 
     path: Path
+    file: tuple[int, int]
     boot_id: str
     writer: tuple[int, int]
     knobs: list[tuple[str, str, str]] = field(default_factory=list)
@@ -73,8 +75,8 @@ class JournalFile:
     compressed: bool = False
 
 
-def _read_own(path: Path) -> bytes:
-    """The bytes of a journal. Raises `UsageError` when it cannot be read, or is another user's.
+def _read_own(path: Path) -> tuple[bytes, tuple[int, int]]:
+    """The bytes of a journal, and which file it is. Raises `UsageError` when it cannot be read, or is another user's.
 
     Asked of the open file: who owns its directory may have put another in its place since.
     """
@@ -90,7 +92,7 @@ def _read_own(path: Path) -> bytes:
                     "who may have written anything there",
                     f"if you trust it, undo a copy of your own: cp {path} FILE",
                 )
-            return file.read()
+            return file.read(), (facts.st_dev, facts.st_ino)
     except OSError as error:
         raise UsageError(
             f"cannot read the journal {path}: {error.strerror}", "name a *.pghot-journal"
@@ -102,9 +104,10 @@ def read_journal(path: Path) -> JournalFile:
 
     Raises `UsageError` when that is nothing, is of another version, or when the file is another user's.
     """
-    text = _read_own(path).decode("utf-8", "surrogateescape")
+    data, file = _read_own(path)
+    text = data.decode("utf-8", "surrogateescape")
     facts = [_fact(line) for line in text.removesuffix("\n").split("\n")]
-    journal = _journal_of(path, next((each for each in facts if "format" in each), {}))
+    journal = _journal_of(path, file, next((each for each in facts if "format" in each), {}))
     entries: dict[Identity, SpaceEntry] = {}
     for number, fact in enumerate(facts, 1):
         try:
@@ -125,7 +128,7 @@ def _fact(line: str) -> dict[str, Any]:
         return {}
 
 
-def _journal_of(path: Path, fact: dict[str, Any]) -> JournalFile:
+def _journal_of(path: Path, file: tuple[int, int], fact: dict[str, Any]) -> JournalFile:
     """The journal that a line is of."""
     if fact.get("format", FORMAT) != FORMAT:
         raise UsageError(
@@ -133,7 +136,7 @@ def _journal_of(path: Path, fact: dict[str, Any]) -> JournalFile:
         )
     try:
         pid, start_ticks = fact["writer"]
-        return JournalFile(path, str(fact["boot_id"]), (int(pid), int(start_ticks)))
+        return JournalFile(path, file, str(fact["boot_id"]), (int(pid), int(start_ticks)))
     except (KeyError, OverflowError, TypeError, ValueError):
         raise UsageError(
             f"{path} is not a journal of pghot, or no line of it can be read", "name a *.pghot-journal"

@@ -89,7 +89,7 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
 def _mark(journal: JournalFile) -> None:
     """The file may be written anew. Nothing is left to put back, whether it can be marked or not."""
     with contextlib.suppress(OSError, PghotError):
-        mark_undone(journal.path)
+        mark_undone(journal.path, journal.file)
 
 
 def undo_open(journal: Journal, root: SysRoot) -> Undone:

@@ -657,6 +657,27 @@ def test_a_file_that_took_the_journals_place_is_not_written_to(
     assert (tmp_path / "j").read_text() == "precious"
 
 
+def test_a_program_of_somebody_else_does_not_keep_the_others_away(
+    kernel: FakeKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel.program(PID + 1, [maps_line(START, 8)])
+    kernel.populate(PID + 1, 0, 8, 0)
+    with Journal(tmp_path / "j", kernel.root) as journal:
+        journal.origins(space_of(PID), addresses(0, PAGES), np.full(PAGES, 1, np.uint8))
+        journal.origins(space_of(PID + 1), addresses(0, 8), np.ones(8, np.uint8))
+
+    def query(pid: int, address: np.ndarray) -> np.ndarray:
+        if pid == PID:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        return kernel.query_nodes(pid, address)
+
+    monkeypatch.setattr("pghot.service.undo.query_nodes", query)
+    with pytest.raises(NotPermittedError, match=f"process {PID}"):
+        undo(read_journal(tmp_path / "j"), kernel.root)
+    assert set(kernel.nodes_of(PID + 1, addresses(0, 8))) == {1}
+    assert not read_journal(tmp_path / "j").undone
+
+
 def test_two_spaces_of_one_journal_get_their_own_pages_back(kernel: FakeKernel, tmp_path: Path) -> None:
     """Both have the number 1, as the daemon's first program before and after a reload."""
     kernel.program(PID + 1, [maps_line(START, 8)])

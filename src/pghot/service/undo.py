@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pghot.errors import PghotError, UsageError
+from pghot.errors import NotPermittedError, PghotError, UsageError
 from pghot.kernel.move_pages import move_pages, query_nodes
 from pghot.kernel.process import Identity, alive, read_stat, refused
 from pghot.kernel.sysroot import SysRoot
@@ -61,7 +61,8 @@ class Undone:
 def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, of: None) -> Undone:
     """Put back what the journal says. Calling it again is harmless.
 
-    Raises `UsageError` when the pghot that wrote it still runs, `NotPermittedError` when a process is not ours.
+    Raises `UsageError` when the pghot that wrote it still runs, and `NotPermittedError` for a process that is not ours,
+    after the others' pages were put back.
     """
     result = Undone()
     if journal.boot_id != root.read_or("/proc/sys/kernel/random/boot_id"):
@@ -75,12 +76,18 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
     if journal.damaged:
         result.problems.append(_what_is_lost(journal))
     total, done = sum(len(address) for _, address, _ in plans), 0
+    denied: NotPermittedError | None = None
     for entry, address, node in plans:
         nothing = np.zeros(len(address), np.bool_)
-        out, still = fetch(root, entry.identity, address) if journal.compressed else (nothing, nothing)
-        _put_pages_back(root, entry, address, node, out, still, result)
+        try:
+            out, still = fetch(root, entry.identity, address) if journal.compressed else (nothing, nothing)
+            _put_pages_back(root, entry, address, node, out, still, result)
+        except NotPermittedError as error:
+            denied = denied or error
         done += len(address)
         progress(done, total)
+    if denied is not None:
+        raise denied
     if result.complete:
         _mark(journal)
     return result

@@ -286,6 +286,20 @@ def test_knobs_are_put_back_at_the_end_also_after_a_failed_start(bench: Bench, j
     assert read_journal(journal.path).knobs == [("/proc/knob", "old", "new")]
 
 
+def test_a_source_that_cannot_end_does_not_keep_the_knobs(
+    bench: Bench, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("of another package")
+
+    put(bench.kernel.tree, "proc/knob", "old")
+    live = bench.live(journal, apply=False, source_options={"scripted": {"knob": "/proc/knob"}})
+    live.start()
+    monkeypatch.setattr(bench.source, "stop", broken)
+    assert live.stop() == ["the source scripted did not end well: RuntimeError: of another package"]
+    assert bench.kernel.root.read("/proc/knob") == "old"
+
+
 @pytest.mark.parametrize("theirs", [False, True])
 def test_the_journal_of_a_dry_run_stays_only_when_something_is_left_to_undo(
     bench: Bench, journal: Journal, theirs: bool

@@ -146,14 +146,13 @@ class Live:
 
     def stop(self) -> list[str]:
         """End the sources and put the knobs back; returns what could not be put back, in words."""
-        for source in reversed(self._started):
-            source.stop()
+        problems = [problem for source in reversed(self._started) for problem in _stopped(source)]
         self._started = []
         damos = self.damos if self._damos_started else None
         self._damos_started = False
         if damos is not None:
             damos.stop()
-        problems = self.knobs.restore()
+        problems += self.knobs.restore()
         if damos is not None:
             damos.count()  # when nothing moves any more
         return problems
@@ -253,6 +252,15 @@ class Live:
                     f"a dry run cannot use hint faults: with {free} free on node {node} the kernel promotes by itself",
                     "use --apply, or another --source",
                 )
+
+
+def _stopped(source: AccessSource) -> list[str]:
+    """End a source. One of another package may fail in any way: the others still end, and the knobs go back."""
+    try:
+        source.stop()
+    except Exception as error:
+        return [f"the source {source.name} did not end well: {type(error).__name__}: {error}"]
+    return []
 
 
 def world_of(machine: LinuxMachine, spaces: Spaces) -> World:

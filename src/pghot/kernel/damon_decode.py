@@ -11,6 +11,7 @@ from numba import njit
 
 from pghot.kernel.damon_trace import FOUND, LOST, TAIL
 from pghot.kernel.perf_records import RECORD_LOST, RECORD_SAMPLE
+from pghot.kernel.ring_order import barrier
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -27,6 +28,7 @@ def decode(ring: npt.NDArray[np.uint32], tail: Int, head: Int, layout: I64, out:
     counts  int64[3]      TAIL reached (less than `head` when `out` was full), FOUND samples, LOST records: those
                           the kernel had no room for, and those too short for the layout
     """
+    barrier()
     counts[:] = 0
     mask: Int = ring.shape[0] - 1
     needed: Int = _RAW_AT + np.max(layout[:, 0] + layout[:, 1])
@@ -55,6 +57,7 @@ def decode(ring: npt.NDArray[np.uint32], tail: Int, head: Int, layout: I64, out:
         at += size
     counts[TAIL] = at
     counts[FOUND] = found
+    barrier()
 
 
 def decode_reference(

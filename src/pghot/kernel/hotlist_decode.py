@@ -9,6 +9,7 @@ import numpy.typing as npt
 from numba import njit
 
 from pghot.kernel.hotlist import CORRUPT, COUNT, FOUND, MARKER, TAIL, UNIT
+from pghot.kernel.ring_order import barrier
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -18,6 +19,7 @@ Int = Any
 @njit(cache=True)
 def decode(ring: U64, tail: Int, head: Int, fields: U64, counts: I64) -> None:
     """`decode_hotlist` on the area as uint64[N/8]."""
+    barrier()
     counts[:] = 0
     mask: Int = ring.shape[0] - 1
     at: Int = tail >> 3
@@ -45,6 +47,7 @@ def decode(ring: U64, tail: Int, head: Int, fields: U64, counts: I64) -> None:
         at += 2 + entries
     counts[TAIL] = at << 3
     counts[FOUND] = found
+    barrier()
 
 
 def decode_reference(ring: U64, tail: int, head: int, fields: U64, counts: I64) -> None:

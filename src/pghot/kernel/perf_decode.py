@@ -25,6 +25,7 @@ from pghot.kernel.perf_records import (
     TAIL,
     THROTTLED,
 )
+from pghot.kernel.ring_order import barrier
 
 U64 = npt.NDArray[np.uint64]
 Int = Any
@@ -35,6 +36,7 @@ def decode(
     ring: U64, tail: Int, head: Int, words: npt.NDArray[np.int64], fields: U64, counts: npt.NDArray[np.int64]
 ) -> None:
     """`decode_samples` on the ring as uint64[N/8]; a record's words never cross the end within a word."""
+    barrier()
     counts[:] = 0
     mask: Int = ring.shape[0] - 1
     expected: Int = 8 * (1 + words.shape[0])
@@ -75,6 +77,7 @@ def decode(
         at += size
     counts[TAIL] = at
     counts[FOUND] = found
+    barrier()
 
 
 def decode_reference(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pghot.kernel.ring_order import barrier
 from pghot.kernel.spe_packets import (
     CONTEXT,
     CORRUPT,
@@ -83,6 +84,7 @@ def payload_of(ring: U8, at: Int, size: Int) -> Int:
 @njit(cache=True)
 def decode(ring: U8, tail: Int, head: Int, fields: U64, counts: I64) -> None:
     """`decode_records` on arrays."""
+    barrier()
     counts[:] = 0
     mask: Int = ring.shape[0] - 1
     record = np.zeros(ROWS, np.uint64)
@@ -131,6 +133,7 @@ def decode(ring: U8, tail: Int, head: Int, fields: U64, counts: I64) -> None:
             counts[CORRUPT] += 1
         counts[TAIL] = head
     counts[FOUND] = found
+    barrier()
 
 
 def decode_reference(ring: U8, tail: int, head: int, fields: U64, counts: I64) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,49 @@ def test_a_scaled_scene_needs_the_same_share() -> None:
     assert small.scale == whole.pages / 8192
 
 
+SMALL_TERMS: dict[str, tuple[str, Any, Host]] = {
+    "less than a page in flight": ("ocp-4k", "writable", Host(protect_us=100)),
+    "a kill in few lines": ("multi-mode", "contained", Host()),
+    "less than a writable page": ("ocp-4k", "ro-cow", Host(charge="growth")),
+}
+
+
+@pytest.mark.parametrize("case", SMALL_TERMS)
+def test_the_calculators_reserve_holds_in_small_where_terms_are_less_than_a_page(case: str) -> None:
+    device, rule, host = SMALL_TERMS[case]
+    late = load_device(device).model_copy(update={"low_share": 1e-6, "high_share": 0.02})
+    whole = Scene(late, host, 256 * GIB, 512 * GIB, rule, 0)
+    needed = math.ceil(whole.needed())
+    enough = scaled(whole.with_reserve(needed))
+    assert (enough.scale, enough.real_reserve) == (32768, needed)
+    assert not run_named(enough, list(ATTACKS)).lost
+    if needed > GIB:
+        assert run_named(scaled(whole.with_reserve(int(0.9 * needed))), list(ATTACKS)).lost
+
+
+def test_a_device_that_promises_hardly_more_than_it_has_still_does_in_small() -> None:
+    late = load_device("ocp-4k").model_copy(update={"low_share": 1e-6, "high_share": 0.02})
+    scene = scaled(Scene(late, Host(promotion_gb_s=0), 256 * GIB, 256 * GIB + (32 << 20), "writable", 0))
+    assert scene.real < scene.promised
+    assert run_named(scene, ["synchronised-phase-change"]).lost
+
+
+def test_the_command_says_how_much_the_scene_in_small_needs_more(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["margin", "--protect", "100us", "--adversary", "llc-of-spoiled-lines", "--access", "writable"]
+    assert run([*command, "--reserve", "20GiB"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "under attack: writable, reserve 20.0 GiB" in out
+    assert "as pages and lines do not shrink" in out
+    assert "too little to show" not in out
+
+
+def test_the_command_says_what_is_too_little_to_show(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["margin", "--shortcut", "ask-batch", "--adversary", "last-batch", "--reserve", "0"]
+    assert run([*command, "--access", "promote-on-write"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "a reserve of 2.0 MiB, 2.0 MiB more than was kept: too little to show" in out
+
+
 def test_the_command_says_that_the_shipped_tiers_hold(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["margin", "--tiers", "dram-cxl-compressed", "--adversary", "search", "--budget", "15"]
     assert run([*command, "--json"]) == 0
@@ -211,6 +255,7 @@ def test_bad_input_is_one_error_with_a_remedy(
         ["--write-rate", "1000TB/s", "--promotion-rate", "1000TB/s", "--access", "writable"],
         ["--kill", "70000000min", "--access", "contained"],
         ["--llc", "1000000TiB"],
+        ["--real", "4KiB", "--promised", "7KiB", "--reserve", "0"],
     ],
 )
 def test_values_far_outside_of_what_is_are_played(

@@ -8,9 +8,9 @@ from pghot.lab.adversary.attacks import Strategy
 from pghot.lab.adversary.scene import Scene
 from pghot.lab.adversary.search import Campaign
 from pghot.lab.adversary.trial import Outcome
-from pghot.lab.margin import Margins
+from pghot.lab.margin import Margins, RuleMargin
 from pghot.report.margin import paragraphs, setup
-from pghot.units import format_share, format_size
+from pghot.units import PAGE_BYTES, format_share, format_size
 
 SHOWN = 12
 
@@ -20,7 +20,8 @@ def attack_facts(campaign: Campaign) -> dict[str, Any]:
     scene = campaign.scene
     return {
         "rule": scene.rule,
-        "reserve_bytes": round(scene.reserve * scene.scale),
+        "reserve_bytes": scene.real_reserve,
+        "rounding_bytes": round(scene.rounding * scene.scale),
         "tenants": scene.tenants,
         "scale": scene.scale,
         "pages": scene.pages,
@@ -59,10 +60,16 @@ def render_attack(found: Margins, campaign: Campaign) -> str:
 
 
 def played(scene: Scene) -> str:
-    """What was attacked, and how much smaller than it is."""
+    """What was attacked, how much smaller than it is, and what of that did not shrink."""
+    whole = scene.rounding * scene.scale
+    rounding = (
+        f"; reserve {'+' if whole > 0 else '-'}{format_size(abs(whole))}, as pages and lines do not shrink"
+        if abs(whole) >= 0.5
+        else ""
+    )
     return (
-        f"under attack: {scene.rule}, reserve {format_size(scene.reserve * scene.scale)}, {scene.tenants} tenants; "
-        f"played 1:{scene.scale:g} in size and time, {scene.pages} pages, {scene.cache_lines} lines of cache"
+        f"under attack: {scene.rule}, reserve {format_size(scene.real_reserve)}, {scene.tenants} tenants; "
+        f"played 1:{scene.scale:g} in size and time, {scene.pages} pages, {scene.cache_lines} lines of cache{rounding}"
     )
 
 
@@ -93,9 +100,19 @@ def verdict(found: Margins, campaign: Campaign) -> list[str]:
         else "cannot be made safe by a reserve"
     )
     return [
-        f"{first}; the calculator: {rule} {need}",
+        f"{first}; the calculator: {rule} {need}{unresolved(campaign, margin)}",
         f"worst: {settings(worst.strategy)}; seed {worst.seed}; at step {worst.worst_step:,}",
     ]
+
+
+def unresolved(campaign: Campaign, margin: RuleMargin) -> str:
+    """Says when the reserve falls short by less than the scene in small can tell."""
+    short = margin.reserve_bytes - campaign.scene.real_reserve
+    told = 2 * PAGE_BYTES * campaign.scene.scale
+    if campaign.lost or not 0 < short < told:
+        return ""
+    more = format_size(short)
+    return f", {more} more than was kept: too little to show where two pages stand for {format_size(told)}"
 
 
 def settings(strategy: Strategy) -> str:

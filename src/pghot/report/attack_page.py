@@ -23,7 +23,7 @@ def render(found: Margins, campaign: Campaign, command: Sequence[str]) -> str:
     first, *others = verdict(found, campaign)
     return page(
         f"{scene.rule} under attack",
-        f"Can a tenant make it lose data? {scene.rule}, {format_size(scene.reserve * scene.scale)} in reserve",
+        f"Can a tenant make it lose data? {scene.rule}, {format_size(scene.real_reserve)} in reserve",
         f"<p class=verdict>{escape(first)}</p><p>All figures are simulated.</p>"
         f"{listed([*setup(found), played(scene), *others])}"
         f"{drawn([attack_chart(campaign, history(scene, campaign.worst))])}"

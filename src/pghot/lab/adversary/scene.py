@@ -1,11 +1,13 @@
 """Device, host, rule and reserve of one attack, and the same in small.
 
 All that counts for safety is linear: bytes and times divided by one factor, with rates as they are, divide every
-term of `pghot.lab.margin` by that factor. So attacks run on a device of some megabytes.
+term of `pghot.lab.margin` by that factor. So attacks run on a device of some megabytes. Pages and lines do not
+shrink: a term of less than one of them in small is played as one, and the reserve in small is larger by the difference.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from pghot.errors import UsageError
@@ -19,7 +21,10 @@ LEAST_LINES = 64  # its cache should hold
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Who stands against whom. Sizes in bytes; `scale` is how many times larger the real thing is."""
+    """Who stands against whom. Sizes in bytes; `scale` is how many times larger the real thing is.
+
+    rounding  of `reserve`, what is there because pages and lines did not shrink with the rest; may be negative
+    """
 
     device: CompressedDevice
     host: Host
@@ -29,6 +34,7 @@ class Scene:
     reserve: int
     tenants: int = 2
     scale: float = 1.0
+    rounding: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.reserve <= self.real <= self.promised:
@@ -53,8 +59,13 @@ class Scene:
         """The calculator's reserve for this scene's rule, in bytes; infinite when there is none."""
         return self.margins().rules[self.rule].reserve_bytes
 
+    @property
+    def real_reserve(self) -> int:
+        """The reserve of the real thing."""
+        return round((self.reserve - self.rounding) * self.scale)
+
     def with_reserve(self, reserve: int) -> Scene:
-        return replace(self, reserve=reserve)
+        return replace(self, reserve=reserve, rounding=0.0)
 
 
 def convenient_pages(scene: Scene) -> int:
@@ -75,7 +86,10 @@ def scaled(scene: Scene, pages: int = 0) -> Scene:
             "give --promised nearer to --real",
         )
     device, host = scene.device, scene.host
-    return replace(
+    real = round(scene.real / factor / PAGE_BYTES) * PAGE_BYTES
+    if scene.promised > scene.real:
+        real = max(PAGE_BYTES, min(real, (pages - 1) * PAGE_BYTES))  # or it could not run out any more
+    small = replace(
         scene,
         device=device.model_copy(
             update={"report_us": device.report_us / factor, "interrupt_us": device.interrupt_us / factor}
@@ -90,8 +104,17 @@ def scaled(scene: Scene, pages: int = 0) -> Scene:
             kill_us=host.kill_us / factor,
             protect_us=None if host.protect_us is None else host.protect_us / factor,
         ),
-        real=round(scene.real / factor / PAGE_BYTES) * PAGE_BYTES,
+        real=real,
         promised=pages * PAGE_BYTES,
-        reserve=round(scene.reserve / factor),
+        reserve=0,
         scale=scene.scale * factor,
     )
+    share = scene.reserve / factor
+    reserve = min(max(0, math.ceil(share + _rounding(scene, small, factor))), real)
+    return replace(small, reserve=reserve, rounding=reserve - share)
+
+
+def _rounding(scene: Scene, small: Scene, factor: float) -> float:
+    """What the scene in small needs beyond its share of what `scene` needs, in bytes."""
+    beyond = small.needed() - scene.needed() / factor
+    return beyond if math.isfinite(beyond) else 0.0

@@ -27,6 +27,12 @@ REAL, PROMISED = 64 * GIB, 128 * GIB
 CASES: dict[str, tuple[Any, Host, int, str]] = {
     "writable": ("writable", Host(write_gb_s=1, promotion_gb_s=16), 66 * GIB, "streaming-writes"),
     "writable, protected": ("writable", Host(protect_us=50), PROMISED, "llc-of-spoiled-lines"),
+    "writable, protected late": (
+        "writable",
+        Host(write_gb_s=1, promotion_gb_s=16, protect_us=1e9),
+        66 * GIB,
+        "streaming-writes",
+    ),
     "contained": ("contained", Host(kill_us=1000), PROMISED, "budget-overrun"),
     "ro-cow, no flush": ("ro-cow", Host(flush=False), PROMISED, "flush-around"),
     "ro-cow, growth": ("ro-cow", Host(charge="growth", grants=1 << 19), PROMISED, "shrink-and-regrow"),

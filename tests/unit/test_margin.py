@@ -95,6 +95,16 @@ def test_a_host_that_protects_at_the_warning_needs_the_cache_and_its_reaction() 
     assert terms["reaction"] == pytest.approx(100e-6 * 26e9 * 64, rel=1e-3)
 
 
+def test_protection_never_needs_more_than_moving_pages_away_alone() -> None:
+    fast = Host(write_gb_s=1, promotion_gb_s=16)
+    alone, protected = (
+        of("ocp-4k", host, 514 * GIB).rules["writable"] for host in (fast, replace(fast, protect_us=50))
+    )
+    assert protected == alone
+    assert protected.reserve_bytes < 9 * GIB, "and the cache alone would be 16 GiB"
+    assert any("free memory to move the pages to" in note for note in protected.notes)
+
+
 def test_nothing_promised_beyond_the_medium_needs_nothing() -> None:
     found = of("ocp-4k", promised=512 * GIB)
     assert {margin.reserve_bytes for margin in found.rules.values()} == {0}

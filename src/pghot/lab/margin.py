@@ -210,8 +210,14 @@ class _Calculator:
         return (math.ceil(seconds / self.line_s) + extra_lines) * self.device.line_growth_bytes
 
     def writable(self) -> tuple[list[Term], list[str]]:
-        if self.host.protect_us is not None:
-            return self.writable_protected(self.host.protect_us)
+        """A host that protects the pages moves them away as well: the cheaper of both is enough."""
+        drained = self.writable_drained()
+        if self.host.protect_us is None:
+            return drained
+        protected = self.writable_protected(self.host.protect_us)
+        return min(protected, drained, key=lambda way: sum(term.bytes for term in way[0]))
+
+    def writable_drained(self) -> tuple[list[Term], list[str]]:
         terms = [self.in_flight(), self.reaction("interrupt", self.device.interrupt_us * 1e-6), self.drain()]
         if self.host.pinned > self.real:
             terms.append(

@@ -63,6 +63,11 @@ def margin(
     from pghot.lab.margin import Host, margins
     from pghot.report.margin import render
 
+    if adversary is None and (access is not None or reserve):
+        raise UsageError(
+            "--access and --reserve say what is attacked, and no attack was asked for",
+            "--adversary all, search or an attack's name; without one all rules are computed",
+        )
     if output:
         _check_page(output, adversary, force)
     node = _node(tiers, device)

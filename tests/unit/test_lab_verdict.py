@@ -54,6 +54,12 @@ def test_nothing_that_moves_is_nothing_to_compare() -> None:
     assert judge([NONE, row("interleave", 1.3, "static")], SETUP).outcome == "nothing to compare"
 
 
+def test_the_writable_rule_is_not_recommended_without_a_word() -> None:
+    rules = [row("writable/chmu", 1.4), row("ro-cow/chmu", 1.3)]
+    assert "`pghot margin` says which reserve" in str(judge([NONE, *rules], SETUP))
+    assert "pghot margin" not in str(judge([NONE, *rules[1:]], SETUP))
+
+
 def test_truth_is_no_mover_and_who_promotes_nothing_is_not_judged() -> None:
     rows = [
         NONE,

@@ -35,7 +35,7 @@ def margin(
     batch: Annotated[int, typer.Option(help="pages of one demotion")] = 512,
     grants: Annotated[int, typer.Option(help="pages writable at a time (ro-cow)")] = 1024,
     pinned: Annotated[str, typer.Option(help="what tenants may pin, together")] = "0",
-    kill: Annotated[str, typer.Option(help="time to stop a tenant (contained)")] = "10ms",
+    kill: Annotated[str, typer.Option(help="time to stop a tenant and zero its pages (contained)")] = "10ms",
     protect: Annotated[
         str, typer.Option(help="time to make the node read-only after a warning (writable)")
     ] = "",

@@ -29,7 +29,7 @@ class Host:
     batch_pages     pages that one demotion moves together
     grants          pages that "ro-cow" keeps writable at a time; the oldest is protected again for a new one
     pinned          bytes of pages that tenants may pin (RLIMIT_MEMLOCK, VFIO), all tenants together
-    kill_us         from the decision to kill a tenant to its last store ("contained")
+    kill_us         "contained" only: from the decision to kill a tenant to its last store, and to zero its pages
     protect_us      "writable" only: from a warning to all pages of the node being read-only; None: the host
                     only moves pages away
     flush           the host writes a page's cache lines back before it forgets what it let in

@@ -64,6 +64,11 @@ def judge(summary: Sequence[Row], setup: Mapping[str, Any]) -> Verdict:
         who = ", ".join(idle) if len(idle) <= 3 else f"{len(idle)} runs"
         sentences.append(f"Not judged, having promoted (almost) nothing: {who}.")
     sentences += _against_static(best, sound)
+    if best["policy"] == "writable":
+        sentences.append(
+            "Nothing was lost here, but under 'writable' a hostile program may lose data of all: `pghot margin` says "
+            "which reserve, if any, prevents that."
+        )
     sentences += _unjudged(unsafe)
     return Verdict(outcome, best["label"], gain, sentences)
 

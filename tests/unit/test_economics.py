@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,23 @@ def test_what_a_reader_must_know_of_a_recording_is_said(
     path.write_bytes(whole[: len(whole) // 4])
     assert run(["economics", str(path)]) == 0
     assert f"warning: {path}: the recording is damaged" in capsys.readouterr().out
+
+
+def test_other_tiers_have_the_reserves_that_margin_says_and_words_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = resources.files("pghot").joinpath("data/tiers/dram-cxl-compressed.toml").read_text("utf-8")
+    path = tmp_path / "wide.toml"
+    wide = shipped.replace("bandwidth_gb_s = 26", "bandwidth_gb_s = 52")
+    path.write_text(wide.replace('real_capacity = "256 GiB"', 'real_capacity = "384 GiB"'))
+    assert run(["margin", "--tiers", str(path), "--json"]) == 0
+    rules = json.loads(capsys.readouterr().out)["rules"]
+    words = ["economics", "bundled:xz-decompress", "--tiers", str(path)]
+    assert run([*words, "--json"]) == 0
+    for line in json.loads(capsys.readouterr().out)["lines"]:
+        assert line["reserve_bytes"] == rules[line["rule"]]["reserve_bytes"]
+    assert run(words) == 0
+    assert "real memory for 75.0 % of what it promises" in capsys.readouterr().out
 
 
 def test_tiers_must_compress(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,13 +16,15 @@ def render(found: Economics) -> str:
     lines = ["| " + " | ".join(_padded(row, widths)) + " |" for row in rows]
     rule = "|" + "|".join("-" * (width + 1) + (":" if n > 1 else "-") for n, width in enumerate(widths)) + "|"
     sizes = dict.fromkeys(found.contents.values())
+    real = format_share(found.margins.real / found.margins.promised)
     notes = [
-        f"SIMULATED. {found.tiers}; {format_share(found.fast_share)} of each footprint is DRAM, the device promises "
-        "the rest and real memory for half of it.",
+        f"SIMULATED. {found.tiers}; {format_share(found.fast_share)} of each footprint is in the top tier, the device "
+        f"promises the rest and more, and has real memory for {real} of what it promises.",
         "reserve: what `pghot margin` computes for this device and host; none: no reserve makes the rule safe, and it "
         "ran without.",
         "saved: share of the footprint; slowdown: against all memory fast; speed-up: against first touch and reclaim; "
-        "killed: the program ran out of memory, as it does not compress enough for what the device promises.",
+        "killed: the program ran out of memory, or under 'contained' of its budget, as it does not compress enough for "
+        "what the device promises.",
         *(
             f"{note}: {', '.join(name for name, why in found.contents.items() if why == note)}."
             for note in sizes

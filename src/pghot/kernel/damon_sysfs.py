@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pghot.errors import PghotError, UnsupportedError, UsageError
-from pghot.kernel.needs import Need
+from pghot.kernel.needs import Need, knob_need
 from pghot.kernel.sysroot import SysRoot
 
 KDAMONDS = "/sys/kernel/mm/damon/admin/kdamonds"
@@ -69,12 +69,9 @@ class Intervals:
 def damon_need(root: SysRoot, operations: str) -> Need:
     """Whether DAMON with these operations ("vaddr", "paddr") can be used, and nobody else uses it."""
     what = f"DAMON ({operations}) through {KDAMONDS}"
-    if not root.exists(NUMBER):
-        return Need(
-            what, "unsupported", f"no {NUMBER}", "a kernel with CONFIG_DAMON_SYSFS and CONFIG_DAMON_VADDR"
-        )
-    if not root.writable(NUMBER):
-        return Need(what, "not permitted", f"not permitted to write {NUMBER}", "run as root")
+    knob = knob_need(root, what, NUMBER, "a kernel with CONFIG_DAMON_SYSFS and CONFIG_DAMON_VADDR")
+    if not knob.met:
+        return knob
     if (count := root.read_or(NUMBER, "0")) != "0":
         return Need(
             what, "unsupported", f"{count} kdamond(s) of somebody else exist", "end that user of DAMON first"
@@ -85,7 +82,7 @@ def damon_need(root: SysRoot, operations: str) -> Need:
                 what, "unsupported", f"the kernel's own {module} runs and DAMON allows one user",
                 f"echo N > /sys/module/{module}/parameters/enabled",
             )  # fmt: skip
-    return Need(what)
+    return knob
 
 
 class Kdamond:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError
-from pghot.kernel.needs import Need
+from pghot.kernel.needs import Need, knob_need
 from pghot.kernel.sysroot import SysRoot
 
 LRU_GEN = "/sys/kernel/debug/lru_gen"
@@ -91,9 +91,7 @@ def lru_gen_need(root: SysRoot) -> Need:
         return Need(
             what, "not permitted", f"no {LRU_GEN}", "as root: mount -t debugfs none /sys/kernel/debug"
         )
-    if not root.writable(LRU_GEN):
-        return Need(what, "not permitted", f"not permitted to write {LRU_GEN}", "run as root")
-    return Need(what)
+    return knob_need(root, what, LRU_GEN, "a kernel with CONFIG_LRU_GEN=y (6.1)")
 
 
 def read_lru_gen(root: SysRoot) -> list[Generation]:

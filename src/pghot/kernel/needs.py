@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pghot.errors import NotPermittedError, UnsupportedError
+from pghot.kernel.sysroot import SysRoot
 
 Verdict = Literal["yes", "unsupported", "not permitted"]
 
@@ -28,6 +29,19 @@ class Need:
     @property
     def met(self) -> bool:
         return self.verdict == "yes"
+
+
+def knob_need(root: SysRoot, what: str, path: str, lacking: str, rights: str = "run as root") -> Need:
+    """Whether a file of the kernel's exists and this user may write it.
+
+    lacking  what a kernel without it lacks
+    rights   what lets a user write it
+    """
+    if not root.exists(path):
+        return Need(what, "unsupported", f"no {path}", lacking)
+    if not root.writable(path):
+        return Need(what, "not permitted", f"not permitted to write {path}", rights)
+    return Need(what)
 
 
 def require(name: str, needs: Iterable[Need]) -> None:

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from pghot.kernel.needs import Need
+from pghot.kernel.needs import Need, knob_need
 from pghot.kernel.sysroot import SysRoot
 
 U64 = npt.NDArray[np.uint64]
@@ -31,11 +31,7 @@ _BLOCK = 512
 def idle_need(root: SysRoot) -> Need:
     """Whether the bitmap is there and ours to write."""
     what = f"idle page bitmap: {BITMAP}"
-    if not root.exists(BITMAP):
-        return Need(what, "unsupported", f"no {BITMAP}", "a kernel with CONFIG_IDLE_PAGE_TRACKING=y")
-    if not root.writable(BITMAP):
-        return Need(what, "not permitted", f"not permitted to write {BITMAP}", "run as root")
-    return Need(what)
+    return knob_need(root, what, BITMAP, "a kernel with CONFIG_IDLE_PAGE_TRACKING=y")
 
 
 def words_of_frames(frame: U64) -> tuple[U64, U64]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pghot.kernel.damon_sysfs import damon_need
 from pghot.kernel.lru_gen import lru_gen_need
-from pghot.kernel.needs import Need
+from pghot.kernel.needs import Need, knob_need
 from pghot.kernel.process import cgroup2_remedy, has_capability
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.compressed_swap import compressed_needs
@@ -33,15 +33,6 @@ def _tiers_need(topology: LiveTopology | None) -> Need:
     nodes = len(topology.with_memory) if topology else 0
     why = f"{nodes} memory nodes, all in one tier" if nodes > 1 else "this machine has one memory node"
     return Need(what, "unsupported", why, "the lab simulates tiers: pghot compare")
-
-
-def _writable(root: SysRoot, what: str, path: str, lacking: str) -> Need:
-    """The knob exists and may be written."""
-    if not root.exists(path):
-        return Need(what, "unsupported", f"no {path}", lacking)
-    if not root.writable(path):
-        return Need(what, "not permitted", f"not permitted to write {path}", "run as root")
-    return Need(what)
 
 
 def _move_pages(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
@@ -76,12 +67,12 @@ def _reclaim(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
         )
     else:
         lacking = "Linux 5.19 or later"
-        mounted = _writable(root, "memory.reclaim", f"{CGROUPS}/memory.reclaim", lacking)
+        mounted = knob_need(root, "memory.reclaim", f"{CGROUPS}/memory.reclaim", lacking)
     return [_tiers_need(topology), mounted, _demotion_knob(root)]
 
 
 def _demotion_knob(root: SysRoot) -> Need:
-    return _writable(root, "demotion by reclaim", DEMOTION_ENABLED, "Linux 5.15 with CONFIG_MIGRATION=y")
+    return knob_need(root, "demotion by reclaim", DEMOTION_ENABLED, "Linux 5.15 with CONFIG_MIGRATION=y")
 
 
 def _demotion(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
@@ -105,8 +96,8 @@ def _lru_gen(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
 def _mode2(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
     what = f"{NUMA_BALANCING} = 2"
     lacking = "Linux 5.18 or later with CONFIG_NUMA_BALANCING=y"
-    known = _writable(root, what, NUMA_BALANCING, lacking)
-    limit = _writable(root, "its rate limit", PROMOTE_RATE_LIMIT, "Linux 6.1 or later")
+    known = knob_need(root, what, NUMA_BALANCING, lacking)
+    limit = knob_need(root, "its rate limit", PROMOTE_RATE_LIMIT, "Linux 6.1 or later")
     return [_tiers_need(topology), known, limit]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from pghot.errors import UsageError
 from pghot.kernel import perf_event
 from pghot.kernel.cpus import node_of_cpu
-from pghot.kernel.needs import Need, require
+from pghot.kernel.needs import Need, knob_need, require
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, perf_need
 from pghot.kernel.perf_records import ADDR, CPU, PID, Samples, words_of
 from pghot.kernel.spaces import SetKnob, Watched
@@ -34,6 +34,8 @@ SAMPLE = perf_event.SAMPLE_TID | perf_event.SAMPLE_ADDR | perf_event.SAMPLE_CPU
 _RING_BYTES = 1 << 20  # for each CPU: 26,000 faults between two polls
 _BATCH = 1 << 16
 _MOST_SCANNED_MB = 1 << 16
+# These knobs are the superuser's files, and their handlers ask for the capability too (kernel/sched/core.c).
+_RIGHTS = "as root with CAP_SYS_ADMIN: sudo pghot ..."
 
 
 class Faults:
@@ -66,31 +68,26 @@ class Faults:
 
     def _mode_need(self) -> Need:
         what = f"hint faults of lower tiers: {MODE} = 2"
-        if not self._root.exists(MODE):
-            return Need(what, "unsupported", f"no {MODE}", "a kernel with CONFIG_NUMA_BALANCING")
-        if not self._root.exists(RATE_LIMIT):
+        if self._root.exists(MODE) and not self._root.exists(RATE_LIMIT):
             return Need(
                 what,
                 "unsupported",
                 "the kernel cannot keep mode 2 from promoting (no numa_balancing_promote_rate_limit_MBps)",
                 "Linux 6.1 or later",
             )
-        return _writable(self._root, what, MODE)
+        return knob_need(self._root, what, MODE, "a kernel with CONFIG_NUMA_BALANCING", _RIGHTS)
 
     def _scan_need(self) -> Need:
         what = f"how often pages are marked: {SCAN}"
-        if not self._root.exists(f"{SCAN}/scan_period_min_ms"):
-            if self._root.exists("/sys/kernel/debug/sched"):
-                return Need(
-                    what, "unsupported", f"no {SCAN}", "a kernel with CONFIG_SCHED_DEBUG (before 6.15)"
-                )
-            return Need(
-                what,
-                "not permitted",
-                "debugfs cannot be read",
-                "as root: mount -t debugfs none /sys/kernel/debug",
-            )
-        return _writable(self._root, what, f"{SCAN}/scan_period_min_ms")
+        if self._root.exists("/sys/kernel/debug/sched"):
+            lacking = "a kernel with CONFIG_SCHED_DEBUG (before 6.15)"
+            return knob_need(self._root, what, f"{SCAN}/scan_period_min_ms", lacking, _RIGHTS)
+        return Need(
+            what,
+            "not permitted",
+            "debugfs cannot be read",
+            "as root: mount -t debugfs none /sys/kernel/debug",
+        )
 
     def _nodes_need(self) -> Need:
         what = "memory below the top tier"
@@ -158,11 +155,3 @@ class Faults:
         for ring in self._rings:
             ring.close()
         self._rings = []
-
-
-def _writable(root: SysRoot, what: str, path: str) -> Need:
-    if root.writable(path):
-        return Need(what)
-    # Both are the superuser's files, and the handlers ask for the capability too (kernel/sched/core.c).
-    remedy = "as root with CAP_SYS_ADMIN: sudo pghot ..."
-    return Need(what, "not permitted", f"not permitted to write {path}", remedy)

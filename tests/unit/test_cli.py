@@ -399,3 +399,11 @@ def test_mistakes_in_a_validation_file_are_named(
     path.write_text(small.replace(old, new))
     assert run(["validate", str(path)]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_lead_nowhere(closed: str) -> None:
+    pghot = Path(sys.executable).with_name("pghot")
+    done = subprocess.run(["sh", "-c", f"exec {pghot} doctor {closed}"], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (b"sources" in done.stdout) is (">&-" not in closed.replace("2>&-", ""))

@@ -58,7 +58,16 @@ def _root(
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    _open_standard_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_standard_streams() -> None:
+    """Those that whoever started us has closed lead nowhere; else the first file that we open had their number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            fd = os.open(os.devnull, os.O_RDWR)  # the lowest free number: mostly that one
+            setattr(sys, name, open(fd, "r" if number == 0 else "w"))  # noqa: SIM115 - to the end
 
 
 def run(arguments: list[str]) -> int:

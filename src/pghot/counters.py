@@ -130,6 +130,16 @@ _DECLARED = (
 
 COUNTERS: dict[str, Counter] = {counter.name: counter for counter in _DECLARED}
 
+# How live sources can lose sightings: each has those of these counters that it can lose by. Of the last two, one stands
+# for an unknown number.
+LOSSES = (
+    "hwhint_dropped_events",
+    "damon_lost_regions",
+    "perf_corrupt_records",
+    "perf_aux_gaps",
+    "perf_throttled",
+)
+
 
 def counter(name: str) -> Counter:
     """The declaration of a counter. Raises `UsageError` for a name that is not declared.

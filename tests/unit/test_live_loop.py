@@ -15,17 +15,18 @@ import pytest
 from live_builders import ALWAYS, START, FakeKernel, Scripted, addresses, install, maps_line, register
 from machine_trees import NODES, put
 
+from pghot.counters import LOSSES
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
 from pghot.kernel.needs import Need, require
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.linux import MoverSettings
 from pghot.recording.trace import TraceInfo
-from pghot.report.live import render_run, render_status, render_undo
+from pghot.report.live import render_run, render_status, render_undo, source_line
 from pghot.service import journal as journal_module
 from pghot.service.journal import Journal
 from pghot.service.journal_file import read_journal
 from pghot.service.live import Live
-from pghot.service.live_record import Estimate, LiveRecorder
+from pghot.service.live_record import Estimate, LiveRecorder, lost_of
 from pghot.service.live_settings import LiveSettings
 from pghot.service.run import Summary, end, restore
 from pghot.service.status import counters, line, status
@@ -191,6 +192,19 @@ def test_status_shows_the_rate_and_the_losses_of_each_source(bench: Bench) -> No
     assert f"scripted: 23 sightings, {23 / before['seconds']:.0f}/s, 0 lost;" in render_status(before, {})
     # After a reload everything begins anew: no rate is negative.
     assert render_status(before, now) == render_status(before, {})
+
+
+@pytest.mark.parametrize("counter", LOSSES)
+def test_no_loss_of_a_source_goes_unsaid(counter: str) -> None:
+    """Hardware that loses what it wrote itself (spe, chmu) counts the times only: 0 would be untrue."""
+    source = {"name": "x", "sampling": "y", "counters": {"pghot_sightings": 5, counter: 3}}
+    assert source_line(source) == "x: 5 sightings, 3 lost; y"
+    assert lost_of({"sources": [source, source]}) == 6
+
+
+def test_every_counter_of_a_loss_is_one_of_a_source() -> None:
+    made = [live_registry.make_live_source(name, SysRoot()) for name in live_registry.LIVE_SOURCES]
+    assert set(LOSSES) <= {name for source in made for name in source.counters()}
 
 
 def test_what_is_bound_is_said(bench: Bench) -> None:

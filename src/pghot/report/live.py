@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pghot.counters import LOSSES
 from pghot.printable import printable
 from pghot.units import PAGE_BYTES, format_size
 
@@ -44,14 +45,10 @@ def render_run(facts: Facts) -> str:
     return "\n".join(lines)
 
 
-# Each source has those of these counters that it can lose by.
-_LOSSES = ("hwhint_dropped_events", "damon_lost_regions", "perf_corrupt_records")
-
-
 def source_line(source: Facts, before: int = 0, seconds: float = 0.0) -> str:
     """A source: what it saw and what it lost; with `seconds`, how fast it saw since it had seen `before`."""
     counts = source["counters"]
-    seen, lost = counts["pghot_sightings"], sum(counts.get(name, 0) for name in _LOSSES)
+    seen, lost = counts["pghot_sightings"], sum(counts.get(name, 0) for name in LOSSES)
     pace = f" {max(0, seen - before) / seconds:,.0f}/s," if seconds else ""
     return f"{source['name']}: {seen:,} sightings,{pace} {lost:,} lost; {source['sampling']}"
 

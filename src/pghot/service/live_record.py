@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pghot.counters import LOSSES
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.sections import SECTION_SHIFT
 from pghot.machine.spaces import Spaces
@@ -268,5 +269,5 @@ def _info(live: Live, plan: RecordingPlan, root: SysRoot) -> TraceInfo:
 
 
 def lost_of(facts: dict[str, Any]) -> int:
-    """Samples that the sources lost, from the status facts."""
-    return sum(int(source["counters"].get("hwhint_dropped_events", 0)) for source in facts["sources"])
+    """What the sources lost, at least, from the status facts."""
+    return sum(int(source["counters"].get(name, 0)) for source in facts["sources"] for name in LOSSES)

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from pghot.counters import COUNTERS
+from pghot.counters import COUNTERS, LOSSES
 from pghot.report.live import skipped
 from pghot.report.view.bars import gauge
 from pghot.report.view.history import Facts
 from pghot.report.view.parts import WARN, Picture, Room, cut, said, short_count, title, trend
 from pghot.units import format_short_size
-
-LOSSES = (
-    "hwhint_dropped_events",
-    "damon_lost_regions",
-    "perf_corrupt_records",
-    "perf_aux_gaps",
-    "perf_throttled",
-)
 
 HARDLY_LESS = 0.9  # of the full sampling rate: the budget is kept by swinging a little below it
 

@@ -66,6 +66,8 @@ def find_line(text: str, location: Sequence[str | int]) -> int | None:
 
     >>> find_line("a = 1\\n[t]\\nb = 2\\n", ("t", "b"))
     3
+    >>> find_line("a = 1\\n[t.u]\\nb = 2\\n", ("t", "u", "b"))
+    3
     """
     lines = text.splitlines()
     start = 0
@@ -85,6 +87,9 @@ def find_line(text: str, location: Sequence[str | int]) -> int | None:
         end = next((i for i in range(start + 1, len(lines)) if lines[i].lstrip().startswith("[")), len(lines))
         hit = next((i for i in range(start, end) if key.search(lines[i])), None)
         if hit is None:
+            inner = re.compile(rf"^\s*\[+\s*(?:[\w.-]+\.)?{re.escape(part)}\s*\.")
+            if pending and any(inner.match(line) for line in lines[start:]):
+                continue  # a table that only its own tables have headers of
             break
         start = found = hit
     return None if found is None else found + 1

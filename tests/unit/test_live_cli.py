@@ -294,6 +294,29 @@ def test_mistakes_name_line_and_key(
         ('tracked = "much"\n' + RIGHT, "'much' is not a size"),
         ("[targets\n", "not valid TOML"),
         ('[targets]\npids = ["init"]\n', "targets.pids"),
+        ('sources = ["fault"]\n' + RIGHT, "1: sources: unknown live source 'fault'"),
+        ('policy = "pghot"\n' + RIGHT, "1: policy: unknown policy 'pghot'"),
+        (RIGHT + "[options.fault]\nx = 1\n", "5: options.fault: unknown source or policy 'fault'"),
+        (
+            RIGHT + "[options.faults]\nperiod = 1\n",
+            "6: options.faults.period: unknown option of 'faults' 'period'",
+        ),
+        (
+            RIGHT + '[options.faults]\nscan_size_mb = "x"\n',
+            "6: options.faults.scan_size_mb: scan_size_mb: 'x' is not a number",
+        ),
+        (
+            RIGHT + "[options.faults]\nscan_size_mb = 0\n",
+            "5: options.faults: faults: scan_size_mb 0 cannot be",
+        ),
+        (RIGHT + "[options.replay]\nfile = 7\n", "6: options.replay.file: file: '7' is not a text"),
+        (RIGHT + "[options.replay]\nloop = 1\n", "6: options.replay.loop: loop: '1' is not true or false"),
+        (RIGHT + '[options.hemem]\ncool = "x"\n', "6: options.hemem.cool: unknown option of 'hemem' 'cool'"),
+        (
+            RIGHT + "[options.pghot-default]\nfreq_threshold = 1.5\n",
+            "6: options.pghot-default.freq_threshold: ",
+        ),
+        (RIGHT + "[options.damos]\nyoung = 1\n", "6: options.damos.young: young: '1' is not true or false"),
         (RIGHT.replace('""', '"here"'), "write an address and a port"),
         (RIGHT.replace('""', '"127.0.0.1:99999"'), "write an address and a port"),
     ],
@@ -302,6 +325,19 @@ def test_other_mistakes(capsys: pytest.CaptureFixture[str], tmp_path: Path, text
     path = tmp_path / "pghot.toml"
     path.write_text(text)
     fails(capsys, USAGE, what, "daemon", "--check", "-c", str(path))
+
+
+def test_a_source_named_twice_is_one(tmp_path: Path) -> None:
+    """Two of a name would count every sighting twice, and give Prometheus two metrics with the same labels."""
+    path = tmp_path / "pghot.toml"
+    path.write_text('sources = ["faults", "idle", "faults"]\n' + RIGHT)
+    assert load_config(path).sources == ("faults", "idle")
+
+
+def test_options_of_a_source_that_does_not_run_are_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "pghot.toml"
+    path.write_text(RIGHT + "[options.idle]\nperiod_ms = 500\n")
+    assert load_config(path).options == {"idle": {"period_ms": 500}}
 
 
 def test_no_configuration(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -65,6 +65,14 @@ def accepted(policy: str) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in parameters.items()}
 
 
+def typed_options(name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `name` as values (of a TOML file) rather than texts. Raises `UsageError` as `parse_options`."""
+    for option in given:
+        if option not in defaults:
+            raise unknown_name(f"option of '{name}'", option, sorted(defaults) or ["(it has none)"])
+    return {option: _of_kind(option, value, defaults[option]) for option, value in given.items()}
+
+
 def _value(key: str, text: str, default: Any) -> Any:
     """The text as the kind of value that `default` is; lists come as JSON or as words between commas."""
     if isinstance(default, str):
@@ -73,15 +81,27 @@ def _value(key: str, text: str, default: Any) -> Any:
         value = json.loads(text)
     except ValueError:
         value = text
+    if isinstance(value, str) and not isinstance(default, bool | int | float | None):
+        value = [word for word in value.split(",") if word]
+    return _of_kind(f"--set {key}", value, default, text)
+
+
+def _of_kind(key: str, value: Any, default: Any, text: str = "") -> Any:
+    """The value, when it is of the kind that `default` is. `text` is what the user wrote, when that was text."""
+    shown = f"{key}: '{text or value}'"
+    if isinstance(default, str):
+        if not isinstance(value, str):
+            raise UsageError(f"{shown} is not a text", "give a text")
+        return value
     if isinstance(default, bool) or default is None or isinstance(default, int | float):
         wanted = "true or false" if isinstance(default, bool) else "a number"
-        if isinstance(value, str | list | dict) or isinstance(value, bool) is not isinstance(default, bool):
-            raise UsageError(f"--set {key}: '{text}' is not {wanted}", f"give {wanted}")
+        if not isinstance(value, bool | int | float | None) or isinstance(value, bool) is not isinstance(
+            default, bool
+        ):
+            raise UsageError(f"{shown} is not {wanted}", f"give {wanted}")
         if isinstance(default, int) and isinstance(value, float):
-            raise UsageError(f"--set {key}: '{text}' is not a whole number", "give a whole number")
+            raise UsageError(f"{shown} is not a whole number", "give a whole number")
         return value
-    if isinstance(value, str):
-        value = [word for word in value.split(",") if word]
     if not isinstance(value, list):
-        raise UsageError(f"--set {key}: '{text}' is not a list of words", "separate the words by commas")
+        raise UsageError(f"{shown} is not a list of words", "separate the words by commas")
     return tuple(value)

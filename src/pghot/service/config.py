@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pghot.documents import parse_document, read_text
-from pghot.errors import UsageError
+from pghot.documents import find_line, parse_document, read_text
+from pghot.errors import UsageError, unknown_name
+from pghot.kernel.sysroot import SysRoot
 from pghot.machine.compressing import LONGEST_COLD_S
+from pghot.machine.damos_plan import DamosSettings
+from pghot.policies.options import accepted, typed_options
+from pghot.policies.registry import make_policy, policy_names
 from pghot.service.paths import JOURNAL, SOCKET
+from pghot.sources.live_registry import (
+    live_source_class,
+    live_source_names,
+    live_source_options,
+    make_live_source,
+)
 from pghot.units import parse_share, parse_size
 
 
@@ -106,4 +119,52 @@ class Config(_Strict):
 def load_config(path: Path) -> Config:
     """Read and check the file. Raises `UsageError` that names file, line and key."""
     text = read_text(path, "configuration", "an example comes with pghot: pghot daemon --example")
-    return parse_document(Config, text, str(path))
+    config = parse_document(Config, text, str(path))
+    options: dict[str, dict[str, Any]] = {}
+    with _at(path, text, "sources"):
+        for name in config.sources:
+            live_source_class(name)
+    with _at(path, text, "policy"):
+        accepted(config.policy)
+    for name, given in config.options.items():
+        with _at(path, text, "options", name):
+            defaults = _defaults(name)
+        options[name] = {}
+        for option, value in given.items():
+            with _at(path, text, "options", name, option):
+                options[name] |= typed_options(name, {option: value}, defaults)
+        with _at(path, text, "options", name):
+            _try(name, options[name])
+    return config.model_copy(update={"options": options, "sources": tuple(dict.fromkeys(config.sources))})
+
+
+@contextlib.contextmanager
+def _at(path: Path, text: str, *key: str) -> Iterator[None]:
+    """A mistake found within is one of this key."""
+    try:
+        yield
+    except UsageError as error:
+        line = find_line(text, key)
+        place = f"{path}:{line}" if line else str(path)
+        raise UsageError(f"{place}: {'.'.join(key)}: {error}", error.hint) from None
+
+
+def _defaults(name: str) -> Mapping[str, Any]:
+    """The options of a source, a policy or the mover damos, whether it is one that runs or not."""
+    if name == "damos":
+        return asdict(DamosSettings())
+    if name in live_source_names():
+        return live_source_options(name)
+    if name in policy_names():
+        return accepted(name)
+    raise unknown_name("source or policy", name, [*live_source_names(), *policy_names(), "damos"])
+
+
+def _try(name: str, options: Mapping[str, Any]) -> None:
+    """Make what has these options: it knows which values cannot be. Changes nothing."""
+    if name == "damos":
+        DamosSettings.of(options)
+    elif name in live_source_names():
+        make_live_source(name, SysRoot(), **options)
+    else:
+        make_policy(name, **options)

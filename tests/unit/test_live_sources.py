@@ -22,6 +22,7 @@ from pghot.service.journal_file import read_journal
 from pghot.service.knobs import Knobs
 from pghot.sources import faults
 from pghot.sources.faults import MODE, RATE_LIMIT, SCAN, Faults
+from pghot.sources.live_registry import make_live_source
 from pghot.sources.replay import Replay
 from ring_builders import record, ring_of
 
@@ -305,3 +306,10 @@ def test_a_ring_is_read_across_its_end(tiers: SysRoot, ring: FakeRing) -> None:
     (seen,) = source.poll(0)
     assert seen.pid.tolist() == [500, 501]
     assert seen.address.tolist() == [0x1000, 0x2000]
+
+
+@pytest.mark.parametrize("name", ["softdirty", "idle", "damon", "lrugen"])
+def test_a_period_below_zero_is_refused(name: str) -> None:
+    """It would have the source look in every round, of 100 ms."""
+    with pytest.raises(UsageError, match=f"{name}: period_ms -4 is not a period"):
+        make_live_source(name, SysRoot(Path("/no/such/tree")), period_ms=-4)

@@ -56,8 +56,8 @@ class Intervals:
     def __post_init__(self) -> None:
         if not 0 < self.sample_us <= self.aggregate_us:
             raise UsageError(
-                f"damon: aggregate_us {self.aggregate_us} is below sample_us {self.sample_us}",
-                "100000 and 5000",
+                f"damon: sample_us {self.sample_us}, aggregate_us {self.aggregate_us}",
+                "0 < sample_us <= aggregate_us, such as 5000 and 100000",
             )
         if not 3 <= self.min_regions <= self.max_regions:
             raise UsageError(

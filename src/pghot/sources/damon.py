@@ -25,6 +25,7 @@ from pghot.kernel.perf_event import perf_need
 from pghot.kernel.spaces import SetKnob, Space, Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.sources.live import Sightings, sightings_of
+from pghot.sources.perf_sampling import checked_period
 from pghot.units import PAGE_BYTES
 
 U32 = npt.NDArray[np.uint32]
@@ -67,7 +68,7 @@ class Damon:
         self._root, self._operations = root, operations
         self._intervals = Intervals(sample_us, aggregate_us, 1_000_000, min_regions, max_regions)
         self._min_accesses, self._min_age = max(1, min_accesses), min_age
-        self._period_ms = period_ms
+        self._period_ms = checked_period(self.name, "period_ms", period_ms)
         self._kdamond = Kdamond(root, operations, self._intervals)
         self._trace: RegionTrace | None = None
         self._latest: dict[int, Regions] = {}

@@ -17,6 +17,7 @@ from pghot.kernel.spaces import SetKnob, Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes
 from pghot.sources.live import Sightings
+from pghot.sources.perf_sampling import checked_period
 
 _LOOK_MS = 1000
 
@@ -31,7 +32,8 @@ class LruGen:
 
     def __init__(self, root: SysRoot, period_ms: int = 5000) -> None:
         self._root = root
-        self._period_ms = period_ms
+        # 0 has a meaning of its own.
+        self._period_ms = checked_period(self.name, "period_ms", period_ms) if period_ms else 0
         self._effort = 1.0
         self._due_ms = 0.0
         self._watched = Watched(())

@@ -15,6 +15,7 @@ from pghot.kernel.needs import Need, require
 from pghot.kernel.spaces import SetKnob, Space, Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.sources.live import Sightings, sightings_of
+from pghot.sources.perf_sampling import checked_period
 
 U64 = npt.NDArray[np.uint64]
 
@@ -24,6 +25,8 @@ class PeriodicSource(ABC):
 
     SCANS   the counter of looks
     WRITES  what it sees are stores
+
+    Raises `UsageError` for a period that is none.
     """
 
     name: str
@@ -32,7 +35,7 @@ class PeriodicSource(ABC):
 
     def __init__(self, root: SysRoot, period_ms: int, other_counters: Sequence[str]) -> None:
         self._root = root
-        self._period_ms = period_ms
+        self._period_ms = checked_period(self.name, "period_ms", period_ms)
         self._effort = 1.0
         self._spaces: dict[int, Space] = {}
         self._due_ms: dict[int, float] = {}

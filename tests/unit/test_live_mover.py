@@ -396,6 +396,21 @@ def test_a_folio_that_does_not_fit_whole_waits(huge: FakeKernel, spare: int, pro
         assert huge.lowest_free[0] >= machine.floor_pages[0]
 
 
+def test_folios_of_several_batches_stay_above_the_floor_together(
+    huge: FakeKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While there is plenty, free memory is read before every few batches only: those between count whole folios."""
+    monkeypatch.setattr("pghot.machine.room.PLENTY_PAGES", 2 * HUGE)
+    with mover(huge, demotion="off", batch_pages=2) as (machine, spaces):
+        use_up(huge, 0, int(machine.floor_pages[0]) + machine.nodes.drift_pages + 2 * HUGE)
+        machine.tick(11 * 10**9)
+        page = seen(machine, spaces, PID, np.concatenate([addresses(at, 2) for at in range(0, PAGES, HUGE)]))
+        moves = machine.migrate(page, 0, "kmigrated")
+        assert huge.lowest_free[0] >= machine.floor_pages[0]
+        assert machine.counts.promoted == 2 * HUGE
+        assert (len(moves.moved), len(moves.failed)) == (4, 4)
+
+
 def test_room_is_made_for_a_whole_folio(huge: FakeKernel) -> None:
     huge.populate(PID, 1024, 512, 0)
     with mover(huge) as (machine, spaces):

@@ -142,15 +142,19 @@ class Mover:
             if batches == 0:
                 room, batches = self._room.look(target)
             batches -= 1
-            end = begin + self._batch_pages
-            fitting = room if blocks is None else whole_blocks(pages[begin:end], blocks, room)
+            wanted = pages[begin : begin + self._batch_pages]
+            fitting = cost = min(room, len(wanted))
+            if blocks is not None:
+                fitting, cost = whole_blocks(wanted, blocks, room)
             if not pagemap.still_there():
                 status[begin:] = -errno.ESRCH
                 break
             if fitting:
-                batch = slice(begin, min(end, begin + fitting))
+                batch = slice(begin, begin + fitting)
                 status[batch] = self._act(pid, pages[batch], address[batch], node)
-            room -= self._batch_pages
+            room -= cost
+            if fitting < len(wanted):
+                batches = 0  # a block that lies in two batches was counted twice: see what is really left
         return status
 
     def _came_along(self, space: Space, pages: U32, target: int) -> None:

@@ -212,21 +212,25 @@ def blocks_of(page: U32) -> U32:
     return block[first]
 
 
-def whole_blocks(page: U32, around: U32, room: int) -> int:
-    """How many of the first pages can move so that the 2 MiB blocks that may go along fit into `room`.
+def whole_blocks(page: U32, around: U32, room: int) -> tuple[int, int]:
+    """How many of the first pages can move so that the 2 MiB blocks that may go along fit into `room`, and how many
+    pages these blocks have.
 
     page    uint32[K]  ascending
     around  uint32[M]  ascending; all movable pages of their blocks
 
     >>> block = np.arange(512, dtype=np.uint32)
     >>> whole_blocks(np.array([3, 4, 600], np.uint32), np.concatenate([block, block[:100] + 512]), 600)
-    2
+    (2, 512)
     """
     size = np.uint32(HUGE_PAGES)
     blocks, sizes = np.unique(around // size, return_counts=True)
     own, first = np.unique(page // size, return_index=True)
-    fits = np.cumsum(sizes[np.searchsorted(blocks, own)]) <= room
-    return len(page) if fits.all() else int(first[np.argmin(fits)])
+    along = np.cumsum(sizes[np.searchsorted(blocks, own)])
+    fitting = int(np.searchsorted(along, room, side="right"))
+    if fitting == 0:
+        return 0, 0
+    return len(page) if fitting == len(own) else int(first[fitting]), int(along[fitting - 1])
 
 
 def joined(parts: list[U32]) -> U32:

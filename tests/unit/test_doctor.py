@@ -249,6 +249,8 @@ def test_a_user_without_rights_gets_the_same_facts_and_fewer_yes() -> None:
     with tempfile.TemporaryDirectory() as place:
         os.chmod(place, 0o755)
         nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        if subprocess.run([*nobody, sys.executable, "-c", ""], capture_output=True).returncode:
+            pytest.skip("this Python is closed to other users")
         done = doctor_here(Path(place), *nobody)
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)

@@ -109,8 +109,9 @@ def test_the_promotion_rate_is_held(how: tuple[str, ...], tmp_path: Path) -> Non
 
 def test_the_free_floor_is_never_crossed_while_another_program_allocates(tmp_path: Path) -> None:
     """There is room for all hot pages at first, until others take some of it."""
-    # Soft-dirty bits name the hot pages every second: the supply never ends, so that the floor is what stops it.
-    room_mib, words = 16, ("--source", "softdirty", "--demotion", "off", "--rate", "8")
+    # Soft-dirty bits name the hot pages every second: the supply never ends, so that the floor is what stops it. At
+    # this rate all hot pages take half a minute, in which the others start on a busy host too.
+    room_mib, words = 16, ("--source", "softdirty", "--demotion", "off", "--rate", "2")
     with (
         Program(256, 0.25, 1, "write") as program,
         Program(int(free_mib(0) - KEPT_MIB - 64 - PGHOT_MIB - room_mib), 0.001, 0) as filler,

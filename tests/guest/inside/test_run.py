@@ -14,7 +14,9 @@ LIMIT_S = 30
 STARTING_S = 90  # as much as a busy emulator may need to start Python, which is not counted
 
 
-def bring(source: str, words: tuple[str, ...], wanted: float, journal: Path) -> dict[str, float]:
+def bring(
+    source: str, words: tuple[str, ...], wanted: float, journal: Path, limit_s: float = LIMIT_S
+) -> dict[str, float]:
     """Run `pghot run --apply` until `wanted` of the hot pages are on node 0 or the time is over."""
     before = knobs()
     with Program(256, 0.25, 1, *words) as program:
@@ -30,7 +32,7 @@ def bring(source: str, words: tuple[str, ...], wanted: float, journal: Path) -> 
             "--json",
             fresh=True,
         ) as run:
-            reached = wait_until(lambda: program.on(0).hot >= wanted, STARTING_S + LIMIT_S)
+            reached = wait_until(lambda: program.on(0).hot >= wanted, STARTING_S + limit_s)
             cpu_s = cpu_seconds(run.process.pid)
             seconds = time.monotonic() - run.began
             code, out, err = run.finish()
@@ -54,7 +56,7 @@ def bring(source: str, words: tuple[str, ...], wanted: float, journal: Path) -> 
     }
     report("sources", row)
     assert row["reached_s"] is not None
-    assert row["reached_s"] <= LIMIT_S
+    assert row["reached_s"] <= limit_s
     return row
 
 
@@ -74,9 +76,9 @@ def test_damon_brings_most_hot_pages(tmp_path: Path) -> None:
     """It works in regions: most of the hot pages come, and its share of cold ones is reported, not judged.
 
     The program's accesses are such as the emulator shows: it sets accessed bits only when its TLB misses, and that is
-    large by then.
+    large by then. How long it takes is reported: between two samples a busy host may not let the program run at all.
     """
-    row = bring("damon", ("flush",), 0.8, tmp_path / "j.pghot-journal")
+    row = bring("damon", ("flush",), 0.8, tmp_path / "j.pghot-journal", limit_s=120)
     assert row["coverage"] >= 0.8
 
 

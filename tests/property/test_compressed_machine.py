@@ -100,8 +100,8 @@ def test_accounts_are_exact_and_safe_rules_lose_nothing(rule, first, again, tena
     admitted: set[int] = set()
     admit = machine.compressed.admit
 
-    def noted(page):
-        came = admit(page)
+    def noted(page, last_resort):
+        came = admit(page, last_resort)
         admitted.update(came.tolist())
         return came
 
@@ -221,15 +221,16 @@ def test_admission_leaves_what_granted_pages_may_still_grow() -> None:
     st.tuples(st.integers(0, 150_000), st.integers(0, 150_000), st.integers(0, 150_000)),
     st.integers(1, 45),
     st.booleans(),
+    st.booleans(),
 )
-def test_admission_is_as_the_plain_form_says(sizes, tenants, rooms, limits, batch, warned):
+def test_admission_is_as_the_plain_form_says(sizes, tenants, rooms, limits, batch, warned, heeds):
     results = []
     for admit in (admit_pages, admit_reference):
         size, stored, tenant = np.array(sizes), np.zeros(40, np.int64), np.array(tenants)
         budget, used_by = np.array(rooms), np.array([7, 0, 5000])
         state, came = np.array([1000, int(warned), 1000]), np.zeros(40, np.bool_)
         page = np.arange(39, -1, -1).astype(np.uint32)
-        admit(page, size, stored, tenant, budget, used_by, np.array(limits), 4096, batch, state, came)
+        admit(page, size, stored, tenant, budget, used_by, np.array(limits), 4096, batch, heeds, state, came)
         results.append([each.tolist() for each in (stored, used_by, state, came)])
     assert results[0] == results[1]
 

@@ -189,6 +189,13 @@ def test_the_calculators_reserve_holds_in_small_where_terms_are_less_than_a_page
         assert run_named(scaled(whole.with_reserve(int(0.9 * needed))), list(ATTACKS)).lost
 
 
+def test_a_warning_is_no_second_reserve() -> None:
+    """The shipped device warns at 5 %; tenants that wait for memory have pages demoted all the same."""
+    host = Host(ask="batch", batch_pages=1 << 17)
+    scene = scaled(Scene(load_device("ocp-4k"), host, REAL, PROMISED, "promote-on-write", 0), 8192)
+    assert run_named(scene.with_reserve(0), ["last-batch"]).lost
+
+
 def test_a_device_that_promises_hardly_more_than_it_has_still_does_in_small() -> None:
     late = load_device("ocp-4k").model_copy(update={"low_share": 1e-6, "high_share": 0.02})
     scene = scaled(Scene(late, Host(promotion_gb_s=0), 256 * GIB, 256 * GIB + (32 << 20), "writable", 0))

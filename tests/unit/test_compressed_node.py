@@ -216,6 +216,32 @@ def test_a_page_that_leaves_the_device_is_decompressed() -> None:
     assert made.ledger.moving_app_ns - before == 2 * (plain + CompressedDevice().miss_ns)
 
 
+@pytest.mark.parametrize(("rule", "came"), [("ro-cow", [5]), ("contained", [5]), ("writable", [])])
+def test_a_warning_refuses_what_nobody_waits_for_and_the_reserve_everybody(rule: str, came: list[int]) -> None:
+    """8 pages of medium, of which 2 are reserve; it warns above 4."""
+    device = CompressedDevice(low_share=0.5, high_share=0.6)
+    held = CompressedNode(device, rule, 8 * PAGE, 2 * PAGE, contents([PAGE] * 8, [PAGE] * 8), PAGE, 512.0)
+    assert held.admit(pages(0, 1, 2, 3, 4, 5)).tolist() == [0, 1, 2, 3, 4]
+    assert held.admit(pages(5, 6)).tolist() == []
+    assert held.admit(pages(5, 6), last_resort=True).tolist() == came
+    assert held.remaining >= held.reserve_bytes
+    assert held.counts.refused == 1 + 2 + 2 - len(came)
+
+
+def test_nobody_is_killed_while_the_device_has_room_though_it_warns() -> None:
+    """40 pages of medium, which warn above 38, and 19 of DRAM for 59 pages that do not compress."""
+    made = machine({"dram": 20, "device": 64}, "promote-on-write", contents([PAGE] * 60, [PAGE] * 60), 40)
+    run(made, range(19))
+    run(made, range(19, 38))
+    run(made, range(38, 57))
+    run(made, range(57, 59))
+    assert made.compressed is not None
+    assert made.compressed.warned
+    assert (made.compressed.counts.killed, made.compressed.remaining) == (0, 0)
+    run(made, [59])
+    assert made.compressed.counts.killed == 1
+
+
 def test_what_was_written_on_the_device_has_its_new_size_when_it_comes_again() -> None:
     held = tier("writable", 4, contents([64], [2048]))
     held.admit(pages(0))

@@ -24,6 +24,7 @@ def admit_pages(
     limits: I64,
     page_bytes: int,
     batch: int,
+    heeds_warning: bool,
     state: I64,
     came: Bool,
 ) -> None:
@@ -37,13 +38,14 @@ def admit_pages(
     used_by  int64[T]       bytes that each tenant takes; updated
     limits   int64[3]       most bytes that may be used with every page of a batch at its worst, and the bytes of use
                             above which the device warns and below which it takes that back
+    heeds_warning           nothing comes while the device warns
     state    int64[3]       USED bytes, WARNED, PEAK of USED; updated
 
     A batch is charged `page_bytes` for each of its pages until it has settled.
     """
     used, warned, peak = state[USED], state[WARNED], state[PEAK]
     for begin in range(0, len(page), batch):
-        left = 0 if warned else max(0, (limits[0] - used) // page_bytes)
+        left = 0 if warned and heeds_warning else max(0, (limits[0] - used) // page_bytes)
         end = min(begin + batch, len(page))
         first = begin
         while first < end and left > 0:
@@ -78,13 +80,16 @@ def admit_reference(
     limits: I64,
     page_bytes: int,
     batch: int,
+    heeds_warning: bool,
     state: I64,
     came: Bool,
 ) -> None:
     """Plain form of `admit_pages`."""
     for begin in range(0, len(page), batch):
         rows = list(range(begin, min(begin + batch, len(page))))
-        left = 0 if state[WARNED] else max(0, int(limits[0] - state[USED]) // page_bytes)
+        left = max(0, int(limits[0] - state[USED]) // page_bytes)
+        if heeds_warning and state[WARNED]:
+            left = 0
         charged = dict.fromkeys(range(len(budget)), 0)
         taken: list[int] = []
         for row in rows:

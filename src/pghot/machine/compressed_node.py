@@ -80,7 +80,7 @@ class CompressedNode:
     used       their sum
     used_by    int64[T]      the same of each tenant
     granted    bool[pages]   mapped writable after a margin check, charged with its whole growth
-    warned     the device has warned and not taken it back: demotion waits
+    warned     the device has warned and not taken it back: demotion waits, but for what somebody waits for
     failed     data was lost, and the device stores nothing that grows any more (fail-safe)
     """
 
@@ -144,8 +144,13 @@ class CompressedNode:
         free = self.remaining - self.granted_growth - self.reserve_bytes
         return max(0, free // self.page_bytes)
 
-    def admit(self, page: U32) -> U32:
-        """Take in pages, batch by batch as far as there is room; returns those that came."""
+    def admit(self, page: U32, last_resort: bool = False) -> U32:
+        """Take in pages, batch by batch as far as there is room; returns those that came.
+
+        last_resort  a program waits for it, and would be killed else. A warning then refuses nothing that leaves the
+                     reserve free, except under "writable", whose safety after a warning is that no page comes any more
+        """
+        heeds_warning = not last_resort or self.rule == "writable"
         came = np.zeros(len(page), np.bool_)
         if not self.failed:
             limits, state = self._limits, self._state
@@ -154,7 +159,7 @@ class CompressedNode:
             budget = self.budget if self.rule == "contained" else self._no_budgets
             admit_pages(
                 page, self._size, self.stored, self._tenant, budget, self.used_by, limits, self.page_bytes,
-                self._batch, state, came,
+                self._batch, heeds_warning, state, came,
             )  # fmt: skip
             self.used, self.warned = int(state[USED]), bool(state[WARNED])
             self.counts.peak_bytes = int(state[PEAK])

@@ -324,7 +324,7 @@ class SimulatedMachine:
         """Move the pages that fit; a private node says itself which do."""
         wait_ns = 0.0
         if self.private[target] and self.compressed is not None:
-            came = self.compressed.admit(page[: int(self.free_pages[target])])
+            came = self.compressed.admit(page[: int(self.free_pages[target])], payer == DIRECT_RECLAIM)
             self._access.compress(len(came) * self.page_bytes)
             moves = Moves(
                 came, np.setdiff1d(page, came, assume_unique=True) if len(came) < len(page) else page[:0]

@@ -180,8 +180,8 @@ def admitted(s: State, page: int) -> bool:
     """Whether a page may be demoted; a host that asks for its batches only looks at their first page."""
     if s.par[P_ASK_BATCH] and s.var[BATCHED] > 0:
         return True
-    if s.var[WARNED]:
-        return False
+    if s.var[WARNED] and s.par[P_RULE] == WRITABLE:
+        return False  # under other rules tenants can make it the last resort of one that waits for memory
     tenant = page % s.par[P_TENANTS]
     if s.par[P_RULE] == CONTAINED:
         owed = s.reported_by[tenant] + s.active_by[tenant] + s.settling_by[tenant]

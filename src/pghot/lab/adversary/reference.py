@@ -228,7 +228,7 @@ class Reference:
     def admitted(self, page: Page) -> bool:
         if self.scene.host.ask == "batch" and self.batch:
             return True
-        if self.warned:
+        if self.warned and self.scene.rule == "writable":
             return False
         if self.scene.rule == "contained":
             owed = (

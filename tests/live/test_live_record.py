@@ -162,3 +162,20 @@ def test_what_a_command_prints_does_not_mix_with_json(
     out, err = capfd.readouterr()
     assert json.loads(out)["schema"] == "pghot.run/1"
     assert "talk" in err
+
+
+@needs_qemu
+@pytest.mark.parametrize("verb", ["record", "run"])
+def test_what_an_emulated_command_prints_does_not_mix_with_json(
+    verb: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    how = (
+        ["-o", str(tmp_path / "x.pghot")]
+        if verb == "record"
+        else ["--what-if", "dram-cxl", "--source", "qemu"]
+    )
+    talker = [sys.executable, "-c", "print('talk', flush=True); x = bytearray(1 << 24)"]
+    assert run([verb, *how, "--json", "--", *talker]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["schema"] == {"record": "pghot.record/1", "run": "pghot.compare/1"}[verb]
+    assert "talk" in err

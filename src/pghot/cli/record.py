@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pghot.cli.streams import stdout_kept_for_data
 from pghot.cli.targets import Cgroup, Children, Pids, Set
 from pghot.errors import PghotError, UsageError
 from pghot.printable import printable
@@ -106,7 +107,8 @@ def record(
         notes=tuple(note or ()),
         compressibility=compressibility,
     )
-    outcome = run(command, path, settings, Progress())
+    with stdout_kept_for_data(json_):
+        outcome = run(command, path, settings, Progress())
     _report(outcome, as_json=json_)
     if outcome.died_at_once:
         raise PghotError(

@@ -161,6 +161,7 @@ def _what_if(
 
     from pghot.cli.lab import compare
     from pghot.cli.record import record
+    from pghot.cli.streams import stdout_kept_for_data
     from pghot.machine.topology import load_topology
     from pghot.service.what_if import NOTE, check_simulation, choose_source, policies_beside
 
@@ -169,10 +170,11 @@ def _what_if(
     with tempfile.TemporaryDirectory(prefix="pghot-what-if") as place:
         path = str(Path(place, "seen.pghot"))
         print(f"recording with {chosen}; then {tiers} is simulated", file=sys.stderr)
-        record(
-            command, output=path, source=chosen, pid=pid, cgroup=cgroup, children=children, set_=options,
-            max_duration=duration, follow_children=children,
-        )  # fmt: skip
+        with stdout_kept_for_data(as_json):
+            record(
+                command, output=path, source=chosen, pid=pid, cgroup=cgroup, children=children, set_=options,
+                max_duration=duration, follow_children=children,
+            )  # fmt: skip
         compare(path, tiers=tiers, fast_share=fast_share, policies=policies_beside(policy), json_=as_json)
     print(NOTE.format(source=chosen), file=sys.stderr)
 

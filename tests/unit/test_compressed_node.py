@@ -217,7 +217,9 @@ def test_a_page_that_leaves_the_device_is_decompressed() -> None:
 
 
 @pytest.mark.parametrize(("rule", "came"), [("ro-cow", [5]), ("contained", [5]), ("writable", [])])
-def test_a_warning_refuses_what_nobody_waits_for_and_the_reserve_everybody(rule: str, came: list[int]) -> None:
+def test_a_warning_refuses_what_nobody_waits_for_and_the_reserve_everybody(
+    rule: str, came: list[int]
+) -> None:
     """8 pages of medium, of which 2 are reserve; it warns above 4."""
     device = CompressedDevice(low_share=0.5, high_share=0.6)
     held = CompressedNode(device, rule, 8 * PAGE, 2 * PAGE, contents([PAGE] * 8, [PAGE] * 8), PAGE, 512.0)

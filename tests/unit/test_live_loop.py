@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ from machine_trees import NODES, put
 from pghot.counters import LOSSES
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
 from pghot.kernel.needs import Need, require
+from pghot.kernel.process import CAPABILITIES, refused
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.linux import MoverSettings
 from pghot.recording.trace import TraceInfo
@@ -434,6 +437,17 @@ def test_rights_are_checked_on_a_live_machine(monkeypatch: pytest.MonkeyPatch) -
 
 
 # ---- the nodes' facts
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="no root, or no setpriv")
+@pytest.mark.parametrize("names", [("CAP_SYS_PTRACE",), ("CAP_SYS_NICE", "CAP_SYS_PTRACE")])
+def test_the_command_that_adds_capabilities_does(names: tuple[str, ...]) -> None:
+    error = refused(7, "look at the pages of", *names)
+    assert " and ".join(names) in error.hint
+    command = error.hint.partition(": sudo ")[2].replace("$USER", "nobody")
+    words = [*command.removesuffix("pghot ...").split(), "grep", "CapEff", "/proc/self/status"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[1], 16) == sum(1 << CAPABILITIES[name] for name in names)
 
 
 def test_a_node_without_memory_is_no_row(bench: Bench) -> None:

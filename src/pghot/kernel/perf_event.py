@@ -22,7 +22,7 @@ import numpy.typing as npt
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
 from pghot.kernel.cpus import online_cpus
 from pghot.kernel.needs import Need
-from pghot.kernel.process import cgroup_path, has_capability
+from pghot.kernel.process import cgroup_path, has_capability, with_capabilities
 from pghot.kernel.sysroot import SysRoot
 
 # perf_type_id, perf_sw_ids
@@ -310,5 +310,5 @@ def perf_need(root: SysRoot) -> Need:
         what,
         "not permitted",
         f"perf_event_paranoid is {paranoid} and CAP_PERFMON is missing",
-        "run as root, or add CAP_PERFMON: sudo setpriv --ambient-caps +perfmon --inh-caps +perfmon ...",
+        f"run as root, or add CAP_PERFMON: {with_capabilities('CAP_PERFMON')}",
     )

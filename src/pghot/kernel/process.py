@@ -210,9 +210,20 @@ def has_capability(root: SysRoot, name: str) -> bool:
     return any(held >> CAPABILITIES[each] & 1 for each in names)
 
 
-def refused(pid: int, what: str, capability: str) -> NotPermittedError:
+def with_capabilities(*names: str) -> str:
+    """The command that lets a user run pghot with capabilities. Ambient are only those that are inheritable
+    (capabilities(7)): setpriv drops the others without a word.
+
+    >>> with_capabilities("CAP_SYS_NICE")
+    'sudo setpriv --reuid=$USER --init-groups --inh-caps +sys_nice --ambient-caps +sys_nice pghot ...'
+    """
+    words = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in names)
+    return f"sudo setpriv --reuid=$USER --init-groups --inh-caps {words} --ambient-caps {words} pghot ..."
+
+
+def refused(pid: int, what: str, *capabilities: str) -> NotPermittedError:
     """The error for a process that belongs to somebody else."""
     return NotPermittedError(
         f"not permitted to {what} process {pid}",
-        f"run as root, or add {capability}: sudo setpriv --ambient-caps +{capability[4:].lower()} ...",
+        f"run as root, or add {' and '.join(capabilities)}: {with_capabilities(*capabilities)}",
     )

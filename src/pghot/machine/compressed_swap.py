@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 
 from pghot.kernel.needs import Need
-from pghot.kernel.process import has_capability
+from pghot.kernel.process import has_capability, with_capabilities
 from pghot.kernel.swap import (
     SwapArea,
     meminfo_pages,
@@ -137,7 +137,7 @@ def _swap_need(root: SysRoot) -> Need:
 
 def _rights(root: SysRoot) -> list[Need]:
     """process_madvise asks for CAP_SYS_NICE (Linux >= 5.12), and both calls for ptrace access."""
-    remedy = "sudo pghot ..., or sudo setpriv --inh-caps +{0} --ambient-caps +{0} pghot ..."
+    both = with_capabilities("CAP_SYS_NICE", "CAP_SYS_PTRACE")
     found = []
     for name, what in (
         ("CAP_SYS_NICE", "advice about the memory of other programs"),
@@ -146,6 +146,5 @@ def _rights(root: SysRoot) -> list[Need]:
         if has_capability(root, name):
             found.append(Need(what))
         else:
-            words = name.removeprefix("CAP_").lower()
-            found.append(Need(what, "not permitted", f"{name} is missing", remedy.format(words)))
+            found.append(Need(what, "not permitted", f"{name} is missing", f"sudo pghot ..., or {both}"))
     return found

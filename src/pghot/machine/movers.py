@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pghot.kernel.damon_sysfs import damon_need
 from pghot.kernel.lru_gen import lru_gen_need
 from pghot.kernel.needs import Need, knob_need
-from pghot.kernel.process import cgroup2_remedy, has_capability
+from pghot.kernel.process import cgroup2_remedy, has_capability, with_capabilities
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.compressed_swap import compressed_needs
 from pghot.machine.kernel_tiering import DEMOTION_ENABLED, NUMA_BALANCING, PROMOTE_RATE_LIMIT
@@ -47,8 +47,7 @@ def _move_pages(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
         what,
         "not permitted",
         "CAP_SYS_PTRACE is missing: only pages of this user's own programs move",
-        "sudo pghot ..., or sudo setpriv --reuid=$USER --init-groups --inh-caps +sys_ptrace "
-        "--ambient-caps +sys_ptrace pghot ...",
+        f"sudo pghot ..., or {with_capabilities('CAP_SYS_PTRACE')}",
     )
     return [_tiers_need(topology), need]
 

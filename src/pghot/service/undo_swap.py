@@ -39,7 +39,7 @@ def fetch(root: SysRoot, identity: Identity, address: U64) -> tuple[Bools, Bools
     except OSError as error:
         if error.errno in (errno.ESRCH, errno.ENOENT):
             return before, np.zeros(len(address), np.bool_)  # it ended
-        raise refused(identity.pid, "bring back pages of", "CAP_SYS_NICE and CAP_SYS_PTRACE") from error
+        raise refused(identity.pid, "bring back pages of", "CAP_SYS_NICE", "CAP_SYS_PTRACE") from error
 
 
 def _memory_is_short(root: SysRoot) -> bool:

@@ -15,7 +15,7 @@ from machine_trees import put
 
 from pghot.kernel.maps import Kind
 from pghot.machine import spaces as spaces_module
-from pghot.machine.sections import ABSENT, FOREIGN, SECTION_PAGES, SECTION_SHIFT
+from pghot.machine.sections import ABSENT, FOREIGN, SECTION_PAGES, SECTION_SHIFT, SectionTable
 from pghot.machine.spaces import Spaces
 from pghot.service.hot import hottest
 
@@ -510,3 +510,16 @@ def test_the_top_is_cut_and_an_empty_ranking_is_one_too(ranked: Spaces) -> None:
     table = pa.ipc.open_stream(hottest(ranked, 2, "page").arrow()).read_all()
     assert table["heat"].to_pylist() == [9, 5]
     assert table["address"].to_pylist() == [START + 4096, START + 8192]
+
+
+def test_a_pid_beyond_what_was_the_largest() -> None:
+    """kernel.pid_max may be raised while a daemon runs."""
+    table = SectionTable(4, 100)
+    table.assign(7, 1)
+    table.assign(5000, 2)
+    number = int(START) >> 27
+    slot = table.add(2, number)
+    assert slot is not None
+    pid = np.array([7, 5000, 5001, 4_000_000], np.int32)
+    page = table.lookup(pid, np.full(4, START, np.uint64))
+    assert page.tolist() == [ABSENT, slot << 15, FOREIGN, FOREIGN]

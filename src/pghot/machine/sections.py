@@ -58,6 +58,8 @@ class SectionTable:
 
     def assign(self, pid: int, space: int) -> None:
         """Addresses of this process belong to `space` (1..65535) from now on; 0: to none."""
+        if pid >= len(self._space_of_pid):  # kernel.pid_max was raised since
+            self._space_of_pid = np.pad(self._space_of_pid, (0, pid + 1 - len(self._space_of_pid)))
         self._space_of_pid[pid] = space
 
     def lookup(self, pid: I32, address: U64) -> U32:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -194,6 +195,19 @@ def test_a_warning_is_no_second_reserve() -> None:
     host = Host(ask="batch", batch_pages=1 << 17)
     scene = scaled(Scene(load_device("ocp-4k"), host, REAL, PROMISED, "promote-on-write", 0), 8192)
     assert run_named(scene.with_reserve(0), ["last-batch"]).lost
+
+
+@pytest.mark.parametrize("report_us", [1, 10])
+def test_one_grant_for_page_after_page_is_covered_until_a_report_tells(report_us: float) -> None:
+    """Nothing but the age of the report limits what grows beyond a charge of one line."""
+    device = load_device("line-64").model_copy(update={"report_us": report_us, "low_share": 1e-6})
+    host = Host(charge="line", grants=1, llc=4 << 20, batch_pages=1)
+    scene = Scene(device, host, 4 << 20, (4 << 20) + 40960, "ro-cow", 0)
+    alone = 4096 - device.line_growth_bytes  # what its one grant leaves uncharged
+    for reserve, lost in ((alone, True), (int(scene.needed()), False)):
+        kept = scene.with_reserve(reserve)
+        strategy = replace(attack("line-after-line", kept), noise=0.3, hold=1.0)
+        assert bool(run_attack(kept, strategy).lost_writes) == lost
 
 
 def test_a_device_that_promises_hardly_more_than_it_has_still_does_in_small() -> None:

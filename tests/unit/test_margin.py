@@ -95,6 +95,20 @@ def test_a_host_that_protects_at_the_warning_needs_the_cache_and_its_reaction() 
     assert terms["reaction"] == pytest.approx(100e-6 * 26e9 * 64, rel=1e-3)
 
 
+def test_a_device_that_cannot_grow_needs_nobody_to_be_moved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "raw.toml"
+    path.write_text("block = 64\ngranule = 64\nzero_flag = false\n")
+    command = ["margin", "--device", str(path), "--promotion-rate", "0GB/s", "--json"]
+    assert run(command) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["line_growth_bytes"] == 0
+    assert found["rules"]["writable"]["reserve_bytes"] == 512 * 4096, "what is in flight"
+    assert run([*command, "--adversary", "all", "--access", "writable"]) == 0
+    assert not json.loads(capsys.readouterr().out)["adversary"]["lost"]
+
+
 def test_protection_never_needs_more_than_moving_pages_away_alone() -> None:
     fast = Host(write_gb_s=1, promotion_gb_s=16)
     alone, protected = (

@@ -258,6 +258,8 @@ class _Calculator:
                 "line": "a page that was charged one line has more lines to write",
             }[self.host.charge]
             terms.append(Term("undercharge", size, "grants x (page growth - charge)", why))
+            if self.host.charge == "line" and size:
+                terms.append(self.unreported())
         notes = [f"every GiB free above the reserve lets {2**30 // PAGE_BYTES} pages be writable at a time"]
         return [*terms, *self.read_only()], notes
 
@@ -319,11 +321,22 @@ class _Calculator:
         reason = (
             "growth until pages worth the overcommitment have been moved away; then all the rest fits raw"
         )
+        if self.device.line_growth_bytes == 0:
+            return Term("drain", 0, formula, "no block of this device can grow")
         if self.host.promotion_gb_s == 0:
             return Term("drain", math.inf, formula, reason)
         pages = math.ceil(self.over / PAGE_BYTES)
         seconds = pages * PAGE_BYTES / (self.host.promotion_gb_s * 1e9)
         return Term("drain", self.spoiled(seconds, 0), formula, f"{reason}: {seconds:.3g} s")
+
+    def unreported(self) -> Term:
+        """What pages grew that one after the other had the same grant; each was charged a line."""
+        return Term(
+            "unreported",
+            self.spoiled(self.device.report_us * 1e-6),
+            "write rate / line x line growth x report age",
+            "pages that had a grant before, and grew, are not in a report yet",
+        )
 
     def cache(self, reason: str) -> Term:
         return Term("cache", self.cache_bytes, "llc / line x line growth", reason)

@@ -329,7 +329,7 @@ def attack(name: str, scene: Scene) -> Strategy:
         return replace(strategy, lead=(room - 1) % scene.host.batch_pages)
     if name == "line-after-line":
         return writable_pages(scene, strategy)
-    if scene.rule == "writable" and strategy.stream and not strategy.regrow:
+    if scene.rule == "writable" and strategy.stream and not strategy.regrow and shape(scene).growth:
         return fitted(scene, strategy)
     return strategy
 

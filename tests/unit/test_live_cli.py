@@ -90,6 +90,14 @@ def test_a_thread_is_not_its_process(capsys: pytest.CaptureFixture[str]) -> None
     assert f"-p {os.getpid()}" in hint
 
 
+@pytest.mark.parametrize("how", [["--source", "chmu"], ["--what-if", "dram-cxl"]])
+def test_a_mistake_is_told_before_what_the_machine_lacks(
+    capsys: pytest.CaptureFixture[str], how: list[str]
+) -> None:
+    fails(capsys, USAGE, "name a command, pids or a cgroup", "run", *how)
+    fails(capsys, USAGE, "exclude each other", "run", *how, "-p", "1", "--", "true")
+
+
 def test_no_target_and_two_kinds_of_targets(capsys: pytest.CaptureFixture[str]) -> None:
     hint = fails(capsys, USAGE, "name a command, pids or a cgroup", "run", *REPLAY)
     assert "-p PID" in hint

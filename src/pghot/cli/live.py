@@ -30,6 +30,18 @@ from pghot.sources.live_registry import live_source_options
 DEFAULT_POLICY = "pghot-default"
 
 
+def check_one_kind(command: Sequence[str] | None, pids: Sequence[int] | None, cgroup: str) -> None:
+    """Raise `UsageError` unless exactly one kind of targets is named. Needs nothing of the machine."""
+    named = [bool(command), bool(pids), bool(cgroup)]
+    if sum(named) != 1:
+        raise UsageError(
+            "name a command, pids or a cgroup"
+            if not any(named)
+            else "a command, pids and a cgroup exclude each other",
+            "give one of: -- CMD [ARGS], -p PID, --cgroup PATH",
+        )
+
+
 @contextlib.contextmanager
 def targets_of(
     command: Sequence[str] | None,
@@ -44,14 +56,7 @@ def targets_of(
     data_on_stdout  our stdout carries JSON: what the command prints goes to stderr
     held            a file for what the command prints, because a screen has the terminal
     """
-    named = [bool(command), bool(pids), bool(cgroup)]
-    if sum(named) != 1:
-        raise UsageError(
-            "name a command, pids or a cgroup"
-            if not any(named)
-            else "a command, pids and a cgroup exclude each other",
-            "give one of: -- CMD [ARGS], -p PID, --cgroup PATH",
-        )
+    check_one_kind(command, pids, cgroup)
     child = start_command(command, 2 if data_on_stdout else None, held) if command else None
     try:
         yield Targets((child.pid,) if child else tuple(pids or ()), (cgroup,) if cgroup else (), children)

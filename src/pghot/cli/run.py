@@ -73,13 +73,14 @@ def run(
 
     pghot run --what-if dram-cxl --fast-share 20% -- ./server
     """
-    from pghot.cli.live import damos_settings, live_settings, status_on_stderr, targets_of
+    from pghot.cli.live import check_one_kind, damos_settings, live_settings, status_on_stderr, targets_of
     from pghot.kernel.sysroot import SysRoot
     from pghot.machine.demotion import DEMOTIONS
     from pghot.machine.linux import MOVERS, MoverSettings
     from pghot.report.live import render_run
     from pghot.service.run import RunSettings, run_live
 
+    check_one_kind(command, pid, cgroup)
     if what_if:
         if apply:
             raise UsageError("--what-if only simulates", "leave --apply out")

@@ -83,8 +83,8 @@ def test_the_worst_attack_is_drawn_on_a_page_of_its_own(
     assert "<script>alert" not in text
     assert shlex.quote(HOSTILE) in shown
     assert text.count("Plotly.newPlot") == 1
-    assert "DATA LOST: 'budget-overrun' exceeds the medium by 3.8 GiB" in shown
-    assert "3.8 GiB too much: data is lost, step" in text
+    assert "DATA LOST: 'budget-overrun' exceeds the medium by 3.0 GiB" in shown
+    assert "3.0 GiB too much: data is lost, step" in text
     assert "28.0 GiB in reserve" in shown
     names = [line.split()[0] for line in out.splitlines() if line.split()[:1] and line.split()[0] in ATTACKS]
     assert len(names) == len(ATTACKS) == seen.tags.count("tr") - 1

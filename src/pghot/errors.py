@@ -38,6 +38,12 @@ class NotPermittedError(PghotError):
     exit_code = 4
 
 
+class CutShortError(PghotError):
+    """A signal ended it before everything was put back: the hint says how to do that."""
+
+    exit_code = 130
+
+
 def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
     """A `UsageError` for a name that is not in a registry, suggesting the nearest one that is.
 

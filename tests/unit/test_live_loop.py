@@ -18,7 +18,7 @@ from live_builders import ALWAYS, START, FakeKernel, Scripted, addresses, instal
 from machine_trees import NODES, put
 
 from pghot.counters import LOSSES
-from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
+from pghot.errors import CutShortError, NotPermittedError, PghotError, UnsupportedError, UsageError
 from pghot.kernel.needs import Need, require
 from pghot.kernel.process import CAPABILITIES, refused
 from pghot.kernel.sysroot import SysRoot
@@ -315,6 +315,22 @@ def test_a_source_that_cannot_end_does_not_keep_the_knobs(
     monkeypatch.setattr(bench.source, "stop", broken)
     assert live.stop() == ["the source scripted did not end well: RuntimeError: of another package"]
     assert bench.kernel.root.read("/proc/knob") == "old"
+
+
+def test_who_interrupts_the_putting_back_is_told_how_to_go_on(
+    bench: Bench, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    put(bench.kernel.tree, "proc/knob", "old")
+    live = bench.live(journal, apply=False, source_options={"scripted": {"knob": "/proc/knob"}})
+    live.start()
+    monkeypatch.setattr(bench.source, "stop", interrupted)
+    with pytest.raises(CutShortError) as told:
+        end(live, journal)
+    assert (told.value.exit_code, told.value.hint) == (130, f"pghot undo {journal.path}")
+    assert read_journal(journal.path).knobs == [("/proc/knob", "old", "new")]
 
 
 @pytest.mark.parametrize("theirs", [False, True])

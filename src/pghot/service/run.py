@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pghot.errors import NotPermittedError, UsageError
+from pghot.errors import CutShortError, NotPermittedError, UsageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.service.journal import SUFFIX, Journal
 from pghot.service.live import Live
@@ -121,8 +121,16 @@ def restore(summary: Summary, journal: Journal, root: SysRoot) -> None:
 
 
 def end(live: Live, journal: Journal) -> list[str]:
-    """Stop; returns what could not be put back, in words. A journal in which nothing is left to undo goes."""
-    problems = live.stop()
+    """Stop; returns what could not be put back, in words. A journal in which nothing is left to undo goes.
+
+    Raises `CutShortError` when a signal comes meanwhile.
+    """
+    try:
+        problems = live.stop()
+    except KeyboardInterrupt:
+        raise CutShortError(
+            "interrupted before everything was put back", f"pghot undo {journal.path}"
+        ) from None
     if not problems and not live.settings.mover.apply:
         journal.discard()
     return problems

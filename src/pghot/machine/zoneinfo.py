@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """One zone of a node; all in pages.
+    """One zone of a node; all in pages. The watermarks are those that last: the kernel shows them with `boost`, what it
+    adds for a while after fragmentation (watermark_boost_factor; wmark_pages in include/linux/mmzone.h).
 
     promo  above it promotion finds room (WMARK_PROMO, Linux >= 5.18). 6.12 shows it, 6.1 does not: then it is
            computed, as far above `high` as `high` is above `low` (__setup_per_zone_wmarks).
@@ -36,7 +37,7 @@ class Watermarks:
     promo: int = 0
 
 
-_SHOWN = ("min", "low", "high", "promo", "managed")
+_SHOWN = ("min", "low", "high", "promo", "managed", "boost")
 
 
 def parse_zoneinfo(text: str) -> tuple[Zone, ...]:
@@ -44,6 +45,8 @@ def parse_zoneinfo(text: str) -> tuple[Zone, ...]:
 
     >>> parse_zoneinfo("Node 1, zone Normal\\n pages free 9\\n min 1\\n low 2\\n high 3\\n managed 20")
     (Zone(node=1, name='Normal', free=9, managed=20, min=1, low=2, high=3, promo=4, batch=0),)
+    >>> parse_zoneinfo("Node 1, zone Normal\\n boost 5\\n min 6\\n low 7\\n high 8\\n managed 20")[0].high
+    3
     """
     found: list[tuple[int, str, dict[str, int]]] = []
     for line in text.splitlines():
@@ -60,8 +63,9 @@ def parse_zoneinfo(text: str) -> tuple[Zone, ...]:
 
 
 def _zone(node: int, name: str, values: dict[str, int]) -> Zone:
-    least, low, high = (values.get(key, 0) for key in ("min", "low", "high"))
-    promo = values.get("promo", 2 * high - low)
+    boost = values.get("boost", 0)
+    least, low, high = (max(0, values.get(key, 0) - boost) for key in ("min", "low", "high"))
+    promo = values["promo"] - boost if "promo" in values else 2 * high - low
     return Zone(
         node, name, values.get("free", 0), values["managed"], least, low, high, promo, values.get("batch", 0)
     )

@@ -19,15 +19,24 @@ import numpy.typing as npt
 from forked import Forked
 
 from pghot.kernel.move_pages import query_nodes
+from pghot.kernel.sysroot import SysRoot
+from pghot.machine.nodes import read_nodes
+from pghot.machine.room import Room
 
 SHARED = Path(os.environ.get("PGHOT_GUEST", "/tmp"))  # writable, seen from outside
 PGHOT = str(Path(sys.executable).with_name("pghot"))
 FORK_SERVER = Path("/run/pghot-forks")
-# What promotion leaves free on node 0 of 1 GiB: its high watermark of 50 MiB, and 21 MiB (pghot.machine.room) for what
-# CPUs take into their lists while pages move, and counters hide.
-KEPT_MIB = 71
 PGHOT_MIB = 80  # what pghot itself takes of node 0
+ROOT = SysRoot()
 BALANCING = Path("/proc/sys/kernel/numa_balancing")
+
+
+def kept_mib() -> float:
+    """What promotion leaves free on node 0: its high watermark, and what CPUs take into their lists while pages move,
+    and counters hide. The watermark depends on how much of each node the initramfs still had when it was set."""
+    nodes = read_nodes(ROOT)
+    room = Room(ROOT, nodes, 0.01)
+    return float(room.floor_pages[0] + room.drift_pages + room.refill_pages[0]) / 256
 
 
 @dataclass

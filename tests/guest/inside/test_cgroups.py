@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import KEPT_MIB, Pghot, Program, free_mib, knobs, report, wait_until
+from helpers import Pghot, Program, free_mib, kept_mib, knobs, report, wait_until
 
 pytestmark = pytest.mark.two_tiers
 GROUP = Path("/sys/fs/cgroup/pghot-test")
@@ -38,7 +38,7 @@ def test_the_kernel_picks_what_goes_down(demotion: str, tmp_path: Path) -> None:
         words = ["--source", "softdirty", "--cgroup", "/pghot-test", "--demotion", demotion, "--json"]
         with Pghot("run", "--apply", "--journal", str(tmp_path / "j.pghot-journal"), *words) as run:
             assert wait_until(lambda: program.on(0).hot >= 0.95, 90) is not None, run.said()
-            with Program(int(free_mib(0) - KEPT_MIB - 24), 0.001, 0):
+            with Program(int(free_mib(0) - kept_mib() - 24), 0.001, 0):
                 program.signal(signal.SIGUSR1)
                 wait_until(lambda: program.on(0).hot >= 0.8, 60)
                 where, old = program.on(0), program.set_on(0, -1)

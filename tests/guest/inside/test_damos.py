@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import KEPT_MIB, PGHOT_MIB, Pghot, Program, free_mib, knobs, pghot, report, wait_until
+from helpers import PGHOT_MIB, Pghot, Program, free_mib, kept_mib, knobs, pghot, report, wait_until
 
 from pghot.kernel.damon_sysfs import NUMBER, state_of
 
@@ -105,7 +105,7 @@ def test_single_programs_are_refused_by_6_12(tmp_path: Path) -> None:
 def test_undo_after_a_kill_ends_every_kdamond_and_brings_the_pages_home(tmp_path: Path) -> None:
     before, journal = knobs(), tmp_path / "j.pghot-journal"
     with inside("damos-killed") as group:
-        program = Program(64, 0.5, 1)
+        program = Program(64, 0.5, 1, "flush")
     with program:
         with Pghot(
             "run", "--apply", "--mover", "damos", "--cgroup", group, "--journal", str(journal), *LOOSE
@@ -130,9 +130,9 @@ def test_the_free_floor_and_the_rate_are_held(tmp_path: Path) -> None:
     """More wants to move than there is room for: promotion is held back before the floor."""
     rate_mb_s = 16
     with inside("damos-floor") as group:
-        program = Program(192, 0.5, 1)
+        program = Program(192, 0.5, 1, "flush")
     words = ["--cgroup", group, "--rate", str(rate_mb_s), "--demotion", "off", *LOOSE]
-    with program, Program(int(free_mib(0)) - KEPT_MIB - 40 - PGHOT_MIB, 0.001, 0) as other:
+    with program, Program(int(free_mib(0) - kept_mib()) - 40 - PGHOT_MIB, 0.001, 0) as other:
         with Pghot(
             "run",
             "--apply",

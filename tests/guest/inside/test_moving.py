@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import (
-    KEPT_MIB,
     PGHOT_MIB,
     Pghot,
     Program,
     free_mib,
     huge_mib,
+    kept_mib,
     knobs,
     pghot,
     report,
@@ -39,7 +39,7 @@ def test_the_new_hot_set_is_promoted_and_the_old_one_demoted_from_a_full_node(tm
     """Once the first hot set is up, node 0 is filled: the second can only come when the first goes."""
     with Program(256, 0.25, 1) as program, run_on(program, tmp_path / "j.pghot-journal") as run:
         assert wait_until(lambda: program.on(0).hot >= 0.95, SLOW_START_S) is not None
-        with Program(int(free_mib(0) - KEPT_MIB - 24), 0.001, 0) as filler:
+        with Program(int(free_mib(0) - kept_mib() - 24), 0.001, 0) as filler:
             filler.signal(signal.SIGSTOP)  # it is its memory that counts
             program.signal(signal.SIGUSR1)
             assert program.on(0).hot < 0.05
@@ -114,16 +114,16 @@ def test_the_free_floor_is_never_crossed_while_another_program_allocates(tmp_pat
     room_mib, words = 16, ("--source", "softdirty", "--demotion", "off", "--rate", "2")
     with (
         Program(256, 0.25, 1, "write") as program,
-        Program(int(free_mib(0) - KEPT_MIB - 64 - PGHOT_MIB - room_mib), 0.001, 0) as filler,
+        Program(int(free_mib(0) - kept_mib() - 64 - PGHOT_MIB - room_mib), 0.001, 0) as filler,
         run_on(program, tmp_path / "j.pghot-journal", *words) as run,
         contextlib.ExitStack() as others,
     ):
         filler.signal(signal.SIGSTOP)  # it is its memory that counts
         assert wait_until(lambda: program.on(0).hot > 0.02, SLOW_START_S, 0.1) is not None
         for _ in range(12):
-            if free_mib(0) > KEPT_MIB + room_mib:
+            if free_mib(0) > kept_mib() + room_mib:
                 others.enter_context(Program(8, 0.001, 0)).signal(signal.SIGSTOP)
-        assert wait_until(lambda: free_mib(0) < KEPT_MIB + room_mib / 4, 90) is not None, free_mib(0)
+        assert wait_until(lambda: free_mib(0) < kept_mib() + room_mib / 4, 90) is not None, free_mib(0)
         time.sleep(3)
         hot = program.on(0).hot
         _, out, _ = run.finish()

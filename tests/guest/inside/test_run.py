@@ -15,7 +15,12 @@ STARTING_S = 90  # as much as a busy emulator may need to start Python, which is
 
 
 def bring(
-    source: str, words: tuple[str, ...], wanted: float, journal: Path, limit_s: float = LIMIT_S
+    source: str,
+    words: tuple[str, ...],
+    wanted: float,
+    journal: Path,
+    limit_s: float = LIMIT_S,
+    options: tuple[str, ...] = (),
 ) -> dict[str, float]:
     """Run `pghot run --apply` until `wanted` of the hot pages are on node 0 or the time is over."""
     before = knobs()
@@ -30,6 +35,7 @@ def bring(
             "--journal",
             str(journal),
             "--json",
+            *options,
             fresh=True,
         ) as run:
             reached = wait_until(lambda: program.on(0).hot >= wanted, STARTING_S + limit_s)
@@ -78,7 +84,15 @@ def test_damon_brings_most_hot_pages(tmp_path: Path) -> None:
     The program's accesses are such as the emulator shows: it sets accessed bits only when its TLB misses, and that is
     large by then. How long it takes is reported: between two samples a busy host may not let the program run at all.
     """
-    row = bring("damon", ("flush",), 0.8, tmp_path / "j.pghot-journal", limit_s=120)
+    options = (
+        "--set",
+        "damon.sample_us=50000",
+        "--set",
+        "damon.aggregate_us=1000000",
+        "--set",
+        "damon.min_regions=100",
+    )
+    row = bring("damon", ("flush", "run=1024"), 0.8, tmp_path / "j.pghot-journal", 120, options)
     assert row["coverage"] >= 0.8
 
 

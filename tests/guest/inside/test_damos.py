@@ -103,12 +103,23 @@ def test_single_programs_are_refused_by_6_12(tmp_path: Path) -> None:
 @pytest.mark.two_tiers
 @pytest.mark.linux_7_3
 def test_undo_after_a_kill_ends_every_kdamond_and_brings_the_pages_home(tmp_path: Path) -> None:
+    """At a rate for which the guest's node 0 has room: at 256 MiB/s promotion waits for 260 MiB above the floor."""
     before, journal = knobs(), tmp_path / "j.pghot-journal"
     with inside("damos-killed") as group:
-        program = Program(64, 0.5, 1, "flush")
+        program = Program(64, 0.5, 1)
     with program:
         with Pghot(
-            "run", "--apply", "--mover", "damos", "--cgroup", group, "--journal", str(journal), *LOOSE
+            "run",
+            "--apply",
+            "--mover",
+            "damos",
+            "--cgroup",
+            group,
+            "--rate",
+            "32",
+            "--journal",
+            str(journal),
+            *LOOSE,
         ) as run:
             assert wait_until(lambda: program.on(0).hot > 0.1, LIMIT_S), run.said()
             run.finish(signal.SIGKILL)
@@ -130,7 +141,7 @@ def test_the_free_floor_and_the_rate_are_held(tmp_path: Path) -> None:
     """More wants to move than there is room for: promotion is held back before the floor."""
     rate_mb_s = 16
     with inside("damos-floor") as group:
-        program = Program(192, 0.5, 1, "flush")
+        program = Program(192, 0.5, 1)
     words = ["--cgroup", group, "--rate", str(rate_mb_s), "--demotion", "off", *LOOSE]
     with program, Program(int(free_mib(0) - kept_mib()) - 40 - PGHOT_MIB, 0.001, 0) as other:
         with Pghot(

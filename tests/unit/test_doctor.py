@@ -250,7 +250,7 @@ def test_a_user_without_rights_gets_the_same_facts_and_fewer_yes() -> None:
         os.chmod(place, 0o755)
         nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
         if subprocess.run([*nobody, sys.executable, "-c", ""], capture_output=True).returncode:
-            pytest.skip("this Python is closed to other users")
+            pytest.skip("no Python that another user may run: this one is in a closed directory")
         done = doctor_here(Path(place), *nobody)
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)

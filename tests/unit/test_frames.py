@@ -115,7 +115,7 @@ def space_of_ourselves(start: int, end: int) -> Space:
 def test_frames_of_our_own_pages_lead_back_to_them() -> None:
     need = frames_need(SysRoot())
     if not need.met:
-        pytest.skip(need.why)
+        pytest.skip(f"no {need.what}: {need.why}")
     pages = 509
     with mmap.mmap(-1, 2 * pages * PAGE) as memory:
         memory.madvise(mmap.MADV_NOHUGEPAGE)
@@ -150,7 +150,7 @@ def test_a_map_of_nothing_finds_nothing() -> None:
 def test_owners_are_read_again_when_their_picture_is_old() -> None:
     need = frames_need(SysRoot())
     if not need.met:
-        pytest.skip(need.why)
+        pytest.skip(f"no {need.what}: {need.why}")
     with mmap.mmap(-1, 2 * PAGE) as memory:
         memory[0] = 1
         start = np.frombuffer(memory, np.uint8).ctypes.data

@@ -23,7 +23,7 @@ from pghot.service.undo import Undone
 from pghot.sources.live_registry import LIVE_SOURCES
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 LIVE, CLI = ((ROOT / "docs" / name).read_text() for name in ("live.md", "cli.md"))
 # A synopsis ("[--json]", "A|B", "...", names in capitals) is no command to type in.
 SYNOPSIS = re.compile(r"[\[\]|]|\.\.\.|\b[A-Z]{2,}\b")
@@ -38,12 +38,49 @@ def commands() -> Iterator[tuple[str, str]]:
                 yield page.name, found[1]
 
 
+def verbs(command: Any = None, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Each verb of the command line, such as "report summary", and its command."""
+    command = command or typer.main.get_command(app)
+    if not hasattr(command, "commands"):
+        yield name, command
+        return
+    for word, below in command.commands.items():
+        yield from verbs(below, f"{name} {word}".strip())
+
+
+VERBS = dict(verbs())
+
+
+def split_verb(words: list[str]) -> tuple[str, list[str]]:
+    """The verb that a command line begins with ("" when there is none), and the words after it."""
+    for length in (1, 2):
+        verb = " ".join(words[:length])
+        if verb in VERBS:
+            return verb, words[length:]
+    return "", words
+
+
 def context_of(words: list[str]) -> Any:
     """The parsed command line; nothing is run."""
-    command: Any = typer.main.get_command(app)
-    while hasattr(command, "commands"):
-        command, words = command.commands[words[0]], words[1:]
-    return command.make_context("pghot", words)
+    verb, rest = split_verb(words)
+    return VERBS[verb].make_context("pghot", rest)
+
+
+def options_of(verb: str) -> dict[frozenset[str], Any]:
+    """The options of a verb by all of their names."""
+    options = [p for p in VERBS[verb].params if p.param_type_name == "option" and p.name != "help"]
+    return {frozenset((*option.opts, *option.secondary_opts)): option for option in options}
+
+
+def option_names(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", text))
+
+
+def mentions() -> Iterator[tuple[str, str]]:
+    """(page, command) for each command inside a sentence, which may leave out what the sentence is not about."""
+    for page in PAGES:
+        for found in re.findall(r"(?<!`)`(?:sudo )?pghot ([a-z][^`]*)`", page.read_text()):
+            yield page.name, " ".join(found.split())
 
 
 @pytest.mark.parametrize(("page", "line"), list(commands()))
@@ -52,22 +89,72 @@ def test_every_command_parses(page: str, line: str) -> None:
 
 
 def test_the_commands_of_the_live_side_are_among_them() -> None:
-    verbs = {line.split()[0] for page, line in commands() if page in ("README.md", "live.md")}
-    assert {"doctor", "run", "undo", "daemon", "status", "hot", "record"} <= verbs
+    shown = {line.split()[0] for page, line in commands() if page in ("README.md", "live.md")}
+    assert {"doctor", "run", "undo", "daemon", "status", "hot", "record"} <= shown
 
 
-@pytest.mark.parametrize("verb", ["run", "margin", "record", "undo", "daemon", "status", "hot", "doctor"])
-def test_cli_md_names_every_option_and_no_other(verb: str) -> None:
-    synopsis = CLI[: CLI.index("TRACE is")]
-    entries = re.findall(rf"^    pghot {verb}\b.*(?:\n {{10,}}.*)*", synopsis, re.MULTILINE)
-    command: Any = typer.main.get_command(app)
-    options = [p for p in command.commands[verb].params if p.param_type_name == "option" and p.name != "help"]
-    known = {name for option in options for name in (*option.opts, *option.secondary_opts)}
-    # PROGRAMS stands for these.
-    named = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", " ".join(entries))) | {"-p", "--cgroup"}
-    assert named - {"-p", "--cgroup"} <= known
-    missing = [option.name for option in options if not named & {*option.opts, *option.secondary_opts}]
-    assert missing == []
+@pytest.mark.parametrize(("page", "line"), sorted(set(mentions())))
+def test_commands_in_sentences_name_verbs_and_options_that_exist(page: str, line: str) -> None:
+    verb, rest = split_verb(line.split())
+    if not verb:
+        assert any(known.startswith(f"{line} ") for known in VERBS), "no such verb"
+        return
+    ours = rest[: rest.index("--")] if "--" in rest else rest
+    assert option_names(" ".join(ours)) <= frozenset().union(*options_of(verb)) | {"--help"}
+
+
+def sections(text: str) -> dict[str, str]:
+    """The text below each heading of cli.md that is a verb."""
+    parts = re.split(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    bodies = zip(parts[1::2], parts[2::2], strict=True)
+    return {head.removeprefix("`pghot ").rstrip("`"): body for head, body in bodies}
+
+
+def test_cli_md_has_a_section_for_every_verb_and_no_other() -> None:
+    assert sorted(re.findall(r"^#+ `pghot (.*)`$", CLI, re.MULTILINE)) == sorted(VERBS)
+
+
+def rows(table: str) -> list[list[str]]:
+    """The cells of the rows of a Markdown table, head and rule included."""
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def written(option: Any) -> str | None:
+    """How cli.md writes an option's default; None where the code leaves it to words."""
+    if getattr(option, "is_flag", False):
+        return "on" if option.default else "off"
+    if option.default is None or option.default == "":
+        return None
+    return f"`{option.default:g}`" if isinstance(option.default, float) else f"`{option.default}`"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_cli_md_names_every_option_with_its_default_and_no_other(verb: str) -> None:
+    section = sections(CLI)[verb]
+    table = {option_names(cells[0]): cells[1] for cells in rows(section) if cells[0].startswith("`-")}
+    options = options_of(verb)
+    assert set(table) == set(options)
+    for names, option in options.items():
+        assert ("(many)" in table[names]) == option.multiple, names
+        default = written(option)
+        if default is None:
+            assert table[names], names
+            assert not re.fullmatch(r"`[^`]*`|on|off", table[names]), (names, "the code has no such default")
+        else:
+            assert table[names] == default, names
+    usage = re.findall(rf"^ {{4}}pghot {verb}\b.*$", section, re.MULTILINE)
+    assert usage, "how it is called"
+    assert option_names(" ".join(usage)) <= frozenset().union(*options)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_prose_is_wrapped_and_tables_are_even(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for table in (block for block in re.split(r"\n\s*\n", text) if block.startswith("|")):
+        assert len({len(cells) for cells in rows(table)}) == 1, table.splitlines()[0]
+    prose = [line for line in text.splitlines() if not line.startswith(("|", "    "))]
+    assert [line for line in prose if len(line) > 120] == []
 
 
 def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -745,8 +745,11 @@ def test_where_a_journal_goes_when_nobody_says(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.setattr(tempfile, "tempdir", "/tmp")
+    made: list[Path] = []
+    monkeypatch.setattr("pghot.service.run.private_directory", lambda path, mode: made.append(path))
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     if runtime is not None:
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
     assert journal_path(None, "run") == Path(place, f"run-{os.getpid()}.pghot-journal")
     assert journal_path(Path("mine"), "run") == Path("mine")
+    assert made == [Path(place)]

@@ -1,32 +1,51 @@
-"""Where Numba may keep compiled kernels when neither this package's directory nor the user's cache can be written.
+"""Where Numba may keep compiled kernels when this package's directory cannot be written.
 
-Numba refuses to import a cached kernel then (a read-only install, run by a user without a home). Such a process gets
-a directory of its own and compiles anew each time.
+It takes NUMBA_CACHE_DIR or the user's cache then, and runs what it finds there. When others may have written it, or it
+cannot be written at all (a read-only install, run by a user without a home), the process gets a directory of its own
+and compiles anew each time. What is in this package's directory is as trustworthy as the package.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
-import tempfile
 from pathlib import Path
+
+from pghot.trusted import distrust_entry, fresh_directory, instead_of_cache, private_directory
+
+_PREFIX = "pghot-numba-"
 
 
 def ensure_cache() -> None:
-    """Set NUMBA_CACHE_DIR for this process when nothing else can be written."""
-    if "NUMBA_CACHE_DIR" in os.environ or _writable(Path(__file__).parent / "__pycache__"):
-        return
-    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME")
-    if home and _writable(Path(home)):
-        return
-    place = tempfile.mkdtemp(prefix="pghot-numba-")
-    os.environ["NUMBA_CACHE_DIR"] = place
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    """Set NUMBA_CACHE_DIR for this process unless Numba keeps its kernels beside this package's modules."""
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    if given or not _writable(Path(__file__).parent / "__pycache__"):
+        os.environ["NUMBA_CACHE_DIR"] = str(_directory(given))
+
+
+def _directory(given: str | None) -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("HOME") and os.path.expanduser("~/.cache"))
+    if not given and not (home and _writable(Path(home))):
+        return fresh_directory(_PREFIX)
+    path = Path(given or f"{home}/numba").absolute()
+    try:
+        reason = private_directory(path) or _distrust_parts(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    return instead_of_cache(path, reason, _PREFIX) if reason else path
+
+
+def _distrust_parts(path: Path) -> str:
+    """Of the directories in it, one for each of modules, and of their files."""
+    parts = (entry for directory in path.iterdir() for entry in (directory, *_files(directory)))
+    return next((reason for each in parts if (reason := distrust_entry(str(each), each.lstat()))), "")
+
+
+def _files(path: Path) -> list[Path]:
+    return list(path.iterdir()) if path.is_dir() and not path.is_symlink() else []
 
 
 def _writable(path: Path) -> bool:
     """Whether a directory can be written, or made where it is not."""
-    while not path.exists() and path != path.parent:
+    while not os.path.exists(path) and path != path.parent:
         path = path.parent
     return os.access(path, os.W_OK)

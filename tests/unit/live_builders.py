@@ -264,7 +264,7 @@ class Scripted:
         self.order.append("start")
         self.watched.append(watched)
         if self._knob:
-            set_knob(self._knob, "new")
+            set_knob(self._knob, "2")
         if self.fails:
             raise UnsupportedError(self.fails)
 

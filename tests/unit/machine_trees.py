@@ -32,7 +32,7 @@ def captured(name: str) -> SysRoot:
 
 def put(tree: Path, name: str, text: str) -> None:
     """Write a file of a tree, as the kernel does with a newline."""
-    path = tree / name
+    path = tree / name.lstrip("/")  # never the file of this machine
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{text}\n")
 

@@ -23,6 +23,7 @@ from machine_trees import put
 
 from pghot.cli.main import run
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
+from pghot.kernel.knob_files import PROMOTE_RATE_LIMIT, SCAN
 from pghot.kernel.process import Identity
 from pghot.kernel.sysroot import SysRoot
 from pghot.sealed import seal
@@ -34,6 +35,7 @@ from pghot.service.run import journal_path
 from pghot.service.undo import undo, undo_open
 
 PID = 500
+A, B = PROMOTE_RATE_LIMIT, f"{SCAN}/scan_size_mb"
 PAGES = 64
 NOWHERE_LIVE = SysRoot(Path("/no/such/tree"))
 
@@ -300,10 +302,10 @@ def test_only_the_owner_reads_it_and_an_empty_one_is_not_left(tmp_path: Path) ->
         assert journal.path.stat().st_mode & 0o777 == 0o600
     assert not journal.path.exists()
     with Journal(tmp_path / "k", NOWHERE_LIVE) as journal:
-        journal.knob("/proc/x", "0", "1")
+        journal.knob(A, "0", "1")
     assert journal.path.exists()
     with Journal(tmp_path / "l", NOWHERE_LIVE) as journal:
-        journal.knob("/proc/x", "0", "1")
+        journal.knob(A, "0", "1")
         journal.discard()
     journal.close()
     assert not journal.path.exists()
@@ -311,23 +313,23 @@ def test_only_the_owner_reads_it_and_an_empty_one_is_not_left(tmp_path: Path) ->
 
 def test_a_short_write_is_cut_off_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Journal(tmp_path / "j", NOWHERE_LIVE) as journal:
-        journal.knob("/proc/x", "0", "1")
+        journal.knob(A, "0", "1")
         size = journal.path.stat().st_size
         write = os.write
         monkeypatch.setattr(journal_module.os, "write", lambda fd, data: write(fd, data[: len(data) // 2]))
         with pytest.raises(PghotError, match="No space left") as caught:
-            journal.knob("/proc/y", "0", "1")
+            journal.knob(B, "256", "64")
         monkeypatch.undo()
         assert caught.value.exit_code == 1
         assert "make room" in caught.value.hint
         assert journal.path.stat().st_size == size
-        journal.knob("/proc/z", "0", "1")
-        assert [path for path, _, _ in read_journal(journal.path).knobs] == ["/proc/x", "/proc/z"]
+        journal.knob(B, "256", "64")
+        assert [path for path, _, _ in read_journal(journal.path).knobs] == [A, B]
 
 
 def fill(journal: Journal) -> None:
     for number in range(100):
-        journal.knob(f"/proc/{number}", "0", "1")
+        journal.knob(A, str(number), "1")
 
 
 def test_a_real_limit_of_the_file_size(tmp_path: Path) -> None:
@@ -336,7 +338,7 @@ def test_a_real_limit_of_the_file_size(tmp_path: Path) -> None:
     try:
         with Journal(tmp_path / "j", NOWHERE_LIVE) as journal:
             size = journal.path.stat().st_size
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size + 150, before[1]))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size + 250, before[1]))
             with pytest.raises(PghotError, match="cannot write the journal"):
                 fill(journal)
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -352,8 +354,8 @@ def test_a_real_limit_of_the_file_size(tmp_path: Path) -> None:
 
 
 def knobs_of(tmp_path: Path, journal: Journal | None) -> Knobs:
-    put(tmp_path, "proc/a", "old a")
-    put(tmp_path, "proc/b", "old b")
+    put(tmp_path, A, "65536")
+    put(tmp_path, B, "256")
     return Knobs(SysRoot(tmp_path), journal)
 
 
@@ -373,13 +375,13 @@ def test_knobs_are_written_down_first_and_put_back_in_reverse(
             write(self, name, text)
 
         monkeypatch.setattr(SysRoot, "write", spied)
-        knobs.set("/proc/a", "1")
-        knobs.set("/proc/b", "2")
-        knobs.set("/proc/a", "3")
-        knobs.set("/proc/b", "2")  # is so already: no change
+        knobs.set(A, "1")
+        knobs.set(B, "2")
+        knobs.set(A, "3")
+        knobs.set(B, "2")  # is so already: no change
         assert len(read_journal(journal.path).knobs) == 3
         assert knobs.restore() == []
-        assert order[3:] == [("/proc/b", "old b"), ("/proc/a", "old a")]
+        assert order[3:] == [(B, "256"), (A, "65536")]
         assert knobs.restore() == []
         assert len(order) == 5
 
@@ -389,59 +391,61 @@ def test_the_same_values_again_and_again_make_no_journal_grow(tmp_path: Path) ->
     with Journal(tmp_path / "j", root) as journal:
         knobs = knobs_of(tmp_path, journal)
         for value in ("1", "2", "3"):
-            knobs.set("/proc/a", value)
+            knobs.set(A, value)
         size = journal.path.stat().st_size
-        for value in ("1", "old a", "2", "3", "1"):
-            knobs.set("/proc/a", value)
+        for value in ("1", "65536", "2", "3", "1"):
+            knobs.set(A, value)
             assert put_back(root, read_journal(journal.path).knobs) == []  # as undo would after a kill
-            assert root.read("/proc/a") == "old a"
+            assert root.read(A) == "65536"
         assert journal.path.stat().st_size == size
-        knobs.set("/proc/a", "2")
+        knobs.set(A, "2")
         assert knobs.restore() == []
-        assert root.read("/proc/a") == "old a"
+        assert root.read(A) == "65536"
 
 
 def test_a_value_that_somebody_else_gave_is_the_one_to_put_back(tmp_path: Path) -> None:
     with Journal(tmp_path / "j", SysRoot(tmp_path)) as journal:
         knobs = knobs_of(tmp_path, journal)
-        knobs.set("/proc/a", "1")
-        put(tmp_path, "proc/a", "theirs")
-        knobs.set("/proc/a", "1")
-        assert read_journal(journal.path).knobs[-1] == ("/proc/a", "theirs", "1")
+        knobs.set(A, "1")
+        put(tmp_path, A, "77")
+        knobs.set(A, "1")
+        assert read_journal(journal.path).knobs[-1] == (A, "77", "1")
         assert knobs.restore() == []
-        assert SysRoot(tmp_path).read("/proc/a") == "theirs"
+        assert SysRoot(tmp_path).read(A) == "77"
 
 
 def test_what_somebody_else_changed_is_left_alone_and_named(tmp_path: Path) -> None:
     knobs = knobs_of(tmp_path, None)
-    knobs.set("/proc/a", "1")
-    knobs.set("/proc/b", "2")
-    put(tmp_path, "proc/b", "theirs")
+    knobs.set(A, "1")
+    knobs.set(B, "2")
+    put(tmp_path, B, "77")
     (problem,) = knobs.restore()
-    assert "/proc/b is 'theirs'" in problem
-    assert "'old b'" in problem
-    assert SysRoot(tmp_path).read("/proc/b") == "theirs"
-    assert SysRoot(tmp_path).read("/proc/a") == "old a"
+    assert f"{B} is '77'" in problem
+    assert "'256'" in problem
+    assert SysRoot(tmp_path).read(B) == "77"
+    assert SysRoot(tmp_path).read(A) == "65536"
 
 
 def test_knobs_that_vanish_or_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     knobs = knobs_of(tmp_path, None)
-    knobs.set("/proc/a", "1")
-    knobs.set("/proc/b", "2")
-    (tmp_path / "proc/a").unlink()
+    knobs.set(A, "1")
+    knobs.set(B, "2")
+    SysRoot(tmp_path).path(A).unlink()
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EINVAL, "Invalid argument")
 
     monkeypatch.setattr(SysRoot, "write", refuse)
     (problem,) = knobs.restore()
-    assert "/proc/b could not be put back" in problem
-    with pytest.raises(PghotError, match="cannot write 'x' to /proc/b: Invalid"):
-        knobs.set("/proc/b", "x")
-    with pytest.raises(UnsupportedError, match="no /proc/none"):
-        knobs.set("/proc/none", "1")
-    with pytest.raises(NotPermittedError, match="cannot read /proc"):
-        knobs.set("/proc", "1")
+    assert f"{B} could not be put back" in problem
+    with pytest.raises(PghotError, match=f"cannot write '3' to {B}: Invalid"):
+        knobs.set(B, "3")
+    with pytest.raises(UnsupportedError, match=f"no {A}"):
+        knobs.set(A, "1")
+    SysRoot(tmp_path).path(B).unlink()
+    SysRoot(tmp_path).path(B).mkdir()
+    with pytest.raises(NotPermittedError, match=f"cannot read {B}"):
+        knobs.set(B, "1")
 
 
 def test_a_knob_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,8 +455,8 @@ def test_a_knob_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.Monk
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(SysRoot, "write", refuse)
-    with pytest.raises(NotPermittedError, match="not permitted to write /proc/a"):
-        knobs.set("/proc/a", "1")
+    with pytest.raises(NotPermittedError, match=f"not permitted to write {A}"):
+        knobs.set(A, "1")
     assert knobs.restore() == []
 
 
@@ -461,9 +465,9 @@ def test_without_room_in_the_journal_no_knob_changes(tmp_path: Path, monkeypatch
         knobs = knobs_of(tmp_path, journal)
         monkeypatch.setattr(journal_module.os, "write", lambda fd, data: 0)
         with pytest.raises(PghotError, match="No space left"):
-            knobs.set("/proc/a", "1")
+            knobs.set(A, "1")
         monkeypatch.undo()
-    assert SysRoot(tmp_path).read("/proc/a") == "old a"
+    assert SysRoot(tmp_path).read(A) == "65536"
 
 
 # ---- undo
@@ -605,9 +609,9 @@ def test_damage_is_a_problem_and_the_rest_is_put_back(kernel: FakeKernel, tmp_pa
 
 def test_without_its_first_line_a_journal_is_undone_all_the_same(kernel: FakeKernel, tmp_path: Path) -> None:
     """Pages and knobs go back; which boot and whose journal it is, each line says."""
-    put(tmp_path, "proc/knob", "new")
+    put(tmp_path, A, "0")
     with Journal(tmp_path / "j", kernel.root) as journal:
-        journal.knob("/proc/knob", "old", "new")
+        journal.knob(A, "65536", "0")
         journal.origins(space_of(PID), addresses(0, PAGES), np.full(PAGES, 1, np.uint8))
     kernel.move_pages(PID, addresses(0, PAGES), np.zeros(PAGES, np.int32))
     damage(tmp_path / "j", 1)
@@ -617,19 +621,19 @@ def test_without_its_first_line_a_journal_is_undone_all_the_same(kernel: FakeKer
     with pytest.raises(UsageError, match="still runs"):
         undo(running, kernel.root)
     done = undo(read_journal(tmp_path / "j"), kernel.root)
-    assert (done.pages_back, done.knobs, len(done.problems)) == (PAGES, ["/proc/knob"], 1)
-    assert kernel.root.read("/proc/knob") == "old"
+    assert (done.pages_back, done.knobs, len(done.problems)) == (PAGES, [A], 1)
+    assert kernel.root.read(A) == "65536"
     put(tmp_path, "proc/sys/kernel/random/boot_id", BOOT_ID.replace("1", "2"))
     assert "started anew" in undo(read_journal(tmp_path / "j"), kernel.root).processes_gone[0]
 
 
 def test_knobs_of_a_journal_go_back_too(kernel: FakeKernel, tmp_path: Path) -> None:
-    put(tmp_path, "proc/knob", "old")
+    put(tmp_path, A, "65536")
     with Journal(tmp_path / "j", kernel.root) as journal:
-        Knobs(kernel.root, journal).set("/proc/knob", "new")
+        Knobs(kernel.root, journal).set(A, "0")
         done = undo_open(journal, kernel.root)
-    assert done.knobs == ["/proc/knob"]
-    assert kernel.root.read("/proc/knob") == "old"
+    assert done.knobs == [A]
+    assert kernel.root.read(A) == "65536"
     assert read_journal(tmp_path / "j").undone
 
 
@@ -741,8 +745,11 @@ def test_where_a_journal_goes_when_nobody_says(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.setattr(tempfile, "tempdir", "/tmp")
+    made: list[Path] = []
+    monkeypatch.setattr("pghot.service.run.private_directory", lambda path, mode: made.append(path))
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     if runtime is not None:
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
     assert journal_path(None, "run") == Path(place, f"run-{os.getpid()}.pghot-journal")
     assert journal_path(Path("mine"), "run") == Path("mine")
+    assert made == [Path(place)]

@@ -19,6 +19,7 @@ from machine_trees import NODES, put
 
 from pghot.counters import LOSSES
 from pghot.errors import CutShortError, NotPermittedError, PghotError, UnsupportedError, UsageError
+from pghot.kernel.knob_files import NUMA_BALANCING
 from pghot.kernel.needs import Need, require
 from pghot.kernel.process import CAPABILITIES, refused
 from pghot.kernel.sysroot import SysRoot
@@ -291,16 +292,16 @@ def test_a_full_disk_ends_the_run_before_anything_moves(
 
 
 def test_knobs_are_put_back_at_the_end_also_after_a_failed_start(bench: Bench, journal: Journal) -> None:
-    put(bench.kernel.tree, "proc/knob", "old")
+    put(bench.kernel.tree, NUMA_BALANCING, "0")
     bench.source.fails = "no luck"
-    live = bench.live(journal, source_options={"scripted": {"knob": "/proc/knob"}})
+    live = bench.live(journal, source_options={"scripted": {"knob": NUMA_BALANCING}})
     with pytest.raises(UnsupportedError, match="no luck"):
         live.start()
-    assert bench.kernel.root.read("/proc/knob") == "new"
+    assert bench.kernel.root.read(NUMA_BALANCING) == "2"
     assert live.stop() == []
     assert bench.source.order == ["start", "stop"]
-    assert bench.kernel.root.read("/proc/knob") == "old"
-    assert read_journal(journal.path).knobs == [("/proc/knob", "old", "new")]
+    assert bench.kernel.root.read(NUMA_BALANCING) == "0"
+    assert read_journal(journal.path).knobs == [(NUMA_BALANCING, "0", "2")]
 
 
 def test_a_source_that_cannot_end_does_not_keep_the_knobs(
@@ -309,12 +310,12 @@ def test_a_source_that_cannot_end_does_not_keep_the_knobs(
     def broken(_: object) -> None:
         raise RuntimeError("of another package")
 
-    put(bench.kernel.tree, "proc/knob", "old")
-    live = bench.live(journal, apply=False, source_options={"scripted": {"knob": "/proc/knob"}})
+    put(bench.kernel.tree, NUMA_BALANCING, "0")
+    live = bench.live(journal, apply=False, source_options={"scripted": {"knob": NUMA_BALANCING}})
     live.start()
     monkeypatch.setattr(bench.source, "stop", broken)
     assert live.stop() == ["the source scripted did not end well: RuntimeError: of another package"]
-    assert bench.kernel.root.read("/proc/knob") == "old"
+    assert bench.kernel.root.read(NUMA_BALANCING) == "0"
 
 
 def test_who_interrupts_the_putting_back_is_told_how_to_go_on(
@@ -323,25 +324,25 @@ def test_who_interrupts_the_putting_back_is_told_how_to_go_on(
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    put(bench.kernel.tree, "proc/knob", "old")
-    live = bench.live(journal, apply=False, source_options={"scripted": {"knob": "/proc/knob"}})
+    put(bench.kernel.tree, NUMA_BALANCING, "0")
+    live = bench.live(journal, apply=False, source_options={"scripted": {"knob": NUMA_BALANCING}})
     live.start()
     monkeypatch.setattr(bench.source, "stop", interrupted)
     with pytest.raises(CutShortError) as told:
         end(live, journal)
     assert (told.value.exit_code, told.value.hint) == (130, f"pghot undo {journal.path}")
-    assert read_journal(journal.path).knobs == [("/proc/knob", "old", "new")]
+    assert read_journal(journal.path).knobs == [(NUMA_BALANCING, "0", "2")]
 
 
 @pytest.mark.parametrize("theirs", [False, True])
 def test_the_journal_of_a_dry_run_stays_only_when_something_is_left_to_undo(
     bench: Bench, journal: Journal, theirs: bool
 ) -> None:
-    put(bench.kernel.tree, "proc/knob", "old")
-    live = bench.live(journal, apply=False, source_options={"scripted": {"knob": "/proc/knob"}})
+    put(bench.kernel.tree, NUMA_BALANCING, "0")
+    live = bench.live(journal, apply=False, source_options={"scripted": {"knob": NUMA_BALANCING}})
     live.start()
     if theirs:
-        put(bench.kernel.tree, "proc/knob", "theirs")
+        put(bench.kernel.tree, NUMA_BALANCING, "1")
     assert len(end(live, journal)) == theirs
     journal.close()
     assert journal.path.exists() is theirs

@@ -13,6 +13,7 @@ from machine_trees import Node, machine, put
 
 from pghot.errors import NotPermittedError, UnsupportedError, UsageError
 from pghot.kernel.cpus import node_of_cpu
+from pghot.kernel.knob_files import NUMA_BALANCING, PROMOTE_RATE_LIMIT, SCAN
 from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
@@ -21,7 +22,7 @@ from pghot.service.journal import Journal
 from pghot.service.journal_file import read_journal
 from pghot.service.knobs import Knobs
 from pghot.sources import faults
-from pghot.sources.faults import MODE, RATE_LIMIT, SCAN, Faults
+from pghot.sources.faults import Faults
 from pghot.sources.live_registry import make_live_source
 from pghot.sources.replay import Replay
 from ring_builders import record, ring_of
@@ -30,8 +31,8 @@ RING = 1 << 12
 LOST = 2
 SAMPLE = 9
 KNOBS = {
-    MODE: "1",
-    RATE_LIMIT: "65536",
+    NUMA_BALANCING: "1",
+    PROMOTE_RATE_LIMIT: "65536",
     f"{SCAN}/scan_size_mb": "256",
     f"{SCAN}/scan_period_max_ms": "60000",
     f"{SCAN}/scan_period_min_ms": "1000",
@@ -91,8 +92,8 @@ def test_all_needs_are_met_on_a_machine_that_has_all(tiers: SysRoot) -> None:
 @pytest.mark.parametrize(
     "lacking, verdict, why",
     [
-        (MODE, "unsupported", "no /proc/sys/kernel/numa_balancing"),
-        (RATE_LIMIT, "unsupported", "cannot keep mode 2 from promoting"),
+        (NUMA_BALANCING, "unsupported", "no /proc/sys/kernel/numa_balancing"),
+        (PROMOTE_RATE_LIMIT, "unsupported", "cannot keep mode 2 from promoting"),
         (f"{SCAN}/scan_period_min_ms", "unsupported", f"no {SCAN}"),
         ("/proc/sys/kernel/perf_event_paranoid", "unsupported", "no perf events"),
         ("/proc/self/status", "not permitted", "perf_event_paranoid is 2 and CAP_PERFMON is missing"),
@@ -147,10 +148,10 @@ def test_the_rate_limit_is_0_before_the_mode_changes_and_all_comes_back(
 
         source = Faults(tiers, scan_period_ms=100, scan_size_mb=512)
         source.start(Watched(()), set_knob)
-        assert order[0] == RATE_LIMIT
-        assert order[-1] == MODE
-        assert tiers.read(RATE_LIMIT) == "0"
-        assert tiers.read(MODE) == "2"
+        assert order[0] == PROMOTE_RATE_LIMIT
+        assert order[-1] == NUMA_BALANCING
+        assert tiers.read(PROMOTE_RATE_LIMIT) == "0"
+        assert tiers.read(NUMA_BALANCING) == "2"
         assert tiers.read(f"{SCAN}/scan_period_min_ms") == "100"
         assert "512 MiB" in source.sampling()
         source.set_effort(0.25)

@@ -165,10 +165,11 @@ def _what_if(
     from pghot.cli.streams import stdout_kept_for_data
     from pghot.machine.topology import load_topology
     from pghot.service.what_if import NOTE, check_simulation, choose_source, policies_beside
+    from pghot.trusted import temporary_place
 
     check_simulation(load_topology(tiers), policy, parse_share(fast_share))
     chosen = source or choose_source(bool(command))
-    with tempfile.TemporaryDirectory(prefix="pghot-what-if") as place:
+    with tempfile.TemporaryDirectory(prefix="pghot-what-if", dir=temporary_place()) as place:
         path = str(Path(place, "seen.pghot"))
         print(f"recording with {chosen}; then {tiers} is simulated", file=sys.stderr)
         with stdout_kept_for_data(as_json):

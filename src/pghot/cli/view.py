@@ -18,6 +18,7 @@ import typer
 from pghot.errors import UsageError
 from pghot.service.feed import Mailbox, ask_both, follow
 from pghot.service.stopping import StopSignals
+from pghot.trusted import temporary_place
 
 
 def require_terminal(option: str, remedy: str, stdout_too: bool = True) -> None:
@@ -68,7 +69,7 @@ def output_held(command: Sequence[str] | None) -> Iterator[BinaryIO | None]:
     if not command:
         yield None
         return
-    number, name = tempfile.mkstemp(prefix="pghot-run-", suffix=".out")
+    number, name = tempfile.mkstemp(prefix="pghot-run-", suffix=".out", dir=temporary_place())
     with os.fdopen(number, "wb") as held:
         yield held
     if Path(name).stat().st_size:

@@ -44,9 +44,14 @@ class SysRoot:
             return default
 
     def write(self, name: str, text: str) -> None:
-        """Write a knob with a single write(2), as kernel files expect."""
-        fd = os.open(self.path(name), os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+        """Write a knob with a single write(2), as kernel files expect. It is the file of that name itself: no part of
+        the name may be a link."""
+        fd = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            *directories, last = name.strip("/").split("/")
+            for part in directories:
+                fd = _step(fd, part, os.O_PATH | os.O_DIRECTORY)
+            fd = _step(fd, last, os.O_WRONLY | os.O_TRUNC)
             os.write(fd, text.encode())
         finally:
             os.close(fd)
@@ -74,3 +79,10 @@ class SysRoot:
         """
         match = re.match(r"(\d+)\.(\d+)", self.read_or("/proc/sys/kernel/osrelease"))
         return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _step(directory: int, name: str, flags: int) -> int:
+    """Open what is in a directory, unless it is a link, and close the directory."""
+    fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    os.close(directory)
+    return fd

@@ -27,7 +27,6 @@ U32 = npt.NDArray[np.uint32]
 # (Linux >= 5.19); "lru_gen": their oldest generation of the multi-gen LRU; "off": nobody. With the second and the
 # third the kernel picks the pages, and needs demotion_enabled.
 DEMOTIONS = ("move_pages", "reclaim", "lru_gen", "off")
-DEMOTION_ENABLED = "/sys/kernel/mm/numa/demotion_enabled"
 
 COLD_AGE = 2  # ageing periods unseen before a page may be demoted to make room
 # The same for a page that came back after a demotion. A source that sees lower tiers only (hint faults) never sees

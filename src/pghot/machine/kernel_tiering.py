@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pghot.kernel.knob_files import DEMOTION_ENABLED, NUMA_BALANCING, PROMOTE_RATE_LIMIT
 from pghot.kernel.node_files import read_number
 from pghot.kernel.sysroot import SysRoot
 
-NUMA_BALANCING = "/proc/sys/kernel/numa_balancing"
-PROMOTE_RATE_LIMIT = "/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps"  # Linux >= 6.1
-DEMOTION_ENABLED = "/sys/kernel/mm/numa/demotion_enabled"  # Linux >= 5.15
 WEIGHTS = "/sys/kernel/mm/mempolicy/weighted_interleave"  # Linux >= 6.9
 
 _DEMOTION = {"true": True, "1": True, "false": False, "0": False}

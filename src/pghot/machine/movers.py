@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pghot.kernel.damon_sysfs import damon_need
+from pghot.kernel.knob_files import DEMOTION_ENABLED, NUMA_BALANCING, PROMOTE_RATE_LIMIT
 from pghot.kernel.lru_gen import lru_gen_need
 from pghot.kernel.needs import Need, knob_need
 from pghot.kernel.process import cgroup2_remedy, has_capability, with_capabilities
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.compressed_swap import compressed_needs
-from pghot.machine.kernel_tiering import DEMOTION_ENABLED, NUMA_BALANCING, PROMOTE_RATE_LIMIT
 from pghot.machine.nodes import LiveTopology
 
 CGROUPS = "/sys/fs/cgroup"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -80,14 +81,14 @@ def _written_whole(path: Path, force: bool) -> Iterator[Path]:
     """A name beside `path` to write to; it becomes `path` at the end, or vanishes with the error."""
     if path.exists() and not force:
         raise UsageError(f"will not overwrite {path}", "use --force, or name another file")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield part
-        os.replace(part, path)
+        # In a directory of its own: in one that others may write to, its name could be a link of theirs.
+        with TemporaryDirectory(prefix=f".{path.name}.", suffix=".part", dir=path.parent) as place:
+            part = Path(place, path.name)
+            yield part
+            os.replace(part, path)
     except OSError as error:
         raise not_written(path, error) from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _copy(src: str | Path, dst: Path) -> Conversion:

@@ -24,6 +24,7 @@ from pghot.sources.live_registry import (
     live_source_options,
     make_live_source,
 )
+from pghot.trusted import distrust
 from pghot.units import parse_share, parse_size
 
 
@@ -119,6 +120,7 @@ class Config(_Strict):
 def load_config(path: Path) -> Config:
     """Read and check the file. Raises `UsageError` that names file, line and key."""
     text = read_text(path, "configuration", "an example comes with pghot: pghot daemon --example")
+    _refuse_shared(path)
     config = parse_document(Config, text, str(path))
     options: dict[str, dict[str, Any]] = {}
     with _at(path, text, "sources"):
@@ -136,6 +138,19 @@ def load_config(path: Path) -> Config:
         with _at(path, text, "options", name):
             _try(name, options[name])
     return config.model_copy(update={"options": options, "sources": tuple(dict.fromkeys(config.sources))})
+
+
+def _refuse_shared(path: Path) -> None:
+    """Who may write to the file decides what a daemon of root's does, at each reload anew."""
+    try:
+        reason = distrust(path)
+    except OSError as error:
+        reason = f"cannot tell who may write to it: {error.strerror}"
+    if reason:
+        raise UsageError(
+            f"the configuration {path} is not used: {reason}",
+            "keep it where only the daemon's user and root can write, such as /etc/pghot",
+        )
 
 
 @contextlib.contextmanager

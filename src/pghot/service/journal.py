@@ -11,7 +11,6 @@ that was damaged takes nothing with it, whichever it is.
 from __future__ import annotations
 
 import base64
-import errno
 import os
 import sys
 import zlib
@@ -28,6 +27,7 @@ from pghot.kernel.spaces import Space
 from pghot.kernel.sysroot import SysRoot
 from pghot.sealed import seal
 from pghot.service.journal_file import FORMAT, RUN, read_journal
+from pghot.trusted import make_directory
 from pghot.units import PAGE_BYTES
 
 U8 = npt.NDArray[np.uint8]
@@ -99,18 +99,10 @@ class Journal:
         append_line(self._fd, self.path, facts | self._session)
 
 
-def _make_directory(path: Path) -> None:
-    """`mkdir -p`; `NotADirectoryError` when something else has the name."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
-
-
 def _create(path: Path) -> int:
     """A new journal file, in the place of one whose contents were put back."""
     try:
-        _make_directory(path.parent)
+        make_directory(path.parent, 0o755)
         if _is_undone(path):
             path.unlink()
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -1,7 +1,7 @@
 """Reading a journal that `pghot.service.journal` wrote: as far as it can be read, believing no more than it may say.
 
-Undo writes what a journal says to files of the kernel: one of another user's is refused, and so is a knob that is no
-file of the kernel's, or a page that no address space has.
+Undo writes what a journal says to files of the kernel: one that another user may have written is refused, and so is a
+knob that pghot does not set, a value that it cannot have, or a page that no address space has.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import os
 import stat
 import zlib
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pghot.errors import UsageError
+from pghot.kernel.knob_files import check_knob
 from pghot.kernel.process import Identity
 from pghot.sealed import unseal
 from pghot.units import PAGE_BYTES
@@ -76,7 +77,8 @@ class JournalFile:
 
 
 def _read_own(path: Path) -> tuple[bytes, tuple[int, int]]:
-    """The bytes of a journal, and which file it is. Raises `UsageError` when it cannot be read, or is another user's.
+    """The bytes of a journal, and which file it is. Raises `UsageError` when it cannot be read, or others may
+    have written it.
 
     Asked of the open file: who owns its directory may have put another in its place since.
     """
@@ -90,7 +92,14 @@ def _read_own(path: Path) -> tuple[bytes, tuple[int, int]]:
                 raise UsageError(
                     f"the journal {path} belongs to another user (uid {facts.st_uid}), "
                     "who may have written anything there",
-                    f"if you trust it, undo a copy of your own: cp {path} FILE",
+                    f"that user can undo it: sudo -u '#{facts.st_uid}' pghot undo {path}",
+                )
+            if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise UsageError(
+                    f"others may write to the journal {path} (mode {stat.S_IMODE(facts.st_mode):04o}), "
+                    "and may have written anything there",
+                    "pghot makes journals that only their owner can write; "
+                    "move pages back with migratepages(8), and set knobs by hand",
                 )
             return file.read(), (facts.st_dev, facts.st_ino)
     except OSError as error:
@@ -102,7 +111,7 @@ def _read_own(path: Path) -> tuple[bytes, tuple[int, int]]:
 def read_journal(path: Path) -> JournalFile:
     """Read what can be read of a journal: undo writes what it says to files of the kernel.
 
-    Raises `UsageError` when that is nothing, is of another version, or when the file is another user's.
+    Raises `UsageError` when that is nothing, is of another version, or when others may have written it.
     """
     data, file = _read_own(path)
     text = data.decode("utf-8", "surrogateescape")
@@ -143,17 +152,6 @@ def _journal_of(path: Path, file: tuple[int, int], fact: dict[str, Any]) -> Jour
         ) from None
 
 
-def _knob_path(path: str) -> str:
-    """A file of the kernel's. Raises `ValueError` for any other: undo writes to it."""
-    parts = PurePosixPath(path).parts
-    if parts[:2] not in (("/", "proc"), ("/", "sys")) or ".." in parts or "\0" in path:
-        raise ValueError(f"{path} is no knob")
-    whose = parts[2] if parts[1] == "proc" and len(parts) > 3 else ""
-    if whose.isdigit() or whose in ("self", "thread-self"):
-        raise ValueError(f"{path} is a file of a program")  # /proc/PID/root leads anywhere
-    return path
-
-
 def _possible(runs: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The runs, which must be such as an address space can have. Raises `ValueError`."""
     pages = runs["pages"].astype(np.uint64)
@@ -174,7 +172,9 @@ def _enter(journal: JournalFile, entries: dict[Identity, SpaceEntry], fact: dict
         case "journal":
             return
         case "knob":
-            journal.knobs.append((_knob_path(fact["path"]), str(fact["old"]), str(fact["new"])))
+            path, old, new = fact["path"], fact["old"], fact["new"]
+            check_knob(path, old, new)
+            journal.knobs.append((path, old, new))
         case "origins":
             code, stack, arguments = fact["mm"]
             identity = Identity(int(fact["pid"]), int(fact["start_ticks"]), (code, stack, arguments))

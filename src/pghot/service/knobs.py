@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError
+from pghot.kernel.knob_files import check_knob
 from pghot.kernel.sysroot import SysRoot
 from pghot.service.journal import Journal
 
@@ -45,7 +46,8 @@ class Knobs:
         self._changed: list[Change] = []
 
     def set(self, path: str, value: str) -> None:
-        """Give a knob a value. Raises a `PghotError` when the kernel refuses or lacks it."""
+        """Give a knob a value. Raises a `PghotError` when the kernel refuses or lacks it, or `undo` would refuse it."""
+        _check(path, value)
         try:
             old = self._root.read(path)
         except FileNotFoundError:
@@ -54,6 +56,7 @@ class Knobs:
             raise NotPermittedError(f"cannot read {path}: {error.strerror}", "run as root") from None
         if old == value:
             return
+        _check(path, old)
         # A budget sets the same few values for as long as a daemon runs: what is known already is not written again.
         known = any(knob.path == path and {old, value} <= knob.values for knob in knobs_of(self._changed))
         if self._journal is not None and not known:
@@ -67,6 +70,16 @@ class Knobs:
         problems = put_back(self._root, self._changed)
         self._changed = []
         return problems
+
+
+def _check(path: str, value: str) -> None:
+    """Nothing is set that could not be undone from the journal. Sources of other packages come here, too."""
+    try:
+        check_knob(path, value)
+    except ValueError as error:
+        raise PghotError(
+            f"a knob that could not be put back: {error}", "pghot.kernel.knob_files lists those that can"
+        ) from None
 
 
 def write_knob(root: SysRoot, path: str, value: str) -> None:

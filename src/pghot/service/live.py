@@ -15,6 +15,7 @@ import numpy as np
 from pghot.engine.accesses import Accesses
 from pghot.errors import UnsupportedError
 from pghot.kernel.base_pages import base_page_needs
+from pghot.kernel.knob_files import DEMOTION_ENABLED
 from pghot.kernel.needs import require
 from pghot.kernel.spaces import Watched
 from pghot.kernel.sysroot import SysRoot
@@ -22,7 +23,6 @@ from pghot.kernel.vmstat import vmstat
 from pghot.machine.compressed import with_compressed
 from pghot.machine.damos import Damos
 from pghot.machine.damos_plan import Planner
-from pghot.machine.demotion import DEMOTION_ENABLED
 from pghot.machine.fault_latency import FaultLatency
 from pghot.machine.linux import LinuxMachine
 from pghot.machine.nodes import LiveTopology, read_nodes

@@ -20,6 +20,7 @@ from pghot.service.live_settings import LiveSettings
 from pghot.service.status import status
 from pghot.service.stopping import StopSignals
 from pghot.service.undo import undo_open
+from pghot.trusted import private_directory
 
 Say = Callable[[Live], None]
 
@@ -78,11 +79,24 @@ def journal_path(chosen: Path | None, name: str) -> Path:
     """Where a journal goes when nobody says: below /run, which ends with the boot as its contents do.
 
     The temporary directory is everybody's: a directory there has the user in its name, or only one could use it.
+    Raises `UsageError` when somebody else could change what is in that place.
     """
     place = Path("/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR", ""), "pghot")
     if not place.is_absolute():
         place = Path(tempfile.gettempdir(), f"pghot-{os.geteuid()}")
+    if chosen is None:
+        _refuse_shared(place)
     return chosen or place / f"{name}-{os.getpid()}{SUFFIX}"
+
+
+def _refuse_shared(place: Path) -> None:
+    """Who may write to a journal's directory may take the journal away, and with it all that would be undone."""
+    try:
+        reason = private_directory(place, 0o755)
+    except OSError:
+        return  # who makes the journal says why it cannot be
+    if reason:
+        raise UsageError(f"no place for a journal: {reason}", "name a file elsewhere: --journal FILE")
 
 
 def run_live(

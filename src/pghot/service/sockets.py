@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pghot.errors import NotPermittedError, PghotError, UsageError
+from pghot.trusted import make_directory
 
 if TYPE_CHECKING:
     from pghot.service.hot import Hottest  # brings Numba, which a client does not need
@@ -70,7 +71,7 @@ class Server:
         before = os.umask(0o022)
         try:
             _make_way(path)
-            path.parent.mkdir(parents=True, exist_ok=True)  # may be entered by the socket's group
+            make_directory(path.parent, 0o755)  # may be entered by the socket's group
             os.umask(0o177)
             self._server = await asyncio.start_unix_server(self._serve, path, limit=LINE_BYTES)
         except PermissionError:
@@ -166,14 +167,21 @@ def _group_number(group: str) -> int | None:
 
 
 def _give_to(path: Path, group: str, number: int) -> None:
+    # Through a descriptor: who may write to the directory may put a link to any file in its place meanwhile.
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        os.chown(path, -1, number)
+        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            raise UsageError(f"{path} is another file now", "name a socket where nobody else may write")
+        itself = f"/proc/self/fd/{fd}"
+        os.chown(itself, -1, number)
+        os.chmod(itself, 0o660)
     except PermissionError:
         raise NotPermittedError(
             f"not permitted to give the socket {path} to the group '{group}'",
             "run as root, or name a group that this user is in",
         ) from None
-    path.chmod(0o660)
+    finally:
+        os.close(fd)
 
 
 def _make_way(path: Path) -> None:

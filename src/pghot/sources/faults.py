@@ -16,6 +16,7 @@ import numpy as np
 from pghot.errors import UsageError
 from pghot.kernel import perf_event
 from pghot.kernel.cpus import node_of_cpu
+from pghot.kernel.knob_files import NUMA_BALANCING, PROMOTE_RATE_LIMIT, SCAN
 from pghot.kernel.needs import Need, knob_need, require
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, perf_need
 from pghot.kernel.perf_records import ADDR, CPU, PID, Samples, words_of
@@ -25,9 +26,6 @@ from pghot.kernel.toptier import kernel_top_nodes, nodes_with_memory
 from pghot.sources.live import Sightings
 from pghot.sources.perf_ring import drain
 
-MODE = "/proc/sys/kernel/numa_balancing"
-RATE_LIMIT = "/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps"
-SCAN = "/sys/kernel/debug/sched/numa_balancing"
 MEMORY_TIERING = "2"
 
 SAMPLE = perf_event.SAMPLE_TID | perf_event.SAMPLE_ADDR | perf_event.SAMPLE_CPU
@@ -67,15 +65,15 @@ class Faults:
         return [self._mode_need(), self._scan_need(), self._nodes_need(), perf_need(self._root)]
 
     def _mode_need(self) -> Need:
-        what = f"hint faults of lower tiers: {MODE} = 2"
-        if self._root.exists(MODE) and not self._root.exists(RATE_LIMIT):
+        what = f"hint faults of lower tiers: {NUMA_BALANCING} = 2"
+        if self._root.exists(NUMA_BALANCING) and not self._root.exists(PROMOTE_RATE_LIMIT):
             return Need(
                 what,
                 "unsupported",
                 "the kernel cannot keep mode 2 from promoting (no numa_balancing_promote_rate_limit_MBps)",
                 "Linux 6.1 or later",
             )
-        return knob_need(self._root, what, MODE, "a kernel with CONFIG_NUMA_BALANCING", _RIGHTS)
+        return knob_need(self._root, what, NUMA_BALANCING, "a kernel with CONFIG_NUMA_BALANCING", _RIGHTS)
 
     def _scan_need(self) -> Need:
         what = f"how often pages are marked: {SCAN}"
@@ -106,13 +104,13 @@ class Faults:
         spec = EventSpec(perf_event.TYPE_SOFTWARE, perf_event.SW_PAGE_FAULTS_MIN, SAMPLE)
         self._rings = open_on_all_cpus(self._root, spec, _RING_BYTES, watched.cgroup)
         # The rate limit first: there is no moment in which the kernel promotes.
-        set_knob(RATE_LIMIT, "0")
+        set_knob(PROMOTE_RATE_LIMIT, "0")
         # scan_delay_ms stays: four of it are how long a mapping without faults is still scanned (Linux >= 6.4,
         # VMA_PID_RESET_PERIOD), so a short one makes the kernel lose sight of mappings.
         set_knob(f"{SCAN}/scan_size_mb", str(self._size_mb))
         set_knob(f"{SCAN}/scan_period_max_ms", str(self._period_ms))
         set_knob(f"{SCAN}/scan_period_min_ms", str(self._period_ms))
-        set_knob(MODE, MEMORY_TIERING)
+        set_knob(NUMA_BALANCING, MEMORY_TIERING)
 
     def watch(self, watched: Watched) -> None:
         """Events are of all processes, or of the cgroup: nothing to do."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from pghot.errors import PghotError, UnsupportedError
 from pghot.sources.qemu.programs import machine
+from pghot.trusted import distrust_entry, instead_of_cache, private_directory
 
 _FLAGS = ("-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-Wl,-z,lazy")
 
@@ -58,21 +60,31 @@ def plugin_path(emulator: Emulator) -> Path:
     key = f"{emulator.plugin_api} {machine()} {_FLAGS} {source}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = _cache_directory() / f"qemu-plugin-{digest}.so"
-    if not path.exists():
+    if not _is_ours(path):
         _compile(source, path, emulator.plugin_api)
     return path
 
 
 def _cache_directory() -> Path:
+    """The user's cache, or a directory of this process when others may have put a plugin there: qemu runs it."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    path = Path(base) / "pghot"
+    path = Path(base, "pghot").absolute()
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        reason = private_directory(path)
     except OSError as error:
         raise PghotError(
             f"cannot create {path}: {error.strerror}", "set XDG_CACHE_HOME to a writable place"
         ) from None
-    return path
+    return instead_of_cache(path, reason, "pghot-plugin-") if reason else path.resolve()
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a plugin is there that nobody else can have written. Nobody else can exchange it: see its directory."""
+    try:
+        fact = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(fact.st_mode) and not distrust_entry(str(path), fact)
 
 
 def _compile(source: str, path: Path, api: int) -> None:
@@ -95,4 +107,5 @@ def _compile(source: str, path: Path, api: int) -> None:
             raise PghotError(
                 f"{compiler} cannot compile the plugin: {first}", "apt-get install gcc libc6-dev"
             )
+        built.chmod(0o600)
         os.replace(built, path)  # whole or not at all: two recorders may build at the same time

@@ -30,6 +30,7 @@ from pghot.sources.qemu.programs import is_privileged, resolve
 from pghot.sources.qemu.progress import Progress, State
 from pghot.sources.qemu.settings import FILTER_BYTES, NS_PER_INSTRUCTION, RecordSettings
 from pghot.sources.qemu.timeline import Process, Timeline
+from pghot.trusted import temporary_place
 
 _POLL_S = 0.1
 _RECEIVE_BYTES = 1 << 20
@@ -95,7 +96,7 @@ def record(
     emulator = find_emulator()
     plugin = plugin_path(emulator)
     info = trace_info(command, path, settings)
-    directory = Path(tempfile.mkdtemp(prefix="pghot-"))
+    directory = Path(tempfile.mkdtemp(prefix="pghot-", dir=temporary_place()))
     try:
         with RecordingWriter(path, info, force=settings.force) as writer, child.Signals() as signals:
             session = _Session(writer, settings, signals, progress or Progress(quiet=True))

@@ -1,0 +1,58 @@
+"""The kernel's knobs that pghot sets: the one list to which both setting and undoing are held.
+
+Undo writes what a journal says, often as root. A file that is not here is written by nobody, nor is a value of another
+shape; DAMON's files are here as far as they are undone, since the rest goes with the kdamond.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pghot.kernel.damon_sysfs import KDAMONDS, NUMBER
+
+NUMA_BALANCING = "/proc/sys/kernel/numa_balancing"
+PROMOTE_RATE_LIMIT = "/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps"  # Linux >= 6.1
+SCAN = "/sys/kernel/debug/sched/numa_balancing"
+DEMOTION_ENABLED = "/sys/kernel/mm/numa/demotion_enabled"  # Linux >= 5.15
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """Regular expressions of the files of a knob, and of what they may be given; both must match as a whole."""
+
+    path: str
+    value: str
+
+
+_MS = "[0-9]{1,10}"
+
+KNOBS = (
+    Knob(re.escape(NUMA_BALANCING), "[0-9]"),
+    Knob(re.escape(PROMOTE_RATE_LIMIT), "[0-9]{1,10}"),
+    # The kernel divides by the size and does not check it (task_nr_scan_windows, kernel/sched/fair.c).
+    Knob(re.escape(f"{SCAN}/scan_size_mb"), "[1-9][0-9]{0,4}"),
+    Knob(re.escape(f"{SCAN}/scan_period_min_ms"), _MS),
+    Knob(re.escape(f"{SCAN}/scan_period_max_ms"), _MS),
+    Knob(re.escape(DEMOTION_ENABLED), "true|false|[01]"),
+    # Each kdamond is memory.
+    Knob(re.escape(NUMBER), "[0-9]{1,3}"),
+    Knob(f"{re.escape(KDAMONDS)}/[0-9]{{1,3}}/state", "on|off"),
+)
+
+
+def check_knob(path: str, *values: str) -> None:
+    """Raises `ValueError` for a file that is no knob of pghot's, and for a value that it may not be given.
+
+    >>> check_knob(NUMA_BALANCING, "0", "2")
+    >>> check_knob("/proc/sys/kernel/core_pattern", "core")
+    Traceback (most recent call last):
+    ...
+    ValueError: pghot sets no /proc/sys/kernel/core_pattern
+    """
+    knob = next((each for each in KNOBS if re.fullmatch(each.path, path)), None)
+    if knob is None:
+        raise ValueError(f"pghot sets no {path}")
+    for value in values:
+        if not re.fullmatch(knob.value, value):
+            raise ValueError(f"'{value}' is no value of {path}")

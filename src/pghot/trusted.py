@@ -1,0 +1,105 @@
+"""Places on disk that only this user and root can change: what is kept there is run, or decides what root does.
+
+An inherited HOME, XDG_CACHE_HOME, NUMBA_CACHE_DIR or TMPDIR may lead into a directory of somebody else's. Whoever may
+write to a directory on the way may put another in its place; in a sticky one, such as /tmp, only its owner may.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import grp
+import os
+import pwd
+import shutil
+import stat
+import sys
+import tempfile
+from pathlib import Path
+
+
+def distrust(path: Path, within: bool = False) -> str:
+    """Why others could change what is at `path` (a file or a directory), in words; empty when they cannot.
+
+    within  only what we make in that directory matters: it may be sticky
+
+    Raises `OSError` when there is nothing.
+
+    >>> distrust(Path("/proc/sys"))
+    ''
+    """
+    found = path.absolute()
+    real = found.resolve(strict=True)
+    for each in dict.fromkeys((*reversed(found.parents), found, *reversed(real.parents), real)):
+        fact = each.lstat()
+        if reason := distrust_entry(str(each), fact, sticky=within or each != real):
+            return reason
+    return ""
+
+
+def distrust_entry(name: str, fact: os.stat_result, sticky: bool = False) -> str:
+    """As `distrust`, of one file or directory alone. Where a link leads is another matter.
+
+    sticky  it may be a directory in which each may change only what is theirs
+    """
+    if fact.st_uid not in (0, os.geteuid()):
+        return f"{name} belongs to another user (uid {fact.st_uid})"
+    if stat.S_ISLNK(fact.st_mode) or (sticky and stat.S_ISDIR(fact.st_mode) and fact.st_mode & stat.S_ISVTX):
+        return ""
+    if fact.st_mode & stat.S_IWOTH or (fact.st_mode & stat.S_IWGRP and not _own_group(fact)):
+        return f"others may write to {name} (mode {stat.S_IMODE(fact.st_mode):04o})"
+    return ""
+
+
+def _own_group(fact: os.stat_result) -> bool:
+    """A user's group with nobody else in it, as many distributions make one, with umask 002. Root has none."""
+    try:
+        group, user = grp.getgrgid(fact.st_gid), pwd.getpwuid(fact.st_uid)
+    except KeyError:
+        return False
+    return fact.st_uid != 0 and group.gr_name == user.pw_name and not set(group.gr_mem) - {user.pw_name}
+
+
+def make_directory(path: Path, mode: int = 0o700) -> None:
+    """`mkdir -p`. Raises `OSError`; `NotADirectoryError` when something else has the name.
+
+    mode  of all that are made; the umask can only make it less
+    """
+    for each in (*reversed(path.parents), path):
+        with contextlib.suppress(FileExistsError):
+            if not each.is_dir():
+                each.mkdir(mode)
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+
+
+def private_directory(path: Path, mode: int = 0o700) -> str:
+    """`distrust` of a directory, which is made unless it is there. Nothing is made where others could exchange it.
+
+    Raises `OSError`.
+    """
+    above = next(each for each in (path, *path.parents) if os.path.lexists(each))
+    if reason := distrust(above, within=above != path):
+        return reason
+    make_directory(path, mode)
+    return distrust(path)
+
+
+def temporary_place() -> str:
+    """Where temporary files can be made that nobody else can exchange: TMPDIR, unless it is another user's."""
+    chosen = tempfile.gettempdir()
+    return "/tmp" if distrust(Path(chosen), within=True) else chosen
+
+
+def fresh_directory(prefix: str) -> Path:
+    """A directory of this process alone, which goes with it."""
+    place = tempfile.mkdtemp(prefix=prefix, dir=temporary_place())
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return Path(place)
+
+
+def instead_of_cache(path: Path, reason: str, prefix: str) -> Path:
+    """A fresh directory in the place of a cache that others may have filled; the user is told."""
+    print(f"note: the cache {path} is not used: {reason}", file=sys.stderr)
+    return fresh_directory(prefix)

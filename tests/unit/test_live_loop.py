@@ -424,7 +424,7 @@ def test_a_node_that_a_byte_cannot_name_is_refused(tmp_path: Path, node: int, fi
     if fits:
         assert Live(kernel.root, settings, None).topology.with_memory[-1] == node
     else:
-        with pytest.raises(UnsupportedError, match=f"memory node {node}: pghot counts to 253"):
+        with pytest.raises(UnsupportedError, match=f"memory node {node} is more than pghot can count"):
             Live(kernel.root, settings, None)
 
 

@@ -5,6 +5,7 @@ The same engine serves the live service; the lab's machine migrates what it asks
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pghot.engine.engine import HotnessEngine, Promotions
 from pghot.engine.hashed import HashedStore
 from pghot.engine.settings import FAITHFUL, PACKED, EngineSettings
 from pghot.engine.stores import make_store
+from pghot.errors import unknown_name
 from pghot.policies.policy import World
 
 U32 = npt.NDArray[np.uint32]
@@ -35,6 +37,10 @@ class Pghot:
         self.name = f"pghot-{store}"
         self.summary = f"pghot with the {store} store, any source, batched promotion by kernel threads"
         self.store, self.options = store, options
+        known = [each.name for each in fields(EngineSettings)]
+        for option in options:
+            if option not in known:
+                raise unknown_name(f"option of '{self.name}'", option, known)
         if options:
             # Values that cannot be are found here, before a program is started in vain; `start` knows the machine.
             nodes = tuple(range(255))

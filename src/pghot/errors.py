@@ -52,11 +52,15 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
     """
     if not name:
         return UsageError(f"no {kind} named", f"known: {', '.join(known)}")
+    return UsageError(f"unknown {kind} '{name}'", f"{did_you_mean(name, known)}known: {', '.join(known)}")
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """A question that names the nearest of the known names, with a space behind it; empty when none is near."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1, cutoff=0.5)
-    guess = f"did you mean '{near[0]}'? " if near else ""
-    return UsageError(f"unknown {kind} '{name}'", f"{guess}known: {', '.join(known)}")
+    return f"did you mean '{near[0]}'? " if near else ""
 
 
 def not_written(path: str | Path, error: OSError) -> PghotError:

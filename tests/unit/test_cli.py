@@ -121,10 +121,10 @@ def rows(out: str) -> dict[str, dict[str, Any]]:
         ("pghot-default.freq_threshold=often", "is not a number"),
         ("pghot-default.freq_threshold=1.5", "is not a whole number"),
         ("pghot-default.freq_threshold=9", "freq_threshold 9"),
-        ("pghot-hashed.freq_threshold=1", "unknown name among those that run"),
-        ("freq_threshold=1", "is not NAME.OPTION=VALUE"),
+        ("pghot-hashed.freq_threshold=1", "'pghot-hashed' does not run here"),
+        ("freq_threshold=1", "is not of the form NAME.OPTION=VALUE"),
         ("pghot-default.faithful=frequency-wrap", "is not a quirk of the 'default' store"),
-        ("none.x=1", "it has none"),
+        ("none.x=1", "'none' has no options"),
     ],
 )
 def test_options_that_cannot_be_are_refused(
@@ -407,3 +407,37 @@ def test_streams_that_are_closed_lead_nowhere(closed: str) -> None:
     done = subprocess.run(["sh", "-c", f"exec {pghot} doctor {closed}"], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert (b"sources" in done.stdout) is (">&-" not in closed.replace("2>&-", ""))
+
+
+def test_list_sources_says_where_each_works(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "sources", "--json"]) == 0
+    where = {item["name"]: item["where"] for item in json.loads(capsys.readouterr().out)["items"]}
+    both, lab = {"ibs", "pebs", "chmu"}, {"hintfaults", "abit", "truth"}
+    assert {name for name, place in where.items() if place == "both"} == both
+    assert {name for name, place in where.items() if place == "lab"} == lab
+    assert {"faults", "softdirty", "idle", "damon", "spe", "swapins", "lrugen", "replay"} == {
+        name for name, place in where.items() if place == "live"
+    }
+    assert run(["list", "sources"]) == 0
+    assert "faults      live  NUMA hint faults" in capsys.readouterr().out
+
+
+def test_list_shows_sources_and_stores_of_other_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = tmp_path / "plugged-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "".join(
+            f"[pghot.{group}]\nplugged = plugged_{group}:Plugged\n"
+            for group in ("sources", "live_sources", "stores")
+        )
+    )
+    for group in ("sources", "live_sources", "stores"):
+        (tmp_path / f"plugged_{group}.py").write_text(f"class Plugged:\n    summary = 'of {group}'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert run(["list", "sources"]) == 0
+    assert "plugged     both  of sources; live: of live_sources" in capsys.readouterr().out
+    assert run(["list", "stores"]) == 0
+    assert "plugged  of stores" in capsys.readouterr().out

@@ -298,7 +298,7 @@ def test_an_installed_store_from_outside_drives_the_engine():
 
 
 def test_a_store_added_to_the_registry_works(monkeypatch):
-    monkeypatch.setitem(STORES, "mine", OneHotPage)
+    monkeypatch.setitem(STORES, "mine", (__name__, "OneHotPage"))
     assert make_store(make_engine("mine").settings).name == "one-hot-page"
 
 
@@ -311,7 +311,7 @@ def test_an_unknown_store_gets_the_nearest_name():
 @pytest.mark.parametrize(
     "changes, named",
     [
-        ({"pages": 0}, "pages = 0"),
+        ({"pages": 0}, "pages is 0"),
         ({"nodes": 300}, "300"),
         ({"top_nodes": ()}, "top-tier"),
         ({"top_nodes": (9,)}, "9"),

@@ -114,6 +114,24 @@ def test_what_is_not_supported_comes_before_what_is_not_permitted() -> None:
 # ---- rounds
 
 
+def test_what_a_policy_heard_of_a_source_is_counted_at_the_source_only(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = bench.live(None, apply=False)
+    assert counters(live)["pghot_reported_accesses"] == 0
+    monkeypatch.setattr(bench.source, "counters", lambda self: {"pghot_reported_accesses": 5})
+    facts = status(live)
+    assert "pghot_reported_accesses" not in facts["counters"]
+    assert facts["sources"][0]["counters"]["pghot_reported_accesses"] == 5
+
+
+def test_what_only_the_lab_can_honour_is_refused(bench: Bench) -> None:
+    with pytest.raises(UsageError, match="the policy 'numab2' runs in the lab only"):
+        bench.live(None, apply=False, policy="numab2", policy_options={})
+    with pytest.raises(UsageError, match="long-hash-lists"):
+        bench.live(None, policy="pghot-hashed", policy_options={"faithful": ("long-hash-lists",)})
+
+
 def test_hot_pages_are_promoted_and_come_back_by_undo(bench: Bench, journal: Journal) -> None:
     live = bench.live(journal)
     live.start()
@@ -407,7 +425,7 @@ def test_a_node_that_a_byte_cannot_name_is_refused(tmp_path: Path, node: int, fi
     if fits:
         assert Live(kernel.root, settings, None).topology.with_memory[-1] == node
     else:
-        with pytest.raises(UnsupportedError, match=f"memory node {node}: pghot counts to 253"):
+        with pytest.raises(UnsupportedError, match=f"memory node {node} is more than pghot can count"):
             Live(kernel.root, settings, None)
 
 

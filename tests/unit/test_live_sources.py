@@ -169,7 +169,7 @@ def test_the_rate_limit_is_0_before_the_mode_changes_and_all_comes_back(
     "option", [{"scan_size_mb": 0}, {"scan_size_mb": 1 << 20}, {"scan_period_ms": 0}, {"scan_period_ms": -5}]
 )
 def test_options_that_the_kernel_would_not_survive(tiers: SysRoot, option: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match="cannot be"):
+    with pytest.raises(UsageError, match=r"out of range|too short"):
         Faults(tiers, **option)
 
 

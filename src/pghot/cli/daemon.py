@@ -94,7 +94,7 @@ def hot(
     from pghot.service.sockets import ask
 
     if by not in ("page", "region"):
-        raise UsageError(f"--by {by}", "page or region")
+        raise UsageError(f"pages cannot be ranked by '{by}' (--by)", "give page or region")
     form = "arrow" if arrow else "json"
     for _ in _times(interval, count):
         facts, body = ask(Path(socket), {"get": "hot", "top": top, "by": by, "form": form})

@@ -41,7 +41,7 @@ def compare(
     mlp: Annotated[float | None, typer.Option(help="cache misses in flight per core")] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="POLICY.OPTION=VALUE", help="option of a policy; may be repeated"),
+        typer.Option("--set", metavar="NAME.OPTION=VALUE", help="option of a policy or source; repeatable"),
     ] = None,
     columns: Annotated[str, typer.Option(help="metrics of the table by comma, or all")] = "",
     bounds: Annotated[bool, typer.Option("--bounds", help="add LRU and CLOCK page-cache bounds")] = False,
@@ -105,18 +105,22 @@ def _number(option: str, text: str) -> float:
 
 def list_(kind: Annotated[str, typer.Argument(help=KINDS_HELP)], json_: Json = False) -> None:
     """List what can be named: policies, sources, stores, tiers, workloads and more."""
-    from pghot.cli.listing import KINDS, listing
+    from pghot.cli.listing import KINDS, listing, where
 
     if kind not in KINDS:
         raise unknown_name("kind", kind, list(KINDS))
-    found = listing(kind)
+    found, places = listing(kind), where() if kind == "sources" else {}
     if json_:
-        items = [{"name": name, "summary": summary} for name, summary in found.items()]
+        items = [
+            {"name": name, "summary": summary, **({"where": places[name]} if places else {})}
+            for name, summary in found.items()
+        ]
         print(json.dumps({"schema": "pghot.list/1", "kind": kind, "items": items}))
         return
     width = max(len(name) for name in found)
     for name, summary in found.items():
-        print(f"{name:{width}}  {summary}".rstrip())
+        place = f"{places[name]:4}  " if places else ""
+        print(printable(f"{name:{width}}  {place}{summary}".rstrip()))
 
 
 def validate(

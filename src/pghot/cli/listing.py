@@ -13,20 +13,39 @@ def _policies() -> dict[str, str]:
 
 
 def _sources() -> dict[str, str]:
-    from pghot.sources.registry import SUMMARIES, source_names
+    """Those of the lab first; of one that both have the live summary as well, for it may see something else."""
+    from pghot.sources.live_registry import live_source_class, live_source_names
+    from pghot.sources.registry import source_class, source_names
 
-    return {name: SUMMARIES.get(name, "") for name in source_names()}
+    lab = {name: _summary(source_class(name)) for name in source_names()}
+    live = {name: _summary(live_source_class(name)) for name in live_source_names()}
+    return {
+        name: "; live: ".join(text for text in (lab.get(name), live.get(name)) if text)
+        for name in [*lab, *(name for name in live if name not in lab)]
+    }
+
+
+def _summary(made_by: object) -> str:
+    """The one line that a class declares; a function, or a class of another package, may have none."""
+    return str(getattr(made_by, "summary", ""))
+
+
+def where() -> dict[str, str]:
+    """Where each source works: "lab", "live" or "both"."""
+    from pghot.sources.live_registry import live_source_names
+    from pghot.sources.registry import source_names
+
+    lab, live = source_names(), live_source_names()
+    return {
+        name: "both" if name in lab and name in live else "lab" if name in lab else "live"
+        for name in [*lab, *live]
+    }
 
 
 def _stores() -> dict[str, str]:
-    from pghot.engine.stores import STORES
+    from pghot.engine.stores import store_class, store_names
 
-    texts = {
-        "default": "one byte a page: frequency to 3, time in 128 ms, no node (pghot v4 and later)",
-        "precise": "four bytes a page: frequency to 7, time in ms, accessing node (pghot v4 and later)",
-        "hashed": "hash table and one max-heap for each top-tier node (pghot v2 and v3)",
-    }
-    return {name: texts.get(name, "") for name in STORES}
+    return {name: _summary(store_class(name)) for name in store_names()}
 
 
 def _tiers() -> dict[str, str]:

@@ -92,7 +92,9 @@ def live_settings(
     """
     names = tuple(dict.fromkeys(name.strip() for name in sources.split(",") if name.strip()))
     if not names:
-        raise UsageError("no source", "see `pghot doctor` for those of this machine")
+        raise UsageError(
+            "no source is named", "give --source; `pghot doctor` says which work on this machine"
+        )
     chosen = parse_options(
         options,
         [*names, policy],

@@ -66,7 +66,7 @@ def margin(
     if adversary is None and (access is not None or reserve):
         raise UsageError(
             "--access and --reserve say what is attacked, and no attack was asked for",
-            "--adversary all, search or an attack's name; without one all rules are computed",
+            "give --adversary all, search or an attack's name; without one all rules are computed",
         )
     if output:
         _check_page(output, adversary, force)
@@ -126,7 +126,7 @@ def _attack(
     if rule == "swap":
         raise UsageError(
             "access rule 'swap' has no device to break: only the kernel writes there, and it knows each size before",
-            f"--access attacks the device under another rule: {', '.join(ACCESS_RULES)}",
+            f"give --access another rule: {', '.join(ACCESS_RULES)}",
         )
     if rule not in ACCESS_RULES:
         raise unknown_name("access rule", rule, list(ACCESS_RULES))
@@ -134,7 +134,8 @@ def _attack(
         raise unknown_name("attack", adversary, ["search", "all", *ATTACKS])
     if budget < 1 or not 1 <= tenants <= MOST_TENANTS:
         raise UsageError(
-            f"--budget must be 1 or more, --tenants 1 to {MOST_TENANTS}", "give a number in between"
+            f"--budget {budget} or --tenants {tenants} is out of range",
+            f"give --budget 1 or more, --tenants 1 to {MOST_TENANTS}",
         )
     scene = scaled(Scene(found.device, found.host, found.real, found.promised, rule, reserve, tenants))
     announce_compilation(ADVERSARY)
@@ -154,7 +155,7 @@ def _check_page(output: str, adversary: str | None, force: bool) -> None:
     check_output(Path(output), force, (".html",))
     if adversary is None:
         raise UsageError(
-            "-o draws an attack, and none was asked for", "--adversary all, search or an attack's name"
+            "-o draws an attack, and none was asked for", "give --adversary all, search or an attack's name"
         )
 
 
@@ -180,7 +181,9 @@ def _node(tiers: str | None, device: str | None) -> Node:
     from pghot.machine.topology import load_topology
 
     if tiers is not None and device is not None:
-        raise UsageError("--tiers and --device exclude each other", "the tiers file names its device")
+        raise UsageError(
+            "--tiers and --device exclude each other", "leave one out: the tiers file names its device"
+        )
     nodes = [
         node
         for node in load_topology("dram-cxl-compressed" if tiers is None else tiers).nodes

@@ -22,6 +22,7 @@ class DefaultStore(PackedStore):
     """256 MiB for a TiB of 4 KiB pages."""
 
     name = "default"
+    summary = "one byte a page: frequency to 3, time in 128 ms, no node (pghot v4 and later)"
     TIME_SHIFT = 2
     TIME_BITS = 5
     TICK_SHIFT = 7

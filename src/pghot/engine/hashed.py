@@ -43,6 +43,7 @@ class HashedStore:
     """
 
     name = "hashed"
+    summary = "hash table and one max-heap for each top-tier node (pghot v2 and v3)"
     sleep_ms = SLEEP_MS
 
     def __init__(self, settings: EngineSettings) -> None:
@@ -157,7 +158,7 @@ def _check(settings: EngineSettings, window_ms: int) -> None:
     if settings.freq_threshold > MAX_FREQUENCY:
         raise UsageError(
             f"freq_threshold {settings.freq_threshold} is out of the 'hashed' store's reach",
-            f"its frequency field ends at {MAX_FREQUENCY}",
+            f"give {MAX_FREQUENCY} at most: its frequency field ends there",
         )
     if window_ms >= TIME_MASK:
         raise UsageError(

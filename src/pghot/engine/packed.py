@@ -61,7 +61,7 @@ class PackedStore(ABC):
         if self._threshold > self.MAX_FREQUENCY:
             raise UsageError(
                 f"freq_threshold {self._threshold} is out of the '{self.name}' store's reach",
-                f"its frequency field ends at {self.MAX_FREQUENCY}",
+                f"give {self.MAX_FREQUENCY} at most: its frequency field ends there",
             )
         longest = ((1 << self.TIME_BITS) - 1) << self.TICK_SHIFT
         if self.window_ms >= longest and not self._aliases:

@@ -29,6 +29,7 @@ class PreciseStore(PackedStore):
     """1 GiB for a TiB of 4 KiB pages."""
 
     name = "precise"
+    summary = "four bytes a page: frequency to 7, time in ms, accessing node (pghot v4 and later)"
     TIME_SHIFT = 13
     TIME_BITS = 14
     TICK_SHIFT = 0

@@ -8,28 +8,42 @@ from dataclasses import dataclass, field
 from pghot.errors import UsageError, unknown_name
 
 PACKED = ("default", "precise")
+MOST = 1e9  # of what is multiplied in 64 bits
 ALL_STORES = ("default", "precise", "hashed")
 
-FAITHFUL: dict[str, tuple[str, tuple[str, ...]]] = {
-    "frequency-wrap": (
+
+@dataclass(frozen=True, slots=True)
+class Quirk:
+    """A quirk of the published versions, the stores that have it, and whether it only shows in the lab."""
+
+    help: str
+    stores: tuple[str, ...]
+    lab_only: bool = False
+
+
+FAITHFUL: dict[str, Quirk] = {
+    "frequency-wrap": Quirk(
         "the 3-bit frequency wraps from 7 to 0, so the hottest pages leave the heap (v2)",
         ("hashed",),
     ),
-    "long-hash-lists": (
+    "long-hash-lists": Quirk(
         "every report walks a hash list that grows to 1024 records (v2); only its time differs",
         ("hashed",),
+        lab_only=True,  # it is charged, not spent
     ),
-    "never-expire": ("records of pages that went cold stay in the hash and the heap (v2)", ("hashed",)),
-    "time-aliasing": (
+    "never-expire": Quirk("records of pages that went cold stay in the hash and the heap (v2)", ("hashed",)),
+    "time-aliasing": Quirk(
         "the short modular timestamp is taken at its word, so a long untouched page looks fresh (v4..v8)",
         PACKED,
     ),
-    "consumed-before-gate": ("a page that is refused or could not be moved loses its history", ALL_STORES),
-    "candidate-counts-refused": (
+    "consumed-before-gate": Quirk(
+        "a page that is refused or could not be moved loses its history", ALL_STORES
+    ),
+    "candidate-counts-refused": Quirk(
         "pgpromote_candidate and the dynamic threshold count a refused page every time it is judged",
         ALL_STORES,
     ),
-    "address-order": ("kmigrated promotes in address order, not hottest first (v4..v8)", PACKED),
+    "address-order": Quirk("kmigrated promotes in address order, not hottest first (v4..v8)", PACKED),
 }
 
 
@@ -37,7 +51,7 @@ def faithful_options(store: str) -> frozenset[str]:
     """The quirks that the published version of this store has; every known quirk for a store from outside."""
     if store not in ALL_STORES:
         return frozenset(FAITHFUL)
-    return frozenset(name for name, (_, stores) in FAITHFUL.items() if store in stores)
+    return frozenset(name for name, quirk in FAITHFUL.items() if store in quirk.stores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +89,7 @@ class EngineSettings:
     top_of_node: tuple[int, ...] | None = None
     freq_threshold: int = 2
     window_ms: int | None = None
-    rate_limit_mb_s: float = 65536
+    rate_limit_mb_s: float = 65536.0
     sleep_ms: int | None = None
     batch_nr: int | None = None
     scale: float = 1.0
@@ -107,18 +121,18 @@ def check_faithful(store: str, faithful: Iterable[str]) -> None:
         if name not in faithful_options(store):
             raise UsageError(
                 f"faithful option '{name}' is not a quirk of the '{store}' store",
-                f"its quirks: {', '.join(sorted(faithful_options(store)))}",
+                f"give some of its own: {', '.join(sorted(faithful_options(store)))}",
             )
 
 
 def _check_nodes(settings: EngineSettings) -> None:
     if not 1 <= settings.nodes <= 255:
-        raise UsageError(f"{settings.nodes} memory nodes", "give between 1 and 255 nodes")
+        raise UsageError(f"an engine cannot serve {settings.nodes} memory nodes", "give 1 to 255 nodes")
     if not settings.top_nodes:
-        raise UsageError("no top-tier node", "name at least one node in top_nodes")
+        raise UsageError("no top-tier node is named", "name at least one node in top_nodes")
     for node in settings.top_nodes:
         if not 0 <= node < settings.nodes:
-            raise UsageError(f"top-tier node {node} does not exist", f"nodes are 0..{settings.nodes - 1}")
+            raise UsageError(f"top-tier node {node} does not exist", f"give one of 0 to {settings.nodes - 1}")
     if settings.target_nid not in settings.top_nodes:
         raise UsageError(
             f"target_nid {settings.target_nid} is not a top-tier node", f"choose one of {settings.top_nodes}"
@@ -136,11 +150,16 @@ def _check_ranges(settings: EngineSettings) -> None:
         ("pages", settings.pages, 1 <= settings.pages < 2**32 - 1, "between 1 and 2**32 - 2"),
         ("page_bytes", settings.page_bytes, settings.page_bytes >= 1, "at least 1"),
         ("freq_threshold", settings.freq_threshold, settings.freq_threshold >= 1, "at least 1"),
-        ("rate_limit_mb_s", settings.rate_limit_mb_s, settings.rate_limit_mb_s >= 0, "0 or more"),
-        ("scale", settings.scale, settings.scale > 0, "above 0"),
-        ("table_share", settings.table_share, 0 < settings.table_share <= 1, "above 0, at most 1"),
-        ("heap_share", settings.heap_share, 0 < settings.heap_share <= 1, "above 0, at most 1"),
-        ("prune_age", settings.prune_age, settings.prune_age >= 1, "at least 1 window"),
+        (
+            "rate_limit_mb_s",
+            settings.rate_limit_mb_s,
+            0 <= settings.rate_limit_mb_s <= MOST,
+            f"0 to {MOST:g}",
+        ),
+        ("scale", settings.scale, 0 < settings.scale <= MOST, "more than 0"),
+        ("table_share", settings.table_share, 0 < settings.table_share <= 1, "more than 0 and at most 1"),
+        ("heap_share", settings.heap_share, 0 < settings.heap_share <= 1, "more than 0 and at most 1"),
+        ("prune_age", settings.prune_age, 1 <= settings.prune_age <= MOST, f"1 to {MOST:g} windows"),
         (
             "window_ms",
             settings.window_ms,
@@ -152,4 +171,4 @@ def _check_ranges(settings: EngineSettings) -> None:
     ]
     for name, value, ok, remedy in bad:
         if not ok:
-            raise UsageError(f"{name} = {value} is impossible", f"give {name} {remedy}")
+            raise UsageError(f"{name} is {value}, which is out of range", f"give {remedy}")

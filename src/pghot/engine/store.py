@@ -67,12 +67,14 @@ def hottest_first(candidates: Candidates, frequency: npt.NDArray[np.integer]) ->
 class HotnessStore(Protocol):
     """Records of recent accesses to lower-tier pages.
 
+    summary    one line for `pghot list stores`
     window_ms  kernel ms after which a page starts over (published default unless the settings say otherwise)
     sleep_ms   kernel ms between two rounds of this store's consumer, as published
     batch_nr   pages in one of the consumer's batches, as published
     """
 
     name: str
+    summary: str
     window_ms: int
     sleep_ms: int
     batch_nr: int

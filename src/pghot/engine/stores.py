@@ -3,46 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import entry_points
+from typing import cast
 
 from pghot.engine.settings import EngineSettings
 from pghot.engine.store import HotnessStore
 from pghot.errors import unknown_name
 
+StoreFactory = Callable[[EngineSettings], HotnessStore]
 ENTRY_POINTS = "pghot.stores"
 
-
-def _default(settings: EngineSettings) -> HotnessStore:
-    from pghot.engine.default import DefaultStore
-
-    return DefaultStore(settings)
-
-
-def _precise(settings: EngineSettings) -> HotnessStore:
-    from pghot.engine.precise import PreciseStore
-
-    return PreciseStore(settings)
-
-
-def _hashed(settings: EngineSettings) -> HotnessStore:
-    from pghot.engine.hashed import HashedStore
-
-    return HashedStore(settings)
-
-
-STORES: dict[str, Callable[[EngineSettings], HotnessStore]] = {
-    "default": _default,
-    "precise": _precise,
-    "hashed": _hashed,
+# Module and class, imported when needed: naming the stores must stay cheap.
+STORES: dict[str, tuple[str, str]] = {
+    "default": ("pghot.engine.default", "DefaultStore"),
+    "precise": ("pghot.engine.precise", "PreciseStore"),
+    "hashed": ("pghot.engine.hashed", "HashedStore"),
 }
+
+
+def store_names() -> list[str]:
+    """Built-in stores first, then those that installed packages registered."""
+    outside = {point.name for point in entry_points(group=ENTRY_POINTS)}
+    return [*STORES, *sorted(outside - set(STORES))]
+
+
+def store_class(name: str) -> StoreFactory:
+    """What makes a store. Raises `UsageError` for an unknown name."""
+    if name in STORES:
+        module, attribute = STORES[name]
+        return cast(StoreFactory, getattr(import_module(module), attribute))
+    for point in entry_points(group=ENTRY_POINTS, name=name):
+        return cast(StoreFactory, point.load())
+    raise unknown_name("store", name, store_names())
 
 
 def make_store(settings: EngineSettings) -> HotnessStore:
     """The store that the settings name. Raises `UsageError` for an unknown name."""
-    if settings.store in STORES:
-        return STORES[settings.store](settings)
-    outside = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if settings.store not in outside:
-        raise unknown_name("store", settings.store, [*STORES, *sorted(outside)])
-    factory: Callable[[EngineSettings], HotnessStore] = outside[settings.store].load()
-    return factory(settings)
+    return store_class(settings.store)(settings)

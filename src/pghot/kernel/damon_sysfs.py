@@ -56,13 +56,13 @@ class Intervals:
     def __post_init__(self) -> None:
         if not 0 < self.sample_us <= self.aggregate_us:
             raise UsageError(
-                f"damon: sample_us {self.sample_us}, aggregate_us {self.aggregate_us}",
-                "0 < sample_us <= aggregate_us, such as 5000 and 100000",
+                f"damon: sample_us {self.sample_us} does not fit aggregate_us {self.aggregate_us}",
+                "give 0 < sample_us <= aggregate_us, such as 5000 and 100000",
             )
         if not 3 <= self.min_regions <= self.max_regions:
             raise UsageError(
-                f"damon: min_regions {self.min_regions}, max_regions {self.max_regions}",
-                "3 <= min_regions <= max_regions",
+                f"damon: min_regions {self.min_regions} does not fit max_regions {self.max_regions}",
+                "give 3 <= min_regions <= max_regions",
             )
 
 
@@ -103,7 +103,7 @@ class Kdamond:
         if self._operations not in available:
             raise UnsupportedError(
                 f"DAMON of this kernel has no '{self._operations}' operations",
-                f"a kernel with CONFIG_DAMON_{self._operations.upper()}",
+                f"boot a kernel with CONFIG_DAMON_{self._operations.upper()}",
             )
         self.write(f"{self._context}/operations", self._operations)
         attributes = f"{self._context}/monitoring_attrs"
@@ -168,8 +168,8 @@ class Kdamond:
             self._root.write(path, str(value))
         except FileNotFoundError:
             raise UnsupportedError(
-                f"no {path}", "this kernel's DAMON is too old; Linux 5.18 has it"
+                f"DAMON of this kernel has no {path}", "boot Linux 5.18 or later"
             ) from None
         except OSError as error:
-            hint = "somebody else uses DAMON" if error.errno == errno.EBUSY else "see the kernel's log"
+            hint = "end who else uses DAMON" if error.errno == errno.EBUSY else "see the kernel's log"
             raise PghotError(f"DAMON: cannot write '{value}' to {path}: {error.strerror}", hint) from error

@@ -112,7 +112,7 @@ class RegionTrace:
         except OSError as error:
             os.close(fd)
             raise PghotError(
-                f"no ring of {data_pages} pages: {error.strerror}", "fewer max_regions"
+                f"no ring of {data_pages} pages: {error.strerror}", "give a smaller damon.max_regions"
             ) from error
         self.lost = 0
 

@@ -45,7 +45,9 @@ def move_pages(pid: int, address: U64, node: I32) -> I32:
 def _call(pid: int, address: U64, node: I32 | None) -> I32:
     number = _SYSCALL.get(platform.machine())
     if number is None:
-        raise UnsupportedError(f"move_pages: no system call number for {platform.machine()}", "report it")
+        raise UnsupportedError(
+            f"move_pages: no system call number for {platform.machine()}", "report this machine"
+        )
     address = np.ascontiguousarray(address, np.uint64)
     status = np.full(len(address), -errno.EBUSY, np.int32)
     if len(address) == 0:

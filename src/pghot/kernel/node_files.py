@@ -24,7 +24,7 @@ def read_list(root: SysRoot, name: str) -> tuple[int, ...]:
         return tuple(sorted(parse_list(text)))
     except ValueError:
         raise UnsupportedError(
-            f"{name} is '{text[:40]}', not a list of numbers", "is this a tree of /sys? see --root"
+            f"{name} is '{text[:40]}', not a list of numbers", "give --root a copy of /proc and /sys"
         ) from None
 
 

@@ -109,7 +109,7 @@ def perf_event_open(spec: EventSpec, pid: int, cpu: int, group_fd: int = -1, cgr
     number = _SYSCALL.get(platform.machine())
     if number is None:
         raise UnsupportedError(
-            f"perf_event_open: no system call number for {platform.machine()}", "report it"
+            f"perf_event_open: no system call number for {platform.machine()}", "report this machine"
         )
     attr = _Attr(
         type=spec.type, size=ctypes.sizeof(_Attr), config=spec.config, sample_period=spec.sample_period,
@@ -294,7 +294,7 @@ def _explain(error: OSError) -> PghotError:
             f"perf_event_open: {error.strerror}",
             "this kernel or CPU does not have the event; see `pghot doctor`",
         )
-    return PghotError(f"perf_event_open: {error.strerror}", "ulimit -n, or a smaller ring, may help")
+    return PghotError(f"perf_event_open: {error.strerror}", "raise `ulimit -n`, or use a smaller ring")
 
 
 def perf_need(root: SysRoot) -> Need:

@@ -45,7 +45,7 @@ class Pmu:
         for term, value in terms.items():
             if term not in self.formats:
                 raise UnsupportedError(
-                    f"{self.name} has no '{term}'", f"it has {', '.join(sorted(self.formats))}"
+                    f"{self.name} has no '{term}'", f"use one that it has: {', '.join(sorted(self.formats))}"
                 )
             word, bits = self.formats[term]
             if value >> len(bits):

@@ -96,7 +96,9 @@ def check_target(root: SysRoot, pid: int) -> Stat:
             f"process {pid} ({stat.comm}) is a kernel thread", "it has no memory of its own; name a program"
         )
     if stat.dead:
-        raise UsageError(f"process {pid} ({stat.comm}) is a zombie", "it ended and has no memory any more")
+        raise UsageError(
+            f"process {pid} ({stat.comm}) ended and has no memory any more (a zombie)", "name one that runs"
+        )
     leader = re.search(r"^Tgid:\s*(\d+)$", root.read_or(f"/proc/{pid}/status"), re.MULTILINE)
     if leader and int(leader[1]) != pid:
         raise UsageError(f"{pid} is a thread of process {leader[1]}", f"name the process: -p {leader[1]}")

@@ -64,7 +64,7 @@ def touch(pid: int, address: U64) -> int:
     number = _PROCESS_VM_READV.get(platform.machine())
     if number is None:
         raise UnsupportedError(
-            f"process_vm_readv: no system call number for {platform.machine()}", "report it"
+            f"process_vm_readv: no system call number for {platform.machine()}", "report this machine"
         )
     done, read = 0, 0
     buffer = (ctypes.c_char * _UIO_MAXIOV)()

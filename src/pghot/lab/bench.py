@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,7 +40,38 @@ class RunSpec:
 
     @property
     def label(self) -> str:
+        """Policy and sources. Runs that differ in their options only share it: see `labels`."""
         return f"{self.policy}/{'+'.join(self.sources)}" if self.sources else self.policy
+
+    def option_texts(self) -> list[str]:
+        """The options as `--set` takes them: the policy's as NAME=VALUE, a source's as SOURCE.NAME=VALUE.
+
+        >>> RunSpec("hemem", ("pebs",), {}, {"pebs": {"period_misses": 499}}).option_texts()
+        ['pebs.period_misses=499']
+        """
+        own = [f"{name}={value}" for name, value in self.options.items()]
+        return own + [
+            f"{source}.{name}={value}"
+            for source in self.sources
+            for name, value in self.source_options.get(source, {}).items()
+        ]
+
+
+def labels(specs: Sequence[RunSpec]) -> list[str]:
+    """A label for each run, unlike any other's: where runs share policy and sources, with the options that differ.
+
+    >>> labels([RunSpec("hemem", ("pebs",)), RunSpec("hemem", ("pebs",), {}, {"pebs": {"period_misses": 499}})])
+    ['hemem/pebs', 'hemem/pebs pebs.period_misses=499']
+    """
+    plain: list[str] = []
+    for spec in specs:
+        alike = [set(other.option_texts()) for other in specs if other.label == spec.label]
+        shared = set.intersection(*alike)
+        own = [text for text in spec.option_texts() if text not in shared]
+        plain.append(f"{spec.label} {', '.join(own)}" if own else spec.label)
+    # What still is the same prints alike (1 and '1'): the later ones get a number.
+    before = [plain[:place].count(label) for place, label in enumerate(plain)]
+    return [f"{label} #{many + 1}" if many else label for label, many in zip(plain, before, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +106,16 @@ class Setting:
     def __post_init__(self) -> None:
         checks = [
             (self.page_bytes >= 4096 and self.page_bytes & (self.page_bytes - 1) == 0,
-             f"--folio {self.page_bytes}", "give 4KiB or a larger power of two"),
-            (1 <= self.repeat <= 10_000, f"--repeat {self.repeat} is impossible", "give 1 to 10000"),
-            (1 <= self.seeds <= 1000, f"--seeds {self.seeds} is impossible", "give 1 to 1000"),
-            (self.warmup is None or 0 <= self.warmup < 1, f"warm-up share {self.warmup}", "give 0 <= share < 1"),
-            (self.threads is None or 1 <= self.threads <= 65536, f"--threads {self.threads}", "give 1 to 65536"),
-            (self.mlp is None or 1 <= self.mlp <= 1000, f"--mlp {self.mlp}", "give 1 to 1000"),
+             f"a folio (--folio) of {self.page_bytes} bytes does not exist", "give 4KiB or a larger power of two"),
+            (1 <= self.repeat <= 10_000, f"the trace cannot be played {self.repeat} times (--repeat)",
+             "give 1 to 10000"),
+            (1 <= self.seeds <= 1000, f"cannot run with {self.seeds} seeds (--seeds)", "give 1 to 1000"),
+            (self.warmup is None or 0 <= self.warmup < 1,
+             f"a warm-up (--warmup) of {self.warmup} of the run cannot be left out", "give 0 or more, and less than 1"),
+            (self.threads is None or 1 <= self.threads <= 65536,
+             f"the program cannot have {self.threads} cores (--threads)", "give 1 to 65536"),
+            (self.mlp is None or 1 <= self.mlp <= 1000,
+             f"a core cannot keep {self.mlp} cache misses in flight (--mlp)", "give 1 to 1000"),
         ]  # fmt: skip
         for ok, message, hint in checks:
             if not ok:
@@ -129,7 +165,9 @@ class Bench:
             progress(min(1.0, done / total))
 
         replay(runs, self.epochs, self.setting.repeat, self.top_pages(), advance)
-        return [self._row(spec, run) for spec, run in zip(specs, runs, strict=True)]
+        return [
+            self._row(label, spec, run) for label, spec, run in zip(labels(specs), specs, runs, strict=True)
+        ]
 
     def top_pages(self) -> int:
         return int(self.sizing.capacity_pages[list(self.topology.top_nodes())].sum())
@@ -213,21 +251,19 @@ class Bench:
         total = len(self.epochs.epochs) * self.setting.repeat
         return min(total - 1, round(total * self.setting.warmup_share()))
 
-    def _row(self, spec: RunSpec, run: Run) -> dict[str, Any]:
+    def _row(self, label: str, spec: RunSpec, run: Run) -> dict[str, Any]:
         samples = run.measures.samples
         return {
-            "label": spec.label,
+            "label": label,
             "policy": spec.policy,
             "kind": run.policy.kind,
             "sources": list(spec.sources),
-            "options": [f"{name}={value}" for name, value in spec.options.items()],
+            "options": spec.option_texts(),
             "seed": self.seed,
             **run_metrics(run, self.warmup_epochs(), self.epochs.footprint_pages),
             "node_shares": node_shares(samples, [node.name for node in self.topology.nodes]),
             "sampling": [source.sampling() for source in run.sources],
-            "counters": _sum_counters(
-                [run.policy.counters(), *(source.counters() for source in run.sources)]
-            ),
+            "counters": all_counters(run.policy.counters(), [source.counters() for source in run.sources]),
             "samples": samples,
         }
 
@@ -284,9 +320,17 @@ class Bench:
         }
 
 
-def _sum_counters(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for part in parts:
-        for name, value in part.items():
-            total[name] = max(total.get(name, 0), value)
-    return total
+def all_counters(policy: Mapping[str, int], sources: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """The counters of a run: those of its sources added up, and those that only the policy has.
+
+    Each source counts events of its own, so a name that several have (`hwhint_total_events` of ibs and pebs) is their
+    sum. A policy counts what it did with them. Where it has a source's name as well (`numa_hint_faults` of numab2 and
+    hintfaults), it counts the events that this source told it of, which are counted already.
+
+    >>> all_counters({"heard": 5, "moved": 1}, [{"heard": 2}, {"heard": 3}])
+    {'heard': 5, 'moved': 1}
+    """
+    seen: Counter[str] = Counter()
+    for source in sources:
+        seen.update(source)
+    return {**policy, **seen}

@@ -68,7 +68,8 @@ def choose_time_scale(requested: float | None, shrink: float, slice_ns: int) -> 
     if requested is not None:
         if not 1 <= requested <= MAX_SCALE:
             raise UsageError(
-                f"--scale-time {requested:g} is impossible", f"give 1 to {MAX_SCALE:g}, or 'auto'"
+                f"kernel time cannot run {requested:g} times faster (--scale-time)",
+                f"give 1 to {MAX_SCALE:g}, or 'auto'",
             )
         return TimeScale(requested, f"kernel periods and byte quantities divided by {requested:g}, as asked")
     resolved = max(1.0, HOT_THRESHOLD_MS / (SLICES_PER_THRESHOLD * slice_ns / 1e6))

@@ -13,9 +13,10 @@ from pghot.lab.bench import Bench, RunSpec, Setting
 from pghot.lab.results import Comparison, collect
 from pghot.lab.traces import load_trace
 from pghot.machine.topology import Topology, load_topology
+from pghot.policies.options import accepted, parse_options
 from pghot.policies.registry import expand, make_policy
 from pghot.recording.trace import Trace
-from pghot.sources.registry import source_names
+from pghot.sources.registry import source_names, source_options
 
 __all__ = ["BASELINES", "Comparison", "RunSpec", "Setting", "compare", "plan_runs"]
 
@@ -67,7 +68,7 @@ def compare(
     policies   names or groups ("all", "pghot", "oracles"), or `RunSpec`s for full control
     sources    see `plan_runs`
     settings   fields of `Setting`
-    options    "POLICY.OPTION=VALUE" for planned policies, see `policies.options`
+    options    "NAME.OPTION=VALUE" for planned policies and their sources, see `policies.options`
     bounds     also run the LRU and CLOCK page caches of `lab.bounds`, once for each seed
     progress   called with (done, of) in thousandths
 
@@ -103,17 +104,33 @@ def compare(
 def _plan(policies: Sequence[str | RunSpec], sources: Sequence[str]) -> list[RunSpec]:
     names = [policy for policy in policies if isinstance(policy, str)]
     own = [policy for policy in policies if isinstance(policy, RunSpec)]
-    planned = plan_runs(names, sources)
-    return planned + [spec for spec in own if spec not in planned]
+    return plan_runs(names, sources) + own
 
 
-def _with_options(specs: list[RunSpec], options: Sequence[str]) -> list[RunSpec]:
-    if not options:
-        return specs
-    from pghot.policies.options import parse_options
-
-    chosen = parse_options(options, dict.fromkeys(spec.policy for spec in specs))
-    return [replace(spec, options={**spec.options, **chosen.get(spec.policy, {})}) for spec in specs]
+def _with_options(specs: list[RunSpec], assignments: Sequence[str]) -> list[RunSpec]:
+    """The runs with what `--set` gives to their policies and sources, each of them once."""
+    heard = dict.fromkeys(source for spec in specs for source in spec.sources)
+    chosen = parse_options(
+        assignments,
+        dict.fromkeys([*(spec.policy for spec in specs), *heard]),
+        lambda name: source_options(name) if name in heard else accepted(name),
+    )
+    given = [
+        replace(
+            spec,
+            options={**spec.options, **chosen.get(spec.policy, {})},
+            source_options={
+                **spec.source_options,
+                **{
+                    name: {**spec.source_options.get(name, {}), **chosen[name]}
+                    for name in spec.sources
+                    if name in chosen
+                },
+            },
+        )
+        for spec in specs
+    ]
+    return [spec for place, spec in enumerate(given) if spec not in given[:place]]
 
 
 def _report(progress: Progress, seed_number: int, seeds: int, part: float) -> None:

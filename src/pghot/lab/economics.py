@@ -77,7 +77,7 @@ def economics(
 ) -> Economics:
     """Replay every recording under every rule. Raises `UsageError` when no node of the tiers compresses."""
     if (index := topology.compressed_node) is None:
-        raise UsageError("no node of these tiers compresses", "--tiers dram-cxl-compressed")
+        raise UsageError("no node of these tiers compresses", "give --tiers dram-cxl-compressed")
     node = topology.nodes[index]
     assert node.compressed is not None
     assert node.real_capacity is not None

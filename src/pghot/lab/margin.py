@@ -67,7 +67,7 @@ class Host:
         ]
         for ok, what in checks:
             if not ok:
-                raise UsageError(f"{what} is impossible", "give a positive number, rates from 1 kB/s")
+                raise UsageError(f"{what} is out of range", "give a positive number, rates from 1 kB/s")
 
 
 # What a host may do to save work, by the name that the command line uses, as fields of `Host`.

@@ -22,8 +22,8 @@ class Comparison:
     """What `compare` returns. All figures are simulated.
 
     setup     what was replayed, on which machine, under which scaling
-    runs      one row for each policy, sources and seed; columns as in `lab.metrics.METRICS`
-    summary   one row for each policy and sources: means over seeds, and `<metric>_ci95`, the half-width of the
+    runs      one row for each policy, sources, options and seed; columns as in `lab.metrics.METRICS`
+    summary   one row for each policy, sources and options: means over seeds, and `<metric>_ci95`, the half-width of the
               95 % confidence interval (null with one seed)
     timeline  one row for each epoch of each run: times, moves, coverage
     verdict   in words
@@ -71,8 +71,9 @@ def collect(rows: Sequence[dict[str, Any]], setup: Mapping[str, Any], topology: 
 
 
 def _add_ratios(rows: Sequence[dict[str, Any]]) -> None:
+    """The baselines are those whose label is their policy's name: without sources and options, there in every plan."""
     for row in rows:
-        base = {other["policy"]: other for other in rows if other["seed"] == row["seed"]}
+        base = {other["label"]: other for other in rows if other["seed"] == row["seed"]}
         none, fast = (base[name] if _whole(base[name], row) else None for name in ("none", "all-fast"))
         warm = row["warmup_time_s"]
         row["speedup"] = none["steady_time_s"] / row["steady_time_s"] if none else None
@@ -86,6 +87,7 @@ def _whole(*rows: Mapping[str, Any]) -> bool:
 
 
 def _summary(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each label; no two runs of a seed share one, see `lab.bench.labels`."""
     labels = list(dict.fromkeys(run["label"] for run in runs))
     summary = []
     for label in labels:

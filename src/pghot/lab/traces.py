@@ -40,7 +40,7 @@ def _open(what: str | Path | Trace, seed: int) -> Trace:
         return what
     text = str(what)
     if not text:
-        raise UsageError("no trace named", "FILE.pghot, bundled:NAME, workload:NAME or masim:FILE")
+        raise UsageError("no trace named", "name FILE.pghot, bundled:NAME, workload:NAME or masim:FILE")
     if text.startswith(("workload:", "masim:")):
         from pghot.lab.workloads.registry import make_workload
 

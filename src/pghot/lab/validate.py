@@ -326,7 +326,10 @@ def _assign(table: Any, path: str, value: Any) -> None:
     """Set `path` ("tiers.nodes.1.latency_ns") in nested tables and lists."""
     *parents, last = path.split(".")
     if not parents or parents[0] not in table:
-        raise UsageError(f"validation sets '{path}'", f"begin the path with one of {', '.join(table)}")
+        raise UsageError(
+            f"validation sets '{path}', which is none of its tables",
+            f"begin the path with one of {', '.join(table)}",
+        )
     try:
         for part in parents:
             table = table[int(part)] if isinstance(table, list | tuple) else table.setdefault(part, {})

@@ -177,8 +177,8 @@ def _against_static(best: Row, summary: Sequence[Row]) -> list[str]:
     ]
 
 
-def _find(summary: Sequence[Row], policy: str) -> Row | None:
-    return next((row for row in summary if row["policy"] == policy), None)
+def _find(summary: Sequence[Row], label: str) -> Row | None:
+    return next((row for row in summary if row["label"] == label), None)
 
 
 def _percent(share: float) -> str:

@@ -64,8 +64,8 @@ class DamosSettings:
             if name not in defaults:
                 raise unknown_name("option of 'damos'", name, sorted(defaults))
             if type(value) is not type(defaults[name]) or value < 0:
-                wanted = "true or false" if name == "young" else "a whole number from 0 on"
-                raise UsageError(f"damos: {name} = {value!r}", wanted)
+                wanted = "true or false" if name == "young" else "a whole number, 0 or more"
+                raise UsageError(f"damos.{name} is {value!r}, not {wanted}", f"give {wanted}")
         made = cls(**options)
         _ = made.intervals
         return made

@@ -39,7 +39,9 @@ def read_block_ranges(root: SysRoot) -> tuple[BlockRange, ...]:
     """All blocks by page frame, neighbours joined. Raises `UnsupportedError` on a kernel without memory blocks."""
     size = read_number(root, BLOCK_SIZE, base=16)
     if not size:
-        raise UnsupportedError(f"no {BLOCK_SIZE}", "a kernel with CONFIG_MEMORY_HOTPLUG=y")
+        raise UnsupportedError(
+            f"this kernel has no {BLOCK_SIZE}", "boot a kernel with CONFIG_MEMORY_HOTPLUG=y"
+        )
     owner: dict[int, int] = {}
     for entry in root.list(NODES):
         if node := re.fullmatch(r"node(\d+)", entry):

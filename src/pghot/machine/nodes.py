@@ -103,7 +103,7 @@ def read_nodes(root: SysRoot) -> LiveTopology:
     with_memory = nodes_with_memory(root)
     if not with_memory:
         raise UnsupportedError(
-            f"no memory nodes in {NODES}", "a kernel with CONFIG_NUMA=y and a mounted /sys"
+            f"no memory nodes in {NODES}", "boot a kernel with CONFIG_NUMA=y, and mount /sys"
         )
     count = max((*with_memory, *online)) + 1
     cpus = tuple(read_list(root, f"{NODES}/node{node}/cpulist") for node in range(count))

@@ -18,6 +18,7 @@ class Rule(Pghot):
     """pghot's default store over a compressed tier with a given rule. `options` as for `Pghot`."""
 
     default_sources = ("chmu",)
+    runs_live = False
 
     def __init__(self, rule: AccessRule, **options: Any) -> None:
         super().__init__("default", **options)
@@ -29,7 +30,7 @@ class Rule(Pghot):
         if tier is None:
             raise UsageError(
                 f"policy '{self.rule}' is a rule for compressed memory, and no node of these tiers compresses",
-                "--tiers dram-cxl-compressed",
+                "give --tiers dram-cxl-compressed",
             )
         tier.rule = self.rule
         super().start(world)

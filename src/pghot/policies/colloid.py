@@ -25,6 +25,7 @@ class HeMemColloid(HeMem):
 
     name = "hemem-colloid"
     summary = "HeMem + Colloid: balances the tiers' loaded latencies"
+    runs_live = False
 
     def start(self, world: World) -> None:
         super().start(world)

@@ -28,6 +28,7 @@ class HeMem:
     kind = "mover"
     default_sources: tuple[str, ...] = ("pebs",)
     any_source = False
+    runs_live = True
 
     def start(self, world: World) -> None:
         world.machine.demotion_enabled = False  # it demotes by itself

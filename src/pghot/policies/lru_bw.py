@@ -11,6 +11,7 @@ import numpy as np
 
 from pghot.engine.accesses import Accesses
 from pghot.policies.policy import World
+from pghot.sources.parameters import check_number
 
 MIB = 1 << 20
 
@@ -23,6 +24,7 @@ class LruBandwidth:
     kind = "mover"
     default_sources: tuple[str, ...] = ()
     any_source = False
+    runs_live = False
 
     def __init__(
         self,
@@ -32,6 +34,11 @@ class LruBandwidth:
         chunk_min_mib: float = 8.0,
         chunk_max_mib: float = 64.0,
     ) -> None:
+        check_number(self.name, "period_ms", period_ms, 1)
+        check_number(self.name, "fast_below", fast_below, 0)
+        check_number(self.name, "slow_above", slow_above, 0)
+        check_number(self.name, "chunk_min_mib", chunk_min_mib, 1 / 256, 1 << 20)
+        check_number(self.name, "chunk_max_mib", chunk_max_mib, chunk_min_mib, 1 << 20)
         self.period_ms, self.fast_below, self.slow_above = period_ms, fast_below, slow_above
         self.chunk_min_mib, self.chunk_max_mib = chunk_min_mib, chunk_max_mib
 

@@ -11,3 +11,4 @@ class NoMoves(Passive):
     name = "none"
     summary = "first touch, no moves"
     kind = "baseline"
+    runs_live = True

@@ -9,9 +9,10 @@ import numpy as np
 
 from pghot.engine.accesses import Accesses
 from pghot.engine.gate import FREE_SPACE, RATE_OK, Gate
-from pghot.engine.settings import EngineSettings
+from pghot.engine.settings import MOST, EngineSettings
 from pghot.engine.store import Candidates
 from pghot.policies.policy import World
+from pghot.sources.parameters import check_number
 
 HOT_THRESHOLD_MS = 1000  # sysctl_numa_balancing_hot_threshold
 
@@ -24,8 +25,10 @@ class NumaBalancing2:
     kind = "mover"
     default_sources: tuple[str, ...] = ("hintfaults",)
     any_source = False
+    runs_live = False
 
-    def __init__(self, rate_limit_mb_s: float = 65536) -> None:
+    def __init__(self, rate_limit_mb_s: float = 65536.0) -> None:
+        check_number(self.name, "rate_limit_mb_s", rate_limit_mb_s, 0, MOST)
         self.rate_limit_mb_s = rate_limit_mb_s
 
     def start(self, world: World) -> None:

@@ -1,16 +1,18 @@
-"""`--set POLICY.OPTION=VALUE`: options of policies as text, checked before anything runs."""
+"""`--set NAME.OPTION=VALUE`: options of policies and sources as text, checked before anything runs."""
 
 from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from pghot.engine.settings import EngineSettings
-from pghot.errors import UsageError, unknown_name
+from pghot.errors import UsageError, did_you_mean, unknown_name
 from pghot.policies.registry import make_policy
+from pghot.sources.parameters import MOST, shown
 
 # What the policy itself tells the engine, from the machine it runs on.
 _FROM_THE_MACHINE = (
@@ -30,9 +32,9 @@ def parse_options(
     planned: Iterable[str],
     accepted_by: Callable[[str], dict[str, Any]] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Options by policy out of texts such as "pghot-default.freq_threshold=1"; values are JSON or plain words.
+    """Options by name out of texts such as "pghot-default.freq_threshold=1"; values are JSON or plain words.
 
-    planned      the policies (live: sources too) that will run: naming another is a mistake
+    planned      the policies and sources that will run: naming another is a mistake
     accepted_by  the options of a name with their defaults; None: those of the policy
     Raises `UsageError` for a text of another form, an unknown policy or option, or a value of the wrong kind.
 
@@ -43,33 +45,51 @@ def parse_options(
     names = list(planned)
     for text in assignments:
         key, equals, value = text.partition("=")
-        policy, dot, option = key.partition(".")
+        name, dot, option = key.partition(".")
         if not equals or not dot:
             raise UsageError(
-                f"--set '{text}' is not NAME.OPTION=VALUE", "as in pghot-default.freq_threshold=1"
+                f"--set '{text}' is not of the form NAME.OPTION=VALUE",
+                "write it as in --set pghot-default.freq_threshold=1",
             )
-        if policy not in names:
-            raise unknown_name("name among those that run", policy, names)
-        defaults = (accepted_by or accepted)(policy)
-        if option not in defaults:
-            raise unknown_name(f"option of '{policy}'", option, sorted(defaults) or ["(it has none)"])
-        options.setdefault(policy, {})[option] = _value(key, value, defaults[option])
+        if name not in names:
+            raise UsageError(
+                f"--set {key}: '{name}' does not run here",
+                f"{did_you_mean(name, names)}these run: {', '.join(names)}",
+            )
+        defaults = (accepted_by or accepted)(name)
+        check_option(name, option, defaults)
+        options.setdefault(name, {})[option] = _value(key, value, defaults[option])
     return options
+
+
+def check_option(name: str, option: str, known: Iterable[str]) -> None:
+    """Raise `UsageError` for an option that the policy, source or mover `name` does not have."""
+    if option in known:
+        return
+    if not list(known):
+        raise UsageError(f"'{name}' has no options, so it has no '{option}'", "leave this option out")
+    raise unknown_name(f"option of '{name}'", option, sorted(known))
 
 
 def accepted(policy: str) -> dict[str, Any]:
     """The options of a policy with their defaults."""
     parameters = inspect.signature(type(make_policy(policy))).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return {f.name: f.default for f in fields(EngineSettings) if f.name not in _FROM_THE_MACHINE}
+        return {f.name: _default(f) for f in fields(EngineSettings) if f.name not in _FROM_THE_MACHINE}
     return {name: parameter.default for name, parameter in parameters.items()}
+
+
+def _default(option: Field[Any]) -> Any:
+    """None where the machine has the default: the number of a node."""
+    if option.default_factory is not MISSING:
+        return option.default_factory()
+    return None if option.default is MISSING else option.default
 
 
 def typed_options(name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The options of `name` as values (of a TOML file) rather than texts. Raises `UsageError` as `parse_options`."""
     for option in given:
-        if option not in defaults:
-            raise unknown_name(f"option of '{name}'", option, sorted(defaults) or ["(it has none)"])
+        check_option(name, option, defaults)
     return {option: _of_kind(option, value, defaults[option]) for option, value in given.items()}
 
 
@@ -88,20 +108,32 @@ def _value(key: str, text: str, default: Any) -> Any:
 
 def _of_kind(key: str, value: Any, default: Any, text: str = "") -> Any:
     """The value, when it is of the kind that `default` is. `text` is what the user wrote, when that was text."""
-    shown = f"{key}: '{text or value}'"
+    said = f"{key}: '{text or value}'"
     if isinstance(default, str):
         if not isinstance(value, str):
-            raise UsageError(f"{shown} is not a text", "give a text")
+            raise UsageError(f"{said} is not a text", "give a text")
         return value
-    if isinstance(default, bool) or default is None or isinstance(default, int | float):
-        wanted = "true or false" if isinstance(default, bool) else "a number"
-        if not isinstance(value, bool | int | float | None) or isinstance(value, bool) is not isinstance(
-            default, bool
-        ):
-            raise UsageError(f"{shown} is not {wanted}", f"give {wanted}")
-        if isinstance(default, int) and isinstance(value, float):
-            raise UsageError(f"{shown} is not a whole number", "give a whole number")
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise UsageError(f"{said} is not true or false", "give true or false")
         return value
-    if not isinstance(value, list):
-        raise UsageError(f"{shown} is not a list of words", "separate the words by commas")
+    if default is None or isinstance(default, int | float):
+        return _number(key, said, value, default)
+    if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
+        raise UsageError(f"{said} is not a list of words", "separate the words by commas")
     return tuple(value)
+
+
+def _number(key: str, said: str, value: Any, default: float | None) -> float:
+    """The value as a number of `default`'s kind; what has no default (the store's own holds) is a whole number."""
+    whole = default is None or isinstance(default, int)
+    wanted = "a whole number" if whole else "a number"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UsageError(f"{said} is not a number", f"give {wanted}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{said} is not a finite number", f"give {wanted}")
+    if whole and isinstance(value, float):
+        raise UsageError(f"{said} is not a whole number", "give a whole number")
+    if abs(value) > MOST:
+        raise UsageError(f"{key}: {shown(value)} is too large a number", f"give a number up to {MOST:g}")
+    return value

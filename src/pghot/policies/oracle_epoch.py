@@ -24,6 +24,7 @@ class OracleEpoch:
     kind = "oracle"
     default_sources: tuple[str, ...] = ()
     any_source = False
+    runs_live = False
 
     def start(self, world: World) -> None:
         world.simulated.demotion_enabled = False

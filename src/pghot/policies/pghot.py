@@ -5,6 +5,7 @@ The same engine serves the live service; the lab's machine migrates what it asks
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ import numpy.typing as npt
 from pghot.engine.accesses import Accesses
 from pghot.engine.engine import HotnessEngine, Promotions
 from pghot.engine.hashed import HashedStore
-from pghot.engine.settings import EngineSettings
+from pghot.engine.settings import FAITHFUL, PACKED, EngineSettings
+from pghot.engine.stores import make_store
+from pghot.errors import unknown_name
 from pghot.policies.policy import World
 
 U32 = npt.NDArray[np.uint32]
@@ -28,11 +31,21 @@ class Pghot:
     kind = "mover"
     default_sources: tuple[str, ...] = ("hintfaults",)
     any_source = True
+    runs_live = True
 
     def __init__(self, store: str = "default", **options: Any) -> None:
         self.name = f"pghot-{store}"
         self.summary = f"pghot with the {store} store, any source, batched promotion by kernel threads"
         self.store, self.options = store, options
+        known = [each.name for each in fields(EngineSettings)]
+        for option in options:
+            if option not in known:
+                raise unknown_name(f"option of '{self.name}'", option, known)
+        if options:
+            # Values that cannot be are found here, before a program is started in vain; `start` knows the machine.
+            nodes = tuple(range(255))
+            least = {"pages": 1, "page_bytes": 4096, "nodes": len(nodes), "top_nodes": nodes, "target_nid": 0}
+            make_store(EngineSettings(store=store, **{**least, **options}))
 
     def start(self, world: World) -> None:
         machine = world.machine
@@ -74,6 +87,15 @@ class Pghot:
             failed = machine.migrate(pages, int(node), self._thread, self.engine.batch_nr).failed
             if len(failed):
                 self.engine.requeue(Promotions(failed, np.full(len(failed), node, np.int16)))
+
+    def lab_options(self) -> list[str]:
+        """See `SomeInTheLab.lab_options`."""
+        given = [
+            f"faithful={name}" for name in sorted(self.options.get("faithful", ())) if FAITHFUL[name].lab_only
+        ]
+        if self.store in PACKED and self.options.get("batch_nr") is not None:
+            given.append("batch_nr")  # kmigrated's batches; live they are the mover's own, `--batch`
+        return given
 
     def forget(self, page: U32) -> None:
         """See `Forgets.forget`."""

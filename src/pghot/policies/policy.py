@@ -108,6 +108,7 @@ class Policy(Protocol):
     summary          one line for `pghot list policies`
     default_sources  the sources it listens to when the user names none; empty: it listens to none
     any_source       True when `--sources` may choose others
+    runs_live        True when `pghot run` and the daemon can use it; else it needs what only the lab has
     kind             "baseline", "bound", "static" (chooses a placement, moves nothing), "mover" or "oracle"
     """
 
@@ -116,6 +117,7 @@ class Policy(Protocol):
     kind: str
     default_sources: tuple[str, ...]
     any_source: bool
+    runs_live: bool
 
     def start(self, world: World) -> None:
         """Build state and say where first-touched pages go (`world.machine.preferred`)."""
@@ -141,12 +143,32 @@ class Forgets(Protocol):
         """These pages are gone (unmapped, or their program is): their numbers will mean others."""
 
 
+@runtime_checkable
+class SomeInTheLab(Protocol):
+    """What a policy that runs live has besides, when some of its options only mean something in the lab."""
+
+    def lab_options(self) -> list[str]:
+        """Those that it was given, as the user wrote them."""
+
+
+def check_live(policy: Policy) -> None:
+    """Raise `UsageError` for a policy that does not run live, or has options that only the lab can honour."""
+    if not getattr(policy, "runs_live", True):  # one of another package may not say
+        raise UsageError(f"the policy '{policy.name}' runs in the lab only", _LIVE_HINT)
+    if isinstance(policy, SomeInTheLab) and (given := policy.lab_options()):
+        raise UsageError(
+            f"only the lab can honour {', '.join(f'{policy.name}.{option}' for option in given)}",
+            "leave it out: `pghot compare` takes it, a live run does not",
+        )
+
+
 class Passive:
     """The parts of a policy that neither listens nor moves: placement policies derive from it."""
 
     kind = "static"
     default_sources: tuple[str, ...] = ()
     any_source = False
+    runs_live = False
 
     def start(self, world: World) -> None:
         """First touch decides."""

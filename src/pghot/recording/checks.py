@@ -93,7 +93,9 @@ def check_batch(batch: SliceBatch, pages: int, nodes: int) -> None:
         or offsets[-1] != batch.rows
         or (np.diff(offsets) < 0).any()
     ):
-        raise PghotError("the slice offsets do not ascend from 0 to the number of rows")
+        raise PghotError(
+            "the slice offsets do not ascend from 0 to the number of rows", "correct the offsets"
+        )
     row, rule = first_problem(
         offsets,
         batch.page,

@@ -101,7 +101,7 @@ class Compressibility:
         coding = Coding(algorithm, block_bytes)
         if coding not in self.codings:
             known = ", ".join(str(each) for each in self.codings)
-            raise UsageError(f"no sizes for {coding}", f"measured are: {known}")
+            raise UsageError(f"no sizes for {coding}", f"ask for one that was measured: {known}")
         sizes: U16 = self.stored[self.codings.index(coding)]
         return sizes
 

@@ -43,7 +43,10 @@ def trace_from_accesses(
     if accesses_per_slice < 1 or any(
         flags is not None and len(flags) != len(page) for flags in (write, miss)
     ):
-        raise UsageError("flags must be as long as the pages, and a slice needs at least one access")
+        raise UsageError(
+            "the flags are not as long as the pages, or a slice has no access",
+            "give a flag for each page, and 1 or more accesses a slice",
+        )
     page = np.ascontiguousarray(page, np.uint32)
     pages = int(page.max(initial=0)) + 1 if len(page) else 0
     none = np.empty(0, np.uint8)

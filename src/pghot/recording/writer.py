@@ -173,16 +173,14 @@ def _check_facts(info: TraceInfo, facts: Mapping[str, Any]) -> None:
     try:
         fmt.with_final_facts(info, facts)
     except ValueError as error:
-        raise PghotError(
-            f"final facts that cannot be: {error}", "this is a mistake of the recorder"
-        ) from None
+        raise PghotError(f"the recorder's final facts are wrong: {error}", "report this as a bug") from None
 
 
 def _samples_text(parts: list[Compressibility]) -> str:
     samples = joined_samples(parts)
     if len(samples) > MAX_SAMPLES:
         raise PghotError(
-            f"{len(samples)} samples of page contents at once are too many", f"at most {MAX_SAMPLES}"
+            f"{len(samples)} samples of page contents at once are too many", f"give {MAX_SAMPLES} at most"
         )
     return to_text(samples)
 

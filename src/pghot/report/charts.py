@@ -83,7 +83,7 @@ def misses_by_node(rows: Rows) -> go.Figure:
 
 def durations(result: Comparison) -> go.Figure:
     """How long each epoch takes under the best mover and its yardsticks."""
-    shown = ("none", "all-fast", "oracle-epoch", "numab2/hintfaults", result.verdict.best)
+    shown = _labels_of(result, "none", "all-fast", "oracle-epoch", "numab2")
     figure = go.Figure()
     for label, epochs in _epochs(result).items():
         if label in shown:
@@ -98,13 +98,12 @@ def durations(result: Comparison) -> go.Figure:
 
 def moves(result: Comparison) -> go.Figure:
     """Promotions (up) and demotions (down) of the movers."""
-    kinds = {row["label"]: row["kind"] for row in result.summary.to_pylist()}
-    shown = [result.verdict.best, "numab2/hintfaults", "oracle-epoch"]
+    shown = _labels_of(result, "numab2", "oracle-epoch")
     figure = go.Figure()
     for label, epochs in _epochs(result).items():
-        if kinds.get(label) not in ("mover", "oracle") or label not in shown:
+        if label not in shown:
             continue
-        colour = _NODES[shown.index(label)]
+        colour = _NODES[shown.index(label) % len(_NODES)]
         at = [e["epoch"] for e in epochs]
         figure.add_scatter(
             x=at,
@@ -195,6 +194,15 @@ def _bars(figure: go.Figure, rows: int, title: str, axis: str) -> None:
         showlegend=False,
     )
     figure.update_yaxes(autorange="reversed", automargin=True)
+
+
+def _labels_of(result: Comparison, *policies: str) -> list[str]:
+    """The best mover, if any, and then every run of these policies."""
+    rows = result.summary.to_pylist()
+    best = [row["label"] for row in rows if row["label"] == result.verdict.best]
+    return list(
+        dict.fromkeys(best + [row["label"] for name in policies for row in rows if row["policy"] == name])
+    )
 
 
 def _epochs(result: Comparison) -> dict[str, Rows]:

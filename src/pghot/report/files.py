@@ -16,7 +16,7 @@ def check_output(path: Path, force: bool, extensions: Sequence[str] = EXTENSIONS
     """Refuse before the replay what could not be written after it."""
     if path.suffix not in extensions:
         names = extensions[0] if len(extensions) == 1 else f"one of {', '.join(extensions)}"
-        raise UsageError(f"cannot write '{path}'", f"end the name in {names}")
+        raise UsageError(f"cannot write '{path}': unknown format", f"end the name in {names}")
     if path.exists() and not force:
         raise UsageError(f"will not overwrite {path}", "use --force, or name another file")
     if not path.parent.is_dir():

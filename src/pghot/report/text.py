@@ -128,8 +128,17 @@ def footnotes(result: Comparison) -> list[str]:
     ]
     if starved:
         notes.append(
-            f"{', '.join(starved)} with hint faults promote almost nothing: a page must fault twice inside the window, "
+            f"{', '.join(dict.fromkeys(starved))} with hint faults promote almost nothing: "
+            "a page must fault twice inside the window, "
             f"and a scan pass takes longer; the published benchmarks used --set {starved[0]}.freq_threshold=1"
         )
-    options = {f"{row['policy']}: {', '.join(row['options'])}" for row in rows if row["options"]}
-    return [*notes, *sorted(options)]
+    return [
+        *notes,
+        *sorted({f"{_whose(row, rows)}: {', '.join(row['options'])}" for row in rows if row["options"]}),
+    ]
+
+
+def _whose(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """Whom a note on options means: the policy when all its runs have the same, else this run alone."""
+    same = all(other["options"] == row["options"] for other in rows if other["policy"] == row["policy"])
+    return str(row["policy"] if same else row["label"])

@@ -27,10 +27,13 @@ def check_compressed(root: SysRoot, mover: MoverSettings) -> None:
     """Raise for settings that cannot be, or a machine that cannot do it."""
     if mover.mover == "damos":
         raise UsageError(
-            "the mover damos knows no compressed swap", "leave --compressed or --mover damos out"
+            "the mover damos cannot move pages to compressed swap", "leave --compressed or --mover damos out"
         )
     if not 0 < mover.cold_after_s <= LONGEST_COLD_S:
-        raise UsageError(f"cold after {mover.cold_after_s:g} s cannot be", f"give up to {LONGEST_COLD_S:g} s")
+        raise UsageError(
+            f"pages cannot turn cold after {mover.cold_after_s:g} s (cold_after)",
+            f"give more than 0 s, up to {LONGEST_COLD_S:g} s",
+        )
     require("compressed", compressed_needs(root))
 
 
@@ -49,7 +52,7 @@ def compressed_tier(
         names = ", ".join(source.name for source in sources if source.name != SWAP_SOURCE)
         raise UsageError(
             f"{names} sees no page of the top tier: all of them would look cold",
-            "--source damon, softdirty, idle or pebs",
+            "add --source damon, softdirty, idle or pebs",
         )
     return CompressedTier(root, swap, len(topology.rank))
 

@@ -16,6 +16,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.machine.compressing import LONGEST_COLD_S
 from pghot.machine.damos_plan import DamosSettings
 from pghot.policies.options import accepted, typed_options
+from pghot.policies.policy import check_live
 from pghot.policies.registry import make_policy, policy_names
 from pghot.service.paths import JOURNAL, SOCKET
 from pghot.sources.live_registry import (
@@ -127,7 +128,7 @@ def load_config(path: Path) -> Config:
         for name in config.sources:
             live_source_class(name)
     with _at(path, text, "policy"):
-        accepted(config.policy)
+        check_live(make_policy(config.policy))
     for name, given in config.options.items():
         with _at(path, text, "options", name):
             defaults = _defaults(name)
@@ -182,4 +183,4 @@ def _try(name: str, options: Mapping[str, Any]) -> None:
     elif name in live_source_names():
         make_live_source(name, SysRoot(), **options)
     else:
-        make_policy(name, **options)
+        check_live(make_policy(name, **options))

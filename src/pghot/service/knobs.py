@@ -51,7 +51,9 @@ class Knobs:
         try:
             old = self._root.read(path)
         except FileNotFoundError:
-            raise UnsupportedError(f"no {path}", "this kernel lacks it; see `pghot doctor`") from None
+            raise UnsupportedError(
+                f"this kernel has no {path}", "use another source or mover: see `pghot doctor`"
+            ) from None
         except OSError as error:
             raise NotPermittedError(f"cannot read {path}: {error.strerror}", "run as root") from None
         if old == value:

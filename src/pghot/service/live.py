@@ -28,7 +28,7 @@ from pghot.machine.linux import LinuxMachine
 from pghot.machine.nodes import LiveTopology, read_nodes
 from pghot.machine.sections import SECTION_PAGES
 from pghot.machine.spaces import Spaces
-from pghot.policies.policy import Forgets, Policy, World
+from pghot.policies.policy import Forgets, Policy, World, check_live
 from pghot.policies.registry import make_policy
 from pghot.recording.trace import TraceInfo
 from pghot.service.budget import Budget
@@ -77,6 +77,7 @@ class Live:
         if tier is not None:
             self.topology = with_compressed(self.topology, tier.swap)
         self.policy: Policy = make_policy(settings.policy, **settings.policy_options)
+        check_live(self.policy)
         sections = max(1, settings.tracked_bytes // (SECTION_PAGES * PAGE_BYTES))
         self.spaces = Spaces(root, sections)
         self.machine = LinuxMachine(

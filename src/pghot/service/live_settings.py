@@ -18,6 +18,7 @@ from pghot.machine.damos_plan import DamosSettings
 from pghot.machine.linux import MoverSettings
 from pghot.machine.nodes import LiveTopology, read_nodes
 from pghot.machine.pages import NOWHERE
+from pghot.policies.policy import check_live
 from pghot.policies.registry import make_policy
 from pghot.service.compressed import SWAP_SOURCE, check_compressed
 from pghot.service.targets import Targets
@@ -65,11 +66,11 @@ def with_damos(settings: LiveSettings, options: Mapping[str, Any]) -> LiveSettin
 
 
 def check_sources(root: SysRoot, settings: LiveSettings) -> None:
-    """Raise for a source or policy that does not exist, or a source or mover that does not work here."""
+    """Raise for a source, policy or mover that does not exist or does not work here."""
     require("live", base_page_needs(root))
     if settings.mover.mover == "damos":
         require("damos", damos_needs(root, read_nodes(root), bool(settings.targets.cgroups)))
-    make_policy(settings.policy, **settings.policy_options)
+    check_live(make_policy(settings.policy, **settings.policy_options))
     if settings.mover.compressed:
         check_compressed(root, settings.mover)
     for name in settings.all_sources:
@@ -79,7 +80,10 @@ def check_sources(root: SysRoot, settings: LiveSettings) -> None:
 def check_nodes(topology: LiveTopology) -> None:
     """Raise for a node that a byte cannot name, as each page has one; compressed swap takes the one after the last."""
     if (last := max(topology.with_memory)) >= NOWHERE - 1:
-        raise UnsupportedError(f"memory node {last}: pghot counts to {NOWHERE - 2}", "report it")
+        raise UnsupportedError(
+            f"memory node {last} is more than pghot can count: it ends at {NOWHERE - 2}",
+            "report this machine",
+        )
 
 
 def check_demotion(root: SysRoot, settings: LiveSettings) -> None:
@@ -119,6 +123,6 @@ def check_damos(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -
     if settings.mover.demotion not in ("move_pages", "off"):
         raise UsageError(
             f"the mover damos makes room itself, not by demotion '{settings.mover.demotion}'",
-            "leave the demotion out, or 'off'",
+            "leave the demotion out, or give 'off'",
         )
     require("damos", kernel_needs(root, topology, bool(settings.targets.cgroups)))

@@ -70,9 +70,13 @@ def start_command(
     except FileNotFoundError:
         raise UsageError(f"no program '{command[0]}'", "check its name and PATH") from None
     except PermissionError:
-        raise NotPermittedError(f"'{command[0]}' may not be executed", "is it a program?") from None
+        raise NotPermittedError(
+            f"'{command[0]}' may not be executed", "name a program, or make it executable with chmod +x"
+        ) from None
     except OSError as error:
-        raise UsageError(f"cannot start '{command[0]}': {error.strerror}", "is it a program?") from None
+        raise UsageError(
+            f"cannot start '{command[0]}': {error.strerror}", "name a program that runs without pghot"
+        ) from None
 
 
 def journal_path(chosen: Path | None, name: str) -> Path:

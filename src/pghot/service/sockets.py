@@ -163,7 +163,9 @@ def _group_number(group: str) -> int | None:
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
-        raise UsageError(f"no group '{group}' for the socket", "see `getent group`") from None
+        raise UsageError(
+            f"the group '{group}' for the socket does not exist", "name one of `getent group`"
+        ) from None
 
 
 def _give_to(path: Path, group: str, number: int) -> None:

@@ -24,10 +24,15 @@ Counts = npt.NDArray[np.int64]
 
 
 def counters(live: Live, out: dict[str, Any] | None = None) -> dict[str, float]:
-    """The counters of everything but the sources, under their declared names. `out`: see `compressed_facts`."""
-    moves, engine = live.machine.counts, live.policy.counters()
+    """The counters of everything but the sources, under their declared names. `out`: see `compressed_facts`.
+
+    What the policy counts under the name of a source's counter are the events that this source told it of: they are
+    counted there, and left out here (as `lab.bench.all_counters`).
+    """
+    moves = live.machine.counts
+    counted = {name for source in live.sources for name in source.counters()}
     return {
-        **engine,
+        **{name: value for name, value in live.policy.counters().items() if name not in counted},
         "pgpromote_success": moves.promoted,
         "pgdemote_proactive": moves.demoted,
         "pgmigrate_success": moves.promoted + moves.demoted,

@@ -35,7 +35,7 @@ def check_simulation(topology: Topology, policy: str, fast_share: float) -> None
     if rule and topology.compressed_node is None:
         raise UsageError(
             f"policy '{rule}' is a rule for compressed memory, and no node of these tiers compresses",
-            "--what-if dram-cxl-compressed, or a tiers file with such a node",
+            "give --what-if dram-cxl-compressed, or a tiers file with such a node",
         )
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from numba import njit
 
 from pghot.engine.accesses import Accesses, no_accesses
+from pghot.sources.parameters import MOST_NS, check_number
 from pghot.sources.simulated import Report, SliceView, SourceSettings
 
 
@@ -91,6 +92,7 @@ class AbitScan:
     """
 
     name = "abit"
+    summary = "page-table accessed bits, walked every 2 s; touched or not, paid by a kernel thread"
     hint_fault = False
 
     def __init__(
@@ -101,6 +103,9 @@ class AbitScan:
         walk_ns: float = 25.0,
         set_ns: float = 200.0,
     ) -> None:
+        check_number(self.name, "period_ms", period_ms, 1)
+        check_number(self.name, "walk_ns", walk_ns, 0, MOST_NS)
+        check_number(self.name, "set_ns", set_ns, 0, MOST_NS)
         self._period_ms, self._walk_ns, self._set_ns = period_ms, walk_ns, set_ns
         self._scale = settings.scale
         self._abit = np.zeros(settings.pages, np.uint8)

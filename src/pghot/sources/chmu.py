@@ -17,6 +17,7 @@ from numba import njit
 
 from pghot.engine.accesses import Accesses, no_accesses
 from pghot.errors import UsageError
+from pghot.sources.parameters import MOST_NS, check_number, shown
 from pghot.sources.sampling import next_unit, next_unit_reference
 from pghot.sources.simulated import Report, SliceView, SourceSettings
 
@@ -124,6 +125,7 @@ class Chmu:
     """
 
     name = "chmu"
+    summary = "hotness monitoring unit of each CXL device: hot list of an epoch"
     hint_fault = False
 
     def __init__(
@@ -139,9 +141,14 @@ class Chmu:
     ) -> None:
         if downsampling not in [1 << k for k in range(16)]:
             raise UsageError(
-                f"CHMU downsampling {downsampling} is not a power of two up to 32768",
-                "write 1 to count every miss",
+                f"chmu.downsampling is {shown(downsampling)}, which is no power of two up to 32768",
+                "give 1 to count every miss",
             )
+        check_number(self.name, "epoch_ms", epoch_ms, 1)
+        check_number(self.name, "threshold", threshold, 0)
+        check_number(self.name, "counter_bits", counter_bits, 1, 32)
+        check_number(self.name, "ring_entries", ring_entries, 1, 1 << 24)
+        check_number(self.name, "entry_ns", entry_ns, 0, MOST_NS)
         self._epoch_ms, self._threshold, self._entry_ns = epoch_ms, threshold, entry_ns
         self._max_count, self._downsampling = (1 << counter_bits) - 1, downsampling
         self._counter_bits, self._scale, self._page_bytes = counter_bits, settings.scale, settings.page_bytes

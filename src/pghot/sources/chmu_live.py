@@ -217,13 +217,14 @@ def epoch_of(epoch_ms: int) -> tuple[int, int]:
         multiplier, rest = divmod(epoch_ms * 1000, unit_us)
         if rest == 0 and 1 <= multiplier < 1 << 12:
             return scale, multiplier
-    raise UsageError(f"chmu: an epoch of {epoch_ms} ms cannot be set", "1..4095 ms, or whole seconds")
+    raise UsageError(f"chmu: an epoch of {epoch_ms} ms cannot be set", "give 1 to 4095 ms, or whole seconds")
 
 
 def log2_of(option: str, value: int, least: int) -> int:
     """The exponent of a power of two. Raises `UsageError` for any other number, or one below `least`."""
     if value < least or value & (value - 1):
         raise UsageError(
-            f"chmu: {option} {value} is not a power of two from {least} on", f"{option}={least} is"
+            f"chmu: {option} {value} is not a power of two from {least} on",
+            f"give such a number, the least is {least}",
         )
     return value.bit_length() - 1

@@ -64,7 +64,7 @@ class Damon:
     ) -> None:
         """Raises `UsageError` for options that DAMON would refuse."""
         if operations not in ("vaddr", "paddr"):
-            raise UsageError(f"damon: no operations '{operations}'", "vaddr or paddr")
+            raise UsageError(f"damon: operations '{operations}' do not exist", "give vaddr or paddr")
         self._root, self._operations = root, operations
         self._intervals = Intervals(sample_us, aggregate_us, 1_000_000, min_regions, max_regions)
         self._min_accesses, self._min_age = max(1, min_accesses), min_age

@@ -48,10 +48,10 @@ class Faults:
         # The kernel divides by the size and does not check it (task_nr_scan_windows, kernel/sched/fair.c).
         if not 1 <= scan_size_mb <= _MOST_SCANNED_MB:
             raise UsageError(
-                f"faults: scan_size_mb {scan_size_mb} cannot be", f"give 1 to {_MOST_SCANNED_MB} MiB"
+                f"faults: scan_size_mb {scan_size_mb} is out of range", f"give 1 to {_MOST_SCANNED_MB} MiB"
             )
         if scan_period_ms < 1:
-            raise UsageError(f"faults: scan_period_ms {scan_period_ms} cannot be", "give 1 or more")
+            raise UsageError(f"faults: scan_period_ms {scan_period_ms} is too short", "give 1 or more")
         self._root = root
         self._period_ms, self._size_mb, self._effort = scan_period_ms, scan_size_mb, 1.0
         self._rings: list[Ring] = []

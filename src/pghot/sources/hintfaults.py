@@ -16,6 +16,7 @@ import numpy.typing as npt
 from numba import njit
 
 from pghot.engine.accesses import Accesses, no_accesses
+from pghot.sources.parameters import MOST_NS, check_number
 from pghot.sources.simulated import Report, SliceView, SourceSettings
 
 UNMARKED = -1
@@ -159,6 +160,7 @@ class HintFaults:
     """
 
     name = "hintfaults"
+    summary = "NUMA hint faults, mode 2: page, node and latency; paid by the application"
     hint_fault = True
 
     def __init__(
@@ -174,6 +176,14 @@ class HintFaults:
         mark_ns: float = 44.0,
         backoff: float = 32.0,
     ) -> None:
+        check_number(self.name, "scan_bytes", scan_bytes, 4096)
+        check_number(self.name, "scan_delay_ms", scan_delay_ms, 0)
+        check_number(self.name, "period_min_ms", period_min_ms, 1)
+        check_number(self.name, "period_max_ms", period_max_ms, period_min_ms)
+        check_number(self.name, "empty_span", empty_span, 1, 1024)
+        check_number(self.name, "fault_ns", fault_ns, 0, MOST_NS)
+        check_number(self.name, "mark_ns", mark_ns, 0, MOST_NS)
+        check_number(self.name, "backoff", backoff, 0)
         self._step_pages = scan_bytes / settings.scale / settings.page_bytes
         self._scale = settings.scale
         self._pages = settings.pages

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from pghot.engine.accesses import Accesses, no_accesses
+from pghot.sources.parameters import MOST_NS, check_number
 from pghot.sources.sampling import Sampler, keep_evenly
 from pghot.sources.simulated import Report, SliceView
 
@@ -23,10 +24,14 @@ class MissSampler:
     drain_ms      longest time between two drains, real ms
     """
 
-    name = ""
+    name: str
+    summary: str
     hint_fault = False
 
     def __init__(self, sampler: Sampler, sample_ns: float, ring_entries: int, drain_ms: float) -> None:
+        check_number(self.name, "sample_ns", sample_ns, 0, MOST_NS)
+        check_number(self.name, "ring_entries", ring_entries, 1, 1 << 24)
+        check_number(self.name, "drain_ms", drain_ms, 0.001)
         self._sampler, self._sample_ns = sampler, sample_ns
         self._ring_entries, self._drain_ms = ring_entries, drain_ms
         self._total = self._useful = self._dropped = 0

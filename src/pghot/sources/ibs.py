@@ -7,6 +7,7 @@ interrupt, so that each miss is reported with a chance of 1 in 10000. Constants:
 from __future__ import annotations
 
 from pghot.sources.hwsample import MissSampler
+from pghot.sources.parameters import check_number
 from pghot.sources.sampling import Sampler
 from pghot.sources.simulated import SliceView, SourceSettings
 
@@ -20,6 +21,7 @@ class Ibs(MissSampler):
     """
 
     name = "ibs"
+    summary = "AMD instruction sampling: page and node of 1 in 10000 misses"
 
     def __init__(
         self,
@@ -31,6 +33,7 @@ class Ibs(MissSampler):
         drain_ms: float = 10.0,
         l3_miss_only: bool = True,
     ) -> None:
+        check_number(self.name, "period_ops", period_ops, 1)
         super().__init__(
             Sampler(period_ops, settings.seed, independent=True), sample_ns, ring_entries, drain_ms
         )

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -12,6 +11,7 @@ from typing import Any, cast
 from pghot.errors import unknown_name
 from pghot.kernel.sysroot import SysRoot
 from pghot.sources.live import AccessSource
+from pghot.sources.parameters import options_of
 
 # Called with the `SysRoot`; its other parameters are the source's options.
 LiveSourceClass = Callable[..., AccessSource]
@@ -57,5 +57,4 @@ def make_live_source(name: str, root: SysRoot, **options: Any) -> AccessSource:
 
 def live_source_options(name: str) -> dict[str, Any]:
     """The options of a source with their defaults."""
-    parameters = list(inspect.signature(live_source_class(name)).parameters.values())
-    return {parameter.name: parameter.default for parameter in parameters[1:]}
+    return options_of(live_source_class(name))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pghot.sources.hwsample import MissSampler
+from pghot.sources.parameters import check_number
 from pghot.sources.sampling import Sampler
 from pghot.sources.simulated import SourceSettings
 
@@ -16,6 +17,7 @@ class Pebs(MissSampler):
     """
 
     name = "pebs"
+    summary = "Intel event sampling: page and node of 1 in 10007 misses"
 
     def __init__(
         self,
@@ -26,6 +28,7 @@ class Pebs(MissSampler):
         ring_entries: int = 150,
         drain_ms: float = 10.0,
     ) -> None:
+        check_number(self.name, "period_misses", period_misses, 1)
         super().__init__(
             Sampler(period_misses, settings.seed, independent=False), sample_ns, ring_entries, drain_ms
         )

@@ -103,7 +103,7 @@ class MemorySampling:
 def checked_period(source: str, option: str, period: int) -> int:
     """The period. Raises `UsageError` below 1: an event would count and never sample, a look follow on the last."""
     if period < 1:
-        raise UsageError(f"{source}: {option} {period} is not a period", "give a whole number from 1 on")
+        raise UsageError(f"{source}: {option} {period} is not a period", "give a whole number, 1 or more")
     return period
 
 

@@ -41,7 +41,7 @@ class Replay:
 
     def start(self, watched: Watched, set_knob: SetKnob) -> None:
         if not self._file:
-            raise UsageError("replay: no recording named", "--set replay.file=FILE")
+            raise UsageError("replay: no recording named", "give --set replay.file=FILE")
         self.watch(watched)
         self._slices = self._read()
         self._next = next(self._slices, None)

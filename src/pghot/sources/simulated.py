@@ -77,9 +77,15 @@ class Report:
 
 
 class SimulatedSource(Protocol):
-    """A source of the lab. `observe` is called once for each slice, in order."""
+    """A source of the lab. `observe` is called once for each slice, in order.
+
+    name        as in `--sources`
+    summary     one line for `pghot list sources`
+    hint_fault  what it reports are NUMA hint faults
+    """
 
     name: str
+    summary: str
     hint_fault: bool
 
     def observe(self, view: SliceView) -> Report: ...

@@ -45,7 +45,8 @@ class SwapIns:
     def __init__(self, root: SysRoot, around_kib: int = 64) -> None:
         if not 4 <= around_kib <= _MOST_AROUND_KIB or around_kib & (around_kib - 1):
             raise UsageError(
-                f"swapins: around_kib {around_kib} cannot be", "give a power of two from 4 to 2048"
+                f"swapins: around_kib {around_kib} is not a size that it reads",
+                "give a power of two from 4 to 2048",
             )
         self._root = root
         self._around = around_kib * 1024 // PAGE_BYTES

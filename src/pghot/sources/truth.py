@@ -11,6 +11,7 @@ class Truth:
     """All misses, each slice, free of charge."""
 
     name = "truth"
+    summary = "every miss, free: the yardstick, not a machine's offer"
     hint_fault = False
 
     def __init__(self, settings: SourceSettings) -> None:

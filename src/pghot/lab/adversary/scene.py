@@ -41,7 +41,7 @@ class Scene:
             raise UsageError(
                 f"a reserve of {format_size(self.reserve)}, {format_size(self.real)} real and "
                 f"{format_size(self.promised)} promised are out of order",
-                "reserve <= real <= promised",
+                "give reserve <= real <= promised",
             )
 
     @property

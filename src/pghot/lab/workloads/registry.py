@@ -43,7 +43,7 @@ def make_workload(spec: str | Path, seed: int = 0, **overrides: Any) -> Trace:
     text = str(spec)
     if text.startswith("masim:"):
         if text == "masim:":
-            raise UsageError("no masim file named", "masim:FILE, a configuration of masim")
+            raise UsageError("no masim file named", "give masim:FILE, a configuration of masim")
         return _make_masim(Path(text.removeprefix("masim:")), seed, overrides)
     name = text.removeprefix("workload:")
     path = Path(name)

@@ -38,7 +38,9 @@ def resolve(command: list[str]) -> list[str]:
             break
         resolved = [*line.split(None, 1), *resolved]
         if not os.path.exists(resolved[0]):
-            raise UsageError(f"'{path}' is a script for '{resolved[0]}', which does not exist", "install it")
+            raise UsageError(
+                f"'{path}' is a script for '{resolved[0]}', which does not exist", "install that interpreter"
+            )
     raise UsageError(
         f"'{path}' is a script without a usable interpreter", "name the interpreter in the command"
     )

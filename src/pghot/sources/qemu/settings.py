@@ -52,16 +52,16 @@ class RecordSettings:
         if not _SHORTEST_SLICE_NS <= self.slice_ns <= _LONGEST_SLICE_NS:
             low, high = format_duration(_SHORTEST_SLICE_NS), format_duration(_LONGEST_SLICE_NS)
             raise UsageError(
-                f"a slice of {format_duration(self.slice_ns)} is out of range", f"{low} to {high}"
+                f"a slice of {format_duration(self.slice_ns)} is out of range", f"give {low} to {high}"
             )
         if not 1 <= self.llc_ways <= 128:
             raise UsageError(
-                f"a cache of {self.llc_ways} ways cannot be modelled", "1 to 128 ways; 16 is common"
+                f"a cache of {self.llc_ways} ways cannot be modelled", "give 1 to 128 ways; 16 is common"
             )
         if self.llc_sets < 1 or self.llc_bytes > _LARGEST_LLC_BYTES:
             raise UsageError(
                 f"a last-level cache of {self.llc_bytes} bytes with {self.llc_ways} ways cannot be modelled",
-                f"at least {self.llc_ways * LINE_BYTES} bytes (one set), at most 4 GiB",
+                f"give at least {self.llc_ways * LINE_BYTES} bytes (one set), at most 4 GiB",
             )
         if self.max_duration_s < 0:
             raise UsageError(

@@ -139,10 +139,10 @@ def test_what_if_replays_on_simulated_tiers(capsys: pytest.CaptureFixture[str]) 
     ("arguments", "message"),
     [
         (["run", "--what-if", "dram-cx", "--", "true"], "did you mean 'dram-cxl'"),
-        (["run", "--what-if", "dram-cxl", "--apply", "--", "true"], "--what-if only simulates"),
+        (["run", "--what-if", "dram-cxl", "--apply", "--", "true"], "--apply goes with a run on the tiers"),
         (["run", "--what-if", "dram-cxl", "--fast-share", "x", "--", "true"], "not a share"),
         (["record", "--source", "replay", "-p", "1"], "no recording named"),
-        (["record", "--source", "qemu", "-p", "1", "-o", "x.pghot"], "records a command only"),
+        (["record", "--source", "qemu", "-p", "1", "-o", "x.pghot"], "--pid goes with a live source"),
         (["record"], "no command to record"),
     ],
 )

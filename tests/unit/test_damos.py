@@ -618,14 +618,10 @@ def test_the_kernels_own_choice_of_cold_pages_is_another_mover(bench: Bench) -> 
         bench.live(None, demotion="reclaim")
 
 
-def test_a_source_or_policy_beside_it_is_a_mistake() -> None:
+def test_an_option_that_it_does_not_have_is_a_mistake() -> None:
     mover = MoverSettings(mover="damos")
-    with pytest.raises(UsageError, match="finds the pages itself"):
-        damos_settings("softdirty", "pghot-default", [], mover, True)
-    with pytest.raises(UsageError, match="no policy"):
-        damos_settings("", "hemem", [], mover, True)
     with pytest.raises(UsageError, match="unknown option of 'damos'"):
-        damos_settings("", "pghot-default", ["damos.min_acceses=3"], mover, True)
+        damos_settings(["damos.min_acceses=3"], mover, True)
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_unknown_names_are_answered_with_a_guess(capsys: pytest.CaptureFixture[s
         "1",
     )
     assert "pghot-default" in hint
-    hint = fails(capsys, USAGE, "move_page", "run", *REPLAY, "--demotion", "move_page", "-p", "1")
+    hint = fails(capsys, USAGE, "move_page", "run", *REPLAY, "--apply", "--demotion", "move_page", "-p", "1")
     assert "move_pages" in hint
     fails(capsys, USAGE, "no source", "run", "--source", " , ", "-p", "1")
 
@@ -202,8 +202,8 @@ def test_values_that_cannot_be(
         (["--policy", "writable"], "a rule for compressed memory"),
         (["--fast-share", "0"], "leaves nothing to decide"),
         (["--fast-share", "100%"], "leaves nothing to decide"),
-        (["--compressed"], "--what-if moves nothing"),
-        (["--mover", "damos"], "--what-if moves nothing"),
+        (["--compressed"], "--compressed goes with a run on the tiers"),
+        (["--mover", "damos"], "--mover goes with a run on the tiers"),
     ],
 )
 def test_what_cannot_be_simulated_is_told_before_the_program_runs(
@@ -462,4 +462,4 @@ def test_a_restore_that_left_something_is_a_failure(
 ) -> None:
     summary = Summary({}, [], interrupted, restored)
     monkeypatch.setattr("pghot.service.run.run_live", lambda *_: summary)
-    assert run(["run", *REPLAY, "--json", "--restore", "-p", str(os.getpid())]) == code
+    assert run(["run", *REPLAY, "--json", "--apply", "--restore", "-p", str(os.getpid())]) == code

@@ -224,8 +224,8 @@ def test_the_tiers_file_gives_device_and_capacities(capsys: pytest.CaptureFixtur
         (["--tiers", ""], "no tiers named"),
         (["--adversary", ""], "no attack named"),
         (["--adversary", "all", "--access", ""], "no access rule named"),
-        (["--access", "rw"], "no attack was asked for"),
-        (["--reserve", "16GiB"], "no attack was asked for"),
+        (["--access", "rw"], "--access goes with --adversary"),
+        (["--reserve", "16GiB"], "--reserve goes with --adversary"),
         (["--adversary", "all", "--access", "swap"], "has no device to break"),
     ],
 )

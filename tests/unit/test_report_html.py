@@ -94,7 +94,7 @@ def test_the_worst_attack_is_drawn_on_a_page_of_its_own(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-o", "attack.html"], "none was asked for"),
+        (["-o", "attack.html"], "--output goes with --adversary"),
         (["-o", "attack.csv", "--adversary", "all"], "end the name in .html"),
         (["-o", "nowhere/attack.html", "--adversary", "all"], "no directory 'nowhere'"),
     ],

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pghot.cli.given import GoesWith, refuse_unused
 from pghot.errors import UsageError
 from pghot.service.paths import CONFIG, SOCKET
 
@@ -19,13 +20,30 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
 Interval = Annotated[float, typer.Argument(min=0, max=1e6, help="seconds between two reports; 0: one report")]
 Count = Annotated[int, typer.Argument(min=0, help="reports; 0: without end")]
 
+_COUNTED = GoesWith("an INTERVAL", lambda of: of["interval"], ("count",))
+_DAEMON_GOES_WITH = (
+    GoesWith(
+        "a configuration of your own, not with --example", lambda of: not of["example"], ("config", "check")
+    ),
+)
+_STATUS_GOES_WITH = (
+    GoesWith("reports as text, not with --watch", lambda of: not of["watch"], ("count", "json_")),
+    _COUNTED,
+)
+_HOT_GOES_WITH = (
+    GoesWith("reports as text, not with --arrow", lambda of: not of["arrow"], ("json_",)),
+    _COUNTED,
+)
+
 
 def daemon(
+    ctx: typer.Context,
     config: Annotated[str, typer.Option("--config", "-c", help="TOML file")] = CONFIG,
     example: Annotated[bool, typer.Option("--example", help="print an example configuration")] = False,
     check: Annotated[bool, typer.Option("--check", help="check the configuration and end")] = False,
 ) -> None:
     """Run as a service: SIGHUP reloads, SIGTERM puts everything back."""
+    refuse_unused(ctx, _DAEMON_GOES_WITH)
     if example:
         from importlib import resources
 
@@ -50,6 +68,7 @@ async def _served(path: Path, kind: Any, root: Any) -> None:
 
 
 def status(
+    ctx: typer.Context,
     interval: Interval = 0,
     count: Count = 0,
     watch: Annotated[bool, typer.Option("--watch", help="full-screen live view, new every INTERVAL")] = False,
@@ -57,8 +76,9 @@ def status(
     json_: Json = False,
 ) -> None:
     """What the daemon does now: sources, rates, losses, tiers, moves."""
+    refuse_unused(ctx, _STATUS_GOES_WITH)
     if watch:
-        _watch(Path(socket), interval or 1.0, count, json_)
+        _watch(Path(socket), interval or 1.0)
         return
     from pghot.report.live import render_status
     from pghot.service.sockets import ask
@@ -70,17 +90,15 @@ def status(
         before = facts
 
 
-def _watch(socket: Path, interval: float, count: int, as_json: bool) -> None:
+def _watch(socket: Path, interval: float) -> None:
     from pghot.cli.view import require_terminal, watch
 
-    remedy = "`pghot status 1` prints a report a second, with --json one object a line"
-    if as_json or count:
-        raise UsageError(f"--watch shows a screen, without {'--json' if as_json else 'COUNT'}", remedy)
-    require_terminal("--watch", remedy)
+    require_terminal("--watch", "`pghot status 1` prints a report a second, with --json one object a line")
     watch(socket, interval)
 
 
 def hot(
+    ctx: typer.Context,
     top: Annotated[int, typer.Option(min=1, help="how many")] = 20,
     by: Annotated[str, typer.Option(help="page or region")] = "region",
     interval: Interval = 0,
@@ -90,6 +108,7 @@ def hot(
     arrow: Annotated[bool, typer.Option("--arrow", help="write an Arrow IPC stream to stdout")] = False,
 ) -> None:
     """The ranked hot pages or regions, hottest first."""
+    refuse_unused(ctx, _HOT_GOES_WITH)
     from pghot.report.live import render_hot
     from pghot.service.sockets import ask
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.progress import progress_on_stderr
 from pghot.errors import PghotError, UsageError, unknown_name
 from pghot.printable import printable
@@ -21,7 +22,25 @@ KINDS_HELP = (
 Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
 
 
+def _any_takes_sources(policies: str) -> bool:
+    from pghot.policies.registry import expand, make_policy
+
+    return any(make_policy(name).any_source for name in expand(_words(policies)))
+
+
+_COMPARE_GOES_WITH = (
+    GoesWith("the table, not with --json", lambda of: not of["json_"], ("columns",)),
+    GoesWith("--output", lambda of: of["output"], ("force",)),
+    GoesWith(
+        "a policy that takes any source",
+        lambda of: _any_takes_sources(of["policies"]),
+        ("sources",),
+    ),
+)
+
+
 def compare(
+    ctx: typer.Context,
     recording: Annotated[
         str, typer.Argument(help="FILE, bundled:NAME, workload:NAME|FILE.toml or masim:FILE")
     ],
@@ -52,6 +71,7 @@ def compare(
     json_: Json = False,
 ) -> None:
     """Replay a trace over simulated tiers under many policies, and judge whether moving pages pays."""
+    refuse_unused(ctx, _COMPARE_GOES_WITH)
     from pghot.report.files import check_output, write_output
 
     outputs = output or []

@@ -27,8 +27,6 @@ from pghot.service.status import line
 from pghot.service.targets import Targets
 from pghot.sources.live_registry import live_source_options
 
-DEFAULT_POLICY = "pghot-default"
-
 
 def check_one_kind(command: Sequence[str] | None, pids: Sequence[int] | None, cgroup: str) -> None:
     """Raise `UsageError` unless exactly one kind of targets is named. Needs nothing of the machine."""
@@ -113,14 +111,8 @@ def live_settings(
     return settings
 
 
-def damos_settings(
-    source: str, policy: str, options: Sequence[str], mover: MoverSettings, by_cgroup: bool
-) -> LiveSettings:
+def damos_settings(options: Sequence[str], mover: MoverSettings, by_cgroup: bool) -> LiveSettings:
     """Settings of a run in which DAMON finds and moves. Raises before a command is started in vain."""
-    if source:
-        raise UsageError("with --mover damos DAMON finds the pages itself", "leave --source out")
-    if policy != DEFAULT_POLICY:
-        raise UsageError("with --mover damos no policy of pghot's decides", "leave --policy out")
     chosen = parse_options(options, ["damos"], lambda _: asdict(DamosSettings()))
     settings = with_damos(LiveSettings(targets=Targets(), mover=mover), chosen.get("damos", {}))
     root = SysRoot()

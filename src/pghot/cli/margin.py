@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pghot.cli.given import GoesWith, refuse_unused
 from pghot.errors import UsageError, unknown_name
 from pghot.units import parse_duration_ns, parse_rate_gb_s, parse_size
 
@@ -20,9 +21,19 @@ if TYPE_CHECKING:
 
 
 MOST_TENANTS = 1024  # each report looks at all of them
+_GOES_WITH = (
+    GoesWith(
+        "--adversary: no attack was asked for",
+        lambda of: of["adversary"] is not None,
+        ("access", "reserve", "tenants", "budget", "seed", "output"),
+    ),
+    GoesWith("--adversary search", lambda of: of["adversary"] == "search", ("budget", "seed")),
+    GoesWith("--output", lambda of: of["output"], ("force",)),
+)
 
 
 def margin(
+    ctx: typer.Context,
     device: Annotated[str | None, typer.Option(help="shipped device or a .toml file")] = None,
     tiers: Annotated[str | None, typer.Option(help="tiers whose compressed node to judge")] = None,
     llc: Annotated[str, typer.Option(help="last-level cache")] = "256MiB",
@@ -60,16 +71,13 @@ def margin(
     json_: Annotated[bool, typer.Option("--json", help="print JSON on stdout")] = False,
 ) -> None:
     """The reserve of a compressed tier for each access rule, and why; with --adversary, what it takes to break one."""
+    refuse_unused(ctx, _GOES_WITH)
     from pghot.lab.margin import Host, margins
+    from pghot.report.files import check_output
     from pghot.report.margin import render
 
-    if adversary is None and (access is not None or reserve):
-        raise UsageError(
-            "--access and --reserve say what is attacked, and no attack was asked for",
-            "give --adversary all, search or an attack's name; without one all rules are computed",
-        )
     if output:
-        _check_page(output, adversary, force)
+        check_output(Path(output), force, (".html",))
     node = _node(tiers, device)
     described = _device(device, node, block, line)
     host = Host(
@@ -147,16 +155,6 @@ def _attack(
     from pghot.lab.adversary.search import run_named
 
     return run_named(scene, list(ATTACKS) if adversary == "all" else [adversary], progress)
-
-
-def _check_page(output: str, adversary: str | None, force: bool) -> None:
-    from pghot.report.files import check_output
-
-    check_output(Path(output), force, (".html",))
-    if adversary is None:
-        raise UsageError(
-            "-o draws an attack, and none was asked for", "give --adversary all, search or an attack's name"
-        )
 
 
 def _draw_attack(found: Margins, campaign: Campaign, output: str) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.targets import Cgroup, Children, Pids, Set, Sources
-from pghot.errors import UsageError, unknown_name
+from pghot.errors import unknown_name
 from pghot.printable import printable
 from pghot.units import parse_duration_ns, parse_share
 
@@ -21,8 +22,36 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
 
+_GOES_WITH = (
+    GoesWith("--what-if", lambda of: of["what_if"] is not None, ("fast_share",)),
+    GoesWith(
+        "a run on the tiers of this machine, not with --what-if",
+        lambda of: of["what_if"] is None,
+        (
+            "apply", "rate", "free_floor", "batch", "demotion", "mover", "compressed", "cold_after", "interval",
+            "journal", "restore", "max_cpu", "view",
+        ),
+    ),
+    GoesWith(
+        "a live source, which --source qemu is not",
+        lambda of: of["what_if"] is None or of["source"] != "qemu",
+        ("pid", "cgroup", "set_"),
+    ),
+    GoesWith(
+        "--mover move_pages: with damos the kernel's DAMON finds and moves the pages",
+        lambda of: of["mover"] != "damos",
+        ("source", "policy", "compressed", "batch", "max_cpu"),
+    ),
+    GoesWith("--compressed", lambda of: of["compressed"], ("cold_after",)),
+    # A dry run ranks within --rate and counts what --free-floor leaves room for, but nobody makes that room.
+    GoesWith("--apply", lambda of: of["apply"], ("batch", "restore")),
+    GoesWith("--apply, or --mover damos", lambda of: of["apply"] or of["mover"] == "damos", ("demotion",)),
+    GoesWith("--pid, or a command", lambda of: not of["cgroup"], ("children",)),
+)  # fmt: skip
+
 
 def run(
+    ctx: typer.Context,
     command: Annotated[
         list[str] | None, typer.Argument(metavar="[-- CMD [ARGS]...]", help="program to start")
     ] = None,
@@ -30,7 +59,7 @@ def run(
     cgroup: Cgroup = "",
     children: Children = True,
     apply: Annotated[bool, typer.Option("--apply", help="promote for real; else nothing is changed")] = False,
-    source: Sources = "",
+    source: Sources = None,
     policy: Annotated[
         str, typer.Option(help="pghot-default, pghot-precise, pghot-hashed, hemem")
     ] = "pghot-default",
@@ -53,12 +82,15 @@ def run(
         str, typer.Option(help="with --compressed: pages unseen for so long go there")
     ] = "30s",
     interval: Annotated[str, typer.Option(help="time between rounds")] = "100 ms",
-    duration: Annotated[str, typer.Option(help="end after this time")] = "",
-    journal: Annotated[str, typer.Option(help="file that remembers what was changed, for `pghot undo`")] = "",
+    duration: Annotated[str | None, typer.Option(help="end after this time")] = None,
+    journal: Annotated[
+        str | None, typer.Option(help="file that remembers what was changed, for `pghot undo`")
+    ] = None,
     restore: Annotated[bool, typer.Option("--restore", help="put the pages back at the end")] = False,
     what_if: Annotated[
-        str, typer.Option(metavar="TIERS", help="no slow tier here: replay what was seen on simulated tiers")
-    ] = "",
+        str | None,
+        typer.Option(metavar="TIERS", help="no slow tier here: replay what was seen on simulated tiers"),
+    ] = None,
     fast_share: Annotated[str, typer.Option(help="what-if: top tier's share of the footprint")] = "20%",
     max_cpu: Annotated[
         float, typer.Option(min=0, max=1e6, help="sample less above this share of a CPU, percent")
@@ -73,6 +105,7 @@ def run(
 
     pghot run --what-if dram-cxl --fast-share 20% -- ./server
     """
+    refuse_unused(ctx, _GOES_WITH)
     from pghot.cli.live import check_one_kind, damos_settings, live_settings, status_on_stderr, targets_of
     from pghot.kernel.sysroot import SysRoot
     from pghot.machine.demotion import DEMOTIONS
@@ -81,15 +114,15 @@ def run(
     from pghot.service.run import RunSettings, run_live
 
     check_one_kind(command, pid, cgroup)
-    if what_if:
-        if apply:
-            raise UsageError("--what-if only simulates", "leave --apply out")
-        if view:
-            raise UsageError("--what-if has no live view", "leave --view out")
-        if compressed or mover != "move_pages":
-            raise UsageError("--what-if moves nothing here", "leave --compressed and --mover out")
-        _what_if(
-            what_if, fast_share, policy, command, pid, cgroup, children, source, duration, set_ or [], json_
+    duration_s = 0.0 if duration is None else parse_duration_ns(duration) / 1e9
+    if what_if is not None:
+        from pghot.cli.what_if import Programs, WhatIf
+        from pghot.cli.what_if import what_if as simulate
+
+        simulate(
+            WhatIf(what_if, parse_share(fast_share), policy, source, tuple(set_ or ()), duration_s),
+            Programs(tuple(command or ()), tuple(pid or ()), cgroup, children),
+            json_,
         )
         return
     if demotion not in DEMOTIONS:
@@ -100,14 +133,14 @@ def run(
     moving = MoverSettings(apply, rate, parse_share(free_floor), batch, demotion, mover, compressed, cold_s)
     how = RunSettings(
         interval_ms=max(1, parse_duration_ns(interval) // 1_000_000),
-        duration_s=parse_duration_ns(duration) / 1e9 if duration else 0.0,
-        journal=Path(journal) if journal else None,
+        duration_s=duration_s,
+        journal=None if journal is None else Path(journal),
         restore=restore,
     )
     if mover == "damos":
-        settings = damos_settings(source, policy, set_ or [], moving, bool(cgroup))
+        settings = damos_settings(set_ or [], moving, bool(cgroup))
     else:
-        settings = live_settings(source or "faults", policy, set_ or [], moving, max_cpu)
+        settings = live_settings("faults" if source is None else source, policy, set_ or [], moving, max_cpu)
     if view:
         summary = _viewed(settings, how, command, pid, cgroup, children, json_)
     else:
@@ -142,43 +175,6 @@ def _viewed(
         targets_of(command, pid, cgroup, children, as_json, held) as targets,
     ):
         return run_viewed(SysRoot(), replace(settings, targets=targets), how, screen)
-
-
-def _what_if(
-    tiers: str,
-    fast_share: str,
-    policy: str,
-    command: list[str] | None,
-    pid: list[int] | None,
-    cgroup: str,
-    children: bool,
-    source: str,
-    duration: str,
-    options: list[str],
-    as_json: bool,
-) -> None:
-    """Record what the programs do, with whatever can see it here, and replay that on simulated tiers."""
-    import tempfile
-
-    from pghot.cli.lab import compare
-    from pghot.cli.record import record
-    from pghot.cli.streams import stdout_kept_for_data
-    from pghot.machine.topology import load_topology
-    from pghot.service.what_if import NOTE, check_simulation, choose_source, policies_beside
-    from pghot.trusted import temporary_place
-
-    check_simulation(load_topology(tiers), policy, parse_share(fast_share))
-    chosen = source or choose_source(bool(command))
-    with tempfile.TemporaryDirectory(prefix="pghot-what-if", dir=temporary_place()) as place:
-        path = str(Path(place, "seen.pghot"))
-        print(f"recording with {chosen}; then {tiers} is simulated", file=sys.stderr)
-        with stdout_kept_for_data(as_json):
-            record(
-                command, output=path, source=chosen, pid=pid, cgroup=cgroup, children=children, set_=options,
-                max_duration=duration, follow_children=children,
-            )  # fmt: skip
-        compare(path, tiers=tiers, fast_share=fast_share, policies=policies_beside(policy), json_=as_json)
-    print(NOTE.format(source=chosen), file=sys.stderr)
 
 
 def undo(

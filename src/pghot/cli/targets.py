@@ -10,7 +10,7 @@ Pids = Annotated[list[int] | None, typer.Option("--pid", "-p", help="running pro
 Cgroup = Annotated[str, typer.Option(help="all processes of a cgroup v2")]
 Children = Annotated[bool, typer.Option(help="follow the children of the processes")]
 Sources = Annotated[
-    str, typer.Option("--source", "--sources", help="live sources by comma: see `pghot doctor`")
+    str | None, typer.Option("--source", "--sources", help="live sources by comma: see `pghot doctor`")
 ]
 Set = Annotated[
     list[str] | None,

@@ -66,15 +66,19 @@ def with_damos(settings: LiveSettings, options: Mapping[str, Any]) -> LiveSettin
 
 
 def check_sources(root: SysRoot, settings: LiveSettings) -> None:
-    """Raise for a source, policy or mover that does not exist or does not work here."""
+    """Raise for a source or policy that does not exist, then for a source or mover that does not work here."""
+    check_live(make_policy(settings.policy, **settings.policy_options))
+    sources = {
+        name: make_live_source(name, root, **settings.source_options.get(name, {}))
+        for name in settings.all_sources
+    }
     require("live", base_page_needs(root))
     if settings.mover.mover == "damos":
         require("damos", damos_needs(root, read_nodes(root), bool(settings.targets.cgroups)))
-    check_live(make_policy(settings.policy, **settings.policy_options))
     if settings.mover.compressed:
         check_compressed(root, settings.mover)
-    for name in settings.all_sources:
-        require(name, make_live_source(name, root, **settings.source_options.get(name, {})).needs())
+    for name, source in sources.items():
+        require(name, source.needs())
 
 
 def check_nodes(topology: LiveTopology) -> None:

@@ -1,0 +1,43 @@
+"""`pghot record --source faults ...`: what live sources of this machine see of running programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import typer
+
+from pghot.printable import printable
+
+if TYPE_CHECKING:
+    from pghot.service.live_record import RecordingPlan
+    from pghot.service.live_settings import LiveSettings
+    from pghot.service.targets import Targets
+
+_SCHEMA = "pghot.record/1"
+
+
+def record_live(
+    plan: RecordingPlan, settings: LiveSettings, targets: AbstractContextManager[Targets], as_json: bool
+) -> None:
+    """Record the targets, which entering the context starts where they are a command, and say what was recorded.
+
+    Raises `typer.Exit` when the user interrupted it.
+    """
+    from pghot.cli.live import status_on_stderr
+    from pghot.kernel.sysroot import SysRoot
+    from pghot.service.live_record import record_live as record
+
+    with targets as found:
+        recorded = record(SysRoot(), replace(settings, targets=found), plan, status_on_stderr())
+    for problem in recorded.problems:
+        print(f"note: {printable(problem)}", file=sys.stderr)
+    facts = {"schema": _SCHEMA, **recorded.facts}
+    print(f"recorded {facts['slices']:,} slices, {facts['rows']:,} rows to {plan.path}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(facts))
+    if recorded.interrupted:
+        raise typer.Exit(130)

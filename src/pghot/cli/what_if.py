@@ -1,0 +1,140 @@
+"""`pghot run --what-if`: a machine without a slow tier records with what it has, and the lab simulates the tiers."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pghot.cli.compiling import announcing
+from pghot.cli.live import live_settings, targets_of
+from pghot.cli.progress import progress_on_stderr
+from pghot.cli.record_emulated import record_emulated
+from pghot.cli.record_live import record_live
+from pghot.cli.streams import stdout_kept_for_data
+from pghot.errors import UnsupportedError, UsageError
+from pghot.kernel.sysroot import SysRoot
+from pghot.lab.capacity import size_nodes
+from pghot.lab.compare import BASELINES, compare, plan_runs
+from pghot.machine.compressed_device import ACCESS_RULES
+from pghot.machine.linux import MoverSettings
+from pghot.machine.topology import Topology, load_topology
+from pghot.report.text import chosen_columns, render
+from pghot.service.live_record import RecordingPlan
+from pghot.sources.live_registry import make_live_source
+from pghot.sources.qemu.settings import RecordSettings
+from pghot.trusted import temporary_place
+from pghot.units import PAGE_BYTES
+
+EMULATOR = "qemu"
+# Best first: these see every tier and reads as well as writes; soft-dirty bits see writes only.
+_CHOICES = ("ibs", "pebs", "spe", "idle", "damon", "softdirty")
+_BESIDE = (*BASELINES, "pghot-default", "pghot-precise", "numab2", "oracle-static")
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What is asked.
+
+    tiers       their name or file, to be simulated
+    fast_share  the top tier's share of the footprint
+    policy      simulated beside the others, see `policies_beside`
+    source      who sees the accesses; None: the best one here
+    options     "SOURCE.OPTION=VALUE"
+    duration_s  0: until the programs end
+    """
+
+    tiers: str
+    fast_share: float
+    policy: str
+    source: str | None = None
+    options: tuple[str, ...] = ()
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Which programs: a command, or pids, or a cgroup."""
+
+    command: tuple[str, ...]
+    pids: tuple[int, ...]
+    cgroup: str
+    children: bool
+
+
+def what_if(asked: WhatIf, programs: Programs, as_json: bool) -> None:
+    """Record what the programs do, with whatever can see it here, and replay that on simulated tiers."""
+    topology = load_topology(asked.tiers)
+    check_simulation(topology, asked.policy, asked.fast_share)
+    source = choose_source(bool(programs.command)) if asked.source is None else asked.source
+    if source == EMULATOR and asked.options:
+        raise UsageError("--set goes with a live source, and only the emulator works here", "leave it out")
+    with tempfile.TemporaryDirectory(prefix="pghot-what-if", dir=temporary_place()) as place:
+        path = Path(place, "seen.pghot")
+        print(f"recording with {source}; then {asked.tiers} is simulated", file=sys.stderr)
+        with stdout_kept_for_data(as_json):
+            _record(path, source, asked, programs)
+        result = compare(
+            path,
+            topology,
+            policies_beside(asked.policy),
+            fast_share=asked.fast_share,
+            progress=announcing(progress_on_stderr("replaying")),
+        )
+    print(json.dumps(result.to_dict(), allow_nan=False) if as_json else render(result, chosen_columns([])))
+    print(
+        f"what-if: accesses as {source} saw them here, tiers and moves simulated; nothing was moved",
+        file=sys.stderr,
+    )
+
+
+def _record(path: Path, source: str, asked: WhatIf, programs: Programs) -> None:
+    if source == EMULATOR:
+        settings = RecordSettings(follow_children=programs.children, max_duration_s=asked.duration_s)
+        record_emulated(programs.command, path, settings, as_json=False)
+        return
+    record_live(
+        RecordingPlan(path, duration_s=asked.duration_s, command=programs.command),
+        live_settings(source, "none", asked.options, MoverSettings()),
+        targets_of(programs.command, programs.pids, programs.cgroup, programs.children, False),
+        as_json=False,
+    )
+
+
+def policies_beside(policy: str) -> list[str]:
+    """The policies to simulate: the chosen one beside bounds, baselines and the kernel's own.
+
+    >>> policies_beside("hemem")
+    ['none', 'all-fast', 'pghot-default', 'pghot-precise', 'numab2', 'oracle-static', 'hemem']
+    """
+    return list(dict.fromkeys((*_BESIDE, policy)))
+
+
+def check_simulation(topology: Topology, policy: str, fast_share: float) -> None:
+    """Raise the `UsageError` now that the simulation would raise once the program has run."""
+    plan = plan_runs(policies_beside(policy), ())
+    size_nodes(topology, 1, PAGE_BYTES, fast_share)
+    rule = next((run.policy for run in plan if run.policy in ACCESS_RULES), None)
+    if rule and topology.compressed_node is None:
+        raise UsageError(
+            f"policy '{rule}' is a rule for compressed memory, and no node of these tiers compresses",
+            "give --what-if dram-cxl-compressed, or a tiers file with such a node",
+        )
+
+
+def choose_source(command: bool, root: SysRoot | None = None) -> str:
+    """The best source of this machine: a live one, else the emulator when there is a command to start in it.
+
+    Raises `UnsupportedError` when nothing can see the accesses of running programs here.
+    """
+    root = root or SysRoot()
+    for name in _CHOICES:
+        if all(need.met for need in make_live_source(name, root).needs()):
+            return name
+    if command:
+        return EMULATOR
+    raise UnsupportedError(
+        "no live source works here", "see `pghot doctor`; a command that pghot starts can be emulated: -- CMD"
+    )

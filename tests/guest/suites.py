@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vm import CACHE, MACHINES, CannotBootError, Guest
 
+TEST_LIMIT_S = 7200  # of one test; beyond the guard of tests/waiting.py, which names what did not come
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 # Reading files is slow inside: pytest loads no more than it needs, and what lies above stays out.
@@ -102,7 +103,7 @@ def boot(kind: str) -> Booted:
             return Booted(Result("skipped", f"no guest: {lack}"))
         except subprocess.CalledProcessError as failure:
             return Booted(Result("failed", f"{failure}\n{failure.stderr}"))
-        command = [*PYTEST, "--durations=0", "-m", kind, str(HERE / "inside")]
+        command = [*PYTEST, f"--timeout={TEST_LIMIT_S}", "--durations=0", "-m", kind, str(HERE / "inside")]
         status, output = guest.run(command, ROOT)
         (shared / "output.txt").write_text(output)
         return _read(shared, f"the guest never ran this test (status {status}):\n{output[-3000:]}")

@@ -27,7 +27,7 @@ def run() -> dict[str, Any]:
     out.with_suffix(".pghot-journal").unlink(missing_ok=True)
     guest = Guest(writable=[CACHE], environment=ENVIRONMENT)
     try:
-        _, output = guest.run([sys.executable, str(HERE / "mover_inside.py"), str(out)], HERE.parent, 600)
+        _, output = guest.run([sys.executable, str(HERE / "mover_inside.py"), str(out)], HERE.parent)
     except CannotBootError as lack:
         print(f"  mover: no guest: {lack}", file=sys.stderr)
         return {}

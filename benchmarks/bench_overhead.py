@@ -24,7 +24,7 @@ def run() -> dict[str, Any]:
     guest = Guest(MACHINES["two_tiers"], [shared], inside, suites.COMPILED)
     try:
         suites.prepare(guest, shared)
-        _, output = guest.run([sys.executable, str(HERE / "overhead_inside.py")], HERE.parent, 900)
+        _, output = guest.run([sys.executable, str(HERE / "overhead_inside.py")], HERE.parent)
     except CannotBootError as lack:
         print(f"  overhead: no guest: {lack}", file=sys.stderr)
         return {}

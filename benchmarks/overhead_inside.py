@@ -6,12 +6,15 @@ import json
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "guest" / "inside"))
 
 from forked import start_server
-from helpers import FORK_SERVER, Pghot, Program, report, wait_until
+from helpers import FORK_SERVER, Pghot, Program, report
 
-SECONDS = 8
+from waiting import until
+
+REPORTS = 16  # two in a second
 SOURCES = ("faults", "softdirty", "damon")
 
 
@@ -23,9 +26,9 @@ def measure(source: str) -> None:
     """
     with Program(256, 0.25, 1, "write") as program:
         tracked_run(source, program)
-        before = program.passes_per_s(SECONDS)
+        before = passes_per_s(program)
         tracked, out = tracked_run(source, program)
-        after = program.passes_per_s(SECONDS)
+        after = passes_per_s(program)
     facts = json.loads(out)
     report(
         "overhead",
@@ -44,11 +47,19 @@ def tracked_run(source: str, program: Program) -> tuple[float, str]:
     """Passes of the program in a second while it is tracked, and what the run prints."""
     journal = f"/run/{source}.pghot-journal"
     with Pghot("run", "--source", source, "-p", str(program.pid), "--json", "--journal", journal) as run:
-        if wait_until(lambda: "sightings" in run.said(), 60) is None:
-            raise RuntimeError(f"{source} saw nothing:\n{run.said()}")
-        passes = program.passes_per_s(SECONDS)
+        until(lambda: "sightings" in run.said(), f"sightings of {source}", run.said, 0.5)
+        passes = passes_per_s(program)
         _, out, _ = run.finish()
     return passes, out
+
+
+def passes_per_s(program: Program) -> float:
+    """Passes of the program in a second, over some seconds."""
+    program.goes_on()
+    before, then = program.passes()
+    program.goes_on(REPORTS)
+    after, now = program.passes()
+    return (after - before) / (now - then)
 
 
 def main() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# The first example compiles kernels: no time limit for one example says anything.
-settings.register_profile("pghot", deadline=None)
+# The first example compiles kernels, and a busy machine makes any slow: no limit of time says anything.
+settings.register_profile("pghot", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pghot")
 
 # A background job of a shell ignores SIGINT, and so would the recorders and programs that tests interrupt.

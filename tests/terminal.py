@@ -12,12 +12,13 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-PATIENCE_S = 60  # a guard against a hang
+from waiting import until
+
+OVERLAP = 4096  # more than a control sequence and the text looked for take
 ESCAPES = re.compile(rb"\x1b\[[0-9;:?<>=]*[ -/]*[@-~]|\x1b[\]P][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.")
 COLOURS = re.compile(rb"\x1b\[(?:[0-9:]*;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;[0-9;:]*)?m")
 ALTERNATE, BACK = b"\x1b[?1049h", b"\x1b[?1049l"
@@ -63,17 +64,24 @@ class Terminal:
 
     def until(self, wanted: str | bytes, after: int = 0) -> None:
         """Read until this text, or these bytes, were written (after so many bytes)."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not self._holds(wanted, after):
-            assert time.monotonic() < deadline, f"no {wanted!r} in {self.text[-4000:]}"
+        looked = after
+
+        def written() -> bool:
+            nonlocal looked
             self.read(0.2)
+            start, looked = max(after, looked - OVERLAP), len(self.wrote)
+            return self._holds(wanted, start)
+
+        until(written, f"{wanted!r} on the screen", lambda: self.text[-4000:], 0)
 
     def end(self) -> int:
         """The exit code, when it ends; all it wrote was read then."""
-        deadline = time.monotonic() + PATIENCE_S
-        while self.process.poll() is None:
-            assert time.monotonic() < deadline, f"still running: {self.text[-4000:]}"
+
+        def ended() -> bool:
             self.read(0.1)
+            return self.process.poll() is not None
+
+        until(ended, "the end of the program", lambda: self.text[-4000:], 0)
         while self.read(0):
             pass
         return self.process.returncode

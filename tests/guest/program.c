@@ -1,10 +1,11 @@
 /* The tests' program: memory on a chosen node of which a part is hot.
  *
- * program MIB HOT_SHARE NODE [write] [huge] [flush] [text] [lock] [run=PAGES] [stray=N] [pace=MS] [seconds=N] [progress=FILE]
+ * program MIB HOT_SHARE NODE [write] [huge] [flush] [text] [lock] [run=PAGES] [stray=N] [pace=MS] [passes=N] [progress=FILE]
  *
  * Prints one line of JSON: pid, start address, pages, and the run length of hot pages. Page p is hot when
- * (p / run) % every == set. Its passes over the hot set go to the progress file. With "flush" the CPU's TLB is emptied
- * before each pass: what the page tables say of accesses is true again.
+ * (p / run) % every == set. Twice a second its passes over the hot set go to the progress file, with the time, and with
+ * the nanoseconds that touching a page took in the last one. It goes on until its parent ends, or for so many passes.
+ * With "flush" the CPU's TLB is emptied before each pass: what the page tables say of accesses is true again.
  * text: the memory holds words in random order, which compress about as prose does; at SIGTERM a second line says whether
  * they are still what they were. lock: the last sixteenth of the memory is locked. stray=N: beside each pass over the hot
  * set N pages anywhere are touched. pace=MS: it waits so long after each page.
@@ -94,13 +95,26 @@ static void flush(char *spare)
 		((volatile char *)spare)[at]++;
 }
 
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+/* Sorts them. What interrupts a run now and then, such as other programs of a busy host, does not move it. */
+static double median(double *values, size_t count)
+{
+	qsort(values, count, sizeof *values, compare);
+	return count ? values[count / 2] : 0;
+}
+
 int main(int argc, char **argv)
 {
 	size_t bytes = (size_t)atol(argv[1]) << 20, pages = bytes >> 12;
 	int every = (int)(1 / atof(argv[2]) + 0.5), node = atoi(argv[3]);
 	int writes = 0, huge = 0, flushes = 0, text = 0, lock = 0, stray = 0, pace = 0, run = RUN;
 	unsigned random = 88172645u;
-	double seconds = 300;
+	unsigned long most_passes = 0;
 	const char *progress = NULL;
 	for (int i = 4; i < argc; i++) {
 		if (!strcmp(argv[i], "write")) writes = 1;
@@ -111,7 +125,7 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[i], "lock")) lock = 1;
 		if (!strncmp(argv[i], "stray=", 6)) stray = atoi(argv[i] + 6);
 		if (!strncmp(argv[i], "pace=", 5)) pace = atoi(argv[i] + 5);
-		if (!strncmp(argv[i], "seconds=", 8)) seconds = atof(argv[i] + 8);
+		if (!strncmp(argv[i], "passes=", 7)) most_passes = (unsigned long)atol(argv[i] + 7);
 		if (!strncmp(argv[i], "progress=", 9)) progress = argv[i] + 9;
 	}
 	for (int i = 0; i < 7; i++)
@@ -141,20 +155,26 @@ int main(int argc, char **argv)
 	printf("{\"pid\": %d, \"start\": %lu, \"pages\": %lu, \"run\": %d, \"every\": %d}\n", getpid(), (unsigned long)memory,
 	       (unsigned long)pages, run, every);
 	fflush(stdout);
-	double end = now() + seconds, said = now();
+	double said = now(), began = 0, *took = malloc((pages / run + 1) * sizeof *took);
 	unsigned long passes = 0, sum = 0;
-	while (now() < end && !stop) {
+	while (!stop && !(most_passes && passes == most_passes)) {
+		int timed = progress && now() - said >= 0.5;
+		size_t runs = 0;
 		if (flushes)
 			flush(spare);
 		for (size_t p = 0; p < pages; p++) {
 			if ((int)(p / run % every) != set % every)
 				continue;
+			if (timed && p % run == 0)
+				began = now();
 			if (writes)
 				((volatile char *)memory)[p << 12]++;
 			else
 				sum += ((volatile char *)memory)[p << 12];
 			if (pace)
 				usleep(pace * 1000);
+			if (timed && p % run == (size_t)run - 1)
+				took[runs++] = now() - began;
 		}
 		for (int i = 0; i < stray; i++)
 			sum += ((volatile char *)memory)[(next_random(&random) % pages) << 12];
@@ -181,11 +201,11 @@ int main(int argc, char **argv)
 			madvise(memory, bytes, MADV_HUGEPAGE);
 			madvise(memory, bytes, 25 /* MADV_COLLAPSE, Linux 6.1 */);
 		}
-		if (progress && now() - said >= 0.5) {
+		if (timed) {
 			char next[256];
 			snprintf(next, sizeof next, "%s.new", progress);
 			FILE *file = fopen(next, "w");
-			fprintf(file, "%lu %.3f\n", passes, now());
+			fprintf(file, "%lu %.3f %.0f\n", passes, now(), 1e9 * median(took, runs) / run);
 			fclose(file);
 			rename(next, progress);
 			said = now();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import shutil
@@ -14,9 +15,9 @@ from pathlib import Path
 
 from vm import CACHE, MACHINES, CannotBootError, Guest
 
+TEST_LIMIT_S = 7200  # of one test; beyond the guard of tests/waiting.py, which names what did not come
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-BOOT_LIMIT_S = 1500  # a guard against a hang only
 # Reading files is slow inside: pytest loads no more than it needs, and what lies above stays out.
 PYTEST = (
     sys.executable, "-m", "pytest", "-p", "pytest_timeout", "-p", "no:cacheprovider", "--color=no",
@@ -102,38 +103,10 @@ def boot(kind: str) -> Booted:
             return Booted(Result("skipped", f"no guest: {lack}"))
         except subprocess.CalledProcessError as failure:
             return Booted(Result("failed", f"{failure}\n{failure.stderr}"))
-        booted = _boot(guest, shared, ["-m", kind, str(HERE / "inside")])
-        return _second_try(guest, shared, kind, booted)
-
-
-def _boot(guest: Guest, shared: Path, words: list[str]) -> Booted:
-    command = [*PYTEST, "--timeout=300", "--durations=0", *words]
-    status, output = guest.run(command, ROOT, BOOT_LIMIT_S)
-    with open(shared / "output.txt", "a") as log:
-        log.write(output)
-    return _read(shared, f"the guest never ran this test (status {status}):\n{output[-3000:]}")
-
-
-def _second_try(guest: Guest, shared: Path, kind: str, booted: Booted) -> Booted:
-    """Run what failed, or was not reached, once more in a fresh guest, and say so.
-
-    Time is emulated on a host that others use: what fails in two guests in a row is a failure.
-    """
-    tests = [test for where, test in inside_tests() if where == kind]
-    again = [test for test in tests if booted.results.get(test, booted.otherwise).outcome == "failed"]
-    if not again or len(again) == len(tests):
-        return booted
-    first = {test: booted.results.get(test, booted.otherwise).text for test in again}
-    booted = _boot(guest, shared, again)
-    booted.tables["second tries"] = [
-        {
-            "test": test.partition("::")[2],
-            "second": booted.results.get(test, booted.otherwise).outcome,
-            "first": " ".join(first[test].split())[-300:],
-        }
-        for test in again
-    ]
-    return booted
+        command = [*PYTEST, f"--timeout={TEST_LIMIT_S}", "--durations=0", "-m", kind, str(HERE / "inside")]
+        status, output = guest.run(command, ROOT)
+        (shared / "output.txt").write_text(output)
+        return _read(shared, f"the guest never ran this test (status {status}):\n{output[-3000:]}")
 
 
 def prepare(guest: Guest, shared: Path) -> None:
@@ -143,11 +116,18 @@ def prepare(guest: Guest, shared: Path) -> None:
         raise CannotBootError("no cc to compile the tests' program with (package gcc)")
     shutil.rmtree(shared, ignore_errors=True)
     shared.mkdir(parents=True)
-    for command in (
-        ["cc", "-O1", "-Wall", "-o", str(shared / "program"), str(HERE / "program.c")],
-        [sys.executable, str(HERE / "warm.py")],
-    ):
-        subprocess.run(command, cwd=ROOT, env=OUTSIDE, check=True, capture_output=True, text=True)
+    outside("cc", "-O1", "-Wall", "-o", str(shared / "program"), str(HERE / "program.c"))
+    warm()
+
+
+@functools.cache
+def warm() -> None:
+    """Once for all kinds."""
+    outside(sys.executable, str(HERE / "warm.py"))
+
+
+def outside(*command: str) -> None:
+    subprocess.run(command, cwd=ROOT, env=OUTSIDE, check=True, capture_output=True, text=True)
 
 
 def _read(shared: Path, otherwise: str) -> Booted:

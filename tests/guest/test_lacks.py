@@ -9,6 +9,7 @@ from pathlib import Path
 import debian
 import pytest
 import suites
+import vm
 from debian import CannotFetchError, fetch
 from emulator import CannotBootError, find_emulator
 from vm import MACHINES, Emulator, Guest
@@ -87,3 +88,10 @@ def test_preparations_that_fail_are_failures(tmp_path: Path, monkeypatch: pytest
     assert booted.result("two_tiers", "one").outcome == "failed"
     assert "program.c:1: error" in booted.result("two_tiers", "other").text
     assert len(attempts) == 1
+
+
+def test_a_guest_that_falls_silent_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it said before is kept."""
+    silent = iter([False, True])
+    monkeypatch.setattr(vm.select, "select", lambda *given: ([], [], []) if next(silent) else given[:3])
+    assert vm._output(["sh", "-c", "echo said; exec sleep 100000"]) == "said\n"

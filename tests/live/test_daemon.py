@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,11 +19,11 @@ import pytest
 
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
 from pghot.recording.writer import write_recording
+from waiting import GUARD_S, until
 
 PAGES = 64
 HOT = (3, 4, 5, 40)
 PGHOT = str(Path(sys.executable).with_name("pghot"))
-PATIENCE_S = 60  # a guard against a hang
 CHILD = """
 import ctypes, mmap, sys
 memory = mmap.mmap(-1, 64 * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -110,7 +109,7 @@ class Daemon:
         address = str(config.parent / "notify")
         self.channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.channel.bind(address)
-        self.channel.settimeout(PATIENCE_S)
+        self.channel.settimeout(GUARD_S)
         self.process = subprocess.Popen(
             [PGHOT, "daemon", "-c", str(config)],
             env={**os.environ, "NOTIFY_SOCKET": address},
@@ -125,16 +124,15 @@ class Daemon:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def await_event(self, name: str) -> dict[str, object]:
-        for _ in range(PATIENCE_S * 20):
-            for event in self.events():
-                if event["event"] == name:
-                    return event
-            time.sleep(0.05)
-        raise AssertionError(f"no event '{name}' in {self.log.read_text()}")
+        def logged() -> list[dict[str, object]]:
+            return [event for event in self.events() if event["event"] == name]
+
+        until(logged, f"event '{name}'", self.log.read_text)
+        return logged()[0]
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE_S)
+        return self.process.wait(GUARD_S)
 
 
 @pytest.fixture
@@ -166,8 +164,19 @@ def ask(place: Path, *words: str) -> dict[str, object]:
     return facts
 
 
+def await_hot_pages(place: Path) -> None:
+    """Until the daemon has seen each of the hot pages, page 40 most."""
+
+    def addresses() -> list[int]:
+        rows = ask(place, "hot", "--by", "page")["hot"]
+        assert isinstance(rows, list)
+        return [row["address"] for row in rows]
+
+    until(lambda: len(addresses()) == len(HOT), "the hot pages", addresses)
+
+
 def test_hot_pages_over_the_socket(daemon: Daemon, tmp_path: Path, tracked: Tracked) -> None:
-    time.sleep(1)
+    await_hot_pages(tmp_path)
     hot = ask(tmp_path, "hot", "--by", "page", "--top", "4")["hot"]
     assert isinstance(hot, list)
     assert hot[0]["address"] == tracked.start + 40 * 4096
@@ -182,7 +191,7 @@ def test_hot_pages_over_the_socket(daemon: Daemon, tmp_path: Path, tracked: Trac
 
 
 def test_hot_pages_as_arrow_and_as_a_table(daemon: Daemon, tmp_path: Path) -> None:
-    time.sleep(1)
+    await_hot_pages(tmp_path)
     done = pghot("hot", "--by", "page", "--arrow", "--socket", str(tmp_path / "pghot.sock"))
     assert pa.ipc.open_stream(done.stdout).read_all()["pages"].to_pylist() == [1, 1, 1, 1]
     text = pghot("hot", "--socket", str(tmp_path / "pghot.sock")).stdout.decode()
@@ -191,7 +200,6 @@ def test_hot_pages_as_arrow_and_as_a_table(daemon: Daemon, tmp_path: Path) -> No
 
 
 def test_status(daemon: Daemon, tmp_path: Path, tracked: Tracked) -> None:
-    time.sleep(0.5)
     facts = ask(tmp_path, "status")
     assert facts["schema"] == "pghot.status/1"
     assert facts["mode"] == "dry run"
@@ -201,7 +209,7 @@ def test_status(daemon: Daemon, tmp_path: Path, tracked: Tracked) -> None:
 
 
 def test_metrics_have_help_and_units_and_only_the_two_labels(daemon: Daemon, port: int) -> None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=GUARD_S) as answer:
         text = answer.read().decode()
     samples = [line for line in text.splitlines() if line and not line.startswith("#")]
     named = {line.split()[2] for line in text.splitlines() if line.startswith("# HELP")}
@@ -233,11 +241,7 @@ def test_a_stalled_consumer_is_dropped_and_the_others_served(daemon: Daemon, tmp
         stalled.connect(str(tmp_path / "pghot.sock"))
         request = {"get": "status", "every_ms": 1}
         stalled.sendall(json.dumps(request).encode() + b"\n")
-        deadline = time.monotonic() + PATIENCE_S
-        dropped = 0
-        while not dropped and time.monotonic() < deadline:
-            dropped = int(ask(tmp_path, "status")["consumers_dropped"])  # type: ignore[call-overload]
-    assert dropped == 1
+        until(lambda: ask(tmp_path, "status")["consumers_dropped"] == 1, "the end of its connection")
 
 
 @pytest.mark.parametrize(

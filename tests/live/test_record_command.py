@@ -8,8 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ import record_programs as programs
 
 from pghot.recording.reader import open_recording
 from pghot.sources.qemu.programs import machine
+from waiting import GUARD_S, until
 
 PGHOT = [sys.executable, "-c", "import sys; from pghot.cli.main import main; sys.exit(main())"]
 
@@ -46,11 +45,9 @@ def start(path: Path, command: list[str]) -> tuple[subprocess.Popen[str], int]:
     return recorder, int(recorder.stdout.readline())
 
 
-def wait_until(condition: Callable[[], bool], patience_s: float = 60.0) -> None:
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.05)
+def recorded(path: Path) -> bool:
+    """Whether some slices are in a file that grows."""
+    return path.stat().st_size > 0 and open_recording(path).slices > 10
 
 
 def runs(pid: int) -> bool:
@@ -82,9 +79,9 @@ def test_a_signal_ends_the_program_and_finishes_the_recording(
 ) -> None:
     path = tmp_path / "it.pghot"
     recorder, pid = start(path, endless(tmp_path, *(["handle"] if handles else [])))
-    time.sleep(0.5)
+    until(lambda: recorded(path), "recorded slices")
     recorder.send_signal(number)
-    _, errors = recorder.communicate(timeout=60)
+    _, errors = recorder.communicate(timeout=GUARD_S)
     recording = open_recording(path, verify=True)
     assert recorder.returncode == 130, errors
     assert recording.complete
@@ -99,10 +96,10 @@ def test_a_signal_ends_the_program_and_finishes_the_recording(
 def test_a_killed_recorder_leaves_a_readable_file_and_no_process(tmp_path: Path) -> None:
     path = tmp_path / "it.pghot"
     recorder, pid = start(path, endless(tmp_path, "handle"))
-    wait_until(lambda: path.stat().st_size > 0 and open_recording(path).slices > 10)
+    until(lambda: recorded(path), "recorded slices")
     recorder.kill()
-    recorder.communicate(timeout=60)
-    wait_until(lambda: not runs(pid))
+    recorder.communicate(timeout=GUARD_S)
+    until(lambda: not runs(pid), "the end of the program")
     recording = open_recording(path, verify=True)
     assert recording.slices > 10
     assert not recording.complete

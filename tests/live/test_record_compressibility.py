@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
 from pghot.recording.writer import write_recording
 from pghot.sources.qemu.record import record
 from pghot.sources.qemu.settings import RecordSettings
+from waiting import at_each_round
 
 # 40 pages of each kind, one after the other: random bytes, zeros, the 64-bit word 0x1717... over and over, the
 # decimal numbers of the page; then 20 copies of the first page of numbers. At the end each page is written once
@@ -186,16 +189,20 @@ def everything(start: int) -> MemoryTrace:
     return MemoryTrace(info, 180, (Region(0, 180, 0, start, "[anon]"),), [batch])
 
 
-def test_a_live_programs_pages_are_sampled(tmp_path: Path, program: str) -> None:
+def test_a_live_programs_pages_are_sampled(
+    tmp_path: Path, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_each_round(monkeypatch, lambda number: number == 20 and os.kill(os.getpid(), signal.SIGINT))
     source, path = tmp_path / "seen.pghot", tmp_path / "live.pghot"
     with subprocess.Popen([program, "on"], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
         write_recording(source, everything(programs.AREA))
         arguments = ["record", "--source", "replay", "--set", f"replay.file={source}", "-p", str(child.pid)]
-        code = run([*arguments, "--duration", "2s", "-o", str(path), "--compressibility"])
+        more = ["--set", "replay.loop=true", "-o", str(path), "--compressibility"]
+        code = run([*arguments, *more])
         child.kill()
-    assert code == 0
+    assert code == 130
     recording = open_recording(path, verify=True)
     found, places, samples = area_samples(recording, programs.AREA)
     assert len(found) == len(samples)

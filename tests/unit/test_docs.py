@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import tomllib
@@ -212,7 +213,7 @@ def test_cli_md_names_every_key_of_run(capsys: pytest.CaptureFixture[str], tmp_p
         "--journal",
         str(tmp_path / "j"),
     ]
-    assert run([*words, "--duration", "0.5s", "--json", "--", "sleep", "1"]) == 0
+    assert run([*words, "--duration", "0.5s", "--json", "-p", str(os.getpid())]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["schema"] == "pghot.run/1"
     parts = [facts, facts["moves"], facts["tracking"], facts["nodes"][0], facts["sources"][0]]

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from pghot.recording.writer import write_recording
 from pghot.service.config import Config, load_config
 from pghot.service.journal_file import read_journal
 from pghot.service.run import Summary
+from waiting import at_each_round, until
 
 USAGE, UNSUPPORTED = 2, 3
 NO_PID = "4194305"  # beyond the largest pid_max
@@ -73,8 +73,7 @@ def test_a_kernel_thread(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_zombie(capsys: pytest.CaptureFixture[str]) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
-        while read_stat(SysRoot(), child.pid).state != "Z":
-            time.sleep(0.01)
+        until(lambda: read_stat(SysRoot(), child.pid).state == "Z", "a zombie")
         fails(capsys, USAGE, "(a zombie)", "run", *REPLAY, "-p", str(child.pid))
 
 
@@ -404,8 +403,10 @@ def recording(tmp_path: Path) -> str:
 
 
 def test_a_run_over_a_command_ends_with_it(
-    capsys: pytest.CaptureFixture[str], recording: str, tmp_path: Path
+    capsys: pytest.CaptureFixture[str], recording: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tracked = tmp_path / "tracked"
+    at_each_round(monkeypatch, lambda _: tracked.touch())
     arguments = [
         "run",
         "--source",
@@ -415,7 +416,8 @@ def test_a_run_over_a_command_ends_with_it(
         "--journal",
         str(tmp_path / "j"),
     ]
-    program = [sys.executable, "-c", "import time; time.sleep(0.3)"]
+    code = f"import os, time\nwhile not os.path.exists({str(tracked)!r}): time.sleep(0.01)"
+    program = [sys.executable, "-c", code]
     assert run([*arguments, "--interval", "20ms", "--", *program]) == 0
     assert "replay" in capsys.readouterr().out
     assert not (tmp_path / "j").exists()
@@ -425,29 +427,28 @@ def test_a_run_over_a_command_ends_with_it(
 
 
 def test_an_interrupt_ends_a_run_with_its_summary(
-    capsys: pytest.CaptureFixture[str], recording: str, tmp_path: Path, sleeper: subprocess.Popen[bytes]
+    capsys: pytest.CaptureFixture[str],
+    recording: str,
+    tmp_path: Path,
+    sleeper: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pressing = [
-        sys.executable,
-        "-c",
-        f"import os, time; time.sleep(2); os.kill({os.getpid()}, {signal.SIGINT:d})",
-    ]
-    with subprocess.Popen(pressing):
-        code = run(
-            [
-                "run",
-                "--source",
-                "replay",
-                "--set",
-                f"replay.file={recording}",
-                "-p",
-                str(sleeper.pid),
-                "--journal",
-                str(tmp_path / "j"),
-                "--restore",
-                "--apply",
-            ]
-        )
+    at_each_round(monkeypatch, lambda number: number == 3 and os.kill(os.getpid(), signal.SIGINT))
+    code = run(
+        [
+            "run",
+            "--source",
+            "replay",
+            "--set",
+            f"replay.file={recording}",
+            "-p",
+            str(sleeper.pid),
+            "--journal",
+            str(tmp_path / "j"),
+            "--restore",
+            "--apply",
+        ]
+    )
     assert code == 130
     assert "replay" in capsys.readouterr().out
     if (tmp_path / "j").exists():

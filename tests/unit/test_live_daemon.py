@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +22,10 @@ from pghot.service.journal_file import read_journal
 from pghot.service.logs import event
 from pghot.service.sockets import ask
 from pghot.sources.live import sightings_of
+from waiting import until
 
 FIRST, SECOND = 500, 600
 HOT = addresses(3, 23)
-PATIENCE_S = 60
 
 
 @dataclass
@@ -70,7 +69,7 @@ journal = "{self.journal}"
 
         def beside() -> None:
             try:
-                self.until(lambda: (self.place / "s").exists())
+                until((self.place / "s").exists, "the daemon's socket")
                 talk()
             except BaseException as error:  # shown by the test, not by the thread
                 failed.append(error)
@@ -88,12 +87,6 @@ journal = "{self.journal}"
         asyncio.run(main())
         if failed:
             raise failed[0]
-
-    def until(self, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not holds():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
 
     def status(self) -> dict[str, Any]:
         return ask(self.place / "s", {"get": "status"})[0]
@@ -141,10 +134,10 @@ def test_it_promotes_and_puts_everything_back_at_the_end(
 ) -> None:
     def talk() -> None:
         bench.hot(FIRST)
-        bench.until(lambda: bench.on(FIRST, 0) == 23)
+        until(lambda: bench.on(FIRST, 0) == 23, "the first program's promotion")
         assert bench.journal.exists()
         assert ask(bench.place / "s", {"get": "hot", "by": "page", "top": 99})[0]["hot"][0]["pid"] == FIRST
-        bench.until(lambda: bench.status()["moves"]["promoted_pages"] == 23)
+        until(lambda: bench.status()["moves"]["promoted_pages"] == 23, "its count")
 
     bench.run(talk)
     assert bench.on(FIRST, 1) == 64
@@ -159,12 +152,12 @@ def test_after_a_reload_both_programs_pages_go_home(bench: Bench, capsys: pytest
 
     def talk() -> None:
         bench.hot(FIRST)
-        bench.until(lambda: bench.on(FIRST, 0) == 23)
+        until(lambda: bench.on(FIRST, 0) == 23, "the first program's promotion")
         bench.write([SECOND])
         bench.reload()
-        bench.until(lambda: [each["pid"] for each in bench.status()["programs"]] == [SECOND])
+        until(lambda: [each["pid"] for each in bench.status()["programs"]] == [SECOND], "the reload")
         bench.hot(SECOND)
-        bench.until(lambda: bench.on(SECOND, 0) == 23)
+        until(lambda: bench.on(SECOND, 0) == 23, "the second program's promotion")
         spaces = {entry.identity.pid: len(entry.origins()[0]) for entry in read_journal(bench.journal).spaces}
         assert spaces == {FIRST: 64, SECOND: 64}
 
@@ -184,9 +177,10 @@ def test_a_wrong_reload_is_refused_and_the_old_goes_on(
         ):
             bench.write(*wrong)
             bench.reload()
-            bench.until(lambda number=number: bench.logged.count("reload refused") > number)  # type: ignore[misc]
+            refused = lambda number=number: bench.logged.count("reload refused") > number  # noqa: E731
+            until(refused, f"the refusal of {wrong}")
         bench.hot(FIRST)
-        bench.until(lambda: bench.on(FIRST, 0) == 23)
+        until(lambda: bench.on(FIRST, 0) == 23, "the first program's promotion")
 
     bench.run(talk)
     refused = [each for each in events(capsys) if each["event"] == "reload refused"]
@@ -199,7 +193,7 @@ def test_a_wrong_reload_is_refused_and_the_old_goes_on(
 def test_pages_that_stay_away_keep_the_journal(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     def talk() -> None:
         bench.hot(FIRST)
-        bench.until(lambda: bench.on(FIRST, 0) == 23)
+        until(lambda: bench.on(FIRST, 0) == 23, "the first program's promotion")
         bench.kernel.shared = {(FIRST, int(HOT[0]))}
 
     bench.run(talk)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from pghot.kernel.move_pages import query_nodes
 from pghot.kernel.sysroot import SysRoot
 from pghot.machine.nodes import read_nodes
 from pghot.machine.room import Room
+from waiting import GUARD_S, until
 
 SHARED = Path(os.environ.get("PGHOT_GUEST", "/tmp"))  # writable, seen from outside
 PGHOT = str(Path(sys.executable).with_name("pghot"))
@@ -94,12 +95,36 @@ class Program:
         words = self.progress.read_text().split()
         return int(words[0]), float(words[1])
 
-    def passes_per_s(self, seconds: float) -> float:
-        wait_until(self.progress.exists, 30, 0.1)
-        before, then = self.passes()
-        time.sleep(seconds)
-        after, now = self.passes()
-        return (after - before) / max(now - then, 1e-9)
+    def goes_on(self, reports: int = 2) -> list[float]:
+        """Wait until it has told its progress so often; returns what touching a page of its hot set took then, in ns.
+
+        Between the first report and the second lies a whole pass.
+        """
+        told: dict[str, float] = {}
+
+        def enough() -> bool:
+            if self.progress.exists() and (words := self.progress.read_text()) not in before:
+                told[words] = float(words.split()[2])
+            return len(told) >= reports
+
+        before = {self.progress.read_text()} if self.progress.exists() else set()
+        until(enough, f"{reports} reports of the program", lambda: told)
+        return list(told.values())
+
+    def arrives(
+        self, share: float = 0.95, node: int = 0, run: Pghot | None = None, every_s: float = 0.5
+    ) -> float:
+        """Wait until more than so much of its hot set is on a node; returns after how many seconds.
+
+        run  the pghot that moves it: when it ends before, nothing is waited for
+        """
+
+        def arrived() -> bool:
+            assert run is None or run.process.poll() is None, run.said()
+            return self.on(node).hot > share
+
+        said = lambda: f"{self.on(node)} {run.said()[-2000:] if run else ''}"  # noqa: E731
+        return until(arrived, f"{share:.0%} of the hot pages on node {node}", said, every_s)
 
     def end(self) -> None:
         if self.process.poll() is None:
@@ -137,11 +162,11 @@ class Pghot:
         """What it wrote to stderr so far."""
         return Path(f"/proc/self/fd/{self._err.fileno()}").read_text()
 
-    def finish(self, number: int = signal.SIGINT, timeout_s: float = 120) -> tuple[int, str, str]:
+    def finish(self, number: int = signal.SIGINT) -> tuple[int, str, str]:
         """Exit code, stdout and stderr after a signal (0: none, it ends by itself)."""
         if number and self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(timeout_s)
+        code = self.process.wait(GUARD_S)
         return code, *map(_read, (self._out, self._err))
 
     def __enter__(self) -> Pghot:
@@ -160,10 +185,48 @@ def _read(file: IO[str]) -> str:
     return file.read()
 
 
-def pghot(*arguments: str, timeout_s: float = 120) -> tuple[int, str, str]:
+def pghot(*arguments: str) -> tuple[int, str, str]:
     """Run a command to its end."""
     with Pghot(*arguments) as command:
-        return command.finish(0, timeout_s)
+        return command.finish(0)
+
+
+def daemon_settings(place: Path, targets: str, sources: Sequence[str], more: str = "") -> Path:
+    """A configuration file for a daemon that applies. `targets` and `more` are lines of it; DAMON as the mover has no
+    sources."""
+    path = place / "pghot.toml"
+    path.write_text(
+        f"""
+apply = true
+{f"sources = {json.dumps(sources)}" if sources else ""}
+[targets]
+{targets}
+[service]
+socket = "{place}/pghot.sock"
+metrics = ""
+journal = "{place}/daemon.pghot-journal"
+max_cpu_percent = 400
+{more}
+"""
+    )
+    return path
+
+
+def asked(place: Path, *words: str) -> str:
+    """What a command says that asks the daemon, once it has an answer: a busy one may take longer than it waits."""
+    answers: list[tuple[int, str, str]] = []
+
+    def answered() -> bool:
+        answers.append(pghot(*words, "--socket", f"{place}/pghot.sock"))
+        return answers[-1][0] == 0
+
+    until(answered, "an answer of the daemon", lambda: answers[-1])
+    return answers[-1][1]
+
+
+def asked_status(place: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(asked(place, "status", "--json"))
+    return facts
 
 
 def unprivileged(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -176,27 +239,6 @@ def unprivileged(*arguments: str) -> subprocess.CompletedProcess[str]:
         check=False,
         env={**os.environ, "HOME": "/tmp"},
     )
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float, every_s: float = 0.5) -> float | None:
-    """Seconds until the condition held, None when it did not in time."""
-    began = time.monotonic()
-    while time.monotonic() - began < timeout_s:
-        if condition():
-            return time.monotonic() - began
-        time.sleep(every_s)
-    return None
-
-
-def rests(value: Callable[[], float], timeout_s: float, looks: int = 4, every_s: float = 1.5) -> bool:
-    """Wait until a value was the same at so many looks in a row; False when it never was."""
-    seen = [value()]
-
-    def same() -> bool:
-        seen.append(value())
-        return len(seen) > looks and len(set(seen[-looks:])) == 1
-
-    return wait_until(same, timeout_s, every_s) is not None
 
 
 def cpu_seconds(pid: int) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import Pghot, Program, free_mib, kept_mib, knobs, report, wait_until
+from helpers import Pghot, Program, free_mib, kept_mib, knobs, report
 
 pytestmark = pytest.mark.two_tiers
 GROUP = Path("/sys/fs/cgroup/pghot-test")
@@ -37,10 +37,10 @@ def test_the_kernel_picks_what_goes_down(demotion: str, tmp_path: Path) -> None:
     with program, Program(32, 0.001, 0) as other:
         words = ["--source", "softdirty", "--cgroup", "/pghot-test", "--demotion", demotion, "--json"]
         with Pghot("run", "--apply", "--journal", str(tmp_path / "j.pghot-journal"), *words) as run:
-            assert wait_until(lambda: program.on(0).hot >= 0.95, 90) is not None, run.said()
+            program.arrives(run=run)
             with Program(int(free_mib(0) - kept_mib() - 24), 0.001, 0):
                 program.signal(signal.SIGUSR1)
-                wait_until(lambda: program.on(0).hot >= 0.8, 60)
+                program.arrives(0.8, run=run)
                 where, old = program.on(0), program.set_on(0, -1)
                 _, out, err = run.finish()
         assert (other.nodes() == 0).all(), "a program outside the cgroup was moved"
@@ -48,8 +48,7 @@ def test_the_kernel_picks_what_goes_down(demotion: str, tmp_path: Path) -> None:
     report(
         "moving", {"test": f"room by {demotion}", "coverage": where.hot, "old_left": old, "moves": str(moves)}
     )
-    assert where.hot >= 0.8, (where, moves, err)
-    assert moves["demoted_pages"] > 0
+    assert moves["demoted_pages"] > 0, err
     assert moves["lowest_free_above_floor_pages"] >= 0
     assert knobs() == before
 

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import Pghot, Program, Where, pghot, report, unprivileged, wait_until
+from helpers import Pghot, Program, Where, pghot, report, unprivileged
 
 from pghot.kernel.pagemap import swapped
 from pghot.kernel.process_madvise import page_out
 from pghot.kernel.sysroot import SysRoot
+from waiting import GUARD_S, until
 
 pytestmark = pytest.mark.compressed
 ZRAM = Path("/sys/block/zram0")
@@ -55,6 +56,18 @@ def out(program: Program) -> Where:
     return Where(float(there[hot].mean()), float(there[~hot].mean()))
 
 
+def goes_out(program: Program, share: float = 0.95) -> float:
+    """Wait until more than so much of what is cold is in swap; returns after how many seconds."""
+    return until(
+        lambda: out(program).cold > share, f"{share:.0%} of the cold pages out", lambda: out(program), 0.5
+    )
+
+
+def comes_back(program: Program, share: float) -> float:
+    """Wait until no more than so much of what is hot is in swap; returns after how many seconds."""
+    return until(lambda: out(program).hot <= share, "the hot pages back", lambda: out(program), 0.5)
+
+
 def mm_stat() -> list[int]:
     """Of zram: bytes before and after compression, bytes used for them, and more."""
     return [int(word) for word in (ZRAM / "mm_stat").read_text().split()]
@@ -63,17 +76,20 @@ def mm_stat() -> list[int]:
 def unchanged(program: Program) -> bool:
     """End the program; it says whether its memory holds what it wrote there."""
     program.signal(signal.SIGTERM)
-    answer, _ = program.process.communicate(timeout=60)
+    answer, _ = program.process.communicate(timeout=GUARD_S)
     return bool(json.loads(answer.splitlines()[-1])["unchanged"])
 
 
-def beside(program: Program, yardstick: Program, seconds: float = 6) -> float:
+def beside(program: Program, yardstick: Program) -> float:
     """Speed of a program as a share of the yardstick's, which runs at the same time: whatever else takes the emulated
     CPUs, pghot itself too, takes them from both."""
-    assert wait_until(lambda: program.progress.exists() and yardstick.progress.exists(), 30, 0.1) is not None
-    before = [each.passes() for each in (program, yardstick)]
-    time.sleep(seconds)
-    after = [each.passes() for each in (program, yardstick)]
+    both = (program, yardstick)
+    for each in both:
+        each.goes_on()
+    before = [each.passes() for each in both]
+    for each in both:
+        each.goes_on(6)
+    after = [each.passes() for each in both]
     speeds = [(b[0] - a[0]) / (b[1] - a[1]) for a, b in zip(before, after, strict=True)]
     return speeds[0] / speeds[1]
 
@@ -92,12 +108,12 @@ def test_cold_pages_go_to_zram_and_nothing_is_lost(zram: None, tmp_path: Path) -
             os.sched_setaffinity(each.pid, {1})  # both on one: emulated CPUs are not equally fast
         before = [beside(program, yardstick) for _ in range(2)]
         with run_on(program, tmp_path / "j.pghot-journal") as run:
-            assert wait_until(lambda: out(program).cold >= 0.95, 60) is not None, out(program)
+            goes_out(program)
             where, stat = out(program), mm_stat()
             running = [beside(program, yardstick) for _ in range(2)]
             program.signal(signal.SIGUSR1)
-            back = wait_until(lambda: out(program).hot <= 0.05, 60)
-            again = wait_until(lambda: out(program).cold >= 0.95, 60)
+            back = comes_back(program, 0.05)
+            again = goes_out(program)
             code, text, err = run.finish()
         ended = [beside(program, yardstick) for _ in range(2)]  # what is out is out still
         assert unchanged(program)
@@ -118,18 +134,16 @@ def test_cold_pages_go_to_zram_and_nothing_is_lost(zram: None, tmp_path: Path) -
     )  # fmt: skip
     assert code == 130, err
     assert where.hot <= 0.01
-    assert back is not None
-    assert again is not None
     assert stat[0] - stat[2] > 0.3 * 96 * (1 << 20)
 
 
 def test_what_a_slow_program_comes_to_is_fetched_before(zram: None, tmp_path: Path) -> None:
-    """It takes half a second for each 64 KiB of its new hot set: after the first fault pghot is there before it."""
-    with Program(4, 0.25, 0, "write", "text", "pace=30") as program:
+    """It takes two seconds for each 64 KiB of its new hot set: after the first fault pghot is there before it."""
+    with Program(1, 0.25, 0, "write", "text", "pace=120") as program:
         with run_on(program, tmp_path / "j.pghot-journal", "--cold-after", "20s") as run:
-            assert wait_until(lambda: out(program).cold >= 0.95, 90) is not None, out(program)
+            goes_out(program)
             program.signal(signal.SIGUSR1)
-            assert wait_until(lambda: out(program).hot == 0, 60) is not None
+            comes_back(program, 0)
             _, text, _ = run.finish()
         assert unchanged(program)
     tier = json.loads(text)["compressed"]
@@ -146,7 +160,7 @@ def test_killed_and_undone(zram: None, tmp_path: Path) -> None:
     journal = tmp_path / "j.pghot-journal"
     with Program(64, 0.25, 0, "write", "text") as program:
         with run_on(program, journal) as run:
-            assert wait_until(lambda: out(program).cold >= 0.9, 60) is not None
+            goes_out(program, 0.9)
             run.process.kill()
             run.process.wait()
         code, text, err = pghot("undo", str(journal), "--json")
@@ -171,7 +185,7 @@ def test_locked_memory_stays_and_is_counted(zram: None, tmp_path: Path) -> None:
         with run_on(program, tmp_path / "j.pghot-journal") as run:
             there = lambda: swapped(SysRoot(), program.pid, program.address)  # noqa: E731
             cold = ~program.hot()
-            assert wait_until(lambda: bool(there()[:locked][cold[:locked]].mean() >= 0.95), 60) is not None
+            until(lambda: there()[:locked][cold[:locked]].mean() >= 0.95, "the cold pages out", every_s=0.5)
             time.sleep(4)
             assert not there()[locked:].any()
             _, text, _ = run.finish()
@@ -228,7 +242,7 @@ def test_zswap_is_a_tier_too(tmp_path: Path) -> None:
     try:
         with Program(16, 0.25, 0, "write", "text") as program:
             with run_on(program, tmp_path / "j.pghot-journal", "--restore") as run:
-                assert wait_until(lambda: out(program).cold >= 0.9, 60) is not None, out(program)
+                goes_out(program, 0.9)
                 where = out(program)
                 _, text, _ = run.finish()
             assert out(program) == Where(0, 0)
@@ -253,7 +267,7 @@ def test_a_database_whose_old_rows_are_seldom_asked_for(zram: None, tmp_path: Pa
         before = database.speed(yardstick)
         target = ("-p", str(database.process.pid), "--journal", str(tmp_path / "j"))
         with Pghot("run", "--apply", *target, *COLD, "--cold-after", "6s", "--json") as run:
-            assert wait_until(lambda: mm_stat()[0] > 9 << 20, 90) is not None, mm_stat()
+            until(lambda: mm_stat()[0] > 9 << 20, "9 MiB in zram", mm_stat, 0.5)
             running, stat = database.speed(yardstick), mm_stat()
             code, text, err = run.finish()
         wrong = int(database.progress.read_text().split()[2])
@@ -283,12 +297,25 @@ class Database:
         words = self.progress.read_text().split()
         return int(words[0]), float(words[1])
 
-    def speed(self, yardstick: Database, seconds: float = 8) -> float:
+    def goes_on(self, reports: int) -> None:
+        """Wait until it has told its progress so often."""
+        told: set[str] = set()
+
+        def enough() -> bool:
+            if self.progress.exists():
+                told.add(self.progress.read_text())
+            return len(told) > reports
+
+        until(enough, f"{reports} reports of the database", lambda: told)
+
+    def speed(self, yardstick: Database) -> float:
         """As `beside`, of queries in a second of the programs' own CPU time."""
         both = (self, yardstick)
-        assert wait_until(lambda: all(each.progress.exists() for each in both), 30, 0.1) is not None
+        for each in both:
+            each.goes_on(1)
         before = [each.queries() for each in both]
-        time.sleep(seconds)
+        for each in both:
+            each.goes_on(12)
         after = [each.queries() for each in both]
         speeds = [(b[0] - a[0]) / (b[1] - a[1]) for a, b in zip(before, after, strict=True)]
         return speeds[0] / speeds[1]

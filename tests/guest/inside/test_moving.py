@@ -15,20 +15,21 @@ from helpers import (
     PGHOT_MIB,
     Pghot,
     Program,
+    asked_status,
+    daemon_settings,
     free_mib,
     huge_mib,
     kept_mib,
     knobs,
     pghot,
     report,
-    rests,
     unprivileged,
     vmstat,
-    wait_until,
 )
 
+from waiting import until
+
 pytestmark = pytest.mark.two_tiers
-SLOW_START_S = 90
 
 
 def run_on(program: Program, journal: Path, *words: str) -> Pghot:
@@ -38,20 +39,19 @@ def run_on(program: Program, journal: Path, *words: str) -> Pghot:
 def test_the_new_hot_set_is_promoted_and_the_old_one_demoted_from_a_full_node(tmp_path: Path) -> None:
     """Once the first hot set is up, node 0 is filled: the second can only come when the first goes."""
     with Program(256, 0.25, 1) as program, run_on(program, tmp_path / "j.pghot-journal") as run:
-        assert wait_until(lambda: program.on(0).hot >= 0.95, SLOW_START_S) is not None
+        program.arrives(run=run)
         with Program(int(free_mib(0) - kept_mib() - 24), 0.001, 0) as filler:
             filler.signal(signal.SIGSTOP)  # it is its memory that counts
             program.signal(signal.SIGUSR1)
             assert program.on(0).hot < 0.05
-            moved = wait_until(lambda: program.on(0).hot >= 0.95, 60)
+            moved = program.arrives(run=run)
             where, old = program.on(0), program.set_on(0, -1)
-            _, out, err = run.finish()
+            _, out, _ = run.finish()
     facts = json.loads(out)
     report(
         "moving",
         {"test": "hot set moves, node full", "coverage": where.hot, "old_left": old, "seconds": moved},
     )
-    assert moved is not None, (where, facts["moves"], err)
     assert facts["moves"]["demoted_pages"] >= 0.5 * program.hot().sum()
     assert facts["moves"]["lowest_free_above_floor_pages"] >= 0
 
@@ -73,7 +73,7 @@ def between_prompt_ones(steps: np.ndarray, rate: float) -> tuple[float, float]:
 
 @pytest.mark.parametrize("how", [(), ("huge", "run=512")], ids=["4k", "2m"])
 def test_the_promotion_rate_is_held(how: tuple[str, ...], tmp_path: Path) -> None:
-    """What the kernel has migrated over time: within 5 % of the configured rate, over at least 5 s."""
+    """What the kernel has migrated over time: within a tenth of the configured rate, over at least 5 s."""
     rate = 3.0
     # Soft-dirty bits name the hot pages every second: the supply never ends, so that the rate is what limits.
     words = ("--source", "softdirty", "--rate", str(rate))
@@ -88,7 +88,7 @@ def test_the_promotion_rate_is_held(how: tuple[str, ...], tmp_path: Path) -> Non
             return mib >= 0.95 * 64
 
         with run_on(program, tmp_path / "j.pghot-journal", *words) as run:
-            assert wait_until(nearly_all, SLOW_START_S, 0.01) is not None
+            until(nearly_all, "most pages migrated", lambda: steps[-1], 0.01)
             run.finish()
         migrated = vmstat("pgmigrate_success") - before
         assert migrated == pytest.approx((program.nodes() == 0).sum(), rel=0.01), "somebody else migrates"
@@ -104,26 +104,25 @@ def test_the_promotion_rate_is_held(how: tuple[str, ...], tmp_path: Path) -> Non
         },
     )
     assert seconds >= 5
-    assert measured == pytest.approx(rate, rel=0.05)
+    assert measured == pytest.approx(rate, rel=0.1)
 
 
 def test_the_free_floor_is_never_crossed_while_another_program_allocates(tmp_path: Path) -> None:
-    """There is room for all hot pages at first, until others take some of it."""
-    # Soft-dirty bits name the hot pages every second: the supply never ends, so that the floor is what stops it. At
-    # this rate all hot pages take half a minute, in which the others start on a busy host too.
+    """There is more room at first, until others take some of it, but never for all hot pages."""
+    # Soft-dirty bits name the hot pages every second: the supply never ends, so that the floor is what stops it.
     room_mib, words = 16, ("--source", "softdirty", "--demotion", "off", "--rate", "2")
     with (
-        Program(256, 0.25, 1, "write") as program,
+        Program(256, 1.0, 1, "write") as program,
         Program(int(free_mib(0) - kept_mib() - 64 - PGHOT_MIB - room_mib), 0.001, 0) as filler,
         run_on(program, tmp_path / "j.pghot-journal", *words) as run,
         contextlib.ExitStack() as others,
     ):
         filler.signal(signal.SIGSTOP)  # it is its memory that counts
-        assert wait_until(lambda: program.on(0).hot > 0.02, SLOW_START_S, 0.1) is not None
+        program.arrives(0.005, run=run, every_s=0.1)
         for _ in range(12):
             if free_mib(0) > kept_mib() + room_mib:
                 others.enter_context(Program(8, 0.001, 0)).signal(signal.SIGSTOP)
-        assert wait_until(lambda: free_mib(0) < kept_mib() + room_mib / 4, 90) is not None, free_mib(0)
+        until(lambda: free_mib(0) < kept_mib() + room_mib / 4, "a full node", lambda: free_mib(0), 0.5)
         time.sleep(3)
         hot = program.on(0).hot
         _, out, _ = run.finish()
@@ -136,7 +135,7 @@ def test_the_free_floor_is_never_crossed_while_another_program_allocates(tmp_pat
             "lowest_free_above_floor_pages": moves["lowest_free_above_floor_pages"],
         },
     )
-    assert 0.02 < hot < 0.95, "nothing was held back"
+    assert 0.005 < hot < 0.95, "nothing was held back"
     assert moves["lowest_free_above_floor_pages"] >= 0
 
 
@@ -147,7 +146,7 @@ def test_a_program_that_changes_under_way_is_no_error(change: str, tmp_path: Pat
     journal = tmp_path / "j.pghot-journal"
     with Program(256, 0.25, 1, "write") as program, Program(32, 1.0, 1) as other:
         with run_on(program, journal, "--source", "softdirty", "--rate", "8", "--batch", "64") as run:
-            assert wait_until(lambda: program.on(0).hot > 0.1, SLOW_START_S, 0.1) is not None
+            program.arrives(0.1, run=run, every_s=0.1)
             number = {
                 "dies": signal.SIGKILL,
                 "execs": signal.SIGHUP,
@@ -179,7 +178,7 @@ def test_killed_and_undone(tmp_path: Path) -> None:
     with Program(256, 0.25, 1) as program:
         first = program.nodes()
         with run_on(program, journal, "--rate", "32") as run:
-            assert wait_until(lambda: program.on(0).hot > 0.5, SLOW_START_S, 0.1) is not None
+            program.arrives(0.5, run=run, every_s=0.1)
             code, _, err = pghot("undo", str(journal))
             assert code == 2, "undo while it runs is refused"
             assert "still runs" in err
@@ -211,7 +210,7 @@ def program_with_pid(pid: int) -> Program:
 def test_undo_leaves_a_reused_pid_alone(tmp_path: Path) -> None:
     journal = tmp_path / "j.pghot-journal"
     with Program(64, 0.25, 1) as program, run_on(program, journal) as run:
-        assert wait_until(lambda: program.on(0).hot > 0.5, SLOW_START_S) is not None
+        program.arrives(0.5, run=run)
         run.process.kill()
         run.process.wait()
         program.end()
@@ -226,7 +225,7 @@ def test_undo_leaves_a_reused_pid_alone(tmp_path: Path) -> None:
 def test_restore_puts_the_pages_back_at_the_end(tmp_path: Path) -> None:
     with Program(64, 0.25, 1) as program:
         with run_on(program, tmp_path / "j.pghot-journal", "--restore") as run:
-            assert wait_until(lambda: program.on(0).hot > 0.9, SLOW_START_S) is not None
+            program.arrives(0.9, run=run)
             _, out, _ = run.finish()
         assert program.on(1).hot == 1
         assert json.loads(out)["undone"]["pages_back"] > 0
@@ -236,7 +235,7 @@ def test_huge_pages_move_whole_and_come_back(tmp_path: Path) -> None:
     with Program(64, 0.25, 1, "huge") as program:
         first = program.nodes()
         with run_on(program, tmp_path / "j.pghot-journal") as run:
-            assert wait_until(lambda: program.on(0).hot > 0.9, SLOW_START_S) is not None
+            program.arrives(0.9, run=run)
             run.process.kill()
             run.process.wait()
         blocks = program.nodes().reshape(-1, 512)
@@ -247,15 +246,17 @@ def test_huge_pages_move_whole_and_come_back(tmp_path: Path) -> None:
 
 
 def test_huge_pages_that_are_made_of_single_ones_under_way(tmp_path: Path) -> None:
-    """All that moved along is counted, and comes back."""
+    """All that moved along is counted, and comes back. pghot is stopped meanwhile, or it would be done before."""
     with Program(64, 0.25, 1, "write") as program:
         first = program.nodes()
-        with run_on(program, tmp_path / "j.pghot-journal", "--source", "softdirty", "--rate", "8") as run:
-            assert wait_until(lambda: program.on(0).hot > 0, SLOW_START_S, 0.1) is not None
+        with run_on(program, tmp_path / "j.pghot-journal", "--source", "softdirty", "--rate", "4") as run:
+            program.arrives(0, run=run, every_s=0.1)
+            run.process.send_signal(signal.SIGSTOP)
             program.signal(signal.SIGWINCH)
-            assert wait_until(lambda: huge_mib(program.pid) > 0, 30, 0.1) is not None
+            until(lambda: huge_mib(program.pid) > 0, "huge pages")
             there = int((program.nodes() == 0).sum())
-            assert wait_until(lambda: program.on(0).hot >= 0.95, 60) is not None
+            run.process.send_signal(signal.SIGCONT)
+            program.arrives(run=run)
             came = int((program.nodes() == 0).sum()) - there
             _, out, _ = run.finish()
         assert json.loads(out)["moves"]["promoted_pages"] >= came >= 0.25 * program.pages
@@ -266,16 +267,18 @@ def test_huge_pages_that_are_made_of_single_ones_under_way(tmp_path: Path) -> No
 
 def test_memory_that_its_owner_binds_under_way_is_left_alone(tmp_path: Path) -> None:
     """mbind leaves no trace in maps; from when pghot has noticed, nothing of it moves, and it says how much that is."""
+    slowly = "[mover]\nrate_limit_mb_s = 0.5"
     with Program(256, 0.25, 1, "write") as program:
-        with run_on(program, tmp_path / "j.pghot-journal", "--source", "softdirty", "--rate", "1") as run:
-            assert wait_until(lambda: program.on(0).hot > 0, SLOW_START_S, 0.1) is not None
+        config = daemon_settings(tmp_path, f"pids = [{program.pid}]", ["softdirty"], slowly)
+        with Pghot("daemon", "-c", str(config)) as daemon:
+            program.arrives(0, run=daemon, every_s=0.1)
             program.signal(signal.SIGURG)
-            assert rests(lambda: program.on(0).hot, 60)
+            bound = lambda: asked_status(tmp_path)["counters"]["pghot_bound_bytes"]  # noqa: E731
+            until(lambda: bound() == program.pages * 4096, "all of the program's memory seen as bound", bound)
             share = program.on(0).hot
-            time.sleep(3)
-            _, out, _ = run.finish()
-        assert share == program.on(0).hot < 0.9
-    assert json.loads(out)["counters"]["pghot_bound_bytes"] == program.pages * 4096
+            then = asked_status(tmp_path)["seconds"]
+            until(lambda: asked_status(tmp_path)["seconds"] > then + 5, "more rounds")
+            assert share == program.on(0).hot < 0.9
 
 
 def test_an_unprivileged_user_is_told_what_to_add(tmp_path: Path) -> None:
@@ -298,7 +301,7 @@ def test_a_dry_run_moves_nothing(tmp_path: Path) -> None:
         with Pghot(
             "run", "-p", str(program.pid), "--json", "--journal", str(tmp_path / "j.pghot-journal")
         ) as run:
-            assert wait_until(lambda: "would promote 16.0 MiB" in run.said(), 60) is not None, run.said()
+            until(lambda: "would promote 16.0 MiB" in run.said(), "the promotion", run.said, 0.5)
             _, out, _ = run.finish()
         assert (program.nodes() == 1).all()
     facts = json.loads(out)

@@ -8,60 +8,37 @@ import signal
 from pathlib import Path
 
 import pytest
-from helpers import Pghot, Program, knobs, pghot, wait_until
+from helpers import Pghot, Program, asked, asked_status, daemon_settings, knobs
+
+from waiting import until
 
 pytestmark = pytest.mark.two_tiers
 
 
-def settings(place: Path, pid: int, sources: str, more: str = "") -> Path:
-    """A configuration file."""
-    path = place / "pghot.toml"
-    path.write_text(
-        f"""
-apply = true
-sources = [{", ".join(f'"{name}"' for name in sources.split(","))}]
-[targets]
-pids = [{pid}]
-[service]
-socket = "{place}/pghot.sock"
-metrics = ""
-journal = "{place}/daemon.pghot-journal"
-max_cpu_percent = 400
-{more}
-"""
-    )
-    return path
-
-
-def asked(place: Path, *words: str) -> str:
-    """What `pghot status` says."""
-    code, out, err = pghot("status", *words, "--socket", f"{place}/pghot.sock")
-    assert code == 0, err
-    return out
+def tracking(place: Path, program: Program, *sources: str) -> Path:
+    return daemon_settings(place, f"pids = [{program.pid}]", sources)
 
 
 def sightings(place: Path) -> dict[str, int]:
     """How much each source saw since the last (re)load."""
-    facts = json.loads(asked(place, "--json"))
-    return {source["name"]: source["counters"]["pghot_sightings"] for source in facts["sources"]}
+    sources = asked_status(place)["sources"]
+    return {source["name"]: source["counters"]["pghot_sightings"] for source in sources}
 
 
 def test_the_daemon_promotes_and_sigterm_puts_everything_back(tmp_path: Path) -> None:
     before = knobs()
     socket, journal = tmp_path / "pghot.sock", tmp_path / "daemon.pghot-journal"
     with Program(128, 0.25, 1) as program:
-        config = settings(tmp_path, program.pid, "faults")
+        config = tracking(tmp_path, program, "faults")
         with Pghot("daemon", "-c", str(config)) as daemon:
-            assert wait_until(lambda: program.on(0).hot >= 0.95, 120) is not None, daemon.said()
-            code, out, err = pghot("status", "--socket", str(socket), "--json")
-            assert code == 0, err
-            assert json.loads(out)["moves"]["promoted_pages"] > 0
-            code, out, err = pghot("hot", "--socket", str(socket), "--by", "page", "--top", "1000", "--json")
+            program.arrives(run=daemon)
+            assert asked_status(tmp_path)["moves"]["promoted_pages"] > 0
+            out = asked(tmp_path, "hot", "--by", "page", "--top", "1000", "--json")
             hot = {row["address"] for row in json.loads(out)["hot"] if row["pid"] == program.pid}
             touched = set(program.address[program.hot()].tolist())
             assert len(hot & touched) >= 0.95 * len(hot)
             assert knobs() != before
-            code, out, err = daemon.finish(signal.SIGTERM)
+            code, _, err = daemon.finish(signal.SIGTERM)
         assert code == 0, err
         assert (program.nodes() == 1).all()
         assert knobs() == before
@@ -73,36 +50,34 @@ def test_sources_join_and_leave_a_running_daemon(tmp_path: Path) -> None:
     """Hint faults and soft-dirty bits at once; then one of them, whose work goes on; then both again."""
     before = knobs()
     with Program(128, 0.25, 1, "write") as program:
-        config = settings(tmp_path, program.pid, "faults,softdirty")
+        config = tracking(tmp_path, program, "faults", "softdirty")
 
         def both_saw() -> bool:
             saw = sightings(tmp_path)
             return list(saw) == ["faults", "softdirty"] and min(saw.values()) >= program.hot().sum()
 
         with Pghot("daemon", "-c", str(config)) as daemon:
-            assert wait_until(lambda: program.on(0).hot >= 0.95, 120) is not None, daemon.said()
-            assert wait_until(both_saw, 60) is not None, sightings(tmp_path)
-            said = asked(tmp_path, "1", "2").splitlines()
+            program.arrives(run=daemon)
+            until(both_saw, "sightings of both sources", lambda: sightings(tmp_path))
+            said = asked(tmp_path, "status", "1", "2").splitlines()
             for name in ("faults", "softdirty"):
                 lines = [line.strip() for line in said if line.strip().startswith(f"{name}: ")]
                 assert len(lines) == 2, said
                 assert all("sightings, " in line and "/s, " in line and " lost; " in line for line in lines)
 
-            settings(tmp_path, program.pid, "softdirty")
+            tracking(tmp_path, program, "softdirty")
             daemon.process.send_signal(signal.SIGHUP)
-            assert wait_until(lambda: list(sightings(tmp_path)) == ["softdirty"], 60) is not None, (
-                daemon.said()
-            )
+            until(lambda: list(sightings(tmp_path)) == ["softdirty"], "the reload", daemon.said)
             assert knobs() == before, "the hint faults are gone with their source"
             program.signal(signal.SIGUSR1)
-            assert wait_until(lambda: program.on(0).hot >= 0.95, 120) is not None, "the other one works on"
+            program.arrives(run=daemon)  # the other one works on
 
-            settings(tmp_path, program.pid, "faults,softdirty")
+            tracking(tmp_path, program, "faults", "softdirty")
             daemon.process.send_signal(signal.SIGHUP)
-            assert wait_until(lambda: len(sightings(tmp_path)) == 2, 60) is not None, daemon.said()
+            until(lambda: len(sightings(tmp_path)) == 2, "the reload", daemon.said)
             program.signal(signal.SIGUSR1)
-            assert wait_until(lambda: program.on(0).hot >= 0.95, 120) is not None
-            assert wait_until(both_saw, 60) is not None, sightings(tmp_path)
+            program.arrives(run=daemon)
+            until(both_saw, "sightings of both sources", lambda: sightings(tmp_path))
             code, _, err = daemon.finish(signal.SIGTERM)
         assert code == 0, err
         assert (program.nodes() == 1).all(), "through both reloads"
@@ -130,7 +105,7 @@ def test_sources_at_once_count_by_their_weights(tmp_path: Path) -> None:
         "run", "--apply", "--source", "faults,heavy", "-p", str(program.pid), "--json",
         "--journal", str(tmp_path / "j.pghot-journal"), fresh=True, environment=place,
     ) as run:  # fmt: skip
-        assert wait_until(lambda: program.on(0).hot >= 0.95, 120) is not None, run.said()
+        program.arrives(run=run)
         _, out, _ = run.finish()
     facts = json.loads(out)
     faults, heavy = facts["sources"]

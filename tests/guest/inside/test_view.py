@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-from helpers import PGHOT, Program, knobs, wait_until
+from helpers import PGHOT, Program, knobs
 
-sys.path.append(str(Path(__file__).parents[2]))  # what the tests outside share
 from terminal import Terminal
+from waiting import until
 
 pytestmark = pytest.mark.two_tiers
 
@@ -24,7 +23,9 @@ def test_ctrl_c_gives_back_terminal_knobs_and_pages(tmp_path: Path) -> None:
         ]  # fmt: skip
         with Terminal(command, size=(160, 50)) as terminal:
             terminal.until("pgpromote_success")
-            assert wait_until(lambda: reads(terminal) and program.on(0).hot >= 0.95, 120) is not None
+            until(
+                lambda: reads(terminal) and program.on(0).hot >= 0.95, "the promotion", lambda: program.on(0)
+            )
             assert knobs() != before
             terminal.press("\x03")
             assert terminal.end() == 130

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from pghot.lab.adversary.attacks import Strategy, build
-from pghot.lab.adversary.scene import Scene, scaled
-from pghot.lab.adversary.search import run_named, soak
-from pghot.lab.adversary.state import LIFO, new_state
-from pghot.lab.adversary.steps import FLUSH, READ, STORE_RAW, STORE_ZERO, play
-from pghot.lab.margin import Host
-from pghot.machine.compressed_device import load_device
+from pghot.safety.adversary.attacks import Strategy, build
+from pghot.safety.adversary.scene import Scene, scaled
+from pghot.safety.adversary.search import run_named, soak
+from pghot.safety.adversary.state import LIFO, new_state
+from pghot.safety.adversary.steps import FLUSH, READ, STORE_RAW, STORE_ZERO, play
+from pghot.safety.margin import Host
+from pghot.sim.compressed.device import load_device
 
 STEPS = 10_000_000
 GIB = 1 << 30

@@ -12,7 +12,7 @@ from typing import Any
 
 from pghot.lab.bench import Bench, RunSpec, Setting
 from pghot.lab.traces import load_trace
-from pghot.machine.topology import load_topology
+from pghot.sim.machine.topology import load_topology
 
 RECORDINGS = (
     "bfs-kron", "duckdb-mix", "fasttext-zipf", "redis-zipf", "sqlite-mix", "stockfish-bench", "xz-decompress"

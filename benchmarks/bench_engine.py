@@ -18,9 +18,9 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from pghot.arrays import U32
 from pghot.engine.accesses import Accesses
 from pghot.engine.engine import HotnessEngine
 from pghot.engine.settings import EngineSettings
@@ -31,8 +31,6 @@ BATCHES = 32
 STEP_MS = 100
 RUNS = 7
 BARS = {"default": 0.5, "precise": 0.2, "hashed": 0.08}
-
-U32 = npt.NDArray[np.uint32]
 
 
 @njit(cache=True)

@@ -1,7 +1,7 @@
 """How fast sightings become hotness records on the live side, beside a bare pass over the same arrays.
 
 Addresses of one program over 1 GiB, in the random order in which hint faults and samples come, through the section
-lookup and into the default store, as `pghot.service.live` does it in every round. The bare pass reads addresses and
+lookup and into the default store, as `pghot.live.loop` does it in every round. The bare pass reads addresses and
 pids once and adds them up.
 """
 
@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pghot.arrays import I32, U64
 from pghot.engine.accesses import Accesses
 from pghot.engine.engine import HotnessEngine
 from pghot.engine.settings import EngineSettings
-from pghot.machine.sections import SECTION_PAGES, SectionTable
+from pghot.live.machine.sections import SECTION_PAGES, SectionTable
 
 PID = 4242
 SECTIONS = 8
@@ -27,9 +28,6 @@ START = 0x7F00_0000_0000
 BATCH = 1 << 20
 RUNS = 9
 BAR_MILLION_PER_S = 20.0
-
-I32 = npt.NDArray[np.int32]
-U64 = npt.NDArray[np.uint64]
 
 
 @njit(cache=True)

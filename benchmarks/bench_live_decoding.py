@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pghot.arrays import U8, U64
 from pghot.kernel import perf_event as pe
 from pghot.kernel.hotlist import HotList, decode_hotlist
 from pghot.kernel.perf_records import Samples, decode_samples, words_of
@@ -29,9 +30,6 @@ RING_BYTES = 1 << 23
 SAMPLE = pe.SAMPLE_TID | pe.SAMPLE_ADDR | pe.SAMPLE_CPU | pe.SAMPLE_DATA_SRC
 RUNS = 9
 BAR_MILLION_PER_S = 5.0
-
-U8 = npt.NDArray[np.uint8]
-U64 = npt.NDArray[np.uint64]
 
 
 @njit(cache=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pghot.sources.qemu.build import find_emulator, plugin_path
-from pghot.sources.qemu.record import record
-from pghot.sources.qemu.settings import RecordSettings
+from pghot.recorder.build import find_emulator, plugin_path
+from pghot.recorder.record_settings import RecordSettings
+from pghot.recorder.recorder import record
 
 sys.path.insert(0, str(Path(__file__).parent / "recordings"))
 import inputs  # beside this file, where `make recordings` keeps it

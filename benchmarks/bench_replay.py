@@ -19,10 +19,10 @@ from peers import libcachesim_lru, zipf_pages
 from pghot.lab.bench import Bench, RunSpec, Setting
 from pghot.lab.compare import compare
 from pghot.lab.traces import load_trace
-from pghot.machine.topology import load_topology
 from pghot.recording.bundled import names
 from pghot.recording.from_accesses import trace_from_accesses
 from pghot.recording.writer import write_recording
+from pghot.sim.machine.topology import load_topology
 
 PAGES = 1 << 20
 REQUESTS = 40_000_000

@@ -14,10 +14,10 @@ import numpy as np
 
 from pghot.kernel.move_pages import move_pages
 from pghot.kernel.sysroot import SysRoot
-from pghot.machine.linux import LinuxMachine, MoverSettings
-from pghot.machine.nodes import read_nodes
-from pghot.machine.spaces import Spaces
-from pghot.service.journal import Journal
+from pghot.live.journal import Journal
+from pghot.live.machine.linux import LinuxMachine, MoverSettings
+from pghot.live.machine.nodes import read_nodes
+from pghot.live.machine.spaces import Spaces
 
 PAGES = 16384
 BATCH = 512

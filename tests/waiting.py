@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pghot.sources.replay import Replay
+from pghot.live.sources.recorded import Replay
 
 # Emulated CPUs are slower by themselves, and a load of 25 makes them slower again.
 GUARD_S = 3000.0 if "PGHOT_GUEST" in os.environ else 600.0

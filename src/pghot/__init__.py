@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pghot.numba_cache import ensure_cache
-
-__version__ = "0.1.0"
+from pghot.version import __version__
 
 if TYPE_CHECKING:
     from pghot.lab.compare import Comparison, compare

@@ -15,14 +15,14 @@ from pghot.engine.accesses import Accesses
 from pghot.kernel.perf_event import SAMPLE_ADDR
 from pghot.kernel.perf_records import Samples, decode_samples, words_of
 from pghot.kernel.sysroot import SysRoot
-from pghot.machine.fault_latency import FaultLatency
-from pghot.machine.linux import LinuxMachine, MoverSettings
-from pghot.machine.nodes import read_nodes
-from pghot.machine.spaces import Spaces
+from pghot.live.loop import world_of
+from pghot.live.machine.fault_latency import FaultLatency
+from pghot.live.machine.linux import LinuxMachine, MoverSettings
+from pghot.live.machine.nodes import read_nodes
+from pghot.live.machine.spaces import Spaces
 from pghot.policies.registry import make_policy
 from pghot.recording.checks import check_batch
 from pghot.recording.trace import SliceBatch
-from pghot.service.live import world_of
 
 
 def main() -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from record_programs import needs_qemu
 
+from builders.record_programs import needs_qemu
 from pghot.cli.main import run
+from pghot.live.live_recorder import Estimate, slice_batch
 from pghot.recording.reader import open_recording
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
 from pghot.recording.writer import write_recording
-from pghot.service.live_record import Estimate, slice_batch
 from waiting import at_each_round
 
 PAGES = 64

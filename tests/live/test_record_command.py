@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import record_programs as programs
 
+from builders import record_programs as programs
+from pghot.recorder.programs import machine
 from pghot.recording.reader import open_recording
-from pghot.sources.qemu.programs import machine
 from waiting import GUARD_S, until
 
 PGHOT = [sys.executable, "-c", "import sys; from pghot.cli.main import main; sys.exit(main())"]

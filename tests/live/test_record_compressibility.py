@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-import record_programs as programs
 
+from builders import record_programs as programs
 from pghot.cli.main import run
+from pghot.recorder.record_settings import RecordSettings
+from pghot.recorder.recorder import record
 from pghot.recording.compressibility import Compressibility
 from pghot.recording.convert import convert
 from pghot.recording.reader import Recording, open_recording
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
 from pghot.recording.writer import write_recording
-from pghot.sources.qemu.record import record
-from pghot.sources.qemu.settings import RecordSettings
 from waiting import at_each_round
 
 # 40 pages of each kind, one after the other: random bytes, zeros, the 64-bit word 0x1717... over and over, the

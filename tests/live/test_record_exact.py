@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import record_programs as programs
 
+from builders import record_programs as programs
+from pghot.recorder.record_settings import RecordSettings
+from pghot.recorder.recorder import Outcome, record
 from pghot.recording.reader import Recording, open_recording
-from pghot.sources.qemu.record import Outcome, record
-from pghot.sources.qemu.settings import RecordSettings
 
 Compile = Callable[[str, str], str]
 

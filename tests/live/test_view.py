@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_daemon import PGHOT, Daemon, Tracked, daemon, port, tracked
 
+from builders.daemon_process import PGHOT, Daemon, Tracked, daemon, port, tracked
 from terminal import ALTERNATE, COLOURS, Terminal
 from waiting import until
 

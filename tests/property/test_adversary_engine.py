@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pghot.lab.adversary.reference import Reference
-from pghot.lab.adversary.scene import Scene
-from pghot.lab.adversary.state import (
+from pghot.safety.adversary.reference import Reference
+from pghot.safety.adversary.scene import Scene
+from pghot.safety.adversary.state import (
     DEMOTED,
     DIRTY,
     LEAST,
@@ -27,9 +27,9 @@ from pghot.lab.adversary.state import (
     State,
     new_state,
 )
-from pghot.lab.adversary.steps import COLD, OPERATIONS, WAIT, audit, play
-from pghot.lab.margin import Host
-from pghot.machine.compressed_device import ACCESS_RULES, CompressedDevice
+from pghot.safety.adversary.steps import COLD, OPERATIONS, WAIT, audit, play
+from pghot.safety.margin import Host
+from pghot.sim.compressed.device import ACCESS_RULES, CompressedDevice
 
 PAGES = 12
 DEVICES = [

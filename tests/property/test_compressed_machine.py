@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pghot.machine.admission import (
+from pghot.arrays import NOWHERE
+from pghot.sim.compressed.admission import (
     admit_pages,
     admit_reference,
     grant_pages,
@@ -17,11 +18,10 @@ from pghot.machine.admission import (
     write_pages,
     write_reference,
 )
-from pghot.machine.compressed_device import ACCESS_RULES, CompressedDevice
-from pghot.machine.compressed_node import CompressedNode, Contents
-from pghot.machine.lru import UNPLACED
-from pghot.machine.simulated import SimulatedMachine
-from pghot.machine.topology import Node, Topology
+from pghot.sim.compressed.device import ACCESS_RULES, CompressedDevice
+from pghot.sim.compressed.node import CompressedNode, Contents
+from pghot.sim.machine.simulated import SimulatedMachine
+from pghot.sim.machine.topology import Node, Topology
 
 PAGES = 64
 DRAM, DEVICE = 0, 1
@@ -113,7 +113,7 @@ def test_accounts_are_exact_and_safe_rules_lose_nothing(rule, first, again, tena
             run(machine, pages, writes)
             # Who was not there before and was not anywhere else came by no demotion.
             assert not (
-                (machine.place == DEVICE) & (before == UNPLACED) & ~np.isin(np.arange(PAGES), chosen)
+                (machine.place == DEVICE) & (before == NOWHERE) & ~np.isin(np.arange(PAGES), chosen)
             ).any()
         elif what == "promote":
             machine.migrate(chosen[machine.place[chosen] == DEVICE], DRAM, "kmigrated")
@@ -157,10 +157,10 @@ def test_a_tenant_over_its_budget_is_killed_and_nobody_else() -> None:
     run(machine, on_device, [True])
     tier = check(machine)
     assert (tier.counts.killed, tier.counts.lost) == (1, 0)
-    assert (machine.place[1::2] == UNPLACED).all()
-    assert (machine.place[::2] != UNPLACED).all()
+    assert (machine.place[1::2] == NOWHERE).all()
+    assert (machine.place[::2] != NOWHERE).all()
     run(machine, list(range(PAGES)), [True])  # the dead touch nothing
-    assert (machine.place[1::2] == UNPLACED).all()
+    assert (machine.place[1::2] == NOWHERE).all()
 
 
 @pytest.mark.parametrize("rule", SAFE)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.rings import hot_list, ring_of
 from pghot.kernel import hotlist
 from pghot.kernel.hotlist import COUNT, UNIT, HotList, decode_hotlist
 from pghot.kernel.hotlist_decode import decode, decode_reference
-from ring_builders import hot_list, ring_of
 
 AREA = 1 << 13
 LARGEST = 0xFFFF

@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pghot.machine.bucket import MB, TokenBucket
-from pghot.machine.fault_latency import FAST, SLOW, FaultLatency, judge, judge_reference
-from pghot.machine.moving import may_move, may_move_reference, tally, tally_reference
-from pghot.machine.pages import NOWHERE, OLDEST, Pages, cool, cool_reference, warm, warm_reference
-from pghot.machine.pingpong import FEW_PAGES, LOWEST_SHARE, PERIOD_MS, PERIODS, PingPongGuard
-from pghot.machine.sections import (
+from pghot.arrays import NOWHERE
+from pghot.live.machine.bucket import MB, TokenBucket
+from pghot.live.machine.eligibility import may_move, may_move_reference, tally, tally_reference
+from pghot.live.machine.fault_latency import FAST, SLOW, FaultLatency, judge, judge_reference
+from pghot.live.machine.pages import OLDEST, Pages, cool, cool_reference, warm, warm_reference
+from pghot.live.machine.pingpong import FEW_PAGES, LOWEST_SHARE, PERIOD_MS, PERIODS, PingPongGuard
+from pghot.live.machine.sections import (
     ABSENT,
     FOREIGN,
     SECTION_PAGES,

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pghot.machine.cost import demand_of_misses, loaded_latency_ns, solve_slice_ns
-from pghot.machine.lru import UNPLACED, age_pages, age_pages_reference, take_old, take_old_reference
-from pghot.machine.relocation import movable, movable_reference, relocate, relocate_reference
-from pghot.machine.simulated import SimulatedMachine
-from pghot.machine.topology import Topology
-from pghot.machine.touch import (
+from pghot.arrays import F64, NOWHERE
+from pghot.sim.machine.loaded_latency import demand_of_misses, loaded_latency_ns, solve_slice_ns
+from pghot.sim.machine.lru import age_pages, age_pages_reference, take_old, take_old_reference
+from pghot.sim.machine.relocation import movable, movable_reference, relocate, relocate_reference
+from pghot.sim.machine.simulated import SimulatedMachine
+from pghot.sim.machine.topology import Topology
+from pghot.sim.machine.touch import (
     allocate,
     allocate_reference,
     note_writes,
@@ -26,7 +27,6 @@ from pghot.machine.touch import (
 
 PAGES, NODES = 12, 3
 seeds = st.integers(0, 2**32 - 1)
-F64 = npt.NDArray[np.float64]
 
 
 def rows(rng: np.random.Generator) -> dict[str, npt.NDArray[np.generic]]:
@@ -48,7 +48,7 @@ def rows(rng: np.random.Generator) -> dict[str, npt.NDArray[np.generic]]:
 def test_pages_are_allocated_as_by_the_reference(seed: int) -> None:
     rng = np.random.default_rng(seed)
     part = rows(rng)
-    place = rng.choice([0, 1, 2, UNPLACED], PAGES).astype(np.uint8)
+    place = rng.choice([0, 1, 2, NOWHERE], PAGES).astype(np.uint8)
     preferred = rng.integers(-1, NODES, PAGES).astype(np.int16)
     free, floor = rng.integers(0, 6, NODES), rng.integers(0, 3, NODES)
     fallback = np.array([rng.permutation(NODES) for _ in range(NODES)])
@@ -65,7 +65,7 @@ def test_pages_are_allocated_as_by_the_reference(seed: int) -> None:
 def test_misses_are_served_as_by_the_reference(seed: int) -> None:
     rng = np.random.default_rng(seed)
     part = rows(rng)
-    place = rng.choice([0, 1, 2, UNPLACED], PAGES, p=[0.3, 0.3, 0.35, 0.05]).astype(np.uint8)
+    place = rng.choice([0, 1, 2, NOWHERE], PAGES, p=[0.3, 0.3, 0.35, 0.05]).astype(np.uint8)
     young, plain_young = np.zeros(PAGES, np.uint8), np.zeros(PAGES, np.uint8)
     served, plain = rng.random((NODES, NODES, 3)), np.zeros((NODES, NODES, 3))
     unplaced = serve(*part.values(), place, young, served)
@@ -206,7 +206,7 @@ def test_demand_equals_the_sums_written_out(seed: int) -> None:
 def test_touched_pages_are_young_or_first_touched(seed: int) -> None:
     rng = np.random.default_rng(seed)
     page = rows(rng)["page"]
-    place = rng.choice([0, 1, UNPLACED], PAGES).astype(np.uint8)
+    place = rng.choice([0, 1, NOWHERE], PAGES).astype(np.uint8)
     results = []
     for touched in (touch, touch_reference):
         young, first = np.zeros(PAGES, np.uint8), np.zeros(PAGES, np.bool_)
@@ -219,7 +219,7 @@ def test_written_pages_on_the_node_each_once_and_their_new_sizes(seed: int) -> N
     rng = np.random.default_rng(seed)
     part = rows(rng)
     part["writes"][rng.random(len(part["writes"])) < 0.5] = 0
-    place = rng.choice([0, 1, UNPLACED], PAGES).astype(np.uint8)
+    place = rng.choice([0, 1, NOWHERE], PAGES).astype(np.uint8)
     first, rewritten = rng.random(PAGES) < 0.3, rng.integers(0, 4096, PAGES)
     results = []
     for note in (note_writes, note_writes_reference):
@@ -233,7 +233,7 @@ def test_written_pages_on_the_node_each_once_and_their_new_sizes(seed: int) -> N
 def test_pages_that_are_elsewhere_can_move(seed: int) -> None:
     rng = np.random.default_rng(seed)
     page = rng.permutation(PAGES)[: rng.integers(0, PAGES + 1)].astype(np.uint32)
-    place = rng.choice([0, 1, 2, UNPLACED], PAGES).astype(np.uint8)
+    place = rng.choice([0, 1, 2, NOWHERE], PAGES).astype(np.uint8)
     ours, plain = np.zeros(len(page), np.uint32), np.zeros(len(page), np.uint32)
     found = movable(page, place, 1, ours)
     assert found == movable_reference(page, place, 1, plain)

@@ -8,12 +8,12 @@ from dataclasses import replace
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from pghot.lab.adversary.attacks import ATTACKS, attack
-from pghot.lab.adversary.scene import Scene
-from pghot.lab.adversary.state import ORDERS
-from pghot.lab.adversary.trial import run_attack
-from pghot.lab.margin import Host
-from pghot.machine.compressed_device import ACCESS_RULES, CompressedDevice, load_device, shipped_devices
+from pghot.safety.adversary.attacks import ATTACKS, attack
+from pghot.safety.adversary.scene import Scene
+from pghot.safety.adversary.state import ORDERS
+from pghot.safety.adversary.trial import run_attack
+from pghot.safety.margin import Host
+from pghot.sim.compressed.device import ACCESS_RULES, CompressedDevice, load_device, shipped_devices
 
 REAL = 1024 * 4096
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from builders.rings import record, ring_of
 from pghot.kernel import perf_event as pe
 from pghot.kernel import perf_records as pr
 from pghot.kernel.perf_decode import decode_reference
-from ring_builders import record, ring_of
 
 RING = 1 << 12
 BITS = (

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pghot.sources import abit, chmu, hintfaults, sampling
+from pghot.sim.sources import abit, chmu, hintfaults, sampling
 
 PAGES = 24
 NODES = 3

@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.rings import ring_of, spe_address, spe_record
 from pghot.kernel import spe_packets as spe
 from pghot.kernel.spe_decode import decode_reference
 from pghot.kernel.spe_packets import Records
-from ring_builders import ring_of, spe_address, spe_record
 
 AREA = 1 << 12
 LOAD_STORE_CLASS = 1 << 8

@@ -17,11 +17,11 @@ import typer
 from pydantic import BaseModel
 
 from pghot.cli.main import app, run
-from pghot.service.config import Config, load_config
-from pghot.service.paths import CONFIG, JOURNAL
-from pghot.service.sockets import Request
-from pghot.service.undo import Undone
-from pghot.sources.live_registry import LIVE_SOURCES
+from pghot.daemon.config import Config, load_config
+from pghot.daemon.paths import CONFIG, JOURNAL
+from pghot.daemon.sockets import Request
+from pghot.live.sources.registry import LIVE_SOURCES
+from pghot.live.undo import Undone
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -185,7 +185,7 @@ def test_the_defaults_of_the_example_are_those_of_the_code(tmp_path: Path) -> No
 
 
 def test_the_unit_knows_the_default_files_and_may_lock_perf_rings() -> None:
-    unit = resources.files("pghot").joinpath("data/service/pghot.service").read_text("utf-8")
+    unit = resources.files("pghot").joinpath("data/service/pghot.daemon").read_text("utf-8")
     assert f"daemon -c {CONFIG}\n" in unit
     assert f"undo --if-any {JOURNAL}\n" in unit
     assert "CapabilityBoundingSet=CAP_IPC_LOCK" in unit

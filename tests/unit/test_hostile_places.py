@@ -12,23 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_builders import BOOT_ID
-from machine_trees import put
 
+from builders.live_loop import BOOT_ID
+from builders.machine_trees import put
 from pghot import numba_cache, trusted
 from pghot.cli.main import run
+from pghot.daemon import config, sockets
 from pghot.errors import PghotError, UsageError
 from pghot.kernel import sysroot
 from pghot.kernel.damon_sysfs import NUMBER, state_of
 from pghot.kernel.knob_files import DEMOTION_ENABLED, NUMA_BALANCING, PROMOTE_RATE_LIMIT, SCAN, check_knob
 from pghot.kernel.sysroot import SysRoot
+from pghot.live import run as service_run
+from pghot.live.journal_file import FORMAT
+from pghot.live.knobs import Knobs
+from pghot.recorder import build
 from pghot.recording import convert
 from pghot.sealed import seal
-from pghot.service import config, sockets
-from pghot.service import run as service_run
-from pghot.service.journal_file import FORMAT
-from pghot.service.knobs import Knobs
-from pghot.sources.qemu import build
 from pghot.trusted import distrust, private_directory, temporary_place
 
 CORE_PATTERN = "/proc/sys/kernel/core_pattern"

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pghot.cli.main import run
+from pghot.daemon.logs import event, open_log
 from pghot.printable import printable
 from pghot.recording.from_accesses import trace_from_accesses
 from pghot.recording.writer import write_recording
-from pghot.report.live import render_undo
+from pghot.report.live_text import render_undo
 from pghot.report.view.history import History
-from pghot.report.view.lists import hot_lines, program_lines
-from pghot.report.view.nodes import cgroup_words
+from pghot.report.view.list_panel import hot_lines, program_lines
+from pghot.report.view.node_panel import cgroup_words
 from pghot.report.view.parts import Picture
-from pghot.service.logs import event, open_log
 
 EVIL = "ev\x1b]0;il\x07\x9b2J\r\n\u202e\udcff"
 SHOWN = "ev\\x1b]0;il\\x07\\x9b2J\\r\\n\\u202e\\udcff"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from importlib import import_module
 
 Kernels = tuple[str, str, int]  # module, function, seconds to compile (measured on the project's machine)
-REPLAY: Kernels = ("pghot.machine.touch", "serve", 10)  # every replay needs these kernels
-ADVERSARY: Kernels = ("pghot.lab.adversary.steps", "play", 20)
+REPLAY: Kernels = ("pghot.sim.machine.touch", "serve", 10)  # every replay needs these kernels
+ADVERSARY: Kernels = ("pghot.safety.adversary.steps", "play", 20)
 
 
 def compiled(kernels: Kernels = REPLAY) -> bool:

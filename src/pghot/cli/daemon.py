@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
+from pghot.daemon.paths import CONFIG, SOCKET
 from pghot.errors import UsageError
-from pghot.service.paths import CONFIG, SOCKET
 
 Socket = Annotated[str, typer.Option(help="the daemon's socket")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
@@ -50,15 +50,15 @@ def daemon(
         print(resources.files("pghot").joinpath("data/service/pghot.toml").read_text("utf-8"), end="")
         return
     if check:
-        from pghot.service.config import load_config
+        from pghot.daemon.config import load_config
 
         load_config(Path(config))
         print(f"{config} is correct")
         return
     import asyncio
 
+    from pghot.daemon.daemon import Daemon
     from pghot.kernel.sysroot import SysRoot
-    from pghot.service.daemon import Daemon
 
     asyncio.run(_served(Path(config), Daemon, SysRoot()))
 
@@ -80,8 +80,8 @@ def status(
     if watch:
         _watch(Path(socket), interval or 1.0)
         return
-    from pghot.report.live import render_status
-    from pghot.service.sockets import ask
+    from pghot.daemon.sockets import ask
+    from pghot.report.live_text import render_status
 
     before: dict[str, Any] = {}
     for _ in _times(interval, count):
@@ -109,8 +109,8 @@ def hot(
 ) -> None:
     """The ranked hot pages or regions, hottest first."""
     refuse_unused(ctx, _HOT_GOES_WITH)
-    from pghot.report.live import render_hot
-    from pghot.service.sockets import ask
+    from pghot.daemon.sockets import ask
+    from pghot.report.live_text import render_hot
 
     if by not in ("page", "region"):
         raise UsageError(f"pages cannot be ranked by '{by}' (--by)", "give page or region")

@@ -24,8 +24,8 @@ def doctor(
     Changes nothing, and ends with 0 whatever it finds.
     """
     from pghot.kernel.sysroot import SysRoot
-    from pghot.report.doctor import render_doctor
-    from pghot.service.doctor import diagnose
+    from pghot.live.doctor import diagnose
+    from pghot.report.findings import render_doctor
 
     if not Path(root).is_dir():
         raise UsageError(f"no directory '{root}'", "name a tree with proc and sys below it")

@@ -27,10 +27,10 @@ def economics(
     """Memory saved, slowdown and reserve of a compressed tier, for each recording and access rule."""
     from pghot.cli.compiling import announcing
     from pghot.lab.economics import economics as run
-    from pghot.lab.margin import Host
-    from pghot.machine.topology import load_topology
     from pghot.recording import bundled
-    from pghot.report.economics import render
+    from pghot.report.economics_table import render
+    from pghot.safety.margin import Host
+    from pghot.sim.machine.topology import load_topology
 
     topology = load_topology(tiers)
     host = Host(llc=parse_size(llc), promotion_gb_s=parse_rate_gb_s(promotion_rate))

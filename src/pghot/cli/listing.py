@@ -14,8 +14,8 @@ def _policies() -> dict[str, str]:
 
 def _sources() -> dict[str, str]:
     """Those of the lab first; of one that both have the live summary as well, for it may see something else."""
-    from pghot.sources.live_registry import live_source_class, live_source_names
-    from pghot.sources.registry import source_class, source_names
+    from pghot.live.sources.registry import live_source_class, live_source_names
+    from pghot.sim.sources.registry import source_class, source_names
 
     lab = {name: _summary(source_class(name)) for name in source_names()}
     live = {name: _summary(live_source_class(name)) for name in live_source_names()}
@@ -32,8 +32,8 @@ def _summary(made_by: object) -> str:
 
 def where() -> dict[str, str]:
     """Where each source works: "lab", "live" or "both"."""
-    from pghot.sources.live_registry import live_source_names
-    from pghot.sources.registry import source_names
+    from pghot.live.sources.registry import live_source_names
+    from pghot.sim.sources.registry import source_names
 
     lab, live = source_names(), live_source_names()
     return {
@@ -49,25 +49,25 @@ def _stores() -> dict[str, str]:
 
 
 def _tiers() -> dict[str, str]:
-    from pghot.machine.topology import load_topology, shipped_topologies
+    from pghot.sim.machine.topology import load_topology, shipped_topologies
 
     return {name: load_topology(name).description for name in shipped_topologies()}
 
 
 def _devices() -> dict[str, str]:
-    from pghot.machine.compressed_device import load_device, shipped_devices
+    from pghot.sim.compressed.device import load_device, shipped_devices
 
     return {name: load_device(name).description for name in shipped_devices()}
 
 
 def _attacks() -> dict[str, str]:
-    from pghot.lab.adversary.attacks import ATTACKS
+    from pghot.safety.adversary.attacks import ATTACKS
 
     return {name: summary for name, (summary, _) in ATTACKS.items()}
 
 
 def _workloads() -> dict[str, str]:
-    from pghot.lab.workloads.registry import WORKLOADS
+    from pghot.lab.workloads.workload_files import WORKLOADS
 
     return dict(WORKLOADS)
 

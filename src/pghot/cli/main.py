@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from pghot import __version__
 from pghot.cli import daemon, doctor, economics, lab, margin, record
 from pghot.cli import run as run_verb
 from pghot.errors import PghotError, unknown_name
 from pghot.printable import printable
+from pghot.version import __version__
 
 app = typer.Typer(
     help="Find the hot pages of running programs, put them in fast memory, and prove whether that pays.",

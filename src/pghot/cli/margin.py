@@ -14,10 +14,10 @@ from pghot.errors import UsageError, unknown_name
 from pghot.units import parse_duration_ns, parse_rate_gb_s, parse_size
 
 if TYPE_CHECKING:
-    from pghot.lab.adversary.search import Campaign
-    from pghot.lab.margin import Margins
-    from pghot.machine.compressed_device import CompressedDevice
-    from pghot.machine.topology import Node
+    from pghot.safety.adversary.search import Campaign
+    from pghot.safety.margin import Margins
+    from pghot.sim.compressed.device import CompressedDevice
+    from pghot.sim.machine.topology import Node
 
 
 MOST_TENANTS = 1024  # each report looks at all of them
@@ -72,9 +72,9 @@ def margin(
 ) -> None:
     """The reserve of a compressed tier for each access rule, and why; with --adversary, what it takes to break one."""
     refuse_unused(ctx, _GOES_WITH)
-    from pghot.lab.margin import Host, margins
     from pghot.report.files import check_output
-    from pghot.report.margin import render
+    from pghot.report.reserves import render
+    from pghot.safety.margin import Host, margins
 
     if output:
         check_output(Path(output), force, (".html",))
@@ -113,7 +113,7 @@ def margin(
 
 
 def _shortcuts(names: list[str]) -> dict[str, Any]:
-    from pghot.lab.margin import SHORTCUTS
+    from pghot.safety.margin import SHORTCUTS
 
     for name in names:
         if name not in SHORTCUTS:
@@ -127,9 +127,9 @@ def _attack(
     """Run what was asked for, on the scene in small."""
     from pghot.cli.compiling import ADVERSARY, announce_compilation
     from pghot.cli.progress import progress_on_stderr
-    from pghot.lab.adversary.attacks import ATTACKS
-    from pghot.lab.adversary.scene import Scene, scaled
-    from pghot.machine.compressed_device import ACCESS_RULES
+    from pghot.safety.adversary.attacks import ATTACKS
+    from pghot.safety.adversary.scene import Scene, scaled
+    from pghot.sim.compressed.device import ACCESS_RULES
 
     if rule == "swap":
         raise UsageError(
@@ -149,10 +149,10 @@ def _attack(
     announce_compilation(ADVERSARY)
     progress = progress_on_stderr("attacking")
     if adversary == "search":
-        from pghot.lab.adversary.search import search
+        from pghot.safety.adversary.search import search
 
         return search(scene, budget, seed, progress)
-    from pghot.lab.adversary.search import run_named
+    from pghot.safety.adversary.search import run_named
 
     return run_named(scene, list(ATTACKS) if adversary == "all" else [adversary], progress)
 
@@ -166,7 +166,7 @@ def _draw_attack(found: Margins, campaign: Campaign, output: str) -> None:
 
 
 def _print_attack(found: Margins, campaign: Campaign, json_: bool) -> None:
-    from pghot.report.adversary import attack_facts, render_attack
+    from pghot.report.attack_text import attack_facts, render_attack
 
     if json_:
         print(json.dumps(found.to_dict() | {"adversary": attack_facts(campaign)}, allow_nan=False))
@@ -176,7 +176,7 @@ def _print_attack(found: Margins, campaign: Campaign, json_: bool) -> None:
 
 def _node(tiers: str | None, device: str | None) -> Node:
     """The compressed node of a tiers file; without one, that of the shipped tiers."""
-    from pghot.machine.topology import load_topology
+    from pghot.sim.machine.topology import load_topology
 
     if tiers is not None and device is not None:
         raise UsageError(
@@ -198,7 +198,7 @@ def _device(name: str | None, node: Node, block: str, line: str) -> CompressedDe
     """The device, with the sizes that the command line gives instead."""
     from pydantic import ValidationError
 
-    from pghot.machine.compressed_device import CompressedDevice, load_device
+    from pghot.sim.compressed.device import CompressedDevice, load_device
 
     described = node.compressed if name is None else load_device(name)
     assert described is not None

@@ -10,7 +10,7 @@ import typer
 from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.record_emulated import record_emulated
 from pghot.cli.record_live import record_live
-from pghot.cli.targets import Cgroup, Children, Pids, Set
+from pghot.cli.target_options import Cgroup, Children, Pids, Set
 from pghot.errors import UsageError
 from pghot.units import parse_duration_ns, parse_share, parse_size
 
@@ -78,7 +78,7 @@ def record(
     refuse_unused(ctx, _GOES_WITH)
     duration_s = 0.0 if max_duration is None else parse_duration_ns(max_duration) / 1e9
     if source == "qemu":
-        from pghot.sources.qemu.settings import RecordSettings
+        from pghot.recorder.record_settings import RecordSettings
 
         if not words:
             raise UsageError("no command to record", "pghot record FILE.pghot -- COMMAND")
@@ -96,9 +96,9 @@ def record(
         )
         record_emulated(command, path, settings, json_)
         return
-    from pghot.cli.live import check_one_kind, live_settings, targets_of
-    from pghot.machine.linux import MoverSettings
-    from pghot.service.live_record import Estimate, RecordingPlan
+    from pghot.cli.live_options import check_one_kind, live_settings, targets_of
+    from pghot.live.live_recorder import Estimate, RecordingPlan
+    from pghot.live.machine.linux import MoverSettings
 
     if not output and not words:
         raise UsageError("no recording named", "pghot record --source faults -p PID -o FILE.pghot")

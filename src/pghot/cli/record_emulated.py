@@ -15,8 +15,8 @@ from pghot.errors import PghotError
 from pghot.printable import printable
 
 if TYPE_CHECKING:
-    from pghot.sources.qemu.record import Outcome
-    from pghot.sources.qemu.settings import RecordSettings
+    from pghot.recorder.record_settings import RecordSettings
+    from pghot.recorder.recorder import Outcome
 
 _SCHEMA = "pghot.record/1"
 
@@ -26,8 +26,8 @@ def record_emulated(command: Sequence[str], path: Path, settings: RecordSettings
 
     Raises `PghotError` when the command died at once, `typer.Exit` when the user interrupted it.
     """
-    from pghot.sources.qemu.progress import Progress
-    from pghot.sources.qemu.record import record
+    from pghot.recorder.recorder import record
+    from pghot.recorder.status_line import Progress
 
     with stdout_kept_for_data(as_json):
         outcome = record(list(command), path, settings, Progress())
@@ -42,7 +42,7 @@ def record_emulated(command: Sequence[str], path: Path, settings: RecordSettings
 
 
 def _report(outcome: Outcome, as_json: bool) -> None:
-    from pghot.sources.qemu.progress import State, describe
+    from pghot.recorder.status_line import State, describe
 
     state = State(
         outcome.wall_s,

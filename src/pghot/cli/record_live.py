@@ -13,9 +13,9 @@ import typer
 from pghot.printable import printable
 
 if TYPE_CHECKING:
-    from pghot.service.live_record import RecordingPlan
-    from pghot.service.live_settings import LiveSettings
-    from pghot.service.targets import Targets
+    from pghot.live.live_recorder import RecordingPlan
+    from pghot.live.live_settings import LiveSettings
+    from pghot.live.targets import Targets
 
 _SCHEMA = "pghot.record/1"
 
@@ -27,9 +27,9 @@ def record_live(
 
     Raises `typer.Exit` when the user interrupted it.
     """
-    from pghot.cli.live import status_on_stderr
+    from pghot.cli.live_options import status_on_stderr
     from pghot.kernel.sysroot import SysRoot
-    from pghot.service.live_record import record_live as record
+    from pghot.live.live_recorder import record_live as record
 
     with targets as found:
         recorded = record(SysRoot(), replace(settings, targets=found), plan, status_on_stderr())

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
-from pghot.cli.targets import Cgroup, Children, Pids, Set, Sources
+from pghot.cli.target_options import Cgroup, Children, Pids, Set, Sources
 from pghot.errors import unknown_name
 from pghot.printable import printable
 from pghot.units import parse_duration_ns, parse_share
 
 if TYPE_CHECKING:
-    from pghot.service.live_settings import LiveSettings
-    from pghot.service.run import RunSettings, Summary
+    from pghot.live.live_settings import LiveSettings
+    from pghot.live.run import RunSettings, Summary
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
 
@@ -106,12 +106,18 @@ def run(
     pghot run --what-if dram-cxl --fast-share 20% -- ./server
     """
     refuse_unused(ctx, _GOES_WITH)
-    from pghot.cli.live import check_one_kind, damos_settings, live_settings, status_on_stderr, targets_of
+    from pghot.cli.live_options import (
+        check_one_kind,
+        damos_settings,
+        live_settings,
+        status_on_stderr,
+        targets_of,
+    )
     from pghot.kernel.sysroot import SysRoot
-    from pghot.machine.demotion import DEMOTIONS
-    from pghot.machine.linux import MOVERS, MoverSettings
-    from pghot.report.live import render_run
-    from pghot.service.run import RunSettings, run_live
+    from pghot.live.machine.demotion import DEMOTIONS
+    from pghot.live.machine.linux import MOVERS, MoverSettings
+    from pghot.live.run import RunSettings, run_live
+    from pghot.report.live_text import render_run
 
     check_one_kind(command, pid, cgroup)
     duration_s = 0.0 if duration is None else parse_duration_ns(duration) / 1e9
@@ -164,10 +170,10 @@ def _viewed(
     children: bool,
     as_json: bool,
 ) -> Summary:
-    from pghot.cli.live import targets_of
+    from pghot.cli.live_options import targets_of
+    from pghot.cli.run_viewed import run_viewed
     from pghot.cli.view import output_held, require_terminal, screen
     from pghot.kernel.sysroot import SysRoot
-    from pghot.service.viewed import run_viewed
 
     require_terminal("--view", "leave it out: a status line goes to stderr then", stdout_too=not as_json)
     with (
@@ -185,9 +191,9 @@ def undo(
     """Put pages back to the nodes they came from and kernel knobs back to their values."""
     from pghot.cli.progress import progress_on_stderr
     from pghot.kernel.sysroot import SysRoot
-    from pghot.report.live import render_undo
-    from pghot.service.journal_file import read_journal
-    from pghot.service.undo import undo as put_back
+    from pghot.live.journal_file import read_journal
+    from pghot.live.undo import undo as put_back
+    from pghot.report.live_text import render_undo
 
     if if_any and not Path(journal).exists():
         return

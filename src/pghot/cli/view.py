@@ -15,9 +15,9 @@ from typing import BinaryIO
 
 import typer
 
+from pghot.cli.view_feed import Mailbox, ask_both, follow
 from pghot.errors import UsageError
-from pghot.service.feed import Mailbox, ask_both, follow
-from pghot.service.stopping import StopSignals
+from pghot.live.stopping import StopSignals
 from pghot.trusted import temporary_place
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pghot.cli.compiling import announcing
-from pghot.cli.live import live_settings, targets_of
+from pghot.cli.live_options import live_settings, targets_of
 from pghot.cli.progress import progress_on_stderr
 from pghot.cli.record_emulated import record_emulated
 from pghot.cli.record_live import record_live
@@ -18,13 +18,13 @@ from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.lab.capacity import size_nodes
 from pghot.lab.compare import BASELINES, compare, plan_runs
-from pghot.machine.compressed_device import ACCESS_RULES
-from pghot.machine.linux import MoverSettings
-from pghot.machine.topology import Topology, load_topology
+from pghot.live.live_recorder import RecordingPlan
+from pghot.live.machine.linux import MoverSettings
+from pghot.live.sources.registry import make_live_source
+from pghot.recorder.record_settings import RecordSettings
 from pghot.report.text import chosen_columns, render
-from pghot.service.live_record import RecordingPlan
-from pghot.sources.live_registry import make_live_source
-from pghot.sources.qemu.settings import RecordSettings
+from pghot.sim.compressed.device import ACCESS_RULES
+from pghot.sim.machine.topology import Topology, load_topology
 from pghot.trusted import temporary_place
 from pghot.units import PAGE_BYTES
 

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pghot.arrays import U8, U32, Bool, Int
 from pghot.engine.accesses import Accesses
 from pghot.engine.packed import SECTION_SHIFT, PackedStore, Records
 from pghot.engine.prefetch import AHEAD, prefetch
 from pghot.engine.settings import EngineSettings
-from pghot.engine.store import U8, U32, Bools, Int
 
 
 class DefaultStore(PackedStore):
@@ -36,7 +36,7 @@ class DefaultStore(PackedStore):
         # 32 KiB, whatever the number of pages: an update depends on the time modulo 32 ticks only.
         self._tables = [update_table(tick, self.window_ms, self._threshold) for tick in range(32)]
 
-    def _update(self, accesses: Accesses, place: U8, eligible: Bools) -> int:
+    def _update(self, accesses: Accesses, place: U8, eligible: Bool) -> int:
         table = self._tables[(accesses.time_ms >> self.TICK_SHIFT) & 31]
         return int(
             record_default(accesses.page, accesses.count, place, eligible, table, self.records, self.hot)
@@ -65,7 +65,7 @@ def update_table(tick: int, window_ms: int, threshold: int) -> U8:
 
 
 @njit(cache=True)
-def record_default(page: U32, count: U32, place: U8, eligible: Bools, table: U8, records: U8, hot: U8) -> int:
+def record_default(page: U32, count: U32, place: U8, eligible: Bool, table: U8, records: U8, hot: U8) -> int:
     """Enter accesses of eligible pages through the table of their time; return how many accesses those were.
 
     page, count  uint32[K]
@@ -100,7 +100,7 @@ def record_default_reference(
     page: U32,
     count: U32,
     place: U8,
-    eligible: Bools,
+    eligible: Bool,
     tick: int,
     window_ms: int,
     threshold: int,

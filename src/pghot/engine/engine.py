@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from pghot.arrays import I16, I64, U8, U32, Bool
 from pghot.engine.accesses import Accesses
 from pghot.engine.gate import RATE_LIMITED, TOO_OLD, UNREACHED, Gate
 from pghot.engine.settings import EngineSettings
-from pghot.engine.store import I16, I64, U8, U32, Bools, no_candidates
+from pghot.engine.store import no_candidates
 from pghot.engine.stores import make_store
 
 # Which of the kernel's counters an access of each source belongs to; `truth` is no mechanism and has none.
@@ -84,7 +85,7 @@ class HotnessEngine:
         chosen = self.settings.enabled_sources
         return self._switched.get(source, chosen is None or source in chosen)
 
-    def record(self, source: str, accesses: Accesses, place: U8, lower: Bools) -> None:
+    def record(self, source: str, accesses: Accesses, place: U8, lower: Bool) -> None:
         """Enter what a source saw; accesses of pages on a top-tier node or never placed are only counted.
 
         place  uint8[pages]  node that holds each page now, 255 = nowhere

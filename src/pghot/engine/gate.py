@@ -12,8 +12,9 @@ from fractions import Fraction
 import numpy as np
 from numba import njit
 
+from pghot.arrays import I16, I64, U8
 from pghot.engine.settings import EngineSettings
-from pghot.engine.store import I16, I64, U8, Candidates
+from pghot.engine.store import Candidates
 
 THRESHOLD_PERIOD_MS = 60_000
 RATE_WINDOW_MS = 1_000

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from pghot.arrays import I16, I64, U8, U32, Bool, Int
 from pghot.engine import heap
 from pghot.engine.accesses import Accesses
 from pghot.engine.ageing import Ageing
@@ -19,7 +20,7 @@ from pghot.engine.kpromoted import BATCH_NR, SLEEP_MS, pop_hottest
 from pghot.engine.precise import NO_NODE, targets_by_nid
 from pghot.engine.prefetch import AHEAD, prefetch
 from pghot.engine.settings import EngineSettings
-from pghot.engine.store import I16, I64, U8, U32, Bools, Candidates, Int, hottest_first, no_candidates
+from pghot.engine.store import Candidates, hottest_first, no_candidates
 from pghot.engine.table import HEAP, KEY, RECORD, delete, find, home
 from pghot.errors import UsageError
 
@@ -68,7 +69,7 @@ class HashedStore:
         self._long_lists = "long-hash-lists" in settings.faithful
         self.list_steps = 0
 
-    def record(self, accesses: Accesses, place: U8, eligible: Bools) -> int:
+    def record(self, accesses: Accesses, place: U8, eligible: Bool) -> int:
         """See `HotnessStore.record`."""
         self._prune(accesses.time_ms)
         self._ageing.recorded(accesses.time_ms)
@@ -207,7 +208,7 @@ def record_hashed(
     node: I16,
     count: U32,
     place: U8,
-    eligible: Bools,
+    eligible: Bool,
     table: U32,
     heaps: I64,
     sizes: I64,

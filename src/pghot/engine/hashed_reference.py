@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pghot.arrays import U8, Bool
 from pghot.engine.accesses import Accesses
-from pghot.engine.store import U8, Bools
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class HashedReference:
     unheard: int = 0
     heap_full: int = 0
 
-    def record(self, accesses: Accesses, place: U8, eligible: Bools) -> int:
+    def record(self, accesses: Accesses, place: U8, eligible: Bool) -> int:
         """Enter one report after the other; return how many accesses entered."""
         rows = zip(accesses.page.tolist(), accesses.node.tolist(), accesses.count.tolist(), strict=True)
         entered = 0

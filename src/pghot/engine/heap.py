@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from pghot.engine.store import I64, U32
+from pghot.arrays import I64, U32
 
 POSITION = 2
 SLOT_MASK = 0xFFFFFFFF

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pghot.engine.store import U8, U32
+from pghot.arrays import U8, U32
 
 SLEEP_MS = 100
 BATCH_NR = 512

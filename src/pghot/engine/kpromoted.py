@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from numba import njit
 
+from pghot.arrays import I16, I64, U32
 from pghot.engine.heap import SLOT_MASK, remove
-from pghot.engine.store import I16, I64, U32
 from pghot.engine.table import KEY, RECORD, delete
 
 SLEEP_MS = 20

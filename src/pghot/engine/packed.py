@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pghot.arrays import U8, U32, Bool, Int
 from pghot.engine.accesses import Accesses
 from pghot.engine.ageing import Ageing
 from pghot.engine.kmigrated import BATCH_NR, SLEEP_MS, take_ready
 from pghot.engine.settings import EngineSettings
-from pghot.engine.store import U8, U32, Bools, Candidates, Int, hottest_first, no_candidates
+from pghot.engine.store import Candidates, hottest_first, no_candidates
 from pghot.errors import UsageError
 
 SECTION_SHIFT = 15
@@ -71,7 +72,7 @@ class PackedStore(ABC):
             )
 
     @abstractmethod
-    def _update(self, accesses: Accesses, place: U8, eligible: Bools) -> int:
+    def _update(self, accesses: Accesses, place: U8, eligible: Bool) -> int:
         """Enter the accesses; return how many those were."""
 
     @abstractmethod
@@ -82,7 +83,7 @@ class PackedStore(ABC):
     def _frequency(self, record: Records) -> npt.NDArray[Any]:
         """The frequency of each record."""
 
-    def record(self, accesses: Accesses, place: U8, eligible: Bools) -> int:
+    def record(self, accesses: Accesses, place: U8, eligible: Bool) -> int:
         """See `HotnessStore.record`."""
         self._sweep(accesses.time_ms)
         self._ageing.recorded(accesses.time_ms >> self.TICK_SHIFT)

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pghot.arrays import I16, U8, U32, Bool, Int
 from pghot.engine.accesses import Accesses
 from pghot.engine.packed import SECTION_SHIFT, PackedStore, Records
 from pghot.engine.prefetch import AHEAD, prefetch
 from pghot.engine.settings import EngineSettings
-from pghot.engine.store import I16, U8, U32, Bools, Int
 
 NO_NODE = 1023
 
@@ -41,7 +41,7 @@ class PreciseStore(PackedStore):
         super().__init__(settings, np.zeros(settings.pages, np.uint32))
         self._targets = targets_by_nid(settings)
 
-    def _update(self, accesses: Accesses, place: U8, eligible: Bools) -> int:
+    def _update(self, accesses: Accesses, place: U8, eligible: Bool) -> int:
         return int(
             record_precise(
                 accesses.page,
@@ -71,7 +71,7 @@ def record_precise(
     node: I16,
     count: U32,
     place: U8,
-    eligible: Bools,
+    eligible: Bool,
     records: U32,
     hot: U8,
     now: int,
@@ -124,7 +124,7 @@ def record_precise_reference(
     node: I16,
     count: U32,
     place: U8,
-    eligible: Bools,
+    eligible: Bool,
     records: U32,
     hot: U8,
     now: int,

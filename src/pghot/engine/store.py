@@ -7,21 +7,13 @@ says how many bytes that is, and counts what it had to drop.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from pghot.arrays import I16, I64, U8, U32, Bool
 from pghot.engine.accesses import Accesses
-
-U8 = npt.NDArray[np.uint8]
-U16 = npt.NDArray[np.uint16]
-U32 = npt.NDArray[np.uint32]
-I16 = npt.NDArray[np.int16]
-I64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-# An int64 inside a kernel: NumPy's scalar types and Python's int do not mix under mypy.
-Int: TypeAlias = Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +34,7 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.page)
 
-    def select(self, which: Bools | I64) -> Candidates:
+    def select(self, which: Bool | I64) -> Candidates:
         """The candidates under a mask, or in the order of an index array."""
         return Candidates(self.page[which], self.node[which], self.age_ms[which], self.record[which])
 
@@ -79,7 +71,7 @@ class HotnessStore(Protocol):
     sleep_ms: int
     batch_nr: int
 
-    def record(self, accesses: Accesses, place: U8, eligible: Bools) -> int:
+    def record(self, accesses: Accesses, place: U8, eligible: Bool) -> int:
         """Enter the accesses of pages with `eligible[place[page]]` (bool[256]); return how many those were.
 
         Times do not decrease from call to call.

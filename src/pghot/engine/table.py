@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from numba import njit
 
+from pghot.arrays import I64, U32
 from pghot.engine.heap import POSITION, SLOT_MASK
-from pghot.engine.store import I64, U32
 
 KEY, RECORD, HEAP = 0, 1, 3
 

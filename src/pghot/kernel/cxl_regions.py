@@ -17,11 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pghot.arrays import I64, U64
 from pghot.kernel.sysroot import SysRoot
 from pghot.units import PAGE_BYTES
-
-U64 = npt.NDArray[np.uint64]
-I64 = npt.NDArray[np.int64]
 
 DEVICES = "/sys/bus/cxl/devices"
 

@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pghot.arrays import I64, U64
 from pghot.kernel.damon_trace import FOUND, LOST, TAIL
 from pghot.kernel.perf_records import RECORD_LOST, RECORD_SAMPLE
 from pghot.kernel.ring_order import barrier
 
-U64 = npt.NDArray[np.uint64]
-I64 = npt.NDArray[np.int64]
 Int = Any
 
 _RAW_AT = 12  # a sample of SAMPLE_RAW alone: header (8 bytes), size of the raw data (4)

@@ -17,13 +17,11 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from pghot.arrays import I64, U64
 from pghot.errors import PghotError, UnsupportedError
 from pghot.kernel.needs import Need
 from pghot.kernel.perf_event import EventSpec, Ring, perf_event_open
 from pghot.kernel.sysroot import SysRoot
-
-U64 = npt.NDArray[np.uint64]
-I64 = npt.NDArray[np.int64]
 
 TRACING = "/sys/kernel/tracing"
 EVENT = f"{TRACING}/events/damon/damon_aggregated"

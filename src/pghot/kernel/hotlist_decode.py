@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from pghot.arrays import I64, U64
 from pghot.kernel.hotlist import CORRUPT, COUNT, FOUND, MARKER, TAIL, UNIT
 from pghot.kernel.ring_order import barrier
 
-U64 = npt.NDArray[np.uint64]
-I64 = npt.NDArray[np.int64]
 Int = Any
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-U64 = npt.NDArray[np.uint64]
-Bool = npt.NDArray[np.bool_]
+from pghot.arrays import U64, Bool
 
 # mem_op, bits 0-4
 OP_LOAD, OP_STORE = 0x02, 0x04

@@ -8,12 +8,9 @@ import os
 import platform
 
 import numpy as np
-import numpy.typing as npt
 
+from pghot.arrays import I32, U64
 from pghot.errors import UnsupportedError
-
-I32 = npt.NDArray[np.int32]
-U64 = npt.NDArray[np.uint64]
 
 _SYSCALL = {"x86_64": 279, "aarch64": 239}
 # Only pages that no other process maps: pghot never touches somebody else's memory (MPOL_MF_MOVE_ALL would).

@@ -13,10 +13,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from pghot.arrays import U64
 from pghot.kernel.needs import Need, knob_need
 from pghot.kernel.sysroot import SysRoot
-
-U64 = npt.NDArray[np.uint64]
 
 BITMAP = "/sys/kernel/mm/page_idle/bitmap"
 KPAGEFLAGS = "/proc/kpageflags"

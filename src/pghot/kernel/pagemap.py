@@ -8,10 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from pghot.arrays import U64
 from pghot.kernel.sysroot import SysRoot
 from pghot.units import PAGE_BYTES
-
-U64 = npt.NDArray[np.uint64]
 
 PFN_MASK = (1 << 55) - 1
 SOFT_DIRTY = 1 << 55

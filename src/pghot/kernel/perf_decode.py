@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pghot.arrays import U64
 from pghot.kernel.perf_records import (
     AUX_DATA_LOST,
     AUX_LOST,
@@ -27,7 +28,6 @@ from pghot.kernel.perf_records import (
 )
 from pghot.kernel.ring_order import barrier
 
-U64 = npt.NDArray[np.uint64]
 Int = Any
 
 

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pghot.arrays import U8, U64
 from pghot.kernel import perf_event as pe
-
-U8 = npt.NDArray[np.uint8]
-U64 = npt.NDArray[np.uint64]
 
 RECORD_LOST = 2
 RECORD_THROTTLE = 5

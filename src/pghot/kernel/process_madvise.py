@@ -17,13 +17,11 @@ import platform
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
+from pghot.arrays import I32, U64
 from pghot.errors import UnsupportedError
 from pghot.units import PAGE_BYTES
 
-I32 = npt.NDArray[np.int32]
-U64 = npt.NDArray[np.uint64]
 # Hands iovecs (uint64[R, 2]) to the kernel: bytes taken, or a negative errno.
 Call = Callable[[U64], int]
 

@@ -11,12 +11,11 @@ from contextlib import suppress
 import numpy as np
 import numpy.typing as npt
 
+from pghot.arrays import U64
 from pghot.kernel.pagemap import PRESENT, SWAPPED
 from pghot.kernel.process import refused
 from pghot.kernel.sysroot import SysRoot
 from pghot.units import PAGE_BYTES
-
-U64 = npt.NDArray[np.uint64]
 
 
 def read_pages(root: SysRoot, pid: int, address: U64) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:

@@ -9,17 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from pghot.arrays import I32, I64, U64
 from pghot.kernel.needs import Need
 from pghot.kernel.pagemap import pfns
 from pghot.kernel.process import has_capability
-from pghot.kernel.spaces import Space
 from pghot.kernel.sysroot import SysRoot
-
-U64 = npt.NDArray[np.uint64]
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
+from pghot.kernel.watched import Space
 
 _NO_U64 = np.empty(0, np.uint64)
 _NO_I32 = np.empty(0, np.int32)

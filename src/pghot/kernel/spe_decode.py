@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from pghot.arrays import I64, U8, U64
 from pghot.kernel.ring_order import barrier
 from pghot.kernel.spe_packets import (
     CONTEXT,
@@ -26,9 +26,6 @@ from pghot.kernel.spe_packets import (
     VIRT_ADDR,
 )
 
-U8 = npt.NDArray[np.uint8]
-U64 = npt.NDArray[np.uint64]
-I64 = npt.NDArray[np.int64]
 Int = Any
 
 _ADDRESS_VIRT, _ADDRESS_PHYS, _COUNTER_TOTAL = 2, 3, 0

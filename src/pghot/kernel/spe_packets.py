@@ -16,11 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-U8 = npt.NDArray[np.uint8]
-U64 = npt.NDArray[np.uint64]
-I64 = npt.NDArray[np.int64]
+from pghot.arrays import I64, U8, U64
 
 # Rows of `Records.fields`.
 PHYS_ADDR, VIRT_ADDR, EVENTS, SOURCE, LATENCY, OPERATION, CONTEXT, TIMESTAMP, HAS = range(9)

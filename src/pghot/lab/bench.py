@@ -14,17 +14,17 @@ from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.metrics import node_shares, run_metrics
 from pghot.lab.replay import Future, Run, new_run, replay
 from pghot.lab.traces import trace_warnings
-from pghot.machine.compressed_node import Contents
-from pghot.machine.simulated import SimulatedMachine
-from pghot.machine.topology import Topology
-from pghot.policies.interleave import deal_out
 from pghot.policies.policy import World
 from pghot.policies.registry import make_policy
 from pghot.recording.compressibility import compressibility_of
 from pghot.recording.ratios import describe
 from pghot.recording.trace import Trace
-from pghot.sources.registry import make_source
-from pghot.sources.simulated import SourceSettings
+from pghot.sim.compressed.node import Contents
+from pghot.sim.machine.simulated import SimulatedMachine
+from pghot.sim.machine.topology import Topology
+from pghot.sim.policies.interleave import deal_out
+from pghot.sim.sources.registry import make_source
+from pghot.sim.sources.simulated_source import SourceSettings
 
 PLACEMENTS = ("first-touch", "slow", "interleave", "bind:NODE")
 

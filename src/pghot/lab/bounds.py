@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pghot.arrays import U32
 from pghot.errors import UsageError
-from pghot.recording.trace import U32, Trace
+from pghot.recording.trace import Trace
 
 _ABSENT, _RESIDENT, _REFERENCED = 0, 1, 2
 

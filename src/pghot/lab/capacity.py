@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from pghot.arrays import I64
 from pghot.errors import UsageError
-from pghot.machine.topology import Topology
+from pghot.sim.machine.topology import Topology
 from pghot.units import format_share
-
-I64 = npt.NDArray[np.int64]
 
 # The fastest mechanism that must still be resolved is the 1000 ms hot threshold of a hint fault; it should
 # span at least this many slices.

@@ -12,11 +12,11 @@ from pghot.errors import unknown_name
 from pghot.lab.bench import Bench, RunSpec, Setting
 from pghot.lab.results import Comparison, collect
 from pghot.lab.traces import load_trace
-from pghot.machine.topology import Topology, load_topology
 from pghot.policies.options import accepted, parse_options
 from pghot.policies.registry import expand, make_policy
 from pghot.recording.trace import Trace
-from pghot.sources.registry import source_names, source_options
+from pghot.sim.machine.topology import Topology, load_topology
+from pghot.sim.sources.registry import source_names, source_options
 
 __all__ = ["BASELINES", "Comparison", "RunSpec", "Setting", "compare", "plan_runs"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pghot.machine.compressed_device import CompressedDevice
-from pghot.machine.compressed_node import Contents
 from pghot.recording.compressibility import CODINGS
 from pghot.recording.page_sizes import PageSizes, compressed_bytes_per_page
 from pghot.recording.trace import Trace
+from pghot.sim.compressed.device import CompressedDevice
+from pghot.sim.compressed.node import Contents
 from pghot.units import PAGE_BYTES
 
 

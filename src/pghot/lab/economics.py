@@ -1,6 +1,6 @@
 """What a compressed tier is worth, access rule by access rule: memory saved, slowdown, and the reserve that it needs.
 
-Every rule runs with the reserve that `pghot.lab.margin` computes for it, so that what is saved is saved safely. A
+Every rule runs with the reserve that `pghot.safety.margin` computes for it, so that what is saved is saved safely. A
 rule that no reserve makes safe runs without one, and says so.
 """
 
@@ -12,10 +12,10 @@ from typing import Any
 
 from pghot.errors import UsageError
 from pghot.lab.compare import compare
-from pghot.lab.margin import Host, Margins, margins
 from pghot.lab.traces import load_trace
-from pghot.machine.compressed_device import ACCESS_RULES, AccessRule
-from pghot.machine.topology import Node, Topology
+from pghot.safety.margin import Host, Margins, margins
+from pghot.sim.compressed.device import ACCESS_RULES, AccessRule
+from pghot.sim.machine.topology import Node, Topology
 
 SCHEMA = "pghot.economics/1"
 Progress = Callable[[int, int], None]

@@ -13,10 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pghot.arrays import I64, U32
 from pghot.recording.trace import SliceBatch, Trace
-
-U32 = npt.NDArray[np.uint32]
-I64 = npt.NDArray[np.int64]
 
 HOT_MISS_SHARE = 0.9  # the hot set of an epoch takes this share of its misses ...
 RESIDENT_ROWS = 100_000_000  # decoded rows kept in memory (22 bytes each); longer traces are read again

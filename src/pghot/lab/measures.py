@@ -5,15 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-from pghot.machine.lru import UNPLACED
-from pghot.machine.simulated import SimulatedMachine
-
-U32 = npt.NDArray[np.uint32]
-F64 = npt.NDArray[np.float64]
-Bool = npt.NDArray[np.bool_]
+from pghot.arrays import F64, NOWHERE, U32, Bool
+from pghot.sim.machine.simulated import SimulatedMachine
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +127,7 @@ class Measures:
         turned = hot[~self._is_hot[hot]]
         placed = machine.place[turned]
         # A page never touched before counts from now on as well: where it lands decides whether it waits.
-        above = (placed != 255) & ~machine.lower[np.minimum(placed, len(machine.lower) - 1)]
+        above = (placed != NOWHERE) & ~machine.lower[np.minimum(placed, len(machine.lower) - 1)]
         self._hot_since_ns[turned[~above]] = machine.now_ns
         self._was_hot, self._is_hot = self._is_hot, now_hot
         self._was_hot_pages, self._hot_pages = before, hot
@@ -165,7 +160,7 @@ class Measures:
     def end_epoch(self, hot: U32) -> None:
         """Sample the totals; `hot` is the hot set of the epoch that ends."""
         machine, ledger = self._machine, self._machine.ledger
-        hot = hot[machine.place[hot] != UNPLACED]  # but for pages of a tenant that was killed
+        hot = hot[machine.place[hot] != NOWHERE]  # but for pages of a tenant that was killed
         on_top = np.count_nonzero(~machine.lower[machine.place[hot]]) if len(hot) else 0
         self._landed_on_top(hot)
         self.samples.append(

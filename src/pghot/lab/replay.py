@@ -6,17 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from pghot.arrays import I64, U32
 from pghot.lab.epochs import Epochs, hot_sets
 from pghot.lab.measures import Measures
-from pghot.machine.simulated import SimulatedMachine
 from pghot.policies.policy import Policy, World
 from pghot.recording.trace import SliceBatch
-from pghot.sources.simulated import SimulatedSource, SliceView
+from pghot.sim.machine.simulated import SimulatedMachine
+from pghot.sim.sources.simulated_source import SimulatedSource, SliceView
 
-U32 = npt.NDArray[np.uint32]
-I64 = npt.NDArray[np.int64]
 Progress = Callable[[int], None]
 
 

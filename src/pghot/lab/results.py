@@ -11,7 +11,7 @@ import pyarrow as pa
 from pghot.errors import PghotError
 from pghot.lab.metrics import METRICS, mean_and_interval
 from pghot.lab.verdict import Verdict, judge
-from pghot.machine.topology import Topology
+from pghot.sim.machine.topology import Topology
 
 SCHEMA = "pghot.compare/1"
 _IDENTITY = ("label", "policy", "kind", "sources", "options")

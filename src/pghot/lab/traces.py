@@ -42,7 +42,7 @@ def _open(what: str | Path | Trace, seed: int) -> Trace:
     if not text:
         raise UsageError("no trace named", "name FILE.pghot, bundled:NAME, workload:NAME or masim:FILE")
     if text.startswith(("workload:", "masim:")):
-        from pghot.lab.workloads.registry import make_workload
+        from pghot.lab.workloads.workload_files import make_workload
 
         return make_workload(text, seed)
     if text.startswith("bundled:"):

@@ -20,8 +20,8 @@ from pghot.documents import parse_document, read_text
 from pghot.errors import PghotError, UsageError, unknown_name
 from pghot.lab.bench import Bench, RunSpec, Setting
 from pghot.lab.epochs import Epochs, measure_epochs
-from pghot.lab.workloads.registry import workload_from_table
-from pghot.machine.topology import Topology, load_topology
+from pghot.lab.workloads.workload_files import workload_from_table
+from pghot.sim.machine.topology import Topology, load_topology
 from pghot.units import parse_share
 
 SCHEMA = "pghot.validate/1"

@@ -8,12 +8,11 @@ lower threshold of 4 stores is not used.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from pghot.arrays import U32
 from pghot.engine.accesses import Accesses
 from pghot.policies.policy import World
 
-U32 = npt.NDArray[np.uint32]
 HOT_COUNT = 8
 COOL_COUNT = 18
 PERIOD_MS = 10.0

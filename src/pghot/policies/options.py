@@ -11,8 +11,8 @@ from typing import Any
 
 from pghot.engine.settings import EngineSettings
 from pghot.errors import UsageError, did_you_mean, unknown_name
+from pghot.parameters import MOST, shown
 from pghot.policies.registry import make_policy
-from pghot.sources.parameters import MOST, shown
 
 # What the policy itself tells the engine, from the machine it runs on.
 _FROM_THE_MACHINE = (

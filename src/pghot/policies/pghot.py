@@ -9,8 +9,8 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from pghot.arrays import U32
 from pghot.engine.accesses import Accesses
 from pghot.engine.engine import HotnessEngine, Promotions
 from pghot.engine.hashed import HashedStore
@@ -18,8 +18,6 @@ from pghot.engine.settings import FAITHFUL, PACKED, EngineSettings
 from pghot.engine.stores import make_store
 from pghot.errors import unknown_name
 from pghot.policies.policy import World
-
-U32 = npt.NDArray[np.uint32]
 
 # Sources that record from the program's own context: a fault or an interrupt. The others have a thread.
 INLINE_SOURCES = ("hintfaults", "ibs", "pebs")

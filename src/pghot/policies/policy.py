@@ -12,20 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
+from pghot.arrays import I64, U32
 from pghot.engine.accesses import Accesses
 from pghot.errors import UsageError
-from pghot.machine.machine import Machine
+from pghot.policies.machine import Machine
 from pghot.recording.trace import Region, TraceInfo
 
 if TYPE_CHECKING:
-    from pghot.machine.simulated import SimulatedMachine
+    from pghot.sim.machine.simulated import SimulatedMachine
 
 _LIVE_HINT = "policies that run live: pghot-default, pghot-precise, pghot-hashed, hemem"
-
-U32 = npt.NDArray[np.uint32]
-I64 = npt.NDArray[np.int64]
 
 
 class Foresight(Protocol):
@@ -61,7 +58,7 @@ class World:
     @property
     def simulated(self) -> SimulatedMachine:
         """The machine of the lab. Raises `UsageError` live: the policy uses what only a simulation has."""
-        from pghot.machine.simulated import SimulatedMachine  # live runs do without it
+        from pghot.sim.machine.simulated import SimulatedMachine  # live runs do without it
 
         if not isinstance(self.machine, SimulatedMachine):
             raise UsageError(

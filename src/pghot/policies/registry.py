@@ -16,29 +16,29 @@ ENTRY_POINT_GROUP = "pghot.policies"
 
 
 def _make(module: str, name: str, *arguments: Any, **options: Any) -> Policy:
-    return cast(Policy, getattr(import_module(f"pghot.policies.{module}"), name)(*arguments, **options))
+    return cast(Policy, getattr(import_module(f"pghot.{module}"), name)(*arguments, **options))
 
 
 POLICIES: dict[str, PolicyFactory] = {
-    "none": partial(_make, "none", "NoMoves"),
-    "demotion": partial(_make, "demotion", "DemotionOnly"),
-    "all-fast": partial(_make, "all_fast", "AllFast"),
-    "all-slow": partial(_make, "all_slow", "AllSlow"),
-    "interleave": partial(_make, "interleave", "Interleave"),
-    "static-class": partial(_make, "static_class", "StaticClass"),
-    "numab2": partial(_make, "numab2", "NumaBalancing2"),
-    "pghot-default": partial(_make, "pghot", "Pghot", "default"),
-    "pghot-precise": partial(_make, "pghot", "Pghot", "precise"),
-    "pghot-hashed": partial(_make, "pghot", "Pghot", "hashed"),
-    "lru-bw": partial(_make, "lru_bw", "LruBandwidth"),
-    "hemem": partial(_make, "hemem", "HeMem"),
-    "hemem-colloid": partial(_make, "colloid", "HeMemColloid"),
-    "writable": partial(_make, "access_rule", "Rule", "writable"),
-    "ro-cow": partial(_make, "access_rule", "Rule", "ro-cow"),
-    "promote-on-write": partial(_make, "access_rule", "Rule", "promote-on-write"),
-    "contained": partial(_make, "access_rule", "Rule", "contained"),
-    "oracle-static": partial(_make, "oracle_static", "OracleStatic"),
-    "oracle-epoch": partial(_make, "oracle_epoch", "OracleEpoch"),
+    "none": partial(_make, "policies.none", "NoMoves"),
+    "demotion": partial(_make, "sim.policies.demotion_only", "DemotionOnly"),
+    "all-fast": partial(_make, "sim.policies.all_fast", "AllFast"),
+    "all-slow": partial(_make, "sim.policies.all_slow", "AllSlow"),
+    "interleave": partial(_make, "sim.policies.interleave", "Interleave"),
+    "static-class": partial(_make, "sim.policies.static_class", "StaticClass"),
+    "numab2": partial(_make, "sim.policies.numab2", "NumaBalancing2"),
+    "pghot-default": partial(_make, "policies.pghot", "Pghot", "default"),
+    "pghot-precise": partial(_make, "policies.pghot", "Pghot", "precise"),
+    "pghot-hashed": partial(_make, "policies.pghot", "Pghot", "hashed"),
+    "lru-bw": partial(_make, "sim.policies.lru_bw", "LruBandwidth"),
+    "hemem": partial(_make, "policies.hemem", "HeMem"),
+    "hemem-colloid": partial(_make, "sim.policies.colloid", "HeMemColloid"),
+    "writable": partial(_make, "sim.policies.access_rule", "Rule", "writable"),
+    "ro-cow": partial(_make, "sim.policies.access_rule", "Rule", "ro-cow"),
+    "promote-on-write": partial(_make, "sim.policies.access_rule", "Rule", "promote-on-write"),
+    "contained": partial(_make, "sim.policies.access_rule", "Rule", "contained"),
+    "oracle-static": partial(_make, "sim.policies.oracle_static", "OracleStatic"),
+    "oracle-epoch": partial(_make, "sim.policies.oracle_epoch", "OracleEpoch"),
 }
 
 # Rules for compressed memory: they run where a node compresses.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from pghot.arrays import I16, I64, U32
 from pghot.errors import PghotError
-from pghot.recording.trace import I16, I64, U32, SliceBatch
+from pghot.recording.trace import SliceBatch
 
 PROBLEMS = (
     "",

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pghot.arrays import I16, I64, U32
 from pghot.errors import UsageError
 from pghot.recording.compressibility import Compressibility, compressibility_of, renumbered
 from pghot.recording.regions import merge_regions
-from pghot.recording.trace import I16, I64, U32, Region, SliceBatch, Trace, TraceInfo
+from pghot.recording.trace import Region, SliceBatch, Trace, TraceInfo
 from pghot.units import format_size
 
 _MOST = np.uint64(0xFFFFFFFF)

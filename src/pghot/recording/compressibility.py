@@ -13,12 +13,11 @@ from typing import Final, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from pghot.arrays import U16, U32, U64
 from pghot.errors import UsageError
-from pghot.recording.trace import U32, U64
 from pghot.units import PAGE_BYTES
 
 Bytes = npt.NDArray[np.uint8]
-U16 = npt.NDArray[np.uint16]
 
 ZERO: Final = 1
 SAME_FILLED: Final = 2

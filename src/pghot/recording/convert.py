@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pghot.arrays import U64
 from pghot.errors import PghotError, UsageError, not_written
 from pghot.recording import format as fmt
 from pghot.recording.batches import ROW_DTYPES
@@ -26,7 +27,7 @@ from pghot.recording.compressibility import Compressibility
 from pghot.recording.reader import Recording, open_recording
 from pghot.recording.sample_text import from_text, to_text
 from pghot.recording.tally import Tally
-from pghot.recording.trace import U64, Region, SliceBatch
+from pghot.recording.trace import Region, SliceBatch
 from pghot.recording.writer import RecordingWriter
 
 EMPTY_KEY = "pghot.empty_slices"

@@ -9,13 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-from pghot.recording.trace import I64, U32
-
-U8 = npt.NDArray[np.uint8]
-U16 = npt.NDArray[np.uint16]
+from pghot.arrays import I64, U8, U16, U32
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pghot.arrays import I64, U32
 from pghot.errors import UsageError
-from pghot.recording.trace import I64, U32, MemoryTrace, Region, SliceBatch, TraceInfo
+from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
 
 Flags = npt.NDArray[np.uint8]
 

@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from pghot.arrays import I64
 from pghot.recording.compressibility import Compressibility
-from pghot.recording.trace import I64, Region
+from pghot.recording.trace import Region
 
 
 def transplanted(

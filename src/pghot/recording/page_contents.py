@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 
+from pghot.arrays import U32
 from pghot.recording.compressibility import (
     CODINGS,
     DUPLICATE,
@@ -20,7 +21,6 @@ from pghot.recording.compressibility import (
     Coding,
     Compressibility,
 )
-from pghot.recording.trace import U32
 from pghot.units import PAGE_BYTES
 
 ZSTD_LEVEL = 1

@@ -8,9 +8,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from pghot.arrays import I64, U16, U32
 from pghot.recording.coarsen import CoarseTrace
-from pghot.recording.compressibility import U16, Compressibility, compressibility_of
-from pghot.recording.trace import I64, U32, Region, Trace
+from pghot.recording.compressibility import Compressibility, compressibility_of
+from pghot.recording.trace import Region, Trace
 from pghot.units import PAGE_BYTES
 
 # A region with fewer samples than this draws from the samples of the whole trace.

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from pghot.recording.compressibility import U16, Coding, Compressibility
+from pghot.arrays import U16
+from pghot.recording.compressibility import Coding, Compressibility
 from pghot.units import PAGE_BYTES
 
 PERCENTILES: Final = (5, 25, 50, 75, 95)

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pghot.arrays import U32
 from pghot.recording.ratios import describe
 from pghot.recording.reader import Recording
-from pghot.recording.trace import U32, Region, Trace
+from pghot.recording.trace import Region, Trace
 
 SCHEMA = "pghot.summary/1"
 

@@ -12,16 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-import numpy.typing as npt
+from pghot.arrays import I16, I64, U32, U64
 
 if TYPE_CHECKING:
     from pghot.recording.compressibility import Compressibility
-
-U32 = npt.NDArray[np.uint32]
-U64 = npt.NDArray[np.uint64]
-I64 = npt.NDArray[np.int64]
-I16 = npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True, slots=True)

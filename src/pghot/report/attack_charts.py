@@ -12,9 +12,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from pghot.lab.adversary.search import Campaign
-from pghot.lab.adversary.steps import OPERATIONS
-from pghot.lab.adversary.trial import History
+from pghot.safety.adversary.search import Campaign
+from pghot.safety.adversary.steps import OPERATIONS
+from pghot.safety.adversary.trial import History
 from pghot.units import format_size
 
 # Okabe and Ito's palette, as in `charts`; grey is what the host does, or nobody.

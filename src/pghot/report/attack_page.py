@@ -6,15 +6,15 @@ import shlex
 from collections.abc import Sequence
 from html import escape
 
-from pghot import __version__
-from pghot.lab.adversary.search import Campaign
-from pghot.lab.adversary.trial import history
-from pghot.lab.margin import Margins
-from pghot.report.adversary import SHOWN, least, played, settings, verdict
 from pghot.report.attack_charts import attack_chart
+from pghot.report.attack_text import SHOWN, least, played, settings, verdict
 from pghot.report.html import drawn, listed, page
-from pghot.report.margin import setup
+from pghot.report.reserves import setup
+from pghot.safety.adversary.search import Campaign
+from pghot.safety.adversary.trial import history
+from pghot.safety.margin import Margins
 from pghot.units import format_share, format_size
+from pghot.version import __version__
 
 
 def render(found: Margins, campaign: Campaign, command: Sequence[str]) -> str:

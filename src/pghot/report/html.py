@@ -10,11 +10,11 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from pghot import __version__
 from pghot.lab.metrics import METRICS
 from pghot.lab.results import Comparison
 from pghot.report.charts import all_charts
 from pghot.report.text import bound_lines, footnotes, setup_lines
+from pghot.version import __version__
 
 _STYLE = """body{font:16px/1.5 sans-serif;color:#111;background:#fff;max-width:1100px;margin:2em auto;
 padding:0 1em}h1,h2{line-height:1.2}

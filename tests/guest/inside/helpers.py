@@ -20,8 +20,8 @@ from forked import Forked
 
 from pghot.kernel.move_pages import query_nodes
 from pghot.kernel.sysroot import SysRoot
-from pghot.machine.nodes import read_nodes
-from pghot.machine.room import Room
+from pghot.live.machine.nodes import read_nodes
+from pghot.live.machine.room import Room
 from waiting import GUARD_S, until
 
 SHARED = Path(os.environ.get("PGHOT_GUEST", "/tmp"))  # writable, seen from outside

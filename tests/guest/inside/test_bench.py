@@ -10,7 +10,7 @@ from helpers import BALANCING, Program
 
 from pghot.kernel.move_pages import move_pages
 from pghot.kernel.sysroot import SysRoot
-from pghot.machine.nodes import read_nodes
+from pghot.live.machine.nodes import read_nodes
 from waiting import until
 
 pytestmark = pytest.mark.two_tiers

@@ -21,12 +21,12 @@ from pghot.kernel.damon_sysfs import NUMBER, STATE
 from pghot.kernel.lru_gen import DEMOTION, Generation, age, demote_oldest, read_lru_gen
 from pghot.kernel.maps import movable_ranges, read_maps
 from pghot.kernel.process import read_stat
-from pghot.kernel.spaces import Space, Watched
 from pghot.kernel.sysroot import SysRoot
-from pghot.service.knobs import Knobs
-from pghot.sources.damon import Damon
-from pghot.sources.live import AccessSource
-from pghot.sources.softdirty import SoftDirty
+from pghot.kernel.watched import Space, Watched
+from pghot.live.knobs import Knobs
+from pghot.live.sources.access_source import AccessSource
+from pghot.live.sources.damon import Damon
+from pghot.live.sources.softdirty import SoftDirty
 from waiting import until
 
 pytestmark = pytest.mark.two_tiers

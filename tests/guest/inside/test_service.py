@@ -85,7 +85,7 @@ def test_sources_join_and_leave_a_running_daemon(tmp_path: Path) -> None:
 
 
 HEAVY = """
-from pghot.sources.softdirty import SoftDirty
+from pghot.live.sources.softdirty import SoftDirty
 
 class Heavy(SoftDirty):
     name = "heavy"

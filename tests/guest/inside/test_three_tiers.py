@@ -8,7 +8,7 @@ import pytest
 from helpers import Pghot, Program, report
 
 from pghot.kernel.sysroot import SysRoot
-from pghot.machine.nodes import read_nodes
+from pghot.live.machine.nodes import read_nodes
 
 pytestmark = pytest.mark.three_tiers
 

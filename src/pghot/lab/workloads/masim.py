@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pghot.arrays import F64
 from pghot.documents import read_text
 from pghot.errors import UsageError
 from pghot.lab.workloads.patterns import BASE_ADDRESS, page_count
-from pghot.lab.workloads.rows import F64, Draws, RandomField, Rows, merge_rows, random_rows, shift_rows
+from pghot.lab.workloads.rows import Draws, RandomField, Rows, merge_rows, random_rows, shift_rows
 from pghot.lab.workloads.walks import StridedWalk
 from pghot.recording.trace import Region
 

@@ -11,9 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
+from pghot.arrays import F64
 from pghot.errors import UsageError
-from pghot.lab.workloads import parameters as p
-from pghot.lab.workloads.rows import F64, Draws, RandomField, Rows, merge_rows, random_rows, shift_rows
+from pghot.lab.workloads import keys as p
+from pghot.lab.workloads.rows import Draws, RandomField, Rows, merge_rows, random_rows, shift_rows
 from pghot.lab.workloads.walks import StridedWalk
 from pghot.recording.trace import Region
 from pghot.units import format_size

@@ -9,10 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pghot.recording.trace import U32
-from pghot.sources.sampling import next_unit, next_unit_reference
-
-F64 = npt.NDArray[np.float64]
+from pghot.arrays import F64, U32
+from pghot.sim.sources.sampling import next_unit, next_unit_reference
 
 # Above this mean the counts are drawn by NumPy; below, by inversion, which needs about mean + 1 steps.
 _INVERSION_MAX = 12.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from pghot.arrays import I64, U32
 from pghot.lab.workloads.rows import Draws, Rows, merge_rows
-from pghot.recording.trace import I64, U32
 from pghot.units import LINE_BYTES
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from rich.text import Text
 
 from pghot.report.view.history import SPAN_S, Facts
-from pghot.report.view.lists import counter_lines, hot_lines, program_lines
-from pghot.report.view.moves import move_lines
-from pghot.report.view.nodes import node_lines
+from pghot.report.view.list_panel import counter_lines, hot_lines, program_lines
+from pghot.report.view.move_panel import move_lines
+from pghot.report.view.node_panel import node_lines
 from pghot.report.view.parts import GOOD, TITLE, WARN, Picture, Room, counted, cut
-from pghot.report.view.sources import own_lines, source_lines
+from pghot.report.view.source_panel import own_lines, source_lines
 
 WIDE = 140  # columns from which on there are two
 GAP = 2

@@ -1,0 +1,141 @@
+"""What the live verbs share: targets, settings and the status line."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import BinaryIO
+
+from pghot.cli.progress import EVERY_S, PATIENCE_S
+from pghot.errors import PghotError, UsageError
+from pghot.kernel.needs import require
+from pghot.kernel.sysroot import SysRoot
+from pghot.live.damos.damos_needs import damos_needs
+from pghot.live.damos.plan import DamosSettings
+from pghot.live.live_settings import LiveSettings, check_sources, with_damos
+from pghot.live.loop import Live
+from pghot.live.machine.linux import MoverSettings
+from pghot.live.machine.nodes import read_nodes
+from pghot.live.run import start_command
+from pghot.live.sources.registry import live_source_options
+from pghot.live.status import line
+from pghot.live.targets import Targets
+from pghot.policies.options import accepted, parse_options
+
+
+def check_one_kind(command: Sequence[str] | None, pids: Sequence[int] | None, cgroup: str) -> None:
+    """Raise `UsageError` unless exactly one kind of targets is named. Needs nothing of the machine."""
+    named = [bool(command), bool(pids), bool(cgroup)]
+    if sum(named) != 1:
+        raise UsageError(
+            "name a command, pids or a cgroup"
+            if not any(named)
+            else "a command, pids and a cgroup exclude each other",
+            "give one of: -- CMD [ARGS], -p PID, --cgroup PATH",
+        )
+
+
+@contextlib.contextmanager
+def targets_of(
+    command: Sequence[str] | None,
+    pids: Sequence[int] | None,
+    cgroup: str,
+    children: bool,
+    data_on_stdout: bool,
+    held: BinaryIO | None = None,
+) -> Iterator[Targets]:
+    """The targets; a command is started, and ended when pghot fails before it does.
+
+    data_on_stdout  our stdout carries JSON: what the command prints goes to stderr
+    held            a file for what the command prints, because a screen has the terminal
+    """
+    check_one_kind(command, pids, cgroup)
+    child = start_command(command, 2 if data_on_stdout else None, held) if command else None
+    try:
+        yield Targets((child.pid,) if child else tuple(pids or ()), (cgroup,) if cgroup else (), children)
+    except BaseException as error:
+        if child is not None and child.poll() is None:
+            child.terminate()
+        elif child is not None and command and isinstance(error, UsageError):
+            raise PghotError(
+                f"'{command[0]}' ended before it could be tracked (exit status {child.returncode})",
+                "does it run without pghot?",
+            ) from None
+        raise
+    finally:
+        if child is not None:
+            _await(child)
+
+
+def _await(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        child.wait()
+
+
+def live_settings(
+    sources: str,
+    policy: str,
+    options: Sequence[str],
+    mover: MoverSettings,
+    max_cpu_percent: float = 0.0,
+) -> LiveSettings:
+    """Settings of the live loop from the command line's words; targets are added when they are known.
+
+    Raises for sources that do not work here, so that no command is started in vain.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in sources.split(",") if name.strip()))
+    if not names:
+        raise UsageError(
+            "no source is named", "give --source; `pghot doctor` says which work on this machine"
+        )
+    chosen = parse_options(
+        options,
+        [*names, policy],
+        lambda name: live_source_options(name) if name in names else accepted(name),
+    )
+    settings = LiveSettings(
+        targets=Targets(),
+        sources=names,
+        source_options={name: chosen.get(name, {}) for name in names},
+        policy=policy,
+        policy_options=chosen.get(policy, {}),
+        mover=mover,
+        max_cpu_percent=max_cpu_percent or math.inf,
+    )
+    check_sources(SysRoot(), settings)
+    return settings
+
+
+def damos_settings(options: Sequence[str], mover: MoverSettings, by_cgroup: bool) -> LiveSettings:
+    """Settings of a run in which DAMON finds and moves. Raises before a command is started in vain."""
+    chosen = parse_options(options, ["damos"], lambda _: asdict(DamosSettings()))
+    settings = with_damos(LiveSettings(targets=Targets(), mover=mover), chosen.get("damos", {}))
+    root = SysRoot()
+    require("damos", damos_needs(root, read_nodes(root), by_cgroup))
+    return settings
+
+
+def status_on_stderr() -> Callable[[Live], None]:
+    """Shows the status line: rewritten on a terminal twice a second, a new line every few seconds elsewhere."""
+    terminal = sys.stderr.isatty()
+    every_s = 0.5 if terminal else EVERY_S
+    said = time.monotonic() + PATIENCE_S - every_s
+
+    def show(live: Live) -> None:
+        nonlocal said
+        if (now := time.monotonic()) - said < every_s:
+            return
+        said = now
+        print(
+            f"\r\x1b[K{line(live)}" if terminal else line(live),
+            end="" if terminal else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return show

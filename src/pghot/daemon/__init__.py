@@ -1,0 +1,1 @@
+"""The service around the live loop: configuration, socket, metrics, log."""

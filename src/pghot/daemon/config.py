@@ -1,0 +1,186 @@
+"""The daemon's configuration: a TOML file, validated by pydantic; a mistake names its line and key."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from pghot.daemon.paths import JOURNAL, SOCKET
+from pghot.documents import find_line, parse_document, read_text
+from pghot.errors import UsageError, unknown_name
+from pghot.kernel.sysroot import SysRoot
+from pghot.live.damos.plan import DamosSettings
+from pghot.live.sources.registry import (
+    live_source_class,
+    live_source_names,
+    live_source_options,
+    make_live_source,
+)
+from pghot.live.swap_tier.cold_pages import LONGEST_COLD_S
+from pghot.policies.options import accepted, typed_options
+from pghot.policies.policy import check_live
+from pghot.policies.registry import make_policy, policy_names
+from pghot.trusted import distrust
+from pghot.units import parse_share, parse_size
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TargetsConfig(_Strict):
+    """Which programs: pids, cgroups (v2 paths below /sys/fs/cgroup), and whether children are followed."""
+
+    pids: tuple[int, ...] = ()
+    cgroups: tuple[str, ...] = ()
+    children: bool = True
+
+    @model_validator(mode="after")
+    def _some(self) -> TargetsConfig:
+        if not self.pids and not self.cgroups:
+            raise ValueError("name at least one pid or cgroup")
+        return self
+
+
+class MoverConfig(_Strict):
+    """How pages are moved, see `pghot run --help`. `kind` is its --mover."""
+
+    kind: Literal["move_pages", "damos"] = "move_pages"
+    rate_limit_mb_s: float = Field(256.0, gt=0, allow_inf_nan=False)
+    free_floor: float = 0.01
+    batch_pages: int = Field(512, ge=1, le=65536)
+    demotion: Literal["move_pages", "reclaim", "lru_gen", "off"] = "move_pages"
+    compressed: bool = False
+    cold_after_s: float = Field(30.0, gt=0, le=LONGEST_COLD_S)
+
+    @field_validator("free_floor", mode="before")
+    @classmethod
+    def _share(cls, value: Any) -> Any:
+        try:
+            return parse_share(str(value))
+        except UsageError as error:
+            raise ValueError(f"{error}; {error.hint}") from None
+
+
+class ServiceConfig(_Strict):
+    """The service itself. An empty `metrics` serves none; an empty `socket_group` keeps the socket to its owner."""
+
+    interval_ms: int = Field(100, ge=1, le=60_000)
+    max_cpu_percent: float = Field(10.0, gt=0)
+    socket: Path = Path(SOCKET)
+    socket_group: str = ""
+    metrics: str = "127.0.0.1:9864"
+    journal: Path = Path(JOURNAL)
+    log: Literal["json", "text"] = "json"
+
+    @field_validator("metrics")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if value and (not host or not port.isdigit() or int(port) > 65535):
+            raise ValueError("write an address and a port, such as 127.0.0.1:9864")
+        return value
+
+
+class Config(_Strict):
+    """The whole file. `options` holds a table for each source or policy that is not to run with its defaults."""
+
+    apply: bool = False
+    sources: tuple[str, ...] = Field(("faults",), min_length=1)
+    policy: str = "pghot-default"
+    tracked: int = 64 << 30
+    targets: TargetsConfig
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    mover: MoverConfig = MoverConfig()
+    service: ServiceConfig = ServiceConfig()
+
+    @model_validator(mode="after")
+    def _one_finder(self) -> Config:
+        if (
+            named := sorted({"sources", "policy"} & self.model_fields_set)
+            if self.mover.kind == "damos"
+            else []
+        ):
+            raise ValueError(f"with mover.kind = 'damos' DAMON finds the pages itself: leave out {named[0]}")
+        return self
+
+    @field_validator("tracked", mode="before")
+    @classmethod
+    def _size(cls, value: Any) -> Any:
+        try:
+            return parse_size(value)
+        except UsageError as error:
+            raise ValueError(f"{error}; {error.hint}") from None
+
+
+def load_config(path: Path) -> Config:
+    """Read and check the file. Raises `UsageError` that names file, line and key."""
+    text = read_text(path, "configuration", "an example comes with pghot: pghot daemon --example")
+    _refuse_shared(path)
+    config = parse_document(Config, text, str(path))
+    options: dict[str, dict[str, Any]] = {}
+    with _at(path, text, "sources"):
+        for name in config.sources:
+            live_source_class(name)
+    with _at(path, text, "policy"):
+        check_live(make_policy(config.policy))
+    for name, given in config.options.items():
+        with _at(path, text, "options", name):
+            defaults = _defaults(name)
+        options[name] = {}
+        for option, value in given.items():
+            with _at(path, text, "options", name, option):
+                options[name] |= typed_options(name, {option: value}, defaults)
+        with _at(path, text, "options", name):
+            _try(name, options[name])
+    return config.model_copy(update={"options": options, "sources": tuple(dict.fromkeys(config.sources))})
+
+
+def _refuse_shared(path: Path) -> None:
+    """Who may write to the file decides what a daemon of root's does, at each reload anew."""
+    try:
+        reason = distrust(path)
+    except OSError as error:
+        reason = f"cannot tell who may write to it: {error.strerror}"
+    if reason:
+        raise UsageError(
+            f"the configuration {path} is not used: {reason}",
+            "keep it where only the daemon's user and root can write, such as /etc/pghot",
+        )
+
+
+@contextlib.contextmanager
+def _at(path: Path, text: str, *key: str) -> Iterator[None]:
+    """A mistake found within is one of this key."""
+    try:
+        yield
+    except UsageError as error:
+        line = find_line(text, key)
+        place = f"{path}:{line}" if line else str(path)
+        raise UsageError(f"{place}: {'.'.join(key)}: {error}", error.hint) from None
+
+
+def _defaults(name: str) -> Mapping[str, Any]:
+    """The options of a source, a policy or the mover damos, whether it is one that runs or not."""
+    if name == "damos":
+        return asdict(DamosSettings())
+    if name in live_source_names():
+        return live_source_options(name)
+    if name in policy_names():
+        return accepted(name)
+    raise unknown_name("source or policy", name, [*live_source_names(), *policy_names(), "damos"])
+
+
+def _try(name: str, options: Mapping[str, Any]) -> None:
+    """Make what has these options: it knows which values cannot be. Changes nothing."""
+    if name == "damos":
+        DamosSettings.of(options)
+    elif name in live_source_names():
+        make_live_source(name, SysRoot(), **options)
+    else:
+        check_live(make_policy(name, **options))

@@ -1,0 +1,183 @@
+"""The daemon: one loop that ticks the live side, serves consumers, and follows signals.
+
+SIGHUP reads the configuration again, SIGTERM and SIGINT put everything back and end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from pghot.daemon.config import Config, load_config
+from pghot.daemon.logs import event, open_log
+from pghot.daemon.notify import notify
+from pghot.daemon.prometheus import Metrics
+from pghot.daemon.sockets import Server
+from pghot.errors import PghotError
+from pghot.kernel.sysroot import SysRoot
+from pghot.live.hot import hottest
+from pghot.live.journal import Journal
+from pghot.live.live_settings import LiveSettings, check_sources, with_damos
+from pghot.live.loop import Live
+from pghot.live.machine.linux import MoverSettings
+from pghot.live.status import status
+from pghot.live.targets import Targets
+from pghot.live.undo import undo_open
+
+STATUS_MS = 1000
+
+
+def live_settings(config: Config) -> LiveSettings:
+    """What the live loop is told, from the file."""
+    mover = config.mover
+    settings = LiveSettings(
+        targets=Targets(config.targets.pids, config.targets.cgroups, config.targets.children),
+        sources=config.sources,
+        source_options={name: config.options.get(name, {}) for name in config.sources},
+        policy=config.policy,
+        policy_options=config.options.get(config.policy, {}),
+        mover=MoverSettings(
+            config.apply,
+            mover.rate_limit_mb_s,
+            mover.free_floor,
+            mover.batch_pages,
+            mover.demotion,
+            mover.kind,
+            mover.compressed,
+            mover.cold_after_s,
+        ),
+        tracked_bytes=config.tracked,
+        max_cpu_percent=config.service.max_cpu_percent,
+    )
+    return with_damos(settings, config.options.get("damos", {})) if mover.kind == "damos" else settings
+
+
+class Daemon:
+    """Runs until a signal ends it."""
+
+    def __init__(self, path: Path, root: SysRoot) -> None:
+        """Raises `UsageError` for a configuration that is wrong."""
+        self._path, self._root = path, root
+        self._config = load_config(path)
+        self._log = open_log(self._config.service.log)
+        self._stop = asyncio.Event()
+        self._reload = False
+        self._facts: dict[str, Any] = {}
+        self._facts_ms = 0.0
+
+    async def run(self) -> None:
+        """Serve. Raises `PghotError` when it cannot start; afterwards everything is put back."""
+        service = self._config.service
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._ask_reload)
+        server = self._server = Server(self._status, lambda top, by: hottest(self._live.spaces, top, by))
+        metrics = None
+        settings = live_settings(self._config)
+        settings.targets.check(self._root)
+        check_sources(self._root, settings)
+        with Journal(service.journal, self._root) as journal:
+            self._live = Live(self._root, settings, journal)
+            try:
+                await server.open(service.socket, service.socket_group)
+                metrics = Metrics(service.metrics, lambda: self._facts) if service.metrics else None
+                self._live.start()
+                self._refresh_facts()
+                event(
+                    self._log,
+                    "ready",
+                    pid=os.getpid(),
+                    apply=self._config.apply,
+                    sources=settings.sources,
+                    mover=settings.mover.mover,
+                )
+                notify("READY=1")
+                await self._rounds(journal)
+            finally:
+                notify("STOPPING=1")
+                await server.close()
+                if metrics is not None:
+                    metrics.close()
+                self._put_back(journal)
+
+    # ---- the loop
+
+    async def _rounds(self, journal: Journal) -> None:
+        while not self._stop.is_set():
+            if self._reload:
+                self._reload = False
+                self._read_again(journal)
+            self._live.tick()
+            if time.monotonic() * 1000 - self._facts_ms >= STATUS_MS:
+                self._refresh_facts()
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Let consumers be served, until the next round or a signal."""
+        try:
+            await asyncio.wait_for(self._stop.wait(), self._config.service.interval_ms / 1000)
+        except TimeoutError:
+            return
+
+    def _refresh_facts(self) -> None:
+        self._facts = self._status()
+        self._facts_ms = time.monotonic() * 1000
+        notify("WATCHDOG=1", f"STATUS={len(self._facts['programs'])} programs tracked")
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            **status(self._live),
+            "consumers": self._server.consumers,
+            "consumers_dropped": self._server.dropped,
+        }
+
+    # ---- signals
+
+    def _ask_reload(self) -> None:
+        self._reload = True
+
+    def _read_again(self, journal: Journal) -> None:
+        """Take the new configuration; a wrong one is logged and the old one stays. Sockets stay as they were."""
+        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            config = load_config(self._path)
+            # Finds most of what `start` would refuse while the old one still runs.
+            Live(self._root, live_settings(config), journal)
+        except PghotError as error:
+            event(self._log, "reload refused", logging.ERROR, error=str(error), hint=error.hint)
+        else:
+            self._exchange(config, journal)
+        notify("READY=1")
+
+    def _exchange(self, config: Config, journal: Journal) -> None:
+        """Stop, and start anew with `config`; when that fails, with the old configuration."""
+        for problem in self._live.stop():
+            event(self._log, "not put back", logging.WARNING, problem=problem)
+        try:
+            self._live = Live(self._root, live_settings(config), journal)
+            self._live.start()
+        except PghotError as error:
+            event(self._log, "reload refused", logging.ERROR, error=str(error), hint=error.hint)
+            self._live.stop()
+            self._live = Live(self._root, live_settings(self._config), journal)
+            self._live.start()
+        else:
+            self._config = config
+            event(self._log, "reloaded", apply=config.apply, sources=config.sources)
+
+    def _put_back(self, journal: Journal) -> None:
+        for problem in self._live.stop():
+            event(self._log, "not put back", logging.WARNING, problem=problem)
+        if journal.empty:
+            event(self._log, "stopped", pages_back=0)
+            return
+        undone = undo_open(journal, self._root)
+        event(self._log, "stopped", pages_back=undone.pages_back, pages_left=sum(undone.pages_left.values()))
+        if undone.complete:
+            journal.discard()

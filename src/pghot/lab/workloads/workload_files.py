@@ -1,0 +1,114 @@
+"""The workloads by name, and workload files.
+
+`workload:gups` is the bundled data/workloads/gups.toml, `workload:my.toml` a file of the user's, `masim:FILE`
+a configuration of masim.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from pghot.documents import read_text
+from pghot.errors import UsageError, unknown_name
+from pghot.lab.workloads.keys import MasimRun, Pattern, Run
+from pghot.recording.trace import Trace
+
+WORKLOADS: dict[str, str] = {
+    "gups": "random updates, most of them in a hot set, which may move",
+    "zipf": "random reads, the page of rank r in proportion to r ** -alpha",
+    "uniform": "random reads, every page alike: nothing to gain from moving pages",
+    "sequential": "one walk over the footprint after the other",
+    "pointer-chase": "random reads, each of which waits for the one before",
+    "phases": "several patterns in turn, in the same pages",
+    "adversary-stream": "a tenant beside others that streams writes of what does not compress over what did",
+    "mixture": "tenants at the same time, each in an address space of its own",
+}
+
+_HINT = "see docs/workloads.md for the keys of each kind"
+
+
+def make_workload(spec: str | Path, seed: int = 0, **overrides: Any) -> Trace:
+    """The workload that `spec` names; `overrides` replace top-level keys of its file (`footprint="1 GiB"`).
+
+    spec  "gups" or "workload:gups" (bundled), "workload:FILE.toml" or a path (a file), "masim:FILE";
+          for masim `slice_ms` (default 20) says how much of masim's time is one slice
+    Raises `UsageError`: unknown name, unreadable file, unknown key, impossible value.
+    """
+    text = str(spec)
+    if text.startswith("masim:"):
+        if text == "masim:":
+            raise UsageError("no masim file named", "give masim:FILE, a configuration of masim")
+        return _make_masim(Path(text.removeprefix("masim:")), seed, overrides)
+    name = text.removeprefix("workload:")
+    path = Path(name)
+    if name in WORKLOADS:
+        content = files("pghot").joinpath("data", "workloads", f"{name}.toml").read_text(encoding="utf-8")
+        return _make(f"workload:{name}", content, f"{name}.toml", seed, overrides)
+    if path.suffix == ".toml" or path.is_file():
+        content = read_text(path, "workload file", _HINT)
+        return _make(f"workload:{path.name}", content, str(path), seed, overrides)
+    raise unknown_name("workload", name, list(WORKLOADS))
+
+
+def _make(name: str, content: str, file: str, seed: int, overrides: dict[str, Any]) -> Trace:
+    """A trace out of a workload file's content."""
+    try:
+        table = tomllib.loads(content)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file} is not TOML: {error}", _HINT) from error
+    return workload_from_table(table | overrides, file, seed, name, content)
+
+
+def workload_from_table(
+    table: dict[str, Any], file: str, seed: int, name: str = "workload", content: str = ""
+) -> Trace:
+    """A trace out of a workload's keys; `file` and `content` are where errors point to."""
+    from pghot.lab.workloads.patterns import PhasesPattern, make_pattern
+    from pghot.lab.workloads.workload_trace import DEFAULT_SLICES, WorkloadTrace
+
+    try:
+        run = Run.model_validate({key: value for key, value in table.items() if key in Run.model_fields})
+        adapter: TypeAdapter[Pattern] = TypeAdapter(Pattern)
+        pattern = adapter.validate_python({k: v for k, v in table.items() if k not in Run.model_fields})
+    except ValidationError as error:
+        raise _first_problem(error, content, file) from error
+    first = make_pattern(pattern, run.page_bytes, seed)
+    slices = run.slices or (first.slices if isinstance(first, PhasesPattern) else DEFAULT_SLICES)
+    return WorkloadTrace(name, run, lambda: make_pattern(pattern, run.page_bytes, seed), slices, seed)
+
+
+def _make_masim(path: Path, seed: int, overrides: dict[str, Any]) -> Trace:
+    from pghot.lab.workloads.masim import MasimPattern, read_masim
+    from pghot.lab.workloads.workload_trace import WorkloadTrace
+
+    config = read_masim(path)
+    try:
+        run = MasimRun.model_validate(overrides)
+    except ValidationError as error:
+        raise _first_problem(error, "", str(path)) from error
+    slices = run.slices or MasimPattern(config, run.page_bytes, run.slice_ms).slices
+    return WorkloadTrace(
+        f"masim:{path.name}", run, lambda: MasimPattern(config, run.page_bytes, run.slice_ms), slices, seed
+    )
+
+
+def _first_problem(error: ValidationError, content: str, file: str) -> UsageError:
+    """The first thing wrong in a workload file, with its line where the key is in the text."""
+    problem = error.errors()[0]
+    place = [str(part) for part in problem["loc"] if part not in WORKLOADS]
+    if problem["type"].startswith("union_tag"):
+        kind = problem.get("input")
+        kind = kind.get("kind", "") if isinstance(kind, dict) else ""
+        named = unknown_name("workload kind", str(kind), list(WORKLOADS))
+        return UsageError(f"{file}: {named}", named.hint)
+    key = place[-1] if place else ""
+    found = re.search(rf"^\s*{re.escape(key)}\s*=", content, re.MULTILINE) if key else None
+    line = f":{content[: found.end()].count(chr(10)) + 1}" if found else ""
+    what = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
+    return UsageError(f"{file}{line}: {'.'.join(place)}: {what}", _HINT)

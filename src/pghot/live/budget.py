@@ -1,0 +1,37 @@
+"""The overhead budget: when pghot uses more CPU than it may, its sources sample less."""
+
+from __future__ import annotations
+
+from pghot.live.own_cost import OwnCost
+
+CHECK_S = 5.0
+LOWEST_EFFORT = 1 / 64
+_RECOVERY = 1.25  # slow on the way back, so that it does not swing
+
+
+class Budget:
+    """`effort` is the share of their full rate at which the sources may sample."""
+
+    def __init__(self, max_cpu_percent: float, now_s: float) -> None:
+        self.max_cpu_percent = max_cpu_percent
+        self.effort = 1.0
+        self.cpu_percent = 0.0
+        self._cost = OwnCost()
+        self._checked_s = now_s
+
+    def tick(self, now_s: float) -> bool:
+        """Look every few seconds; True when the effort changed."""
+        if now_s - self._checked_s < CHECK_S:
+            return False
+        self._checked_s = now_s
+        return self.judge(self._cost.percent_since_last())
+
+    def judge(self, cpu_percent: float) -> bool:
+        """Set the effort for a CPU use of `cpu_percent` at the present effort."""
+        self.cpu_percent = cpu_percent
+        before = self.effort
+        if cpu_percent > self.max_cpu_percent:
+            self.effort = max(LOWEST_EFFORT, self.effort * self.max_cpu_percent / cpu_percent)
+        elif cpu_percent * _RECOVERY < self.max_cpu_percent:
+            self.effort = min(1.0, self.effort * _RECOVERY)
+        return self.effort != before

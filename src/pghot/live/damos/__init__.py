@@ -1,0 +1,1 @@
+"""DAMON's schemes (DAMOS) as the mover."""

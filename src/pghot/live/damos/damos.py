@@ -1,0 +1,373 @@
+"""DAMOS as the mover: the kernel's DAMON finds hot and cold regions and moves their pages; here it is armed, bounded,
+watched and counted.
+
+Nothing is moved by pghot itself. Every page that may move is in the journal before its kdamond is switched on; what
+did move is seen by asking for the nodes of all tracked pages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from pghot.errors import PghotError, UnsupportedError
+from pghot.kernel.damon_sysfs import NUMBER, Kdamond, Ranges
+from pghot.kernel.damos_sysfs import STATS, Schemes
+from pghot.kernel.iomem import system_ram
+from pghot.kernel.memory_blocks import read_block_ranges
+from pghot.kernel.needs import require
+from pghot.kernel.process import memory_cgroups
+from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.watched import SetKnob, Space
+from pghot.live.damos.damos_needs import damon_needs
+from pghot.live.damos.others import OtherPages
+from pghot.live.damos.plan import MIB, Lane, Planner
+from pghot.live.machine.mover import Journal, Mover
+from pghot.live.machine.placement import Placement
+from pghot.live.machine.room import Room
+from pghot.live.machine.spaces import Spaces
+from pghot.units import PAGE_BYTES
+
+STATS_MS = 5_000
+ASK_MS = 300  # the kernel's answer takes an aggregation
+OTHERS_MS = 10_000  # between two looks for anonymous pages in mappings that are not movable
+LOOK_SHARE = 0.1  # of the time may go into looking where pages are
+COMMIT_MS = 100  # the kernel looks for a finished commit so often (damon_sysfs_handle_cmd)
+
+
+@dataclass(slots=True)
+class _Kdamond:
+    """A kdamond at work. `acts` says of each step whether it may act; `stats` is what the kernel counted so far;
+    `bounded` of each step whether its quota is in force, and `asked_ms` when that was asked last."""
+
+    lane: Lane
+    kdamond: Kdamond
+    schemes: Schemes
+    acts: list[bool]
+    bounded: list[bool]
+    on: bool = False
+    asked_ms: int = 0
+    stats: list[dict[str, int]] = field(default_factory=list)
+
+
+class Damos:
+    """`start` once the origins of all movable pages are written; `tick` each round, `refresh` each second."""
+
+    def __init__(
+        self,
+        root: SysRoot,
+        spaces: Spaces,
+        placement: Placement,
+        mover: Mover,
+        room: Room,
+        journal: Journal | None,
+        planner: Planner,
+        cgroups: tuple[str, ...],
+    ) -> None:
+        self._root, self._topology, self._spaces = root, planner.topology, spaces
+        self._placement, self._mover, self._room = placement, mover, room
+        self._planner, self._cgroups = planner, cgroups
+        self._apply = planner.apply
+        self.operations = "paddr" if cgroups else "fvaddr"
+        self._kdamonds: list[_Kdamond] = []
+        self._watched: list[Any] = []
+        self._set_knob: SetKnob | None = None
+        self._others = OtherPages(root, spaces, journal) if cgroups and planner.apply else None
+        self._gone = dict.fromkeys(STATS, 0)
+        self._then_ms = self._looked_ms = self._asked_ms = self._others_ms = 0
+        self._look_cost_ms = 0.0
+        self._counts = dict.fromkeys(("damos_refused_commits", "damos_held_back"), 0)
+
+    # ---- the run
+
+    def start(self, set_knob: SetKnob) -> None:
+        """Make the kdamonds and switch them on, through the journal: undone in reverse, each off, then all gone.
+
+        Raises `PghotError` when DAMON refuses, `UsageError` for a cgroup whose memory is not accounted for itself.
+        """
+        require("damos", damon_needs(self._root, bool(self._cgroups)))
+        self._set_knob = set_knob
+        if self._others is not None:
+            self._others.write()
+        self._watched = self._to_watch()
+        lanes = self._lanes()
+        set_knob(NUMBER, str(len(lanes)))
+        for number, lane in enumerate(lanes):
+            kdamond = Kdamond(self._root, self.operations, self._planner.settings.intervals, number)
+            kdamond.configure()
+            schemes = Schemes(self._root, kdamond, number)
+            self._kdamonds.append(_Kdamond(lane, kdamond, schemes, *_none(lane)))
+        for each in self._kdamonds:
+            self._fill(each)
+            self._on(each)
+
+    def tick(self, now_ms: int) -> None:
+        """Let schemes act or hold them back, by what is free now. Waits for the kdamond when one changes."""
+        gap_ms = now_ms - self._then_ms if self._then_ms else 0
+        self._then_ms = now_ms
+        for node in self._filling():
+            self._room.filled(node)
+        for each in self._kdamonds:
+            self._ask_bounded(each, now_ms)
+        before = [list(each.acts) for each in self._kdamonds]
+        self._gate(gap_ms)
+        for each, acted in zip(self._kdamonds, before, strict=True):
+            if each.acts != acted and each.on:
+                self._commit(each)
+
+    def refresh(self, now_ms: int) -> None:
+        """Follow programs and cgroups that came, went or changed; write down new pages; count what moved."""
+        watched = self._to_watch()
+        changed = watched != self._watched
+        # What is told to DAMON is written down before.
+        if changed or now_ms - self._looked_ms >= self._look_cost_ms / LOOK_SHARE:
+            self._look(now_ms)
+        if changed:
+            self._watched = watched
+            self._follow()
+        for each in self._kdamonds:
+            each.on = each.on and each.kdamond.running
+            if watched and not each.on:
+                self._revive(each)
+        if now_ms - self._asked_ms >= STATS_MS:
+            self._asked_ms = now_ms
+            self._read_stats()
+
+    def stop(self) -> None:
+        """Read the last statistics; the knobs are put back by whoever set them. `count` afterwards."""
+        self._read_stats()
+        self._set_knob = None
+
+    def count(self) -> None:
+        """Ask where all tracked pages are: new ones are written down, moved ones counted."""
+        if self._apply:
+            for space in self._spaces.spaces:
+                for page, before in self._placement.look(space):
+                    self._mover.write_origins(space, page)
+                    for node in self._topology.with_memory:
+                        self._mover.count(page, before, node)
+
+    # ---- what it tells
+
+    def counters(self) -> dict[str, int]:
+        """Of those schemes that move, as the kernel counts them."""
+        total = dict(self._gone)
+        for each in self._kdamonds:
+            for step, stats in zip(each.lane.steps, each.stats, strict=False):
+                if step.when != "prime":
+                    for name in STATS:
+                        total[name] += stats[name]
+        return {**{f"damos_{name}": total[name] for name in STATS}, **self._counts}
+
+    def facts(self) -> dict[str, Any]:
+        """For `status`: each scheme, what it may do now, and what it did."""
+        return {
+            "name": "damos",
+            "operations": self.operations,
+            "schemes": [
+                {
+                    "kdamond": number,
+                    "running": each.on,
+                    "action": step.scheme.action,
+                    "when": step.when,
+                    "from_node": step.source,
+                    "to_node": step.target,
+                    "cgroup": next((reject.memcg for reject in step.scheme.rejects if reject.memcg), None),
+                    "acts": acts,
+                    "quota_bytes": step.scheme.quota_bytes,
+                    "reset_interval_ms": step.scheme.reset_ms,
+                    **stats,
+                }
+                for number, each in enumerate(self._kdamonds)
+                for step, acts, stats in zip(
+                    each.lane.steps, each.acts, each.stats or [{}] * len(each.acts), strict=False
+                )
+            ],
+        }
+
+    # ---- what is watched
+
+    def _memcgs(self) -> list[str]:
+        found = [memcg for cgroup in self._cgroups for memcg in memory_cgroups(self._root, cgroup)]
+        return list(dict.fromkeys(found))
+
+    def _to_watch(self) -> list[Any]:
+        """What the kdamonds were told, or would be: compared to find out whether it changed.
+
+        A cgroup with its inode: a filter holds a number, which a later cgroup may get.
+        """
+        if self._cgroups:
+            return [(memcg, _inode(self._root, memcg)) for memcg in self._memcgs()]
+        return [(space.pid, _ranges(space)) for space in self._spaces.spaces if len(space.start)]
+
+    def _lanes(self) -> list[Lane]:
+        return self._planner.by_node(self._memcgs()) if self._cgroups else self._planner.by_program()
+
+    def _fill(self, each: _Kdamond) -> None:
+        if each.lane.node < 0:
+            each.kdamond.watch_ranges(
+                [(space.pid, _ranges(space)) for space in self._spaces.spaces if len(space.start)]
+            )
+        else:
+            each.kdamond.watch_memory(_memory_of(self._root, each.lane.node))
+        each.schemes.write([step.scheme for step in each.lane.steps], each.acts)
+
+    def _follow(self) -> None:
+        """Other programs or cgroups: the same kdamonds, told anew; what they know of unchanged memory stays."""
+        if not self._watched:
+            for each in self._kdamonds:
+                each.kdamond.off()
+                each.on = False
+            return
+        for each, lane in zip(self._kdamonds, self._lanes(), strict=False):
+            # The kernel keeps what it counted by a scheme's place in the list, and drops the last ones.
+            count = len(lane.steps)
+            self._keep(each, count)
+            each.lane = lane
+            none = _none(lane)
+            each.acts = [*each.acts, *none[0][len(each.acts) :]][:count]
+            each.bounded = [*each.bounded, *none[1][len(each.bounded) :]][:count]
+            each.asked_ms = 0
+            if each.on:
+                self._commit(each, anew=True)
+
+    def _commit(self, each: _Kdamond, anew: bool = False) -> None:
+        """Tell a running kdamond. One that refuses (a program or cgroup just ended) is switched off, so that nothing
+        acts that should not; the next refresh tries again."""
+        try:
+            if anew:
+                self._fill(each)
+            else:
+                each.schemes.switch(each.acts)
+            each.kdamond.commit()
+        except PghotError:
+            self._counts["damos_refused_commits"] += 1
+            each.kdamond.off()
+            each.on = False
+
+    def _keep(self, each: _Kdamond, first: int) -> None:
+        """Keep what the kernel counted of the schemes from `first` on: it forgets it."""
+        for step, stats in list(zip(each.lane.steps, each.stats, strict=False))[first:]:
+            if step.when != "prime":
+                for name in STATS:
+                    self._gone[name] += stats[name]
+        each.stats = each.stats[:first]
+
+    def _on(self, each: _Kdamond) -> None:
+        if self._set_knob is not None and self._watched:
+            self._set_knob(each.kdamond.state, "on")
+            each.on = True
+            self._keep(each, 0)
+
+    def _ask_bounded(self, each: _Kdamond, now_ms: int) -> None:
+        """Nothing acts before its quota does. A goal that is reached already leaves a quota at nothing for long."""
+        steps = zip(each.lane.steps, each.bounded, strict=True)
+        wait_ms = STATS_MS if all(bounded for step, bounded in steps if step.when == "promote") else ASK_MS
+        if all(each.bounded) or not each.on or now_ms - each.asked_ms < wait_ms:
+            return
+        each.asked_ms = now_ms
+        with contextlib.suppress(PghotError):  # it ended just now
+            now = each.schemes.bounded()
+            each.bounded = [was or new for was, new in zip(each.bounded, now, strict=True)]
+
+    def _revive(self, each: _Kdamond) -> None:
+        """A kdamond ends with its last program; it was switched off when it refused a change."""
+        each.acts, each.bounded = _none(each.lane)
+        try:
+            self._fill(each)
+            self._on(each)
+        except PghotError:
+            self._counts["damos_refused_commits"] += 1
+
+    # ---- the free floor
+
+    def _gate(self, gap_ms: int) -> None:
+        """Hold promotion back while its target has less room than what may come before it could be stopped; let it
+        act again at twice as much. Demotion makes room up to three times as much."""
+        slack = self._slack_pages(gap_ms)
+        for each in self._kdamonds:
+            for number, step in enumerate(each.lane.steps):
+                acts = each.acts[number]
+                if step.when == "prime" or not each.bounded[number]:
+                    continue
+                if step.when == "demote":
+                    short = self._room.on(step.source) < (3 if acts else 2) * slack
+                    each.acts[number] = short and self._room.on(step.target) > slack
+                    continue
+                room = self._room.on(step.target)
+                each.acts[number] = room >= (1 if acts else 2) * slack
+                if acts and not each.acts[number]:
+                    self._counts["damos_held_back"] += 1
+
+    def _filling(self) -> set[int]:
+        """Nodes to which promotion acts now."""
+        return {
+            step.target
+            for each in self._kdamonds
+            for step, acts in zip(each.lane.steps, each.acts, strict=True)
+            if acts and step.when == "promote"
+        }
+
+    def _slack_pages(self, gap_ms: int) -> int:
+        """What the quotas allow from one look at free memory until a change that it leads to has been taken up: the
+        time between two rounds, the wait for the commit and an aggregation, and a quota that was not used yet."""
+        settings = self._planner.settings
+        _, reset_ms = self._planner.quota(1)
+        wait_ms = 2 * max(gap_ms, COMMIT_MS) + COMMIT_MS + settings.aggregate_us // 1000 + reset_ms
+        return int(self._planner.rate_mb_s * MIB / 1000 * wait_ms) // PAGE_BYTES
+
+    # ---- what moved
+
+    def _look(self, now_ms: int) -> None:
+        began = time.monotonic()
+        if self._others is not None and now_ms - self._others_ms >= OTHERS_MS:
+            self._others_ms = now_ms
+            self._others.write()
+        self.count()
+        self._refuse_untracked()
+        self._looked_ms, self._look_cost_ms = now_ms, 1000 * (time.monotonic() - began)
+
+    def _refuse_untracked(self) -> None:
+        if self._spaces.skipped["no_section"]:
+            raise UnsupportedError(
+                "the programs use more address space than is tracked: DAMOS would move pages whose origin is not known",
+                "track fewer programs, or raise 'tracked' of the daemon",
+            )
+
+    def _read_stats(self) -> None:
+        for each in self._kdamonds:
+            if each.on and each.kdamond.running:
+                try:
+                    each.stats = each.schemes.read_stats()
+                except PghotError:
+                    continue  # it ended just now
+
+
+def _none(lane: Lane) -> tuple[list[bool], list[bool]]:
+    """No step acts but priming, which moves nothing and must not come too late; none is bounded."""
+    return [step.when == "prime" for step in lane.steps], [False] * len(lane.steps)
+
+
+def _inode(root: SysRoot, memcg: str) -> int:
+    try:
+        return root.path(f"/sys/fs/cgroup{memcg}").stat().st_ino
+    except OSError:
+        return -1  # it went just now
+
+
+def _ranges(space: Space) -> Ranges:
+    return list(zip(space.start.tolist(), space.end.tolist(), strict=True))
+
+
+def _memory_of(root: SysRoot, node: int) -> list[tuple[int, int]]:
+    """Ranges of the node's physical memory. Blocks in which nodes meet are left out."""
+    found = []
+    for block in read_block_ranges(root):
+        if block.node == node:
+            for start, end in system_ram(root):
+                low, high = max(start, block.first_pfn * PAGE_BYTES), min(end, block.end_pfn * PAGE_BYTES)
+                if low < high:
+                    found.append((low, high))
+    return sorted(found)

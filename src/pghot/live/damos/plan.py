@@ -1,0 +1,206 @@
+"""What DAMOS is told to do: one kdamond for the memory of each node, or one for the address spaces of programs.
+
+DAMON of physical memory sees the pages of everybody; what keeps it from moving those of others are filters on the
+cgroup that a page is charged to. DAMON of address spaces is given the movable ranges of the programs and sees
+nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from math import ceil
+from typing import Any
+
+from pghot.errors import UsageError, unknown_name
+from pghot.kernel.damon_sysfs import Intervals
+from pghot.kernel.damos_sysfs import MOST, STAT_FILTERS, Reject, Scheme
+from pghot.live.machine.nodes import LiveTopology
+from pghot.units import PAGE_BYTES
+
+MIB = 1 << 20
+# A quota below this would move single pages, or none.
+LEAST_QUOTA_BYTES = 16 * PAGE_BYTES
+# Share of a CPU that priming, and demotion, may take of each kdamond.
+CPU_SHARE = 0.2
+# Demotion may try so many times what promotion may: a try is charged whether anything moves or not, and on a fast node
+# full of others' memory most of them move nothing (6.12 took minutes to find 96 MiB of ours among 900).
+DEMOTION_TRIES = 16
+EVERYTHING = 10_000  # basis points
+_ANON = Reject("anon", unless=True)
+
+
+@dataclass(frozen=True, slots=True)
+class DamosSettings:
+    """What DAMON finds hot or cold.
+
+    sample_us, aggregate_us, min_regions, max_regions  as in DAMON's monitoring_attrs, for each node or program
+    min_accesses  samples of an aggregation that must have found a region in use, for it to be promoted
+    min_age       aggregations for which it must have been about so; before, its pages are primed, and with few
+                  aggregations not all are in time
+    cold_age      aggregations without any access before a region may be demoted
+    young         of these regions, only pages that were accessed since the last look at them are promoted, and only
+                  others demoted; false: all their pages
+    """
+
+    sample_us: int = 5_000
+    aggregate_us: int = 100_000
+    min_regions: int = 10
+    max_regions: int = 1000
+    min_accesses: int = 1
+    min_age: int = 3
+    cold_age: int = 50
+    young: bool = True
+
+    @property
+    def intervals(self) -> Intervals:
+        return Intervals(self.sample_us, self.aggregate_us, 1_000_000, self.min_regions, self.max_regions)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> DamosSettings:
+        """Raises `UsageError` for an option that does not exist, is no such number, or that DAMON would refuse."""
+        defaults: dict[str, Any] = {each.name: each.default for each in fields(cls)}
+        for name, value in options.items():
+            if name not in defaults:
+                raise unknown_name("option of 'damos'", name, sorted(defaults))
+            if type(value) is not type(defaults[name]) or value < 0:
+                wanted = "true or false" if name == "young" else "a whole number, 0 or more"
+                raise UsageError(f"damos.{name} is {value!r}, not {wanted}", f"give {wanted}")
+        made = cls(**options)
+        _ = made.intervals
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One scheme and when it may act: "prime" always, "promote" while `target` has room, "demote" while `source` has
+    little."""
+
+    when: str
+    source: int
+    target: int
+    scheme: Scheme
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One kdamond: the memory of `node`, or the programs' address spaces (-1)."""
+
+    node: int
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Makes the lanes.
+
+    rate_mb_s  bound of all promotions; MiB/s
+    demote     whether a full node makes room
+    floor_pages  of each node: what stays free
+    release    of the kernel
+    apply      false: the actions are replaced by "stat", which moves nothing
+    """
+
+    topology: LiveTopology
+    settings: DamosSettings
+    rate_mb_s: float
+    demote: bool
+    floor_pages: Sequence[int]
+    release: tuple[int, int]
+    apply: bool
+
+    def by_node(self, memcgs: Sequence[str]) -> list[Lane]:
+        """Physical memory: a kdamond for each node, a set of schemes for each cgroup with memory of its own.
+
+        A filter names one cgroup, and several that reject would leave no page: so a scheme for each.
+        """
+        topology = self.topology
+        sharing = max(1, len(topology.lower)) * max(1, len(memcgs))
+        lanes = []
+        for node in topology.with_memory:
+            steps: list[Step] = []
+            for memcg in memcgs:
+                rejects = (Reject("memcg", unless=True, memcg=memcg), _ANON)
+                if node in topology.lower:
+                    steps += self._promote(
+                        "paddr", node, topology.promotion_targets[node][0], rejects, sharing
+                    )
+                elif self.demote and topology.demotion_targets[node]:
+                    below = topology.demotion_targets[node][0]
+                    steps.append(self._demote(node, below, rejects, sharing))
+            if steps:
+                lanes.append(Lane(node, tuple(steps)))
+        return lanes
+
+    def by_program(self) -> list[Lane]:
+        """Address spaces: one kdamond. Its regions do not say on which node they are, so only for two nodes."""
+        (slow,) = self.topology.lower
+        (fast,) = self.topology.top_nodes
+        steps = self._promote("fvaddr", slow, fast, (_ANON,), 1)
+        if self.demote:
+            steps.append(self._demote(fast, slow, (_ANON,), 1))
+        return [Lane(-1, tuple(steps))]
+
+    def _promote(
+        self, operations: str, source: int, target: int, rejects: tuple[Reject, ...], sharing: int
+    ) -> list[Step]:
+        s = self.settings
+        hot = (s.min_accesses, MOST)
+        bytes_, reset_ms = self.quota(sharing)
+        young = (Reject("young", unless=True),) if s.young else ()
+        action, nid = ("migrate_hot", target) if self.apply else ("stat", -1)
+        steps = [
+            Step("promote", source, target, Scheme(
+                action, nid, hot, (s.min_age, MOST), bytes_, 0, reset_ms,
+                self._used_bp(target, sharing), rejects + young,
+            )),
+        ]  # fmt: skip
+        prime = self._prime_action(operations, source)
+        if s.young and s.min_age and prime is not None:
+            scheme = Scheme(
+                *prime, hot, (0, s.min_age - 1), 0, self._cpu_ms(reset_ms), reset_ms, 0,
+                rejects + young,
+            )  # fmt: skip
+            steps.insert(0, Step("prime", source, target, scheme))
+        return steps
+
+    def _prime_action(self, operations: str, source: int) -> tuple[str, int] | None:
+        """What makes the pages of a region old that just became hot, so that `young` says something of them.
+
+        Every page is young that was ever accessed and never looked at. A migration to the node where they are
+        looks at pages and moves none.
+        """
+        if self.release >= STAT_FILTERS[operations]:
+            return "stat", -1
+        if operations == "paddr" and self.apply:
+            return "migrate_hot", source
+        return None
+
+    def _demote(self, source: int, target: int, rejects: tuple[Reject, ...], sharing: int) -> Step:
+        s = self.settings
+        bytes_, reset_ms = self.quota(sharing)
+        young = (Reject("young"),) if s.young else ()
+        action, nid = ("migrate_cold", target) if self.apply else ("stat", -1)
+        return Step("demote", source, target, Scheme(
+            action, nid, (0, 0), (s.cold_age, MOST), DEMOTION_TRIES * bytes_, self._cpu_ms(reset_ms), reset_ms,
+            self._used_bp(target, sharing), rejects + young,
+        ))  # fmt: skip
+
+    def _cpu_ms(self, reset_ms: int) -> int:
+        return max(1, int(reset_ms * CPU_SHARE))
+
+    def _used_bp(self, node: int, sharing: int) -> int:
+        """How full a node may be before the next quota could take it below its floor; 1/10000."""
+        capacity = self.topology.capacity_pages[node]
+        reserve = self.floor_pages[node] + sharing * self.quota(sharing)[0] // PAGE_BYTES
+        return max(1, EVERYTHING * (capacity - reserve) // capacity) if self.apply else 0
+
+    def quota(self, sharing: int) -> tuple[int, int]:
+        """Bytes and milliseconds: the rate limit, shared out; longer intervals for a rate of a few pages or less.
+
+        Whole pages: a quota that pages cannot fill exactly never counts as used up, and the kernel then begins each
+        interval with the same regions again.
+        """
+        per_ms = self.rate_mb_s * MIB / 1000 / sharing
+        reset_ms = max(self.settings.aggregate_us // 1000, ceil((LEAST_QUOTA_BYTES + 1) / per_ms))
+        return int(per_ms * reset_ms) // PAGE_BYTES * PAGE_BYTES, reset_ms

@@ -1,0 +1,145 @@
+"""What this machine can do: its tiers, and for each live source and mover whether it works here, and why not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pghot.errors import PghotError
+from pghot.kernel.base_pages import base_page_needs
+from pghot.kernel.kconfig import KernelConfig, read_config
+from pghot.kernel.needs import Need, Verdict
+from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.tiering import read_kernel_tiering
+from pghot.live.machine.nodes import LiveTopology, free_pages, read_nodes
+from pghot.live.sources.registry import live_source_names, make_live_source
+from pghot.live.ways_to_move import MOVERS
+from pghot.units import PAGE_BYTES
+
+Facts = dict[str, Any]
+
+_OPTION = re.compile(r"CONFIG_[A-Z0-9_]+")
+_SEVERITY: dict[Verdict, int] = {"yes": 0, "not permitted": 1, "unsupported": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One source or mover: the worst verdict of its needs, and all of them."""
+
+    name: str
+    summary: str
+    needs: tuple[Need, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return max((need.verdict for need in self.needs), key=_SEVERITY.__getitem__, default="yes")
+
+    def facts(self) -> Facts:
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "verdict": self.verdict,
+            "needs": [asdict(need) for need in self.needs],
+        }
+
+
+def diagnose(root: SysRoot) -> Facts:
+    """The JSON of `pghot doctor`. Changes nothing and never fails: what cannot be read is said in it."""
+    config = read_config(root)
+    topology, notes = _topology(root)
+    return {
+        "schema": "pghot.doctor/1",
+        "kernel": root.read_or("/proc/sys/kernel/osrelease"),
+        "kernel_config": config.path,
+        "captured_tree": "" if root.live else str(root.root),
+        "tiers_from": topology.tier_source if topology else "",
+        "nodes": _nodes(root, topology) if topology else [],
+        "kernel_tiering": asdict(read_kernel_tiering(root)),
+        "notes": notes,
+        "sources": [finding.facts() for finding in sources(root, config)],
+        "movers": [finding.facts() for finding in movers(root, topology, config)],
+    }
+
+
+def _topology(root: SysRoot) -> tuple[LiveTopology | None, list[str]]:
+    try:
+        topology = read_nodes(root)
+    except PghotError as error:
+        return None, [f"{error} ({error.hint})"]
+    return topology, [*topology.notes, *_hint_fault_notes(topology)]
+
+
+def _hint_fault_notes(topology: LiveTopology) -> Iterator[str]:
+    """The kernel's idea of a top tier decides where hint faults come from, not ours."""
+    blind = [node for node in topology.lower if node in topology.kernel_top_nodes]
+    if blind:
+        names = ", ".join(str(node) for node in blind)
+        yield f"the kernel calls node {names} top tier too: in mode 2 its pages get no hint faults"
+
+
+def _nodes(root: SysRoot, topology: LiveTopology) -> list[Facts]:
+    free = free_pages(root, topology)
+    return [
+        _node(topology, node, int(free[node])) for node in sorted({*topology.online, *topology.with_memory})
+    ]
+
+
+def _node(topology: LiveTopology, node: int, free: int) -> Facts:
+    access = topology.access[node]
+    marks = topology.watermarks[node]
+    has_memory = node in topology.with_memory
+    return {
+        "node": node,
+        "tier": topology.rank[node] if has_memory else None,
+        "memory_tier": topology.tier_number[node] if has_memory else None,
+        "cpus": list(topology.cpus[node]),
+        "size_bytes": topology.capacity_pages[node] * PAGE_BYTES,
+        "free_bytes": free * PAGE_BYTES,
+        "watermark_bytes": {name: pages * PAGE_BYTES for name, pages in asdict(marks).items()},
+        "access": asdict(access) if access else None,
+        "distances": {str(other): topology.distances[node][other] for other in topology.online},
+        "promotion_targets": list(topology.promotion_targets[node])
+        if topology.rank[node] and has_memory
+        else [],
+        "demotion_targets": list(topology.demotion_targets[node]) if has_memory else [],
+    }
+
+
+def sources(root: SysRoot, config: KernelConfig) -> Iterator[Finding]:
+    """Every registered live source."""
+    for name in live_source_names():
+        try:
+            source = make_live_source(name, root)
+            yield Finding(
+                name, source.summary, with_config([*base_page_needs(root), *source.needs()], config)
+            )
+        except (
+            Exception
+        ) as error:  # a source of another package may be broken in any way; the others still count
+            why = f"{type(error).__name__}: {error}"
+            yield Finding(
+                name, "", (Need("the source itself", "unsupported", why, "report it to its authors"),)
+            )
+
+
+def movers(root: SysRoot, topology: LiveTopology | None, config: KernelConfig) -> Iterator[Finding]:
+    """Every way in which pages can change tiers."""
+    for mover in MOVERS:
+        yield Finding(
+            mover.name,
+            mover.summary,
+            with_config([*base_page_needs(root), *mover.needs(root, topology)], config),
+        )
+
+
+def with_config(needs: Iterable[Need], config: KernelConfig) -> tuple[Need, ...]:
+    """The needs; where one that is not met names kernel options, its reason says how these are set here."""
+    return tuple(need if need.met else _explained(need, config) for need in needs)
+
+
+def _explained(need: Need, config: KernelConfig) -> Need:
+    options = dict.fromkeys(_OPTION.findall(f"{need.why} {need.remedy}"))
+    said = [words for option in options if (words := config.says(option))]
+    return replace(need, why=f"{need.why} ({'; '.join(said)})") if said else need

@@ -1,0 +1,179 @@
+"""The journal: what was where, before pghot changed it.
+
+A text file of sealed JSON lines (`pghot.sealed`), appended with one write(2) each before the act it stands for. A
+killed pghot therefore loses nothing that it did; a line that was cut off names an act that never began. Nothing is
+fsynced: after a crash of the machine neither the pages nor the knobs are what they were anyway.
+
+Each line stands for itself: it names the boot, the pghot that wrote it, and the process whose pages it is about. One
+that was damaged takes nothing with it, whichever it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+import zlib
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.arrays import U8, U64
+from pghot.errors import NotPermittedError, PghotError, UsageError
+from pghot.kernel.process import Identity, read_stat
+from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.watched import Space
+from pghot.live.journal_file import FORMAT, RUN, read_journal
+from pghot.sealed import seal
+from pghot.trusted import make_directory
+from pghot.units import PAGE_BYTES
+from pghot.version import __version__
+
+SUFFIX = ".pghot-journal"
+_LINE_RUNS = 1 << 16
+
+
+class Journal:
+    """Appends to a new journal file, which only its owner can read.
+
+    Raises `UsageError` when the file exists or cannot be made; every method raises `PghotError` when the disk is full:
+    the caller must not act then.
+    """
+
+    def __init__(self, path: Path, root: SysRoot) -> None:
+        self.path = path
+        self._fd = _create(path)
+        self.empty = True
+        me = read_stat(root, os.getpid()).identity if root.live else Identity(os.getpid(), 0, (0, 0, 0))
+        self._session: dict[str, Any] = {
+            "format": FORMAT,
+            "boot_id": root.read_or("/proc/sys/kernel/random/boot_id"),
+            "writer": [me.pid, me.start_ticks],
+        }
+        self._append(kind="journal", pghot=__version__, command=sys.argv)
+
+    def knob(self, path: str, old: str, new: str) -> None:
+        """A kernel knob is about to change."""
+        self.empty = False
+        self._append(kind="knob", path=path, old=old, new=new)
+
+    def compressed(self, node: int) -> None:
+        """Pages may be put into compressed swap from now on, which stands as this node in what follows."""
+        self._append(kind="compressed", node=node)
+
+    def origins(self, space: Space, address: U64, node: U8) -> None:
+        """Pages (uint64[K] bytes, ascending) of `space` that may move from now on, and where they are."""
+        self.empty = False
+        who = space.identity
+        runs = runs_of(address // np.uint64(PAGE_BYTES), node)
+        for begin in range(0, len(runs), _LINE_RUNS):
+            packed = base64.b64encode(zlib.compress(runs[begin : begin + _LINE_RUNS].tobytes(), 1))
+            self._append(
+                kind="origins", pid=who.pid, start_ticks=who.start_ticks, mm=list(who.mm), name=space.name,
+                runs=packed.decode(),
+            )  # fmt: skip
+
+    def close(self) -> None:
+        """Close the file; one in which nothing was changed is not left behind."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            if self.empty:
+                self.path.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Everything is back: the file goes with the next `close`."""
+        self.empty = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _append(self, **facts: Any) -> None:
+        append_line(self._fd, self.path, facts | self._session)
+
+
+def _create(path: Path) -> int:
+    """A new journal file, in the place of one whose contents were put back."""
+    try:
+        make_directory(path.parent, 0o755)
+        if _is_undone(path):
+            path.unlink()
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        if not path.is_file():
+            raise UsageError(f"{path} is not a regular file", "a journal needs one: name another") from None
+        raise UsageError(
+            f"the journal {path} exists already",
+            f"pghot undo {path} puts its contents back; or name another file",
+        ) from None
+    except PermissionError as error:
+        raise NotPermittedError(
+            f"cannot make the journal {path}: {error.strerror}", "name another file"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"cannot make the journal {path}: {error.strerror}", "name another file") from None
+
+
+def _is_undone(path: Path) -> bool:
+    try:
+        return path.is_file() and read_journal(path).undone
+    except UsageError:
+        return False
+
+
+def mark_undone(path: Path, file: tuple[int, int]) -> None:
+    """Write into a journal that everything in it was put back. Raises `OSError` or `PghotError`.
+
+    file  its device and inode when it was read: whoever owns the directory may have put another in its place since,
+          or a link to any file that we may write
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        facts = os.fstat(fd)
+        if (facts.st_dev, facts.st_ino) != file:
+            raise PghotError(
+                f"{path} is another file than the one that was read", "nothing was written to it"
+            )
+        append_line(fd, path, {"kind": "undone"})
+    finally:
+        os.close(fd)
+
+
+def append_line(fd: int, path: Path, facts: dict[str, Any]) -> None:
+    """One sealed line. Raises `PghotError` when it cannot be written whole; the file is cut back then."""
+    line = (seal(facts) + "\n").encode("utf-8", "surrogateescape")
+    size = os.fstat(fd).st_size
+    try:
+        if os.write(fd, line) == len(line):
+            return
+        reason = "No space left on device"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    os.ftruncate(fd, size)
+    raise PghotError(
+        f"cannot write the journal {path}: {reason}",
+        "nothing is changed without it; make room, or name another file",
+    )
+
+
+def runs_of(vpn: U64, node: U8) -> npt.NDArray[Any]:
+    """Runs of neighbouring pages on one node.
+
+    vpn  uint64[K] ascending page numbers, node  uint8[K]
+
+    >>> runs_of(np.array([7, 8, 9], np.uint64), np.array([1, 1, 0], np.uint8)).tolist()
+    [(7, 2, 1), (9, 1, 0)]
+    """
+    if len(vpn) == 0:
+        return np.empty(0, RUN)
+    breaks = np.flatnonzero((np.diff(vpn) != 1) | (np.diff(node.astype(np.int16)) != 0)) + 1
+    first = np.concatenate(([0], breaks))
+    runs = np.empty(len(first), RUN)
+    runs["first"], runs["node"] = vpn[first], node[first]
+    runs["pages"] = np.diff(np.concatenate((first, [len(vpn)])))
+    return runs

@@ -1,0 +1,185 @@
+"""Reading a journal that `pghot.live.journal` wrote: as far as it can be read, believing no more than it may say.
+
+Undo writes what a journal says to files of the kernel: one that another user may have written is refused, and so is a
+knob that pghot does not set, a value that it cannot have, or a page that no address space has.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import stat
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.arrays import U8, U64
+from pghot.errors import UsageError
+from pghot.kernel.knob_files import check_knob
+from pghot.kernel.process import Identity
+from pghot.sealed import unseal
+from pghot.units import PAGE_BYTES
+
+FORMAT = 2
+RUN = np.dtype([("first", "<u8"), ("pages", "<u4"), ("node", "<u4")])  # neighbouring pages on one node
+_LINE_PAGES = 1 << 30  # 4 TiB, far more than a step of a run is about
+END_VPN = np.uint64(1 << 52)
+MOST_NODE = 254  # 255 is "nowhere"
+
+
+@dataclass(slots=True)
+class SpaceEntry:
+    """One address space of a journal. Later entries of a page are ignored: the first is where it came from."""
+
+    identity: Identity
+    name: str
+    runs: list[npt.NDArray[Any]] = field(default_factory=list)
+
+    def origins(self) -> tuple[U64, U8]:
+        """Addresses uint64[K] (bytes, ascending, each once) and the first node of each, uint8[K]."""
+        if not self.runs:
+            return np.empty(0, np.uint64), np.empty(0, np.uint8)
+        runs = np.concatenate(self.runs)
+        lengths = runs["pages"].astype(np.int64)
+        offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        vpn = np.repeat(runs["first"], lengths) + offsets.astype(np.uint64)
+        node = np.repeat(runs["node"], lengths).astype(np.uint8)
+        vpn, first = np.unique(vpn, return_index=True)
+        return vpn * np.uint64(PAGE_BYTES), node[first]
+
+
+@dataclass(slots=True)
+class JournalFile:
+    """A journal that was read.
+
+    file            device and inode: what has the name later may be another file
+    boot_id         of the boot in which it was written
+    writer          pid and start time (clock ticks since boot) of the pghot that wrote it
+    damaged         numbers of the lines that could not be read, from 1
+    compressed      pages may have been put into compressed swap
+    """
+
+    path: Path
+    file: tuple[int, int]
+    boot_id: str
+    writer: tuple[int, int]
+    knobs: list[tuple[str, str, str]] = field(default_factory=list)
+    spaces: list[SpaceEntry] = field(default_factory=list)
+    undone: bool = False
+    damaged: list[int] = field(default_factory=list)
+    compressed: bool = False
+
+
+def _read_own(path: Path) -> tuple[bytes, tuple[int, int]]:
+    """The bytes of a journal, and which file it is. Raises `UsageError` when it cannot be read, or others may
+    have written it.
+
+    Asked of the open file: who owns its directory may have put another in its place since.
+    """
+    try:
+        # Opening a pipe must not wait for its writer, and a device may never end.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise UsageError(f"the journal {path} is not a file", "name a *.pghot-journal")
+            if facts.st_uid not in (0, os.geteuid()):
+                raise UsageError(
+                    f"the journal {path} belongs to another user (uid {facts.st_uid}), "
+                    "who may have written anything there",
+                    f"that user can undo it: sudo -u '#{facts.st_uid}' pghot undo {path}",
+                )
+            if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise UsageError(
+                    f"others may write to the journal {path} (mode {stat.S_IMODE(facts.st_mode):04o}), "
+                    "and may have written anything there",
+                    "pghot makes journals that only their owner can write; "
+                    "move pages back with migratepages(8), and set knobs by hand",
+                )
+            return file.read(), (facts.st_dev, facts.st_ino)
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the journal {path}: {error.strerror}", "name a *.pghot-journal"
+        ) from None
+
+
+def read_journal(path: Path) -> JournalFile:
+    """Read what can be read of a journal: undo writes what it says to files of the kernel.
+
+    Raises `UsageError` when that is nothing, is of another version, or when others may have written it.
+    """
+    data, file = _read_own(path)
+    text = data.decode("utf-8", "surrogateescape")
+    facts = [_fact(line) for line in text.removesuffix("\n").split("\n")]
+    journal = _journal_of(path, file, next((each for each in facts if "format" in each), {}))
+    entries: dict[Identity, SpaceEntry] = {}
+    for number, fact in enumerate(facts, 1):
+        try:
+            _enter(journal, entries, fact)
+        except (KeyError, OverflowError, TypeError, ValueError, zlib.error):
+            journal.damaged.append(number)
+    if not journal.damaged and facts[0].get("kind") != "journal":
+        journal.damaged.append(1)  # cut off in front: what else is missing, nobody knows
+    journal.spaces = list(entries.values())
+    return journal
+
+
+def _fact(line: str) -> dict[str, Any]:
+    """What a line says, nothing when it is damaged."""
+    try:
+        return unseal(line)
+    except ValueError:
+        return {}
+
+
+def _journal_of(path: Path, file: tuple[int, int], fact: dict[str, Any]) -> JournalFile:
+    """The journal that a line is of."""
+    if fact.get("format", FORMAT) != FORMAT:
+        raise UsageError(
+            f"{path} has format {fact['format']}, this pghot reads {FORMAT}", "use the pghot that wrote it"
+        )
+    try:
+        pid, start_ticks = fact["writer"]
+        return JournalFile(path, file, str(fact["boot_id"]), (int(pid), int(start_ticks)))
+    except (KeyError, OverflowError, TypeError, ValueError):
+        raise UsageError(
+            f"{path} is not a journal of pghot, or no line of it can be read", "name a *.pghot-journal"
+        ) from None
+
+
+def _possible(runs: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The runs, which must be such as an address space can have. Raises `ValueError`."""
+    pages = runs["pages"].astype(np.uint64)
+    if (runs["node"] > MOST_NODE).any() or (runs["first"] > END_VPN - pages).any():
+        raise ValueError("no such page or node")
+    if int(pages.sum()) > _LINE_PAGES:
+        raise ValueError("more pages than one line is about")
+    return runs
+
+
+def _enter(journal: JournalFile, entries: dict[Identity, SpaceEntry], fact: dict[str, Any]) -> None:
+    if fact["kind"] == "undone":
+        journal.undone = True
+        return
+    if (fact["format"], fact["boot_id"], *fact["writer"]) != (FORMAT, journal.boot_id, *journal.writer):
+        raise ValueError("a line of another journal")
+    match fact["kind"]:
+        case "journal":
+            return
+        case "knob":
+            path, old, new = fact["path"], fact["old"], fact["new"]
+            check_knob(path, old, new)
+            journal.knobs.append((path, old, new))
+        case "origins":
+            code, stack, arguments = fact["mm"]
+            identity = Identity(int(fact["pid"]), int(fact["start_ticks"]), (code, stack, arguments))
+            packed = zlib.decompress(base64.b64decode(fact["runs"], validate=True))
+            runs = _possible(np.frombuffer(packed, RUN))
+            entries.setdefault(identity, SpaceEntry(identity, str(fact["name"]))).runs.append(runs)
+        case "compressed":
+            journal.compressed = True
+        case _:
+            raise ValueError(fact["kind"])

@@ -1,0 +1,117 @@
+"""Kernel knobs that pghot changes: the journal knows the old value first, and they are put back in reverse order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pghot.errors import NotPermittedError, PghotError, UnsupportedError
+from pghot.kernel.knob_files import check_knob
+from pghot.kernel.sysroot import SysRoot
+from pghot.live.journal import Journal
+
+# Path, value before, value after.
+Change = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class _Knob:
+    """A knob that was changed: what it was at first, and all that it has been since by our doing."""
+
+    path: str
+    old: str
+    ours: set[str] = field(default_factory=set)
+
+    @property
+    def values(self) -> set[str]:
+        return {self.old, *self.ours}
+
+
+def knobs_of(changed: Iterable[Change]) -> list[_Knob]:
+    """The knobs of some changes, in the order of their first. A value that somebody else gave one is its old one."""
+    found: dict[str, _Knob] = {}
+    for path, old, new in changed:
+        knob = found.setdefault(path, _Knob(path, old))
+        if old not in knob.values:
+            knob.old, knob.ours = old, set()
+        knob.ours.add(new)
+    return list(found.values())
+
+
+class Knobs:
+    """Sets knobs through a journal. Without one (nothing may be changed) `set` refuses."""
+
+    def __init__(self, root: SysRoot, journal: Journal | None) -> None:
+        self._root, self._journal = root, journal
+        self._changed: list[Change] = []
+
+    def set(self, path: str, value: str) -> None:
+        """Give a knob a value. Raises a `PghotError` when the kernel refuses or lacks it, or `undo` would refuse it."""
+        _check(path, value)
+        try:
+            old = self._root.read(path)
+        except FileNotFoundError:
+            raise UnsupportedError(
+                f"this kernel has no {path}", "use another source or mover: see `pghot doctor`"
+            ) from None
+        except OSError as error:
+            raise NotPermittedError(f"cannot read {path}: {error.strerror}", "run as root") from None
+        if old == value:
+            return
+        _check(path, old)
+        # A budget sets the same few values for as long as a daemon runs: what is known already is not written again.
+        known = any(knob.path == path and {old, value} <= knob.values for knob in knobs_of(self._changed))
+        if self._journal is not None and not known:
+            self._journal.knob(path, old, value)
+        write_knob(self._root, path, value)
+        if not known:
+            self._changed.append((path, old, value))
+
+    def restore(self) -> list[str]:
+        """Put everything back, last change first; returns what could not be, in words."""
+        problems = put_back(self._root, self._changed)
+        self._changed = []
+        return problems
+
+
+def _check(path: str, value: str) -> None:
+    """Nothing is set that could not be undone from the journal. Sources of other packages come here, too."""
+    try:
+        check_knob(path, value)
+    except ValueError as error:
+        raise PghotError(
+            f"a knob that could not be put back: {error}", "pghot.kernel.knob_files lists those that can"
+        ) from None
+
+
+def write_knob(root: SysRoot, path: str, value: str) -> None:
+    """Write a knob, with the errors in words."""
+    try:
+        root.write(path, value)
+    except PermissionError:
+        raise NotPermittedError(f"not permitted to write {path}", "run as root") from None
+    except OSError as error:
+        raise PghotError(
+            f"cannot write '{value}' to {path}: {error.strerror}", "see `pghot doctor`"
+        ) from None
+
+
+def put_back(root: SysRoot, changed: Iterable[Change]) -> list[str]:
+    """Put knobs back, the first changed last; what somebody else changed since is left alone."""
+    problems = []
+    for knob in reversed(knobs_of(changed)):
+        try:
+            now = root.read(knob.path)
+            if now == knob.old:
+                continue
+            if now not in knob.ours:
+                problems.append(
+                    f"{knob.path} is '{now}', which pghot did not write; left alone (it was '{knob.old}')"
+                )
+                continue
+            root.write(knob.path, knob.old)
+        except FileNotFoundError:
+            continue  # what it belonged to is gone
+        except OSError as error:
+            problems.append(f"{knob.path} could not be put back to '{knob.old}': {error.strerror}")
+    return problems

@@ -1,0 +1,272 @@
+"""`pghot record --source faults ...`: what the live sources see, as a recording for the lab.
+
+Live sources say which pages are hot, not how many cache misses a page takes. The recorder estimates those: of the
+CPU time that the programs used in a slice, `stall_share` is taken to be spent waiting for memory, at the latency of
+a node and with `mlp` misses in flight; these misses are shared out over the sighted pages by their counts. The
+recording's notes say so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.arrays import U32
+from pghot.counters import LOSSES
+from pghot.kernel.sysroot import SysRoot
+from pghot.live.journal import Journal
+from pghot.live.live_contents import LiveContents
+from pghot.live.live_settings import LiveSettings
+from pghot.live.loop import Live
+from pghot.live.machine.sections import SECTION_SHIFT
+from pghot.live.machine.spaces import Spaces
+from pghot.live.run import RunSettings, Say, Summary, end, journal_path, rounds
+from pghot.live.status import status
+from pghot.live.stopping import StopSignals
+from pghot.recording.trace import Region, SliceBatch, TraceInfo
+from pghot.recording.writer import RecordingWriter
+
+NS_PER_INSTRUCTION = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How sightings become misses.
+
+    stall_share  of the programs' CPU time waits for memory
+    latency_ns   of a miss while recording
+    mlp          misses in flight
+    """
+
+    stall_share: float = 0.5
+    latency_ns: float = 100.0
+    mlp: float = 4.0
+
+    def misses(self, cpu_ns: float) -> float:
+        """Misses in so much CPU time.
+
+        >>> Estimate(0.5, 100.0, 4.0).misses(1000.0)
+        20.0
+        """
+        return cpu_ns * self.stall_share * self.mlp / self.latency_ns
+
+    def note(self) -> str:
+        return (
+            f"misses are estimated: {100 * self.stall_share:.0f} % of the CPU time waits for memory of "
+            f"{self.latency_ns:g} ns with {self.mlp:g} misses in flight; shares between pages are as sampled"
+        )
+
+
+@dataclass(slots=True)
+class _Slice:
+    """What was seen since the slice began."""
+
+    page: list[U32] = field(default_factory=list)
+    count: list[U32] = field(default_factory=list)
+    write: list[npt.NDArray[np.bool_]] = field(default_factory=list)
+
+
+class LiveRecorder:
+    """Collects accesses and appends a slice whenever `slice_ms` have passed."""
+
+    def __init__(
+        self,
+        path: Path,
+        root: SysRoot,
+        spaces: Spaces,
+        info: TraceInfo,
+        estimate: Estimate,
+        force: bool,
+        compressibility: bool = False,
+    ) -> None:
+        self._root, self._spaces, self._estimate = root, spaces, estimate
+        self._slice_ns = info.slice_ns
+        self.writer = RecordingWriter(path, info, force=force)
+        self._contents = LiveContents(root, spaces, self.writer) if compressibility else None
+        self._now = _Slice()
+        self._began_ns = -1
+        self._due_ns = 0
+        self._cpu_ns: dict[int, int] = {}
+        self._recorded_slot: dict[tuple[int, int], int] = {}
+        self._new_regions: list[Region] = []
+
+    def saw(self, page: U32, count: U32, write: npt.NDArray[np.bool_]) -> None:
+        """Movable pages (dense, uint32[K]) that a source just saw."""
+        recorded = self._recorded(page)
+        if self._contents is not None:
+            self._contents.saw(recorded)
+        self._now.page.append(recorded)
+        self._now.count.append(count)
+        self._now.write.append(write)
+
+    def tick(self, now_ns: int) -> None:
+        """Close the slice when its time is over."""
+        if self._began_ns < 0:
+            self._began_ns, self._due_ns = now_ns, now_ns + self._slice_ns
+            self._used_cpu_ns()
+        if now_ns >= self._due_ns:
+            self._close(now_ns)
+        if self._contents is not None:
+            now = self.writer.slices * self._slice_ns
+            self._contents.take_when_due(now, (now_ns - self._began_ns) / 1e9, self._recorded_slot)
+
+    def finish(self, lost: int) -> None:
+        """Close the last slice and the recording."""
+        if self._began_ns >= 0:
+            self._close(self._due_ns)
+        self.writer.finish(lost=lost)
+
+    # ---- parts
+
+    def _recorded(self, page: U32) -> U32:
+        """Pages in the recording's own numbering: a section of an address space keeps its place for good."""
+        number, address = self._spaces.table.where(page)
+        section = (address >> np.uint64(SECTION_SHIFT + 12)).astype(np.int64)
+        out = np.empty(len(page), np.uint32)
+        for space, part in sorted(set(zip(number.tolist(), section.tolist(), strict=True))):
+            here = (number == space) & (section == part)
+            slot = self._slot(int(space), int(part))
+            out[here] = np.uint32(slot << SECTION_SHIFT) | page[here] & np.uint32((1 << SECTION_SHIFT) - 1)
+        return out
+
+    def _slot(self, space: int, section: int) -> int:
+        key = (space, section)
+        if key not in self._recorded_slot:
+            slot = self._recorded_slot[key] = len(self._recorded_slot)
+            start = section << (SECTION_SHIFT + 12)
+            self._new_regions.append(
+                Region(slot << SECTION_SHIFT, 1 << SECTION_SHIFT, space - 1, start, "[anon]")
+            )
+        return self._recorded_slot[key]
+
+    def _used_cpu_ns(self) -> int:
+        """CPU time of the tracked programs since the last call."""
+        tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+        used = 0
+        for space in self._spaces.spaces:
+            fields = self._root.read_or(f"/proc/{space.pid}/stat").rpartition(")")[2].split()
+            if len(fields) > 12:
+                now = (int(fields[11]) + int(fields[12])) * tick_ns
+                # Below its last only where another program has the pid, until the next refresh says so.
+                used += max(0, now - self._cpu_ns.get(space.number, now))
+                self._cpu_ns[space.number] = now
+        return used
+
+    def _close(self, now_ns: int) -> None:
+        cpu_ns = self._used_cpu_ns()
+        batch = slice_batch(
+            self._now.page,
+            self._now.count,
+            self._now.write,
+            self._estimate,
+            cpu_ns,
+            self.writer.slices * self._slice_ns,
+        )
+        self.writer.append(batch, self._new_regions)
+        self._new_regions = []
+        self._now = _Slice()
+        self._due_ns = max(self._due_ns + self._slice_ns, now_ns)
+
+
+def slice_batch(
+    page: Sequence[U32],
+    count: Sequence[U32],
+    write: Sequence[npt.NDArray[np.bool_]],
+    estimate: Estimate,
+    cpu_ns: float,
+    start_ns: int,
+) -> SliceBatch:
+    """One slice: the sightings added up per page, scaled to the estimated misses."""
+    pages = np.concatenate(page) if page else np.empty(0, np.uint32)
+    counts = np.concatenate(count) if count else np.empty(0, np.uint32)
+    writes = np.concatenate(write) if write else np.empty(0, np.bool_)
+    distinct, where = np.unique(pages, return_inverse=True)
+    seen = np.bincount(where, counts, len(distinct))
+    written = np.bincount(where, counts * writes, len(distinct))
+    scale = estimate.misses(cpu_ns) / seen.sum() if len(distinct) else 0.0
+    misses = np.clip(np.rint(seen * max(scale, 0.0)), 1, 2**32 - 1).astype(np.uint32)
+    compute_ns = cpu_ns * (1 - estimate.stall_share)
+    return SliceBatch(
+        start_ns=np.array([start_ns], np.uint64),
+        instructions=np.array([compute_ns / NS_PER_INSTRUCTION], np.float64).astype(np.uint64),
+        offsets=np.array([0, len(distinct)], np.int64),
+        page=distinct.astype(np.uint32),
+        touches=misses,
+        misses=misses,
+        sequential=np.zeros(len(distinct), np.uint32),
+        writes=np.rint(misses * (written / np.maximum(seen, 1))).astype(np.uint32),
+        node=np.zeros(len(distinct), np.int16),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingPlan:
+    """What `pghot record` was told beside sources and targets."""
+
+    path: Path
+    slice_ms: int = 100
+    duration_s: float = 0.0
+    estimate: Estimate = field(default_factory=Estimate)
+    command: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    force: bool = False
+    compressibility: bool = False
+
+
+def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say: Say) -> Summary:
+    """Record until the programs end, the time is over or the user interrupts.
+
+    Raises `PghotError` when a source fails or the recording cannot be written; knobs are put back in any case.
+    """
+    settings.targets.check(root)
+    with Journal(journal_path(None, "record"), root) as journal:
+        live = Live(root, settings, journal)
+        recorder = LiveRecorder(
+            plan.path,
+            root,
+            live.spaces,
+            _info(live, plan, root),
+            plan.estimate,
+            plan.force,
+            plan.compressibility,
+        )
+        live.recorder = recorder
+        with StopSignals() as stop:
+            try:
+                live.start()
+                rounds(live, RunSettings(min(100, plan.slice_ms), plan.duration_s), say, stop)
+            finally:
+                problems = end(live, journal)
+        facts = status(live)
+        recorder.finish(lost_of(facts))
+    writer = recorder.writer
+    recorded = {
+        "recording": str(plan.path), "slices": writer.slices, "rows": writer.rows, "file_bytes": writer.bytes_written,
+        "sources": facts["sources"], "interrupted": stop.asked, "seconds": facts["seconds"],
+    }  # fmt: skip
+    return Summary(recorded, problems, stop.asked)
+
+
+def _info(live: Live, plan: RecordingPlan, root: SysRoot) -> TraceInfo:
+    """The head of a live recording."""
+    return TraceInfo(
+        name=plan.path.stem,
+        source="+".join(source.name for source in live.sources),
+        slice_ns=plan.slice_ms * 1_000_000,
+        ns_per_instruction=NS_PER_INSTRUCTION,
+        mlp=plan.estimate.mlp,
+        command=plan.command,
+        kernel=root.read_or("/proc/sys/kernel/osrelease"),
+        notes=(plan.estimate.note(), *(source.sampling() for source in live.sources), *plan.notes),
+    )
+
+
+def lost_of(facts: dict[str, Any]) -> int:
+    """What the sources lost, at least, from the status facts."""
+    return sum(int(source["counters"].get(name, 0)) for source in facts["sources"] for name in LOSSES)

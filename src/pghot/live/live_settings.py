@@ -1,0 +1,132 @@
+"""What a live run is told, and whether this machine can do it: checked before a program is started in vain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pghot.arrays import NOWHERE
+from pghot.errors import UnsupportedError, UsageError
+from pghot.kernel.base_pages import base_page_needs
+from pghot.kernel.cgroup_limits import read_limits
+from pghot.kernel.needs import require
+from pghot.kernel.process import memory_cgroups
+from pghot.kernel.sysroot import SysRoot
+from pghot.live.damos.damos_needs import damos_needs, kernel_needs
+from pghot.live.damos.plan import DamosSettings
+from pghot.live.machine.linux import MoverSettings
+from pghot.live.machine.nodes import LiveTopology, read_nodes
+from pghot.live.sources.registry import make_live_source
+from pghot.live.swap_tier.setup import SWAP_SOURCE, check_compressed
+from pghot.live.targets import Targets
+from pghot.policies.policy import check_live
+from pghot.policies.registry import make_policy
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSettings:
+    """What a run is told.
+
+    sources         names of live sources, and the options of each
+    policy          name of a policy, and its options
+    tracked_bytes   address space that may have sections at once; pages beyond it are counted, not tracked
+    max_cpu_percent sources sample less when pghot itself uses more of a CPU than this
+    damos           what DAMON finds hot, when it is the mover: there are no sources then and the policy is "none"
+    """
+
+    targets: Targets
+    sources: tuple[str, ...] = ("faults",)
+    source_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    policy: str = "pghot-default"
+    policy_options: Mapping[str, Any] = field(default_factory=dict)
+    mover: MoverSettings = field(default_factory=MoverSettings)
+    tracked_bytes: int = 64 << 30
+    max_cpu_percent: float = math.inf
+    damos: DamosSettings = field(default_factory=DamosSettings)
+
+    @property
+    def all_sources(self) -> tuple[str, ...]:
+        """The sources, and with compressed swap as a tier the one that sees what comes back from there."""
+        more = (SWAP_SOURCE,) if self.mover.compressed and SWAP_SOURCE not in self.sources else ()
+        return (*self.sources, *more)
+
+
+def with_damos(settings: LiveSettings, options: Mapping[str, Any]) -> LiveSettings:
+    """The same run with DAMON as the mover: it needs no source and no policy of ours. Raises `UsageError`."""
+    return replace(
+        settings,
+        sources=(),
+        source_options={},
+        policy="none",
+        policy_options={},
+        damos=DamosSettings.of(options),
+    )
+
+
+def check_sources(root: SysRoot, settings: LiveSettings) -> None:
+    """Raise for a source or policy that does not exist, then for a source or mover that does not work here."""
+    check_live(make_policy(settings.policy, **settings.policy_options))
+    sources = {
+        name: make_live_source(name, root, **settings.source_options.get(name, {}))
+        for name in settings.all_sources
+    }
+    require("live", base_page_needs(root))
+    if settings.mover.mover == "damos":
+        require("damos", damos_needs(root, read_nodes(root), bool(settings.targets.cgroups)))
+    if settings.mover.compressed:
+        check_compressed(root, settings.mover)
+    for name, source in sources.items():
+        require(name, source.needs())
+
+
+def check_nodes(topology: LiveTopology) -> None:
+    """Raise for a node that a byte cannot name, as each page has one; compressed swap takes the one after the last."""
+    if (last := max(topology.with_memory)) >= NOWHERE - 1:
+        raise UnsupportedError(
+            f"memory node {last} is more than pghot can count: it ends at {NOWHERE - 2}",
+            "report this machine",
+        )
+
+
+def check_demotion(root: SysRoot, settings: LiveSettings) -> None:
+    """Reclaim acts on whole cgroups: with single processes named, or a cgroup whose memory is charged to the one
+    above it, it would touch others."""
+    if not settings.mover.apply or settings.mover.demotion not in ("reclaim", "lru_gen"):
+        return
+    if settings.targets.pids or not settings.targets.cgroups:
+        raise UsageError(
+            f"demotion '{settings.mover.demotion}' acts on whole cgroups, but processes were named",
+            "track a cgroup (--cgroup PATH), or use demotion move_pages",
+        )
+    for cgroup in settings.targets.cgroups:
+        memory_cgroups(root, cgroup)
+
+
+def check_cpusets(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -> None:
+    """A cgroup that may have no memory on any top-tier node: every promotion of its pages would be refused."""
+    if not settings.mover.apply:
+        return
+    for cgroup in settings.targets.cgroups:
+        allowed = read_limits(root, cgroup).nodes
+        if allowed is not None and not set(allowed) & set(topology.top_nodes):
+            nodes = ", ".join(map(str, topology.top_nodes))
+            raise UsageError(
+                f"the cgroup {cgroup} may not have memory on the top tier (node {nodes})",
+                f"add it: see cpuset.mems of {cgroup} and of the groups above it",
+            )
+
+
+def check_damos(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -> None:
+    """What DAMON as the mover takes, and whether it moves anything on this kernel and these nodes."""
+    if settings.mover.mover != "damos":
+        return
+    if settings.targets.cgroups and settings.targets.pids:
+        raise UsageError("the mover damos takes cgroups or pids, not both", "name one kind")
+    if settings.mover.demotion not in ("move_pages", "off"):
+        raise UsageError(
+            f"the mover damos makes room itself, not by demotion '{settings.mover.demotion}'",
+            "leave the demotion out, or give 'off'",
+        )
+    require("damos", kernel_needs(root, topology, bool(settings.targets.cgroups)))

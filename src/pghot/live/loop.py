@@ -1,0 +1,277 @@
+"""One round of the live side: sources report, addresses become dense pages, the policy acts on the machine.
+
+`Live` owns everything that a run needs and nothing that shows it: `pghot run`, `pghot record` and the daemon call
+`tick` and read the counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pghot.engine.accesses import Accesses
+from pghot.errors import UnsupportedError
+from pghot.kernel.base_pages import base_page_needs
+from pghot.kernel.knob_files import DEMOTION_ENABLED
+from pghot.kernel.needs import require
+from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.vmstat import vmstat
+from pghot.kernel.watched import Watched
+from pghot.live.budget import Budget
+from pghot.live.damos.damos import Damos
+from pghot.live.damos.plan import Planner
+from pghot.live.journal import Journal
+from pghot.live.knobs import Knobs
+from pghot.live.live_settings import LiveSettings, check_cpusets, check_damos, check_demotion, check_nodes
+from pghot.live.machine.fault_latency import FaultLatency
+from pghot.live.machine.linux import LinuxMachine
+from pghot.live.machine.nodes import LiveTopology, read_nodes
+from pghot.live.machine.sections import SECTION_PAGES
+from pghot.live.machine.spaces import Spaces
+from pghot.live.own_cost import OwnCost
+from pghot.live.sources.access_source import AccessSource, Sightings
+from pghot.live.sources.registry import make_live_source
+from pghot.live.swap_tier.setup import SWAP_SOURCE, compressed_tier
+from pghot.live.swap_tier.tier import with_compressed
+from pghot.policies.policy import Forgets, Policy, World, check_live
+from pghot.policies.registry import make_policy
+from pghot.recording.trace import TraceInfo
+from pghot.units import PAGE_BYTES, format_size
+
+if TYPE_CHECKING:
+    from pghot.live.live_recorder import LiveRecorder
+
+REFRESH_MS = 1000
+GIB_PAGES = (1 << 30) // PAGE_BYTES
+
+
+class Live:
+    """The live loop, one `tick` at a time. `start` first, `stop` always."""
+
+    def __init__(
+        self,
+        root: SysRoot,
+        settings: LiveSettings,
+        journal: Journal | None,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """Raises `PghotError` for targets, sources or a policy that cannot be. Changes nothing yet."""
+        self.settings = settings
+        require("live", base_page_needs(root))
+        check_demotion(root, settings)
+        self.root, self._clock_ns, self.journal = root, clock_ns, journal
+        settings.targets.check(root)
+        self.topology: LiveTopology = read_nodes(root)
+        check_nodes(self.topology)
+        check_cpusets(root, settings, self.topology)
+        check_damos(root, settings, self.topology)
+        self.knobs = Knobs(root, journal)
+        self.sources: list[AccessSource] = [
+            make_live_source(name, root, **settings.source_options.get(name, {}))
+            for name in settings.all_sources
+        ]
+        tier = compressed_tier(root, settings.mover, self.topology, self.sources)
+        if tier is not None:
+            self.topology = with_compressed(self.topology, tier.swap)
+        self.policy: Policy = make_policy(settings.policy, **settings.policy_options)
+        check_live(self.policy)
+        sections = max(1, settings.tracked_bytes // (SECTION_PAGES * PAGE_BYTES))
+        self.spaces = Spaces(root, sections)
+        self.machine = LinuxMachine(
+            root,
+            self.topology,
+            self.spaces,
+            settings.mover,
+            journal,
+            clock_ns(),
+            settings.targets.cgroups,
+            tier,
+        )
+        self.damos = self._make_damos() if settings.mover.mover == "damos" else None
+        self.world = world_of(self.machine, self.spaces)
+        self.policy.start(self.world)
+        self._faults = FaultLatency(sections)
+        self.sighted: dict[str, int] = dict.fromkeys(settings.all_sources, 0)
+        self._refreshed_ms = 0
+        self._started: list[AccessSource] = []
+        self._damos_started = False
+        self.recorder: LiveRecorder | None = None
+        self.cost = OwnCost()
+        self.budget = Budget(settings.max_cpu_percent, clock_ns() / 1e9)
+        self._kernel_promoted = vmstat(root, "pgpromote_success")
+        self._began_ns = clock_ns()
+
+    # ---- the loop
+
+    def start(self) -> None:
+        """Find the programs, write down where their pages are, start the sources. On an error call `stop` still."""
+        self._refresh(self._clock_ns() // 1_000_000)
+        self.machine.tick(self._clock_ns())
+        self._refuse_kernel_promotion()
+        if self.settings.mover.apply and self.settings.mover.demotion in ("reclaim", "lru_gen"):
+            self.knobs.set(DEMOTION_ENABLED, "true")
+        if self.machine.tier is not None and self.settings.mover.apply and self.journal is not None:
+            self.journal.compressed(self.machine.tier.node)
+        for space in self.spaces.spaces:
+            self.machine.survey(space)
+        for source in self.sources:
+            self._started.append(source)
+            source.start(self._watched(), self.knobs.set)
+        if self.damos is not None:
+            self.damos.start(self.knobs.set)
+            self._damos_started = True
+
+    def tick(self) -> None:
+        """One round. Raises `PghotError` when the journal cannot be written or the kernel refuses."""
+        now_ns = self._clock_ns()
+        now_ms = now_ns // 1_000_000
+        if now_ms - self._refreshed_ms >= REFRESH_MS:
+            self._refresh(now_ms)
+        self.machine.tick(now_ns)
+        self.world.machine.now_ns = now_ns
+        for source in self._started:
+            for sightings in source.poll(now_ms):
+                self._take(source, sightings, now_ms)
+        self.policy.act(self.world)
+        if self.damos is not None:
+            self.damos.tick(now_ms)
+        self.machine.demote_cold()
+        if self.recorder is not None:
+            self.recorder.tick(now_ns)
+        if self.budget.tick(now_ns / 1e9):
+            for source in self._started:
+                source.set_effort(self.budget.effort)
+
+    def stop(self) -> list[str]:
+        """End the sources and put the knobs back; returns what could not be put back, in words."""
+        problems = [problem for source in reversed(self._started) for problem in _stopped(source)]
+        self._started = []
+        damos = self.damos if self._damos_started else None
+        self._damos_started = False
+        if damos is not None:
+            damos.stop()
+        problems += self.knobs.restore()
+        if damos is not None:
+            damos.count()  # when nothing moves any more
+        return problems
+
+    @property
+    def alive(self) -> bool:
+        """Whether any tracked program still runs."""
+        return bool(self.spaces.spaces)
+
+    @property
+    def seconds(self) -> float:
+        """How long this has been running."""
+        return (self._clock_ns() - self._began_ns) / 1e9
+
+    def promoted_by_kernel(self) -> int:
+        """Pages that NUMA balancing promoted by itself since the start, machine-wide (pgpromote_success)."""
+        return vmstat(self.root, "pgpromote_success") - self._kernel_promoted
+
+    def tracking_bytes(self) -> int:
+        """Bytes that tracking takes for the sections in use, and the tables beside them."""
+        section_bytes = len(self.spaces.table) * SECTION_PAGES * (self.spaces.pages.bytes_per_page() + 1)
+        share = len(self.spaces.table) / self.spaces.table.sections
+        return section_bytes + self.spaces.table.bytes_total() + int(self.policy.tracker_bytes() * share)
+
+    # ---- parts of a round
+
+    def _take(self, source: AccessSource, sightings: Sightings, now_ms: int) -> None:
+        """Turn sightings into accesses of dense pages and hand them to the policy."""
+        if len(sightings) == 0:
+            return
+        self.sighted[source.name] += len(sightings)
+        page, movable = self.spaces.lookup(sightings.pid, sightings.address)
+        page = page[movable]
+        if len(page) == 0:
+            return
+        seen = self._faults.counts(page, now_ms) if sightings.hint_fault else sightings.count[movable]
+        count = seen * np.uint32(source.weight)
+        self.machine.locate(np.unique(page))
+        if source.name != SWAP_SOURCE and self.machine.tier is not None:
+            # Whoever calls a page in swap used (a region's neighbour, mostly) did not see it: it would have come back.
+            inside = self.machine.place[page] != self.machine.tier.node
+            page, count, movable[movable] = page[inside], count[inside], inside
+        self.spaces.pages.saw(page, count)
+        if self.recorder is not None:
+            self.recorder.saw(page, count, sightings.write[movable])
+        accesses = Accesses(page, sightings.node[movable], count, now_ms, sightings.hint_fault)
+        self.policy.observe(self.world, source.name, accesses)
+
+    def _refresh(self, now_ms: int) -> None:
+        self._refreshed_ms = now_ms
+        changes = self.spaces.refresh(self.settings.targets.members(self.root))
+        policy = self.policy
+        if isinstance(policy, Forgets):
+            for pages in changes.forgotten:
+                policy.forget(np.arange(pages.start, pages.stop, dtype=np.uint32))
+        if changes.any:
+            for source in self._started:
+                source.watch(self._watched())
+        if self._damos_started and self.damos is not None:
+            self.damos.refresh(now_ms)
+
+    def _make_damos(self) -> Damos:
+        mover, machine = self.settings.mover, self.machine
+        planner = Planner(
+            self.topology,
+            self.settings.damos,
+            mover.rate_limit_mb_s,
+            mover.demotion != "off",
+            machine.nodes.floor_pages.tolist(),
+            self.root.release(),
+            mover.apply,
+        )
+        return Damos(
+            self.root, self.spaces, machine.placement, machine.mover, machine.nodes, self.journal, planner,
+            self.settings.targets.cgroups,
+        )  # fmt: skip
+
+    def _watched(self) -> Watched:
+        return Watched(self.spaces.spaces, self.settings.targets.only_cgroup)
+
+    def _refuse_kernel_promotion(self) -> None:
+        """With hint faults the kernel promotes by itself into a node with much free memory.
+
+        pgdat_free_space_enough (kernel/sched/fair.c): more than max(1 GiB, node/16) free above the promotion
+        watermark. A dry run must not move anything, so it refuses.
+        """
+        if self.settings.mover.apply or "faults" not in self.settings.sources:
+            return
+        for node in self.topology.top_nodes:
+            enough = max(GIB_PAGES, int(self.machine.capacity_pages[node]) // 16)
+            if (
+                self.machine.free_pages[node] > self.topology.promo_pages[node] + enough
+                and self.topology.lower
+            ):
+                free = format_size(int(self.machine.free_pages[node]) * PAGE_BYTES)
+                raise UnsupportedError(
+                    f"a dry run cannot use hint faults: with {free} free on node {node} the kernel promotes by itself",
+                    "use --apply, or another --source",
+                )
+
+
+def _stopped(source: AccessSource) -> list[str]:
+    """End a source. One of another package may fail in any way: the others still end, and the knobs go back."""
+    try:
+        source.stop()
+    except Exception as error:
+        return [f"the source {source.name} did not end well: {type(error).__name__}: {error}"]
+    return []
+
+
+def world_of(machine: LinuxMachine, spaces: Spaces) -> World:
+    return World(
+        machine=machine,
+        info=TraceInfo(name="live", source="live", slice_ns=1),
+        pages=spaces.table.pages,
+        page_bytes=PAGE_BYTES,
+        regions=(),
+        scale=1.0,
+        seed=0,
+        foresight=None,
+    )

@@ -1,0 +1,221 @@
+"""The machine that we run on, as the policies see it: a `Machine` over the tracked programs.
+
+Only private anonymous pages of tracked programs are moved, in batches, within a byte rate, and never so many that
+the target falls below its free floor. Before anything moves, the journal is told where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pghot.arrays import U32
+from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.watched import Space
+from pghot.live.machine.bucket import TokenBucket
+from pghot.live.machine.demotion import Demotion
+from pghot.live.machine.eligibility import may_move
+from pghot.live.machine.mover import Journal, Mover
+from pghot.live.machine.nodes import LiveTopology
+from pghot.live.machine.pages import AGEING_MS, WOULD_MOVE
+from pghot.live.machine.pingpong import PingPongGuard
+from pghot.live.machine.placement import HUGE_PAGES, Placement, joined
+from pghot.live.machine.room import Room
+from pghot.live.machine.spaces import Spaces
+from pghot.live.swap_tier.cold_pages import Compressing
+from pghot.live.swap_tier.tier import CompressedTier
+from pghot.policies.machine import Moves
+from pghot.units import PAGE_BYTES
+
+# "move_pages": pghot, what its policy finds hot; "damos": the kernel's DAMON (`pghot.live.damos.damos`).
+MOVERS = ("move_pages", "damos")
+
+
+@dataclass(frozen=True, slots=True)
+class MoverSettings:
+    """How pages are moved.
+
+    apply            False: a dry run; nothing moves, what would move is counted once for each page
+    rate_limit_mb_s  promotions, MiB/s
+    floor_share      a target keeps this share of its pages free, and its high watermark in any case
+    batch_pages      pages in one move_pages call
+    demotion         who makes room on a full node, one of `pghot.live.machine.demotion.DEMOTIONS`
+    mover            who finds and moves pages, one of `MOVERS`
+    compressed       compressed swap is one more tier: pages unseen for `cold_after_s` go there
+    """
+
+    apply: bool = False
+    rate_limit_mb_s: float = 256.0
+    floor_share: float = 0.01
+    batch_pages: int = 512
+    demotion: str = "move_pages"
+    mover: str = "move_pages"
+    compressed: bool = False
+    cold_after_s: float = 30.0
+
+
+class LinuxMachine:
+    """A `Machine` over the tracked spaces. `tick` once before each round of the policy.
+
+    cgroups  those of which every program is tracked: where the kernel may demote when it is to pick the pages
+    tier     compressed swap, which the topology has as its last node; None without
+    """
+
+    def __init__(
+        self,
+        root: SysRoot,
+        topology: LiveTopology,
+        spaces: Spaces,
+        settings: MoverSettings,
+        journal: Journal | None,
+        now_ns: int,
+        cgroups: tuple[str, ...] = (),
+        tier: CompressedTier | None = None,
+    ) -> None:
+        self._spaces, self._settings = spaces, settings
+        self.topology = topology
+        self.place = spaces.pages.place
+        self.rank = np.array(topology.rank, np.int64)
+        self.lower = self.rank > 0
+        self.capacity_pages = np.array(topology.capacity_pages, np.int64)
+        self.high_pages = np.array(topology.high_pages, np.int64)
+        self.top_nodes = topology.top_nodes
+        self.demotion_enabled = True  # a policy that demotes by itself switches it off
+        self.nodes = Room(root, topology, settings.floor_share, tier)
+        self.free_pages, self.floor_pages = self.nodes.free_pages, self.nodes.floor_pages
+        self.bucket = TokenBucket(settings.rate_limit_mb_s, now_ns)
+        self.guard = PingPongGuard(now_ns // 1_000_000)
+        self.placement = Placement(root, spaces, tier)
+        self.mover = Mover(
+            root, self.rank, spaces, self.placement, self.nodes, journal, settings.batch_pages, tier
+        )
+        self.demotion = Demotion(root, settings.demotion, cgroups, spaces.pages, self.placement, self.mover)
+        self.counts = self.mover.counts
+        self.tier = tier
+        self.compressing = (
+            Compressing(tier, topology, spaces, self.placement, self.demotion, self._put_out, settings.rate_limit_mb_s,
+                        settings.cold_after_s, now_ns)
+            if tier is not None
+            else None
+        )  # fmt: skip
+        self.now_ns: float = now_ns
+        self._aged_ms = now_ns // 1_000_000
+
+    @property
+    def promotion_targets(self) -> Sequence[Sequence[int]]:
+        return self.topology.promotion_targets
+
+    def tick(self, now_ns: int) -> None:
+        """Let time pass and read how much is free."""
+        self.now_ns = now_ns
+        self.bucket.refill(now_ns)
+        self.nodes.read()
+        now_ms = now_ns // 1_000_000
+        self.guard.tick(now_ms, self.counts.promoted, self.counts.returned)
+        if now_ms - self._aged_ms >= AGEING_MS:
+            self._aged_ms = now_ms
+            self._spaces.pages.grow_older(self._spaces.sections_in_use())
+
+    def demote_cold(self) -> None:
+        """Put what was not seen for long into the compressed tier, where there is one."""
+        if self.compressing is not None:
+            self.compressing.act(int(self.now_ns), self.counts.compressed, self.came_back)
+
+    @property
+    def came_back(self) -> int:
+        """Pages that left the compressed tier, fetched by us or touched by their program."""
+        return self.counts.fetched + self.placement.faulted
+
+    @property
+    def faulted(self) -> int:
+        """See `Placement.faulted`."""
+        return self.placement.faulted
+
+    def locate(self, page: U32) -> None:
+        """Ask the kernel for the node of each page (uint32[K]) and remember it."""
+        self.placement.locate(page)
+
+    def survey(self, space: Space) -> None:
+        """Find all movable pages of a space that are present, and write their origins when moves are allowed."""
+        for page in self.placement.survey(space):
+            if self._settings.apply:
+                self.mover.write_origins(space, page)
+
+    # ---- what may move
+
+    def room(self, node: int) -> int:
+        """See `Machine.room`."""
+        return self.nodes.on(node)
+
+    def pages_in_budget(self, thread: str, span_ns: float | None = None) -> int:
+        """Pages that the rate limit and the ping-pong guard allow now."""
+        return int(self.bucket.bytes_now() * self.guard.share) // PAGE_BYTES
+
+    def charge_tracking(self, app_ns: float, kernel_ns: float, thread: str) -> None:
+        """Real time passes by itself."""
+
+    def balance(self) -> None:
+        """kswapd does that."""
+
+    # ---- moving
+
+    def migrate(self, page: U32, target: int, payer: str, batch_pages: int = 512) -> Moves:
+        """See `Machine.migrate`. `failed` are pages that were busy, or found no room or no budget."""
+        page = self._candidates(page, target)
+        if not self._settings.apply:
+            return self._pretend(page, target)
+        self._spaces.notice_folios()
+        self._make_room(page, target, self.pages_in_budget(payer))
+        rest, failed = page, []
+        while len(rest) and (budget := self.pages_in_budget(payer)):
+            end = self.placement.first_within(rest, budget)
+            before = self.counts.promoted
+            moves = self.mover.move(rest[:end], target)
+            self.bucket.spend((self.counts.promoted - before) * PAGE_BYTES)
+            failed.append(moves.failed)
+            rest = self._candidates(rest[end:], target)
+            if len(moves.moved) == 0:
+                break
+        left = joined([*failed, rest])
+        return Moves(page[self.place[page] == target], left[self.place[left] != target])
+
+    def _candidates(self, page: U32, target: int) -> U32:
+        """Those of the pages that are elsewhere, still are movable, and were not busy too often."""
+        state, fit = self._spaces.pages, np.empty(len(page), np.bool_)
+        may_move(state.kind, state.place, state.marks, page, target, fit)
+        return page[fit]
+
+    def _make_room(self, page: U32, target: int, budget: int) -> None:
+        """Demote as much as these pages need beyond what is free, within the budget or for one folio."""
+        room, most = self.room(target), max(HUGE_PAGES, budget)
+        if not self.demotion_enabled or min(self.placement.at_most(page), most) <= room:
+            return
+        if (short := min(self.placement.with_folios(page), most) - room) > 0:
+            below = self.topology.demotion_targets[target]
+            self.demotion.make_room(target, short, below, int(self.now_ns) // 1_000_000)
+            self.nodes.read()
+
+    def demote(self, page: U32, node: int, thread: str) -> int:
+        """See `Machine.demote`."""
+        return self.demotion.demote(page, self.topology.demotion_targets[node])
+
+    def _put_out(self, page: U32, target: int) -> None:
+        """Move cold pages to the compressed tier, or count them in a dry run."""
+        if self._settings.apply:
+            self.mover.move(page, target)
+            self.nodes.read()
+            return
+        count = len(self._pretend(page, target).moved)
+        self.counts.promoted -= count
+        self.counts.demoted += count
+        self.counts.compressed += count
+
+    def _pretend(self, page: U32, target: int) -> Moves:
+        marks = self._spaces.pages.marks
+        fresh = page[(marks[page] & WOULD_MOVE) == 0][: self.room(target)]
+        marks[fresh] |= WOULD_MOVE
+        self.nodes.pretend(target, len(fresh))
+        self.counts.promoted += len(fresh)
+        return Moves(fresh, np.empty(0, np.uint32))

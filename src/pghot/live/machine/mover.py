@@ -1,0 +1,243 @@
+"""Moving pages with move_pages(2): in batches, within the room of the target, each origin in the journal before."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from pghot.arrays import I32, I64, NOWHERE, U8, U32, U64
+from pghot.kernel.maps import Kind
+from pghot.kernel.move_pages import move_pages, query_nodes
+from pghot.kernel.pagemap import OpenPagemap
+from pghot.kernel.process import alive
+from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.watched import Space
+from pghot.live.machine.eligibility import tally
+from pghot.live.machine.pages import ORIGIN_WRITTEN, REFUSAL_SHIFT
+from pghot.live.machine.placement import Placement, joined, whole_blocks
+from pghot.live.machine.room import Room
+from pghot.live.machine.spaces import Spaces
+from pghot.live.swap_tier.tier import CompressedTier
+from pghot.policies.machine import Moves
+
+_NO_ROOM = np.iinfo(np.int32).min  # as a status: not tried, the target had no room for it
+_TRANSIENT = (errno.EBUSY, errno.EAGAIN, errno.ENOMEM)
+
+
+class Journal(Protocol):
+    """Remembers where pages were, before they move."""
+
+    def origins(self, space: Space, address: U64, node: U8) -> None:
+        """Pages of `space` (uint64[K] bytes, ascending) and the node of each (uint8[K])."""
+
+
+@dataclass(slots=True)
+class MoveCounts:
+    """Totals of pages; `status` counts the errno of each page that did not move.
+
+    compressed, fetched  of the demoted and promoted, those to and from the compressed tier
+    locked               refused by the compressed tier because their mapping is locked
+    """
+
+    promoted: int = 0
+    demoted: int = 0
+    failed: int = 0
+    returned: int = 0
+    compressed: int = 0
+    fetched: int = 0
+    locked: int = 0
+    status: dict[str, int] = field(default_factory=dict)
+
+    def note(self, status: I32) -> None:
+        self.failed += int(np.count_nonzero(status < 0))
+        for number in np.unique(status[status < 0]).tolist():
+            name = errno.errorcode.get(-number, str(-number))
+            self.status[name] = self.status.get(name, 0) + int(np.count_nonzero(status == number))
+
+
+class Mover:
+    """Moves pages of tracked spaces. `rank` (int64[nodes]) is the tier of each node, 0 = top."""
+
+    def __init__(
+        self,
+        root: SysRoot,
+        rank: I64,
+        spaces: Spaces,
+        placement: Placement,
+        room: Room,
+        journal: Journal | None,
+        batch_pages: int,
+        tier: CompressedTier | None = None,
+    ) -> None:
+        self._root, self._rank, self._spaces, self._journal = root, rank, spaces, journal
+        self._tier = tier
+        self._placement, self._room, self._batch_pages = placement, room, batch_pages
+        self._state = spaces.pages
+        self.counts = MoveCounts()
+
+    def move(self, page: U32, target: int) -> Moves:
+        """Move as many of the pages as fit, the first ones first, in batches of one space.
+
+        `failed` are pages that were busy or found no room.
+        """
+        fit = self._room.on(target)
+        self._spaces.notice_folios()
+        parts = [Moves(page[:0], page[fit:])]
+        for space, pages, address in self._placement.by_space(page[:fit]):
+            try:
+                with OpenPagemap(self._root, space.pid) as pagemap:
+                    if alive(self._root, space.identity):
+                        parts.append(self._move_space(space, pagemap, pages, address, target))
+            except PermissionError:
+                self.counts.note(np.full(len(pages), -errno.EPERM, np.int32))
+            except OSError:
+                continue  # it ended; the next refresh notices
+        moved = joined([part.moved for part in parts])
+        if len(moved):
+            self._room.filled(target)
+        return Moves(moved, joined([part.failed for part in parts]))
+
+    def _move_space(self, space: Space, pagemap: OpenPagemap, pages: U32, address: U64, target: int) -> Moves:
+        """The pages of one space, in batches, as long as its memory is there."""
+        around = self._placement.folios_around(space, pages)
+        self.write_origins(space, around)
+        before = self._state.place[around]
+        whole_folios = len(around) > len(pages)
+        blocks = around if whole_folios else None
+        status = self._in_batches(space.pid, pagemap, pages, address, target, blocks)
+        there, failed = pages, pages[:0]
+        if not (status == target).all():
+            if self._tier is None or target != self._tier.node:
+                _ask_again(space.pid, address, status)
+            there, failed = pages[status == target], self._sort_out(pages, status, target)
+        self._state.place[there] = target
+        self._state.age[there] = 0
+        if whole_folios:
+            self._placement.locate(around)
+        self.count(around, before, target)
+        if self._spaces.notice_folios() and not whole_folios:
+            self._came_along(space, pages, target)
+        return Moves(there, failed)
+
+    def _in_batches(
+        self, pid: int, pagemap: OpenPagemap, pages: U32, address: U64, target: int, blocks: U32 | None
+    ) -> I32:
+        """Status of each page: its node, a negative errno, or `_NO_ROOM`.
+
+        blocks  all movable pages of the 2 MiB blocks that go along; None when pages move singly
+        """
+        status = np.full(len(pages), _NO_ROOM, np.int32)
+        node = np.full(min(len(pages), self._batch_pages), target, np.int32)
+        room = batches = 0
+        for begin in range(0, len(pages), self._batch_pages):
+            if batches == 0:
+                room, batches = self._room.look(target)
+            batches -= 1
+            wanted = pages[begin : begin + self._batch_pages]
+            fitting = cost = min(room, len(wanted))
+            if blocks is not None:
+                fitting, cost = whole_blocks(wanted, blocks, room)
+            if not pagemap.still_there():
+                status[begin:] = -errno.ESRCH
+                break
+            if fitting:
+                batch = slice(begin, begin + fitting)
+                status[batch] = self._act(pid, pages[batch], address[batch], node)
+            room -= cost
+            if fitting < len(wanted):
+                batches = 0  # a block that lies in two batches was counted twice: see what is really left
+        return status
+
+    def _came_along(self, space: Space, pages: U32, target: int) -> None:
+        """Folios came to be while single pages moved: their other pages may have moved too.
+
+        The kernel moves them back whole as well, so that one page's origin in the journal is enough; where they were
+        last heard of is written all the same.
+        """
+        others = np.setdiff1d(self._placement.block_pages(pages), pages, assume_unique=True)
+        self.write_origins(space, others)
+        before = self._state.place[others].copy()
+        self._placement.locate(others)
+        self.count(others, before, target)
+
+    def write_origins(self, space: Space, pages: U32) -> None:
+        """Tell the journal where these pages are, those that it does not know yet."""
+        state = self._state
+        new = pages[(state.marks[pages] & ORIGIN_WRITTEN) == 0]
+        # What was swapped before we came has no node to go back to.
+        new = new[state.place[new] < (NOWHERE if self._tier is None else self._tier.node)]
+        if len(new) == 0 or self._journal is None:
+            return
+        _, address = self._spaces.table.where(new)
+        self._journal.origins(space, address, state.place[new])
+        state.marks[new] |= ORIGIN_WRITTEN
+
+    def count(self, page: U32, before: U8, target: int) -> None:
+        """Count those of the pages that came to `target`; `before` (uint8[K]) is where they were."""
+        state = self._state
+        promoted, demoted, returned = tally(state.place, state.marks, self._rank, page, before, target)
+        self.counts.promoted += promoted
+        self.counts.demoted += demoted
+        self.counts.returned += returned
+        if self._tier is not None:
+            self.counts.compressed += demoted * (target == self._tier.node)
+            fetched = (state.place[page] == target) & (before == self._tier.node) & (before != target)
+            self.counts.fetched += int(np.count_nonzero(fetched))
+
+    def _act(self, pid: int, pages: U32, address: U64, node: I32) -> I32:
+        """Status of each page; those in the compressed tier come into memory first."""
+        if self._tier is not None and node[0] == self._tier.node:
+            status = self._tier.put(pid, address)
+            self.counts.locked += int(np.count_nonzero(status == -errno.EINVAL))
+            return status
+        if self._tier is not None and (out := self._state.place[pages] == self._tier.node).any():
+            self._tier.fetch(pid, address[out])
+        try:
+            return move_pages(pid, address, node[: len(address)])
+        except OSError as error:
+            return _refused(error, len(address))
+
+    def _sort_out(self, pages: U32, status: I32, target: int) -> U32:
+        """Remember what the kernel said of each page that did not move; return those that may another time."""
+        state = self._state
+        no_room = pages[status == _NO_ROOM]
+        # Of a process that ended the next refresh hears.
+        answered = (status != target) & (status != _NO_ROOM) & (status != -errno.ESRCH)
+        pages, status = pages[answered], status[answered]
+        state.place[pages] = np.where(status >= 0, status, state.place[pages])
+        state.place[pages[np.isin(status, (-errno.ENOENT, -errno.EFAULT))]] = NOWHERE
+        # Mapped by other processes too: theirs is not ours to move.
+        state.kind[pages[status == -errno.EACCES]] = Kind.SHARED
+        status = np.where(status >= 0, -errno.EBUSY, status)
+        self.counts.note(status)
+        busy: U32 = pages[np.isin(status, [-number for number in _TRANSIENT])]
+        if self._tier is not None and target == self._tier.node:
+            state.give_up(pages[status == -errno.EINVAL])
+            state.add_retry(busy, REFUSAL_SHIFT)
+        else:
+            state.add_retry(busy)
+        return joined([busy, no_room])
+
+
+def _ask_again(pid: int, address: U64, status: I32) -> None:
+    """Ask for the status of the busy pages: a call that gave up has not come to some of them."""
+    unsure = status == -errno.EBUSY
+    try:
+        status[unsure] = query_nodes(pid, address[unsure])
+    except OSError as error:
+        status[unsure] = _refused(error, int(unsure.sum()))
+
+
+def _refused(error: OSError, pages: int) -> I32:
+    """An error of a whole call as the status of each page.
+
+    EACCES of the whole call (the program's cpuset forbids the node) becomes EPERM: of one page, it would mean that
+    others map the page.
+    """
+    # EINVAL: it ended and is not reaped yet (find_mm_struct, mm/migrate.c).
+    meaning = {errno.EINVAL: errno.ESRCH, errno.EACCES: errno.EPERM}
+    number = error.errno or errno.EBUSY
+    return np.full(pages, -meaning.get(number, number), np.int32)

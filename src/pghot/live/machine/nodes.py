@@ -1,0 +1,194 @@
+"""The memory nodes of the machine we run on: tiers, distances, sizes, watermarks, what is free.
+
+Mirrors what mm/memory-tiers.c, drivers/base/node.c and mm/vmstat.c show.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pghot.arrays import I64
+from pghot.errors import UnsupportedError
+from pghot.kernel.node_access import NodeAccess, read_access
+from pghot.kernel.node_files import NODES, read_list
+from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.toptier import kernel_top_nodes, nodes_with_memory
+from pghot.kernel.zoneinfo import Watermarks, parse_zoneinfo, watermarks
+from pghot.live.machine.memory_tiers import read_tiers
+from pghot.policies import tiers
+from pghot.units import PAGE_BYTES
+
+UNREACHABLE = 255  # as in SLIT
+LOCAL = 10
+_PAGE_KIB = PAGE_BYTES // 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTopology:
+    """The nodes at the time of reading. Tuples are indexed by node number; numbers may have gaps.
+
+    A number without memory (a gap, or a node of CPUs only) has capacity 0 and a rank after all others.
+
+    possible, online  numbers of nodes
+    with_memory     nodes that have memory
+    cpus            CPUs of each node
+    tier_number     N of the kernel's memory_tierN, -1 for a number without memory
+    rank            tier of each node, 0 = top
+    tier_source     where the tiers come from: see `TierNumbers`
+    distances       SLIT distances; 255 where one is not online
+    access          latency and bandwidth, None where firmware tells none
+    capacity_pages  size
+    watermarks      min, low, high, promo: sums over the node's zones
+    promotion_targets   top-tier nodes by distance
+    demotion_targets    lower nodes as the kernel prefers them
+    kernel_top_nodes    see `pghot.kernel.toptier`
+    notes           what was damaged or missing and what was assumed instead, in words
+    """
+
+    possible: tuple[int, ...]
+    online: tuple[int, ...]
+    with_memory: tuple[int, ...]
+    cpus: tuple[tuple[int, ...], ...]
+    tier_number: tuple[int, ...]
+    rank: tuple[int, ...]
+    tier_source: str
+    distances: tuple[tuple[int, ...], ...]
+    access: tuple[NodeAccess | None, ...]
+    capacity_pages: tuple[int, ...]
+    watermarks: tuple[Watermarks, ...]
+    promotion_targets: tuple[tuple[int, ...], ...]
+    demotion_targets: tuple[tuple[int, ...], ...]
+    kernel_top_nodes: tuple[int, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def high_pages(self) -> tuple[int, ...]:
+        """High watermark of each node."""
+        return tuple(marks.high for marks in self.watermarks)
+
+    @property
+    def promo_pages(self) -> tuple[int, ...]:
+        """Promotion watermark of each node."""
+        return tuple(marks.promo for marks in self.watermarks)
+
+    @property
+    def top_nodes(self) -> tuple[int, ...]:
+        """Nodes of the fastest tier."""
+        return tuple(node for node in self.with_memory if self.rank[node] == 0)
+
+    @property
+    def lower(self) -> tuple[int, ...]:
+        """Nodes with memory below the top tier."""
+        return tuple(node for node in self.with_memory if self.rank[node] > 0 and self.capacity_pages[node])
+
+    @property
+    def tiers(self) -> int:
+        """How many tiers there are."""
+        return len({self.rank[node] for node in self.with_memory})
+
+
+def read_nodes(root: SysRoot) -> LiveTopology:
+    """Read the topology.
+
+    Raises `UnsupportedError` when sysfs shows no memory nodes or its lists are garbage, `NotPermittedError` when
+    they may not be read. Smaller damage becomes a note.
+    """
+    online = read_list(root, f"{NODES}/online")
+    with_memory = nodes_with_memory(root)
+    if not with_memory:
+        raise UnsupportedError(
+            f"no memory nodes in {NODES}", "boot a kernel with CONFIG_NUMA=y, and mount /sys"
+        )
+    count = max((*with_memory, *online)) + 1
+    cpus = tuple(read_list(root, f"{NODES}/node{node}/cpulist") for node in range(count))
+    access = tuple(read_access(root, node) for node in range(count))
+    known = {node: value for node, value in enumerate(access) if value is not None}
+    with_cpus = [node for node in range(count) if cpus[node]]
+    tier = read_tiers(root, with_memory, with_cpus, known)
+    numbers = tier.number
+    after_all = max(numbers.values()) + 1
+    rank = tuple(tiers.ranks([numbers.get(node, after_all) for node in range(count)]))
+    distances = tuple(_distances(root, node, online, count) for node in range(count))
+    zones = parse_zoneinfo(root.read_or("/proc/zoneinfo"))
+    capacity = tuple(_meminfo_pages(root, node, "MemTotal") for node in range(count))
+    marks = tuple(watermarks(zones, node) for node in range(count))
+    return LiveTopology(
+        possible=read_list(root, f"{NODES}/possible"),
+        online=online,
+        with_memory=with_memory,
+        cpus=cpus,
+        tier_number=tuple(numbers.get(node, -1) for node in range(count)),
+        rank=rank,
+        tier_source=tier.source,
+        distances=distances,
+        access=access,
+        capacity_pages=capacity,
+        watermarks=marks,
+        promotion_targets=_promotion_targets(with_memory, rank, distances),
+        demotion_targets=_demotion_targets(with_memory, rank, distances),
+        kernel_top_nodes=kernel_top_nodes(root),
+        notes=tuple(_notes(root, with_memory, capacity, marks, tier.why, tier.source)),
+    )
+
+
+def _promotion_targets(
+    with_memory: tuple[int, ...], rank: tuple[int, ...], distances: tuple[tuple[int, ...], ...]
+) -> tuple[tuple[int, ...], ...]:
+    top = [node for node in with_memory if rank[node] == 0]
+    return tuple(tuple(sorted(top, key=lambda fast: (row[fast], fast))) for row in distances)
+
+
+def _demotion_targets(
+    with_memory: tuple[int, ...], rank: tuple[int, ...], distances: tuple[tuple[int, ...], ...]
+) -> tuple[tuple[int, ...], ...]:
+    orders = (tiers.demotion_order(node, rank, distances) for node in range(len(rank)))
+    return tuple(tuple(node for node in order if node in with_memory) for order in orders)
+
+
+def _distances(root: SysRoot, node: int, online: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """A row of distances. The file has a number for each node that is online, in their order."""
+    words = root.read_or(f"{NODES}/node{node}/distance").split()
+    row = {other: int(word) for other, word in zip(online, words, strict=False) if word.isdigit()}
+    return tuple(row.get(other, LOCAL if other == node else UNREACHABLE) for other in range(count))
+
+
+def _notes(
+    root: SysRoot,
+    with_memory: tuple[int, ...],
+    capacity: tuple[int, ...],
+    marks: tuple[Watermarks, ...],
+    why: str,
+    source: str,
+) -> Iterator[str]:
+    if why:
+        yield f"{why}: tiers were formed from {source}"
+    for node in with_memory:
+        if capacity[node] == 0:
+            yield f"node {node} has no readable size ({NODES}/node{node}/meminfo): nothing is moved there"
+        elif marks[node].high == 0:
+            yield f"node {node} has no watermarks in /proc/zoneinfo: taken as 0"
+        if not root.read_or(f"{NODES}/node{node}/distance"):
+            yield f"node {node} tells no distances: targets are in the order of their numbers"
+
+
+def _meminfo_pages(root: SysRoot, node: int, key: str) -> int:
+    """A size of a node's meminfo in pages, 0 when it has none."""
+    match = re.search(rf"\b{key}:\s*(\d+) kB", root.read_or(f"{NODES}/node{node}/meminfo"))
+    return int(match[1]) // _PAGE_KIB if match else 0
+
+
+def free_pages(root: SysRoot, topology: LiveTopology) -> I64:
+    """int64[nodes]: what is free now. One small file for each node with memory; meant for every tick."""
+    free = np.zeros(len(topology.rank), np.int64)
+    for node in topology.with_memory:
+        free[node] = free_pages_on(root, node)
+    return free
+
+
+def free_pages_on(root: SysRoot, node: int) -> int:
+    """What is free on one node now; meant for every batch of moves."""
+    return _meminfo_pages(root, node, "MemFree")

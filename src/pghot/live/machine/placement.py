@@ -1,0 +1,233 @@
+"""Where the tracked pages are, as the kernel says, and which of them move together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from pghot.arrays import I32, NOWHERE, U8, U32, U64
+from pghot.kernel.maps import Kind
+from pghot.kernel.move_pages import query_nodes
+from pghot.kernel.pagemap import PRESENT, SWAPPED, read_entries
+from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.watched import Space
+from pghot.live.machine.pages import OLDEST, PROMOTED
+from pghot.live.machine.sections import SECTION_PAGES
+from pghot.live.machine.spaces import Spaces
+from pghot.live.swap_tier.tier import CompressedTier
+from pghot.units import PAGE_BYTES
+
+HUGE_PAGES = 512  # 2 MiB in 4 KiB pages: the largest folio that anonymous memory has
+
+
+class Placement:
+    """Asks for the nodes of pages and keeps them in `Pages.place`.
+
+    tier     where swapped pages are, None: nowhere
+    faulted  pages that came back from there by the programs' own touch
+    """
+
+    def __init__(self, root: SysRoot, spaces: Spaces, tier: CompressedTier | None = None) -> None:
+        self._root, self._spaces, self._tier = root, spaces, tier
+        self._state = spaces.pages
+        self.faulted = 0
+
+    def locate(self, page: U32) -> None:
+        """Ask the kernel for the node of each page (uint32[K]) and remember it."""
+        for space, pages, address in self.by_space(page):
+            try:
+                status = self._query(space, address)
+            except OSError:
+                continue  # it ended; the next refresh notices
+            self._remember(pages, np.where(status >= 0, status, NOWHERE).astype(np.uint8))
+
+    def _query(self, space: Space, address: U64) -> I32:
+        status = query_nodes(space.pid, address)
+        return status if self._tier is None else self._tier.places(space.pid, address, status)
+
+    def _remember(self, page: U32, place: U8) -> None:
+        """What the kernel says now. A page that left the compressed tier without us was touched by its program."""
+        if self._tier is not None:
+            came = page[(self._state.place[page] == self._tier.node) & (place < self._tier.node)]
+            self.faulted += len(came)
+            self._state.marks[came] |= PROMOTED
+            self._state.age[came] = 0
+        self._state.place[page] = place
+
+    def survey(self, space: Space) -> Iterator[U32]:
+        """Find all movable pages of a space that are present, a section's worth at a time."""
+        for page, _ in self.look(space):
+            yield page
+
+    def look(self, space: Space) -> Iterator[tuple[U32, U8]]:
+        """As `survey`, with the node where each page was before, as last heard (uint8[K])."""
+        for start, end in zip(space.start.tolist(), space.end.tolist(), strict=True):
+            for begin in range(start, end, SECTION_PAGES * PAGE_BYTES):
+                pages = (min(end, begin + SECTION_PAGES * PAGE_BYTES) - begin) // PAGE_BYTES
+                offset = np.arange(pages, dtype=np.uint64) * np.uint64(PAGE_BYTES)
+                yield self._present(space, np.uint64(begin) + offset)
+
+    def _present(self, space: Space, address: U64) -> tuple[U32, U8]:
+        try:
+            status = self._query(space, address)
+        except OSError:
+            return np.empty(0, np.uint32), np.empty(0, np.uint8)
+        present = status >= 0
+        page, movable = self._spaces.lookup(np.full(present.sum(), space.pid, np.int32), address[present])
+        page = page[movable]
+        before = self._state.place[page]
+        self._state.place[page] = status[present][movable]
+        self._state.age[page[before == NOWHERE]] = self._first_age
+        return page, before
+
+    @property
+    def _first_age(self) -> int:
+        """Age of a page met for the first time. What goes out because it was not seen must have been watched first."""
+        return OLDEST if self._tier is None else 0
+
+    def rescan(self, space: Space) -> None:
+        """Find out what came, went to swap or came back since; cheaper than a survey (reads pagemap)."""
+        assert self._tier is not None
+        for start, end in zip(space.start.tolist(), space.end.tolist(), strict=True):
+            try:
+                for begin, entries in read_entries(self._root, space.pid, start, end):
+                    self._take_entries(space, begin, entries)
+            except OSError:
+                return  # it ended; the next refresh notices
+
+    def _take_entries(self, space: Space, begin: int, entries: U64) -> None:
+        held = np.flatnonzero(entries & np.uint64(PRESENT | SWAPPED))
+        address = np.uint64(begin) + held.astype(np.uint64) * np.uint64(PAGE_BYTES)
+        page, movable = self._spaces.lookup(np.full(len(held), space.pid, np.int32), address)
+        page, out = page[movable], entries[held[movable]] & np.uint64(PRESENT) == 0
+        assert self._tier is not None
+        fresh = self._state.place[page] == NOWHERE
+        self._state.age[page[fresh]] = self._first_age
+        self._state.place[page[out]] = self._tier.node
+        came = page[~out]
+        self.locate(came[self._state.place[came] >= self._tier.node])
+
+    def by_space(self, page: U32) -> Iterator[tuple[Space, U32, U64]]:
+        """The pages of each tracked space with their addresses, ascending within a section."""
+        if len(page) == 0:
+            return
+        if not (page[1:] >= page[:-1]).all():
+            page = np.sort(page)
+        numbers, address = self._spaces.table.where(page)
+        if numbers[0] == numbers.max() == numbers.min():
+            if (space := self._spaces.space(int(numbers[0]))) is not None:
+                yield space, page, address
+            return
+        for number in np.unique(numbers).tolist():
+            if (space := self._spaces.space(number)) is not None:
+                held = numbers == number
+                yield space, page[held], address[held]
+
+    def movable_on(self, node: int) -> U32:
+        """Movable tracked pages on `node`; those of one block side by side."""
+        found = []
+        for section in self._spaces.sections_in_use():
+            held = (self._state.place[section] == node) & (self._state.kind[section] == Kind.MOVABLE)
+            found.append((np.flatnonzero(held) + section.start).astype(np.uint32))
+        return joined(found)
+
+    # ---- large folios: where a process has them, whole 2 MiB blocks may move along
+
+    def at_most(self, page: U32) -> int:
+        """No more pages than this move when these do; cheaper than `with_folios`, and for any order."""
+        return HUGE_PAGES * len(blocks_of(page))
+
+    def with_folios(self, page: U32) -> int:
+        """How many pages may move when these do."""
+        total = 0
+        for space, pages, _ in self.by_space(page):
+            huge = self._spaces.has_huge_pages(space.number)
+            total += HUGE_PAGES * len(blocks_of(pages)) if huge else len(pages)
+        return total
+
+    def first_within(self, page: U32, most: int) -> int:
+        """How many of the first pages can move so that no more than `most` do, whole folios counted; one at least."""
+        if self.at_most(page) <= most:
+            return len(page)
+        huge = self._huge_spaces()
+        if not huge:
+            return max(1, min(len(page), most))
+        cost = np.ones(len(page), np.int64)
+        whole = np.flatnonzero(np.isin(self._spaces.table.where(page)[0], huge))
+        _, first = np.unique(page[whole] // np.uint32(HUGE_PAGES), return_index=True)
+        cost[whole] = 0
+        cost[whole[first]] = HUGE_PAGES
+        return max(1, int(np.searchsorted(np.cumsum(cost), most, side="right")))
+
+    def folios_around(self, space: Space, pages: U32) -> U32:
+        """The pages that may move when these pages of `space` do, located."""
+        whole = len(pages) == self.at_most(pages)
+        if whole or not self._spaces.has_huge_pages(space.number):
+            return pages
+        around = self.block_pages(pages)
+        if len(around) > len(pages):
+            self.locate(around)
+        return around
+
+    def block_pages(self, pages: U32) -> U32:
+        """All movable pages of the 2 MiB blocks of these pages, which are ascending."""
+        first = blocks_of(pages) * np.uint32(HUGE_PAGES)
+        around = (first[:, None] + np.arange(HUGE_PAGES, dtype=np.uint32)).ravel()
+        movable: U32 = around[self._state.kind[around] == Kind.MOVABLE]
+        return movable
+
+    def ages(self, page: U32) -> U8:
+        """Ageing periods since each page was seen; with large folios, since any of its block was.
+
+        The neighbours that came along with a promoted page are old by themselves, and would take it down again.
+        """
+        ages: U8 = self._state.age[page]
+        huge = self._huge_spaces()
+        if not huge or len(page) == 0:
+            return ages
+        starts = np.flatnonzero(np.diff((page // np.uint32(HUGE_PAGES)).astype(np.int64), prepend=-1))
+        youngest = np.repeat(np.minimum.reduceat(ages, starts), np.diff(np.append(starts, len(page))))
+        return np.where(np.isin(self._spaces.table.where(page)[0], huge), youngest, ages)
+
+    def _huge_spaces(self) -> list[int]:
+        """Numbers of the spaces with large folios."""
+        return [space.number for space in self._spaces.spaces if self._spaces.has_huge_pages(space.number)]
+
+
+def blocks_of(page: U32) -> U32:
+    """The numbers of the 2 MiB blocks that ascending pages lie in, each once (pages in another order: once or more).
+
+    >>> blocks_of(np.array([3, 4, 600], np.uint32)).tolist()
+    [0, 1]
+    """
+    block = page // np.uint32(HUGE_PAGES)
+    first = np.ones(len(block), np.bool_)
+    np.not_equal(block[1:], block[:-1], out=first[1:])
+    return block[first]
+
+
+def whole_blocks(page: U32, around: U32, room: int) -> tuple[int, int]:
+    """How many of the first pages can move so that the 2 MiB blocks that may go along fit into `room`, and how many
+    pages these blocks have.
+
+    page    uint32[K]  ascending
+    around  uint32[M]  ascending; all movable pages of their blocks
+
+    >>> block = np.arange(512, dtype=np.uint32)
+    >>> whole_blocks(np.array([3, 4, 600], np.uint32), np.concatenate([block, block[:100] + 512]), 600)
+    (2, 512)
+    """
+    size = np.uint32(HUGE_PAGES)
+    blocks, sizes = np.unique(around // size, return_counts=True)
+    own, first = np.unique(page // size, return_index=True)
+    along = np.cumsum(sizes[np.searchsorted(blocks, own)])
+    fitting = int(np.searchsorted(along, room, side="right"))
+    if fitting == 0:
+        return 0, 0
+    return len(page) if fitting == len(own) else int(first[fitting]), int(along[fitting - 1])
+
+
+def joined(parts: list[U32]) -> U32:
+    """The parts in a row."""
+    return np.concatenate(parts) if parts else np.empty(0, np.uint32)

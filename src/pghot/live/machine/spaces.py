@@ -1,0 +1,315 @@
+"""The address spaces of the tracked programs: who is tracked, and what their addresses are.
+
+Follows forks, execs, exits and changing mappings by looking at `/proc`; gives sections to address ranges when
+something in them is first seen and takes them back on unmap, exec and exit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.arrays import I32, U32, U64
+from pghot.kernel.folios import folio_births, has_large_folios, small_sizes_on
+from pghot.kernel.maps import Kind, Mapping, bound_starts, movable_ranges, read_maps
+from pghot.kernel.process import Identity, Stat, read_stat
+from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.watched import Space
+from pghot.live.machine.pages import Pages
+from pghot.live.machine.sections import (
+    ABSENT,
+    FOREIGN,
+    PAGE_SHIFT,
+    SECTION_PAGES,
+    SECTION_SHIFT,
+    SectionTable,
+)
+
+_SECTION_BYTES_SHIFT = PAGE_SHIFT + SECTION_SHIFT
+LAST_SPACE = 65535
+# What a program's own calls or khugepaged change without a trace in its maps, and the kernel tells by a walk of the
+# page tables (numa_maps 12 ms, smaps_rollup 11 ms for each GiB of 4 KiB pages, 0.3 ms of huge ones; Linux 6.18), is
+# asked again after so many refreshes at the earliest, within so many seconds for each refresh: 1 % of the time.
+ASK_EVERY = 10
+ASK_S = 0.01
+
+
+@dataclass(slots=True)
+class _Tracked:
+    space: Space
+    mappings: list[Mapping]
+    bound: frozenset[int]
+    huge: bool | None = None  # whether it has large folios; None: not asked yet
+    guessed: bool = False  # taken to have some until it is asked again
+    asked: int = 0  # the refresh at which it was asked last
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a refresh found. `forgotten` are dense ranges whose pages are gone."""
+
+    any: bool = False
+    forgotten: list[slice] = field(default_factory=list)
+
+
+class Spaces:
+    """The tracked address spaces and their sections."""
+
+    def __init__(self, root: SysRoot, sections: int) -> None:
+        self._root = root
+        self.table = SectionTable(sections, int(root.read_or("/proc/sys/kernel/pid_max", "4194304")))
+        self.pages = Pages(self.table.pages)
+        self._tracked: dict[int, _Tracked] = {}
+        self._last_number = 0
+        self._refreshes = 0
+        self._births = folio_births(root)
+        self._small_sizes = small_sizes_on(root)
+        self._spare_s = 0.0
+        self.skipped = dict.fromkeys((kind.name.lower() for kind in Kind if kind is not Kind.MOVABLE), 0)
+        self.skipped |= {"foreign": 0, "no_section": 0}
+
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        return tuple(tracked.space for tracked in self._tracked.values())
+
+    def space(self, number: int) -> Space | None:
+        """The space with this number while it is tracked."""
+        tracked = self._tracked.get(number)
+        return tracked.space if tracked else None
+
+    def has_huge_pages(self, number: int) -> bool:
+        """Whether moving one page of this space may move its neighbours along."""
+        tracked = self._tracked.get(number)
+        if tracked is None:
+            return False
+        if tracked.huge is None:
+            tracked.huge = has_large_folios(self._root, tracked.space.pid)
+        return tracked.huge
+
+    def notice_folios(self) -> bool:
+        """Whether somebody got large folios since this was last asked: then it may be any program of ours.
+
+        khugepaged makes some of old memory at any time. Until a program is asked again, it is taken to have some.
+        """
+        births = folio_births(self._root)
+        if births == self._births:
+            return False
+        self._births = births
+        self._guess_folios()
+        return True
+
+    def _guess_folios(self) -> None:
+        for tracked in self._tracked.values():
+            if tracked.huge is False:
+                tracked.huge = tracked.guessed = True
+
+    def bound_bytes(self) -> int:
+        """Memory that would be moved, were it not under a strict policy of its owner."""
+        return sum(
+            mapping.end - mapping.start
+            for tracked in self._tracked.values()
+            for mapping in tracked.mappings
+            if mapping.start in tracked.bound and mapping.kind is Kind.MOVABLE
+        )
+
+    # ---- who is tracked
+
+    def refresh(self, pids: Iterable[int]) -> Changes:
+        """Track exactly these processes from now on; notice exits, execs and changed mappings."""
+        changes = Changes()
+        self._refreshes += 1
+        wanted = self._alive(pids)
+        for number, tracked in list(self._tracked.items()):
+            if wanted.get(tracked.space.pid, None) is None or (
+                wanted[tracked.space.pid].identity != tracked.space.identity
+            ):
+                self._drop(number, changes)
+        known = {tracked.space.pid: number for number, tracked in self._tracked.items()}
+        for pid, stat in wanted.items():
+            if pid in known:
+                self._remap(known[pid], changes)
+            else:
+                self._adopt(stat, changes)
+        if (small := small_sizes_on(self._root)) != self._small_sizes:
+            self._small_sizes = small
+            self._guess_folios()
+        self._ask_again(changes)
+        return changes
+
+    def _ask_again(self, changes: Changes) -> None:
+        """Ask about large folios and policies, longest ago first, as far as the time allows."""
+        self._spare_s = min(self._spare_s, ASK_EVERY * ASK_S) + ASK_S
+        for tracked in sorted(self._tracked.values(), key=lambda tracked: tracked.asked):
+            if self._spare_s <= 0 or self._refreshes - tracked.asked < ASK_EVERY:
+                return
+            began = time.perf_counter()
+            self._ask(tracked, changes)
+            self._spare_s -= time.perf_counter() - began
+
+    def _ask(self, tracked: _Tracked, changes: Changes) -> None:
+        tracked.asked = self._refreshes
+        if tracked.guessed:
+            tracked.huge, tracked.guessed = has_large_folios(self._root, tracked.space.pid), False
+        bound = bound_starts(self._root, tracked.space.pid)
+        if bound != tracked.bound:
+            tracked.bound = bound
+            self._changed(tracked, changes)
+
+    def _alive(self, pids: Iterable[int]) -> dict[int, Stat]:
+        found = {}
+        for pid in pids:
+            try:
+                stat = read_stat(self._root, pid)
+            except OSError:
+                continue
+            if not stat.dead and not stat.kernel_thread:
+                found[pid] = stat
+        return found
+
+    def _adopt(self, stat: Stat, changes: Changes) -> None:
+        if len(self._tracked) == LAST_SPACE:
+            return
+        mappings = self._read_maps(stat.identity.pid)
+        if mappings is None:
+            return
+        number = self._next_number()
+        bound = bound_starts(self._root, stat.identity.pid)
+        space = _space(number, stat.identity, stat.comm, mappings, bound)
+        self._tracked[number] = _Tracked(space, mappings, bound, asked=self._refreshes)
+        self.table.assign(space.pid, number)
+        changes.any = True
+
+    def _next_number(self) -> int:
+        """A number that no tracked space has: after 65535 programs the first ones are used again."""
+        self._last_number = self._last_number % LAST_SPACE + 1
+        while self._last_number in self._tracked:
+            self._last_number = self._last_number % LAST_SPACE + 1
+        return self._last_number
+
+    def _drop(self, number: int, changes: Changes) -> None:
+        tracked = self._tracked.pop(number)
+        self.table.assign(tracked.space.pid, 0)
+        for slot, _ in self.table.slots(number):
+            self._release(slot, changes)
+        changes.any = True
+
+    def _remap(self, number: int, changes: Changes) -> None:
+        tracked = self._tracked[number]
+        mappings = self._read_maps(tracked.space.pid)
+        if mappings is None or mappings == tracked.mappings:
+            return
+        tracked.mappings = mappings
+        if tracked.bound:
+            tracked.asked = 0  # known by where they begin, which may have changed: soon
+        self._changed(tracked, changes)
+
+    def _changed(self, tracked: _Tracked, changes: Changes) -> None:
+        """Other mappings or policies than before."""
+        space = tracked.space
+        tracked.space = _space(space.number, space.identity, space.name, tracked.mappings, tracked.bound)
+        for slot, section in self.table.slots(space.number):
+            self._rekind(slot, section, tracked, changes)
+        changes.any = True
+
+    def _read_maps(self, pid: int) -> list[Mapping] | None:
+        try:
+            return read_maps(self._root, pid)
+        except OSError:
+            return None  # it ended, or changed its user, since its stat was read
+
+    # ---- sections
+
+    def _rekind(self, slot: int, section: int, tracked: _Tracked, changes: Changes) -> None:
+        """Write the kinds of a section's pages anew; pages that lost their mapping are forgotten."""
+        pages = slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
+        kind = _kinds(section, tracked.mappings, tracked.bound)
+        if not kind.any():
+            self._release(slot, changes)
+            return
+        gone = (kind == Kind.UNMAPPED) & (self.pages.kind[pages] != Kind.UNMAPPED)
+        for first, last in _runs(gone):
+            lost = slice(pages.start + first, pages.start + last)
+            self.pages.reset(lost)
+            changes.forgotten.append(lost)
+        self.pages.kind[pages] = kind
+
+    def _release(self, slot: int, changes: Changes) -> None:
+        pages = slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
+        self.pages.reset(pages)
+        self.table.remove(slot)
+        changes.forgotten.append(pages)
+
+    def _provide(self, pid: I32, address: U64) -> None:
+        """Give sections to these addresses where something is mapped."""
+        for number, section in self.table.absent(pid, address):
+            tracked = self._tracked.get(number)
+            if tracked is None:
+                continue
+            kind = _kinds(section, tracked.mappings, tracked.bound)
+            slot = self.table.add(number, section) if kind.any() else None
+            if slot is not None:
+                pages = slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
+                self.pages.reset(pages)
+                self.pages.kind[pages] = kind
+
+    def sections_in_use(self) -> list[slice]:
+        """The dense range of each section in use; those of one space side by side, ascending by address."""
+        return [
+            slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
+            for number in self._tracked
+            for slot, _ in self.table.slots(number)
+        ]
+
+    # ---- addresses to pages
+
+    def lookup(self, pid: I32, address: U64) -> tuple[U32, npt.NDArray[np.bool_]]:
+        """Dense pages uint32[K] and bool[K]: which of them are movable pages of tracked programs.
+
+        The others are counted in `skipped` by their reason, once for each sighting.
+        """
+        page = self.table.lookup(pid, address)
+        absent = page == ABSENT
+        if absent.any():
+            self._provide(pid[absent], address[absent])
+            page = self.table.lookup(pid, address)
+        tracked = page < ABSENT
+        self.skipped["foreign"] += int(np.count_nonzero(page == FOREIGN))
+        self.skipped["no_section"] += int(np.count_nonzero(page == ABSENT))
+        kind = np.zeros(len(page), np.uint8)
+        kind[tracked] = self.pages.kind[page[tracked]]
+        movable = tracked & (kind == Kind.MOVABLE)
+        counts = np.bincount(kind[tracked & ~movable], minlength=len(Kind))
+        for reason in Kind:
+            if reason is not Kind.MOVABLE:
+                self.skipped[reason.name.lower()] += int(counts[reason])
+        return page, movable
+
+
+def _space(
+    number: int, identity: Identity, name: str, mappings: list[Mapping], bound: frozenset[int]
+) -> Space:
+    ranges = movable_ranges(mapping for mapping in mappings if mapping.start not in bound)
+    start, end = (np.array([pair[i] for pair in ranges], np.uint64) for i in (0, 1))
+    return Space(number, identity, name, start, end)
+
+
+def _kinds(section: int, mappings: list[Mapping], bound: frozenset[int]) -> npt.NDArray[np.uint8]:
+    """uint8[32768]: the kind of each page of a section."""
+    begin = section << _SECTION_BYTES_SHIFT
+    kind = np.zeros(SECTION_PAGES, np.uint8)
+    for mapping in mappings:
+        first = max(0, (mapping.start - begin) >> PAGE_SHIFT)
+        last = min(SECTION_PAGES, (mapping.end - begin) >> PAGE_SHIFT)
+        if first < last:
+            kind[first:last] = Kind.BOUND if mapping.start in bound else mapping.kind
+    return kind
+
+
+def _runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and one past the last index of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], flags.view(np.int8), [0]))))
+    return [(int(edges[i]), int(edges[i + 1])) for i in range(0, len(edges), 2)]

@@ -1,0 +1,1 @@
+"""The live sources: who saw which program access which page."""

@@ -1,0 +1,103 @@
+"""The seam of the live sources: who saw which process access which address.
+
+A source is one file plus one line in `pghot.live.sources.registry.LIVE_SOURCES`. It reports batches, never one
+access per Python call, states its sampling and counts what it lost. It checks its needs before it changes
+anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.arrays import I16, I32, U32, U64
+from pghot.kernel.needs import Need
+from pghot.kernel.watched import SetKnob, Watched
+
+
+@dataclass(frozen=True, slots=True)
+class Sightings:
+    """Accesses that one source saw since it was last asked.
+
+    pid      int32[K]   process (thread group) that made the access; sightings of foreign processes are
+                        allowed and counted as such by whoever looks the addresses up
+    address  uint64[K]  virtual address, bytes; need not be page aligned
+    count    uint32[K]  accesses (or samples, or scans that found the page touched) behind this sighting
+    node     int16[K]   node of the accessing CPU, -1 where the source cannot know it
+    write    bool[K]    known to be stores
+    hint_fault          these are NUMA hint faults
+    """
+
+    pid: I32
+    address: U64
+    count: U32
+    node: I16
+    write: npt.NDArray[np.bool_]
+    hint_fault: bool = False
+
+    def __len__(self) -> int:
+        return len(self.pid)
+
+
+def sightings_of(
+    pid: int | I32, address: U64, count: U32 | None = None, node: int | I16 = -1, write: bool = False
+) -> Sightings:
+    """Sightings from what a source has; what is missing is filled in for all of them.
+
+    >>> len(sightings_of(1234, np.array([4096, 8192], np.uint64)))
+    2
+    """
+    length = len(address)
+    return Sightings(
+        np.full(length, pid, np.int32) if isinstance(pid, int) else pid,
+        address,
+        np.ones(length, np.uint32) if count is None else count,
+        np.full(length, node, np.int16) if isinstance(node, int) else node,
+        np.full(length, write, np.bool_),
+    )
+
+
+class AccessSource(Protocol):
+    """A live source of page accesses.
+
+    name     as in `--source`; the same as its simulated twin's where both exist
+    summary  one line for `pghot list sources`
+    weight   what one of its reports counts when sources are fused; a positive whole number
+    sees     "any": pages of every tier; "lower": pages below the top tier only
+    """
+
+    name: str
+    summary: str
+    weight: int
+    sees: str
+
+    def needs(self) -> list[Need]:
+        """Every condition, met or not. Changes nothing."""
+
+    def start(self, watched: Watched, set_knob: SetKnob) -> None:
+        """Begin to watch. Knobs are changed through `set_knob` only, so that they are put back.
+
+        Raises `PghotError` when what it needs is missing or belongs to somebody else.
+        """
+
+    def watch(self, watched: Watched) -> None:
+        """Processes or their mappings changed; called with the full new picture."""
+
+    def poll(self, now_ms: int) -> Sequence[Sightings]:
+        """What was seen since the last poll. Does not wait. `now_ms` is CLOCK_MONOTONIC milliseconds."""
+
+    def set_effort(self, share: float) -> None:
+        """Sample less: `share` of the full rate, 0 < share <= 1. For the overhead budget."""
+
+    def sampling(self) -> str:
+        """One line that states the sampling in force, e.g. "hint faults of 256 MiB every 100 ms"."""
+
+    def counters(self) -> dict[str, int]:
+        """Counters as declared in `pghot.counters`; losses included."""
+
+    def stop(self) -> None:
+        """End watching and release what was taken. Called once, also after a failed start."""

@@ -1,0 +1,227 @@
+"""DAMON as a live source: adaptive regions with the number of samples in which each was accessed.
+
+Coarse by design: a count is of a whole region, so all its pages are reported with it, also the cold neighbours of
+hot ones. It estimates the share of the region's pages that are in use: 5 of 20 samples are a quarter of the
+pages, and nobody knows which. `min_accesses` says from which share on a region is worth its cold pages, `min_age`
+how long it must have been about so. The defaults report everything that moves; half the samples and an age of 1
+reported 0.71 of the hot and 0.02 of the cold pages of a program where 1 and 0 reported all of both (64 MiB, hot in
+runs of 64 KiB, after 20 s).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pghot.arrays import I64, U32, U64
+from pghot.errors import PghotError, UsageError
+from pghot.kernel.damon_sysfs import NUMBER, STATE, Intervals, Kdamond, damon_need
+from pghot.kernel.damon_trace import Regions, RegionTrace, trace_need
+from pghot.kernel.iomem import system_ram
+from pghot.kernel.needs import Need, require
+from pghot.kernel.pagemap import pfns
+from pghot.kernel.perf_event import perf_need
+from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.watched import SetKnob, Space, Watched
+from pghot.live.sources.access_source import Sightings, sightings_of
+from pghot.live.sources.perf_sampling import checked_period
+from pghot.units import PAGE_BYTES
+
+_PAGE = np.uint64(PAGE_BYTES)
+_NOTHING = (np.empty(0, np.uint64), np.empty(0, np.uint32))
+
+
+class Damon:
+    """Options: operations  vaddr: the programs' address spaces; paddr: all physical memory, of which the
+    programs' pages are reported;
+    sample_us, aggregate_us  as in DAMON's monitoring_attrs; min_regions, max_regions  too, for each program;
+    min_accesses  samples of one aggregation that must have found a region in use, for it to be reported;
+    min_age  aggregations for which it must have been about so;
+    period_ms  time between two reports, each of the newest aggregation.
+    """
+
+    name = "damon"
+    summary = "DAMON of the programs' address spaces or of all memory: regions, not pages; root"
+    weight = 1
+    sees = "any"
+
+    def __init__(
+        self,
+        root: SysRoot,
+        operations: str = "vaddr",
+        sample_us: int = 5_000,
+        aggregate_us: int = 100_000,
+        min_regions: int = 10,
+        max_regions: int = 1000,
+        min_accesses: int = 1,
+        min_age: int = 0,
+        period_ms: int = 500,
+    ) -> None:
+        """Raises `UsageError` for options that DAMON would refuse."""
+        if operations not in ("vaddr", "paddr"):
+            raise UsageError(f"damon: operations '{operations}' do not exist", "give vaddr or paddr")
+        self._root, self._operations = root, operations
+        self._intervals = Intervals(sample_us, aggregate_us, 1_000_000, min_regions, max_regions)
+        self._min_accesses, self._min_age = max(1, min_accesses), min_age
+        self._period_ms = checked_period(self.name, "period_ms", period_ms)
+        self._kdamond = Kdamond(root, operations, self._intervals)
+        self._trace: RegionTrace | None = None
+        self._latest: dict[int, Regions] = {}
+        self._spaces: tuple[Space, ...] = ()
+        self._targets: list[int] = []
+        self._set_knob: SetKnob | None = None
+        self._due_ms = 0.0
+        self._effort = 1.0
+        self._lost = 0
+        self._counts = dict.fromkeys(("damon_aggregations", "damon_regions", "damon_refused_targets"), 0)
+
+    def needs(self) -> list[Need]:
+        needs = [damon_need(self._root, self._operations), trace_need(self._root), perf_need(self._root)]
+        if self._operations == "paddr" and not system_ram(self._root):
+            what = "where the physical memory is: /proc/iomem"
+            needs.append(Need(what, "not permitted", "/proc/iomem hides addresses", "run as root"))
+        return needs
+
+    def start(self, watched: Watched, set_knob: SetKnob) -> None:
+        require(self.name, self.needs())
+        # Through the journal: a killed pghot must not leave a kdamond behind. Undone in reverse order: off, then gone.
+        set_knob(NUMBER, "1")
+        self._set_knob = set_knob
+        self._kdamond.configure()
+        self._spaces = watched.spaces
+        if self._operations == "paddr":
+            self._kdamond.watch_memory(system_ram(self._root))
+            self._run()
+        else:
+            self._retarget()
+
+    def watch(self, watched: Watched) -> None:
+        """DAMON follows changed mappings and execs by itself; only other processes matter."""
+        self._spaces = watched.spaces
+        try:
+            self._retarget()
+        except PghotError:
+            # A process that just ended is refused: the targets stay as they were until the next look.
+            self._counts["damon_refused_targets"] += 1
+
+    def _retarget(self) -> None:
+        pids = [space.pid for space in self._spaces]
+        if self._set_knob is None or self._operations == "paddr" or not pids:
+            return
+        running = self._kdamond.running
+        if running and pids == self._targets:
+            return
+        self._kdamond.watch_processes(pids)
+        if running:
+            self._kdamond.commit()
+            self._follow(pids)
+        else:
+            self._run(pids)
+
+    def _run(self, pids: Sequence[int] = ()) -> None:
+        assert self._set_knob is not None
+        self._set_knob(STATE, "on")
+        self._follow(pids)
+
+    def _follow(self, pids: Sequence[int]) -> None:
+        """Read what the kdamond finds from now on: its thread or its targets are others than before."""
+        self._close()
+        self._targets = list(pids)
+        regions = self._intervals.max_regions * max(1, len(pids))
+        self._trace = RegionTrace(self._root, self._kdamond.pid, regions)
+
+    def poll(self, now_ms: int) -> Sequence[Sightings]:
+        if self._trace is None:
+            return []
+        # At every poll, so that the ring does not fill up between two reports.
+        self._latest |= {regions.target: regions for regions in self._trace.newest()}
+        if now_ms < self._due_ms:
+            return []
+        self._due_ms = now_ms + self._period_ms / self._effort
+        found: list[Sightings] = []
+        for regions in self._latest.values():
+            self._counts["damon_aggregations"] += 1
+            self._counts["damon_regions"] += len(regions.start)
+            found += self._sightings(regions)
+        self._latest = {}
+        return found
+
+    def _sightings(self, regions: Regions) -> list[Sightings]:
+        hot = (regions.accesses >= self._min_accesses) & (regions.age >= self._min_age)
+        start, end, accesses = regions.start[hot], regions.end[hot], regions.accesses[hot]
+        if self._operations == "paddr":
+            pages = [(space, self._frames_in(start, end, accesses, space)) for space in self._spaces]
+        else:
+            pid = self._targets[regions.target] if regions.target < len(self._targets) else -1
+            ours = [space for space in self._spaces if space.pid == pid]
+            pages = [(space, pages_in(start, end, accesses, space)) for space in ours]
+        return [sightings_of(space.pid, *each) for space, each in pages if len(each[0])]
+
+    def _frames_in(self, start: U64, end: U64, count: U32, space: Space) -> tuple[U64, U32]:
+        """Addresses and counts of a space's pages whose frames lie in regions of physical memory."""
+        try:
+            parts = [
+                pfns(self._root, space.pid, low, high)
+                for low, high in zip(space.start.tolist(), space.end.tolist(), strict=True)
+            ]
+        except OSError:
+            return _NOTHING  # it ended; the next `watch` says so
+        if not parts or len(start) == 0:
+            return _NOTHING
+        address = np.concatenate([part[0] for part in parts])
+        place = np.concatenate([part[1] for part in parts]) * np.uint64(PAGE_BYTES)
+        region = np.searchsorted(start, place, side="right") - 1
+        inside = (region >= 0) & (place < end[region])
+        return address[inside], count[region[inside]]
+
+    def set_effort(self, share: float) -> None:
+        """Read less often; the kdamond is not pghot's own CPU."""
+        self._effort = share
+
+    def sampling(self) -> str:
+        times = self._intervals
+        return (
+            f"one page of each region every {times.sample_us / 1000:g} ms, {times.min_regions} to "
+            f"{times.max_regions} regions, read every {self._period_ms / self._effort:g} ms"
+        )
+
+    def counters(self) -> dict[str, int]:
+        lost = self._lost + (self._trace.lost if self._trace else 0)
+        return {**self._counts, "damon_lost_regions": lost}
+
+    def stop(self) -> None:
+        """The knobs are put back by whoever set them: off, then gone."""
+        self._close()
+        self._spaces = ()
+
+    def _close(self) -> None:
+        if self._trace is not None:
+            self._lost += self._trace.lost
+            self._trace.close()
+            self._trace, self._latest = None, {}
+
+
+def pages_in(start: U64, end: U64, count: U32, space: Space) -> tuple[U64, U32]:
+    """Addresses (uint64[K]) and counts (uint32[K]) of the pages of regions that lie in a space's movable ranges.
+
+    start, end, count  the regions, ascending and disjoint
+    """
+    first = np.searchsorted(space.end, start, side="right")
+    last = np.searchsorted(space.start, end, side="left")
+    region, nth = _numbered(np.maximum(last - first, 0))
+    within = first[region] + nth
+    begin = np.maximum(start[region], space.start[within]) // _PAGE
+    stop = -(-np.minimum(end[region], space.end[within]).astype(np.int64) // PAGE_BYTES)
+    part, page = _numbered(stop - begin.astype(np.int64))
+    return (begin[part] + page.astype(np.uint64)) * _PAGE, count[region[part]]
+
+
+def _numbered(lengths: I64) -> tuple[I64, I64]:
+    """For each element of groups of these lengths (int64[G]): its group, and its number within it.
+
+    >>> [each.tolist() for each in _numbered(np.array([2, 0, 1]))]
+    [[0, 0, 2], [0, 1, 0]]
+    """
+    group = np.repeat(np.arange(len(lengths)), lengths)
+    return group, np.arange(len(group)) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -1,0 +1,88 @@
+"""Sources that look at each program once in a period: what `idle` and `softdirty` do alike.
+
+A look clears what it reads, so each program has its own time for the next one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from pghot.arrays import U64
+from pghot.kernel.needs import Need, require
+from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.watched import SetKnob, Space, Watched
+from pghot.live.sources.access_source import Sightings, sightings_of
+from pghot.live.sources.perf_sampling import checked_period
+
+
+class PeriodicSource(ABC):
+    """A subclass says what one look at a program saw.
+
+    SCANS   the counter of looks
+    WRITES  what it sees are stores
+
+    Raises `UsageError` for a period that is none.
+    """
+
+    name: str
+    SCANS: str
+    WRITES = False
+
+    def __init__(self, root: SysRoot, period_ms: int, other_counters: Sequence[str]) -> None:
+        self._root = root
+        self._period_ms = checked_period(self.name, "period_ms", period_ms)
+        self._effort = 1.0
+        self._spaces: dict[int, Space] = {}
+        self._due_ms: dict[int, float] = {}
+        self._counts = dict.fromkeys((self.SCANS, *other_counters), 0)
+
+    @abstractmethod
+    def needs(self) -> list[Need]: ...
+
+    @abstractmethod
+    def look(self, space: Space) -> U64:
+        """Addresses (uint64[K]) of the pages touched since the last look; nothing at the first. Raises `OSError`."""
+
+    @abstractmethod
+    def forget(self, number: int) -> None:
+        """The space with this number is watched no more."""
+
+    @property
+    def period_ms(self) -> float:
+        """Time between two looks at one program, at the present effort."""
+        return self._period_ms / self._effort
+
+    def start(self, watched: Watched, set_knob: SetKnob) -> None:
+        require(self.name, self.needs())
+        self.watch(watched)
+
+    def watch(self, watched: Watched) -> None:
+        before, self._spaces = self._spaces, {space.number: space for space in watched.spaces}
+        for number in before.keys() - self._spaces.keys():
+            self._due_ms.pop(number, None)
+            self.forget(number)
+
+    def poll(self, now_ms: int) -> Sequence[Sightings]:
+        found = []
+        for number, space in self._spaces.items():
+            if now_ms < self._due_ms.get(number, 0):
+                continue
+            self._due_ms[number] = now_ms + self.period_ms
+            try:
+                address = self.look(space)
+            except OSError:
+                continue  # it ended; the next `watch` says so
+            self._counts[self.SCANS] += 1
+            if len(address):
+                found.append(sightings_of(space.pid, address, write=self.WRITES))
+        return found
+
+    def set_effort(self, share: float) -> None:
+        self._effort = share
+
+    def counters(self) -> dict[str, int]:
+        return dict(self._counts)
+
+    def stop(self) -> None:
+        self._spaces = {}

@@ -1,0 +1,106 @@
+"""Soft-dirty bits as a live source: exactly which pages were written since the last look; reads are invisible.
+
+Each look clears the bits through clear_refs, which write-protects the pages: the program pays one fault for the first
+write to each page in every period. A write between the reading and the clearing of a look is missed.
+
+A mapping that is new or grew since the last look has all its pages marked (VM_SOFTDIRTY, mm/mmap.c): they say nothing
+and are counted, not reported. A huge page has one bit.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+import numpy as np
+
+from pghot.arrays import U64
+from pghot.kernel.maps import read_maps
+from pghot.kernel.needs import Need
+from pghot.kernel.pagemap import SOFT_DIRTY, clear_soft_dirty, flagged
+from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.watched import Space
+from pghot.live.sources.periodic import PeriodicSource
+from pghot.units import PAGE_BYTES
+
+
+class SoftDirty(PeriodicSource):
+    """Options: period_ms  time between two looks at one program."""
+
+    name = "softdirty"
+    summary = "soft-dirty bits: exactly the pages written since the last look; root or the same user"
+    weight = 1
+    sees = "any"
+    SCANS = "softdirty_scans"
+    WRITES = True
+
+    def __init__(self, root: SysRoot, period_ms: int = 1000) -> None:
+        super().__init__(root, period_ms, ("softdirty_unknown_pages",))
+        self._mappings: dict[int, frozenset[tuple[int, int]]] = {}
+
+    def needs(self) -> list[Need]:
+        return [_bits_need(self._root)]
+
+    def look(self, space: Space) -> U64:
+        """Read and clear. What was marked before the first clearing says nothing about now."""
+        before = self._mappings.get(space.number)
+        address = np.empty(0, np.uint64) if before is None else self._marked(space)
+        # After the bits: a mapping that grew in between must not pass for one that did not.
+        now = frozenset((mapping.start, mapping.end) for mapping in read_maps(self._root, space.pid))
+        clear_soft_dirty(self._root, space.pid)
+        self._mappings[space.number] = now
+        known = within(address, now & (before or frozenset()))
+        self._counts["softdirty_unknown_pages"] += len(address) - len(known)
+        return known
+
+    def _marked(self, space: Space) -> U64:
+        parts = [
+            flagged(self._root, space.pid, start, end, SOFT_DIRTY)
+            for start, end in zip(space.start.tolist(), space.end.tolist(), strict=True)
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+
+    def forget(self, number: int) -> None:
+        self._mappings.pop(number, None)
+
+    def sampling(self) -> str:
+        return f"all writes, one report a page every {self.period_ms:.0f} ms"
+
+
+def within(address: U64, mappings: frozenset[tuple[int, int]]) -> U64:
+    """The addresses (uint64[K]) that lie in one of these disjoint ranges [start, end)."""
+    if len(address) == 0 or not mappings:
+        return address[:0]
+    extents = np.array(sorted(mappings), np.uint64)
+    place = np.searchsorted(extents[:, 0], address, side="right") - 1
+    inside: U64 = address[(place >= 0) & (address < extents[place, 1])]
+    return inside
+
+
+def _bits_need(root: SysRoot) -> Need:
+    """Whether the kernel keeps soft-dirty bits. Without CONFIG_MEM_SOFT_DIRTY bit 55 is never set, or never cleared."""
+    what = "soft-dirty bits"
+    if not root.live:
+        return Need(what, "unsupported", "a captured tree has no memory to try on")
+    try:
+        works = _try_on_ourselves(root)
+    except OSError as error:
+        return Need(
+            what, "not permitted", f"clear_refs of pghot itself: {error.strerror}", "mount /proc writable"
+        )
+    if works:
+        return Need(what)
+    return Need(
+        what, "unsupported", "the kernel keeps no soft-dirty bits", "a kernel with CONFIG_MEM_SOFT_DIRTY=y"
+    )
+
+
+def _try_on_ourselves(root: SysRoot) -> bool:
+    """Clear our own bits and write one page of two. Shared memory: no growing private mapping merges with it."""
+    with mmap.mmap(-1, 2 * PAGE_BYTES) as memory:
+        memory[0] = memory[PAGE_BYTES] = 1
+        start = np.frombuffer(memory, np.uint8).ctypes.data
+        clear_soft_dirty(root, os.getpid())
+        memory[PAGE_BYTES] = 2
+        written = flagged(root, os.getpid(), start, start + 2 * PAGE_BYTES, SOFT_DIRTY)
+        return bool(written.tolist() == [start + PAGE_BYTES])

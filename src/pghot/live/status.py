@@ -1,0 +1,168 @@
+"""What the live side does now, as plain data: the status line, `pghot status`, the summary of a run and the metrics
+all read it from here."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.arrays import NOWHERE
+from pghot.errors import UsageError
+from pghot.kernel.cgroup_limits import read_limits
+from pghot.kernel.maps import Kind
+from pghot.live.loop import Live
+from pghot.live.own_cost import resident_bytes
+from pghot.live.swap_tier.setup import compressed_counters, compressed_facts
+from pghot.units import PAGE_BYTES, format_size
+
+Counts = npt.NDArray[np.int64]
+
+
+def counters(live: Live, out: dict[str, Any] | None = None) -> dict[str, float]:
+    """The counters of everything but the sources, under their declared names. `out`: see `compressed_facts`.
+
+    What the policy counts under the name of a source's counter are the events that this source told it of: they are
+    counted there, and left out here (as `lab.bench.all_counters`).
+    """
+    moves = live.machine.counts
+    counted = {name for source in live.sources for name in source.counters()}
+    return {
+        **{name: value for name, value in live.policy.counters().items() if name not in counted},
+        "pgpromote_success": moves.promoted,
+        "pgdemote_proactive": moves.demoted,
+        "pgmigrate_success": moves.promoted + moves.demoted,
+        "pgmigrate_fail": moves.failed,
+        "pghot_pingpong_pages": moves.returned,
+        **(live.damos.counters() if live.damos else {}),
+        **{f"pghot_skipped_{reason}": count for reason, count in live.spaces.skipped.items()},
+        "pghot_bound_bytes": live.spaces.bound_bytes(),
+        **compressed_counters(out),
+        "pghot_sections": len(live.spaces.table),
+        "pghot_cpu_seconds": round(live.cost.total_s(), 3),
+        "pghot_resident_bytes": resident_bytes(live.root),
+    }
+
+
+def source_facts(live: Live) -> list[dict[str, Any]]:
+    """Each source with its sampling, sightings and own counters."""
+    return [
+        {
+            "name": source.name,
+            "sampling": source.sampling(),
+            "weight": source.weight,
+            "effort": round(live.budget.effort, 4),
+            "counters": {"pghot_sightings": live.sighted[source.name], **source.counters()},
+        }
+        for source in live.sources
+    ]
+
+
+def node_facts(live: Live, tracked: Counts, hot: Counts) -> list[dict[str, Any]]:
+    """Each node with memory: its tier, what is free, its floor, and the tracked and hot pages on it."""
+    machine = live.machine
+    return [
+        {
+            "node": node,
+            "tier": live.topology.rank[node],
+            "capacity_bytes": int(machine.capacity_pages[node]) * PAGE_BYTES,
+            "free_bytes": int(machine.free_pages[node]) * PAGE_BYTES,
+            "floor_bytes": int(machine.floor_pages[node]) * PAGE_BYTES,
+            "tracked_bytes": int(tracked[node]) * PAGE_BYTES,
+            "hot_bytes": int(hot[node]) * PAGE_BYTES,
+        }
+        for node in range(len(machine.rank))
+        if machine.capacity_pages[node]
+    ]
+
+
+def cgroup_facts(live: Live) -> list[dict[str, Any]]:
+    """Each tracked cgroup with its limits in force; one that vanished is left out."""
+    found = []
+    for cgroup in live.settings.targets.cgroups:
+        with contextlib.suppress(UsageError):
+            found.append({"cgroup": cgroup, **asdict(read_limits(live.root, cgroup))})
+    return found
+
+
+def budget_facts(live: Live) -> dict[str, float | None]:
+    """What pghot may use of a CPU, None without a limit, and the share of their full rate the sources sample at."""
+    limit = live.budget.max_cpu_percent
+    return {
+        "max_cpu_percent": limit if math.isfinite(limit) else None,
+        "effort": round(live.budget.effort, 4),
+    }
+
+
+def placed_pages(live: Live) -> tuple[Counts, Counts]:
+    """int64[nodes], twice: movable tracked pages on each node, as last heard, and those of them that have some
+    heat, which are the ones that `pghot hot` ranks."""
+    state = live.spaces.pages
+    tracked, hot = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    for pages in live.spaces.sections_in_use():
+        movable = state.kind[pages] == Kind.MOVABLE
+        place = state.place[pages]
+        tracked += np.bincount(place[movable], minlength=256)
+        hot += np.bincount(place[movable & (state.heat[pages] > 0)], minlength=256)
+    tracked[NOWHERE] = hot[NOWHERE] = 0
+    nodes = len(live.machine.rank)
+    return tracked[:nodes], hot[:nodes]
+
+
+def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
+    """Everything, ready for JSON."""
+    on_node, hot_on_node = placed_pages(live)
+    tracked = int(on_node.sum())
+    own_bytes = live.tracking_bytes()
+    out = compressed_facts(live.machine, live.root, on_node)
+    return {
+        "schema": schema,
+        "mode": "apply" if live.settings.mover.apply else "dry run",
+        "seconds": round(live.seconds, 3),
+        "policy": live.policy.name,
+        "programs": [{"pid": space.pid, "name": space.name} for space in live.spaces.spaces],
+        "cgroups": cgroup_facts(live),
+        "compressed": out,
+        "sources": source_facts(live),
+        "nodes": node_facts(live, on_node, hot_on_node),
+        "mover": live.damos.facts() if live.damos else {"name": live.settings.mover.mover},
+        "moves": {
+            "promoted_pages": live.machine.counts.promoted,
+            "demoted_pages": live.machine.counts.demoted,
+            "failed": dict(sorted(live.machine.counts.status.items())),
+            "lowest_free_above_floor_pages": live.machine.nodes.lowest_margin,
+            "rate_limit_mb_s": live.machine.bucket.rate_mb_s,
+            "pingpong_guard_share": live.machine.guard.share,
+            "promoted_by_the_kernel_pages": live.promoted_by_kernel(),
+        },
+        "counters": counters(live, out),
+        "tracking": {
+            "tracked_pages": tracked,
+            "bytes_used": own_bytes,
+            "bytes_per_tracked_page": round(own_bytes / tracked, 2) if tracked else None,
+        },
+        "budget": budget_facts(live),
+        "journal": str(live.journal.path) if live.journal and not live.journal.empty else None,
+    }
+
+
+def line(live: Live) -> str:
+    """One line for the terminal."""
+    moves = live.machine.counts
+    verb = "promoted" if live.settings.mover.apply else "would promote"
+    seen = sum(live.sighted.values())
+    parts = [
+        f"{live.seconds:.0f} s",
+        f"{len(live.spaces.spaces)} programs",
+        f"{seen:,} sightings",
+        f"{verb} {format_size(moves.promoted * PAGE_BYTES)}",
+    ]
+    if moves.demoted:
+        parts.append(f"demoted {format_size(moves.demoted * PAGE_BYTES)}")
+    if moves.failed:
+        parts.append(f"{moves.failed:,} failed")
+    return " · ".join(parts)

@@ -1,0 +1,1 @@
+"""Compressed swap (zram, zswap) as the last tier of a live machine."""

@@ -1,0 +1,99 @@
+"""Compressed swap as a tier, for the live side: whether it can be, the tier itself, and what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.errors import UsageError
+from pghot.kernel.needs import require
+from pghot.kernel.sysroot import SysRoot
+from pghot.live.machine.linux import LinuxMachine, MoverSettings
+from pghot.live.machine.nodes import LiveTopology
+from pghot.live.sources.access_source import AccessSource
+from pghot.live.swap_tier.cold_pages import LONGEST_COLD_S
+from pghot.live.swap_tier.swap_space import compressed_needs, find_compressed_swap
+from pghot.live.swap_tier.tier import CompressedTier
+from pghot.units import PAGE_BYTES
+
+SWAP_SOURCE = "swapins"  # sees what comes back from there
+
+
+def check_compressed(root: SysRoot, mover: MoverSettings) -> None:
+    """Raise for settings that cannot be, or a machine that cannot do it."""
+    if mover.mover == "damos":
+        raise UsageError(
+            "the mover damos cannot move pages to compressed swap", "leave --compressed or --mover damos out"
+        )
+    if not 0 < mover.cold_after_s <= LONGEST_COLD_S:
+        raise UsageError(
+            f"pages cannot turn cold after {mover.cold_after_s:g} s (cold_after)",
+            f"give more than 0 s, up to {LONGEST_COLD_S:g} s",
+        )
+    require("compressed", compressed_needs(root))
+
+
+def compressed_tier(
+    root: SysRoot, mover: MoverSettings, topology: LiveTopology, sources: Sequence[AccessSource]
+) -> CompressedTier | None:
+    """The tier below all nodes, None when it was not asked for. Raises as `check_compressed`, and when no source sees
+    what is hot above it."""
+    if not mover.compressed:
+        return None
+    check_compressed(root, mover)
+    swap = find_compressed_swap(root)
+    assert swap is not None
+    blind = all(source.sees == "lower" for source in sources)
+    if blind and not topology.lower:
+        names = ", ".join(source.name for source in sources if source.name != SWAP_SOURCE)
+        raise UsageError(
+            f"{names} sees no page of the top tier: all of them would look cold",
+            "add --source damon, softdirty, idle or pebs",
+        )
+    return CompressedTier(root, swap, len(topology.rank))
+
+
+def compressed_facts(
+    machine: LinuxMachine, root: SysRoot, tracked: npt.NDArray[np.int64]
+) -> dict[str, Any] | None:
+    """What is there, and what it saves. None without the tier. `tracked`: int64[nodes], tracked pages on each.
+
+    `saved_bytes` is what the tracked programs' pages there would take in memory, less everything that compressed
+    swap takes, other programs' pages included: it may be negative.
+    """
+    tier, compressing = machine.tier, machine.compressing
+    if tier is None or compressing is None:
+        return None
+    usage, pages = tier.swap.usage(root), int(tracked[tier.node])
+    return {
+        "kind": tier.swap.kind,
+        "areas": [area.path for area in tier.swap.areas],
+        "node": tier.node,
+        "pages": pages,
+        "out_pages": machine.counts.compressed,
+        "fetched_pages": machine.counts.fetched,
+        "faulted_pages": machine.faulted,
+        "locked_pages": machine.counts.locked,
+        **asdict(usage),
+        "saved_bytes": pages * PAGE_BYTES - usage.used_bytes,
+        "guard_share": compressing.guard.share,
+    }
+
+
+def compressed_counters(facts: dict[str, Any] | None) -> dict[str, int]:
+    """The same under the declared names; none without the tier."""
+    if facts is None:
+        return {}
+    return {
+        "pghot_compressed_out": facts["out_pages"],
+        "pghot_compressed_fetched": facts["fetched_pages"],
+        "pghot_compressed_faulted": facts["faulted_pages"],
+        "pghot_compressed_locked": facts["locked_pages"],
+        "pghot_compressed_pages": facts["pages"],
+        "pghot_compressed_bytes": facts["used_bytes"],
+        "pghot_compressed_saved_bytes": facts["saved_bytes"],
+    }

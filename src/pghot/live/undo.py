@@ -1,0 +1,176 @@
+"""Undo: pages back to the nodes they came from, kernel knobs back to their values, from a journal."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.arrays import U8, U64, Bool
+from pghot.errors import NotPermittedError, PghotError, UsageError
+from pghot.kernel.move_pages import move_pages, query_nodes
+from pghot.kernel.process import Identity, alive, read_stat, refused
+from pghot.kernel.sysroot import SysRoot
+from pghot.live.journal import Journal, mark_undone
+from pghot.live.journal_file import JournalFile, SpaceEntry, read_journal
+from pghot.live.knobs import put_back
+from pghot.live.swap_tier.fetch_back import fetch
+
+BATCH_PAGES = 512
+ROUNDS = 5  # for pages that are busy
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class Undone:
+    """What an undo did.
+
+    pages_back     pages that are on their first node again because of it
+    pages_home     pages that never left, or had come back
+    pages_gone     pages that their program gave up since
+    pages_left     pages that could not be moved back (busy, pinned, shared, no room), by process
+    processes_gone processes that ended, or are another program now
+    """
+
+    pages_back: int = 0
+    pages_home: int = 0
+    pages_gone: int = 0
+    pages_left: dict[str, int] = field(default_factory=dict)
+    processes_gone: list[str] = field(default_factory=list)
+    knobs: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        return {"schema": "pghot.undo/1", **asdict(self)}
+
+    @property
+    def complete(self) -> bool:
+        return not self.problems and not self.pages_left
+
+
+def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, of: None) -> Undone:
+    """Put back what the journal says. Calling it again is harmless.
+
+    Raises `UsageError` when the pghot that wrote it still runs, and `NotPermittedError` for a process that is not ours,
+    after the others' pages were put back.
+    """
+    result = Undone()
+    if journal.boot_id != root.read_or("/proc/sys/kernel/random/boot_id"):
+        result.processes_gone.append("the machine was started anew since: nothing to put back")
+        _mark(journal)
+        return result
+    _refuse_while_running(journal, root)
+    result.problems += put_back(root, journal.knobs)
+    result.knobs = list(dict.fromkeys(path for path, _, _ in journal.knobs))
+    plans = [(entry, *entry.origins()) for entry in journal.spaces]
+    if journal.damaged:
+        result.problems.append(_what_is_lost(journal))
+    total, done = sum(len(address) for _, address, _ in plans), 0
+    denied: NotPermittedError | None = None
+    for entry, address, node in plans:
+        nothing = np.zeros(len(address), np.bool_)
+        try:
+            out, still = fetch(root, entry.identity, address) if journal.compressed else (nothing, nothing)
+            _put_pages_back(root, entry, address, node, out, still, result)
+        except NotPermittedError as error:
+            denied = denied or error
+        done += len(address)
+        progress(done, total)
+    if denied is not None:
+        raise denied
+    if result.complete:
+        _mark(journal)
+    return result
+
+
+def _mark(journal: JournalFile) -> None:
+    """The file may be written anew. Nothing is left to put back, whether it can be marked or not."""
+    with contextlib.suppress(OSError, PghotError):
+        mark_undone(journal.path, journal.file)
+
+
+def undo_open(journal: Journal, root: SysRoot) -> Undone:
+    """Undo what this very process wrote into its journal."""
+    return undo(read_journal(journal.path), root)
+
+
+def _refuse_while_running(journal: JournalFile, root: SysRoot) -> None:
+    pid, start_ticks = journal.writer
+    try:
+        running = pid != os.getpid() and read_stat(root, pid).identity.start_ticks == start_ticks
+    except OSError:
+        running = False
+    if running:
+        raise UsageError(
+            f"the pghot that writes {journal.path} still runs (pid {pid})", f"end it first: kill {pid}"
+        )
+
+
+def _what_is_lost(journal: JournalFile) -> str:
+    """What is not known of the lines that cannot be read, and what to do about it."""
+    shown = ", ".join(map(str, journal.damaged[:5])) + (", ..." if len(journal.damaged) > 5 else "")
+    return (
+        f"line {shown} of the journal cannot be read; what the others name was put back. Pages that no other line "
+        f"names stay until their program ends (or migratepages(8) moves them), knobs until you set them; then remove "
+        f"{journal.path}"
+    )
+
+
+def _put_pages_back(
+    root: SysRoot, entry: SpaceEntry, address: U64, node: U8, out: Bool, still: Bool, result: Undone
+) -> None:
+    """`out`, `still`: bool[K], pages that were in swap before this undo, and those that are even now."""
+    who = f"{entry.identity.pid} ({entry.name})"
+    before = _query(root, entry.identity, address)
+    now = before
+    for _ in range(ROUNDS):
+        if now is None:
+            break
+        away = (now >= 0) & (now != node)
+        if not away.any():
+            break
+        _move(root, entry.identity, address[away], node[away])
+        now = _query(root, entry.identity, address)
+    if before is None or now is None:
+        result.processes_gone.append(who)
+        return
+    away = (before != node) | out
+    result.pages_back += int(np.count_nonzero((now == node) & away))
+    result.pages_home += int(np.count_nonzero((now == node) & ~away))
+    result.pages_gone += int(np.count_nonzero((now < 0) & ~still))
+    left = int(np.count_nonzero(((now >= 0) & (now != node)) | ((now < 0) & still)))
+    if left:
+        result.pages_left[who] = left
+
+
+def _query(root: SysRoot, identity: Identity, address: U64) -> npt.NDArray[np.int32] | None:
+    """Node of each page, None when the process ended or is another program now."""
+    if not alive(root, identity):
+        return None
+    try:
+        return query_nodes(identity.pid, address)
+    except OSError as error:
+        # EINVAL: it ended and is not reaped yet (find_mm_struct, mm/migrate.c).
+        if error.errno in (errno.ESRCH, errno.EINVAL):
+            return None
+        raise refused(identity.pid, "move pages of", "CAP_SYS_PTRACE") from error
+
+
+def _move(root: SysRoot, identity: Identity, address: U64, node: U8) -> None:
+    """Move pages to their nodes in batches, those for the higher (slower) node numbers first: that frees room."""
+    order = np.argsort(255 - node, kind="stable")
+    for begin in range(0, len(order), BATCH_PAGES):
+        batch = np.sort(order[begin : begin + BATCH_PAGES])
+        if not alive(root, identity):
+            return
+        try:
+            move_pages(identity.pid, address[batch], node[batch].astype(np.int32))
+        except OSError:
+            return  # the next query says what happened

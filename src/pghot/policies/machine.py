@@ -1,0 +1,65 @@
+"""What a policy may ask of a machine, be it the simulated one or the one we run on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.arrays import I64, U8, U32
+
+
+@dataclass(slots=True)
+class Moves:
+    """What a `migrate` call did. `moved` holds the pages now on the target, `failed` those worth another try."""
+
+    moved: U32
+    failed: U32
+
+
+class Machine(Protocol):
+    """Memory nodes in tiers, and where each dense page is.
+
+    place              uint8[pages]  node that holds each page, 255 = nowhere
+    lower              bool[nodes]   below the top tier
+    rank               int64[nodes]  tier, 0 = top
+    free_pages, capacity_pages, high_pages  int64[nodes]; the last is the high watermark
+    top_nodes          the nodes of the top tier
+    promotion_targets  for each node the top-tier nodes by distance
+    demotion_enabled   a full node makes room for promotions by demoting its coldest pages
+    now_ns             the machine's clock
+    """
+
+    place: U8
+    lower: npt.NDArray[np.bool_]
+    rank: I64
+    free_pages: I64
+    capacity_pages: I64
+    high_pages: I64
+    top_nodes: tuple[int, ...]
+    demotion_enabled: bool
+    now_ns: float
+
+    @property
+    def promotion_targets(self) -> Sequence[Sequence[int]]: ...
+
+    def room(self, node: int) -> int:
+        """Pages that can be put on `node` without touching its reserve."""
+
+    def pages_in_budget(self, thread: str, span_ns: float | None = None) -> int:
+        """Pages that may be moved now."""
+
+    def migrate(self, page: U32, target: int, payer: str, batch_pages: int = 512) -> Moves:
+        """Move distinct pages to `target`, as many as fit; pages that are nowhere or there already are left out."""
+
+    def demote(self, page: U32, node: int, thread: str) -> int:
+        """Move `page` from `node` to its demotion targets in their order; returns how many went."""
+
+    def balance(self) -> None:
+        """Free what a node lacks to its watermark."""
+
+    def charge_tracking(self, app_ns: float, kernel_ns: float, thread: str) -> None:
+        """Time that tracking took, where it is simulated."""

@@ -1,0 +1,169 @@
+"""Frames of the plugin, from bytes to arrays. The other half of plugin.c's `send_frame`.
+
+A frame is u32 type, u32 payload bytes, payload; all little-endian, in the machine's own alignment.
+
+    HELLO  u32 pid, parent, flags (1 main process, 2 forked, 4 same process again), then the program's path
+    NAME   u32 id, 0, 0, then a mapping's name
+    SLICE  u64 slice, lost, E extents, G regions, C vCPUs, R rows;
+           u64[E] address >> 21 · u64[G][3] first page, pages, name id · u64[C] instructions ·
+           u32[5][R] page, touches, misses, sequential, stores
+    NOTE   u32 kind, pid, 0, then a path
+    END    nothing: the process ended regularly
+    BASE   u64 what qemu adds to the program's addresses: where they are in the process
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from pghot.arrays import U32, U64
+from pghot.errors import PghotError
+
+# More than the plugin can ever have to say in one frame (2**26 pages of 20 bytes each, and some).
+_MAX_FRAME_BYTES = 1 << 31
+
+
+class NoteKind(IntEnum):
+    """What a NOTE tells of another process or program."""
+
+    CHILD_NOT_FOLLOWED = 1
+    EXEC_NOT_FOLLOWED = 2
+    EXEC = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    pid: int
+    parent: int
+    main: bool
+    forked: bool
+    again: bool
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    id: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    kind: NoteKind
+    pid: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    guest_base: int
+
+
+@dataclass(frozen=True, slots=True)
+class SliceFrame:
+    """One process's part of a slice. Pages are the process's own numbers: extent number * 512 + page in it.
+
+    index         which slice of the virtual clock
+    extents       uint64[E]     address >> 21 of the extents touched for the first time
+    regions       uint64[G, 3]  first page, pages, name id
+    instructions  uint64[C]     of each vCPU
+    page, touches, misses, sequential, writes  uint32[R], page ascending
+    """
+
+    index: int
+    lost: int
+    extents: U64
+    regions: U64
+    instructions: U64
+    page: U32
+    touches: U32
+    misses: U32
+    sequential: U32
+    writes: U32
+
+
+Frame = Hello | Name | Note | End | Base | SliceFrame
+
+
+class FrameReader:
+    """Cuts one connection's bytes into frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes | memoryview) -> Iterator[Frame]:
+        """The frames completed by `data`. Raises `PghotError` for a stream that is not the plugin's."""
+        self._buffer += data
+        start = 0
+        while len(self._buffer) - start >= 8:
+            kind, length = struct.unpack_from("<II", self._buffer, start)
+            if length > _MAX_FRAME_BYTES or kind not in _DECODE:
+                raise PghotError(
+                    f"the plugin sent a frame of kind {kind}, {length} bytes", "report this as a bug"
+                )
+            end = start + 8 + length
+            if len(self._buffer) < end:
+                break
+            yield _DECODE[kind](bytes(self._buffer[start + 8 : end]))
+            start = end
+        del self._buffer[:start]
+
+
+def _text(payload: bytes) -> str:
+    return payload[12:].decode("utf-8", "replace")
+
+
+def _hello(payload: bytes) -> Hello:
+    pid, parent, flags = struct.unpack_from("<III", payload)
+    return Hello(pid, parent, bool(flags & 1), bool(flags & 2), bool(flags & 4), _text(payload))
+
+
+def _name(payload: bytes) -> Name:
+    return Name(struct.unpack_from("<I", payload)[0], _text(payload))
+
+
+def _note(payload: bytes) -> Note:
+    kind, pid = struct.unpack_from("<II", payload)
+    return Note(NoteKind(kind), pid, _text(payload))
+
+
+def _end(payload: bytes) -> End:
+    return End()
+
+
+def _base(payload: bytes) -> Base:
+    return Base(struct.unpack_from("<Q", payload)[0])
+
+
+def _slice(payload: bytes) -> SliceFrame:
+    index, lost, extents, regions, cpus, rows = struct.unpack_from("<6Q", payload)
+    words = np.frombuffer(payload, "<u8", extents + 3 * regions + cpus, 48)
+    columns = np.frombuffer(payload, "<u4", 5 * rows, 48 + words.nbytes).reshape(5, rows)
+    return SliceFrame(
+        index,
+        lost,
+        words[:extents],
+        words[extents : extents + 3 * regions].reshape(regions, 3),
+        words[extents + 3 * regions :],
+        *columns,
+    )
+
+
+_DECODE: dict[int, Callable[[bytes], Frame]] = {
+    1: _hello,
+    2: _name,
+    3: _slice,
+    4: _note,
+    5: _end,
+    6: _base,
+}

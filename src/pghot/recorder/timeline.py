@@ -1,0 +1,164 @@
+"""Slices of one or several processes, merged on their common virtual clock into one recording's slices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pghot.arrays import U32, U64
+from pghot.recorder.decode import SliceFrame
+from pghot.recording.trace import Region, SliceBatch
+from pghot.units import PAGE_BYTES
+
+EXTENT_PAGES = 512
+
+# With several processes, one that waits in a system call hands in its last counts late. So many slices are
+# kept open for it; what comes later still is counted in the oldest open slice.
+_OPEN_SLICES = 16
+
+
+@dataclass(slots=True)
+class Process:
+    """One address space of the recording: a process between two execs.
+
+    extent_of   global number of each of the process's extents
+    instructions  of each vCPU so far
+    guest_base    where address 0 of the program is in the process that emulates it
+    leaving       it is about to become another program: its memory is not to be read any more
+    """
+
+    pid: int
+    space: int
+    program: str
+    names: dict[int, str] = field(default_factory=dict)
+    extent_of: U32 = field(default_factory=lambda: np.empty(0, np.uint32))
+    extent_address: list[int] = field(default_factory=list)
+    instructions: dict[int, int] = field(default_factory=dict)
+    guest_base: int = 0
+    leaving: bool = False
+
+
+@dataclass(slots=True)
+class _OpenSlice:
+    instructions: int = 0
+    parts: list[tuple[U32, ...]] = field(default_factory=list)
+
+
+class Timeline:
+    """Collects `SliceFrame`s and gives back whole slices, oldest first.
+
+    references, lost, rows  totals of what was added
+    """
+
+    def __init__(self, slice_ns: int) -> None:
+        self._slice_ns = slice_ns
+        self._open: dict[int, _OpenSlice] = {}
+        self._next = 0
+        self._extents = 0
+        self._regions: list[Region] = []
+        self._seen = np.zeros(0, np.bool_)
+        self.references = 0
+        self.lost = 0
+        self.late_rows = 0
+
+    @property
+    def pages(self) -> int:
+        """Size of the dense index space so far."""
+        return self._extents * EXTENT_PAGES
+
+    @property
+    def footprint(self) -> int:
+        """Pages touched so far."""
+        return int(np.count_nonzero(self._seen))
+
+    @property
+    def now_ns(self) -> int:
+        """Virtual time up to which slices were taken."""
+        return self._next * self._slice_ns
+
+    def touched(self, process: Process) -> tuple[U32, U64]:
+        """Pages of a process touched so far: dense page uint32[K], address in the emulating process uint64[K]."""
+        seen = self._seen.reshape(-1, EXTENT_PAGES)[process.extent_of]
+        extent, at = np.nonzero(seen)
+        start = np.array(process.extent_address, np.uint64) + np.uint64(process.guest_base)
+        page = process.extent_of[extent] * np.uint32(EXTENT_PAGES) + at.astype(np.uint32)
+        return page, start[extent] + at.astype(np.uint64) * np.uint64(PAGE_BYTES)
+
+    def add(self, process: Process, frame: SliceFrame) -> None:
+        """Count a process's part of a slice and give its new extents their place in the dense index space."""
+        self._place_extents(process, frame)
+        self._name_regions(process, frame)
+        self.references += int(frame.touches.sum(dtype=np.uint64))
+        self.lost += frame.lost
+        for cpu, count in enumerate(frame.instructions.tolist()):
+            process.instructions[cpu] = process.instructions.get(cpu, 0) + count
+        if frame.index < self._next:
+            self.late_rows += len(frame.page)
+        slice_ = self._open.setdefault(max(frame.index, self._next), _OpenSlice())
+        slice_.instructions += int(frame.instructions.sum())
+        page = process.extent_of[frame.page >> 9] * np.uint32(EXTENT_PAGES) + (frame.page & np.uint32(511))
+        self._seen[page] = True
+        slice_.parts.append((page, frame.touches, frame.misses, frame.sequential, frame.writes))
+
+    def take(self, processes: int) -> tuple[SliceBatch, list[Region]] | None:
+        """The slices that are over while `processes` still count, and the regions new since the last call.
+
+        With one process, that is every slice before its newest; with none, all.
+        """
+        if not self._open:
+            return None
+        newest = max(self._open) + 1
+        end = newest if processes == 0 else newest - (1 if processes == 1 else _OPEN_SLICES)
+        ready = sorted(index for index in self._open if index < end)
+        if not ready:
+            return None
+        slices = [self._open.pop(index) for index in ready]
+        self._next = ready[-1] + 1
+        regions, self._regions = self._regions, []
+        return _to_batch(ready, slices, self._slice_ns), regions
+
+    def _place_extents(self, process: Process, frame: SliceFrame) -> None:
+        new = np.arange(self._extents, self._extents + len(frame.extents), dtype=np.uint32)
+        self._extents += len(new)
+        if len(new):
+            self._seen = np.concatenate([self._seen, np.zeros(len(new) * EXTENT_PAGES, np.bool_)])
+            process.extent_of = np.concatenate([process.extent_of, new])
+            process.extent_address += [extent << 21 for extent in frame.extents.tolist()]
+
+    def _name_regions(self, process: Process, frame: SliceFrame) -> None:
+        for first, pages, name in frame.regions.tolist():
+            extent, at = divmod(first, EXTENT_PAGES)
+            dense = int(process.extent_of[extent]) * EXTENT_PAGES + at
+            address = process.extent_address[extent] + at * PAGE_BYTES
+            self._regions.append(Region(dense, pages, process.space, address, process.names[name]))
+
+
+def _to_batch(indices: list[int], slices: list[_OpenSlice], slice_ns: int) -> SliceBatch:
+    merged = [_merge(slice_.parts) for slice_ in slices]
+    offsets = np.zeros(len(slices) + 1, np.int64)
+    np.cumsum([len(columns[0]) for columns in merged], out=offsets[1:])
+    page, touches, misses, sequential, writes = (
+        np.concatenate(column) for column in zip(*merged, strict=True)
+    )
+    return SliceBatch(
+        start_ns=np.array(indices, np.uint64) * np.uint64(slice_ns),
+        instructions=np.array([slice_.instructions for slice_ in slices], np.uint64),
+        offsets=offsets,
+        page=page,
+        touches=touches,
+        misses=misses,
+        sequential=sequential,
+        writes=writes,
+        node=np.zeros(len(page), np.int16),
+    )
+
+
+def _merge(parts: list[tuple[U32, ...]]) -> tuple[U32, ...]:
+    """One row for each page. A single part is sorted and unique already."""
+    if len(parts) == 1:
+        return parts[0]
+    page, *counts = (np.concatenate(column) for column in zip(*parts, strict=True))
+    unique, place = np.unique(page, return_inverse=True)
+    summed = [np.bincount(place, column, len(unique)).astype(np.uint32) for column in counts]
+    return (unique, *summed)

@@ -1,0 +1,197 @@
+"""What happens when a program writes to pages of a compressed node: the access rules of FACTS 6.
+
+writable          the store goes to the device, and the host hears of it when the device warns
+ro-cow            the write faults before the line is dirty: a margin check lets it through, or the page is copied
+promote-on-write  the write faults and the page is promoted, always
+contained         writable, within a budget for each tenant; who overruns it is killed
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.arrays import F64, U32
+from pghot.sim.compressed.node import CompressedNode
+from pghot.sim.machine.touch import touch
+from pghot.units import PAGE_BYTES
+
+if TYPE_CHECKING:
+    from pghot.sim.machine.simulated import SimulatedMachine
+
+
+PROTECT_AGAIN_MS = 1000.0  # granted pages are read-only again after this (est.)
+_DRAIN = "kdrain"
+
+
+class Access:
+    """The rule of a compressed node at work on a machine. `node` is the node's number."""
+
+    def __init__(self, machine: SimulatedMachine, tier: CompressedNode, node: int) -> None:
+        self._machine, self._tier, self._node = machine, tier, node
+        self._dead: npt.NDArray[np.bool_] | None = None
+        self._protected_ms = 0.0
+        self._cursor = 0
+        self._first = np.zeros(machine.pages, np.bool_)
+        self._any_first = False
+        self._hit_ns = machine.topology.nodes[node].latency_ns
+        self._link_gb_s = machine.topology.nodes[node].bandwidth_gb_s
+        top_pages = int(machine.capacity_pages[list(machine.top_nodes)].sum())
+        self._part = max(1, top_pages // 4)  # pages that come up at a time
+
+    def living(self, page: U32) -> npt.NDArray[np.bool_] | None:
+        """Which rows are of tenants that were not killed; None: all."""
+        return None if self._dead is None else ~self._dead[page]
+
+    def writes(self, page: U32, writes: U32) -> None:
+        """The slice wrote to these pages (uint32[rows], both): they may move, and tenants may be killed."""
+        tier, machine = self._tier, self._machine
+        if tier.rule in ("writable", "contained") and tier.warned:
+            self._drain()
+        written = tier.note_writes(page, writes, self._first, machine.place, self._node)
+        if self._any_first:
+            self._first[:] = self._any_first = False
+        if tier.rule == "swap":
+            written = np.unique(page)
+            written = written[machine.place[written] == self._node]
+        if len(written) == 0:
+            return
+        if tier.rule in ("writable", "contained"):
+            for tenant in tier.write(written):
+                self._kill(tenant)
+            return
+        if tier.rule == "ro-cow":
+            self._protect_again()
+            written = self._check_margin(written)
+        else:
+            tier.counts.write_faults += len(written)
+            self._charge_faults(len(written))
+        self._promote(written)
+
+    def touches(self, page: U32) -> int:
+        """The slice touches these pages (uint32[rows]); returns how many are not placed yet.
+
+        What is written to those in this slice are their first contents.
+        """
+        machine = self._machine
+        unplaced = touch(page, machine.place, machine.generations.young, self._first)
+        self._any_first |= unplaced > 0
+        return unplaced
+
+    def leave(self, page: U32) -> float:
+        """These pages are about to be copied elsewhere; returns how long the device lets the copying wait, ns."""
+        page = page[self._machine.place[page] == self._node]
+        if len(page):
+            self._tier.release(page)
+        # To copy a page, its first block is read and decompressed.
+        return len(page) * self._tier.device.miss_ns
+
+    def _check_margin(self, written: U32) -> U32:
+        """Let through what can be absorbed; returns the pages that cannot."""
+        tier = self._tier
+        fresh = written[~tier.granted[written]]
+        tier.counts.write_faults += len(fresh)
+        self._charge_faults(len(fresh))
+        let = tier.grant(fresh)
+        tier.write(written[tier.granted[written]])
+        return fresh[len(let) :]
+
+    def _protect_again(self) -> None:
+        """Every second the granted pages are made read-only and flushed, so that their margin is free again."""
+        now_ms = self._machine.now_ns * self._machine.scale / 1e6
+        if now_ms - self._protected_ms >= PROTECT_AGAIN_MS:
+            self._protected_ms = now_ms
+            self._protect_all()
+
+    def _protect_all(self) -> int:
+        """Make all granted pages read-only and flush them; returns how many there were."""
+        granted = np.flatnonzero(self._tier.granted).astype(np.uint32)
+        self._tier.revoke(granted)
+        machine, costs = self._machine, self._machine.costs
+        page_ns = costs.age_pte_ns + costs.flush_4k_ns * machine.page_bytes / PAGE_BYTES
+        shootdowns = -(-len(granted) // 512)
+        machine.charge_tracking(
+            shootdowns * costs.shootdown_ipi_ns * machine.threads,
+            shootdowns * costs.shootdown_ns + len(granted) * page_ns,
+            _DRAIN,
+        )
+        return len(granted)
+
+    def _charge_faults(self, faults: int) -> None:
+        self._machine.charge_tracking(faults * self._machine.costs.hint_fault_ns, 0.0, "write faults")
+
+    def _promote(self, page: U32) -> None:
+        """Copy to the top tier while the writer waits. When nothing makes room, writers are killed.
+
+        A slice may write to more pages than the top tier holds: they come up one part after the other, and the first
+        may be down again when the last come.
+        """
+        machine = self._machine
+        for begin in range(0, len(page), self._part):
+            waiting = page[begin : begin + self._part]
+            if begin:
+                waiting = waiting[machine.place[waiting] == self._node]
+            while len(waiting := self._promoted(waiting)):
+                self.out_of_memory(waiting)
+                waiting = waiting[machine.place[waiting] == self._node]
+
+    def _promoted(self, page: U32) -> U32:
+        """Promote to the first top node that has or makes room; returns the pages that are left."""
+        machine = self._machine
+        for target in machine.promotion_targets[self._node]:
+            if len(page) == 0:
+                break
+            short = len(page) - machine.room(target)
+            if short > 0:
+                machine.reclaim_directly(short, target)
+            page = machine.migrate(page, target, "app").failed
+        return page
+
+    def _drain(self) -> None:
+        """The device warned: promote what there is room and time for, to the top node that has most."""
+        machine, tier = self._machine, self._tier
+        target = max(machine.promotion_targets[self._node], key=machine.room)
+        pages = min(machine.room(target), machine.pages_in_budget(_DRAIN))
+        if pages <= 0:
+            return
+        held = np.flatnonzero(machine.place == self._node).astype(np.uint32)
+        held = np.roll(held, -int(np.searchsorted(held, self._cursor)))[:pages]
+        moved = machine.migrate(held, target, _DRAIN).moved
+        if len(moved):
+            self._cursor = int(moved[-1]) + 1
+        tier.counts.drained += len(moved)
+
+    def out_of_memory(self, page: U32) -> None:
+        """Nothing holds these pages. First the margin of granted pages is taken back, which may let demotion go on;
+        without any, the tenant with most of the pages is killed, as the OOM killer would."""
+        if not self._protect_all():
+            self._kill(self._tier.tenant_with_most(page))
+
+    def _kill(self, tenant: int) -> None:
+        """End a tenant: its pages are free, and what it would have done does not happen."""
+        pages = self._tier.pages_of(tenant)
+        if self._dead is None:
+            self._dead = np.zeros(self._machine.pages, np.bool_)
+        self._dead[pages] = True
+        self._tier.counts.killed += 1
+        self._machine.free(pages)
+
+    def load(self, served: F64) -> None:
+        """What the slice's misses ask of the device: its latency, and the work of compressing what is written back.
+
+        served  float64[initiators, nodes, 3]  random, sequential, dirty misses
+        """
+        machine, device = self._machine, self._tier.device
+        random, sequential, dirty = map(sum, zip(*served[:, self._node].tolist(), strict=True))
+        scattered = random / max(random + sequential, 1e-9)
+        missed = scattered * (1.0 - device.hit_share)
+        machine.set_latency(self._node, self._hit_ns + missed * (device.miss_ns - self._hit_ns))
+        # A scattered line that is not in the device's cache costs a block: read, change, compress. Neighbours that
+        # are written one after the other are compressed together.
+        self.compress(dirty * (missed * device.block + (1.0 - missed) * device.line))
+
+    def compress(self, bytes_: float) -> None:
+        """The device compresses so many bytes, which keeps its link waiting."""
+        self._machine.occupy(self._node, bytes_ * self._link_gb_s / self._tier.device.compress_gb_s)

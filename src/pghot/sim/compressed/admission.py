@@ -1,0 +1,241 @@
+"""What a compressed node stores: pages come, batch by batch, grow, and leave; compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from pghot.arrays import I64, U32, Bool
+
+USED, WARNED, PEAK = range(3)
+
+
+@njit(cache=True)
+def admit_pages(
+    page: U32,
+    size: I64,
+    stored: I64,
+    tenant: I64,
+    budget: I64,
+    used_by: I64,
+    limits: I64,
+    page_bytes: int,
+    batch: int,
+    heeds_warning: bool,
+    state: I64,
+    came: Bool,
+) -> None:
+    """Take in pages batch by batch; sets `came` (bool[K]) for those that found room.
+
+    page     uint32[K]      distinct pages that are not on the node
+    size     int64[pages]   bytes that each will take
+    stored   int64[pages]   bytes that each takes; updated
+    tenant   int64[pages]
+    budget   int64[T]       bytes that each tenant may take
+    used_by  int64[T]       bytes that each tenant takes; updated
+    limits   int64[3]       most bytes that may be used with every page of a batch at its worst, and the bytes of use
+                            above which the device warns and below which it takes that back
+    heeds_warning           nothing comes while the device warns
+    state    int64[3]       USED bytes, WARNED, PEAK of USED; updated
+
+    A batch is charged `page_bytes` for each of its pages until it has settled.
+    """
+    used, warned, peak = state[USED], state[WARNED], state[PEAK]
+    for begin in range(0, len(page), batch):
+        left = 0 if warned and heeds_warning else max(0, (limits[0] - used) // page_bytes)
+        end = min(begin + batch, len(page))
+        first = begin
+        while first < end and left > 0:
+            # Of each tenant, as many as fit its room at their worst, as the batch begins.
+            mine = tenant[page[first]]
+            if used_by[mine] + page_bytes <= budget[mine]:
+                used_by[mine] += page_bytes
+                came[first] = True
+                left -= 1
+            first += 1
+        for row in range(begin, end):
+            if came[row]:
+                index = page[row]
+                stored[index] = size[index]
+                used += size[index]
+                used_by[tenant[index]] -= page_bytes - size[index]
+        peak = max(peak, used)
+        if used > limits[1]:
+            warned = 1
+        elif used < limits[2]:
+            warned = 0
+    state[USED], state[WARNED], state[PEAK] = used, warned, peak
+
+
+def admit_reference(
+    page: U32,
+    size: I64,
+    stored: I64,
+    tenant: I64,
+    budget: I64,
+    used_by: I64,
+    limits: I64,
+    page_bytes: int,
+    batch: int,
+    heeds_warning: bool,
+    state: I64,
+    came: Bool,
+) -> None:
+    """Plain form of `admit_pages`."""
+    for begin in range(0, len(page), batch):
+        rows = list(range(begin, min(begin + batch, len(page))))
+        left = max(0, int(limits[0] - state[USED]) // page_bytes)
+        if heeds_warning and state[WARNED]:
+            left = 0
+        charged = dict.fromkeys(range(len(budget)), 0)
+        taken: list[int] = []
+        for row in rows:
+            mine = int(tenant[page[row]])
+            if len(taken) < left and used_by[mine] + charged[mine] + page_bytes <= budget[mine]:
+                charged[mine] += page_bytes
+                taken.append(row)
+        for row in taken:
+            came[row] = True
+            stored[page[row]] = size[page[row]]
+            state[USED] += size[page[row]]
+            used_by[tenant[page[row]]] += size[page[row]]
+        state[PEAK] = max(state[PEAK], state[USED])
+        if state[USED] > limits[1]:
+            state[WARNED] = 1
+        elif state[USED] < limits[2]:
+            state[WARNED] = 0
+
+
+@njit(cache=True)
+def write_pages(
+    page: U32,
+    rewritten: I64,
+    size: I64,
+    stored: I64,
+    granted: Bool,
+    lost: Bool,
+    tenant: I64,
+    used_by: I64,
+    real_bytes: int,
+    used: int,
+    failed: bool,
+) -> tuple[int, int, int]:
+    """Pages on the node take the size of their new contents, one after the other, while the medium holds them.
+
+    page       uint32[K]       distinct
+    rewritten  int64[pages]    bytes that each takes once it was written
+    size       int64[pages]    bytes that each takes when it comes again; updated
+    stored     int64[pages]    bytes that each takes; updated
+    granted    bool[pages]
+    lost       bool[pages]     pages whose data could not be stored; updated
+    tenant     int64[pages]
+    used_by    int64[T]        bytes that each tenant takes; updated
+    used       bytes of `real_bytes` that are taken
+    failed     data was lost before: from the first loss on nothing grows any more
+
+    Returns how many bytes more are taken, how many of those by granted pages, and how many of the pages lost data.
+    """
+    grown = charged = gone = 0
+    for row in range(len(page)):
+        index = page[row]
+        size[index] = rewritten[index]
+        growth = rewritten[index] - stored[index]
+        if growth > 0 and (failed or used + grown + growth > real_bytes):
+            failed = True
+            lost[index] = True
+            gone += 1
+            continue
+        stored[index] += growth
+        used_by[tenant[index]] += growth
+        grown += growth
+        if granted[index]:
+            charged += growth
+    return grown, charged, gone
+
+
+def write_reference(
+    page: U32,
+    rewritten: I64,
+    size: I64,
+    stored: I64,
+    granted: Bool,
+    lost: Bool,
+    tenant: I64,
+    used_by: I64,
+    real_bytes: int,
+    used: int,
+    failed: bool,
+) -> tuple[int, int, int]:
+    """`write_pages` with index arrays."""
+    size[page] = rewritten[page]
+    growth = rewritten[page] - stored[page]
+    fits = used + np.cumsum(growth) <= real_bytes
+    first = 0 if failed else len(fits) if fits.all() else int(np.argmin(fits))
+    fits[first:] = growth[first:] <= 0
+    lost[page[~fits]] = True
+    kept, growth = page[fits], growth[fits]
+    stored[kept] += growth
+    np.add.at(used_by, tenant[kept], growth)
+    return int(growth.sum()), int(growth[granted[kept]].sum()), len(page) - len(kept)
+
+
+@njit(cache=True)
+def grant_pages(page: U32, page_bytes: int, free: int, stored: I64, granted: Bool) -> tuple[int, int]:
+    """The first of the pages whose whole growth fits `free` bytes are granted; returns how many, and that growth.
+
+    page     uint32[K]       distinct
+    stored   int64[pages]    bytes that each takes
+    granted  bool[pages]     updated
+    """
+    growth = 0
+    for row in range(len(page)):
+        more = page_bytes - stored[page[row]]
+        if growth + more > free:
+            return row, growth
+        growth += more
+        granted[page[row]] = True
+    return len(page), growth
+
+
+def grant_reference(page: U32, page_bytes: int, free: int, stored: I64, granted: Bool) -> tuple[int, int]:
+    """`grant_pages` with index arrays."""
+    growth = page_bytes - stored[page]
+    let = page[np.cumsum(growth) <= free]
+    granted[let] = True
+    return len(let), int(growth[: len(let)].sum())
+
+
+@njit(cache=True)
+def release_pages(
+    page: U32, page_bytes: int, stored: I64, granted: Bool, tenant: I64, used_by: I64
+) -> tuple[int, int]:
+    """Pages leave the node; returns the bytes they took, and the growth that those granted were charged with.
+
+    page     uint32[K]       distinct
+    stored   int64[pages]    bytes that each takes; updated
+    granted  bool[pages]     updated
+    tenant   int64[pages]
+    used_by  int64[T]        bytes that each tenant takes; updated
+    """
+    freed = charged = 0
+    for row in range(len(page)):
+        index = page[row]
+        if granted[index]:
+            granted[index] = False
+            charged += page_bytes - stored[index]
+        freed += stored[index]
+        used_by[tenant[index]] -= stored[index]
+        stored[index] = 0
+    return freed, charged
+
+
+def release_reference(
+    page: U32, page_bytes: int, stored: I64, granted: Bool, tenant: I64, used_by: I64
+) -> tuple[int, int]:
+    """`release_pages` with index arrays."""
+    charged = int((page_bytes - stored[page[granted[page]]]).sum())
+    granted[page] = False
+    freed = int(stored[page].sum())
+    np.subtract.at(used_by, tenant[page], stored[page])
+    stored[page] = 0
+    return freed, charged

@@ -1,0 +1,246 @@
+"""A compressed node of a simulated machine: what it stores, whom it admits, and who may write (FACTS 6).
+
+The node is private: pages come by demotion only, and demotion asks the control plane first. What is charged before a
+page is known to have settled is the worst it can take, so the reserve is there for what the CPU's cache holds and
+nothing else (docs/compressed-tier.md).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.arrays import I64, U8, U32, Bool
+from pghot.sim.compressed.admission import (
+    PEAK,
+    USED,
+    WARNED,
+    admit_pages,
+    grant_pages,
+    release_pages,
+    write_pages,
+)
+from pghot.sim.compressed.device import AccessRule, CompressedDevice
+from pghot.sim.machine.touch import note_writes
+
+DEMOTION_BATCH_PAGES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """How well the program's pages compress.
+
+    stored     uint32[pages]  bytes each page takes when it is demoted for the first time
+    rewritten  uint32[pages]  bytes it takes after it was written
+    tenant     uint16[pages]  whose it is: the address space
+    note       where the sizes come from
+    warning    "" or what a reader must know of them
+    """
+
+    stored: U32
+    rewritten: U32
+    tenant: npt.NDArray[np.uint16]
+    note: str = ""
+    warning: str = ""
+
+
+@dataclass(slots=True)
+class TierCounts:
+    """Totals in pages.
+
+    refused      demotions that the control plane refused: the page stayed
+    write_faults writes to pages that were mapped read-only
+    granted      of those, let through by the margin check
+    drained      promoted because the device had warned
+    lost         whose data the device could not store
+    peak_bytes   the most that was ever stored
+    killed       tenants: for overrunning a budget, or because nothing could hold what they wrote
+    """
+
+    refused: int = 0
+    write_faults: int = 0
+    granted: int = 0
+    drained: int = 0
+    lost: int = 0
+    peak_bytes: int = 0
+    killed: int = 0
+
+
+class CompressedNode:
+    """The stored bytes of every page on the device, exactly, and the promises made against what remains.
+
+    stored     int64[pages]  bytes of the medium that each page takes, 0 elsewhere
+    used       their sum
+    used_by    int64[T]      the same of each tenant
+    granted    bool[pages]   mapped writable after a margin check, charged with its whole growth
+    warned     the device has warned and not taken it back: demotion waits, but for what somebody waits for
+    failed     data was lost, and the device stores nothing that grows any more (fail-safe)
+    """
+
+    def __init__(
+        self,
+        device: CompressedDevice,
+        rule: AccessRule,
+        real_bytes: int,
+        reserve_bytes: int,
+        contents: Contents,
+        page_bytes: int,
+        scale: float,
+    ) -> None:
+        self.device, self.rule = device, rule
+        self.real_bytes, self.reserve_bytes, self.page_bytes = real_bytes, reserve_bytes, page_bytes
+        self.counts = TierCounts()
+        # The host sets the thresholds so that the warning comes no later than the reserve is touched.
+        self._warn_above = min(int((1 - device.low_share) * real_bytes), real_bytes - reserve_bytes)
+        spread = int((device.high_share - device.low_share) * real_bytes)
+        self._calm_below = max(1, self._warn_above - spread)  # an empty device never warns
+        self._limits = np.array([0, self._warn_above, self._calm_below])
+        self._state = np.zeros(3, np.int64)
+        self.used = self.pages = 0
+        self.granted_growth = 0
+        self.warned = self.failed = False
+        pages = len(contents.stored)
+        self.stored = np.zeros(pages, np.int64)
+        self.granted = np.zeros(pages, np.bool_)
+        self._size = self._rounded(contents.stored)
+        self._rewritten = self._rounded(contents.rewritten)
+        self._lost = np.zeros(pages, np.bool_)
+        self._tenant = contents.tenant.astype(np.int64)
+        self._batch = math.ceil(DEMOTION_BATCH_PAGES / scale)
+        shares = np.bincount(self._tenant) / pages
+        self.budget: I64 = (shares * (real_bytes - reserve_bytes)).astype(np.int64)
+        self._no_budgets = np.full(len(shares), np.iinfo(np.int64).max // 2)
+        self.used_by = np.zeros(len(shares), np.int64)
+
+    def _rounded(self, size: U32) -> I64:
+        granule = self.device.granule
+        rounded: I64 = np.minimum(-(-size.astype(np.int64) // granule) * granule, self.page_bytes)
+        return rounded if self.device.zero_flag else np.maximum(rounded, granule)
+
+    # ---- the control plane
+
+    @property
+    def remaining(self) -> int:
+        """Bytes of the medium that are free."""
+        return self.real_bytes - self.used
+
+    @property
+    def saved_bytes(self) -> int:
+        """What the pages on the device would take in plain memory, less what they take."""
+        return self.pages * self.page_bytes - self.used
+
+    @property
+    def admissible(self) -> int:
+        """Pages that may come now, each at its worst."""
+        if self.warned or self.failed:
+            return 0
+        free = self.remaining - self.granted_growth - self.reserve_bytes
+        return max(0, free // self.page_bytes)
+
+    def admit(self, page: U32, last_resort: bool = False) -> U32:
+        """Take in pages, batch by batch as far as there is room; returns those that came.
+
+        last_resort  a program waits for it, and would be killed else. A warning then refuses nothing that leaves the
+                     reserve free, except under "writable", whose safety after a warning is that no page comes any more
+        """
+        heeds_warning = not last_resort or self.rule == "writable"
+        came = np.zeros(len(page), np.bool_)
+        if not self.failed:
+            limits, state = self._limits, self._state
+            limits[0] = self.real_bytes - self.granted_growth - self.reserve_bytes
+            state[USED], state[WARNED], state[PEAK] = self.used, self.warned, self.counts.peak_bytes
+            budget = self.budget if self.rule == "contained" else self._no_budgets
+            admit_pages(
+                page, self._size, self.stored, self._tenant, budget, self.used_by, limits, self.page_bytes,
+                self._batch, heeds_warning, state, came,
+            )  # fmt: skip
+            self.used, self.warned = int(state[USED]), bool(state[WARNED])
+            self.counts.peak_bytes = int(state[PEAK])
+        admitted = page[came]
+        self.pages += len(admitted)
+        self.counts.refused += len(page) - len(admitted)
+        return admitted
+
+    def release(self, page: U32) -> None:
+        """Pages left: the host zeroes them, and the device has their bytes back."""
+        freed, charged = release_pages(
+            page, self.page_bytes, self.stored, self.granted, self._tenant, self.used_by
+        )
+        self.granted_growth -= charged
+        self.pages -= len(page)
+        self._changed(-freed)
+
+    def _changed(self, growth: int) -> None:
+        """The device stores so many bytes more: its thresholds."""
+        self.used += growth
+        self.counts.peak_bytes = max(self.counts.peak_bytes, self.used)
+        if self.used > self._warn_above:
+            self.warned = True
+        elif self.used < self._calm_below:
+            self.warned = False
+
+    # ---- writes
+
+    def grant(self, page: U32) -> U32:
+        """The margin check: the first of the pages whose whole growth can still be absorbed become writable."""
+        free = self.remaining - self.granted_growth - self.reserve_bytes
+        let, growth = grant_pages(page, self.page_bytes, free, self.stored, self.granted)
+        self.granted_growth += growth
+        self.counts.granted += let
+        return page[:let]
+
+    def revoke(self, page: U32) -> None:
+        """Granted pages are read-only again, and flushed."""
+        self.granted[page] = False
+        self.granted_growth -= int((self.page_bytes - self.stored[page]).sum())
+
+    def rewritten(self, page: U32) -> None:
+        """These pages hold other contents now, wherever they are: the size they take when they come (again)."""
+        self._size[page] = self._rewritten[page]
+
+    def note_writes(self, page: U32, writes: U32, first: Bool, place: U8, node: int) -> U32:
+        """Rows of a slice, and whose first contents these are: as for `rewritten`. Returns who is on `node`."""
+        out = np.empty_like(page)
+        return out[: note_writes(page, writes, first, self._rewritten, self._size, place, node, out)]
+
+    def write(self, page: U32) -> list[int]:
+        """Lines of these pages, each once, were written and written back: what no longer fits is lost.
+
+        Returns the tenants that would take more than their budget ("contained"); nothing of theirs is stored.
+        """
+        over: list[int] = []
+        if self.rule == "contained":
+            over = self._overrun(page, self._rewritten[page] - self.stored[page])
+            rest = np.isin(self._tenant[page], over)
+            self.rewritten(page[rest])
+            page = page[~rest]
+        grown, charged, lost = write_pages(
+            page, self._rewritten, self._size, self.stored, self.granted, self._lost, self._tenant,
+            self.used_by, self.real_bytes, self.used, self.failed,
+        )  # fmt: skip
+        if lost:
+            self.failed = True
+            self.counts.lost = int(np.count_nonzero(self._lost))
+        self.granted_growth -= charged
+        self._changed(grown)
+        return over
+
+    def _overrun(self, page: U32, growth: I64) -> list[int]:
+        """Who would take more than its budget, at any moment of this growth: one page comes after the other."""
+        owner = self._tenant[page]
+        return [
+            tenant
+            for tenant in np.unique(owner).tolist()
+            if self.used_by[tenant] + np.cumsum(growth[owner == tenant]).max() > self.budget[tenant]
+        ]
+
+    def tenant_with_most(self, page: U32) -> int:
+        """The tenant that most of these pages belong to."""
+        return int(np.argmax(np.bincount(self._tenant[page])))
+
+    def pages_of(self, tenant: int) -> U32:
+        """All pages of a tenant, wherever they are."""
+        return np.flatnonzero(self._tenant == tenant).astype(np.uint32)

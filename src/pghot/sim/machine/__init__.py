@@ -1,0 +1,1 @@
+"""The simulated machine: placement, time, migration, reclaim."""

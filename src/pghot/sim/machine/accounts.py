@@ -1,0 +1,41 @@
+"""The books of a simulated machine: how busy each kernel thread is, and what the run adds up to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pghot.arrays import F64
+
+
+@dataclass(slots=True)
+class KernelThread:
+    """A kernel thread on a core of its own: busy until `free_at_ns` on the machine's clock."""
+
+    free_at_ns: float = 0.0
+    used_ns: float = 0.0
+
+    def budget_ns(self, now_ns: float, until_ns: float) -> float:
+        """Work it can still start and finish by `until_ns`."""
+        return max(0.0, until_ns - max(self.free_at_ns, now_ns))
+
+    def run(self, now_ns: float, work_ns: float) -> None:
+        self.free_at_ns = max(self.free_at_ns, now_ns) + work_ns
+        self.used_ns += work_ns
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Running totals of a simulated machine; times in ns, summed over the program's threads where it pays."""
+
+    elapsed_ns: float = 0.0
+    compute_ns: float = 0.0
+    tracking_app_ns: float = 0.0
+    moving_app_ns: float = 0.0
+    tracking_kernel_ns: float = 0.0
+    promoted: int = 0
+    demoted: int = 0
+    exchanged_bytes: int = 0
+    pingpong: int = 0
+    served: F64 = field(default_factory=lambda: np.zeros(0))  # misses by node

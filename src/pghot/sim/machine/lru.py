@@ -1,0 +1,130 @@
+"""Generations of pages, as the kernel's multi-gen LRU keeps them (mm/vmscan.c, CONFIG_LRU_GEN).
+
+A page's generation is the sequence number of the last ageing walk that found it young. Reclaim takes the
+oldest generations and never the youngest two; when nothing older is left it ages again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from pghot.arrays import U8, U32, Bool
+
+MIN_GENERATIONS = 2  # MIN_NR_GENS: reclaim keeps this many youngest generations
+
+
+@njit(cache=True)
+def age_pages(young: npt.NDArray[np.uint8], generation: npt.NDArray[np.uint32], sequence: int) -> None:
+    """Move young pages to generation `sequence` and clear their A-bits."""
+    for page in range(len(young)):
+        if young[page]:
+            generation[page] = sequence
+            young[page] = 0
+
+
+def age_pages_reference(
+    young: npt.NDArray[np.uint8], generation: npt.NDArray[np.uint32], sequence: int
+) -> None:
+    """Plain form of `age_pages`."""
+    generation[young > 0] = sequence
+    young[:] = 0
+
+
+@njit(cache=True)
+def take_old(queue: U32, place: U8, node: int, young: U8, taken: Bool, out: U32) -> tuple[int, int]:
+    """Take pages from the head of a queue until `out` is full; returns how many, and the length of the head.
+
+    queue  uint32[N]     distinct pages, oldest first
+    taken  bool[pages]   those that were taken before
+    out    uint32[K]     set: pages on `node` that are not young and were not taken before
+    """
+    found = used = 0
+    while found < len(out) and used < len(queue):
+        page = queue[used]
+        used += 1
+        if place[page] == node and not young[page] and not taken[page]:
+            out[found] = page
+            found += 1
+    return found, used
+
+
+def take_old_reference(queue: U32, place: U8, node: int, young: U8, taken: Bool, out: U32) -> tuple[int, int]:
+    """`take_old` with index arrays."""
+    fit = np.flatnonzero((place[queue] == node) & (young[queue] == 0) & ~taken[queue])[: len(out)]
+    out[: len(fit)] = queue[fit]
+    enough = len(out) == 0 or len(fit) == len(out)
+    return len(fit), (int(fit[-1]) + 1 if len(fit) else 0) if enough else len(queue)
+
+
+class Generations:
+    """The generations of all pages of the simulated machine.
+
+    young       uint8[pages]   A-bit since the last ageing walk; set by the machine's touch kernel
+    generation  uint32[pages]
+    """
+
+    def __init__(self, pages: int) -> None:
+        self.young = np.zeros(pages, np.uint8)
+        self.generation = np.zeros(pages, np.uint32)
+        self.sequence = 0
+        self._aged_ns = -1.0
+        self._queues: dict[int, U32] = {}
+        self._taken = np.zeros(pages, np.bool_)  # by `oldest`, while it runs
+
+    def age(self, now_ns: float) -> None:
+        """One ageing walk over every page, at `now_ns`."""
+        self._aged_ns = now_ns
+        self.sequence += 1
+        age_pages(self.young, self.generation, self.sequence)
+        self._queues.clear()
+
+    def oldest(
+        self, place: npt.NDArray[np.uint8], node: int, count: int, now_ns: float
+    ) -> tuple[npt.NDArray[np.uint32], int]:
+        """Up to `count` pages of `node` from its oldest generations, and how many ageing walks that took.
+
+        Pages that turned young since they were queued get a second chance, as on a real LRU. The youngest
+        two generations are spared. At one time there is at most one walk: pages that had no time to be
+        touched between two walks are not old.
+        """
+        walks = found = 0
+        out = np.empty(min(count, len(place)), np.uint32)
+        while found < len(out):
+            queue = self._queues.get(node)
+            if queue is None:
+                queue = self._build_queue(place, node)
+            more, used = take_old(queue, place, node, self.young, self._taken, out[found:])
+            found += more
+            self._queues[node] = queue[used:]
+            if found < len(out):
+                if self._aged_ns == now_ns:
+                    break
+                self.age(now_ns)
+                walks += 1
+                # A queue made after a walk has the pages taken before it once more.
+                self._taken[out[:found]] = True
+        if walks:
+            self._taken[out[:found]] = False
+        return out[:found], walks
+
+    def coldest(self, place: npt.NDArray[np.uint8], node: int, count: int) -> npt.NDArray[np.uint32]:
+        """The `count` pages of `node` that were touched longest ago, sparing none: for direct reclaim."""
+        found = np.flatnonzero(place == node).astype(np.uint32)
+        age = self.generation[found].astype(np.int64) + np.where(self.young[found] > 0, self.sequence + 1, 0)
+        return found[np.argsort(age, kind="stable")[:count]]
+
+    def youngest(self, place: npt.NDArray[np.uint8], node: int, count: int) -> npt.NDArray[np.uint32]:
+        """Up to `count` pages of `node` that the last ageing walk found young."""
+        if self.sequence == 0:
+            return np.empty(0, np.uint32)
+        found = np.flatnonzero((place == node) & (self.generation == self.sequence))
+        return found[:count].astype(np.uint32)
+
+    def _build_queue(self, place: npt.NDArray[np.uint8], node: int) -> npt.NDArray[np.uint32]:
+        limit = self.sequence - MIN_GENERATIONS
+        if limit < 0:
+            return np.empty(0, np.uint32)
+        pages = np.flatnonzero((place == node) & (self.generation <= limit)).astype(np.uint32)
+        return pages[np.argsort(self.generation[pages], kind="stable")]

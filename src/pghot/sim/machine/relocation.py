@@ -1,0 +1,97 @@
+"""The bookkeeping of pages that change their node, compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from pghot.arrays import F64, I64, NOWHERE, U8, U32, Bool
+
+
+@njit(cache=True)
+def movable(page: U32, place: U8, target: int, out: U32) -> int:
+    """The pages that are on a node, and not on `target`, into `out` (uint32[K]); returns how many."""
+    found = 0
+    for index in page:
+        if place[index] != NOWHERE and place[index] != target:
+            out[found] = index
+            found += 1
+    return found
+
+
+def movable_reference(page: U32, place: U8, target: int, out: U32) -> int:
+    """`movable` with index arrays."""
+    found = page[(place[page] != NOWHERE) & (place[page] != target)]
+    out[: len(found)] = found
+    return len(found)
+
+
+@njit(cache=True)
+def relocate(
+    page: U32,
+    target: int,
+    page_bytes: float,
+    place: U8,
+    rank: I64,
+    free: I64,
+    moving_bytes: F64,
+    was_promoted: Bool,
+    promoted: U32,
+) -> tuple[int, int, int]:
+    """Put pages on `target`; returns how many were promoted, demoted, and promoted not for the first time.
+
+    page          uint32[K]       distinct pages, each on a node
+    place         uint8[pages]    updated
+    rank          int64[nodes]    0 = top
+    free          int64[nodes]    free pages; updated
+    moving_bytes  float64[nodes]  bytes read from or written to each node by moves; updated
+    was_promoted  bool[pages]     updated
+    promoted      uint32[K]       set: those that were promoted come first, in their order in `page`
+    """
+    climbed = sunk = again = 0
+    left = np.zeros(len(free), np.int64)
+    for row in range(len(page)):
+        index = page[row]
+        source = place[index]
+        left[source] += 1
+        place[index] = target
+        if rank[source] > rank[target]:
+            promoted[climbed] = index
+            climbed += 1
+            if was_promoted[index]:
+                again += 1
+            was_promoted[index] = True
+        elif rank[source] < rank[target]:
+            sunk += 1
+    for node in range(len(free)):
+        free[node] += left[node]
+        moving_bytes[node] += left[node] * page_bytes
+    free[target] -= len(page)
+    moving_bytes[target] += len(page) * page_bytes
+    return climbed, sunk, again
+
+
+def relocate_reference(
+    page: U32,
+    target: int,
+    page_bytes: float,
+    place: U8,
+    rank: I64,
+    free: I64,
+    moving_bytes: F64,
+    was_promoted: Bool,
+    promoted: U32,
+) -> tuple[int, int, int]:
+    """`relocate` with index arrays."""
+    source = place[page]
+    left = np.bincount(source, minlength=len(free))
+    free += left
+    free[target] -= len(page)
+    moving_bytes += left * page_bytes
+    moving_bytes[target] += len(page) * page_bytes
+    place[page] = target
+    up = page[rank[source] > rank[target]]
+    promoted[: len(up)] = up
+    again = int(np.count_nonzero(was_promoted[up]))
+    was_promoted[up] = True
+    return len(up), int(np.count_nonzero(rank[source] < rank[target])), again

@@ -1,0 +1,415 @@
+"""A machine with memory tiers that exists only in the lab: placement, time, migration, reclaim.
+
+It keeps one clock. A slice of a trace advances it by what the slice's misses cost where their pages are
+(`run_slice`), plus what tracking and moving took from the program since the last slice. Kernel threads work
+beside the program; each can do no more work than time passes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from pghot.arrays import I16, I64, NOWHERE, U32
+from pghot.errors import PghotError
+from pghot.policies import tiers
+from pghot.policies.machine import Moves
+from pghot.sim.compressed.access import Access
+from pghot.sim.compressed.node import CompressedNode, Contents
+from pghot.sim.machine.accounts import KernelThread, Ledger
+from pghot.sim.machine.loaded_latency import demand_of_misses, solve_slice_ns
+from pghot.sim.machine.lru import Generations
+from pghot.sim.machine.relocation import movable, relocate
+from pghot.sim.machine.topology import Topology
+from pghot.sim.machine.touch import allocate, serve
+from pghot.units import LINE_BYTES, format_size
+
+Rows = tuple[U32, U32, U32, U32, U32, I16]  # page, touches, misses, sequential, writes, node of a slice
+
+DIRECT_RECLAIM = "direct reclaim"
+
+
+class SimulatedMachine:
+    """N nodes in M tiers.
+
+    place       uint8[pages]   node of each page, 255 before its first touch
+    preferred   int16[pages]   node a policy wants a page allocated on, -1 for the default zonelist
+    free_pages  int64[nodes]
+    lower       bool[nodes]    True below the top tier
+    private     bool[nodes]    compressed: programs are never placed there, demotion alone leads to it
+    compressed  the state of that node, None without one
+    latency_ns  float64[nodes] loaded latency in the last slice
+    used_share  float64[nodes] share of each node's bandwidth in use in the last slice
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        pages: int,
+        page_bytes: int,
+        capacity_pages: I64,
+        threads: int,
+        mlp: float = 0.0,
+        scale: float = 1.0,
+        contents: Contents | None = None,
+    ) -> None:
+        """scale     `--scale-time`: a page stands for so many, which matters where work is done in batches
+        contents  what the pages hold, where a node compresses
+        """
+        count = len(topology.nodes)
+        self.topology, self.costs = topology, topology.costs
+        self.pages, self.page_bytes, self.threads, self.scale = pages, page_bytes, threads, scale
+        self.mlp = mlp or topology.costs.mlp_random
+        self.instruction_ns = topology.costs.instruction_ns
+        self.rank = np.array(topology.ranks(), np.int64)
+        self.lower = self.rank > 0
+        self.top_nodes = topology.top_nodes()
+        distances = topology.distance_matrix()
+        self.demotion_targets = [
+            tiers.demotion_order(node, self.rank.tolist(), distances) for node in range(count)
+        ]
+        self.promotion_targets = [
+            sorted(self.top_nodes, key=lambda top: (distances[node][top], top)) for node in range(count)
+        ]
+        self._fallback = np.array([tiers.fallback_order(node, distances) for node in range(count)], np.int64)
+
+        self.capacity_pages = capacity_pages.astype(np.int64)
+        self.free_pages = self.capacity_pages.copy()
+        marks = topology.watermarks
+        self.min_pages, self.low_pages, self.high_pages = (
+            np.ceil(self.capacity_pages * share).astype(np.int64)
+            for share in (marks.min, marks.low, marks.high)
+        )
+        self.place = np.full(pages, NOWHERE, np.uint8)
+        self.preferred = np.full(pages, -1, np.int16)
+        self.generations = Generations(pages)
+        self.demotion_enabled = False
+
+        self.now_ns = 0.0
+        self.slice_ns = 0.0
+        self.latency_ns = np.array([node.latency_ns for node in topology.nodes])
+        self.used_share = np.zeros(count)
+        self.ledger = Ledger(served=np.zeros(count))
+        self.kernel_threads: dict[str, KernelThread] = {}
+        self._served = np.zeros((count, count, 3))
+        self._demand = tuple(np.zeros(count) for _ in range(4))
+        self._moving_bytes = np.zeros(count)
+        self._app_debt_ns = 0.0
+        self._was_promoted = np.zeros(pages, np.bool_)
+        self.newly_promoted: list[U32] = []  # emptied by whoever measures responsiveness
+        self._set_up_latency()
+        self._set_up_compression(contents)
+
+    def _set_up_latency(self) -> None:
+        nodes = self.topology.nodes
+        self._read_ns = np.array([node.latency_ns for node in nodes])
+        self._write_ns = np.array([node.write_latency_ns or node.latency_ns for node in nodes])
+        self._bandwidth = np.array([node.bandwidth_gb_s for node in nodes])
+        self._remote_ns = np.array(
+            [[node.remote_ns.get(str(initiator), 0.0) for node in nodes] for initiator in range(len(nodes))]
+        )
+        rival = self.topology.antagonist
+        self._rival_lines = np.zeros(len(nodes))
+        self._rival_lines[rival.node] = rival.cores * rival.lines_in_flight_per_core
+
+    def _set_up_compression(self, contents: Contents | None) -> None:
+        nodes = self.topology.nodes
+        self.private = np.array([node.compressed is not None for node in nodes])
+        self._public = np.flatnonzero(~self.private).tolist()
+        # Programs are given memory down to this; of a private node, none.
+        self._allocation_floor = np.where(self.private, np.iinfo(np.int64).max, self.min_pages)
+        self.compressed: CompressedNode | None = None
+        for index in np.flatnonzero(self.private).tolist():
+            node = nodes[index]
+            assert node.compressed is not None
+            assert node.real_capacity is not None
+            if contents is None:
+                raise ValueError("a compressed node needs the contents of the pages")
+            # The medium shrinks as the node did.
+            shrink = self.capacity_pages[index] * self.page_bytes / node.capacity
+            self.compressed = CompressedNode(
+                node.compressed, node.access, int(node.real_capacity * shrink), int(node.reserve * shrink),
+                contents, self.page_bytes, self.scale,
+            )  # fmt: skip
+            self._access = Access(self, self.compressed, index)
+
+    def set_latency(self, node: int, latency_ns: float) -> None:
+        """Reads and writes of a node take so long in the slice that is about to be timed."""
+        self._read_ns[node] = self._write_ns[node] = latency_ns
+
+    def occupy(self, node: int, bytes_moved: float) -> None:
+        """Something beside the program uses the bandwidth of a node in this slice."""
+        self._moving_bytes[node] += bytes_moved
+
+    def set_capacity(self, node: int, pages: int) -> None:
+        """Give a node another size; only before anything is placed."""
+        self.free_pages[node] += pages - self.capacity_pages[node]
+        self.capacity_pages[node] = pages
+
+    # ---- the program runs
+
+    def run_slice(
+        self, page: U32, touches: U32, misses: U32, sequential: U32, writes: U32, node: I16, instructions: int
+    ) -> float:
+        """Run one slice; returns how long it took, ns. Raises `PghotError` when memory runs out."""
+        rows = self._living_rows((page, touches, misses, sequential, writes, node))
+        if self.compressed is not None:
+            rows = self._settle(rows)
+        if self._serve(rows):
+            rows = self._allocate(rows)
+            self._serve(rows)
+        if self.compressed is not None:
+            self._access.load(self._served)
+        compute_ns = instructions * self.instruction_ns
+        busy_ns = (compute_ns + self._app_debt_ns) / self.threads
+        duration_ns = self._solve(busy_ns)
+        self._app_debt_ns = 0.0
+        self._moving_bytes[:] = 0.0
+        self.now_ns += duration_ns
+        self.slice_ns = duration_ns
+        self.ledger.elapsed_ns += duration_ns
+        self.ledger.compute_ns += compute_ns
+        self.ledger.served += self._served[:, :, :2].sum(axis=(0, 2))
+        return duration_ns
+
+    def living(self, page: U32) -> npt.NDArray[np.bool_] | None:
+        """Which rows are of tenants that were not killed; None: all of them."""
+        return self._access.living(page) if self.compressed is not None else None
+
+    def _serve(self, rows: Rows) -> int:
+        page, touches, misses, sequential, writes, node = rows
+        young, served = self.generations.young, self._served
+        return serve(page, touches, misses, sequential, writes, node, self.place, young, served)
+
+    def _settle(self, rows: Rows) -> Rows:
+        """What first touches and writes to compressed pages do, before it is known where misses go.
+
+        Returns the rows that are left: tenants may be killed.
+        """
+        if self._access.touches(rows[0]):
+            rows = self._allocate(rows)
+            self._access.touches(rows[0])
+        self._access.writes(rows[0], rows[4])
+        return self._living_rows(rows)
+
+    def _living_rows(self, rows: Rows) -> Rows:
+        if (kept := self.living(rows[0])) is None:
+            return rows
+        page, touches, misses, sequential, writes, node = rows
+        return page[kept], touches[kept], misses[kept], sequential[kept], writes[kept], node[kept]
+
+    def _allocate(self, rows: Rows) -> Rows:
+        """First touches; returns the rows that are left.
+
+        Where demotion can make room (a compressed node), a full machine reclaims directly, and when that does not
+        help it kills the tenant that asks for most. Without one it raises `PghotError`.
+        """
+        while failed := self._allocate_once(rows):
+            if self.compressed is None:
+                total = format_size(int(self.capacity_pages.sum()) * self.page_bytes)
+                raise PghotError(
+                    f"the simulated machine ran out of memory: {total} do not hold the program",
+                    "give the tiers more capacity or a larger --fast-share",
+                )
+            # What was touched in this slice already is not what the program used least.
+            self._access.touches(rows[0])
+            if not self.reclaim_directly(failed):
+                self._access.out_of_memory(rows[0][self.place[rows[0]] == NOWHERE])
+                rows = self._living_rows(rows)
+        return rows
+
+    def _allocate_once(self, rows: Rows) -> int:
+        return allocate(
+            rows[0],
+            rows[5],
+            self.place,
+            self.preferred,
+            self.free_pages,
+            self._allocation_floor,
+            self._fallback,
+        )
+
+    def reclaim_directly(self, pages: int, on: int | None = None) -> int:
+        """The program itself demotes `pages` of what it used least, and some more up to the high watermarks.
+
+        on  the node where room is wanted; None: anywhere
+        Returns how many went. The program waits (mm/page_alloc.c, __alloc_pages_direct_reclaim).
+        """
+        done = 0
+        for node in self._public if on is None else (on,):
+            wanted = pages - done + int(self.high_pages[node] - self.min_pages[node])
+            cold, walks = self.generations.oldest(self.place, node, wanted, self.now_ns)
+            if len(cold) < wanted:  # every page was touched lately: the least lately
+                rest = self.generations.coldest(self.place, node, wanted)
+                cold = np.concatenate([cold, rest[~np.isin(rest, cold)]])[:wanted]
+            self._pay_app(walks * self.pages * self.costs.age_pte_ns)
+            done += self.demote(cold, node, DIRECT_RECLAIM)
+            if done >= pages:
+                break
+        return done
+
+    def _solve(self, busy_ns: float) -> float:
+        """Turn `self._served` into a duration."""
+        curve = self.topology.curve
+        inflight, idle_ns, waiting_ns, bytes_moved = self._demand
+        demand_of_misses(
+            self._served, self._remote_ns, self._read_ns, self._write_ns, self._moving_bytes,
+            self.mlp, self.costs.mlp_sequential, self.threads, curve.writeback,
+            inflight, idle_ns, waiting_ns, bytes_moved,
+        )  # fmt: skip
+        duration_ns = float(
+            solve_slice_ns(
+                busy_ns, inflight, idle_ns, waiting_ns, bytes_moved, self._bandwidth, self._rival_lines,
+                curve.a, curve.b, self.latency_ns,
+            )
+        )  # fmt: skip
+        rival_bytes = LINE_BYTES * self._rival_lines / self.latency_ns
+        self.used_share = (bytes_moved / max(duration_ns, 1e-9) + rival_bytes) / self._bandwidth
+        return duration_ns
+
+    # ---- what tracking and moving cost
+
+    def charge_tracking(self, app_ns: float, kernel_ns: float, thread: str) -> None:
+        """Time that a source took: from the program's threads (summed), and from a kernel thread."""
+        self.ledger.tracking_app_ns += app_ns
+        self._app_debt_ns += app_ns
+        if kernel_ns:
+            self.ledger.tracking_kernel_ns += kernel_ns
+            self._kernel_work(thread, kernel_ns)
+
+    def thread(self, name: str) -> KernelThread:
+        return self.kernel_threads.setdefault(name, KernelThread())
+
+    def _kernel_work(self, name: str, work_ns: float) -> None:
+        self.thread(name).run(self.now_ns, work_ns)
+        if not self.topology.spare_cores:
+            self._app_debt_ns += work_ns
+
+    def pages_in_budget(self, thread: str, span_ns: float | None = None) -> int:
+        """Pages that `thread` can migrate in `span_ns` (default: about one slice) from now; 0 while busy."""
+        span_ns = self.slice_ns if span_ns is None else span_ns
+        budget_ns = self.thread(thread).budget_ns(self.now_ns, self.now_ns + span_ns)
+        return int(budget_ns / self.costs.migrate_ns(self.page_bytes))
+
+    # ---- moving pages
+
+    def room(self, node: int) -> int:
+        """Pages that can be put on `node` without touching its reserve."""
+        if self.private[node]:
+            assert self.compressed is not None
+            return min(int(self.free_pages[node]), self.compressed.admissible)
+        return max(0, int(self.free_pages[node] - self.min_pages[node]))
+
+    def migrate(self, page: U32, target: int, payer: str, batch_pages: int = 512) -> Moves:
+        """Move pages to `target`, as many as fit.
+
+        page         uint32[K], each page at most once
+        payer        "app": the faulting threads migrate one page after the other (kernel mode 2);
+                     anything else names the kernel thread that migrates in batches of `batch_pages`
+        Pages that are not placed or are on the target already are left out and count as neither.
+        """
+        out = np.empty_like(page)
+        page = out[: movable(page, self.place, target, out)]
+        if self.demotion_enabled and len(page) > self.room(target):
+            self.reclaim(target, len(page) - self.room(target))
+        return self._put(page, target, payer, batch_pages)
+
+    def _put(self, page: U32, target: int, payer: str, batch_pages: int) -> Moves:
+        """Move the pages that fit; a private node says itself which do."""
+        wait_ns = 0.0
+        if self.private[target] and self.compressed is not None:
+            came = self.compressed.admit(page[: int(self.free_pages[target])], payer == DIRECT_RECLAIM)
+            self._access.compress(len(came) * self.page_bytes)
+            moves = Moves(
+                came, np.setdiff1d(page, came, assume_unique=True) if len(came) < len(page) else page[:0]
+            )
+        else:
+            fit = min(len(page), self.room(target))
+            moves = Moves(page[:fit], page[fit:])
+            if self.compressed is not None:
+                wait_ns = self._access.leave(moves.moved)
+        self._relocate(moves.moved, target)
+        self._pay(len(moves.moved), payer, batch_pages, wait_ns)
+        return moves
+
+    def _relocate(self, page: U32, target: int) -> None:
+        promoted = np.empty_like(page)
+        climbed, sunk, again = relocate(
+            page, target, float(self.page_bytes), self.place, self.rank, self.free_pages,
+            self._moving_bytes, self._was_promoted, promoted,
+        )  # fmt: skip
+        if climbed:
+            self.newly_promoted.append(promoted[:climbed])
+        self.ledger.promoted += climbed
+        self.ledger.demoted += sunk
+        self.ledger.pingpong += again
+        self.ledger.exchanged_bytes += len(page) * self.page_bytes
+
+    def _pay(self, pages: int, payer: str, batch_pages: int, wait_ns: float) -> None:
+        if pages == 0:
+            return
+        costs = self.costs
+        work_ns = pages * costs.migrate_ns(self.page_bytes) + wait_ns
+        flushes = pages if payer == "app" else math.ceil(pages * self.scale / batch_pages) / self.scale
+        interrupts_ns = flushes * costs.shootdown_ipi_ns * self.threads
+        work_ns += flushes * costs.shootdown_ns
+        if payer in ("app", DIRECT_RECLAIM):
+            self._pay_app(work_ns + interrupts_ns)
+            return
+        self._kernel_work(payer, work_ns)
+        self._pay_app(interrupts_ns)
+
+    def _pay_app(self, time_ns: float) -> None:
+        self.ledger.moving_app_ns += time_ns
+        self._app_debt_ns += time_ns
+
+    def reclaim(self, node: int, pages: int) -> int:
+        """Demote up to `pages` of the coldest pages of `node`, and to its high watermark; returns how many.
+
+        kswapd of the node does it, within the time it has.
+        """
+        name = f"kswapd{node}"
+        shortfall = max(0, int(self.high_pages[node] - self.free_pages[node]))
+        wanted = min(pages + shortfall, self.pages_in_budget(name))
+        if wanted <= 0 or not self.demotion_targets[node]:
+            return 0
+        cold, walks = self.generations.oldest(self.place, node, wanted, self.now_ns)
+        if walks:
+            self._kernel_work(name, walks * self.pages * self.costs.age_pte_ns)
+        return self.demote(cold, node, name)
+
+    def demote(self, page: U32, node: int, thread: str) -> int:
+        """Move `page` from `node` to its demotion targets in their order; returns how many went."""
+        done = 0
+        for target in self.demotion_targets[node]:
+            if len(page) == 0:
+                break
+            moves = self._put(page, target, thread, 512)
+            done += len(moves.moved)
+            page = moves.failed
+        return done
+
+    def age_generations(self, thread: str) -> None:
+        """One ageing walk over all page tables, done by `thread` unless it is busy still."""
+        if self.thread(thread).free_at_ns > self.now_ns:
+            return
+        self.generations.age(self.now_ns)
+        self._kernel_work(thread, self.pages * self.costs.age_pte_ns)
+
+    def balance(self) -> None:
+        """kswapd's own wake-up: a node below its low watermark is freed to the high one."""
+        if not self.demotion_enabled:
+            return
+        for node in np.flatnonzero((self.free_pages < self.low_pages) & ~self.private):
+            self.reclaim(int(node), 0)
+
+    def free(self, page: U32) -> None:
+        """The program that owned the pages is gone."""
+        page = page[self.place[page] != NOWHERE]
+        source = self.place[page]
+        if self.compressed is not None:
+            self.compressed.release(page[self.private[source]])
+        self.free_pages += np.bincount(source, minlength=len(self.free_pages))
+        self.place[page] = NOWHERE

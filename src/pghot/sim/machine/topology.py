@@ -1,0 +1,238 @@
+"""The tiers file: which memory nodes a machine has, how fast and how large they are.
+
+A TOML document validated by pydantic; unknown keys and impossible values are errors that name the key and,
+where it can be found, its line. `load_topology` reads a shipped name or a path.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from pghot.documents import parse_document, read_text
+from pghot.errors import UsageError, unknown_name
+from pghot.policies import tiers
+from pghot.sim.compressed.device import AccessRule, CompressedDevice, Size, load_device
+from pghot.sim.machine.costs import Costs
+
+
+def _device(value: Any) -> Any:
+    """A shipped device's name, a file, or the keys themselves."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return load_device(value)
+    except UsageError as error:
+        raise ValueError(f"{error}; {error.hint}") from error
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Node(_Strict):
+    """One memory node.
+
+    latency_ns        idle load-to-use latency from the nearest CPU
+    write_latency_ns  the same for a store that misses; equal to latency_ns unless the medium is asymmetric
+    bandwidth_gb_s    sustained bandwidth, 10**9 bytes/s
+    cpus              cores on the node; 0 for HBM, CXL and other CPU-less nodes
+    remote_ns         extra latency when the CPU of another node accesses this one, by that node's number
+    device            the medium, for people: "dram", "hbm", "cxl", "pmem"
+    """
+
+    name: str
+    device: str = "dram"
+    cpus: int = Field(0, ge=0)
+    capacity: Size = Field(gt=0)
+    compressed: Annotated[CompressedDevice, BeforeValidator(_device)] | None = None
+    real_capacity: Size | None = Field(None, gt=0)
+    reserve: Size = 0
+    access: AccessRule = "promote-on-write"
+    latency_ns: float = Field(gt=0)
+    write_latency_ns: float | None = Field(None, gt=0)
+    bandwidth_gb_s: float = Field(gt=0)
+    remote_ns: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _overcommitted(self) -> Node:
+        if self.compressed is None:
+            if self.real_capacity is not None or self.reserve:
+                raise ValueError("real_capacity and reserve are for nodes with 'compressed'")
+            return self
+        if self.real_capacity is None:
+            raise ValueError("a compressed node needs real_capacity, the bytes of its medium")
+        if self.capacity < self.real_capacity:
+            raise ValueError(
+                f"capacity ({self.capacity} B), what the device promises, is below real_capacity "
+                f"({self.real_capacity} B)"
+            )
+        if self.reserve >= self.real_capacity:
+            raise ValueError("reserve must be below real_capacity")
+        if self.cpus:
+            raise ValueError("a compressed node has no cpus")
+        if self.write_latency_ns is not None:
+            raise ValueError("a compressed node has no write_latency_ns: its device says what a miss takes")
+        return self
+
+
+class LatencyCurve(_Strict):
+    """Loaded latency L = L0 * (1 + a * (u / (1 - u)) ** b), u = share of the bandwidth in use (FACTS 8)."""
+
+    a: float = Field(0.381, ge=0)
+    b: float = Field(0.36, gt=0)
+    # Extra bandwidth that writing back a dirtied line takes, in lines (0 when bandwidth_gb_s was measured
+    # with the workload's own mix of reads and writes).
+    writeback: float = Field(1.0, ge=0)
+
+
+class Antagonist(_Strict):
+    """Background load: cores that keep lines in flight to one node and compete for its bandwidth."""
+
+    node: int = Field(0, ge=0)
+    cores: int = Field(0, ge=0)
+    lines_in_flight_per_core: float = Field(55.0, ge=0)
+
+
+class Watermarks(_Strict):
+    """Shares of a node: allocation stops at `min`, kswapd wakes below `low` and frees to `high`.
+
+    The kernel's default spacing is watermark_scale_factor = 10, i.e. 0.1 % of the node between marks.
+    """
+
+    min: float = Field(0.002, ge=0, lt=0.5)
+    low: float = Field(0.003, ge=0, lt=0.5)
+    high: float = Field(0.004, ge=0, lt=0.5)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Watermarks:
+        if not self.min <= self.low <= self.high:
+            raise ValueError("watermarks must satisfy min <= low <= high")
+        return self
+
+
+class Topology(_Strict):
+    """A machine of the lab. `distances` is the ACPI SLIT matrix; a default is made from the latencies."""
+
+    description: str = ""
+    nodes: tuple[Node, ...] = Field(min_length=1, max_length=64)
+    distances: tuple[tuple[int, ...], ...] = ()
+    curve: LatencyCurve = LatencyCurve()
+    watermarks: Watermarks = Watermarks()
+    costs: Costs = Costs()
+    antagonist: Antagonist = Antagonist()
+    # Kernel threads run beside the program; on a machine without a spare core they take its time.
+    spare_cores: bool = True
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Topology:
+        count = len(self.nodes)
+        if len({node.name for node in self.nodes}) < count:
+            raise ValueError("two nodes have the same name")
+        if not any(node.cpus for node in self.nodes):
+            raise ValueError("no node has cpus: nothing can run")
+        compressed = sum(node.compressed is not None for node in self.nodes)
+        if compressed > 1:
+            raise ValueError("more than one node compresses: describe the devices as one node")
+        if compressed and count == 1:
+            raise ValueError("a compressed node alone: no program can be placed there")
+        if self.distances and (
+            len(self.distances) != count or any(len(row) != count for row in self.distances)
+        ):
+            raise ValueError(f"distances must be a {count} x {count} matrix")
+        if self.antagonist.node >= count:
+            raise ValueError(f"antagonist.node {self.antagonist.node} does not exist")
+        for node in self.nodes:
+            for other in node.remote_ns:
+                if not other.isdigit() or int(other) >= count:
+                    raise ValueError(
+                        f"remote_ns of node '{node.name}' names node {other}, which does not exist"
+                    )
+        return self
+
+    def distance_matrix(self) -> list[list[int]]:
+        """The given SLIT, or 10 on the diagonal and latencies in tens elsewhere."""
+        if self.distances:
+            return [list(row) for row in self.distances]
+        fastest = min(node.latency_ns for node in self.nodes)
+        return [
+            [
+                10 if i == j else max(11, round(10 * node.latency_ns / fastest))
+                for j, node in enumerate(self.nodes)
+            ]
+            for i in range(len(self.nodes))
+        ]
+
+    def adistances(self) -> list[int]:
+        """Abstract distance of each node, relative to the node with the most CPUs (the system's DRAM)."""
+        dram = max(self.nodes, key=lambda node: node.cpus)
+        return [
+            tiers.ADISTANCE_DRAM
+            if node.cpus
+            else tiers.adistance(node.latency_ns, node.bandwidth_gb_s, dram.latency_ns, dram.bandwidth_gb_s)
+            for node in self.nodes
+        ]
+
+    def ranks(self) -> list[int]:
+        """Tier rank of each node, 0 = top. A compressed node is the last tier before reclaim (FACTS 6)."""
+        numbers = [tiers.tier_number(distance) for distance in self.adistances()]
+        last = max(numbers) + 1
+        return tiers.ranks(
+            [last if node.compressed else number for node, number in zip(self.nodes, numbers, strict=True)]
+        )
+
+    def top_nodes(self) -> tuple[int, ...]:
+        return tuple(index for index, rank in enumerate(self.ranks()) if rank == 0)
+
+    @property
+    def compressed_node(self) -> int | None:
+        """The node that compresses, None without one."""
+        return next((index for index, node in enumerate(self.nodes) if node.compressed), None)
+
+    def warnings(self) -> list[str]:
+        """What looks odd but is allowed."""
+        rank = self.ranks()
+        found = []
+        for fast in self.top_nodes():
+            if self.nodes[fast].device == "hbm":
+                continue  # bandwidth puts HBM on top, its latency is that of DRAM or worse
+            for slow, node in enumerate(self.nodes):
+                if rank[slow] > rank[fast] and node.latency_ns < self.nodes[fast].latency_ns:
+                    found.append(
+                        f"'{node.name}' ({node.latency_ns:g} ns) is ranked below '{self.nodes[fast].name}' "
+                        f"({self.nodes[fast].latency_ns:g} ns) although its latency is lower"
+                    )
+        found += [
+            f"'{node.name}' has no CPUs and is faster than the DRAM, so it becomes the top tier; "
+            "check latency_ns and bandwidth_gb_s"
+            for node, tier in zip(self.nodes, rank, strict=True)
+            if tier == 0 and not node.cpus and node.device != "hbm"
+        ]
+        if len(set(rank)) == 1:
+            found.append("all nodes are in one tier: nothing can be promoted")
+        return found
+
+
+def shipped_topologies() -> list[str]:
+    """Names of the tiers files installed with the package."""
+    folder = resources.files("pghot").joinpath("data/tiers")
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
+
+
+def load_topology(name: str | Path) -> Topology:
+    """The shipped topology called `name`, or the one in the file `name` (ends in .toml or has a slash).
+
+    Raises `UsageError` naming the file, the key and, where it can be found, the line.
+    """
+    if isinstance(name, str) and not name.endswith(".toml") and "/" not in name:
+        if name not in shipped_topologies():
+            raise unknown_name("tiers", name, shipped_topologies())
+        entry = resources.files("pghot").joinpath("data/tiers", f"{name}.toml")
+        return parse_document(Topology, entry.read_text("utf-8"), f"{name}.toml")
+    text = read_text(Path(name), "tiers file", "see `pghot list tiers`")
+    return parse_document(Topology, text, str(name))

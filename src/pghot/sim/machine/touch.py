@@ -1,0 +1,189 @@
+"""The kernels that a slice runs through: first touches, A-bits, writes, and who served which miss."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from pghot.arrays import F64, I16, I64, NOWHERE, U8, U32, Bool
+
+
+@njit(cache=True)
+def allocate(page: U32, node: I16, place: U8, preferred: I16, free: I64, floor: I64, fallback: I64) -> int:
+    """Place the untouched pages among `page`; returns how many found no room anywhere.
+
+    page, node  rows of a slice: who touches which page
+    place       uint8[pages]   updated
+    preferred   int16[pages]   node a policy wants for the page, -1 for the toucher's own zonelist
+    free        int64[nodes]   free pages, updated; allocation leaves `floor` pages of each node alone
+    fallback    int64[nodes, nodes]  zonelist of each node
+    """
+    failed = 0
+    nodes = fallback.shape[1]
+    for row in range(len(page)):
+        index = page[row]
+        if place[index] != NOWHERE:
+            continue
+        wanted = preferred[index]
+        if wanted >= 0 and free[wanted] > floor[wanted]:
+            place[index] = wanted
+            free[wanted] -= 1
+            continue
+        placed = False
+        for k in range(nodes):
+            candidate = fallback[node[row], k]
+            if free[candidate] > floor[candidate]:
+                place[index] = candidate
+                free[candidate] -= 1
+                placed = True
+                break
+        if not placed:
+            failed += 1
+    return failed
+
+
+def allocate_reference(
+    page: U32, node: I16, place: U8, preferred: I16, free: I64, floor: I64, fallback: I64
+) -> int:
+    """Plain form of `allocate`."""
+    failed = 0
+    for index, initiator in zip(page.tolist(), node.tolist(), strict=True):
+        if place[index] != NOWHERE:
+            continue
+        choices = [int(preferred[index])] if preferred[index] >= 0 else []
+        choices += fallback[initiator].tolist()
+        room = [choice for choice in choices if free[choice] > floor[choice]]
+        if not room:
+            failed += 1
+            continue
+        place[index] = room[0]
+        free[room[0]] -= 1
+    return failed
+
+
+@njit(cache=True)
+def serve(
+    page: U32,
+    touches: U32,
+    misses: U32,
+    sequential: U32,
+    writes: U32,
+    node: I16,
+    place: U8,
+    young: U8,
+    served: F64,
+) -> int:
+    """Add up which node served the slice's misses; returns how many rows are not placed yet.
+
+    served  float64[initiators, nodes, 3]  random misses, sequential misses, misses that dirty a line; set.
+    young   uint8[pages]  A-bits, set for touched pages
+
+    A row's dirty misses are its misses times the share of its touches that are stores. When rows are not
+    placed, nothing but their count is to be used: allocate and call again.
+    """
+    served[:] = 0.0
+    unplaced = 0
+    for row in range(len(page)):
+        index = page[row]
+        home = place[index]
+        if home == NOWHERE:
+            unplaced += 1
+            continue
+        young[index] = 1
+        missed = misses[row]
+        if missed == 0:
+            continue
+        initiator = node[row]
+        served[initiator, home, 0] += missed - sequential[row]
+        served[initiator, home, 1] += sequential[row]
+        if writes[row]:
+            served[initiator, home, 2] += missed * (writes[row] / touches[row])
+    return unplaced
+
+
+def serve_reference(
+    page: U32,
+    touches: U32,
+    misses: U32,
+    sequential: U32,
+    writes: U32,
+    node: I16,
+    place: U8,
+    young: U8,
+    served: F64,
+) -> int:
+    """Plain form of `serve`."""
+    served[:] = 0.0
+    home = place[page]
+    placed = home != NOWHERE
+    young[page[placed]] = 1
+    where = (node[placed], home[placed])
+    missed = misses[placed].astype(np.float64)
+    share = np.divide(writes[placed], touches[placed], out=np.zeros(placed.sum()), where=touches[placed] > 0)
+    np.add.at(served[..., 0], where, missed - sequential[placed])
+    np.add.at(served[..., 1], where, sequential[placed].astype(np.float64))
+    np.add.at(served[..., 2], where, missed * share)
+    return int((~placed).sum())
+
+
+@njit(cache=True)
+def touch(page: U32, place: U8, young: U8, first: Bool) -> int:
+    """Set the A-bits of the touched pages; returns how many rows are not placed yet.
+
+    page   uint32[rows]  of a slice
+    young  uint8[pages]  set where a page is placed
+    first  bool[pages]   set where it is not: its first touch
+    """
+    unplaced = 0
+    for row in range(len(page)):
+        if place[page[row]] == NOWHERE:
+            unplaced += 1
+            first[page[row]] = True
+        else:
+            young[page[row]] = 1
+    return unplaced
+
+
+def touch_reference(page: U32, place: U8, young: U8, first: Bool) -> int:
+    """`touch` with index arrays."""
+    placed = place[page] != NOWHERE
+    young[page[placed]] = 1
+    first[page[~placed]] = True
+    return int(np.count_nonzero(~placed))
+
+
+@njit(cache=True)
+def note_writes(
+    page: U32, writes: U32, first: Bool, rewritten: I64, size: I64, place: U8, node: int, out: U32
+) -> int:
+    """Pages that were written to take the size of their new contents; returns how many of them are on `node`.
+
+    page, writes  uint32[rows]   of a slice, ascending by page; a page has a row for each node that accessed it
+    first         bool[pages]    what was written are the page's first contents: its size stays
+    rewritten     int64[pages]   bytes that each page takes once it was written
+    size          int64[pages]   bytes that each will take; updated
+    out           uint32[rows]   set: the written pages on `node` come first, each once
+    """
+    found = 0
+    for row in range(len(page)):
+        if not writes[row]:
+            continue
+        index = page[row]
+        if not first[index]:
+            size[index] = rewritten[index]
+        if place[index] == node and (found == 0 or out[found - 1] != index):
+            out[found] = index
+            found += 1
+    return found
+
+
+def note_writes_reference(
+    page: U32, writes: U32, first: Bool, rewritten: I64, size: I64, place: U8, node: int, out: U32
+) -> int:
+    """`note_writes` with index arrays."""
+    written = np.unique(page[writes > 0])
+    again = written[~first[written]]
+    size[again] = rewritten[again]
+    here = written[place[written] == node]
+    out[: len(here)] = here
+    return len(here)

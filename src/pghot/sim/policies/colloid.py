@@ -1,0 +1,93 @@
+"""HeMem with Colloid (SOSP 2024): balance the tiers' loaded latencies instead of packing the hottest pages.
+
+Each quantum it measures the latency of both tiers by Little's law (occupancy / rate, smoothed), and moves
+pages so that the share `p` of accesses served by the fast tier walks towards the point where the latencies
+are equal, found by bisection between two watermarks. Constants of the paper: smoothing 0.0625 (FACTS 7),
+delta 0.05 and epsilon 0.01.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pghot.arrays import U32
+from pghot.policies.hemem import HeMem
+from pghot.policies.policy import World
+
+SMOOTHING = 0.0625
+DELTA = 0.05
+EPSILON = 0.01
+
+
+class HeMemColloid(HeMem):
+    """HeMem's counts say how much of the accesses each page carries; Colloid says where the share should go."""
+
+    name = "hemem-colloid"
+    summary = "HeMem + Colloid: balances the tiers' loaded latencies"
+    runs_live = False
+
+    def start(self, world: World) -> None:
+        super().start(world)
+        nodes = len(world.simulated.free_pages)
+        self._occupancy, self._rate = np.zeros(nodes), np.zeros(nodes)
+        self._served_before = np.zeros(nodes)
+        self._low, self._high = 0.0, 1.0
+
+    def act(self, world: World) -> None:
+        self._measure(world)
+        super().act(world)
+
+    def _measure(self, world: World) -> None:
+        """Smooth occupancy (lines in flight) and rate (lines/ns) of each node over the last slice."""
+        machine = world.simulated
+        served = machine.ledger.served - self._served_before
+        self._served_before = machine.ledger.served.copy()
+        rate = served / max(machine.slice_ns, 1e-9)
+        # What the uncore counters of a real machine see: the lines waiting and the lines arriving.
+        self._occupancy += SMOOTHING * (rate * machine.latency_ns - self._occupancy)
+        self._rate += SMOOTHING * (rate - self._rate)
+
+    def migrate(self, world: World, budget: int) -> None:
+        fast, slow = world.fast_node, world.slow_node
+        total = self._rate[fast] + self._rate[slow]
+        if total <= 0:
+            return
+        share = self._rate[fast] / total
+        step = self._step(self._latency_ns(world, fast), self._latency_ns(world, slow), share)
+        if step > 0:
+            self.promote_hot(world, self._worth(self.hot_below(world), step)[:budget])
+        elif step < 0:
+            page = self._worth(self._resident(world), -step)[:budget]
+            world.simulated.demote(page, fast, self.name)
+
+    def _latency_ns(self, world: World, node: int) -> float:
+        """Little's law; an idle node has its idle latency."""
+        if self._rate[node] <= 1e-12:
+            return float(world.simulated.topology.nodes[node].latency_ns)
+        return float(self._occupancy[node] / self._rate[node])
+
+    def _step(self, fast_ns: float, slow_ns: float, share: float) -> float:
+        """How far the fast tier's share of accesses should move now (negative: away from the fast tier)."""
+        if abs(fast_ns - slow_ns) < DELTA * fast_ns:
+            return 0.0
+        if fast_ns < slow_ns:
+            self._low = share
+        else:
+            self._high = share
+        if self._high < self._low + EPSILON:
+            # The balance point moved out of the bracket: open it on the side it moved to.
+            if fast_ns < slow_ns:
+                self._high = 1.0
+            else:
+                self._low = 0.0
+        return (self._low + self._high) / 2 - share
+
+    def _resident(self, world: World) -> U32:
+        """Sampled pages in the fast tier, hottest first."""
+        page = np.flatnonzero((self.count > 0) & (world.simulated.place == world.fast_node)).astype(np.uint32)
+        return page[np.argsort(-self.count[page], kind="stable")]
+
+    def _worth(self, page: U32, share: float) -> U32:
+        """The first pages of `page` that together carry at most `share` of all sampled accesses."""
+        carried = np.cumsum(self.count[page]) / max(1, int(self.count.sum()))
+        return page[: int(np.searchsorted(carried, share, side="right"))]

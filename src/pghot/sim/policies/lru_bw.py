@@ -1,0 +1,98 @@
+"""Bandwidth-aware LRU: the mailing-list thread's demand (FACTS 7).
+
+Each second, if the fast tier has bandwidth to spare and the slow one is pressed, promote a chunk of the slow
+tier's youngest generation; when space is short, demote a chunk of the fast tier's oldest first. It needs no
+record per page, only the generations that reclaim keeps anyway.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pghot.engine.accesses import Accesses
+from pghot.parameters import check_number
+from pghot.policies.policy import World
+
+MIB = 1 << 20
+
+
+class LruBandwidth:
+    """Chunks adapt between 8 and 64 MiB; three periods of demotions >= promotions halve them."""
+
+    name = "lru-bw"
+    summary = "promote chunks of the youngest generation while the fast tier has bandwidth to spare"
+    kind = "mover"
+    default_sources: tuple[str, ...] = ()
+    any_source = False
+    runs_live = False
+
+    def __init__(
+        self,
+        period_ms: float = 1000.0,
+        fast_below: float = 0.8,
+        slow_above: float = 0.3,
+        chunk_min_mib: float = 8.0,
+        chunk_max_mib: float = 64.0,
+    ) -> None:
+        check_number(self.name, "period_ms", period_ms, 1)
+        check_number(self.name, "fast_below", fast_below, 0)
+        check_number(self.name, "slow_above", slow_above, 0)
+        check_number(self.name, "chunk_min_mib", chunk_min_mib, 1 / 256, 1 << 20)
+        check_number(self.name, "chunk_max_mib", chunk_max_mib, chunk_min_mib, 1 << 20)
+        self.period_ms, self.fast_below, self.slow_above = period_ms, fast_below, slow_above
+        self.chunk_min_mib, self.chunk_max_mib = chunk_min_mib, chunk_max_mib
+
+    def start(self, world: World) -> None:
+        world.simulated.demotion_enabled = False  # this policy demotes by itself
+        self._chunk_mib = self.chunk_min_mib
+        self._next_ms = self.period_ms
+        self._losing_periods = 0
+        self._used_ns = np.zeros(len(world.simulated.free_pages))
+        self._span_ns = 0.0
+
+    def observe(self, world: World, source: str, accesses: Accesses) -> None:
+        """Listens to no source: the generations are its knowledge."""
+
+    def act(self, world: World) -> None:
+        machine = world.simulated
+        self._used_ns += machine.used_share * machine.slice_ns
+        self._span_ns += machine.slice_ns
+        if world.now_ms < self._next_ms:
+            return
+        self._next_ms = world.now_ms + self.period_ms
+        used = self._used_ns / max(self._span_ns, 1.0)
+        self._used_ns[:] = 0.0
+        self._span_ns = 0.0
+        machine.age_generations("lru-bw")
+        fast_used = float(used[list(machine.top_nodes)].max())
+        slow_used = float(used[machine.lower].max(initial=0.0))
+        if fast_used < self.fast_below and slow_used > self.slow_above:
+            self._exchange(world)
+
+    def _exchange(self, world: World) -> None:
+        machine = world.simulated
+        chunk = min(world.scaled_pages(self._chunk_mib * MIB), max(1, machine.pages_in_budget("lru-bw")))
+        promoted_before, demoted_before = machine.ledger.promoted, machine.ledger.demoted
+        for source in np.flatnonzero(machine.lower):
+            young = machine.generations.youngest(machine.place, int(source), chunk)
+            target = machine.promotion_targets[int(source)][0]
+            short = len(young) - machine.room(target)
+            if short > 0:
+                cold, _ = machine.generations.oldest(machine.place, target, short, machine.now_ns)
+                machine.demote(cold, target, "lru-bw")
+            machine.migrate(young, target, "lru-bw")
+        self._adapt(machine.ledger.promoted - promoted_before, machine.ledger.demoted - demoted_before)
+
+    def _adapt(self, promoted: int, demoted: int) -> None:
+        self._losing_periods = self._losing_periods + 1 if demoted >= promoted else 0
+        if self._losing_periods >= 3:
+            self._chunk_mib = max(self._chunk_mib / 2, self.chunk_min_mib)
+            self._losing_periods = 0
+        elif demoted < promoted:
+            self._chunk_mib = min(self._chunk_mib * 2, self.chunk_max_mib)
+
+    def tracker_bytes(self) -> int:
+        return 0
+
+    def counters(self) -> dict[str, int]:
+        return {}

@@ -1,0 +1,86 @@
+"""NUMA balancing mode 2 (kernel/sched/fair.c, should_numa_migrate_memory; memory tiering since 5.18).
+
+A hint fault whose latency is under the hot threshold promotes the page, inline, in the thread that faulted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pghot.engine.accesses import Accesses
+from pghot.engine.gate import FREE_SPACE, RATE_OK, Gate
+from pghot.engine.settings import MOST, EngineSettings
+from pghot.engine.store import Candidates
+from pghot.parameters import check_number
+from pghot.policies.policy import World
+
+HOT_THRESHOLD_MS = 1000  # sysctl_numa_balancing_hot_threshold
+
+
+class NumaBalancing2:
+    """The kernel's own policy: the baseline that pghot has to beat."""
+
+    name = "numab2"
+    summary = "kernel NUMA balancing mode 2: hint faults, promotion in the faulting thread"
+    kind = "mover"
+    default_sources: tuple[str, ...] = ("hintfaults",)
+    any_source = False
+    runs_live = False
+
+    def __init__(self, rate_limit_mb_s: float = 65536.0) -> None:
+        check_number(self.name, "rate_limit_mb_s", rate_limit_mb_s, 0, MOST)
+        self.rate_limit_mb_s = rate_limit_mb_s
+
+    def start(self, world: World) -> None:
+        machine = world.machine
+        machine.demotion_enabled = True
+        settings = EngineSettings(
+            store="default",
+            pages=world.pages,
+            page_bytes=world.page_bytes,
+            nodes=len(machine.free_pages),
+            top_nodes=machine.top_nodes,
+            target_nid=world.fast_node,
+            rate_limit_mb_s=self.rate_limit_mb_s,
+            scale=world.scale,
+        )
+        self._settings = settings
+        self._gate = Gate(settings, HOT_THRESHOLD_MS)
+        self._last_ms = 0
+        self._faults = 0
+
+    def observe(self, world: World, source: str, accesses: Accesses) -> None:
+        if len(accesses) == 0 or accesses.latency_ms is None:
+            return
+        self._faults += len(accesses)
+        machine = world.machine
+        # The fault promotes to the node of the CPU that faulted.
+        target = np.array(
+            [self._settings.target_of(node) for node in range(len(machine.free_pages))], np.int16
+        )
+        candidates = Candidates(
+            accesses.page, target[accesses.node], accesses.latency_ms.astype(np.int64), accesses.page
+        )
+        now, span = accesses.time_ms, max(1, accesses.time_ms - self._last_ms)
+        self._last_ms = now
+        verdict = self._gate.judge(
+            candidates,
+            now,
+            span,
+            machine.free_pages,
+            machine.capacity_pages,
+            machine.high_pages,
+            len(accesses),
+        )
+        hot = (verdict == FREE_SPACE) | (verdict == RATE_OK)
+        for node in np.unique(candidates.node[hot]):
+            machine.migrate(candidates.page[hot & (candidates.node == node)], int(node), payer="app")
+
+    def act(self, world: World) -> None:
+        world.machine.balance()
+
+    def tracker_bytes(self) -> int:
+        return 0
+
+    def counters(self) -> dict[str, int]:
+        return {"numa_hint_faults": self._faults, **self._gate.counters()}

@@ -1,0 +1,1 @@
+"""The sources of the lab: what each mechanism would have seen of a trace."""

@@ -1,0 +1,142 @@
+"""Page-table accessed bits, read and cleared by a kernel thread (klruscand of pghot), simulated.
+
+Every period, or when its last walk has taken longer than that, the thread walks the page tables of all
+touched lower-tier memory and reports the pages whose A-bit was set since its last walk. It cannot know who
+accessed them, nor how often. Constants: FACTS sections 4 and 8.
+
+What the model leaves out: a walk happens at once, at the end of the slice in which it falls due; a slice
+longer than the period gets one walk; clearing bits without a TLB flush lets no access go unseen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from pghot.arrays import NOWHERE
+from pghot.engine.accesses import Accesses, no_accesses
+from pghot.parameters import MOST_NS, check_number
+from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
+
+
+@njit(cache=True)
+def set_abits(
+    page: npt.NDArray[np.uint32],
+    touches: npt.NDArray[np.uint32],
+    place: npt.NDArray[np.uint8],
+    lower: npt.NDArray[np.bool_],
+    abit: npt.NDArray[np.uint8],
+) -> None:
+    """Set the A-bits (uint8[pages], in place) of the touched lower-tier pages.
+
+    Touches of the top tier leave none: by the time reclaim demotes such a page it has found the bit clear.
+    """
+    for row in range(len(page)):
+        p = page[row]
+        node = place[p]
+        if touches[row] > 0 and node != NOWHERE and lower[node]:
+            abit[p] = 1
+
+
+def set_abits_reference(
+    page: npt.NDArray[np.uint32],
+    touches: npt.NDArray[np.uint32],
+    place: npt.NDArray[np.uint8],
+    lower: npt.NDArray[np.bool_],
+    abit: npt.NDArray[np.uint8],
+) -> None:
+    """`set_abits` with index arrays."""
+    touched = page[(touches > 0) & (place[page] != NOWHERE)]
+    abit[touched[lower[place[touched]]]] = 1
+
+
+@njit(cache=True)
+def harvest_abits(
+    abit: npt.NDArray[np.uint8],
+    place: npt.NDArray[np.uint8],
+    lower: npt.NDArray[np.bool_],
+    out_page: npt.NDArray[np.uint32],
+) -> tuple[int, int]:
+    """Walk all lower-tier pages, report and clear their A-bits. Returns (pages walked, pages reported)."""
+    walked = 0
+    found = 0
+    for p in range(len(place)):
+        node = place[p]
+        if node == NOWHERE or not lower[node]:
+            continue
+        walked += 1
+        if abit[p]:
+            abit[p] = 0
+            out_page[found] = p
+            found += 1
+    return walked, found
+
+
+def harvest_abits_reference(
+    abit: npt.NDArray[np.uint8], place: npt.NDArray[np.uint8], lower: npt.NDArray[np.bool_]
+) -> tuple[int, list[int]]:
+    """`harvest_abits` with index arrays: (pages walked, pages reported)."""
+    walked = [p for p in range(len(place)) if place[p] != NOWHERE and lower[place[p]]]
+    found = [p for p in walked if abit[p]]
+    abit[found] = 0
+    return len(walked), found
+
+
+class AbitScan:
+    """The A-bit source of the lab.
+
+    period_ms  kernel ms between walks (klruscand: 2000)
+    walk_ns    kernel-thread time for one page walked (FACTS 8: 12..53 ns by machine; the middle)
+    set_ns     application time for one bit that was cleared: the page walker sets it again with a locked
+               write (est.)
+    """
+
+    name = "abit"
+    summary = "page-table accessed bits, walked every 2 s; touched or not, paid by a kernel thread"
+    hint_fault = False
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        *,
+        period_ms: float = 2000.0,
+        walk_ns: float = 25.0,
+        set_ns: float = 200.0,
+    ) -> None:
+        check_number(self.name, "period_ms", period_ms, 1)
+        check_number(self.name, "walk_ns", walk_ns, 0, MOST_NS)
+        check_number(self.name, "set_ns", set_ns, 0, MOST_NS)
+        self._period_ms, self._walk_ns, self._set_ns = period_ms, walk_ns, set_ns
+        self._scale = settings.scale
+        self._abit = np.zeros(settings.pages, np.uint8)
+        self._next_ms = -1.0
+        self._walked = 0
+        self._reported = 0
+
+    def observe(self, view: SliceView) -> Report:
+        if self._next_ms < 0:
+            self._next_ms = view.now_ms - view.dt_ns * 1e-6 * self._scale + self._period_ms
+        set_abits(view.page, view.touches, view.place, view.lower, self._abit)
+        if view.busy or view.now_ms < self._next_ms:
+            return Report(no_accesses(int(view.now_ms)))
+        periods = int((view.now_ms - self._next_ms) // self._period_ms) + 1
+        self._next_ms += periods * self._period_ms
+        out = np.empty(len(view.place), np.uint32)
+        walked, found = harvest_abits(self._abit, view.place, view.lower, out)
+        self._walked += walked
+        self._reported += found
+        seen = Accesses(
+            out[:found].copy(), np.full(found, -1, np.int16), np.ones(found, np.uint32), int(view.now_ms)
+        )
+        return Report(seen, app_ns=found * self._set_ns, kernel_ns=walked * self._walk_ns)
+
+    def sampling(self) -> str:
+        return f"one bit for a page, read every {self._period_ms:.0f} kernel ms"
+
+    def counters(self) -> dict[str, int]:
+        return {"pgtscan_walked": self._walked, "pgtscan_accessed": self._reported}
+
+    def tracker_bytes(self) -> int:
+        """0: the bit is in the page table."""
+        return 0

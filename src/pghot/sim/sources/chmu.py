@@ -1,0 +1,217 @@
+"""The hotness monitoring unit of a CXL 3.2 memory device (CHMU), simulated: one on each lower-tier node.
+
+A unit counts the misses that reach its own device. At the end of an epoch the units of memory whose count has
+exceed the threshold enter the device's hot list, a ring; those that find it full are lost and counted. A
+kernel thread reads the list, which clears it. The device does not know which node accessed. Constants: FACTS
+section 4.
+
+A recording is page-granular, so the unit of counting is one page, although devices may count from 256 B
+upwards. Every node below the top tier counts as such a device.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from pghot.arrays import NOWHERE
+from pghot.engine.accesses import Accesses, no_accesses
+from pghot.errors import UsageError
+from pghot.parameters import MOST_NS, check_number, shown
+from pghot.sim.sources.sampling import next_unit, next_unit_reference
+from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
+
+
+@njit(cache=True)
+def count_misses(
+    page: npt.NDArray[np.uint32],
+    misses: npt.NDArray[np.uint32],
+    place: npt.NDArray[np.uint8],
+    lower: npt.NDArray[np.bool_],
+    downsampling: int,
+    rng: npt.NDArray[np.uint64],
+    counts: npt.NDArray[np.uint64],
+) -> None:
+    """Add the lower-tier misses to counts (uint64[pages], in place), one in `downsampling` of them.
+
+    A row's remainder is rounded up with its own chance, so that the counts are unbiased.
+    """
+    for row in range(len(page)):
+        p = page[row]
+        node = place[p]
+        if misses[row] == 0 or node == NOWHERE or not lower[node]:
+            continue
+        seen = np.int64(misses[row])
+        if downsampling > 1:
+            seen = (seen + np.int64(next_unit(rng) * downsampling)) // downsampling
+        counts[p] += np.uint64(seen)
+
+
+def count_misses_reference(
+    page: npt.NDArray[np.uint32],
+    misses: npt.NDArray[np.uint32],
+    place: npt.NDArray[np.uint8],
+    lower: npt.NDArray[np.bool_],
+    downsampling: int,
+    rng: npt.NDArray[np.uint64],
+    counts: npt.NDArray[np.uint64],
+) -> None:
+    """`count_misses` in Python integers."""
+    for p, number in zip(page.tolist(), misses.tolist(), strict=True):
+        if number and place[p] != NOWHERE and lower[place[p]]:
+            extra = int(next_unit_reference(rng) * downsampling) if downsampling > 1 else 0
+            counts[p] += np.uint64((number + extra) // downsampling)
+
+
+@njit(cache=True)
+def fill_hot_list(
+    counts: npt.NDArray[np.uint64],
+    place: npt.NDArray[np.uint8],
+    device: int,
+    threshold: int,
+    first: int,
+    out_page: npt.NDArray[np.uint32],
+    out_count: npt.NDArray[np.uint64],
+) -> tuple[int, int, int]:
+    """Enter the device's hot units in the ring (the out arrays, as long as the ring), from unit `first` on.
+
+    Returns (entries, units lost, unit to start from in the next epoch: the first one lost, so that an
+    overflowing ring does not always favour the same addresses; how a device chooses is not specified).
+    """
+    entries = 0
+    lost = 0
+    resume = first
+    most = np.uint64(threshold)
+    for begin, end in ((first, len(place)), (0, first)):
+        for p in range(begin, end):
+            # Few units are hot, and many pages are on the device: the rarer is asked first.
+            if counts[p] <= most or place[p] != device:
+                continue
+            if entries < len(out_page):
+                out_page[entries] = p
+                out_count[entries] = counts[p]
+                entries += 1
+            else:
+                if lost == 0:
+                    resume = p
+                lost += 1
+    return entries, lost, resume
+
+
+def fill_hot_list_reference(
+    counts: npt.NDArray[np.uint64],
+    place: npt.NDArray[np.uint8],
+    device: int,
+    threshold: int,
+    first: int,
+    ring_entries: int,
+) -> tuple[list[int], int, int]:
+    """`fill_hot_list` as a list of pages: (pages entered, units lost, next start)."""
+    order = [*range(first, len(place)), *range(first)]
+    hot = [p for p in order if place[p] == device and counts[p] > threshold]
+    lost = hot[ring_entries:]
+    return hot[:ring_entries], len(lost), lost[0] if lost else first
+
+
+class Chmu:
+    """The CHMU source of the lab.
+
+    epoch_ms        kernel ms (bridge default 1000); a slice that spans several epochs is judged by its mean
+    epoch threshold       counts in an epoch that a hot unit exceeds
+    counter_bits    width of the counters, which saturate
+    ring_entries    length of one device's hot list, read once an epoch (est.; devices state their own)
+    downsampling    1 of this many misses is counted, a power of two from 1 to 32768
+    entry_ns        kernel-thread time to read one entry from the device's registers (uncached read, est.)
+    """
+
+    name = "chmu"
+    summary = "hotness monitoring unit of each CXL device: hot list of an epoch"
+    hint_fault = False
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        *,
+        epoch_ms: float = 1000.0,
+        threshold: int = 16,
+        counter_bits: int = 16,
+        ring_entries: int = 8192,
+        downsampling: int = 1,
+        entry_ns: float = 500.0,
+    ) -> None:
+        if downsampling not in [1 << k for k in range(16)]:
+            raise UsageError(
+                f"chmu.downsampling is {shown(downsampling)}, which is no power of two up to 32768",
+                "give 1 to count every miss",
+            )
+        check_number(self.name, "epoch_ms", epoch_ms, 1)
+        check_number(self.name, "threshold", threshold, 0)
+        check_number(self.name, "counter_bits", counter_bits, 1, 32)
+        check_number(self.name, "ring_entries", ring_entries, 1, 1 << 24)
+        check_number(self.name, "entry_ns", entry_ns, 0, MOST_NS)
+        self._epoch_ms, self._threshold, self._entry_ns = epoch_ms, threshold, entry_ns
+        self._max_count, self._downsampling = (1 << counter_bits) - 1, downsampling
+        self._counter_bits, self._scale, self._page_bytes = counter_bits, settings.scale, settings.page_bytes
+        self._counts = np.zeros(settings.pages, np.uint64)
+        self._first = [0] * settings.nodes
+        self._ring_page = np.empty(ring_entries, np.uint32)
+        self._ring_count = np.empty(ring_entries, np.uint64)
+        self._rng = np.array(
+            [(settings.seed * 0x9E3779B97F4A7C15 + 0xA0761D6478BD642F) % (1 << 64) or 1], np.uint64
+        )
+        self._epoch_start_ms = -1.0
+        self._total = self._dropped = 0
+        self._devices = 1
+
+    def observe(self, view: SliceView) -> Report:
+        if self._epoch_start_ms < 0:
+            self._epoch_start_ms = view.now_ms - view.dt_ns * 1e-6 * self._scale
+        count_misses(
+            view.page, view.misses, view.place, view.lower, self._downsampling, self._rng, self._counts
+        )
+        epochs = int((view.now_ms - self._epoch_start_ms) // self._epoch_ms)
+        if epochs < 1:
+            return Report(no_accesses(int(view.now_ms)))
+        self._epoch_start_ms += epochs * self._epoch_ms
+        return self._end_epoch(view, epochs)
+
+    def _end_epoch(self, view: SliceView, epochs: int) -> Report:
+        """Fill and read the hot list of every device, then clear the counters."""
+        devices = np.flatnonzero(view.lower)
+        self._devices = len(devices)
+        pages, counts = [], []
+        for device in devices.tolist():
+            entries, lost, self._first[device] = fill_hot_list(
+                self._counts, view.place, device, self._threshold * epochs, self._first[device],
+                self._ring_page, self._ring_count,
+            )  # fmt: skip
+            self._total += entries + lost
+            self._dropped += lost
+            pages.append(self._ring_page[:entries].copy())
+            counts.append(np.minimum(self._ring_count[:entries], self._max_count).astype(np.uint32))
+        self._counts.fill(0)
+        if not pages:
+            return Report(no_accesses(int(view.now_ms)))
+        page, count = np.concatenate(pages), np.concatenate(counts)
+        seen = Accesses(page, np.full(len(page), -1, np.int16), count, int(view.now_ms))
+        return Report(seen, kernel_ns=len(page) * self._entry_ns)
+
+    def sampling(self) -> str:
+        part = "every miss" if self._downsampling == 1 else f"1 of {self._downsampling} misses"
+        return (
+            f"{part} on the device; pages with more than {self._threshold} counts "
+            f"in {self._epoch_ms:.0f} kernel ms, "
+            f"at most {len(self._ring_page)} a device"
+        )
+
+    def counters(self) -> dict[str, int]:
+        return {
+            "hwhint_total_events": self._total,
+            "hwhint_useful_events": self._total - self._dropped,
+            "hwhint_dropped_events": self._dropped,
+        }
+
+    def tracker_bytes(self) -> int:
+        """On the devices: a counter for each page and 8 bytes for each entry of a hot list."""
+        return len(self._counts) * self._counter_bits // 8 + 8 * len(self._ring_page) * self._devices

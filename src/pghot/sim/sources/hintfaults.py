@@ -1,0 +1,265 @@
+"""NUMA hint faults as `kernel.numa_balancing=2` makes them (kernel/sched/fair.c, mm/mprotect.c), simulated.
+
+The scanner runs in the application's own context: every scan period it makes the next 256 MiB of the address
+space PROT_NONE, skipping pages of the top tier. The next touch of such a page faults; the fault tells the
+page, the accessing node and the latency since the scan. Constants: FACTS sections 4 and 8.
+
+What the model leaves out: one scanner serves the whole index space, where the kernel has one for each address
+space; inside a slice a page faults at most once, and a page marked inside a slice can fault from the next
+slice on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from pghot.arrays import NOWHERE
+from pghot.engine.accesses import Accesses, no_accesses
+from pghot.parameters import MOST_NS, check_number
+from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
+
+UNMARKED = -1
+_HASH = 2654435761  # Knuth's multiplicative hash: spreads shared pages' faults over their accessing nodes
+
+
+@njit(cache=True)
+def mark_pages(
+    mark_ms: npt.NDArray[np.int32],
+    place: npt.NDArray[np.uint8],
+    lower: npt.NDArray[np.bool_],
+    cursor: int,
+    span: int,
+    now_ms: int,
+) -> tuple[int, int]:
+    """Mark the unmarked lower-tier pages of `span` pages from `cursor` on, wrapping at the end.
+
+    mark_ms int32[pages] is changed in place: the time of the mark in kernel ms, `UNMARKED` elsewhere. A page
+    that is still marked keeps its older time, as change_pte_range() skips PTEs that are PROT_NONE already.
+    Returns (next cursor, pages marked).
+    """
+    pages = len(place)
+    marked = 0
+    for _ in range(min(span, pages)):
+        node = place[cursor]
+        if node != NOWHERE and lower[node] and mark_ms[cursor] == UNMARKED:
+            mark_ms[cursor] = now_ms
+            marked += 1
+        cursor += 1
+        if cursor == pages:
+            cursor = 0
+    return cursor, marked
+
+
+def mark_pages_reference(
+    mark_ms: npt.NDArray[np.int32],
+    place: npt.NDArray[np.uint8],
+    lower: npt.NDArray[np.bool_],
+    cursor: int,
+    span: int,
+    now_ms: int,
+) -> tuple[int, int]:
+    """`mark_pages` on index arrays."""
+    pages = len(place)
+    seen = (cursor + np.arange(min(span, pages))) % pages
+    placed = seen[place[seen] != NOWHERE]
+    fresh = placed[lower[place[placed]] & (mark_ms[placed] == UNMARKED)]
+    mark_ms[fresh] = now_ms
+    return int((cursor + len(seen)) % pages), len(fresh)
+
+
+@njit(cache=True)
+def take_faults(
+    page: npt.NDArray[np.uint32],
+    touches: npt.NDArray[np.uint32],
+    node: npt.NDArray[np.int16],
+    mark_ms: npt.NDArray[np.int32],
+    place: npt.NDArray[np.uint8],
+    lower: npt.NDArray[np.bool_],
+    start_ms: float,
+    end_ms: float,
+    out_page: npt.NDArray[np.uint32],
+    out_node: npt.NDArray[np.int16],
+    out_latency: npt.NDArray[np.uint32],
+) -> int:
+    """One fault for each touched page that is marked; clears the marks. Returns how many, in the out arrays.
+
+    The first of n touches spread evenly over a slice comes, in the mean, at `start + length / (n + 1)`: that
+    is the fault's time. Of several accessing nodes one faults, chosen in proportion to their touches. A
+    marked page that has left the lower tier loses its mark silently: remove_migration_pte() restores the
+    mapping's permissions.
+    """
+    faults = 0
+    first = 0
+    rows = len(page)
+    while first < rows:
+        p = page[first]
+        last = first + 1
+        while last < rows and page[last] == p:
+            last += 1
+        if mark_ms[p] != UNMARKED:
+            total = np.int64(0)
+            for row in range(first, last):
+                total += touches[row]
+            if total > 0:
+                home = place[p]
+                if home != NOWHERE and lower[home]:
+                    pick = ((np.int64(p) + mark_ms[p]) * _HASH >> 8) % total
+                    row = first
+                    while pick >= touches[row]:
+                        pick -= touches[row]
+                        row += 1
+                    fault_ms = start_ms + (end_ms - start_ms) / (total + 1)
+                    out_page[faults] = p
+                    out_node[faults] = node[row]
+                    out_latency[faults] = max(0, int(fault_ms - mark_ms[p]))
+                    faults += 1
+                mark_ms[p] = UNMARKED
+        first = last
+    return faults
+
+
+def take_faults_reference(
+    page: npt.NDArray[np.uint32],
+    touches: npt.NDArray[np.uint32],
+    node: npt.NDArray[np.int16],
+    mark_ms: npt.NDArray[np.int32],
+    place: npt.NDArray[np.uint8],
+    lower: npt.NDArray[np.bool_],
+    start_ms: float,
+    end_ms: float,
+) -> list[tuple[int, int, int]]:
+    """`take_faults` page by page, as (page, node, latency ms) tuples."""
+    faults = []
+    for p in sorted({int(q) for q in page}):
+        rows = [r for r in range(len(page)) if page[r] == p]
+        total = sum(int(touches[r]) for r in rows)
+        if mark_ms[p] == UNMARKED or total == 0:
+            continue
+        if place[p] != NOWHERE and lower[place[p]]:
+            accessors = [int(node[r]) for r in rows for _ in range(int(touches[r]))]
+            accessor = accessors[((p + int(mark_ms[p])) * _HASH >> 8) % total]
+            fault_ms = start_ms + (end_ms - start_ms) / (total + 1)
+            faults.append((p, accessor, max(0, int(fault_ms - mark_ms[p]))))
+        mark_ms[p] = UNMARKED
+    return faults
+
+
+class HintFaults:
+    """The hint-fault source of the lab.
+
+    scan_bytes      of address space in one scan step, divided by the settings' scale
+    scan_delay_ms, period_min_ms, period_max_ms   kernel ms; the period doubles up to the maximum after a
+                    period without a fault and halves down to the minimum after one with faults
+    empty_span      a step goes on over parts without an unmarked lower-tier page, up to this many times its
+                    size (`virtpages` of task_numa_work())
+    fault_ns        application time of one fault (FACTS 8: 1..1.5 us, est.)
+    mark_ns         application time to mark one page (FACTS 8)
+    backoff         after a step the scanner waits this many times the step's cost: 32 caps it at about 3 % of
+                    CPU
+    """
+
+    name = "hintfaults"
+    summary = "NUMA hint faults, mode 2: page, node and latency; paid by the application"
+    hint_fault = True
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        *,
+        scan_bytes: int = 256 << 20,
+        scan_delay_ms: float = 1000.0,
+        period_min_ms: float = 1000.0,
+        period_max_ms: float = 60000.0,
+        empty_span: int = 8,
+        fault_ns: float = 1200.0,
+        mark_ns: float = 44.0,
+        backoff: float = 32.0,
+    ) -> None:
+        check_number(self.name, "scan_bytes", scan_bytes, 4096)
+        check_number(self.name, "scan_delay_ms", scan_delay_ms, 0)
+        check_number(self.name, "period_min_ms", period_min_ms, 1)
+        check_number(self.name, "period_max_ms", period_max_ms, period_min_ms)
+        check_number(self.name, "empty_span", empty_span, 1, 1024)
+        check_number(self.name, "fault_ns", fault_ns, 0, MOST_NS)
+        check_number(self.name, "mark_ns", mark_ns, 0, MOST_NS)
+        check_number(self.name, "backoff", backoff, 0)
+        self._step_pages = scan_bytes / settings.scale / settings.page_bytes
+        self._scale = settings.scale
+        self._pages = settings.pages
+        self._scan_bytes = scan_bytes
+        self._delay_ms, self._min_ms, self._max_ms = scan_delay_ms, period_min_ms, period_max_ms
+        self._empty_span = empty_span
+        self._fault_ns, self._mark_ns, self._backoff = fault_ns, mark_ns, backoff
+        self._mark_ms = np.full(settings.pages, UNMARKED, np.int32)
+        self._cursor = 0
+        self._owed_pages = 0.0  # a scaled step may be a fraction of a page
+        self._period_ms = period_min_ms
+        self._next_ms = -1.0
+        self._faulted = True  # since the last step; True so that the first period is not doubled
+        self._faults = 0
+        self._updates = 0
+
+    def observe(self, view: SliceView) -> Report:
+        start_ms = view.now_ms - view.dt_ns * 1e-6 * self._scale
+        if self._next_ms < 0:
+            self._next_ms = start_ms + self._delay_ms
+        rows = len(view.page)
+        page, node, latency = np.empty(rows, np.uint32), np.empty(rows, np.int16), np.empty(rows, np.uint32)
+        faults = take_faults(
+            view.page, view.touches, view.node, self._mark_ms, view.place, view.lower,
+            start_ms, view.now_ms, page, node, latency,
+        )  # fmt: skip
+        app_ns = faults * self._fault_ns
+        self._faulted = self._faulted or faults > 0
+        if self._next_ms <= view.now_ms:
+            app_ns += self._scan_until(view)
+        if not faults:
+            return Report(no_accesses(int(view.now_ms)), app_ns)
+        self._faults += faults
+        seen = Accesses(
+            page[:faults], node[:faults], np.ones(faults, np.uint32), int(view.now_ms), True, latency[:faults]
+        )
+        return Report(seen, app_ns)
+
+    def _scan_until(self, view: SliceView) -> float:
+        """Take the scan steps that fall due in this slice; returns their application time in ns."""
+        factor = 0.5 if self._faulted else 2.0
+        self._period_ms = min(max(self._period_ms * factor, self._min_ms), self._max_ms)
+        self._faulted = False
+        cost_ns = 0.0
+        while self._next_ms <= view.now_ms:
+            step_ns = self._mark_ns * self._step(view, int(self._next_ms))
+            cost_ns += step_ns
+            self._next_ms += self._period_ms + self._backoff * step_ns * 1e-6 * self._scale
+        return cost_ns
+
+    def _step(self, view: SliceView, at_ms: int) -> int:
+        """One scan step; returns the pages marked."""
+        self._owed_pages += self._step_pages
+        span = int(self._owed_pages)
+        self._owed_pages -= span
+        marked = 0
+        for _ in range(self._empty_span):
+            self._cursor, marked = mark_pages(
+                self._mark_ms, view.place, view.lower, self._cursor, span, at_ms
+            )
+            if marked or span >= self._pages:
+                break
+        self._updates += marked
+        return int(marked)
+
+    def sampling(self) -> str:
+        mib = self._scan_bytes / self._scale / (1 << 20)
+        return (
+            f"{mib:.4g} MiB of address space marked every {self._min_ms:.0f}..{self._max_ms:.0f} kernel ms, "
+            "one fault for a marked page"
+        )
+
+    def counters(self) -> dict[str, int]:
+        return {"numa_pte_updates": self._updates, "numa_hint_faults": self._faults}
+
+    def tracker_bytes(self) -> int:
+        """0: the mark is in the PTE, its time in page flags that exist anyway."""
+        return 0

@@ -1,0 +1,70 @@
+"""What the two sampling sources have in common: samples of cache misses, through a ring on each CPU.
+
+The rings are drained at the end of each slice, and every 10 ms in slices that are longer; what does not fit
+is lost and counted, after its interrupt has been paid for.
+"""
+
+from __future__ import annotations
+
+import math
+
+from pghot.engine.accesses import Accesses, no_accesses
+from pghot.parameters import MOST_NS, check_number
+from pghot.sim.sources.sampling import Sampler, keep_evenly
+from pghot.sim.sources.simulated_source import Report, SliceView
+
+SAMPLE_BYTES = 48  # addresses (2), node, latency, time and cpu of one ring entry (est.)
+
+
+class MissSampler:
+    """Samples of misses of all tiers, with page and accessing node.
+
+    sample_ns     application time of each sample
+    ring_entries  samples that one CPU's ring holds between two drains (FACTS 4: 150)
+    drain_ms      longest time between two drains, real ms
+    """
+
+    name: str
+    summary: str
+    hint_fault = False
+
+    def __init__(self, sampler: Sampler, sample_ns: float, ring_entries: int, drain_ms: float) -> None:
+        check_number(self.name, "sample_ns", sample_ns, 0, MOST_NS)
+        check_number(self.name, "ring_entries", ring_entries, 1, 1 << 24)
+        check_number(self.name, "drain_ms", drain_ms, 0.001)
+        self._sampler, self._sample_ns = sampler, sample_ns
+        self._ring_entries, self._drain_ms = ring_entries, drain_ms
+        self._total = self._useful = self._dropped = 0
+        self._threads = 1
+
+    def observe(self, view: SliceView) -> Report:
+        row, count = self._sampler.draw(view.misses)
+        if not len(row):
+            return Report(no_accesses(int(view.now_ms)), self._interrupts(view, 0) * self._sample_ns)
+        taken = int(count.sum())
+        self._threads = view.threads
+        capacity = self._ring_entries * view.threads * max(1, math.ceil(view.dt_ns / (self._drain_ms * 1e6)))
+        if taken > capacity:
+            row, count = keep_evenly(row, count, capacity)
+            self._dropped += taken - capacity
+        page = view.page[row]
+        self._total += taken
+        self._useful += int(count[view.lower[view.place[page]]].sum())
+        seen = Accesses(page, view.node[row], count, int(view.now_ms))
+        return Report(seen, self._interrupts(view, taken) * self._sample_ns)
+
+    def _interrupts(self, view: SliceView, taken: int) -> float:
+        """Interrupts (or microcode assists) that the slice's samples cost."""
+        return taken
+
+    def counters(self) -> dict[str, int]:
+        """`hwhint_useful_events`: delivered samples of lower-tier pages, the only ones that can be
+        promoted."""
+        return {
+            "hwhint_total_events": self._total,
+            "hwhint_useful_events": self._useful,
+            "hwhint_dropped_events": self._dropped,
+        }
+
+    def tracker_bytes(self) -> int:
+        return self._ring_entries * SAMPLE_BYTES * self._threads

@@ -1,0 +1,28 @@
+"""What a machine can do, and what a daemon does, is told without the heavy libraries: Numba costs most of all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("numba", "pyarrow", "prometheus_client")
+EVERY_NEED = """
+from pathlib import Path
+from pghot.kernel.sysroot import SysRoot
+from pghot.live.sources.registry import LIVE_SOURCES, make_live_source
+assert all(make_live_source(name, SysRoot(Path("/"))).needs() for name in LIVE_SOURCES)
+"""
+NO_DAEMON = "from pghot.cli.main import run\nassert run(['status', '--socket', '/none']) == 2"
+WATCH = "import pghot.cli.view, pghot.report.view.screen"
+DOCTOR = "from pghot.cli.main import run\nassert run(['doctor']) == 0"
+
+
+@pytest.mark.parametrize(
+    "statement", [EVERY_NEED, DOCTOR, NO_DAEMON, WATCH], ids=["needs", "doctor", "status", "watch"]
+)
+def test_nothing_heavy_is_loaded(statement: str) -> None:
+    code = f"import sys\n{statement}\nprint([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,234 @@
+"""The daemon in this process, over a fake kernel: reloads, signals, and what is put back at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders.live_loop import START, FakeKernel, Scripted, addresses, install, maps_line, register
+from pghot.daemon.daemon import Daemon, live_settings
+from pghot.daemon.logs import event
+from pghot.daemon.sockets import ask
+from pghot.errors import UnsupportedError, UsageError
+from pghot.live.journal_file import read_journal
+from pghot.live.sources.access_source import sightings_of
+from waiting import until
+
+FIRST, SECOND = 500, 600
+HOT = addresses(3, 23)
+
+
+@dataclass
+class Bench:
+    """Configuration, kernel and source of a daemon; `logged` are the names of its events."""
+
+    place: Path
+    kernel: FakeKernel
+    source: type[Scripted]
+    logged: list[str] = field(default_factory=list)
+
+    @property
+    def config(self) -> Path:
+        return self.place / "pghot.toml"
+
+    @property
+    def journal(self) -> Path:
+        return self.place / "d.pghot-journal"
+
+    def write(self, pids: list[int], more: str = "") -> None:
+        self.config.write_text(
+            f"""apply = true
+sources = ["scripted"]
+tracked = "1 GiB"
+[targets]
+pids = {pids}
+[options.pghot-default]
+freq_threshold = 2
+[service]
+interval_ms = 10
+socket = "{self.place}/s"
+metrics = ""
+journal = "{self.journal}"
+{more}
+"""
+        )
+
+    def run(self, talk: Callable[[], None]) -> None:
+        """Run the daemon; `talk` runs beside it in a thread once it listens, and SIGTERM follows."""
+        failed: list[BaseException] = []
+
+        def beside() -> None:
+            try:
+                until((self.place / "s").exists, "the daemon's socket")
+                talk()
+            except BaseException as error:  # shown by the test, not by the thread
+                failed.append(error)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        async def main() -> None:
+            thread = threading.Thread(target=beside)
+            thread.start()
+            try:
+                await Daemon(self.config, self.kernel.root).run()
+            finally:
+                await asyncio.to_thread(thread.join)
+
+        asyncio.run(main())
+        if failed:
+            raise failed[0]
+
+    def status(self) -> dict[str, Any]:
+        return ask(self.place / "s", {"get": "status"})[0]
+
+    def on(self, pid: int, node: int) -> int:
+        return sum(
+            1 for (owner, _), where in list(self.kernel.node.items()) if owner == pid and where == node
+        )
+
+    def hot(self, pid: int) -> None:
+        """The source sees the hot pages of this program four times."""
+        self.source.says.append([sightings_of(pid, HOT)] * 4)
+
+    def reload(self) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """Two programs with 64 slow pages each; a SIGTERM that comes too late ends no test run."""
+    kernel = FakeKernel(tmp_path)
+    for pid in (FIRST, SECOND):
+        kernel.program(pid, [maps_line(START, 64)], start_ticks=pid)
+        kernel.populate(pid, 0, 64, 1)
+    install(kernel, monkeypatch)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    made = Bench(tmp_path, kernel, register(monkeypatch))
+    made.write([FIRST])
+
+    def noted(log: logging.Logger, name: str, level: int = logging.INFO, **fields: object) -> None:
+        event(log, name, level, **fields)
+        made.logged.append(name)
+
+    monkeypatch.setattr("pghot.daemon.daemon.event", noted)
+    yield made
+    signal.signal(signal.SIGTERM, before)
+
+
+def events(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in capsys.readouterr().err.splitlines()]
+
+
+def test_it_promotes_and_puts_everything_back_at_the_end(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def talk() -> None:
+        bench.hot(FIRST)
+        until(lambda: bench.on(FIRST, 0) == 23, "the first program's promotion")
+        assert bench.journal.exists()
+        assert ask(bench.place / "s", {"get": "hot", "by": "page", "top": 99})[0]["hot"][0]["pid"] == FIRST
+        until(lambda: bench.status()["moves"]["promoted_pages"] == 23, "its count")
+
+    bench.run(talk)
+    assert bench.on(FIRST, 1) == 64
+    assert not bench.journal.exists()
+    assert [each["event"] for each in events(capsys)] == ["ready", "stopped"]
+    assert bench.source.order == ["start", "stop"]
+    assert not (bench.place / "s").exists()
+
+
+def test_after_a_reload_both_programs_pages_go_home(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second program is the first space of the second loop: the journal must not take it for the first program."""
+
+    def talk() -> None:
+        bench.hot(FIRST)
+        until(lambda: bench.on(FIRST, 0) == 23, "the first program's promotion")
+        bench.write([SECOND])
+        bench.reload()
+        until(lambda: [each["pid"] for each in bench.status()["programs"]] == [SECOND], "the reload")
+        bench.hot(SECOND)
+        until(lambda: bench.on(SECOND, 0) == 23, "the second program's promotion")
+        spaces = {entry.identity.pid: len(entry.origins()[0]) for entry in read_journal(bench.journal).spaces}
+        assert spaces == {FIRST: 64, SECOND: 64}
+
+    bench.run(talk)
+    assert (bench.on(FIRST, 1), bench.on(SECOND, 1)) == (64, 64)
+    found = events(capsys)
+    assert [each["event"] for each in found] == ["ready", "reloaded", "stopped"]
+    assert found[-1]["pages_back"] == 46
+
+
+def test_a_wrong_reload_is_refused_and_the_old_goes_on(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def talk() -> None:
+        for number, wrong in enumerate(
+            (([FIRST], "speed = 3"), ([FIRST], "[mover]\nbatch_pages = 0"), ([4194305], ""))
+        ):
+            bench.write(*wrong)
+            bench.reload()
+            refused = lambda number=number: bench.logged.count("reload refused") > number  # noqa: E731
+            until(refused, f"the refusal of {wrong}")
+        bench.hot(FIRST)
+        until(lambda: bench.on(FIRST, 0) == 23, "the first program's promotion")
+
+    bench.run(talk)
+    refused = [each for each in events(capsys) if each["event"] == "reload refused"]
+    assert [each["level"] for each in refused] == ["error"] * 3
+    assert "service.speed" in refused[0]["error"]
+    assert "mover.batch_pages" in refused[1]["error"]
+    assert "no process 4194305" in refused[2]["error"]
+
+
+def test_pages_that_stay_away_keep_the_journal(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    def talk() -> None:
+        bench.hot(FIRST)
+        until(lambda: bench.on(FIRST, 0) == 23, "the first program's promotion")
+        bench.kernel.shared = {(FIRST, int(HOT[0]))}
+
+    bench.run(talk)
+    assert bench.on(FIRST, 0) == 1
+    assert bench.journal.exists()
+    assert events(capsys)[-1]["pages_left"] == 1
+
+
+def test_a_failed_start_leaves_nothing_behind(bench: Bench) -> None:
+    bench.source.fails = "no luck"
+    with pytest.raises(UnsupportedError, match="no luck"):
+        asyncio.run(started(bench))
+    assert not (bench.place / "s").exists()
+    assert bench.source.order == ["start", "stop"]
+    bench.source.fails = ""
+    bench.write([4194305])
+    with pytest.raises(UsageError, match="no process"):
+        asyncio.run(started(bench))
+    bench.config.unlink()
+    with pytest.raises(UsageError, match="cannot read configuration"):
+        Daemon(bench.config, bench.kernel.root)
+
+
+async def started(bench: Bench) -> None:
+    await Daemon(bench.config, bench.kernel.root).run()
+
+
+def test_the_file_becomes_the_loop_s_settings(bench: Bench) -> None:
+    bench.write([FIRST], '[mover]\nrate_limit_mb_s = 23\nfree_floor = "5%"\ndemotion = "off"')
+    from pghot.daemon.config import load_config
+
+    settings = live_settings(load_config(bench.config))
+    assert settings.mover.rate_limit_mb_s == 23
+    assert settings.mover.floor_share == 0.05
+    assert settings.mover.demotion == "off"
+    assert settings.mover.apply
+    assert settings.policy_options == {"freq_threshold": 2}
+    assert settings.tracked_bytes == 1 << 30

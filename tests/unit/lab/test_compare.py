@@ -1,0 +1,285 @@
+"""The lab: comparisons, their setup and tables, measures worked by hand."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pghot
+from pghot.errors import UsageError
+from pghot.lab.bench import Bench, RunSpec, Setting
+from pghot.lab.capacity import choose_time_scale, size_nodes
+from pghot.lab.compare import plan_runs
+from pghot.lab.epochs import (
+    Epoch,
+    add_misses,
+    add_misses_reference,
+    measure_epochs,
+    take_misses,
+    take_misses_reference,
+)
+from pghot.lab.measures import Measures, Responses, note_promoted, note_promoted_reference
+from pghot.lab.metrics import METRICS, mean_and_interval
+from pghot.recording.from_accesses import trace_from_accesses
+from pghot.recording.trace import MemoryTrace
+from pghot.sim.machine.simulated import SimulatedMachine
+from pghot.sim.machine.topology import load_topology
+
+TIERS = load_topology("dram-cxl")
+
+
+def trace(seed: int = 0, pages: int = 2_000, accesses: int = 60_000) -> MemoryTrace:
+    page = np.random.default_rng(seed).zipf(1.3, accesses) % pages
+    return trace_from_accesses(page.astype(np.uint32), accesses_per_slice=1_000)
+
+
+# ---- epochs and the truth
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_epoch_kernels_equal_their_references(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    counts, plain = (np.zeros(9, np.uint32) for _ in range(2))
+    seen, plain_seen = (np.zeros(9, np.uint8) for _ in range(2))
+    found, plain_found = (np.zeros(9, np.uint32) for _ in range(2))
+    total, plain_total = (np.zeros(9, np.int64) for _ in range(2))
+    length = plain_length = 0
+    for _ in range(3):
+        page = rng.integers(0, 9, 7).astype(np.uint32)
+        misses = rng.integers(0, 3, 7).astype(np.uint32)
+        length = add_misses(counts, seen, found, length, page, misses)
+        plain_length = add_misses_reference(plain, plain_seen, plain_found, plain_length, page, misses)
+    assert length == plain_length
+    for ours, reference in ((counts, plain), (seen, plain_seen), (found, plain_found)):
+        np.testing.assert_array_equal(ours, reference)
+    touched = np.sort(found[:length])
+    taken, plain_taken = np.empty(length, np.uint32), np.empty(length, np.uint32)
+    take_misses(counts, touched, taken, total)
+    take_misses_reference(plain, touched, plain_taken, plain_total)
+    np.testing.assert_array_equal(taken, plain_taken)
+    np.testing.assert_array_equal(total, plain_total)
+    assert not counts.any()
+
+
+@given(st.dictionaries(st.integers(0, 50), st.integers(1, 5), max_size=20), st.integers(0, 20))
+def test_the_hot_set_is_the_fewest_pages_with_nine_tenths(misses: dict[int, int], capacity: int) -> None:
+    pages = sorted(misses)
+    hot = Epoch(np.array(pages, np.uint32), np.array([misses[p] for p in pages], np.uint32)).hot(capacity)
+    chosen: list[int] = []
+    for page in sorted(pages, key=lambda p: (-misses[p], p)):
+        if len(chosen) == capacity or sum(misses[p] for p in chosen) >= 0.9 * sum(misses.values()):
+            break
+        chosen.append(page)
+    assert sorted(hot.tolist()) == sorted(chosen)
+
+
+def test_epochs_cover_the_trace() -> None:
+    table = measure_epochs(trace(), epoch_slices=7)
+    assert (table.slices, len(table.epochs)) == (60, 9)
+    assert table.touches == table.total.sum() == sum(int(e.misses.sum()) for e in table.epochs) == 60_000
+    assert table.footprint_pages == np.count_nonzero(table.total)
+
+
+# ---- measures
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_waits_end_as_in_the_plain_form(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    promoted = rng.permutation(9)[: rng.integers(0, 10)].astype(np.uint32)
+    since = np.where(rng.random(9) < 0.5, np.nan, rng.integers(0, 100, 9))
+    hot = rng.random(9) < 0.5
+    results = []
+    for note in (note_promoted, note_promoted_reference):
+        left, waited = since.copy(), np.zeros(len(promoted))
+        counts = note(promoted, left, hot, 100.0, waited)
+        results.append([counts, waited[: counts[0]].tolist(), np.nan_to_num(left, nan=-1.0).tolist()])
+    assert results[0] == results[1]
+
+
+def measured() -> tuple[SimulatedMachine, Measures]:
+    machine = SimulatedMachine(TIERS, 10, 4096, np.array([10, 20]), 1)
+    machine.place[:] = 1
+    machine.free_pages[1] -= 10
+    return machine, Measures(machine)
+
+
+def promote(machine: SimulatedMachine, measures: Measures, pages: list[int], at_ns: float) -> None:
+    machine.now_ns = at_ns
+    machine.migrate(np.array(pages, np.uint32), 0, "kmigrated")
+    measures.end_slice()
+
+
+def test_coverage_accuracy_and_waits_by_hand() -> None:
+    machine, measures = measured()
+    first, second = np.array([1, 2, 3, 4], np.uint32), np.array([4, 5], np.uint32)
+    measures.begin_epoch(first)
+    promote(machine, measures, [1], 100.0)  # hot, waited 100
+    promote(machine, measures, [2, 5], 300.0)  # 2 waited 300; 5 is hot in the next epoch
+    measures.end_epoch(first)
+    measures.begin_epoch(second)  # 3 cooled down unpromoted; 4 still waits; 5 turns hot on top
+    promote(machine, measures, [9], 400.0)  # never hot
+    promote(machine, measures, [4], 1000.0)
+    measures.end_epoch(second)
+    measures.finish()
+    assert [sample.coverage for sample in measures.samples] == [0.5, 1.0]
+    assert measures.samples[-1].promoted == 5
+    assert measures.samples[-1].promoted_hot == 4, "all but page 9"
+    assert np.concatenate(measures.responses.waited_ns).tolist() == [100.0, 300.0, 1000.0]
+    assert measures.responses.never == 1
+    assert measures.responses.percentile_ns(0.5) == 300.0
+    assert measures.responses.percentile_ns(0.75) == 1000.0
+    assert measures.responses.percentile_ns(0.95) is None, "one in four never was"
+    assert measures.responses.promoted_share() == 0.75
+    assert Responses().percentile_ns(0.5) is None
+
+
+def test_pingpong_counts_promotions_that_repeat() -> None:
+    machine, _ = measured()
+    pages = np.array([1, 2], np.uint32)
+    machine.migrate(pages, 0, "kmigrated")
+    machine.demote(pages[:1], 0, "kswapd0")
+    machine.migrate(pages, 0, "kmigrated")
+    assert (machine.ledger.promoted, machine.ledger.demoted, machine.ledger.pingpong) == (3, 1, 1)
+    assert machine.ledger.exchanged_bytes == 4 * 4096
+
+
+def test_mean_and_interval() -> None:
+    assert mean_and_interval([2.0]) == (2.0, None)
+    mean, half = mean_and_interval([1.0, 2.0, 3.0])
+    assert (mean, half) == (2.0, pytest.approx(4.303 / 3**0.5))
+    assert mean_and_interval([1.0, None]) == (None, None)
+
+
+# ---- capacities and scale
+
+
+def test_the_fast_share_is_the_top_tiers_and_the_lowest_holds_the_rest() -> None:
+    sizing = size_nodes(TIERS, 10_000, 4096, 0.2)
+    assert sizing.capacity_pages[0] == 2_000
+    assert sizing.capacity_pages[1] >= 11_000
+    assert sizing.shrink == pytest.approx(TIERS.nodes[0].capacity / 4096 / 2_000)
+    as_file = size_nodes(TIERS, 10_000, 4096, None)
+    assert as_file.shrink == 1.0
+    assert as_file.capacity_pages[0] == TIERS.nodes[0].capacity // 4096
+    for share in (0.0, 1.0):
+        with pytest.raises(UsageError, match="leaves nothing to decide"):
+            size_nodes(TIERS, 10_000, 4096, share)
+
+
+def test_kernel_time_scales_as_far_as_the_slices_resolve() -> None:
+    assert choose_time_scale(None, 1.0, 1_000_000).factor == 1
+    assert choose_time_scale(None, 50.0, 1_000_000).factor == 50
+    limited = choose_time_scale(None, 5_000.0, 2_000_000)
+    assert limited.factor == 100
+    assert "allow no faster clock" in limited.note
+    assert choose_time_scale(7.0, 5_000.0, 1_000_000).factor == 7
+    for wrong in (0.5, 1e300, float("nan")):
+        with pytest.raises(UsageError, match="--scale-time"):
+            choose_time_scale(wrong, 1.0, 1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"repeat": 0}, {"seeds": 0}, {"seeds": 10**9}, {"warmup": 1.0}, {"threads": 0}, {"mlp": float("inf")},
+     {"placement": "fast"}],
+)  # fmt: skip
+def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        Setting(**wrong)
+
+
+# ---- compare
+
+
+def test_baselines_are_always_there_and_sources_multiply_policies() -> None:
+    labels = [spec.label for spec in plan_runs(["numab2", "pghot-default"], ["abit", "abit+pebs"])]
+    assert labels == [
+        "none",
+        "all-fast",
+        "numab2/hintfaults",
+        "pghot-default/abit",
+        "pghot-default/abit+pebs",
+    ]
+    with pytest.raises(UsageError) as caught:
+        plan_runs(["pghot-default"], ["abitt"])
+    assert "abit" in caught.value.hint
+
+
+def test_runs_side_by_side_equal_runs_alone() -> None:
+    specs = [RunSpec("numab2", ("hintfaults",)), RunSpec("pghot-precise", ("abit",)), RunSpec("oracle-epoch")]
+    setting = Setting(scale_time=50.0)
+
+    def rows(chosen: list[RunSpec]) -> list[dict[str, Any]]:
+        played = Bench(trace(), TIERS, setting, 0).play(chosen, lambda part: None)
+        return [{key: value for key, value in row.items() if key != "samples"} for row in played]
+
+    assert rows(specs) == [rows([spec])[0] for spec in specs]
+
+
+def test_a_comparison_is_json_and_arrow() -> None:
+    result = pghot.compare(trace(), policies=["numab2", "lru-bw"], seeds=2, scale_time=50.0)
+    plain = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert plain["schema"] == "pghot.compare/1"
+    assert plain["simulated"] is True
+    assert len(plain["runs"]) == 2 * len(plain["summary"]) == 8
+    assert {m.name for m in METRICS} <= set(result.summary.column_names)
+    assert result.timeline.num_rows == 8 * result.setup["epochs"]
+    assert list(result.to_pandas()["label"]) == result.summary["label"].to_pylist()
+    none = plain["summary"][0]
+    assert (none["policy"], none["speedup"], none["speedup_ci95"]) == ("none", 1.0, 0.0)
+
+
+def test_repeat_warmup_and_folios_are_in_the_setup() -> None:
+    once = pghot.compare(trace(), policies=["none"], warmup=0.5)
+    twice = pghot.compare(trace(), policies=["none"], repeat=2)
+    assert twice.setup["touches"] == 2 * once.setup["touches"]
+    assert once.setup["warmup_epochs"] == once.setup["epochs"] // 2
+    assert twice.setup["warmup_epochs"] == twice.setup["epochs"] // 2, "the first pass"
+    huge = pghot.compare(trace(pages=20_000), policies=["none"], page_bytes=2 << 20, fast_share=0.5)
+    assert huge.setup["page_bytes"] == 2 << 20
+    assert huge.setup["footprint_pages"] == 40
+
+
+def test_the_bounds_are_a_page_cache_over_the_misses() -> None:
+    recording = trace()
+    found = pghot.compare(recording, policies=["none"], bounds=True).bounds[0]
+    cache: OrderedDict[int, None] = OrderedDict()
+    missed = requests = 0
+    for batch in recording.batches():
+        for page, misses in zip(batch.page.tolist(), batch.misses.tolist(), strict=True):
+            requests += misses
+            if page not in cache:
+                missed += 1
+                if len(cache) == found["capacity_pages"]:
+                    cache.popitem(last=False)
+            cache[page] = None
+            cache.move_to_end(page)
+    assert (found["lru_misses"], found["requests"]) == (missed, requests)
+
+
+def test_placements() -> None:
+    shares = {
+        placement: pghot.compare(trace(), policies=["none"], placement=placement)
+        .summary["fast_miss_share"][0]
+        .as_py()
+        for placement in ("first-touch", "slow", "interleave", "bind:cxl")
+    }
+    assert shares["slow"] == shares["bind:cxl"] == 0.0
+    assert shares["first-touch"] > 0
+    assert shares["interleave"] > 0
+    for wrong, said in (("bind:dram", "too small"), ("bind:foo", "unknown node")):
+        with pytest.raises(UsageError, match=said):
+            pghot.compare(trace(), policies=["none"], placement=wrong)
+
+
+def test_a_trace_without_slices_is_refused() -> None:
+    empty = trace_from_accesses(np.empty(0, np.uint32))
+    with pytest.raises(UsageError, match="no slices"):
+        pghot.compare(empty, policies=["none"])

@@ -1,0 +1,106 @@
+"""`pghot economics`: a line for each recording and rule, with the reserve that makes the rule safe."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from pghot.cli.main import run
+from pghot.recording import bundled
+from pghot.safety.margin import Host, margins
+from pghot.sim.compressed.device import ACCESS_RULES
+from pghot.sim.machine.topology import load_topology
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "compressed-tier.md"
+
+
+def test_lines_agree_with_compare_and_margin(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["economics", "bundled:xz-decompress", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["schema"], found["simulated"]) == ("pghot.economics/1", True)
+    assert [line["rule"] for line in found["lines"]] == list(ACCESS_RULES)
+    assert "zstd" in found["contents"]["bundled:xz-decompress"]
+
+    node = load_topology("dram-cxl-compressed").nodes[1]
+    assert node.compressed is not None
+    assert node.real_capacity is not None
+    rules = margins(node.compressed, Host(), node.real_capacity, node.capacity).rules
+    for line in found["lines"]:
+        margin = rules[line["rule"]]
+        assert line["reserve_bytes"] == (int(margin.reserve_bytes) if margin.fits else None)
+        assert line["lost_pages"] == 0
+
+    # The shipped tiers run promote-on-write with a reserve of their own, which this program does not reach.
+    words = ["--tiers", "dram-cxl-compressed", "--policies", "promote-on-write", "--json"]
+    assert run(["compare", "bundled:xz-decompress", *words]) == 0
+    rows = json.loads(capsys.readouterr().out)["summary"]
+    row = next(row for row in rows if row["policy"] == "promote-on-write")
+    line = next(line for line in found["lines"] if line["rule"] == "promote-on-write")
+    assert line["slowdown"] == pytest.approx(row["slowdown"])
+    assert line["saved_share"] == pytest.approx(row["saved_share"])
+
+
+def test_the_document_shows_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["economics", "bundled:xz-decompress", "bundled:redis-zipf"]) == 0
+    document = {_words(line) for line in DOCUMENT.read_text().splitlines() if line.startswith("|")}
+    printed = {_words(line) for line in capsys.readouterr().out.splitlines() if line.startswith("| ")}
+    assert len(printed) == 9
+    assert printed <= document
+
+
+def _words(line: str) -> tuple[str, ...]:
+    return tuple(cell.strip() for cell in line.strip("|").split("|"))
+
+
+def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["economics", "workload:adversary-stream"]) == 0
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    cells = {row[1]: row for row in map(_words, table)}
+    assert cells["writable"][2] == "none", "no reserve makes it safe"
+    assert int(cells["writable"][7].replace(",", "")) > 0, "and it loses data"
+    for rule in ("ro-cow", "promote-on-write", "contained"):
+        assert cells[rule][7:] == ("0", "1")
+        assert cells[rule][3:6] == ("-", "-", "-"), "of a killed program nothing can be compared"
+
+
+def test_a_wrong_name_is_told_before_anything_is_replayed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pghot.lab.economics.compare", lambda *_, **__: pytest.fail("replayed"))
+    assert run(["economics", "workload:zipf", "bundled:nobody"]) == 2
+    assert "unknown bundled recording 'nobody'" in capsys.readouterr().err
+
+
+def test_what_a_reader_must_know_of_a_recording_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = bundled.path("bundled:sqlite-mix").read_bytes()
+    path = tmp_path / "cut.pghot"
+    path.write_bytes(whole[: len(whole) // 4])
+    assert run(["economics", str(path)]) == 0
+    assert f"warning: {path}: the recording is damaged" in capsys.readouterr().out
+
+
+def test_other_tiers_have_the_reserves_that_margin_says_and_words_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = resources.files("pghot").joinpath("data/tiers/dram-cxl-compressed.toml").read_text("utf-8")
+    path = tmp_path / "wide.toml"
+    wide = shipped.replace("bandwidth_gb_s = 26", "bandwidth_gb_s = 52")
+    path.write_text(wide.replace('real_capacity = "256 GiB"', 'real_capacity = "384 GiB"'))
+    assert run(["margin", "--tiers", str(path), "--json"]) == 0
+    rules = json.loads(capsys.readouterr().out)["rules"]
+    words = ["economics", "bundled:xz-decompress", "--tiers", str(path)]
+    assert run([*words, "--json"]) == 0
+    for line in json.loads(capsys.readouterr().out)["lines"]:
+        assert line["reserve_bytes"] == rules[line["rule"]]["reserve_bytes"]
+    assert run(words) == 0
+    assert "real memory for 75.0 % of what it promises" in capsys.readouterr().out
+
+
+def test_tiers_must_compress(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["economics", "workload:zipf", "--tiers", "dram-cxl"]) == 2
+    assert "no node of these tiers compresses" in capsys.readouterr().err

@@ -1,0 +1,195 @@
+"""Options of runs: told apart in labels, taken by `--set` for sources too, refused when they cannot be."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import pghot
+from pghot.cli.main import run
+from pghot.errors import UsageError
+from pghot.lab.bench import RunSpec, all_counters, labels
+from pghot.lab.workloads.workload_files import make_workload
+from pghot.policies.options import accepted, parse_options
+from pghot.policies.policy import check_live
+from pghot.policies.registry import POLICIES, make_policy
+from pghot.report.html import render as page
+from pghot.report.text import render
+from pghot.sim.sources.registry import SOURCES, make_source, source_options
+from pghot.sim.sources.simulated_source import SourceSettings
+
+SETTINGS = SourceSettings(pages=64, page_bytes=4096, nodes=2)
+
+
+def gups() -> Any:
+    return make_workload("gups", 0, footprint="8 MiB", slices=100, accesses_per_slice=20_000, init="random")
+
+
+# ---- counters
+
+
+def test_sources_add_up_and_what_a_policy_heard_of_them_is_counted_once() -> None:
+    policy = {"numa_hint_faults": 7, "pgpromote_candidate": 2}
+    sources = [
+        {"numa_hint_faults": 7, "numa_pte_updates": 9},
+        {"hwhint_total_events": 3, "hwhint_dropped_events": 1},
+        {"hwhint_total_events": 20},
+    ]
+    assert all_counters(policy, sources) == {
+        "numa_hint_faults": 7, "pgpromote_candidate": 2, "numa_pte_updates": 9, "hwhint_total_events": 23,
+        "hwhint_dropped_events": 1,
+    }  # fmt: skip
+
+
+def test_two_hardware_sources_report_the_events_of_both() -> None:
+    def events(*sources: str) -> int:
+        spec = RunSpec(
+            "pghot-default", sources, {"rate_limit_mb_s": 0.0}, {each: {"sample_ns": 0.0} for each in sources}
+        )
+        rows = pghot.compare(gups(), policies=[spec], scale_time=50.0).runs.to_pylist()
+        return int(dict(rows[-1]["counters"])["hwhint_total_events"])
+
+    assert events("ibs", "pebs") == events("ibs") + events("pebs")
+
+
+# ---- labels
+
+
+def test_labels_carry_what_tells_runs_apart() -> None:
+    pebs = ("pebs",)
+    specs = [
+        RunSpec("none"),
+        RunSpec("hemem", pebs),
+        RunSpec("hemem", pebs, {}, {"pebs": {"period_misses": 499}}),
+        RunSpec("pghot-default", pebs, {"freq_threshold": 1, "window_ms": 900}),
+        RunSpec("pghot-default", pebs, {"freq_threshold": 1, "window_ms": 800}),
+        RunSpec("numab2", ("hintfaults",), {"rate_limit_mb_s": 1}),
+        RunSpec("static-class", (), {"fast": 1}),
+        RunSpec("static-class", (), {"fast": "1"}),
+        RunSpec("static-class", (), {"fast": type("One", (), {"__str__": lambda self: "1"})()}),
+    ]
+    assert labels(specs) == [
+        "none",
+        "hemem/pebs",
+        "hemem/pebs pebs.period_misses=499",
+        "pghot-default/pebs window_ms=900",
+        "pghot-default/pebs window_ms=800",
+        "numab2/hintfaults",
+        "static-class",
+        "static-class #2",
+        "static-class #3",
+    ]
+
+
+def test_runs_that_differ_in_options_only_have_rows_of_their_own() -> None:
+    off = RunSpec("numab2", ("hintfaults",), {"rate_limit_mb_s": 0.0})
+    on = RunSpec("numab2", ("hintfaults",))
+    told = RunSpec("none", ("truth",))  # another run of the baseline's policy is not the baseline
+    result = pghot.compare(gups(), policies=[off, on, told, on], scale_time=50.0)
+    rows = {row["label"]: row for row in result.summary.to_pylist()}
+    assert list(rows) == [
+        "none", "all-fast", "numab2/hintfaults rate_limit_mb_s=0.0", "numab2/hintfaults", "none/truth",
+    ]  # fmt: skip
+    assert [row["seeds"] for row in rows.values()] == [1] * 5
+    assert [row["options"] for row in rows.values()] == [[], [], ["rate_limit_mb_s=0.0"], [], []]
+    alone = pghot.compare(gups(), policies=[on], scale_time=50.0).summary.to_pylist()[-1]
+    assert rows["numab2/hintfaults"] == alone
+    assert rows["none"]["speedup"] == 1.0
+    assert set(result.timeline["label"].to_pylist()) == set(rows)
+    assert "numab2/hintfaults rate_limit_mb_s=0.0: rate_limit_mb_s=0.0" in render(result, [])
+    assert "numab2/hintfaults rate_limit_mb_s=0.0" in page(result, ["pghot"])
+
+
+# ---- --set
+
+
+def test_set_reaches_a_source_and_the_row_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    compare = ["compare", "bundled:redis-zipf", "--policies", "hemem"]
+
+    def events(*more: str) -> tuple[int, list[str]]:
+        assert run([*compare, "--json", *more]) == 0
+        row = json.loads(capsys.readouterr().out)["runs"][-1]
+        return dict(row["counters"])["hwhint_total_events"], row["options"]
+
+    rare, often = events(), events("--set", "pebs.period_misses=499")
+    assert (rare[1], often[1]) == ([], ["pebs.period_misses=499"])
+    assert often[0] == pytest.approx(rare[0] * 10007 / 499, rel=0.1)
+    assert run([*compare, "--set", "pebs.period_misses=499"]) == 0
+    assert "hemem: pebs.period_misses=499" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pebs.period_misses=0", "pebs.period_misses is 0, which is less than it can be"),
+        ("pebs.period_misses=1.5", "is not a whole number"),
+        ("pebs.sample_ns=NaN", "is not a finite number"),
+        ("pebs.drain_ms=null", "is not a number"),
+        ("pebs.period=3", "unknown option of 'pebs' 'period'"),
+        ("abit.period_ms=5", "'abit' does not run here"),
+        ("pebs.sample_ns=1" + "0" * 400, "1000000000000000... is too large a number"),
+    ],
+)
+def test_values_of_sources_that_cannot_be_are_one_line(
+    text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["compare", "bundled:redis-zipf", "--policies", "hemem", "--set", text]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in said] == ["pghot", "hint"]
+    assert message in said[0]
+
+
+NUMBERS = [
+    (name, option)
+    for name in SOURCES
+    for option, default in source_options(name).items()
+    if not isinstance(default, bool)
+]
+
+
+@pytest.mark.parametrize(("name", "option"), NUMBERS)
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), 10**400])
+def test_every_parameter_of_every_source_is_checked(name: str, option: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"{name}.{option} is ") as caught:
+        make_source(name, SETTINGS, **{option: value})
+    assert caught.value.hint.startswith("give ")
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_number_of_every_policy_is_checked(name: str) -> None:
+    for option, default in accepted(name).items():
+        if default is None or isinstance(default, int | float):
+            with pytest.raises(UsageError, match=option):
+                make_policy(name, **{option: -1})
+
+
+def test_the_target_node_and_a_rate_of_half_a_mebibyte_are_numbers() -> None:
+    given = parse_options(
+        ["pghot-default.target_nid=0", "pghot-default.rate_limit_mb_s=0.5"], ["pghot-default"]
+    )
+    assert given == {"pghot-default": {"target_nid": 0, "rate_limit_mb_s": 0.5}}
+
+
+# ---- what only the lab can do
+
+
+@pytest.mark.parametrize("name", ["pghot-default", "pghot-precise", "pghot-hashed", "hemem", "none"])
+def test_policies_that_run_live(name: str) -> None:
+    check_live(make_policy(name))
+
+
+def test_the_others_are_refused_live() -> None:
+    for name in POLICIES.keys() - {"pghot-default", "pghot-precise", "pghot-hashed", "hemem", "none"}:
+        with pytest.raises(UsageError, match="runs in the lab only"):
+            check_live(make_policy(name))
+
+
+def test_options_that_only_the_lab_honours_are_refused_live() -> None:
+    quirks = ("never-expire", "long-hash-lists")
+    with pytest.raises(UsageError, match=r"only the lab can honour pghot-hashed\.faithful=long-hash-lists"):
+        check_live(make_policy("pghot-hashed", faithful=quirks))
+    with pytest.raises(UsageError, match=r"only the lab can honour pghot-precise\.batch_nr"):
+        check_live(make_policy("pghot-precise", batch_nr=8))
+    check_live(make_policy("pghot-hashed", faithful=quirks[:1], batch_nr=8))

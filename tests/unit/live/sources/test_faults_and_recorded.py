@@ -1,0 +1,316 @@
+"""Hint faults and replay as live sources: what they need, what they set, what they report; no kernel is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders.live_loop import space_of
+from builders.machine_trees import Node, machine, put
+from builders.rings import record, ring_of
+from pghot.errors import NotPermittedError, UnsupportedError, UsageError
+from pghot.kernel.cpus import node_of_cpu
+from pghot.kernel.knob_files import NUMA_BALANCING, PROMOTE_RATE_LIMIT, SCAN
+from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.watched import Watched
+from pghot.live.journal import Journal
+from pghot.live.journal_file import read_journal
+from pghot.live.knobs import Knobs
+from pghot.live.sources import faults
+from pghot.live.sources.faults import Faults
+from pghot.live.sources.recorded import Replay
+from pghot.live.sources.registry import make_live_source
+from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
+from pghot.recording.writer import write_recording
+
+RING = 1 << 12
+LOST = 2
+SAMPLE = 9
+KNOBS = {
+    NUMA_BALANCING: "1",
+    PROMOTE_RATE_LIMIT: "65536",
+    f"{SCAN}/scan_size_mb": "256",
+    f"{SCAN}/scan_period_max_ms": "60000",
+    f"{SCAN}/scan_period_min_ms": "1000",
+}
+
+
+@pytest.fixture
+def tiers(tmp_path: Path) -> SysRoot:
+    """Two tiers with all knobs of Linux 6.12, for root."""
+    root = machine(tmp_path, Node(0, "10 30", "0-1", 64, 4), Node(1, "30 10", "", 64, 45))
+    for name, value in KNOBS.items():
+        put(tmp_path, name.lstrip("/"), value)
+    put(tmp_path, "proc/sys/kernel/perf_event_paranoid", "2")
+    put(tmp_path, "proc/self/status", "CapEff:\t000001ffffffffff")
+    put(tmp_path, "sys/devices/system/cpu/possible", "0-3")
+    return root
+
+
+class FakeRing:
+    """What `Ring` offers, over bytes; `room` is where the kernel writes."""
+
+    def __init__(self) -> None:
+        self.data = np.zeros(RING, np.uint8)
+        self.head = self.tail = 0
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        at = (self.head + np.arange(len(data))) % RING
+        self.data[at] = np.frombuffer(data, np.uint8)
+        self.head += len(data)
+
+    def consume(self, tail: int) -> None:
+        self.tail = tail
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def fault(pid: int, address: int, cpu: int) -> bytes:
+    return record(SAMPLE, [pid | (pid + 1) << 32, address, cpu])
+
+
+@pytest.fixture
+def ring(monkeypatch: pytest.MonkeyPatch) -> FakeRing:
+    made = FakeRing()
+    monkeypatch.setattr(faults, "open_on_all_cpus", lambda root, spec, size, cgroup: [made])
+    return made
+
+
+# ---- what hint faults need
+
+
+def test_all_needs_are_met_on_a_machine_that_has_all(tiers: SysRoot) -> None:
+    assert all(need.met for need in Faults(tiers).needs())
+
+
+@pytest.mark.parametrize(
+    "lacking, verdict, why",
+    [
+        (NUMA_BALANCING, "unsupported", "no /proc/sys/kernel/numa_balancing"),
+        (PROMOTE_RATE_LIMIT, "unsupported", "cannot keep mode 2 from promoting"),
+        (f"{SCAN}/scan_period_min_ms", "unsupported", f"no {SCAN}"),
+        ("/proc/sys/kernel/perf_event_paranoid", "unsupported", "no perf events"),
+        ("/proc/self/status", "not permitted", "perf_event_paranoid is 2 and CAP_PERFMON is missing"),
+    ],
+)
+def test_what_is_missing_is_named(tiers: SysRoot, lacking: str, verdict: str, why: str) -> None:
+    tiers.path(lacking).unlink()
+    (need,) = [need for need in Faults(tiers).needs() if not need.met]
+    assert need.verdict == verdict
+    assert why in need.why
+    error = UnsupportedError if verdict == "unsupported" else NotPermittedError
+    with pytest.raises(error, match="faults: "):
+        Faults(tiers).start(Watched(()), lambda path, value: None)
+
+
+def test_a_debugfs_that_cannot_be_seen(tiers: SysRoot, tmp_path: Path) -> None:
+    tiers.path("/sys/kernel/debug/sched").rename(tmp_path / "away")
+    (need,) = [need for need in Faults(tiers).needs() if not need.met]
+    assert need.verdict == "not permitted"
+    assert "mount -t debugfs" in need.remedy
+
+
+def test_knobs_that_may_not_be_written(tiers: SysRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SysRoot, "writable", lambda self, name: False)
+    unmet = [need for need in Faults(tiers).needs() if not need.met]
+    assert [need.verdict for need in unmet] == ["not permitted", "not permitted"]
+    assert all("CAP_SYS_ADMIN" in need.remedy for need in unmet)
+
+
+def test_one_node_or_one_tier_gives_no_faults(tmp_path: Path) -> None:
+    one = machine(tmp_path / "one", Node(0, "10", "0", 64, 4))
+    two = machine(tmp_path / "two", Node(0, "10 20", "0", 64, 4), Node(1, "20 10", "1", 64, 4))
+    for root, why in (
+        (one, "this machine has one memory node"),
+        (two, "takes all memory nodes for its top tier"),
+    ):
+        assert any(why in need.why for need in Faults(root).needs())
+
+
+# ---- what they set
+
+
+def test_the_rate_limit_is_0_before_the_mode_changes_and_all_comes_back(
+    tiers: SysRoot, ring: FakeRing, tmp_path: Path
+) -> None:
+    with Journal(tmp_path / "j", tiers) as journal:
+        knobs, order = Knobs(tiers, journal), []
+
+        def set_knob(path: str, value: str) -> None:
+            order.append(path)
+            knobs.set(path, value)
+
+        source = Faults(tiers, scan_period_ms=100, scan_size_mb=512)
+        source.start(Watched(()), set_knob)
+        assert order[0] == PROMOTE_RATE_LIMIT
+        assert order[-1] == NUMA_BALANCING
+        assert tiers.read(PROMOTE_RATE_LIMIT) == "0"
+        assert tiers.read(NUMA_BALANCING) == "2"
+        assert tiers.read(f"{SCAN}/scan_period_min_ms") == "100"
+        assert "512 MiB" in source.sampling()
+        source.set_effort(0.25)
+        assert tiers.read(f"{SCAN}/scan_period_min_ms") == tiers.read(f"{SCAN}/scan_period_max_ms") == "400"
+        assert "every 400 ms" in source.sampling()
+        source.set_effort(1.0)
+        source.stop()
+        assert ring.closed
+        assert knobs.restore() == []
+        assert {name: tiers.read(name) for name in KNOBS} == KNOBS
+        assert len(read_journal(journal.path).knobs) == len(order) - 2  # the effort of 1 is known already
+
+
+@pytest.mark.parametrize(
+    "option", [{"scan_size_mb": 0}, {"scan_size_mb": 1 << 20}, {"scan_period_ms": 0}, {"scan_period_ms": -5}]
+)
+def test_options_that_the_kernel_would_not_survive(tiers: SysRoot, option: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match=r"out of range|too short"):
+        Faults(tiers, **option)
+
+
+def test_sightings_have_the_node_of_the_cpu(tiers: SysRoot, ring: FakeRing) -> None:
+    source = Faults(tiers)
+    source.start(Watched(()), lambda path, value: None)
+    assert source.poll(0) == []
+    for i in range(23):
+        ring.write(fault(500 + i % 2, 0x7F0000000000 + 4096 * i, i % 4))
+    (seen,) = source.poll(1)
+    assert seen.hint_fault
+    assert seen.pid.tolist() == [500 + i % 2 for i in range(23)]
+    assert seen.address.tolist() == [0x7F0000000000 + 4096 * i for i in range(23)]
+    assert seen.node.tolist() == [[0, 0, -1, -1][i % 4] for i in range(23)]
+    assert seen.count.tolist() == [1] * 23
+    assert not seen.write.any()
+    assert source.poll(2) == []
+    ring.write(record(LOST, [1, 42]) + fault(500, 4096, 0))
+    assert len(source.poll(3)[0]) == 1
+    assert source.counters()["numa_hint_faults"] == 24
+    assert source.counters()["hwhint_dropped_events"] == 42
+    source.watch(Watched((space_of(500),)))
+
+
+def test_more_faults_than_one_batch_holds(
+    tiers: SysRoot, ring: FakeRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "_BATCH", 5)
+    source = Faults(tiers)
+    source.start(Watched(()), lambda path, value: None)
+    for i in range(23):
+        ring.write(fault(500, 4096 * i, 0))
+    assert [len(seen) for seen in source.poll(0)] == [5, 5, 5, 5, 3]
+    assert ring.tail == ring.head
+
+
+def test_the_node_of_each_cpu(tmp_path: Path) -> None:
+    root = machine(tmp_path, Node(0, "10 20", "0,2", 64), Node(1, "20 10", "1,9", 64))
+    put(tmp_path, "sys/devices/system/cpu/possible", "0-3")
+    assert node_of_cpu(root).tolist() == [0, 1, 0, -1]
+    assert node_of_cpu(SysRoot(tmp_path / "none")).tolist() == [-1]
+
+
+# ---- replay
+
+
+def trace(slices: list[dict[int, int]], regions: tuple[Region, ...]) -> MemoryTrace:
+    """A recording of slices of {page: touches}, 10 ms apart."""
+    rows = [(page, touches) for each in slices for page, touches in sorted(each.items())]
+    page = np.array([row[0] for row in rows], np.uint32)
+    touches = np.array([row[1] for row in rows], np.uint32)
+    batch = SliceBatch(
+        start_ns=np.arange(len(slices), dtype=np.uint64) * np.uint64(10_000_000),
+        instructions=np.full(len(slices), 1000, np.uint64),
+        offsets=np.cumsum([0, *(len(each) for each in slices)]).astype(np.int64),
+        page=page, touches=touches, misses=touches, sequential=np.zeros(len(page), np.uint32),
+        writes=(page % 2).astype(np.uint32), node=np.zeros(len(page), np.int16),
+    )  # fmt: skip
+    pages = max(region.first_page + region.pages for region in regions)
+    return MemoryTrace(TraceInfo("replayed", "workload", slice_ns=10_000_000), pages, regions, [batch])
+
+
+TWO = (Region(0, 4, 0, 0x10000, "a"), Region(4, 4, 1, 0x90000, "b"))
+
+
+def replay(place: Path, slices: list[dict[int, int]], loop: bool = False) -> Replay:
+    write_recording(place / "r.pghot", trace(slices, TWO))
+    source = Replay(SysRoot(), str(place / "r.pghot"), loop)
+    source.start(Watched((space_of(500, 1), space_of(600, 2))), lambda path, value: None)
+    return source
+
+
+def test_a_recording_comes_at_its_own_pace(tmp_path: Path) -> None:
+    source = replay(tmp_path, [{0: 1}, {1: 2, 5: 3}, {0: 1}])
+    (first,) = source.poll(1000)
+    assert (first.pid.tolist(), first.address.tolist()) == ([500], [0x10000])
+    assert source.poll(1009) == []
+    (second,) = source.poll(1010)
+    assert second.pid.tolist() == [500, 600]
+    assert second.address.tolist() == [0x11000, 0x91000]
+    assert second.count.tolist() == [2, 3]
+    assert second.write.tolist() == [True, True]
+    assert not second.hint_fault
+    assert len(source.poll(5000)) == 1
+    assert source.poll(9000) == []
+    assert source.counters() == {"replay_slices": 3}
+    assert "r.pghot" in source.sampling()
+    source.stop()
+    assert source.poll(9001) == []
+
+
+def test_a_loop_begins_again(tmp_path: Path) -> None:
+    source = replay(tmp_path, [{0: 1}, {1: 1}], loop=True)
+    assert len(source.poll(0)) == 1
+    assert len(source.poll(10)) == 1
+    assert len(source.poll(10)) == 1  # the first slice of the second time
+    assert source.counters() == {"replay_slices": 3}
+
+
+def test_programs_that_are_not_there_are_foreign(tmp_path: Path) -> None:
+    source = replay(tmp_path, [{0: 1}, {4: 1}])
+    source.watch(Watched((space_of(500),)))
+    assert [seen.pid.tolist() for seen in source.poll(0) + source.poll(10)] == [[500], [0]]
+    source.set_effort(0.5)
+
+
+def test_a_replay_without_a_recording() -> None:
+    assert Replay(SysRoot()).needs()[0].remedy == "name one: --set replay.file=FILE"
+    with pytest.raises(UsageError, match="no recording named"):
+        Replay(SysRoot()).start(Watched(()), lambda path, value: None)
+    source = Replay(SysRoot(), "/no/such.pghot")
+    with pytest.raises(UsageError, match=r"/no/such\.pghot"):
+        source.start(Watched(()), lambda path, value: None)
+
+
+@given(st.lists(st.dictionaries(st.integers(0, 7), st.integers(1, 9), max_size=4), min_size=1, max_size=8))
+def test_nothing_is_lost_or_doubled_however_it_is_polled(slices: list[dict[int, int]]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:
+        source = replay(Path(place), slices)
+        total = 0
+        for now_ms in range(0, 10 * len(slices) + 10, 7):
+            total += sum(int(seen.count.sum()) for seen in source.poll(now_ms))
+        assert total == sum(sum(each.values()) for each in slices)
+        assert source.counters() == {"replay_slices": len(slices)}
+
+
+def test_a_ring_is_read_across_its_end(tiers: SysRoot, ring: FakeRing) -> None:
+    source = Faults(tiers)
+    source.start(Watched(()), lambda path, value: None)
+    ring.head = ring.tail = RING - 24
+    ring.data = ring_of(b"", 0, RING)
+    ring.write(fault(500, 0x1000, 0) + fault(501, 0x2000, 1))
+    (seen,) = source.poll(0)
+    assert seen.pid.tolist() == [500, 501]
+    assert seen.address.tolist() == [0x1000, 0x2000]
+
+
+@pytest.mark.parametrize("name", ["softdirty", "idle", "damon", "lrugen"])
+def test_a_period_below_zero_is_refused(name: str) -> None:
+    """It would have the source look in every round, of 100 ms."""
+    with pytest.raises(UsageError, match=f"{name}: period_ms -4 is not a period"):
+        make_live_source(name, SysRoot(Path("/no/such/tree")), period_ms=-4)

@@ -1,0 +1,511 @@
+"""The live loop over a fake kernel, with a source from outside that says what the test wants."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from builders.live_loop import ALWAYS, START, FakeKernel, Scripted, addresses, install, maps_line, register
+from builders.machine_trees import NODES, put
+from pghot.counters import LOSSES
+from pghot.errors import CutShortError, NotPermittedError, PghotError, UnsupportedError, UsageError
+from pghot.kernel.knob_files import NUMA_BALANCING
+from pghot.kernel.needs import Need, require
+from pghot.kernel.process import CAPABILITIES, refused
+from pghot.kernel.sysroot import SysRoot
+from pghot.live import journal as journal_module
+from pghot.live.journal import Journal
+from pghot.live.journal_file import read_journal
+from pghot.live.live_recorder import Estimate, LiveRecorder, lost_of
+from pghot.live.live_settings import LiveSettings
+from pghot.live.loop import Live
+from pghot.live.machine.linux import MoverSettings
+from pghot.live.run import Summary, end, restore
+from pghot.live.sources import registry as live_registry
+from pghot.live.sources.access_source import Sightings, sightings_of
+from pghot.live.status import counters, line, status
+from pghot.live.targets import Targets
+from pghot.live.undo import undo_open
+from pghot.recording.trace import TraceInfo
+from pghot.report.live_text import render_run, render_status, render_undo, source_line
+
+PID = 500
+PAGES = 1024
+HOT = addresses(100, 23)
+
+
+@dataclass
+class Bench:
+    """A fake kernel, the class of the source, and a clock that the test moves."""
+
+    kernel: FakeKernel
+    source: type[Scripted]
+    now_ns: int = 10**12
+    lives: list[Live] = field(default_factory=list)
+
+    def live(self, journal: Journal | None, **given: Any) -> Live:
+        mover = MoverSettings(apply=given.pop("apply", True), rate_limit_mb_s=given.pop("rate", 1000.0))
+        targets = given.pop("targets", Targets((PID,)))
+        options = given.pop("policy_options", {"freq_threshold": 2})
+        settings = LiveSettings(targets, ("scripted",), mover=mover, policy_options=options, **given)
+        made = Live(self.kernel.root, settings, journal, lambda: self.now_ns)
+        self.lives.append(made)
+        return made
+
+    def tick(self, live: Live, ms: int = 100, times: int = 1) -> None:
+        for _ in range(times):
+            self.now_ns += ms * 1_000_000
+            live.tick()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    kernel = FakeKernel(tmp_path)
+    kernel.program(PID, [maps_line(START, PAGES)])
+    kernel.populate(PID, 0, PAGES, 1)
+    install(kernel, monkeypatch)
+    return Bench(kernel, register(monkeypatch))
+
+
+@pytest.fixture
+def journal(bench: Bench, tmp_path: Path) -> Journal:
+    made = Journal(tmp_path / "j", bench.kernel.root)
+    bench.kernel.journal = made.path
+    return made
+
+
+def hot(times: int = 1) -> list[Sightings]:
+    return [sightings_of(PID, HOT) for _ in range(times)]
+
+
+# ---- sources from outside
+
+
+def test_a_source_of_another_package_is_named_and_made(bench: Bench) -> None:
+    assert live_registry.live_source_names()[-1] == "scripted"
+    assert live_registry.live_source_options("scripted") == {"knob": "", "speed": 1}
+    made = live_registry.make_live_source("scripted", bench.kernel.root, speed=3)
+    assert made.needs()[0].met
+    with pytest.raises(UsageError, match="unknown live source 'scriptet'") as caught:
+        live_registry.live_source_class("scriptet")
+    assert "did you mean 'scripted'?" in caught.value.hint
+
+
+def test_what_is_not_supported_comes_before_what_is_not_permitted() -> None:
+    lacking, forbidden = Need("a", "unsupported", "no a", "get a"), Need("b", "not permitted", "no b", "be b")
+    require("x", [Need("c")])
+    with pytest.raises(NotPermittedError, match="x: no b"):
+        require("x", [Need("c"), forbidden])
+    with pytest.raises(UnsupportedError, match="x: no a") as caught:
+        require("x", [forbidden, lacking])
+    assert (caught.value.exit_code, caught.value.hint) == (3, "get a")
+
+
+# ---- rounds
+
+
+def test_what_a_policy_heard_of_a_source_is_counted_at_the_source_only(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = bench.live(None, apply=False)
+    assert counters(live)["pghot_reported_accesses"] == 0
+    monkeypatch.setattr(bench.source, "counters", lambda self: {"pghot_reported_accesses": 5})
+    facts = status(live)
+    assert "pghot_reported_accesses" not in facts["counters"]
+    assert facts["sources"][0]["counters"]["pghot_reported_accesses"] == 5
+
+
+def test_what_only_the_lab_can_honour_is_refused(bench: Bench) -> None:
+    with pytest.raises(UsageError, match="the policy 'numab2' runs in the lab only"):
+        bench.live(None, apply=False, policy="numab2", policy_options={})
+    with pytest.raises(UsageError, match="long-hash-lists"):
+        bench.live(None, policy="pghot-hashed", policy_options={"faithful": ("long-hash-lists",)})
+
+
+def test_hot_pages_are_promoted_and_come_back_by_undo(bench: Bench, journal: Journal) -> None:
+    live = bench.live(journal)
+    live.start()
+    assert bench.source.watched[0].pids == (PID,)
+    bench.source.says += [hot(), hot(2), hot(2)]
+    bench.tick(live, times=20)
+    assert {address for (_, address), node in bench.kernel.node.items() if node == 0} == set(HOT.tolist())
+    assert counters(live)["pgpromote_success"] == 23
+    assert live.sighted == {"scripted": 5 * 23}
+    live.stop()
+    assert bench.source.order == ["start", "stop"]
+    done = undo_open(journal, bench.kernel.root)
+    assert done.pages_back == 23
+    assert set(bench.kernel.node.values()) == {1}
+    assert f"{23}" in render_undo(done.facts())
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_run_that_restores_says_what_it_put_back(bench: Bench, journal: Journal, busy: bool) -> None:
+    """Only what could not be put back is left for `pghot undo`."""
+    live = bench.live(journal)
+    live.start()
+    bench.source.says += [hot(2), hot(2)]
+    bench.tick(live, times=20)
+    summary = Summary(status(live, "pghot.run/1"), end(live, journal), interrupted=False)
+    if busy:
+        bench.kernel.busy = {(PID, int(HOT[0])): ALWAYS}
+    restore(summary, journal, bench.kernel.root)
+    journal.close()
+    text = render_run(json.loads(json.dumps(summary.facts)))
+    assert f"pages back: {23 - busy}, " in text
+    assert ("could not be moved back: 1 pages of 500 (program)" in text) is busy
+    assert ("put back with: pghot undo" in text) is busy
+    assert (journal.path.exists(), summary.restored) == (busy, not busy)
+
+
+def test_a_dry_run_says_what_it_would_do(bench: Bench) -> None:
+    live = bench.live(None, apply=False)
+    live.start()
+    bench.source.says += [hot(2), hot(2)]
+    bench.tick(live, times=20)
+    assert bench.kernel.moves == []
+    assert counters(live)["pgpromote_success"] == 23
+    assert "would promote 92.0 KiB" in line(live)
+
+
+def test_the_facts_are_json_and_render(bench: Bench, journal: Journal) -> None:
+    live = bench.live(journal)
+    live.start()
+    bench.source.says += [hot(2), hot(2)]
+    bench.tick(live, times=20)
+    bench.kernel.shared = {(PID, START)}
+    facts = json.loads(json.dumps(status(live)))
+    assert facts["programs"] == [{"pid": PID, "name": "program"}]
+    assert facts["mode"] == "apply"
+    assert [node["tracked_bytes"] for node in facts["nodes"]] == [23 * 4096, (PAGES - 23) * 4096]
+    assert facts["tracking"]["tracked_pages"] == PAGES
+    assert facts["journal"] == str(journal.path)
+    assert facts["sources"][0]["sampling"] == "what the test says"
+    assert "scripted" in render_status(facts, {})
+    assert "scripted" in render_status(facts, facts)
+    assert "23" in render_run(json.loads(json.dumps(status(live, "pghot.run/1"))))
+    assert "promoted 92.0 KiB" in line(live)
+    live.stop()
+    assert undo_open(journal, bench.kernel.root).complete
+
+
+def test_status_shows_the_rate_and_the_losses_of_each_source(bench: Bench) -> None:
+    live = bench.live(None, apply=False)
+    live.start()
+    bench.source.says += [hot()]
+    bench.tick(live, times=20)
+    before = json.loads(json.dumps(status(live)))
+    bench.source.says += [hot(), hot()]
+    bench.tick(live, times=20)
+    now = json.loads(json.dumps(status(live)))
+    now["sources"][0]["counters"] |= {"damon_lost_regions": 5}
+    seconds = now["seconds"] - before["seconds"]
+    assert f"scripted: 69 sightings, {2 * 23 / seconds:.0f}/s, 5 lost;" in render_status(now, before)
+    assert f"scripted: 23 sightings, {23 / before['seconds']:.0f}/s, 0 lost;" in render_status(before, {})
+    # After a reload everything begins anew: no rate is negative.
+    assert render_status(before, now) == render_status(before, {})
+
+
+@pytest.mark.parametrize("counter", LOSSES)
+def test_no_loss_of_a_source_goes_unsaid(counter: str) -> None:
+    """Hardware that loses what it wrote itself (spe, chmu) counts the times only: 0 would be untrue."""
+    source = {"name": "x", "sampling": "y", "counters": {"pghot_sightings": 5, counter: 3}}
+    assert source_line(source) == "x: 5 sightings, 3 lost; y"
+    assert lost_of({"sources": [source, source]}) == 6
+
+
+def test_every_counter_of_a_loss_is_one_of_a_source() -> None:
+    made = [live_registry.make_live_source(name, SysRoot()) for name in live_registry.LIVE_SOURCES]
+    assert set(LOSSES) <= {name for source in made for name in source.counters()}
+
+
+def test_what_is_bound_is_said(bench: Bench) -> None:
+    put(bench.kernel.tree, f"proc/{PID}/numa_maps", f"{START:x} bind:1 anon=8")
+    live = bench.live(None, apply=False)
+    live.start()
+    facts = json.loads(json.dumps(status(live)))
+    assert "left alone: 4.0 MiB under a strict policy of its owner" in render_status(facts, {})
+
+
+def test_foreign_and_file_sightings_are_counted_and_dropped(bench: Bench) -> None:
+    bench.kernel.program(
+        PID, [maps_line(START, PAGES), maps_line(START + (PAGES << 12), 8, "r-xp", 7, "/bin/x")]
+    )
+    live = bench.live(None, apply=False)
+    live.start()
+    nothing = np.empty(0, np.uint64)
+    bench.source.says.append(
+        [sightings_of(PID + 9, HOT), sightings_of(PID, addresses(PAGES, 3)), sightings_of(PID, nothing)]
+    )
+    bench.tick(live)
+    found = counters(live)
+    assert found["pghot_skipped_foreign"] == 23
+    assert found["pghot_skipped_file"] == 3
+    assert live.sighted["scripted"] == 26
+
+
+def test_children_are_followed_and_an_exit_ends_it(bench: Bench) -> None:
+    live = bench.live(None, apply=False)
+    live.start()
+    put(bench.kernel.tree, f"proc/{PID}/task/{PID}/children", str(PID + 1))
+    bench.kernel.program(PID + 1, [maps_line(START, 8)], comm="child")
+    bench.tick(live, ms=500)
+    assert len(live.spaces.spaces) == 1  # the next look is a second after the last
+    bench.tick(live, ms=600)
+    assert bench.source.watched[-1].pids == (PID, PID + 1)
+    bench.kernel.exit(PID)
+    bench.kernel.exit(PID + 1)
+    (bench.kernel.tree / f"proc/{PID}/task/{PID}/children").unlink()
+    bench.tick(live, ms=1100)
+    assert not live.alive
+    assert bench.source.watched[-1].pids == ()
+
+
+@pytest.mark.parametrize(
+    ("policy", "options", "once"), [("pghot-default", {"freq_threshold": 2}, 1), ("hemem", {}, 4)]
+)
+@pytest.mark.parametrize("unmapped", [True, False])
+def test_pages_that_were_unmapped_are_not_promoted_when_others_take_their_place(
+    bench: Bench, policy: str, options: dict[str, Any], once: int, unmapped: bool
+) -> None:
+    live = bench.live(None, apply=False, policy=policy, policy_options=options)
+    live.start()
+    bench.source.says += [hot(once)]
+    bench.tick(live)
+    if unmapped:
+        bench.kernel.program(PID, [maps_line(START, 8)])
+    bench.tick(live, ms=1100)
+    bench.kernel.program(PID, [maps_line(START, PAGES)])
+    bench.tick(live, ms=1100)
+    bench.source.says += [hot(once)]
+    bench.tick(live, times=20)
+    # What was seen twice is hot, but not when it was once what was there before.
+    assert (counters(live)["pgpromote_success"] == 0) == unmapped
+
+
+def test_a_full_disk_ends_the_run_before_anything_moves(
+    bench: Bench, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    live = bench.live(journal)
+    monkeypatch.setattr(journal_module.os, "write", full)
+    with pytest.raises(PghotError, match="No space left"):
+        live.start()
+    assert bench.kernel.moves == []
+
+
+# ---- starting, stopping, effort
+
+
+def test_knobs_are_put_back_at_the_end_also_after_a_failed_start(bench: Bench, journal: Journal) -> None:
+    put(bench.kernel.tree, NUMA_BALANCING, "0")
+    bench.source.fails = "no luck"
+    live = bench.live(journal, source_options={"scripted": {"knob": NUMA_BALANCING}})
+    with pytest.raises(UnsupportedError, match="no luck"):
+        live.start()
+    assert bench.kernel.root.read(NUMA_BALANCING) == "2"
+    assert live.stop() == []
+    assert bench.source.order == ["start", "stop"]
+    assert bench.kernel.root.read(NUMA_BALANCING) == "0"
+    assert read_journal(journal.path).knobs == [(NUMA_BALANCING, "0", "2")]
+
+
+def test_a_source_that_cannot_end_does_not_keep_the_knobs(
+    bench: Bench, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("of another package")
+
+    put(bench.kernel.tree, NUMA_BALANCING, "0")
+    live = bench.live(journal, apply=False, source_options={"scripted": {"knob": NUMA_BALANCING}})
+    live.start()
+    monkeypatch.setattr(bench.source, "stop", broken)
+    assert live.stop() == ["the source scripted did not end well: RuntimeError: of another package"]
+    assert bench.kernel.root.read(NUMA_BALANCING) == "0"
+
+
+def test_who_interrupts_the_putting_back_is_told_how_to_go_on(
+    bench: Bench, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    put(bench.kernel.tree, NUMA_BALANCING, "0")
+    live = bench.live(journal, apply=False, source_options={"scripted": {"knob": NUMA_BALANCING}})
+    live.start()
+    monkeypatch.setattr(bench.source, "stop", interrupted)
+    with pytest.raises(CutShortError) as told:
+        end(live, journal)
+    assert (told.value.exit_code, told.value.hint) == (130, f"pghot undo {journal.path}")
+    assert read_journal(journal.path).knobs == [(NUMA_BALANCING, "0", "2")]
+
+
+@pytest.mark.parametrize("theirs", [False, True])
+def test_the_journal_of_a_dry_run_stays_only_when_something_is_left_to_undo(
+    bench: Bench, journal: Journal, theirs: bool
+) -> None:
+    put(bench.kernel.tree, NUMA_BALANCING, "0")
+    live = bench.live(journal, apply=False, source_options={"scripted": {"knob": NUMA_BALANCING}})
+    live.start()
+    if theirs:
+        put(bench.kernel.tree, NUMA_BALANCING, "1")
+    assert len(end(live, journal)) == theirs
+    journal.close()
+    assert journal.path.exists() is theirs
+
+
+def test_a_reused_pid_costs_a_recording_no_cpu_time(bench: Bench, tmp_path: Path) -> None:
+    """Its clock begins anew: the difference must not be below zero, which no slice can hold."""
+
+    def used(ticks: int) -> int:
+        put(
+            bench.kernel.tree, f"proc/{PID}/stat", f"{PID} (program) S {' '.join(['0'] * 10)} {ticks} {ticks}"
+        )
+        return recorder._used_cpu_ns() * os.sysconf("SC_CLK_TCK") // 10**9
+
+    live = bench.live(None, apply=False)
+    live.start()
+    info = TraceInfo(name="live", source="live", slice_ns=10**7)
+    recorder = LiveRecorder(tmp_path / "r.pghot", bench.kernel.root, live.spaces, info, Estimate(), False)
+    assert [used(ticks) for ticks in (100, 130, 10, 20)] == [0, 60, 0, 20]
+    recorder.finish(lost=0)
+
+
+def test_the_budget_lowers_the_effort_of_the_sources(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = bench.live(None, apply=False, max_cpu_percent=10.0)
+    live.start()
+    use = iter([40.0, 10.0, 4.0])
+    monkeypatch.setattr(live.budget._cost, "percent_since_last", lambda: next(use))
+    bench.tick(live, ms=5000, times=3)
+    assert bench.source.efforts == [0.25, 0.3125]
+    assert status(live)["sources"][0]["effort"] == 0.3125
+
+
+def test_a_dry_run_with_hint_faults_is_refused_where_the_kernel_would_promote(tmp_path: Path) -> None:
+    kernel = FakeKernel(tmp_path, mib=4096, free_pages=(1 << 19, 1 << 19))
+    kernel.program(PID, [maps_line(START, 8)])
+    settings = LiveSettings(Targets((PID,)))
+    with pytest.raises(UnsupportedError, match=r"2\.0 GiB free on node 0"):
+        Live(kernel.root, settings, None).start()
+
+
+@pytest.mark.parametrize("demotion", ["reclaim", "lru_gen"])
+def test_memory_that_is_charged_to_the_group_above_is_not_left_to_the_kernel(
+    bench: Bench, demotion: str
+) -> None:
+    """It would demote pages of that group's other programs."""
+    for group, procs in (("", ""), ("a", ""), ("a/b", str(PID))):
+        put(bench.kernel.tree, f"sys/fs/cgroup/{group}/cgroup.procs", procs)
+    put(bench.kernel.tree, "sys/fs/cgroup/a/memory.current", "1")
+    settings = LiveSettings(Targets((), ("a/b",)), mover=MoverSettings(apply=True, demotion=demotion))
+    with pytest.raises(UsageError, match="the memory of the cgroup a/b is not accounted for itself"):
+        Live(bench.kernel.root, settings, None)
+
+
+@pytest.mark.parametrize(("node", "fits"), [(253, True), (254, False), (300, False)])
+def test_a_node_that_a_byte_cannot_name_is_refused(tmp_path: Path, node: int, fits: bool) -> None:
+    kernel = FakeKernel(tmp_path)
+    kernel.program(PID, [maps_line(START, 8)])
+    put(tmp_path, f"{NODES}/online", f"0-1,{node}")
+    put(tmp_path, f"{NODES}/has_memory", f"0-1,{node}")
+    put(tmp_path, f"{NODES}/node{node}/cpulist", "")
+    settings = LiveSettings(Targets((PID,)))
+    if fits:
+        assert Live(kernel.root, settings, None).topology.with_memory[-1] == node
+    else:
+        with pytest.raises(UnsupportedError, match=f"memory node {node} is more than pghot can count"):
+            Live(kernel.root, settings, None)
+
+
+def test_targets_that_cannot_be(bench: Bench) -> None:
+    bench.kernel.program(2, [], comm="kthreadd", flags=0x00200000)
+    bench.kernel.program(9, [], comm="dead", state="Z")
+    for pid, what in ((1, "no process 1"), (2, "kernel thread"), (9, "zombie")):
+        with pytest.raises(UsageError, match=what):
+            bench.live(None, targets=Targets((pid,)))
+    with pytest.raises(UsageError, match="nothing to track"):
+        bench.live(None, targets=Targets())
+    with pytest.raises(UnsupportedError, match="cgroup v2"):
+        bench.live(None, targets=Targets((), ("a",)))
+
+
+def test_members_of_cgroups_and_children_together(bench: Bench) -> None:
+    root = bench.kernel.root
+    put(bench.kernel.tree, "sys/fs/cgroup/cgroup.procs", "1")
+    put(bench.kernel.tree, "sys/fs/cgroup/a/cgroup.procs", f"{PID}\n{PID + 2}")
+    put(bench.kernel.tree, f"proc/{PID}/task/{PID}/children", str(PID + 1))
+    assert list(Targets((PID,), ("a",)).members(root)) == [PID, PID + 1, PID + 2]
+    assert list(Targets((PID,), children=False).members(root)) == [PID]
+    assert list(Targets((), ("a", "gone")).members(root)) == [PID, PID + 2]
+    assert Targets((), ("a",)).only_cgroup == "a"
+    assert Targets((PID,), ("a",)).only_cgroup == ""
+    Targets((), ("a",)).check(root)
+
+
+def test_rights_are_checked_on_a_live_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(code: int) -> Callable[[int, object], None]:
+        def fail(pid: int, address: object) -> None:
+            raise OSError(code, "refused")
+
+        return fail
+
+    import os
+
+    monkeypatch.setattr("pghot.live.targets.query_nodes", failing(errno.EPERM))
+    with pytest.raises(NotPermittedError, match=f"process {os.getpid()}") as caught:
+        Targets((os.getpid(),)).check(SysRoot())
+    assert caught.value.exit_code == 4
+    monkeypatch.setattr("pghot.live.targets.query_nodes", failing(errno.ESRCH))
+    Targets((os.getpid(),)).check(SysRoot())
+
+
+# ---- the nodes' facts
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="no root, or no setpriv")
+@pytest.mark.parametrize("names", [("CAP_SYS_PTRACE",), ("CAP_SYS_NICE", "CAP_SYS_PTRACE")])
+def test_the_command_that_adds_capabilities_does(names: tuple[str, ...]) -> None:
+    error = refused(7, "look at the pages of", *names)
+    assert " and ".join(names) in error.hint
+    command = error.hint.partition(": sudo ")[2].replace("$USER", "nobody")
+    words = [*command.removesuffix("pghot ...").split(), "grep", "CapEff", "/proc/self/status"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[1], 16) == sum(1 << CAPABILITIES[name] for name in names)
+
+
+def test_a_node_without_memory_is_no_row(bench: Bench) -> None:
+    put(bench.kernel.tree, f"{NODES}/node1/meminfo", "Node 1 MemTotal: 0 kB\nNode 1 MemFree: 0 kB")
+    live = bench.live(None, apply=False)
+    live.start()
+    assert [row["node"] for row in status(live)["nodes"]] == [0]
+
+
+def test_a_cgroups_limits_are_told_and_a_cpuset_without_fast_nodes_is_refused(
+    bench: Bench, journal: Journal
+) -> None:
+    tree, group = bench.kernel.tree, "sys/fs/cgroup/a"
+    put(tree, "sys/fs/cgroup/cgroup.procs", "1")
+    put(tree, f"{group}/cgroup.procs", str(PID))
+    put(tree, f"{group}/memory.max", "1048576")
+    put(tree, f"{group}/cpuset.mems.effective", "0-1")
+    live = bench.live(journal, targets=Targets((), ("a",)))
+    live.start()
+    (facts,) = status(live)["cgroups"]
+    assert (facts["cgroup"], facts["max_bytes"], facts["nodes"]) == ("a", 1 << 20, (0, 1))
+    live.stop()
+    put(tree, f"{group}/cpuset.mems.effective", "1")
+    with pytest.raises(UsageError, match="may not have memory on the top tier"):
+        bench.live(journal, targets=Targets((), ("a",)))
+    bench.live(None, targets=Targets((), ("a",)), apply=False)

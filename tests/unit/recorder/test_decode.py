@@ -1,0 +1,72 @@
+"""Frames of the plugin: cut out of any pieces of a stream, and refused when they are not the plugin's."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pghot.errors import PghotError
+from pghot.recorder.decode import End, Frame, FrameReader, Hello, Name, Note, NoteKind, SliceFrame
+
+
+def frame(kind: int, payload: bytes) -> bytes:
+    return struct.pack("<II", kind, len(payload)) + payload
+
+
+def text(a: int, b: int, c: int, words: str) -> bytes:
+    return struct.pack("<III", a, b, c) + words.encode()
+
+
+def slice_payload() -> bytes:
+    """Slice 7, 3 lost, two extents, one region, two vCPUs, three rows."""
+    head = struct.pack("<6Q", 7, 3, 2, 1, 2, 3)
+    words = np.array([0x20, 0x10, 5, 4, 1, 1000, 2000], "<u8").tobytes()
+    rows = np.array([[0, 5, 513], [9, 8, 7], [4, 3, 2], [2, 1, 0], [6, 5, 4]], "<u4").tobytes()
+    return head + words + rows
+
+
+STREAM = (
+    frame(1, text(12, 11, 1 | 4, "/bin/a program"))
+    + frame(2, text(3, 0, 0, "/lib/ü.so"))
+    + frame(3, slice_payload())
+    + frame(4, text(3, 12, 0, "/bin/other"))
+    + frame(5, b"")
+)
+
+
+def fields(item: Frame) -> object:
+    if isinstance(item, SliceFrame):
+        return [np.asarray(getattr(item, name)).tolist() for name in SliceFrame.__slots__]
+    return item
+
+
+EXPECTED = [
+    Hello(12, 11, main=True, forked=False, again=True, program="/bin/a program"),
+    Name(3, "/lib/ü.so"),
+    [7, 3, [0x20, 0x10], [[5, 4, 1]], [1000, 2000], [0, 5, 513], [9, 8, 7], [4, 3, 2], [2, 1, 0], [6, 5, 4]],
+    Note(NoteKind.EXEC, 12, "/bin/other"),
+    End(),
+]
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=20))
+def test_frames_do_not_depend_on_how_the_stream_is_cut(cuts: list[int]) -> None:
+    places = [0, *sorted(cuts), len(STREAM)]
+    reader = FrameReader()
+    got = [fields(item) for begin, end in pairwise(places) for item in reader.feed(STREAM[begin:end])]
+    assert got == EXPECTED
+
+
+def test_an_unfinished_frame_is_kept_back() -> None:
+    assert len(list(FrameReader().feed(STREAM[:-9]))) == 3
+
+
+@pytest.mark.parametrize("data", [frame(99, b""), struct.pack("<II", 3, 1 << 31 | 1), b"GET / HTTP/1.0\r\n"])
+def test_a_foreign_stream_is_refused(data: bytes) -> None:
+    with pytest.raises(PghotError, match="the plugin sent a frame of kind"):
+        list(FrameReader().feed(data))

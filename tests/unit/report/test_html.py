@@ -1,0 +1,125 @@
+"""The HTML page: complete, self-contained, and safe with hostile names."""
+
+from __future__ import annotations
+
+import shlex
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pghot
+from pghot.cli.main import run
+from pghot.lab.metrics import METRICS
+from pghot.recording.compressibility import CODINGS, Compressibility
+from pghot.recording.from_accesses import trace_from_accesses
+from pghot.report.html import render
+from pghot.safety.adversary.attacks import ATTACKS
+
+HOSTILE = "<script>alert('x')</script>&\"name"
+
+
+class Page(HTMLParser):
+    """What the page contains, as a browser would see it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.sources: list[str] = []
+        self.texts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        if self.tags[-1] != "script":
+            self.texts.append(data)
+
+
+def test_the_page_is_whole_offline_and_escapes_what_it_is_told() -> None:
+    rng = np.random.default_rng(0)
+    page = (rng.zipf(1.3, 60_000) % 2_000).astype(np.uint32)
+    trace = trace_from_accesses(page, accesses_per_slice=1_000, name=HOSTILE)
+    result = pghot.compare(trace, policies=["numab2", "pghot-default"], sources=["abit"], seeds=2)
+    text = render(result, ["pghot", "compare", HOSTILE])
+    seen = Page(text)
+    assert seen.sources == [], "nothing is loaded from elsewhere"
+    assert "<script>alert" not in text
+    shown = "".join(seen.texts)
+    assert shown.count(HOSTILE) >= 2
+    assert str(result.verdict) in shown
+    assert [m.title for m in METRICS if m.title not in shown] == []
+    assert seen.tags.count("tr") >= 1 + result.summary.num_rows
+    assert "read every 2000 kernel ms" in shown, "the sampling of the source"
+    assert "migrate_4k_ns" in shown, "the constants"
+    assert text.count("Plotly.newPlot") == 5
+
+
+def test_the_worst_attack_is_drawn_on_a_page_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "attack.html"
+    command = [
+        "margin",
+        "--device",
+        "ocp-4k",
+        "--adversary",
+        "all",
+        "--access",
+        "contained",
+        "--reserve",
+        "28GiB",
+    ]
+    monkeypatch.setattr("sys.argv", ["pghot", *command, HOSTILE])
+    assert run([*command, "-o", str(path)]) == 1, "28 GiB are too few"
+    out = capsys.readouterr().out
+    text = path.read_text("utf-8")
+    seen = Page(text)
+    shown = " ".join("".join(seen.texts).split())
+    assert seen.sources == [], "nothing is loaded from elsewhere"
+    assert "<script>alert" not in text
+    assert shlex.quote(HOSTILE) in shown
+    assert text.count("Plotly.newPlot") == 1
+    assert "DATA LOST: 'budget-overrun' exceeds the medium by 3.0 GiB" in shown
+    assert "3.0 GiB too much: data is lost, step" in text
+    assert "28.0 GiB in reserve" in shown
+    names = [line.split()[0] for line in out.splitlines() if line.split()[:1] and line.split()[0] in ATTACKS]
+    assert len(names) == len(ATTACKS) == seen.tags.count("tr") - 1
+    assert run([*command, "-o", str(path)]) == 2, "it is not overwritten"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-o", "attack.html"], "--output goes with --adversary"),
+        (["-o", "attack.csv", "--adversary", "all"], "end the name in .html"),
+        (["-o", "nowhere/attack.html", "--adversary", "all"], "no directory 'nowhere'"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused_before_the_attack(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["margin", *arguments]) == 2
+    assert message in (err := capsys.readouterr().err)
+    assert "compiling" not in err
+
+
+def test_page_contents_are_shown_when_they_were_sampled() -> None:
+    trace = trace_from_accesses(np.arange(3_000, dtype=np.uint32) % 50, accesses_per_slice=100, name="small")
+    stored = np.full((len(CODINGS), 50), 1024, np.uint16)
+    trace.compressibility = Compressibility(
+        np.arange(50, dtype=np.uint32),
+        np.zeros(50, np.uint64),
+        np.zeros(50, np.uint8),
+        stored,
+        origin=HOSTILE,
+    )
+    result = pghot.compare(trace, policies=["none"])
+    assert result.to_dict()["setup"]["compressibility"]["samples"] == 50
+    text = render(result, ["pghot", "compare"])
+    assert text.count("Plotly.newPlot") == 6
+    assert "lz4: 4.00 to 1" in text
+    assert "<script>alert" not in text

@@ -1,0 +1,267 @@
+"""What each simulated source sees, misses and costs, on slices small enough to work out by hand."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pghot.errors import UsageError
+from pghot.sim.sources import registry
+from pghot.sim.sources.abit import AbitScan
+from pghot.sim.sources.chmu import Chmu
+from pghot.sim.sources.hintfaults import HintFaults
+from pghot.sim.sources.ibs import Ibs
+from pghot.sim.sources.pebs import Pebs
+from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
+from pghot.sim.sources.truth import Truth
+
+PAGES = 1000
+SETTINGS = SourceSettings(pages=PAGES, page_bytes=4096, nodes=2)
+
+
+def view(events: dict[int, int], now_ms: float, dt_ms: float = 100.0, node: int = 0) -> SliceView:
+    """A slice with these touches, all of them misses; pages 0..99 are on top (node 0), the rest on node 1."""
+    page = np.array(sorted(events), np.uint32)
+    touches = np.array([events[p] for p in sorted(events)], np.uint32)
+    none = np.zeros(len(page), np.uint32)
+    place = np.where(np.arange(PAGES) < 100, 0, 1).astype(np.uint8)
+    nodes = np.full(len(page), node, np.int16)
+    return SliceView(
+        page, touches, touches, none, none, nodes, place, np.array([False, True]),
+        now_ms, dt_ms * 1e6, 2, int(touches.sum()) * 10,
+    )  # fmt: skip
+
+
+def test_hint_faults_find_a_marked_page_once_with_its_latency():
+    source = HintFaults(SETTINGS)
+    assert len(source.observe(view({50: 9, 500: 9}, 1000.0, 1000.0)).accesses) == 0  # marks at 1000 ms
+    assert source.counters() == {"numa_pte_updates": 900, "numa_hint_faults": 0}
+    report = source.observe(view({50: 9, 500: 9}, 1100.0))
+    seen = report.accesses
+    assert (seen.page.tolist(), seen.node.tolist(), seen.count.tolist()) == ([500], [0], [1])
+    assert seen.hint_fault
+    assert seen.latency_ms is not None
+    assert seen.latency_ms.tolist() == [10]  # the first of 9 touches spread over 100 ms
+    assert report.app_ns == 1200.0
+    assert len(source.observe(view({500: 9}, 1200.0)).accesses) == 0
+
+
+def test_hint_fault_scan_costs_the_application_44_ns_a_page():
+    report = HintFaults(SETTINGS).observe(view({}, 1000.0, 1000.0))
+    assert (report.app_ns, report.kernel_ns) == (900 * 44.0, 0.0)
+
+
+def test_hint_fault_scan_step_shrinks_with_the_scale():
+    source = HintFaults(replace(SETTINGS, scale=1000.0))  # 65.536 pages a step
+    source.observe(view({}, 1000.0, 1.0))
+    source.observe(view({}, 2100.0, 1.1))
+    # 0..64 are on top: the first step goes on and marks 100..129; the second, of 66 pages, marks 130..195.
+    assert source.counters()["numa_pte_updates"] == 30 + 66
+
+
+def test_hint_fault_scan_skips_what_has_nothing_to_mark_up_to_eight_steps():
+    source = HintFaults(SETTINGS, scan_bytes=20 * 4096)
+    source.observe(view({}, 1000.0, 1000.0))
+    assert source.counters()["numa_pte_updates"] == 20  # five steps over the top tier, then one that marks
+
+
+def test_hint_fault_period_doubles_without_faults_and_comes_back_with_them():
+    source = HintFaults(SETTINGS, backoff=0.0)
+    source.observe(view({}, 1000.0, 1000.0))
+    for now in range(2000, 100_000, 1000):
+        source.observe(view({}, float(now), 1000.0))
+    assert source._period_ms == 60000.0
+    source.observe(view({700: 1}, 100_000.0, 1000.0))
+    source.observe(view({}, 200_000.0, 100_000.0))
+    assert source._period_ms == 30000.0
+
+
+def test_hint_fault_scanner_takes_at_most_three_percent():
+    source = HintFaults(SETTINGS, mark_ns=1e6)
+    report = source.observe(view({}, 1000.0, 1000.0))
+    spent_ms = report.app_ns * 1e-6
+    assert spent_ms / (source._next_ms - 1000.0) == pytest.approx(0.03, rel=0.01)
+
+
+def test_hint_fault_mark_is_lost_when_the_page_has_moved_up():
+    source = HintFaults(SETTINGS)
+    source.observe(view({}, 1000.0, 1000.0))
+    moved = view({500: 3}, 1100.0)
+    moved.place[500] = 0
+    report = source.observe(moved)
+    assert (len(report.accesses), report.app_ns) == (0, 0.0)
+    assert len(source.observe(view({500: 3}, 1200.0)).accesses) == 0
+
+
+def test_hint_faults_of_shared_pages_are_shared_by_their_accessing_nodes():
+    source = HintFaults(SETTINGS, scan_bytes=1 << 30)
+    one = view(dict.fromkeys(range(100, 900), 1), 1100.0)
+    both = replace(
+        one,
+        page=np.repeat(one.page, 2),
+        touches=np.tile(np.array([3, 1], np.uint32), 800),
+        node=np.tile(np.array([0, 1], np.int16), 800),
+    )
+    source.observe(view({}, 1000.0, 1000.0))
+    share = source.observe(both).accesses.node.mean()
+    assert 0.2 < share < 0.3
+
+
+def test_abits_report_each_touched_lower_page_once_a_walk_and_clear():
+    source = AbitScan(SETTINGS)
+    assert len(source.observe(view({50: 1, 500: 7, 600: 1}, 1000.0, 1000.0)).accesses) == 0
+    report = source.observe(view({500: 2}, 2000.0, 1000.0))
+    assert report.accesses.page.tolist() == [500, 600]
+    assert report.accesses.node.tolist() == [-1, -1]
+    assert report.accesses.count.tolist() == [1, 1]
+    assert (report.app_ns, report.kernel_ns) == (2 * 200.0, 900 * 25.0)
+    assert len(source.observe(view({}, 4000.0, 2000.0)).accesses) == 0
+
+
+def test_a_slice_of_many_periods_gets_one_walk():
+    source = AbitScan(SETTINGS)
+    source.observe(view({500: 1}, 50_000.0, 50_000.0))
+    assert source.counters() == {"pgtscan_walked": 900, "pgtscan_accessed": 1}
+
+
+def test_pebs_takes_one_of_its_period_and_charges_each():
+    source = Pebs(SETTINGS, period_misses=100, ring_entries=10_000)
+    report = source.observe(view({50: 5000, 500: 5000}, 100.0))
+    taken = int(report.accesses.count.sum())
+    assert taken in (99, 100, 101)
+    assert report.app_ns == taken * 250.0
+    assert set(report.accesses.page.tolist()) == {50, 500}
+
+
+def test_pebs_is_unbiased_over_seeds():
+    """Each page's mean number of samples is its share of the misses, rare pages included."""
+    events = {100: 3, 200: 30, 300: 300, 400: 3000}
+    total = dict.fromkeys(events, 0)
+    for seed in range(400):
+        source = Pebs(replace(SETTINGS, seed=seed), period_misses=97, ring_entries=10_000)
+        for number in range(10):
+            seen = source.observe(view(events, 100.0 * (number + 1))).accesses
+            for page, count in zip(seen.page.tolist(), seen.count.tolist(), strict=True):
+                total[page] += count
+    for page, misses in events.items():
+        expected = misses * 10 * 400 / 97
+        assert abs(total[page] - expected) < 5 * expected**0.5 + 5
+
+
+def test_a_full_ring_drops_and_counts():
+    source = Ibs(SETTINGS, period_ops=1)
+    report = source.observe(view({50: 1000, 500: 1000}, 5.0, 5.0))
+    assert int(report.accesses.count.sum()) == 300  # 150 on each of the two CPUs, one drain
+    assert source.counters() == {
+        "hwhint_total_events": 2000, "hwhint_useful_events": 150, "hwhint_dropped_events": 1700,
+    }  # fmt: skip
+    assert report.app_ns == 2000 * 2500.0
+
+
+def test_ibs_without_the_filter_pays_for_every_tagged_op():
+    events = {500: 20_000}  # 200 000 instructions
+    filtered = Ibs(SETTINGS, period_ops=1000).observe(view(events, 5.0)).app_ns
+    unfiltered = Ibs(SETTINGS, period_ops=1000, l3_miss_only=False).observe(view(events, 5.0)).app_ns
+    assert filtered < 40 * 2500.0
+    assert unfiltered == 200 * 2500.0
+
+
+def test_chmu_reports_only_hot_pages_of_its_own_device():
+    source = Chmu(SETTINGS)
+    assert len(source.observe(view({50: 99, 500: 10, 600: 16}, 500.0, 500.0)).accesses) == 0
+    report = source.observe(view({50: 99, 500: 7}, 1000.0, 500.0))
+    assert (report.accesses.page.tolist(), report.accesses.count.tolist()) == ([500], [17])
+    assert report.accesses.node.tolist() == [-1]
+    assert report.kernel_ns == 500.0
+    assert len(source.observe(view({600: 5}, 2000.0, 1000.0)).accesses) == 0  # the epoch's end cleared 16
+
+
+def test_chmu_counters_saturate_and_overflow_is_counted():
+    source = Chmu(SETTINGS, counter_bits=6, ring_entries=2)
+    report = source.observe(view({300: 70, 400: 20, 500: 20}, 1000.0, 1000.0))
+    assert report.accesses.count.tolist() == [63, 20]
+    assert source.counters()["hwhint_dropped_events"] == 1
+    again = source.observe(view({300: 70, 400: 20, 500: 20}, 2000.0, 1000.0))
+    assert again.accesses.page.tolist() == [500, 300]  # resumes where the ring was full
+
+
+def test_chmu_long_slice_is_judged_by_its_mean_epoch():
+    source = Chmu(SETTINGS)
+    seen = source.observe(view({300: 160, 400: 161}, 10_000.0, 10_000.0)).accesses
+    assert seen.page.tolist() == [400]
+
+
+def test_chmu_downsampling_must_be_a_power_of_two():
+    with pytest.raises(UsageError, match="downsampling is 3"):
+        Chmu(SETTINGS, downsampling=3)
+
+
+def test_truth_is_exact_and_free():
+    slice_view = view({50: 3, 500: 1}, 5.0)
+    slice_view.misses = np.array([3, 0], np.uint32)
+    report = Truth(SETTINGS).observe(slice_view)
+    assert (report.accesses.page.tolist(), report.accesses.count.tolist()) == ([50], [3])
+    assert report.app_ns == report.kernel_ns == 0.0
+
+
+@pytest.mark.parametrize("name", registry.SOURCES)
+def test_every_registered_source_works_on_an_empty_slice(name):
+    source = registry.make_source(name, SETTINGS)
+    assert source.name == name
+    for now in (1000.0, 2000.0, 3000.0):
+        assert len(source.observe(view({}, now, 1000.0)).accesses) == 0
+    assert source.sampling()
+    assert registry.source_class(name).summary
+
+
+def test_unknown_source_suggests_the_nearest():
+    with pytest.raises(UsageError) as caught:
+        registry.make_source("hintfault", SETTINGS)
+    assert "'hintfaults'" in caught.value.hint
+
+
+class CountingSource:
+    """A source from outside the package."""
+
+    name = "counting"
+    hint_fault = False
+
+    def __init__(self, settings: SourceSettings) -> None:
+        self.slices = 0
+
+    def observe(self, view: SliceView) -> Report:
+        self.slices += 1
+        return Truth(SETTINGS).observe(view)
+
+
+def test_outside_source_joins_through_its_entry_point(tmp_path, monkeypatch):
+    """As an installed package would: a dist-info directory on sys.path that names the class."""
+    info = tmp_path / "outside-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[pghot.sources]\ncounting = {__name__}:CountingSource\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    assert "counting" in registry.source_names()
+    source = registry.make_source("counting", SETTINGS)
+    assert len(source.observe(view({1: 1}, 1.0)).accesses) == 1
+
+
+def test_naming_the_sources_does_not_load_numba():
+    code = "import sys, pghot.sim.sources.registry as r; r.source_names(); assert 'numba' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_walk_that_takes_longer_than_its_period_puts_off_the_next():
+    source = AbitScan(SETTINGS)
+    source.observe(view({500: 1}, 1000.0, 1000.0))
+    assert len(source.observe(view({500: 1}, 2000.0, 1000.0)).accesses) == 1
+    busy = view({500: 1}, 4000.0, 2000.0)
+    busy.busy = True
+    assert len(source.observe(busy).accesses) == 0
+    assert len(source.observe(view({}, 4100.0, 100.0)).accesses) == 1, "the bit stayed set"

@@ -104,7 +104,7 @@ def test_no_daemon_at_the_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "what"),
-    [((), "needs a terminal"), (("--json",), "without --json"), (("0.5", "3"), "without COUNT")],
+    [((), "needs a terminal"), (("--json",), "--json goes with"), (("0.5", "3"), "COUNT goes with")],
 )
 def test_watch_is_refused_where_it_makes_no_sense(tmp_path: Path, words: tuple[str, ...], what: str) -> None:
     done = subprocess.run([PGHOT, "status", "--watch", *words], capture_output=True, text=True, check=False)

@@ -165,7 +165,9 @@ class LinuxMachine:
         """See `Machine.migrate`. `failed` are pages that were busy, or found no room or no budget."""
         page = self._candidates(page, target)
         if not self._settings.apply:
-            return self._pretend(page, target)
+            fresh = self._pretend(page, target)
+            self.counts.promoted += len(fresh)
+            return Moves(fresh, page[:0])
         self._spaces.notice_folios()
         self._make_room(page, target, self.pages_in_budget(payer))
         rest, failed = page, []
@@ -198,8 +200,15 @@ class LinuxMachine:
             self.nodes.read()
 
     def demote(self, page: U32, node: int, thread: str) -> int:
-        """See `Machine.demote`."""
-        return self.demotion.demote(page, self.topology.demotion_targets[node])
+        """See `Machine.demote`. With demotion "off" nothing goes, whoever asks."""
+        if self._settings.demotion == "off":
+            return 0
+        below = self.topology.demotion_targets[node]
+        if self._settings.apply:
+            return self.demotion.demote(page, below)
+        went = sum(len(self._pretend(page, target)) for target in below)
+        self.counts.demoted += went
+        return went
 
     def _put_out(self, page: U32, target: int) -> None:
         """Move cold pages to the compressed tier, or count them in a dry run."""
@@ -207,15 +216,14 @@ class LinuxMachine:
             self.mover.move(page, target)
             self.nodes.read()
             return
-        count = len(self._pretend(page, target).moved)
-        self.counts.promoted -= count
+        count = len(self._pretend(page, target))
         self.counts.demoted += count
         self.counts.compressed += count
 
-    def _pretend(self, page: U32, target: int) -> Moves:
+    def _pretend(self, page: U32, target: int) -> U32:
+        """Those of the pages that would move and were not counted before, as many as the target has room for."""
         marks = self._spaces.pages.marks
         fresh = page[(marks[page] & WOULD_MOVE) == 0][: self.room(target)]
         marks[fresh] |= WOULD_MOVE
         self.nodes.pretend(target, len(fresh))
-        self.counts.promoted += len(fresh)
-        return Moves(fresh, np.empty(0, np.uint32))
+        return fresh

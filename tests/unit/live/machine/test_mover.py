@@ -613,6 +613,25 @@ def test_a_dry_run_moves_nothing_and_counts_each_page_once(kernel: FakeKernel) -
     assert not path.exists()  # nothing was changed: no journal is left behind
 
 
+def test_a_dry_run_demotes_nothing_and_counts_each_page_once(kernel: FakeKernel) -> None:
+    """HeMem demotes by itself: a dry run must not move those pages either."""
+    kernel.populate(PID, 0, 64, 0)
+    with mover(kernel, apply=False) as (machine, spaces):
+        page = seen(machine, spaces, PID, addresses(0, 64))
+        assert machine.demote(page[:40], 0, "hemem") == 40
+        assert machine.demote(page, 0, "hemem") == 24
+        assert (machine.counts.demoted, machine.counts.promoted) == (64, 0)
+    assert kernel.moves == []
+    assert set(kernel.nodes_of(PID, addresses(0, 64))) == {0}
+
+
+def test_with_demotion_off_nothing_is_demoted_whoever_asks(kernel: FakeKernel) -> None:
+    kernel.populate(PID, 0, 64, 0)
+    with mover(kernel, demotion="off") as (machine, spaces):
+        assert machine.demote(seen(machine, spaces, PID, addresses(0, 64)), 0, "hemem") == 0
+    assert kernel.moves == []
+
+
 def test_a_dry_run_promises_no_more_than_there_is_room(kernel: FakeKernel) -> None:
     use_up(kernel, 0, 600)
     with mover(kernel, apply=False) as (machine, spaces):

@@ -138,8 +138,8 @@ def test_cold_pages_go_to_zram_and_nothing_is_lost(zram: None, tmp_path: Path) -
 
 
 def test_what_a_slow_program_comes_to_is_fetched_before(zram: None, tmp_path: Path) -> None:
-    """It takes two seconds for each 64 KiB of its new hot set: after the first fault pghot is there before it."""
-    with Program(1, 0.25, 0, "write", "text", "pace=120") as program:
+    """It takes eight seconds for the 64 KiB of its new hot set: after the first fault pghot is there before it."""
+    with Program(1, 0.0625, 0, "write", "text", "pace=480") as program:
         with run_on(program, tmp_path / "j.pghot-journal", "--cold-after", "20s") as run:
             goes_out(program)
             program.signal(signal.SIGUSR1)

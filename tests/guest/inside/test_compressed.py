@@ -194,7 +194,7 @@ def test_locked_memory_stays_and_is_counted(zram: None, tmp_path: Path) -> None:
 
 def test_a_dry_run_puts_nothing_out(zram: None, tmp_path: Path) -> None:
     with Program(16, 0.25, 0, "write", "text") as program:
-        words = ("-p", str(program.pid), "--json", "--duration", "12s", *COLD)
+        words = ("-p", str(program.pid), "--json", "--duration", "30s", *COLD)
         code, text, err = pghot("run", *words, "--journal", str(tmp_path / "j.pghot-journal"))
         assert code == 0, err
         assert out(program) == Where(0, 0)

@@ -148,7 +148,7 @@ class Guest:
         init = _INIT.replace("@MODULES@", " ".join(modules)).replace("@MOUNTS@", "\n".join(mounts))
         variables = {
             "HOME": "/root",
-            "PATH": os.environ["PATH"],
+            **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
             "PYTHONDONTWRITEBYTECODE": "1",
             **self.environment,
         }

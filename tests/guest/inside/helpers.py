@@ -191,42 +191,50 @@ def pghot(*arguments: str) -> tuple[int, str, str]:
         return command.finish(0)
 
 
-def daemon_settings(place: Path, targets: str, sources: Sequence[str], more: str = "") -> Path:
-    """A configuration file for a daemon that applies. `targets` and `more` are lines of it; DAMON as the mover has no
-    sources."""
-    path = place / "pghot.toml"
-    path.write_text(
-        f"""
+class Daemon(Pghot):
+    """A running `pghot daemon` that applies.
+
+    targets, more  lines of its configuration
+    sources        none with DAMON as the mover
+    """
+
+    def __init__(self, place: Path, targets: str, sources: Sequence[str], more: str = "") -> None:
+        self.place, self._targets, self._more = place, targets, more
+        self.configure(sources)
+        super().__init__("daemon", "-c", str(place / "pghot.toml"))
+
+    def configure(self, sources: Sequence[str]) -> None:
+        """Write the configuration, for the start or for a SIGHUP."""
+        (self.place / "pghot.toml").write_text(
+            f"""
 apply = true
 {f"sources = {json.dumps(sources)}" if sources else ""}
 [targets]
-{targets}
+{self._targets}
 [service]
-socket = "{place}/pghot.sock"
+socket = "{self.place}/pghot.sock"
 metrics = ""
-journal = "{place}/daemon.pghot-journal"
+journal = "{self.place}/daemon.pghot-journal"
 max_cpu_percent = 400
-{more}
+{self._more}
 """
-    )
-    return path
+        )
 
+    def asked(self, *words: str) -> str:
+        """What a command says that asks the daemon, once it has an answer: a busy one may take longer than it waits."""
+        answers: list[tuple[int, str, str]] = []
 
-def asked(place: Path, *words: str) -> str:
-    """What a command says that asks the daemon, once it has an answer: a busy one may take longer than it waits."""
-    answers: list[tuple[int, str, str]] = []
+        def answered() -> bool:
+            assert self.process.poll() is None, self.said()
+            answers.append(pghot(*words, "--socket", f"{self.place}/pghot.sock"))
+            return answers[-1][0] == 0
 
-    def answered() -> bool:
-        answers.append(pghot(*words, "--socket", f"{place}/pghot.sock"))
-        return answers[-1][0] == 0
+        until(answered, "an answer of the daemon", lambda: answers[-1], 0.5)
+        return answers[-1][1]
 
-    until(answered, "an answer of the daemon", lambda: answers[-1])
-    return answers[-1][1]
-
-
-def asked_status(place: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads(asked(place, "status", "--json"))
-    return facts
+    def status(self) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads(self.asked("status", "--json"))
+        return facts
 
 
 def unprivileged(*arguments: str) -> subprocess.CompletedProcess[str]:

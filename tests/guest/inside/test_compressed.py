@@ -138,8 +138,8 @@ def test_cold_pages_go_to_zram_and_nothing_is_lost(zram: None, tmp_path: Path) -
 
 
 def test_what_a_slow_program_comes_to_is_fetched_before(zram: None, tmp_path: Path) -> None:
-    """It takes two seconds for each 64 KiB of its new hot set: after the first fault pghot is there before it."""
-    with Program(1, 0.25, 0, "write", "text", "pace=120") as program:
+    """It takes eight seconds for the 64 KiB of its new hot set: after the first fault pghot is there before it."""
+    with Program(1, 0.0625, 0, "write", "text", "pace=480") as program:
         with run_on(program, tmp_path / "j.pghot-journal", "--cold-after", "20s") as run:
             goes_out(program)
             program.signal(signal.SIGUSR1)
@@ -194,7 +194,7 @@ def test_locked_memory_stays_and_is_counted(zram: None, tmp_path: Path) -> None:
 
 def test_a_dry_run_puts_nothing_out(zram: None, tmp_path: Path) -> None:
     with Program(16, 0.25, 0, "write", "text") as program:
-        words = ("-p", str(program.pid), "--json", "--duration", "12s", *COLD)
+        words = ("-p", str(program.pid), "--json", "--duration", "30s", *COLD)
         code, text, err = pghot("run", *words, "--journal", str(tmp_path / "j.pghot-journal"))
         assert code == 0, err
         assert out(program) == Where(0, 0)

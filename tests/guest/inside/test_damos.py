@@ -6,19 +6,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from helpers import (
     PGHOT_MIB,
     Pghot,
     Program,
-    asked_status,
-    daemon_settings,
     free_mib,
     kept_mib,
     knobs,
@@ -146,6 +144,12 @@ def test_undo_after_a_kill_ends_every_kdamond_and_brings_the_pages_home(tmp_path
         assert (program.nodes() == 1).all()
 
 
+def stands_still(run: Pghot) -> bool:
+    """Whether it has promoted as much, and something, by each of its last four status lines, seconds apart."""
+    told = re.findall(r"promoted ([0-9.]+ \w+)", run.said())[-4:]
+    return len(told) == 4 and len(set(told)) == 1 and float(told[0].split()[0]) > 0
+
+
 @pytest.mark.two_tiers
 @pytest.mark.linux_7_3
 def test_the_free_floor_and_the_rate_are_held(tmp_path: Path) -> None:
@@ -153,30 +157,23 @@ def test_the_free_floor_and_the_rate_are_held(tmp_path: Path) -> None:
     rate_mb_s = 16
     with inside("damos-floor") as group:
         program = Program(192, 0.5, 1)
-    mover = f"""
-[mover]
-kind = "damos"
-rate_limit_mb_s = {rate_mb_s}
-demotion = "off"
-[options.damos]
-young = false
-min_age = 0
-min_accesses = 0
-"""
+    words = ["--cgroup", group, "--rate", str(rate_mb_s), "--demotion", "off", *LOOSE]
     with program, Program(int(free_mib(0) - kept_mib()) - 40 - PGHOT_MIB, 0.001, 0) as other:
-        config = daemon_settings(tmp_path, f'cgroups = ["{group}"]', (), mover)
-        with Pghot("daemon", "-c", str(config)) as daemon:
-            told: list[dict[str, Any]] = []
-
-            def held_back() -> bool:
-                told.append(asked_status(tmp_path))
-                return told[-1]["moves"]["promoted_pages"] > 0 and told[-1]["counters"]["damos_held_back"] > 0
-
-            until(held_back, "promotion held back", lambda: told[-1:], 1)
-            code, _, err = daemon.finish(signal.SIGTERM)
+        with Pghot(
+            "run",
+            "--apply",
+            "--mover",
+            "damos",
+            *words,
+            "--journal",
+            str(tmp_path / "j.pghot-journal"),
+            "--json",
+        ) as run:
+            until(lambda: stands_still(run), "promotion at a stand", run.said, 0.5)
+            code, out, err = run.finish()
         assert (other.nodes() == 0).all(), "a program outside the cgroup was moved"
-    assert code == 0, err
-    facts = told[-1]
+    assert code == 130, err
+    facts = json.loads(out)
     moves, counters = facts["moves"], facts["counters"]
     report(
         "damos floor",
@@ -184,7 +181,9 @@ min_accesses = 0
          "lowest_above_floor_mib": moves["lowest_free_above_floor_pages"] / 256,
          "held_back": counters["damos_held_back"]},
     )  # fmt: skip
+    assert moves["promoted_pages"] > 0
     assert moves["lowest_free_above_floor_pages"] >= 0
+    assert counters["damos_held_back"] > 0
     assert counters["damos_sz_applied"] <= 1.05 * rate_mb_s * facts["seconds"] * 2**20
 
 

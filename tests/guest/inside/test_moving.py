@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from helpers import (
     PGHOT_MIB,
+    Daemon,
     Pghot,
     Program,
-    asked_status,
-    daemon_settings,
     free_mib,
     huge_mib,
     kept_mib,
@@ -268,17 +267,18 @@ def test_huge_pages_that_are_made_of_single_ones_under_way(tmp_path: Path) -> No
 def test_memory_that_its_owner_binds_under_way_is_left_alone(tmp_path: Path) -> None:
     """mbind leaves no trace in maps; from when pghot has noticed, nothing of it moves, and it says how much that is."""
     slowly = "[mover]\nrate_limit_mb_s = 0.5"
-    with Program(256, 0.25, 1, "write") as program:
-        config = daemon_settings(tmp_path, f"pids = [{program.pid}]", ["softdirty"], slowly)
-        with Pghot("daemon", "-c", str(config)) as daemon:
-            program.arrives(0, run=daemon, every_s=0.1)
-            program.signal(signal.SIGURG)
-            bound = lambda: asked_status(tmp_path)["counters"]["pghot_bound_bytes"]  # noqa: E731
-            until(lambda: bound() == program.pages * 4096, "all of the program's memory seen as bound", bound)
-            share = program.on(0).hot
-            then = asked_status(tmp_path)["seconds"]
-            until(lambda: asked_status(tmp_path)["seconds"] > then + 5, "more rounds")
-            assert share == program.on(0).hot < 0.9
+    with (
+        Program(256, 0.25, 1, "write") as program,
+        Daemon(tmp_path, f"pids = [{program.pid}]", ["softdirty"], slowly) as daemon,
+    ):
+        program.arrives(0, run=daemon, every_s=0.1)
+        program.signal(signal.SIGURG)
+        bound = lambda: daemon.status()["counters"]["pghot_bound_bytes"]  # noqa: E731
+        until(lambda: bound() == program.pages * 4096, "all of the program's memory seen as bound", bound)
+        share = program.on(0).hot
+        then = daemon.status()["seconds"]
+        until(lambda: daemon.status()["seconds"] > then + 5, "more rounds")
+        assert share == program.on(0).hot < 0.9
 
 
 def test_an_unprivileged_user_is_told_what_to_add(tmp_path: Path) -> None:

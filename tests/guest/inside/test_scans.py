@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from helpers import Pghot, Program, asked_status, daemon_settings, huge_mib, knobs, pghot, report
+from helpers import Daemon, Pghot, Program, huge_mib, knobs, pghot, report
 
 from pghot.kernel import pagemap
 from pghot.kernel.damon_sysfs import NUMBER, STATE
@@ -309,27 +309,28 @@ def test_ageing_tells_the_pages_in_use(group: Path) -> None:
 def test_the_lrugen_source_through_pghot(group: Path, tmp_path: Path) -> None:
     """As `aged`, after some of its walks: one passes over a program whose mmap lock is taken."""
     period = "[options.lrugen]\nperiod_ms = 1000"
-    with program_in(group, 1) as program:
-        config = daemon_settings(tmp_path, f'cgroups = ["{group.name}"]', ["lrugen"], period)
-        with Pghot("daemon", "-c", str(config)) as daemon:
-            hot, on_top = int(program.hot().sum()), anon_pages(group, 0)
+    with (
+        program_in(group, 1) as program,
+        Daemon(tmp_path, f'cgroups = ["{group.name}"]', ["lrugen"], period) as daemon,
+    ):
+        hot, on_top = int(program.hot().sum()), anon_pages(group, 0)
 
-            def counters() -> dict[str, int]:
-                found: dict[str, int] = asked_status(tmp_path)["sources"][0]["counters"]
-                return found
+        def counters() -> dict[str, int]:
+            found: dict[str, int] = daemon.status()["sources"][0]["counters"]
+            return found
 
-            def told() -> bool:
-                found = counters()
-                lower = found["lru_gen_active_lower"]
-                top = found["lru_gen_active_top"] + found["lru_gen_inactive_top"]
-                return (
-                    found["lru_gen_walks"] >= 4
-                    and abs(lower - hot) <= hot // 20
-                    and abs(top - on_top) <= hot // 20
-                )
+        def told() -> bool:
+            found = counters()
+            lower = found["lru_gen_active_lower"]
+            top = found["lru_gen_active_top"] + found["lru_gen_inactive_top"]
+            return (
+                found["lru_gen_walks"] >= 4
+                and abs(lower - hot) <= hot // 20
+                and abs(top - on_top) <= hot // 20
+            )
 
-            until(told, f"{hot} active pages below the top and {on_top} pages on it", counters, 0.5)
-            code, _, err = daemon.finish(signal.SIGTERM)
+        until(told, f"{hot} active pages below the top and {on_top} pages on it", counters, 0.5)
+        code, _, err = daemon.finish(signal.SIGTERM)
     assert code == 0, err
 
 

@@ -8,32 +8,30 @@ import signal
 from pathlib import Path
 
 import pytest
-from helpers import Pghot, Program, asked, asked_status, daemon_settings, knobs
+from helpers import Daemon, Pghot, Program, knobs
 
 from waiting import until
 
 pytestmark = pytest.mark.two_tiers
 
 
-def tracking(place: Path, program: Program, *sources: str) -> Path:
-    return daemon_settings(place, f"pids = [{program.pid}]", sources)
+def tracking(place: Path, program: Program, *sources: str) -> Daemon:
+    return Daemon(place, f"pids = [{program.pid}]", sources)
 
 
-def sightings(place: Path) -> dict[str, int]:
+def sightings(daemon: Daemon) -> dict[str, int]:
     """How much each source saw since the last (re)load."""
-    sources = asked_status(place)["sources"]
-    return {source["name"]: source["counters"]["pghot_sightings"] for source in sources}
+    return {each["name"]: each["counters"]["pghot_sightings"] for each in daemon.status()["sources"]}
 
 
 def test_the_daemon_promotes_and_sigterm_puts_everything_back(tmp_path: Path) -> None:
     before = knobs()
     socket, journal = tmp_path / "pghot.sock", tmp_path / "daemon.pghot-journal"
     with Program(128, 0.25, 1) as program:
-        config = tracking(tmp_path, program, "faults")
-        with Pghot("daemon", "-c", str(config)) as daemon:
+        with tracking(tmp_path, program, "faults") as daemon:
             program.arrives(run=daemon)
-            assert asked_status(tmp_path)["moves"]["promoted_pages"] > 0
-            out = asked(tmp_path, "hot", "--by", "page", "--top", "1000", "--json")
+            assert daemon.status()["moves"]["promoted_pages"] > 0
+            out = daemon.asked("hot", "--by", "page", "--top", "1000", "--json")
             hot = {row["address"] for row in json.loads(out)["hot"] if row["pid"] == program.pid}
             touched = set(program.address[program.hot()].tolist())
             assert len(hot & touched) >= 0.95 * len(hot)
@@ -50,34 +48,33 @@ def test_sources_join_and_leave_a_running_daemon(tmp_path: Path) -> None:
     """Hint faults and soft-dirty bits at once; then one of them, whose work goes on; then both again."""
     before = knobs()
     with Program(128, 0.25, 1, "write") as program:
-        config = tracking(tmp_path, program, "faults", "softdirty")
+        with tracking(tmp_path, program, "faults", "softdirty") as daemon:
 
-        def both_saw() -> bool:
-            saw = sightings(tmp_path)
-            return list(saw) == ["faults", "softdirty"] and min(saw.values()) >= program.hot().sum()
+            def both_saw() -> bool:
+                saw = sightings(daemon)
+                return list(saw) == ["faults", "softdirty"] and min(saw.values()) >= program.hot().sum()
 
-        with Pghot("daemon", "-c", str(config)) as daemon:
             program.arrives(run=daemon)
-            until(both_saw, "sightings of both sources", lambda: sightings(tmp_path))
-            said = asked(tmp_path, "status", "1", "2").splitlines()
+            until(both_saw, "sightings of both sources", lambda: sightings(daemon))
+            said = daemon.asked("status", "1", "2").splitlines()
             for name in ("faults", "softdirty"):
                 lines = [line.strip() for line in said if line.strip().startswith(f"{name}: ")]
                 assert len(lines) == 2, said
                 assert all("sightings, " in line and "/s, " in line and " lost; " in line for line in lines)
 
-            tracking(tmp_path, program, "softdirty")
+            daemon.configure(["softdirty"])
             daemon.process.send_signal(signal.SIGHUP)
-            until(lambda: list(sightings(tmp_path)) == ["softdirty"], "the reload", daemon.said)
+            until(lambda: list(sightings(daemon)) == ["softdirty"], "the reload", daemon.said)
             assert knobs() == before, "the hint faults are gone with their source"
             program.signal(signal.SIGUSR1)
             program.arrives(run=daemon)  # the other one works on
 
-            tracking(tmp_path, program, "faults", "softdirty")
+            daemon.configure(["faults", "softdirty"])
             daemon.process.send_signal(signal.SIGHUP)
-            until(lambda: len(sightings(tmp_path)) == 2, "the reload", daemon.said)
+            until(lambda: len(sightings(daemon)) == 2, "the reload", daemon.said)
             program.signal(signal.SIGUSR1)
             program.arrives(run=daemon)
-            until(both_saw, "sightings of both sources", lambda: sightings(tmp_path))
+            until(both_saw, "sightings of both sources", lambda: sightings(daemon))
             code, _, err = daemon.finish(signal.SIGTERM)
         assert code == 0, err
         assert (program.nodes() == 1).all(), "through both reloads"

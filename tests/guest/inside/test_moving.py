@@ -72,7 +72,10 @@ def between_prompt_ones(steps: np.ndarray, rate: float) -> tuple[float, float]:
 
 @pytest.mark.parametrize("how", [(), ("huge", "run=512")], ids=["4k", "2m"])
 def test_the_promotion_rate_is_held(how: tuple[str, ...], tmp_path: Path) -> None:
-    """What the kernel has migrated over time: within a tenth of the configured rate, over at least 5 s."""
+    """What the kernel has migrated over time: never more than the rate allows, within 5 %, over at least 5 s.
+
+    A busy host may keep rounds from coming, so up to a tenth less is no fault.
+    """
     rate = 3.0
     # Soft-dirty bits name the hot pages every second: the supply never ends, so that the rate is what limits.
     words = ("--source", "softdirty", "--rate", str(rate))
@@ -103,7 +106,7 @@ def test_the_promotion_rate_is_held(how: tuple[str, ...], tmp_path: Path) -> Non
         },
     )
     assert seconds >= 5
-    assert measured == pytest.approx(rate, rel=0.1)
+    assert 0.9 * rate <= measured <= 1.05 * rate
 
 
 def test_the_free_floor_is_never_crossed_while_another_program_allocates(tmp_path: Path) -> None:

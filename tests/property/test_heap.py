@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pghot.engine import heap
 from pghot.engine.accesses import Accesses
 from pghot.engine.hashed import HashedStore
-from pghot.engine.hashed_reference import HashedReference
 from pghot.engine.heap import POSITION, SLOT_MASK
 from pghot.engine.settings import EngineSettings
 from pghot.engine.table import HEAP, KEY, RECORD, delete, find, home
+from references.engine.hashed import HashedReference
 
 ELIGIBLE = np.zeros(256, np.bool_)
 ELIGIBLE[1:3] = True

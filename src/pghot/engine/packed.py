@@ -151,13 +151,3 @@ def sweep(records: Records, time_shift: int, mask: int, stamp: int, limit: int) 
         dropped += old & (record != 0)
         records[i] = 0 if old else record
     return dropped
-
-
-def sweep_reference(records: Records, time_shift: int, mask: int, stamp: int, limit: int) -> int:
-    """`sweep` one record at a time: the tests' oracle."""
-    dropped = 0
-    for page, record in enumerate(records.tolist()):
-        if record and (stamp - record // 2**time_shift) % (mask + 1) > limit:
-            records[page] = 0
-            dropped += 1
-    return dropped

@@ -182,19 +182,3 @@ def merge_rows(
                 sums[c, key] = np.uint64(0)
             row += 1
         out_offsets[s + 1] = row
-
-
-def merge_rows_reference(batch: SliceBatch, folio_of: U32) -> list[dict[tuple[int, int], tuple[int, ...]]]:
-    """For each slice {(folio, node): (touches, misses, sequential, writes)}, by the definition."""
-    slices = []
-    for begin, end in zip(batch.offsets[:-1].tolist(), batch.offsets[1:].tolist(), strict=True):
-        totals: dict[tuple[int, int], tuple[int, ...]] = {}
-        for i in range(begin, end):
-            key = (int(folio_of[batch.page[i]]), int(batch.node[i]))
-            counts = [
-                int(column[i]) for column in (batch.touches, batch.misses, batch.sequential, batch.writes)
-            ]
-            before = totals.get(key, (0, 0, 0, 0))
-            totals[key] = tuple(min(a + b, int(_MOST)) for a, b in zip(before, counts, strict=True))
-        slices.append(dict(sorted(totals.items())))
-    return slices

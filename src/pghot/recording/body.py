@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from pghot.recording import format as fmt
+from pghot.recording.buffers import BUFFER_COUNT, NODES, Buffer, Buffers
 from pghot.recording.framing import BatchHeader, ByteSource, DamageError, Message, batch_header
-from pghot.recording.layout import BUFFER_COUNT, NODES, Buffer, Buffers
 
 _ZSTD = 1
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import I16, I64
+from pghot.recording.buffers import REGION_BUFFERS, ROW_BUFFERS, Buffer, Buffers
 from pghot.recording.encoding import (
     Carries,
     add_carries,
@@ -22,7 +23,6 @@ from pghot.recording.encoding import (
 )
 from pghot.recording.format import COLUMNS, COUNTERS, PLANES
 from pghot.recording.framing import DamageError
-from pghot.recording.layout import REGION_BUFFERS, ROW_BUFFERS, Buffer, Buffers
 from pghot.recording.trace import Region, SliceBatch
 
 REGION_NUMBERS = ("first_page", "pages", "space", "start_address")

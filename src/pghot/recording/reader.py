@@ -17,12 +17,12 @@ import pyarrow as pa
 from pghot.errors import PghotError, UsageError
 from pghot.recording import format as fmt
 from pghot.recording.body import read_buffers
+from pghot.recording.buffers import REGION_BUFFERS, ROW_BUFFERS
 from pghot.recording.bytesource import open_source
 from pghot.recording.checks import check_batch
 from pghot.recording.codec import decode, decode_regions, regions_crc32, rows_crc32
 from pghot.recording.compressibility import Compressibility, concatenate
 from pghot.recording.framing import ByteSource, DamageError, Kind, Message, messages
-from pghot.recording.layout import REGION_BUFFERS, ROW_BUFFERS
 from pghot.recording.regions import checked_regions, merge_regions
 from pghot.recording.sample_text import from_text
 from pghot.recording.trace import Region, SliceBatch, TraceInfo

@@ -15,10 +15,10 @@ from pghot.errors import PghotError, UsageError, not_written
 from pghot.recording import codec
 from pghot.recording import format as fmt
 from pghot.recording.batches import concatenate, cut
+from pghot.recording.buffers import to_record_batch
 from pghot.recording.checks import check_batch
 from pghot.recording.compressibility import Compressibility, compressibility_of
 from pghot.recording.compressibility import concatenate as joined_samples
-from pghot.recording.layout import to_record_batch
 from pghot.recording.regions import checked_regions
 from pghot.recording.sample_text import MAX_SAMPLES, to_text
 from pghot.recording.tally import Tally

@@ -45,7 +45,7 @@ def test_hint_faults_equal_the_reference(parts, lower, span):
     cursor = plain_cursor = 0
     for number, ((page, node, touches), place) in enumerate(parts):
         start_ms, end_ms = 700.0 * number, 700.0 * (number + 1)
-        out = [np.empty(len(page), kind) for kind in (np.uint32, np.int16, np.uint32)]
+        out = hintfaults.Faults.sized(len(page))
         taken = hintfaults.take_faults(page, touches, node, marks, place, lower, start_ms, end_ms, *out)
         plain = take_faults_reference(page, touches, node, plain_marks, place, lower, start_ms, end_ms)
         assert [tuple(int(a[i]) for a in out) for i in range(taken)] == plain

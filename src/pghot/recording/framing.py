@@ -164,13 +164,11 @@ def _message(source: ByteSource, offset: int) -> Message | None:
 class BatchHeader:
     """Where the buffers of a record batch lie in its body.
 
-    length   rows of the batch
     nodes    (length, nulls) of each array
     buffers  (offset, length) of each buffer, in the body
     codec    None, or 0 (LZ4) or 1 (zstd)
     """
 
-    length: int
     nodes: list[tuple[int, int]]
     buffers: list[tuple[int, int]]
     codec: int | None
@@ -185,4 +183,4 @@ def batch_header(message: Message) -> BatchHeader:
     body_bytes = message.end - message.body_offset
     if any(offset < 0 or length < 0 or offset + length > body_bytes for offset, length in buffers):
         raise DamageError("a buffer outside its message")
-    return BatchHeader(table.number(0, "q"), table.pairs(1), buffers, codec)
+    return BatchHeader(table.pairs(1), buffers, codec)

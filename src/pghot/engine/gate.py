@@ -1,8 +1,7 @@
 """The gate in front of every promotion: free-space bypass, dynamic threshold, too-old test, rate limit.
 
-It mirrors what the kernel's NUMA balancing mode 2 asks of each page before it promotes it (FACTS section 3),
-with one state for each target node. The refusals that the published versions count twice or lose are options
-(`engine.settings.FAITHFUL`).
+It applies the tests of the kernel's NUMA balancing mode 2 (FACTS section 3), with one state for each target node.
+The published versions count some refusals twice and lose others; both are options (`engine.settings.FAITHFUL`).
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Gate:
     """The gate's state for all target nodes."""
 
     def __init__(self, settings: EngineSettings, window_ms: int) -> None:
-        """`window_ms` is the reference of the dynamic threshold: a page must be younger than about that."""
+        """`window_ms` is where the dynamic threshold starts: a page must be younger than about that."""
         per_s = settings.rate_limit_mb_s * (1 << 20) / settings.page_bytes / settings.scale
         # A limit that rounds to nothing would be another policy, not a slower one.
         self.pages_per_s = max(1, int(per_s)) if per_s > 0 else 0
@@ -102,7 +101,7 @@ def new_state(nodes: int) -> I64:
 
 @njit(cache=True)
 def adjust_threshold(s: I64, pages_per_s: int, window_ms: int, now_ms: int) -> None:
-    """Move one node's threshold a step when its period is over: down if too many pages ask, up if few do.
+    """Move one node's threshold a step when its period is over: down if too many pages asked, up if few did.
 
     s  int64[COLUMNS], the node's state
     """
@@ -113,7 +112,7 @@ def adjust_threshold(s: I64, pages_per_s: int, window_ms: int, now_ms: int) -> N
         return
     threshold = s[TH] if s[TH] > 0 else window_ms
     unit = max(2 * window_ms // THRESHOLD_STEPS, 1)
-    # A clock that jumped over several periods judges the demand of all of them.
+    # A clock may jump over several periods: the demand is that of all of them.
     expected = pages_per_s * (elapsed // THRESHOLD_PERIOD_MS * (THRESHOLD_PERIOD_MS // 1000))
     if 10 * s[DEMAND] > 11 * expected:
         threshold = max(threshold - unit, unit)

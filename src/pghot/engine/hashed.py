@@ -1,9 +1,9 @@
 """The `hashed` store: records in a hash table keyed by page, hot ones in a max-heap per top-tier node.
 
 The first design of pghot (v2, FACTS section 1). Record: bits 0-2 frequency · 3-12 accessing node (1023 =
-unknown) · 13-31 time of the last access in ms. The kernel chains records in lists; here they lie in one
-open-addressing table. A table that is full drops the access and counts it; a full heap leaves the record in
-the table, to be tried again at the page's next access.
+unknown) · 13-31 time of the last access in ms. The kernel chains records in lists; here they are in one
+open-addressing table. When the table is full, an access is dropped and counted. When a heap is full, the record
+stays in the table and is tried again at the page's next access.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Hotness(NamedTuple):
 class HashedStore:
     """About 21 bytes for each record that the table can hold, 8 for each place in a heap.
 
-    list_steps  records that the published version's hash lists would have made the reports so far pass by;
-                stays 0 without "long-hash-lists"
+    list_steps  records that the reports so far would have walked past in the published version's hash lists;
+                0 without "long-hash-lists"
     """
 
     name = "hashed"
@@ -91,7 +91,7 @@ class HashedStore:
         self._prune(accesses.time_ms)
         self._ageing.recorded(accesses.time_ms)
         if self._long_lists:
-            # A hit walks half of its list in the mean.
+            # On average a hit walks half of its list.
             totals = self.arrays.totals
             self.list_steps += len(accesses) * int(1 + LIST_RECORDS / 2 * totals[LIVE] / totals[CAPACITY])
         return int(
@@ -193,7 +193,7 @@ def enter_heap(slot: int, h: int, frequency: int, arrays: HashedArrays) -> None:
 
 @njit(cache=True)
 def settle(slot: int, h: int, frequency: int, threshold: int, arrays: HashedArrays) -> None:
-    """Make the slot's place in the heaps that of a record with this target heap and frequency."""
+    """Put the slot where a record with this target heap and frequency belongs."""
     table, heaps, sizes = arrays.table, arrays.heaps, arrays.sizes
     position: Int = np.int64(table[slot, POSITION])
     if position and table[slot, HEAP] == h and frequency >= threshold:
@@ -241,7 +241,7 @@ def record_hashed(
         slot = find(table, p)
         old: Int = np.int64(table[slot, RECORD])
         in_heap = table[slot, POSITION] != 0
-        # The hottest pages are saturated: within one timestamp nothing about them changes any more.
+        # The hottest pages are saturated: within one millisecond nothing about them changes.
         if old == (saturated | nid << 3) and in_heap:
             recorded += nr
             continue
@@ -266,7 +266,7 @@ def record_hashed(
         frequency = (frequency + nr) & 7 if wraps else min(frequency + nr, MAX_FREQUENCY)
         new = frequency | nid << 3 | now << 13
         table[slot, RECORD] = new
-        # A heap cares for frequency and node, not for the time.
+        # A heap depends on frequency and node, not on the time.
         if in_heap != (frequency >= threshold) or (in_heap and (new ^ old) & ((1 << 13) - 1)):
             h: Int = np.int64(arrays.heap_of[nid])
             settle(slot, h, frequency, threshold, arrays)
@@ -312,7 +312,7 @@ def prune_hashed(arrays: HashedArrays, stamp: int, limit: int) -> None:
     """Delete the records that were older than `limit` ms at time `stamp`; `totals[PRUNED]` counts them."""
     table, totals = arrays.table, arrays.totals
     for slot in range(table.shape[0]):
-        # A deletion may shift the next entry into this slot: look again until it may stay.
+        # A deletion may shift the next entry into this slot: look again until one may stay.
         while table[slot, KEY] != 0 and ((stamp - (np.int64(table[slot, RECORD]) >> 13)) & TIME_MASK) > limit:
             leave_heap(slot, arrays)
             delete(table, arrays.heaps, slot)

@@ -22,7 +22,7 @@ def take_ready(records: npt.NDArray[Any], hot: U8, ready: int) -> tuple[U32, npt
     """Pages and records of all READY records, in address order; the records are zeroed, the flags cleared.
 
     records  uint8[pages] or uint32[pages]
-    hot      uint8[sections]: a section without the flag is not looked at
+    hot      uint8[sections]: sections without the flag are skipped
     ready    the READY bit
     """
     if not hot.any():

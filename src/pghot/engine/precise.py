@@ -90,8 +90,8 @@ def record_precise(
     by_frequency = np.empty(15, np.int64)
     for total in range(15):
         by_frequency[total] = min(total, 7) << 10 | now << 13 | (total >= threshold) << 31
-    # Masks (0 or all ones) instead of branches: whether a page is eligible or its record stale is as good as
-    # random in what a source reports, and mispredicted branches would halve the rate.
+    # Masks (0 or all ones) instead of branches. In what a source reports it is as good as random whether a page is
+    # eligible or its record stale, and mispredicted branches would halve the rate.
     eligible_mask = -eligible.astype(np.int64)
     recorded = 0
     last = page.shape[0] - 1
@@ -113,7 +113,7 @@ def record_precise(
         new = nid | by_frequency[((old >> 10) & 7 & ~stale) + min(nr, 7)]
         new = old ^ ((old ^ new) & enters)
         records[p] = new
-        # The flag of a record that was READY already is set.
+        # Where the record was READY before, the flag is set already.
         if new & ~old & 0x80000000:
             hot[p >> SECTION_SHIFT] = 1
     return recorded

@@ -45,7 +45,7 @@ def home(page: int, slots: int) -> int:
 
 @njit(cache=True)
 def find(table: U32, page: int) -> int:
-    """The page's slot, or the empty slot where it would go. The table always keeps an empty slot."""
+    """The page's slot, or the empty slot where it would go. The table always has an empty slot."""
     slots = table.shape[0]
     slot = home(page, slots)
     key = page + 1

@@ -1,4 +1,4 @@
-"""What must hold of the rows of a slice batch, whoever made them."""
+"""The rules that the rows of a slice batch must keep, whoever made them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def first_problem(
 
 
 def check_batch(batch: SliceBatch, pages: int, nodes: int) -> None:
-    """Raise `PghotError` that names the slice and the rule when the rows are not those of a recording."""
+    """Raise a `PghotError` that names the slice and the rule when a row breaks one."""
     offsets = batch.offsets
     if (
         len(offsets) != batch.slices + 1

@@ -1,4 +1,4 @@
-"""A trace seen in larger pages: what a tiering system that moves 2 MiB folios whole would see."""
+"""A trace in larger pages, as seen by a tiering system that moves whole folios of 2 MiB."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def coarsen(trace: Trace, page_bytes: int) -> Trace:
     """`trace` in pages of `page_bytes`, grouped by virtual alignment inside each address space.
 
     The rows of a slice that fall into one (folio, node) are summed, saturating at 2^32 - 1. A folio is named
-    after the region that has most pages in it. Pages without a region are grouped by their dense index.
+    after the region that has the most pages in it. Pages without a region are grouped by their dense index.
     Raises `UsageError` unless `page_bytes` is a power of two and not smaller than the trace's pages.
     """
     if page_bytes == trace.info.page_bytes:

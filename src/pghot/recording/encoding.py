@@ -1,4 +1,4 @@
-"""Rows as they lie on disk: page deltas, byte planes, and the few upper halves that byte planes cannot hold.
+"""Rows as they are on disk: page deltas, byte planes, and the few upper halves that byte planes cannot hold.
 
 A column of 32-bit values becomes two planes of their lower bytes; a value of 2^16 or more also becomes a
 *carry* (row, column, upper half). Pages are stored as the difference from the row before in the slice.

@@ -37,8 +37,8 @@ def trace_from_accesses(
     write  bool[N]    which accesses are stores; None: none is
     miss   bool[N]    which accesses miss the last-level cache; None: all do
 
-    A slice stands for `slice_ns` of virtual time and holds `accesses_per_slice` accesses, the last one the
-    rest. Each access counts as one instruction. Sequential misses are not known and stay 0.
+    A slice stands for `slice_ns` of virtual time and holds `accesses_per_slice` accesses; the last one holds
+    the rest. Each access counts as one instruction. Sequential misses are not known and stay 0.
     Raises `UsageError` when the arrays do not fit each other.
     """
     if accesses_per_slice < 1 or any(

@@ -2,7 +2,7 @@
 
 A section is 32768 pages, as the kernel's 128 MiB mem_section of 4 KiB pages. An address range gets the pages of
 a section when something in it is first seen, and gives them back when it is unmapped. Everything that is known
-of a page then is one element of an array (DESIGN decision 1). The table is sized at the start and never grows; pages
+of a page then is one element of an array (docs/architecture.md). The table is sized at the start and never grows; pages
 that find no section are counted.
 """
 

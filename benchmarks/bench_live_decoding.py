@@ -22,9 +22,12 @@ from numba import njit
 
 from pghot.arrays import U8, U64
 from pghot.kernel import perf_event as pe
-from pghot.kernel.hotlist import HotList, decode_hotlist
-from pghot.kernel.perf_records import Samples, decode_samples, words_of
-from pghot.kernel.spe_packets import Records, decode_records
+from pghot.kernel.hotlist import HotList
+from pghot.kernel.hotlist_decode import decode_hotlist
+from pghot.kernel.perf_decode import decode_samples
+from pghot.kernel.perf_records import Samples, words_of
+from pghot.kernel.spe_decode import decode_records
+from pghot.kernel.spe_packets import Records
 
 RING_BYTES = 1 << 23
 SAMPLE = pe.SAMPLE_TID | pe.SAMPLE_ADDR | pe.SAMPLE_CPU | pe.SAMPLE_DATA_SRC

@@ -12,8 +12,9 @@ import numpy as np
 
 from pghot.cli.main import run
 from pghot.engine.accesses import Accesses
+from pghot.kernel.perf_decode import decode_samples
 from pghot.kernel.perf_event import SAMPLE_ADDR
-from pghot.kernel.perf_records import Samples, decode_samples, words_of
+from pghot.kernel.perf_records import Samples, words_of
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.loop import world_of
 from pghot.live.machine.fault_latency import FaultLatency

@@ -103,7 +103,7 @@ def check_sizes(found: np.ndarray, places: np.ndarray, samples: Compressibility)
     pages = expected_pages()
     np.testing.assert_array_equal(samples.zero[places], (found >= 40) & (found < 80))
     np.testing.assert_array_equal(samples.same_filled[places], (found >= 80) & (found < 120))
-    for name, column in (("lz4_raw", samples.lz4_bytes), ("zstd", samples.zstd_bytes)):
+    for name, column in (("lz4_raw", samples.stored_bytes("lz4")), ("zstd", samples.stored_bytes("zstd"))):
         codec = pa.Codec(name) if name == "lz4_raw" else pa.Codec(name, 1)
         sizes = [min(4096, len(codec.compress(pages[page].tobytes()))) for page in found.tolist()]
         assert column[places].tolist() == sizes

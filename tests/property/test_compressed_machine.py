@@ -8,20 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pghot.arrays import NOWHERE
-from pghot.sim.compressed.admission import (
-    admit_pages,
-    admit_reference,
-    grant_pages,
-    grant_reference,
-    release_pages,
-    release_reference,
-    write_pages,
-    write_reference,
-)
+from pghot.sim.compressed.admission import admit_pages, grant_pages, release_pages, write_pages
 from pghot.sim.compressed.device import ACCESS_RULES, CompressedDevice
 from pghot.sim.compressed.node import CompressedNode, Contents
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import Node, Topology
+from references.sim.compressed.admission import (
+    admit_reference,
+    grant_reference,
+    release_reference,
+    write_reference,
+)
 
 PAGES = 64
 DRAM, DEVICE = 0, 1

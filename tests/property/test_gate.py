@@ -8,17 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pghot.engine import gate
-from pghot.engine.gate import (
-    DEMAND,
-    FREE_SPACE,
-    RATE_OK,
-    TH,
-    TH_START,
-    adjust_threshold,
-    judge,
-    judge_reference,
-    new_state,
-)
+from pghot.engine.gate import DEMAND, FREE_SPACE, RATE_OK, TH, TH_START, adjust_threshold, judge, new_state
+from references.engine.gate import judge_reference
 
 NODES = 3
 rounds = st.lists(

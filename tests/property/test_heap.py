@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pghot.engine import heap
 from pghot.engine.accesses import Accesses
 from pghot.engine.hashed import HashedStore
-from pghot.engine.hashed_reference import HashedReference
 from pghot.engine.heap import POSITION, SLOT_MASK
 from pghot.engine.settings import EngineSettings
 from pghot.engine.table import HEAP, KEY, RECORD, delete, find, home
+from references.engine.hashed import HashedReference
 
 ELIGIBLE = np.zeros(256, np.bool_)
 ELIGIBLE[1:3] = True
@@ -85,17 +85,18 @@ def test_home_is_a_slot(page, slots):
 
 def check_store(store: HashedStore, reference: HashedReference) -> None:
     """Records, heap membership and counts are the reference's; heaps are heaps."""
-    table = store.table
+    arrays = store.arrays
+    table = arrays.table
     used = table[table[:, KEY] != 0]
     assert {int(row[KEY]) - 1: int(row[RECORD]) & 7 for row in used} == {
         page: record.frequency for page, record in reference.records.items()
     }
-    for index, size in enumerate(store.sizes.tolist()):
-        check_heap(store.heaps[index], size, table)
-        slots = store.heaps[index, :size] & SLOT_MASK
+    for index, size in enumerate(arrays.sizes.tolist()):
+        check_heap(arrays.heaps[index], size, table)
+        slots = arrays.heaps[index, :size] & SLOT_MASK
         assert set((table[slots, KEY].astype(np.int64) - 1).tolist()) == reference.heaps[index]
         assert (table[slots, HEAP] == index).all()
-        assert (store.heaps[index, :size] >> 32 == table[slots, RECORD] & 7).all()
+        assert (arrays.heaps[index, :size] >> 32 == table[slots, RECORD] & 7).all()
     counters = store.counters()
     assert counters["pghot_records_hash"] == len(reference.records)
     assert counters["pghot_records_heap"] == sum(map(len, reference.heaps.values()))

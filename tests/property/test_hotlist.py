@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from builders.rings import hot_list, ring_of
 from pghot.kernel import hotlist
-from pghot.kernel.hotlist import COUNT, UNIT, HotList, decode_hotlist
-from pghot.kernel.hotlist_decode import decode, decode_reference
+from pghot.kernel.hotlist import COUNT, UNIT, HotList
+from pghot.kernel.hotlist_decode import decode, decode_hotlist
+from references.kernel.hotlist_decode import decode_reference
 
 AREA = 1 << 13
 LARGEST = 0xFFFF

@@ -9,20 +9,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pghot.arrays import NOWHERE
 from pghot.live.machine.bucket import MB, TokenBucket
-from pghot.live.machine.eligibility import may_move, may_move_reference, tally, tally_reference
-from pghot.live.machine.fault_latency import FAST, SLOW, FaultLatency, judge, judge_reference
-from pghot.live.machine.pages import OLDEST, Pages, cool, cool_reference, warm, warm_reference
+from pghot.live.machine.eligibility import may_move, tally
+from pghot.live.machine.fault_latency import FAST, SLOW, FaultLatency, judge
+from pghot.live.machine.pages import OLDEST, Pages, cool, warm
 from pghot.live.machine.pingpong import FEW_PAGES, LOWEST_SHARE, PERIOD_MS, PERIODS, PingPongGuard
-from pghot.live.machine.sections import (
-    ABSENT,
-    FOREIGN,
-    SECTION_PAGES,
-    SECTION_SHIFT,
-    SectionTable,
-    find,
-    find_reference,
-    name_reference,
-)
+from pghot.live.machine.sections import ABSENT, FOREIGN, SECTION_PAGES, SECTION_SHIFT, SectionTable, find
+from references.live.machine.eligibility import may_move_reference, tally_reference
+from references.live.machine.fault_latency import judge_reference
+from references.live.machine.pages import cool_reference, warm_reference
+from references.live.machine.sections import find_reference, name_reference
 
 SECTION_BYTES = SECTION_PAGES * 4096
 PID_MAX = 20

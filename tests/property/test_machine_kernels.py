@@ -10,18 +10,17 @@ from hypothesis import strategies as st
 
 from pghot.arrays import F64, NOWHERE
 from pghot.sim.machine.loaded_latency import demand_of_misses, loaded_latency_ns, solve_slice_ns
-from pghot.sim.machine.lru import age_pages, age_pages_reference, take_old, take_old_reference
-from pghot.sim.machine.relocation import movable, movable_reference, relocate, relocate_reference
+from pghot.sim.machine.lru import age_pages, take_old
+from pghot.sim.machine.relocation import movable, relocate
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import Topology
-from pghot.sim.machine.touch import (
-    allocate,
+from pghot.sim.machine.touch import allocate, note_writes, serve, touch
+from references.sim.machine.lru import age_pages_reference, take_old_reference
+from references.sim.machine.relocation import movable_reference, relocate_reference
+from references.sim.machine.touch import (
     allocate_reference,
-    note_writes,
     note_writes_reference,
-    serve,
     serve_reference,
-    touch,
     touch_reference,
 )
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from builders.rings import record, ring_of
 from pghot.kernel import perf_event as pe
 from pghot.kernel import perf_records as pr
-from pghot.kernel.perf_decode import decode_reference
+from pghot.kernel.perf_decode import decode_samples
+from references.kernel.perf_decode import decode_reference
 
 RING = 1 << 12
 BITS = (
@@ -41,7 +42,7 @@ def decoded(ring: np.ndarray, tail: int, head: int, sample_type: int, room: int 
     """The kernel's result, after checking it against the reference."""
     kinds = pr.words_of(sample_type)
     fast, plain = pr.Samples.sized(room), pr.Samples.sized(room)
-    pr.decode_samples(ring, tail, head, kinds, fast)
+    decode_samples(ring, tail, head, kinds, fast)
     decode_reference(ring.view(np.uint64), tail, head, kinds, plain.fields, plain.counts)
     np.testing.assert_array_equal(fast.counts, plain.counts)
     np.testing.assert_array_equal(fast.fields, plain.fields)

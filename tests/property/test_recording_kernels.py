@@ -13,6 +13,11 @@ from hypothesis.extra import numpy as hnp
 from pghot.recording import checks, coarsen, encoding, from_accesses, summary
 from pghot.recording.regions import merge_regions
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
+from references.recording.checks import first_problem_reference
+from references.recording.coarsen import merge_rows_reference
+from references.recording.encoding import join_planes_reference, sum_deltas_reference
+from references.recording.from_accesses import aggregate_reference
+from references.recording.summary import add_rows_reference
 
 Array = npt.NDArray[np.uint32]
 
@@ -53,7 +58,7 @@ def test_planes_and_carries_give_the_values_back(values: Array) -> None:
     low, high = encoding.split_planes(values)
     joined, reference = np.empty_like(values), np.empty_like(values)
     encoding.join_planes(low, high, joined)
-    encoding.join_planes_reference(low, high, reference)
+    join_planes_reference(low, high, reference)
     np.testing.assert_array_equal(joined, reference)
     encoding.add_carries([joined], encoding.find_carries([values]))
     np.testing.assert_array_equal(joined, values)
@@ -71,7 +76,7 @@ def test_sum_deltas_equals_its_reference(deltas: Array, cut: int) -> None:
     offsets = np.array([0, min(cut, len(deltas)), len(deltas)], np.int64)
     fast, slow = deltas.copy(), deltas.copy()
     row = encoding.sum_deltas(fast, offsets)
-    assert row == encoding.sum_deltas_reference(slow, offsets)
+    assert row == sum_deltas_reference(slow, offsets)
     np.testing.assert_array_equal(fast, slow)
 
 
@@ -86,7 +91,7 @@ def test_first_problem_equals_its_reference(columns: tuple[Array, ...], data: st
     node = data.draw(hnp.arrays(np.int16, rows, elements=st.integers(-1, 2)))
     offsets = np.array([0, data.draw(st.integers(0, rows)), rows], np.int64)
     arguments = (offsets, *columns, node, 5, 2)
-    assert checks.first_problem(*arguments) == checks.first_problem_reference(*arguments)
+    assert checks.first_problem(*arguments) == first_problem_reference(*arguments)
 
 
 @given(batches())
@@ -110,7 +115,7 @@ def test_accesses_are_aggregated_as_by_the_reference(
     misses = data.draw(flags) if has_misses else none
     slices = -(-len(page) // per_slice)
     results = []
-    for function in (from_accesses.aggregate, from_accesses.aggregate_reference):
+    for function in (from_accesses.aggregate, aggregate_reference):
         counts, seen = np.zeros((3, 301), np.uint32), np.zeros(5, np.uint64)
         offsets, rows = np.zeros(slices + 1, np.int64), np.zeros((4, len(page)), np.uint32)
         function(page, writes, misses, per_slice, counts, seen, offsets, rows)
@@ -126,7 +131,7 @@ def test_rows_are_merged_as_by_the_reference(batch: SliceBatch, folio_of: Array)
     info = TraceInfo("t", "test", 1, nodes=3)
     coarse = coarsen.CoarseTrace(MemoryTrace(info, 40, (), [batch]), info, 10, (), folio_of)
     (merged,) = coarse.batches()
-    expected = coarsen.merge_rows_reference(batch, folio_of)
+    expected = merge_rows_reference(batch, folio_of)
     for i, rows in enumerate(expected):
         span = slice(merged.offsets[i], merged.offsets[i + 1])
         pairs = list(zip(merged.page[span].tolist(), merged.node[span].tolist(), strict=True))
@@ -141,7 +146,7 @@ def test_rows_are_merged_as_by_the_reference(batch: SliceBatch, folio_of: Array)
 def test_page_totals_equal_their_reference(batch: SliceBatch) -> None:
     fast, slow = np.zeros((3, 40), np.uint64), np.zeros((3, 40), np.uint64)
     summary.add_rows(batch.page, batch.touches, batch.misses, batch.writes, fast)
-    summary.add_rows_reference(batch.page, batch.touches, batch.misses, batch.writes, slow)
+    add_rows_reference(batch.page, batch.touches, batch.misses, batch.writes, slow)
     np.testing.assert_array_equal(fast, slow)
 
 

@@ -8,6 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pghot.sim.sources import abit, chmu, hintfaults, sampling
+from references.sim.sources.abit import harvest_abits_reference, set_abits_reference
+from references.sim.sources.chmu import count_misses_reference, fill_hot_list_reference
+from references.sim.sources.hintfaults import mark_pages_reference, take_faults_reference
+from references.sim.sources.sampling import sample_events_reference
 
 PAGES = 24
 NODES = 3
@@ -41,18 +45,14 @@ def test_hint_faults_equal_the_reference(parts, lower, span):
     cursor = plain_cursor = 0
     for number, ((page, node, touches), place) in enumerate(parts):
         start_ms, end_ms = 700.0 * number, 700.0 * (number + 1)
-        out = [np.empty(len(page), kind) for kind in (np.uint32, np.int16, np.uint32)]
+        out = hintfaults.Faults.sized(len(page))
         taken = hintfaults.take_faults(page, touches, node, marks, place, lower, start_ms, end_ms, *out)
-        plain = hintfaults.take_faults_reference(
-            page, touches, node, plain_marks, place, lower, start_ms, end_ms
-        )
+        plain = take_faults_reference(page, touches, node, plain_marks, place, lower, start_ms, end_ms)
         assert [tuple(int(a[i]) for a in out) for i in range(taken)] == plain
         np.testing.assert_array_equal(marks, plain_marks)
         now = int(end_ms)
         cursor, marked = hintfaults.mark_pages(marks, place, lower, cursor, span, now)
-        plain_cursor, plain_marked = hintfaults.mark_pages_reference(
-            plain_marks, place, lower, plain_cursor, span, now
-        )
+        plain_cursor, plain_marked = mark_pages_reference(plain_marks, place, lower, plain_cursor, span, now)
         assert (cursor, marked) == (plain_cursor, plain_marked)
         np.testing.assert_array_equal(marks, plain_marks)
 
@@ -64,12 +64,12 @@ def test_abits_equal_the_reference(parts, lower):
     plain_bits = bits.copy()
     for (page, _, touches), place in parts:
         abit.set_abits(page, touches, place, lower, bits)
-        abit.set_abits_reference(page, touches, place, lower, plain_bits)
+        set_abits_reference(page, touches, place, lower, plain_bits)
         np.testing.assert_array_equal(bits, plain_bits)
     place = parts[-1][1]
     out = np.empty(PAGES, np.uint32)
     walked, found = abit.harvest_abits(bits, place, lower, out)
-    assert (walked, out[:found].tolist()) == abit.harvest_abits_reference(plain_bits, place, lower)
+    assert (walked, out[:found].tolist()) == harvest_abits_reference(plain_bits, place, lower)
     np.testing.assert_array_equal(bits, plain_bits)
 
 
@@ -84,7 +84,7 @@ def test_sampling_equals_the_reference(parts, period, independent, seed):
     for _, _, events in parts:
         row, count = np.empty(len(events), np.int64), np.empty(len(events), np.uint32)
         hit = sampling.sample_events(events, period, independent, rng, ahead, row, count)
-        plain = sampling.sample_events_reference(events, period, independent, plain_rng, plain_ahead)
+        plain = sample_events_reference(events, period, independent, plain_rng, plain_ahead)
         assert list(zip(row[:hit].tolist(), count[:hit].tolist(), strict=True)) == plain
         assert ahead.tolist() == plain_ahead.tolist()
     assert rng[0] == plain_rng[0]
@@ -130,12 +130,12 @@ def test_chmu_equals_the_reference(parts, lower, downsampling, threshold, ring, 
     rng, plain_rng = np.array([seed], np.uint64), np.array([seed], np.uint64)
     for (page, _, misses), place in parts:
         chmu.count_misses(page, misses, place, lower, downsampling, rng, counts)
-        chmu.count_misses_reference(page, misses, place, lower, downsampling, plain_rng, plain_counts)
+        count_misses_reference(page, misses, place, lower, downsampling, plain_rng, plain_counts)
         np.testing.assert_array_equal(counts, plain_counts)
     place = parts[-1][1]
     out_page, out_count = np.empty(ring, np.uint32), np.empty(ring, np.uint64)
     first = seed % PAGES
     entries, lost, resume = chmu.fill_hot_list(counts, place, 1, threshold, first, out_page, out_count)
-    plain = chmu.fill_hot_list_reference(counts, place, 1, threshold, first, ring)
+    plain = fill_hot_list_reference(counts, place, 1, threshold, first, ring)
     assert (out_page[:entries].tolist(), lost, resume) == plain
     np.testing.assert_array_equal(out_count[:entries], counts[out_page[:entries]])

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from builders.rings import ring_of, spe_address, spe_record
 from pghot.kernel import spe_packets as spe
-from pghot.kernel.spe_decode import decode_reference
+from pghot.kernel.spe_decode import decode_records
 from pghot.kernel.spe_packets import Records
+from references.kernel.spe_decode import decode_reference
 
 AREA = 1 << 12
 LOAD_STORE_CLASS = 1 << 8
@@ -22,7 +23,7 @@ addresses = st.integers(0, (1 << 56) - 1)
 def decoded(ring: np.ndarray, tail: int, head: int, room: int = 64) -> Records:
     """The kernel's result, after checking it against the reference."""
     fast, plain = Records.sized(room), Records.sized(room)
-    spe.decode_records(ring, tail, head, fast)
+    decode_records(ring, tail, head, fast)
     decode_reference(ring, tail, head, plain.fields, plain.counts)
     np.testing.assert_array_equal(fast.counts, plain.counts)
     np.testing.assert_array_equal(fast.fields, plain.fields)

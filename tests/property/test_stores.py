@@ -8,12 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pghot.engine.accesses import Accesses
-from pghot.engine.default import record_default, record_default_reference, update_table
-from pghot.engine.kmigrated import take_ready, take_ready_reference
-from pghot.engine.packed import sweep, sweep_reference
-from pghot.engine.precise import record_precise, record_precise_reference
+from pghot.engine.default import record_default, update_table
+from pghot.engine.kmigrated import take_ready
+from pghot.engine.packed import sweep
+from pghot.engine.precise import record_precise
 from pghot.engine.settings import EngineSettings
 from pghot.engine.stores import make_store
+from references.engine.default import record_default_reference
+from references.engine.kmigrated import take_ready_reference
+from references.engine.packed import sweep_reference
+from references.engine.precise import record_precise_reference
 
 PAGES = 40
 ELIGIBLE = np.zeros(256, np.bool_)

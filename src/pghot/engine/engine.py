@@ -73,7 +73,7 @@ class HotnessEngine:
         self._eligible = np.zeros(256, np.bool_)
 
     def enable(self, source: str) -> None:
-        """Hear this source from now on."""
+        """Record this source's accesses from now on."""
         self._switched[source] = True
 
     def disable(self, source: str) -> None:
@@ -136,11 +136,11 @@ class HotnessEngine:
             self.store.restore(taken.select(verdict == RATE_LIMITED), waiting=True)
         else:
             self._counts["kpromoted_dropped"] += int(np.count_nonzero(refused))
-        # `max_pages` is the caller's limit, not the published consumer's: no version loses these.
+        # `max_pages` is the caller's limit; the published consumer has none, so no version loses these.
         self.store.restore(taken.select(verdict == UNREACHED), waiting=True)
 
     def requeue(self, failed: Promotions) -> None:
-        """Pages of the last `wake` that the machine could not move: they wait on with their history.
+        """Take back pages of the last `wake` that the machine could not move; they keep their history.
 
         With "consumed-before-gate" they are lost instead, as in the published versions.
         """
@@ -182,7 +182,7 @@ def _none() -> Promotions:
 
 @njit(cache=True)
 def total(count: U32) -> int:
-    """The sum of a uint32 array, as int64: seven times faster than NumPy's, which converts in blocks first."""
+    """The sum of a uint32 array as int64: seven times faster than NumPy, which converts block by block."""
     result = 0
     for i in range(count.shape[0]):
         result += count[i]

@@ -1,13 +1,10 @@
 """The gate in front of every promotion: free-space bypass, dynamic threshold, too-old test, rate limit.
 
-It mirrors what the kernel's NUMA balancing mode 2 asks of each page before it promotes it (FACTS section 3),
-with one state for each target node. The refusals that the published versions count twice or lose are options
-(`engine.settings.FAITHFUL`).
+It applies the tests of the kernel's NUMA balancing mode 2 (FACTS section 3), with one state for each target node.
+The published versions count some refusals twice and lose others; both are options (`engine.settings.FAITHFUL`).
 """
 
 from __future__ import annotations
-
-from fractions import Fraction
 
 import numpy as np
 from numba import njit
@@ -36,7 +33,7 @@ class Gate:
     """The gate's state for all target nodes."""
 
     def __init__(self, settings: EngineSettings, window_ms: int) -> None:
-        """`window_ms` is the reference of the dynamic threshold: a page must be younger than about that."""
+        """`window_ms` is where the dynamic threshold starts: a page must be younger than about that."""
         per_s = settings.rate_limit_mb_s * (1 << 20) / settings.page_bytes / settings.scale
         # A limit that rounds to nothing would be another policy, not a slower one.
         self.pages_per_s = max(1, int(per_s)) if per_s > 0 else 0
@@ -104,7 +101,7 @@ def new_state(nodes: int) -> I64:
 
 @njit(cache=True)
 def adjust_threshold(s: I64, pages_per_s: int, window_ms: int, now_ms: int) -> None:
-    """Move one node's threshold a step when its period is over: down if too many pages ask, up if few do.
+    """Move one node's threshold a step when its period is over: down if too many pages asked, up if few did.
 
     s  int64[COLUMNS], the node's state
     """
@@ -115,7 +112,7 @@ def adjust_threshold(s: I64, pages_per_s: int, window_ms: int, now_ms: int) -> N
         return
     threshold = s[TH] if s[TH] > 0 else window_ms
     unit = max(2 * window_ms // THRESHOLD_STEPS, 1)
-    # A clock that jumped over several periods judges the demand of all of them.
+    # A clock may jump over several periods: the demand is that of all of them.
     expected = pages_per_s * (elapsed // THRESHOLD_PERIOD_MS * (THRESHOLD_PERIOD_MS // 1000))
     if 10 * s[DEMAND] > 11 * expected:
         threshold = max(threshold - unit, unit)
@@ -191,63 +188,3 @@ def judge(
         free[n] -= 1
         admitted += 1
         verdict[i] = RATE_OK
-
-
-def judge_reference(
-    node: I16,
-    age_ms: I64,
-    state: I64,
-    free: I64,
-    enough: I64,
-    pages_per_s: int,
-    budget: int,
-    window_ms: int,
-    now_ms: int,
-    max_pages: int,
-    count_refused: bool,
-    verdict: U8,
-    totals: I64,
-) -> None:
-    """`judge` by the published rules in plain Python, one page at a time: the tests' oracle."""
-    promoted = [0] * len(state)
-    waited, refused = state[:, WAITING].tolist(), [0] * len(state)
-    judged = [0] * len(state)
-    for i, (n, age) in enumerate(zip(node.tolist(), age_ms.tolist(), strict=True)):
-        if sum(promoted) >= max_pages:
-            verdict[i] = UNREACHED
-        elif free[n] - promoted[n] > enough[n]:
-            verdict[i] = FREE_SPACE
-            state[n, TH] = 0
-        else:
-            state[n, :3] = _threshold_reference(state[n].tolist(), pages_per_s, window_ms, now_ms)
-            threshold = int(state[n, TH]) or window_ms
-            verdict[i] = TOO_OLD if age >= threshold else RATE_OK
-            if verdict[i] == RATE_OK:
-                if state[n, RL_START] == -1 or now_ms >= state[n, RL_START] + RATE_WINDOW_MS:
-                    state[n, RL_START], state[n, RL_COUNT] = now_ms, 0
-                judged[n] += 1
-                state[n, DEMAND] += count_refused or judged[n] > waited[n]
-                verdict[i] = RATE_OK if state[n, RL_COUNT] < budget else RATE_LIMITED
-                state[n, RL_COUNT] += verdict[i] == RATE_OK
-        promoted[n] += verdict[i] <= RATE_OK
-        refused[n] += verdict[i] == RATE_LIMITED
-    state[:, WAITING] = refused
-    free -= promoted
-    seen = [int((verdict == value).sum()) for value in range(5)]
-    totals += [seen[1] + seen[3] * count_refused, seen[0], seen[2], seen[3]]
-
-
-def _threshold_reference(s: list[int], pages_per_s: int, window_ms: int, now_ms: int) -> tuple[int, int, int]:
-    """Threshold, start and demand of one node after the dynamic threshold's rule."""
-    threshold, start, demand = s[TH], now_ms if s[TH_START] == -1 else s[TH_START], s[DEMAND]
-    periods = (now_ms - start) // THRESHOLD_PERIOD_MS
-    if periods < 1:
-        return threshold, start, demand
-    threshold = threshold or window_ms
-    unit = max(1, 2 * window_ms // THRESHOLD_STEPS)
-    ratio = Fraction(demand, pages_per_s * 60 * periods) if pages_per_s else Fraction(demand)
-    if ratio > Fraction(11, 10) or (not pages_per_s and demand):
-        return max(unit, threshold - unit), now_ms, 0
-    if ratio < Fraction(9, 10) and pages_per_s:
-        return min(2 * window_ms, threshold + unit), now_ms, 0
-    return threshold, now_ms, 0

@@ -1,17 +1,19 @@
 """The `hashed` store: records in a hash table keyed by page, hot ones in a max-heap per top-tier node.
 
 The first design of pghot (v2, FACTS section 1). Record: bits 0-2 frequency · 3-12 accessing node (1023 =
-unknown) · 13-31 time of the last access in ms. The kernel chains records in lists; here they lie in one
-open-addressing table. A table that is full drops the access and counts it; a full heap leaves the record in
-the table, to be tried again at the page's next access.
+unknown) · 13-31 time of the last access in ms. The kernel chains records in lists; here they are in one
+open-addressing table. When the table is full, an access is dropped and counted. When a heap is full, the record
+stays in the table and is tried again at the page's next access.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
-from pghot.arrays import I16, I64, U8, U32, Bool, Int
+from pghot.arrays import I16, U8, U32, Bool, Int
 from pghot.engine import heap
 from pghot.engine.accesses import Accesses
 from pghot.engine.ageing import Ageing
@@ -21,7 +23,7 @@ from pghot.engine.precise import NO_NODE, targets_by_nid
 from pghot.engine.prefetch import AHEAD, prefetch
 from pghot.engine.settings import EngineSettings
 from pghot.engine.store import Candidates, hottest_first, no_candidates
-from pghot.engine.table import HEAP, KEY, RECORD, delete, find, home
+from pghot.engine.table import HEAP, KEY, RECORD, HashedArrays, delete, find, home
 from pghot.errors import UsageError
 
 WINDOW_MS = 5000
@@ -36,11 +38,24 @@ LOAD = 0.75
 LIVE, DROPPED, HEAP_FULL, PRUNED, CAPACITY, UNHEARD = range(6)
 
 
+class Hotness(NamedTuple):
+    """When a page counts as hot.
+
+    window_ms  accesses further apart than this open a new window
+    threshold  the frequency from which on a page is hot
+    wraps      the frequency wraps to 0 after 7 (published) instead of staying there
+    """
+
+    window_ms: int
+    threshold: int
+    wraps: bool
+
+
 class HashedStore:
     """About 21 bytes for each record that the table can hold, 8 for each place in a heap.
 
-    list_steps  records that the published version's hash lists would have made the reports so far pass by;
-                stays 0 without "long-hash-lists"
+    list_steps  records that the reports so far would have walked past in the published version's hash lists;
+                0 without "long-hash-lists"
     """
 
     name = "hashed"
@@ -55,15 +70,17 @@ class HashedStore:
         _check(settings, self.window_ms)
         capacity = max(1, int(settings.pages * settings.table_share))
         heap_entries = max(1, int(capacity * settings.heap_share))
-        self.table = np.zeros((int(capacity / LOAD) + 2, 4), np.uint32)
-        self.heaps = np.zeros((len(settings.top_nodes), heap_entries), np.int64)
-        self.sizes = np.zeros(len(settings.top_nodes), np.int64)
-        self.totals = np.array([0, 0, 0, 0, capacity, 0], np.int64)
-        self._top_nodes = np.array(settings.top_nodes, np.int16)
         heap_of_node = {node: index for index, node in enumerate(settings.top_nodes)}
-        self._heap_of = np.array([heap_of_node[node] for node in targets_by_nid(settings).tolist()], np.int16)
-        self._threshold = settings.freq_threshold
-        self._wraps = "frequency-wrap" in settings.faithful
+        self.arrays = HashedArrays(
+            table=np.zeros((int(capacity / LOAD) + 2, 4), np.uint32),
+            heaps=np.zeros((len(settings.top_nodes), heap_entries), np.int64),
+            sizes=np.zeros(len(settings.top_nodes), np.int64),
+            heap_of=np.array([heap_of_node[node] for node in targets_by_nid(settings).tolist()], np.int16),
+            totals=np.array([0, 0, 0, 0, capacity, 0], np.int64),
+        )
+        wraps = "frequency-wrap" in settings.faithful
+        self._hotness = Hotness(self.window_ms, settings.freq_threshold, wraps)
+        self._top_nodes = np.array(settings.top_nodes, np.int16)
         self._expires = "never-expire" not in settings.faithful
         self._ageing = Ageing(self.window_ms, TIME_MASK, settings.prune_age)
         self._long_lists = "long-hash-lists" in settings.faithful
@@ -74,10 +91,9 @@ class HashedStore:
         self._prune(accesses.time_ms)
         self._ageing.recorded(accesses.time_ms)
         if self._long_lists:
-            # A hit walks half of its list in the mean.
-            self.list_steps += len(accesses) * int(
-                1 + LIST_RECORDS / 2 * self.totals[LIVE] / self.totals[CAPACITY]
-            )
+            # On average a hit walks half of its list.
+            totals = self.arrays.totals
+            self.list_steps += len(accesses) * int(1 + LIST_RECORDS / 2 * totals[LIVE] / totals[CAPACITY])
         return int(
             record_hashed(
                 accesses.page,
@@ -85,16 +101,10 @@ class HashedStore:
                 accesses.count,
                 place,
                 eligible,
-                self.table,
-                self.heaps,
-                self.sizes,
-                self._heap_of,
-                self.totals,
+                self.arrays,
+                self._hotness,
                 accesses.time_ms & TIME_MASK,
-                self.window_ms,
-                self._threshold,
                 accesses.hint_fault,
-                self._wraps,
             )
         )
 
@@ -103,47 +113,39 @@ class HashedStore:
         self._prune(now_ms)
         self._owed_pages = self._owed_pages % 1 + self._batch_pages * rounds
         limit = int(self._owed_pages)
-        most = int(np.minimum(self.sizes, limit).sum())
+        most = int(np.minimum(self.arrays.sizes, limit).sum())
         if most == 0:
             return no_candidates()
         page, record = np.empty(most, np.uint32), np.empty(most, np.uint32)
         heap_of = np.empty(most, np.int16)
-        pop_hottest(self.table, self.heaps, self.sizes, limit, page, record, heap_of)
-        self.totals[LIVE] -= most
+        pop_hottest(self.arrays, limit, page, record, heap_of)
+        self.arrays.totals[LIVE] -= most
         age = (now_ms - (record.astype(np.int64) >> 13)) & TIME_MASK
         candidates = Candidates(page, self._top_nodes[heap_of], age, record)
         return hottest_first(candidates, record & 7)
 
     def restore(self, candidates: Candidates, waiting: bool) -> None:
         """See `HotnessStore.restore`."""
-        restore_hashed(
-            candidates.page,
-            candidates.record,
-            waiting,
-            self.table,
-            self.heaps,
-            self.sizes,
-            self._heap_of,
-            self.totals,
-        )
+        restore_hashed(candidates.page, candidates.record, waiting, self.arrays)
 
     def forget(self, pages: U32) -> None:
         """See `HotnessStore.forget`."""
-        forget_hashed(pages, self.table, self.heaps, self.sizes, self.totals)
+        forget_hashed(pages, self.arrays)
 
     def bytes_total(self) -> int:
         """Table and heaps."""
-        return int(self.table.nbytes + self.heaps.nbytes)
+        return self.arrays.table.nbytes + self.arrays.heaps.nbytes
 
     def counters(self) -> dict[str, int]:
         """See `HotnessStore.counters`."""
+        totals = self.arrays.totals
         return {
-            "pghot_records_hash": int(self.totals[LIVE]),
-            "pghot_records_heap": int(self.sizes.sum()),
-            "pghot_dropped_accesses": int(self.totals[UNHEARD]),
-            "pghot_records_dropped": int(self.totals[DROPPED]),
-            "pghot_heap_full": int(self.totals[HEAP_FULL]),
-            "pghot_records_pruned": int(self.totals[PRUNED]),
+            "pghot_records_hash": int(totals[LIVE]),
+            "pghot_records_heap": int(self.arrays.sizes.sum()),
+            "pghot_dropped_accesses": int(totals[UNHEARD]),
+            "pghot_records_dropped": int(totals[DROPPED]),
+            "pghot_heap_full": int(totals[HEAP_FULL]),
+            "pghot_records_pruned": int(totals[PRUNED]),
         }
 
     def _prune(self, now_ms: int) -> None:
@@ -151,7 +153,7 @@ class HashedStore:
         if not self._expires or not ageing.overdue(now_ms):
             return
         limit = ageing.keep - (now_ms - ageing.stamp)
-        prune_hashed(self.table, self.heaps, self.sizes, self.totals, ageing.stamp & TIME_MASK, limit)
+        prune_hashed(self.arrays, ageing.stamp & TIME_MASK, limit)
         ageing.swept(now_ms)
 
 
@@ -169,8 +171,9 @@ def _check(settings: EngineSettings, window_ms: int) -> None:
 
 
 @njit(cache=True)
-def leave_heap(slot: int, table: U32, heaps: I64, sizes: I64) -> None:
+def leave_heap(slot: int, arrays: HashedArrays) -> None:
     """Take the slot out of the heap that it is in, if any."""
+    table, heaps, sizes = arrays.table, arrays.heaps, arrays.sizes
     position: Int = np.int64(table[slot, POSITION])
     if position:
         h = table[slot, HEAP]
@@ -178,28 +181,28 @@ def leave_heap(slot: int, table: U32, heaps: I64, sizes: I64) -> None:
 
 
 @njit(cache=True)
-def enter_heap(slot: int, h: int, frequency: int, table: U32, heaps: I64, sizes: I64, totals: I64) -> None:
+def enter_heap(slot: int, h: int, frequency: int, arrays: HashedArrays) -> None:
     """Put the slot, which is in no heap, into heap `h`, unless that is full."""
+    table, heaps, sizes = arrays.table, arrays.heaps, arrays.sizes
     if sizes[h] < heaps.shape[1]:
         table[slot, HEAP] = h
         sizes[h] = heap.push(heaps[h], sizes[h], slot, frequency, table)
     else:
-        totals[HEAP_FULL] += 1
+        arrays.totals[HEAP_FULL] += 1
 
 
 @njit(cache=True)
-def settle(
-    slot: int, h: int, frequency: int, threshold: int, table: U32, heaps: I64, sizes: I64, totals: I64
-) -> None:
-    """Make the slot's place in the heaps that of a record with this target heap and frequency."""
+def settle(slot: int, h: int, frequency: int, threshold: int, arrays: HashedArrays) -> None:
+    """Put the slot where a record with this target heap and frequency belongs."""
+    table, heaps, sizes = arrays.table, arrays.heaps, arrays.sizes
     position: Int = np.int64(table[slot, POSITION])
     if position and table[slot, HEAP] == h and frequency >= threshold:
         if heaps[h, position - 1] >> 32 != frequency:
             heap.change(heaps[h], sizes[h], position - 1, frequency, table)
         return
-    leave_heap(slot, table, heaps, sizes)
+    leave_heap(slot, arrays)
     if frequency >= threshold:
-        enter_heap(slot, h, frequency, table, heaps, sizes, totals)
+        enter_heap(slot, h, frequency, arrays)
 
 
 @njit(cache=True)
@@ -209,26 +212,20 @@ def record_hashed(
     count: U32,
     place: U8,
     eligible: Bool,
-    table: U32,
-    heaps: I64,
-    sizes: I64,
-    heap_of: I16,
-    totals: I64,
+    arrays: HashedArrays,
+    hotness: Hotness,
     now: int,
-    window_ms: int,
-    threshold: int,
     hint_fault: bool,
-    wraps: bool,
 ) -> int:
     """Enter accesses of eligible pages; return how many accesses those were.
 
     page, node, count  uint32[K], int16[K], uint32[K]; a node of -1 leaves the record's node as it is
     place              uint8[pages]   index into eligible, bool[256]
-    heap_of            int16[1024]    the heap for every value of the node field
     now                kernel ms modulo 2**19
     hint_fault         time opens no new window
-    wraps              the frequency wraps to 0 after 7 (published) instead of staying there
     """
+    table, totals = arrays.table, arrays.totals
+    window_ms, threshold, wraps = hotness
     saturated = -1 if wraps else MAX_FREQUENCY | now << 13
     recorded = 0
     last = page.shape[0] - 1
@@ -244,7 +241,7 @@ def record_hashed(
         slot = find(table, p)
         old: Int = np.int64(table[slot, RECORD])
         in_heap = table[slot, POSITION] != 0
-        # The hottest pages are saturated: within one timestamp nothing about them changes any more.
+        # The hottest pages are saturated: within one millisecond nothing about them changes.
         if old == (saturated | nid << 3) and in_heap:
             recorded += nr
             continue
@@ -269,25 +266,17 @@ def record_hashed(
         frequency = (frequency + nr) & 7 if wraps else min(frequency + nr, MAX_FREQUENCY)
         new = frequency | nid << 3 | now << 13
         table[slot, RECORD] = new
-        # A heap cares for frequency and node, not for the time.
+        # A heap depends on frequency and node, not on the time.
         if in_heap != (frequency >= threshold) or (in_heap and (new ^ old) & ((1 << 13) - 1)):
-            h: Int = np.int64(heap_of[nid])
-            settle(slot, h, frequency, threshold, table, heaps, sizes, totals)
+            h: Int = np.int64(arrays.heap_of[nid])
+            settle(slot, h, frequency, threshold, arrays)
     return recorded
 
 
 @njit(cache=True)
-def restore_hashed(
-    page: U32,
-    record: U32,
-    waiting: bool,
-    table: U32,
-    heaps: I64,
-    sizes: I64,
-    heap_of: I16,
-    totals: I64,
-) -> None:
+def restore_hashed(page: U32, record: U32, waiting: bool, arrays: HashedArrays) -> None:
     """Insert taken records again, into their heap too when `waiting`. A page that has a record keeps it."""
+    table, totals = arrays.table, arrays.totals
     for i in range(page.shape[0]):
         p: Int = np.int64(page[i])
         slot = find(table, p)
@@ -301,29 +290,31 @@ def restore_hashed(
         table[slot, RECORD] = record[i]
         if waiting:
             old: Int = np.int64(record[i])
-            h: Int = np.int64(heap_of[(old >> 3) & NO_NODE])
-            enter_heap(slot, h, old & 7, table, heaps, sizes, totals)
+            h: Int = np.int64(arrays.heap_of[(old >> 3) & NO_NODE])
+            enter_heap(slot, h, old & 7, arrays)
 
 
 @njit(cache=True)
-def forget_hashed(pages: U32, table: U32, heaps: I64, sizes: I64, totals: I64) -> None:
+def forget_hashed(pages: U32, arrays: HashedArrays) -> None:
     """Delete the records of these pages where there are any."""
+    table, totals = arrays.table, arrays.totals
     for i in range(pages.shape[0]):
         p: Int = np.int64(pages[i])
         slot = find(table, p)
         if table[slot, KEY] != 0:
-            leave_heap(slot, table, heaps, sizes)
-            delete(table, heaps, slot)
+            leave_heap(slot, arrays)
+            delete(table, arrays.heaps, slot)
             totals[LIVE] -= 1
 
 
 @njit(cache=True)
-def prune_hashed(table: U32, heaps: I64, sizes: I64, totals: I64, stamp: int, limit: int) -> None:
+def prune_hashed(arrays: HashedArrays, stamp: int, limit: int) -> None:
     """Delete the records that were older than `limit` ms at time `stamp`; `totals[PRUNED]` counts them."""
+    table, totals = arrays.table, arrays.totals
     for slot in range(table.shape[0]):
-        # A deletion may shift the next entry into this slot: look again until it may stay.
+        # A deletion may shift the next entry into this slot: look again until one may stay.
         while table[slot, KEY] != 0 and ((stamp - (np.int64(table[slot, RECORD]) >> 13)) & TIME_MASK) > limit:
-            leave_heap(slot, table, heaps, sizes)
-            delete(table, heaps, slot)
+            leave_heap(slot, arrays)
+            delete(table, arrays.heaps, slot)
             totals[LIVE] -= 1
             totals[PRUNED] += 1

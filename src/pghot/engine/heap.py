@@ -17,7 +17,7 @@ SLOT_MASK = 0xFFFFFFFF
 
 @njit(cache=True)
 def sift_up(heap: I64, position: int, table: U32) -> None:
-    """Let the entry at `position` rise to where its parent is no colder."""
+    """Let the entry at `position` rise until its parent is as hot or hotter."""
     entry = heap[position]
     while position > 0:
         parent = (position - 1) >> 1
@@ -32,7 +32,7 @@ def sift_up(heap: I64, position: int, table: U32) -> None:
 
 @njit(cache=True)
 def sift_down(heap: I64, size: int, position: int, table: U32) -> None:
-    """Let the entry at `position` sink to where its children are no hotter."""
+    """Let the entry at `position` sink until no child is hotter."""
     entry = heap[position]
     while 2 * position + 1 < size:
         child = 2 * position + 1
@@ -60,7 +60,7 @@ def change(heap: I64, size: int, position: int, frequency: int, table: U32) -> N
     """Give the entry at `position` another frequency."""
     heap[position] = frequency << 32 | (heap[position] & SLOT_MASK)
     sift_up(heap, position, table)
-    # Where it did not rise, `position` still holds it; where it did, the parent that sank stays in place.
+    # If it did not rise, `position` still holds it. If it did, the parent that came down stays where it is.
     sift_down(heap, size, position, table)
 
 

@@ -22,7 +22,7 @@ def take_ready(records: npt.NDArray[Any], hot: U8, ready: int) -> tuple[U32, npt
     """Pages and records of all READY records, in address order; the records are zeroed, the flags cleared.
 
     records  uint8[pages] or uint32[pages]
-    hot      uint8[sections]: a section without the flag is not looked at
+    hot      uint8[sections]: sections without the flag are skipped
     ready    the READY bit
     """
     if not hot.any():
@@ -60,13 +60,3 @@ def move_ready(records: npt.NDArray[Any], hot: U8, ready: int, page: U32, record
                     records[i] = 0
                     k += 1
             hot[section] = 0
-
-
-def take_ready_reference(records: npt.NDArray[Any], hot: U8, ready: int) -> tuple[U32, npt.NDArray[Any]]:
-    """`take_ready` in plain NumPy: the tests' oracle."""
-    walked = np.repeat(hot, SECTION_PAGES)[: len(records)] != 0
-    page = np.flatnonzero(walked & ((records & ready) != 0)).astype(np.uint32)
-    record = records[page].copy()
-    records[page] = 0
-    hot[:] = 0
-    return page, record

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from numba import njit
 
-from pghot.arrays import I16, I64, U32
+from pghot.arrays import I16, U32
 from pghot.engine.heap import SLOT_MASK, remove
-from pghot.engine.table import KEY, RECORD, delete
+from pghot.engine.table import KEY, RECORD, HashedArrays, delete
 
 SLEEP_MS = 20
 BATCH_NR = 1024
 
 
 @njit(cache=True)
-def pop_hottest(table: U32, heaps: I64, sizes: I64, limit: int, page: U32, record: U32, heap_of: I16) -> int:
+def pop_hottest(arrays: HashedArrays, limit: int, page: U32, record: U32, heap_of: I16) -> int:
     """Pop up to `limit` records from each heap, delete them from the table, and return how many those were.
 
-    heaps, sizes           int64[H, entries], int64[H]
     page, record, heap_of  uint32[K], uint32[K], int16[K] to write, K at least the sum of min(limit, sizes)
     """
+    table, heaps, sizes = arrays.table, arrays.heaps, arrays.sizes
     popped = 0
     for h in range(sizes.shape[0]):
         for _ in range(min(limit, sizes[h])):

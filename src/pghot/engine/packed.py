@@ -87,7 +87,7 @@ class PackedStore(ABC):
         """See `HotnessStore.record`."""
         self._sweep(accesses.time_ms)
         self._ageing.recorded(accesses.time_ms >> self.TICK_SHIFT)
-        # Live, the index space is far larger than the part in use: what was never recorded needs no sweep.
+        # On a live system most of the index space is unused: what was never recorded needs no sweep.
         self._used = max(self._used, int(accesses.page.max(initial=0)) + 1)
         return self._update(accesses, place, eligible)
 
@@ -131,7 +131,7 @@ class PackedStore(ABC):
         if self._aliases or not ageing.overdue(now):
             return
         mask = (1 << self.TIME_BITS) - 1
-        # What is left of the allowed age at the time of the latest record; below zero, everything is too old.
+        # The age that is still allowed at the time of the latest record; below zero, everything is too old.
         limit = ageing.keep - (now - ageing.stamp)
         self._pruned += sweep(self.records[: self._used], self.TIME_SHIFT, mask, ageing.stamp & mask, limit)
         ageing.swept(now)
@@ -150,14 +150,4 @@ def sweep(records: Records, time_shift: int, mask: int, stamp: int, limit: int) 
         old = ((stamp - (record >> time_shift)) & mask) > limit
         dropped += old & (record != 0)
         records[i] = 0 if old else record
-    return dropped
-
-
-def sweep_reference(records: Records, time_shift: int, mask: int, stamp: int, limit: int) -> int:
-    """`sweep` one record at a time: the tests' oracle."""
-    dropped = 0
-    for page, record in enumerate(records.tolist()):
-        if record and (stamp - record // 2**time_shift) % (mask + 1) > limit:
-            records[page] = 0
-            dropped += 1
     return dropped

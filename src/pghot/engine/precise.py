@@ -90,8 +90,8 @@ def record_precise(
     by_frequency = np.empty(15, np.int64)
     for total in range(15):
         by_frequency[total] = min(total, 7) << 10 | now << 13 | (total >= threshold) << 31
-    # Masks (0 or all ones) instead of branches: whether a page is eligible or its record stale is as good as
-    # random in what a source reports, and mispredicted branches would halve the rate.
+    # Masks (0 or all ones) instead of branches. In what a source reports it is as good as random whether a page is
+    # eligible or its record stale, and mispredicted branches would halve the rate.
     eligible_mask = -eligible.astype(np.int64)
     recorded = 0
     last = page.shape[0] - 1
@@ -113,38 +113,7 @@ def record_precise(
         new = nid | by_frequency[((old >> 10) & 7 & ~stale) + min(nr, 7)]
         new = old ^ ((old ^ new) & enters)
         records[p] = new
-        # The flag of a record that was READY already is set.
+        # Where the record was READY before, the flag is set already.
         if new & ~old & 0x80000000:
             hot[p >> SECTION_SHIFT] = 1
-    return recorded
-
-
-def record_precise_reference(
-    page: U32,
-    node: I16,
-    count: U32,
-    place: U8,
-    eligible: Bool,
-    records: U32,
-    hot: U8,
-    now: int,
-    window_ms: int,
-    threshold: int,
-) -> int:
-    """`record_precise` by the published rule, one access report at a time: the tests' oracle."""
-    recorded = 0
-    for p, nid, nr in zip(page.tolist(), node.tolist(), count.tolist(), strict=True):
-        if nr == 0 or not eligible[place[p]]:
-            continue
-        recorded += nr
-        old = int(records[p])
-        old_nid, old_frequency, old_time = old % 1024, old // 1024 % 8, old // 8192 % 16384
-        stale = (now - old_time) % 16384 > window_ms
-        frequency = min(7, nr if stale else old_frequency + nr)
-        if nid == -1:
-            nid = old_nid if old else NO_NODE
-        ready = frequency >= threshold
-        records[p] = nid + 1024 * frequency + 8192 * now + 2**31 * ready
-        if ready:
-            hot[p // 32768] = 1
     return recorded

@@ -1,8 +1,7 @@
 """A prefetch instruction for kernels that touch random elements of large arrays.
 
-A load that misses the cache holds up the processor's reorder buffer until it is served; with the twenty or
-more instructions of one record update only a few misses overlap. A prefetch some iterations ahead retires at
-once.
+A load that misses the cache holds up the processor's reorder buffer until it is served. One record update takes
+twenty or more instructions, so only a few misses overlap. A prefetch some iterations ahead retires at once.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ AHEAD = 32
 
 
 def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
-    """`prefetch(array, index)`: bring the cache line of `array[index]` (of a row, its first element) near.
+    """`prefetch(array, index)`: fetch the cache line of `array[index]` (of a row, its first element).
 
-    For writing; without a bounds check.
+    The line is fetched for writing. The index is not checked.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a hotness engine is built from, and the names of the published designs' quirks."""
+"""The settings of a hotness engine, and the quirks of the published designs by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pghot.errors import UsageError, unknown_name
 
 PACKED = ("default", "precise")
-MOST = 1e9  # of what is multiplied in 64 bits
+MOST = 1e9  # so that products stay within 64 bits
 ALL_STORES = ("default", "precise", "hashed")
 
 
@@ -48,7 +48,7 @@ FAITHFUL: dict[str, Quirk] = {
 
 
 def faithful_options(store: str) -> frozenset[str]:
-    """The quirks that the published version of this store has; every known quirk for a store from outside."""
+    """The quirks of this store's published version; for a store from outside, every known quirk."""
     if store not in ALL_STORES:
         return frozenset(FAITHFUL)
     return frozenset(name for name, quirk in FAITHFUL.items() if store in quirk.stores)
@@ -56,7 +56,7 @@ def faithful_options(store: str) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """Everything the engine, its store, its gate and its consumer are told once.
+    """What the engine, its store, its gate and its consumer are built from.
 
     store               "default", "precise", "hashed" or the name of a store registered from outside
     pages, page_bytes   size of the dense index space and of one page
@@ -77,7 +77,7 @@ class EngineSettings:
     table_share         hash table entries as a share of the pages
     heap_share          entries of each top-tier node's heap as a share of the hash entries
     prune_age           windows after which the record of an unseen page is dropped
-    enabled_sources     names of the sources that are heard at start; None: all
+    enabled_sources     names of the sources that are recorded at start; None: all
     """
 
     store: str

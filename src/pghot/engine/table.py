@@ -7,15 +7,34 @@ Entries are deleted by shifting their followers back, so there are no tombstones
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from numba import njit
 
-from pghot.arrays import I64, U32
+from pghot.arrays import I16, I64, U32
 from pghot.engine.heap import POSITION, SLOT_MASK
 
 KEY, RECORD, HEAP = 0, 1, 3
 
 # Knuth's multiplicative hashing: 2**32 divided by the golden ratio, made odd.
 GOLDEN = 0x9E3779B1
+
+
+class HashedArrays(NamedTuple):
+    """What the kernels of the `hashed` store share.
+
+    table    uint32[slots, 4]
+    heaps    int64[H, entries]  a heap for each top-tier node, see `engine.heap`
+    sizes    int64[H]           entries in use of each heap
+    heap_of  int16[1024]        the heap for every value of a record's node field
+    totals   int64[6]           counts, see `engine.hashed`
+    """
+
+    table: U32
+    heaps: I64
+    sizes: I64
+    heap_of: I16
+    totals: I64
 
 
 @njit(cache=True)
@@ -26,7 +45,7 @@ def home(page: int, slots: int) -> int:
 
 @njit(cache=True)
 def find(table: U32, page: int) -> int:
-    """The page's slot, or the empty slot where it would go. The table always keeps an empty slot."""
+    """The page's slot, or the empty slot where it would go. The table always has an empty slot."""
     slots = table.shape[0]
     slot = home(page, slots)
     key = page + 1

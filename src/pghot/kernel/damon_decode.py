@@ -1,26 +1,23 @@
-"""The compiled pass over a ring of damon_aggregated, apart from `pghot.kernel.damon_trace` so that naming a source
-loads no Numba."""
+"""The compiled pass over a ring of damon_aggregated (`pghot.kernel.damon_records`).
+
+`pghot.kernel.damon_trace` imports it where it opens a ring: naming the source must load no Numba.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-from pghot.arrays import I64, U64
-from pghot.kernel.damon_trace import FOUND, LOST, TAIL
+from pghot.arrays import I64, U32, U64, Int
+from pghot.kernel.damon_records import FOUND, LOST, TAIL
 from pghot.kernel.perf_records import RECORD_LOST, RECORD_SAMPLE
 from pghot.kernel.ring_order import barrier
-
-Int = Any
 
 _RAW_AT = 12  # a sample of SAMPLE_RAW alone: header (8 bytes), size of the raw data (4)
 
 
 @njit(cache=True)
-def decode(ring: npt.NDArray[np.uint32], tail: Int, head: Int, layout: I64, out: U64, counts: I64) -> None:
+def decode(ring: U32, tail: Int, head: Int, layout: I64, out: U64, counts: I64) -> None:
     """Decode the samples in bytes [tail, head) of a ring (uint32[N/4], N a power of two).
 
     out     uint64[6, K]  a row for each of `FIELDS`
@@ -57,32 +54,3 @@ def decode(ring: npt.NDArray[np.uint32], tail: Int, head: Int, layout: I64, out:
     counts[TAIL] = at
     counts[FOUND] = found
     barrier()
-
-
-def decode_reference(
-    ring: npt.NDArray[np.uint32], tail: int, head: int, layout: I64, out: U64, counts: I64
-) -> None:
-    """`decode` record by record in plain Python."""
-    data = ring.tobytes()
-    counts[:] = 0
-    found, at = 0, tail
-
-    def number(place: int, size: int) -> int:
-        return int.from_bytes(bytes(data[(place + i) % len(data)] for i in range(size)), "little")
-
-    while at < head and found < out.shape[1]:
-        kind, size = number(at, 4), number(at + 6, 2)
-        if size < 8 or size % 8 or at + size > head:
-            counts[LOST] += 1
-            at = head
-            break
-        if kind == RECORD_SAMPLE and size >= _RAW_AT + int((layout[:, 0] + layout[:, 1]).max()):
-            for row, (offset, width) in enumerate(layout.tolist()):
-                out[row, found] = number(at + _RAW_AT + offset, width)
-            found += 1
-        elif kind == RECORD_SAMPLE:
-            counts[LOST] += 1
-        elif kind == RECORD_LOST and size >= 24:
-            counts[LOST] += number(at + 16, 4)
-        at += size
-    counts[TAIL], counts[FOUND] = at, found

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pghot.arrays import I64, U8, U64
+from pghot.arrays import I64, U64
 
 MARKER = 0xDEADBEEF
 UNIT, COUNT = range(2)
@@ -34,19 +34,3 @@ class HotList:
     @classmethod
     def sized(cls, entries: int) -> HotList:
         return cls(np.zeros((2, entries), np.uint64), np.zeros(_COUNTS, np.int64))
-
-
-def decode_hotlist(ring: U8, tail: int, head: int, out: HotList) -> int:
-    """Decode the blocks in bytes [tail, head) of an AUX area, a power of two of bytes; returns how many entries `out`
-    got.
-
-    `out` should have room for 65535 entries, the largest block: a block that does not fit into what is left of `out`
-    waits for the next pass (`out.counts[TAIL]` is then before `head`). A block without its marker, or cut short, ends
-    the pass: the rest is skipped and counted as one corrupt block. Raises `ValueError` when `out` is too small.
-    """
-    if out.fields.shape[1] < 0xFFFF:
-        raise ValueError("a hot list may have 65535 entries")
-    from pghot.kernel.hotlist_decode import decode
-
-    decode(ring.view(np.uint64), tail, head, out.fields, out.counts)
-    return int(out.counts[FOUND])

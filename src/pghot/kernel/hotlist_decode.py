@@ -1,17 +1,30 @@
-"""The compiled pass over hot lists, apart from `pghot.kernel.hotlist` so that naming a source loads no Numba."""
+"""The compiled pass over hot lists (`pghot.kernel.hotlist`).
+
+The source imports it where it reads an area: naming it must load no Numba.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-from pghot.arrays import I64, U64
-from pghot.kernel.hotlist import CORRUPT, COUNT, FOUND, MARKER, TAIL, UNIT
+from pghot.arrays import I64, U8, U64, Int
+from pghot.kernel.hotlist import CORRUPT, COUNT, FOUND, MARKER, TAIL, UNIT, HotList
 from pghot.kernel.ring_order import barrier
 
-Int = Any
+
+def decode_hotlist(ring: U8, tail: int, head: int, out: HotList) -> int:
+    """Decode the blocks in bytes [tail, head) of an AUX area, a power of two of bytes; returns how many entries `out`
+    got.
+
+    `out` should have room for 65535 entries, the largest block: a block that does not fit into what is left of `out`
+    waits for the next pass (`out.counts[TAIL]` is then before `head`). A block without its marker, or cut short, ends
+    the pass: the rest is skipped and counted as one corrupt block. Raises `ValueError` when `out` is too small.
+    """
+    if out.fields.shape[1] < 0xFFFF:
+        raise ValueError("a hot list may have 65535 entries")
+    decode(ring.view(np.uint64), tail, head, out.fields, out.counts)
+    return int(out.counts[FOUND])
 
 
 @njit(cache=True)
@@ -46,27 +59,3 @@ def decode(ring: U64, tail: Int, head: Int, fields: U64, counts: I64) -> None:
     counts[TAIL] = at << 3
     counts[FOUND] = found
     barrier()
-
-
-def decode_reference(ring: U64, tail: int, head: int, fields: U64, counts: I64) -> None:
-    """`decode` on a list of Python integers."""
-    words = [int(ring[at % len(ring)]) for at in range(tail // 8, head // 8)]
-    counts[:] = 0
-    at, found = 0, 0
-    while at < len(words):
-        if words[at] == 0:
-            at += 1
-            continue
-        entries, width = words[at] & 0xFFFF, words[at] >> 16 & 0xFF
-        block = words[at + 2 : at + 2 + entries]
-        if words[at + 1 : at + 2] != [MARKER] or len(block) < entries or not 1 <= width <= 63:
-            counts[CORRUPT] += 1
-            at = len(words)
-            break
-        if found + entries > fields.shape[1]:
-            break
-        for entry in block:
-            fields[UNIT, found], fields[COUNT, found] = entry >> width, entry % (1 << width)
-            found += 1
-        at += 2 + entries
-    counts[TAIL], counts[FOUND] = (tail // 8 + at) * 8, found

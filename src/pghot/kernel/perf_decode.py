@@ -1,14 +1,14 @@
-"""The compiled pass over a perf ring, apart from `pghot.kernel.perf_records` so that naming a source loads no Numba."""
+"""The compiled pass over the records in a perf ring (`pghot.kernel.perf_records`).
+
+Sources import it where they read a ring: naming one must load no Numba.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-from pghot.arrays import U64
+from pghot.arrays import I64, U8, U64, Int
 from pghot.kernel.perf_records import (
     AUX_DATA_LOST,
     AUX_LOST,
@@ -25,16 +25,22 @@ from pghot.kernel.perf_records import (
     RECORD_THROTTLE,
     TAIL,
     THROTTLED,
+    Samples,
 )
 from pghot.kernel.ring_order import barrier
 
-Int = Any
+
+def decode_samples(ring: U8, tail: int, head: int, words: I64, out: Samples) -> int:
+    """Decode the records in bytes [tail, head) of a ring; returns how many samples `out` got.
+
+    `out.counts[TAIL]` says how far the pass came: less than `head` when `out` was full.
+    """
+    decode(ring.view(np.uint64), tail, head, words, out.fields, out.counts)
+    return int(out.counts[FOUND])
 
 
 @njit(cache=True)
-def decode(
-    ring: U64, tail: Int, head: Int, words: npt.NDArray[np.int64], fields: U64, counts: npt.NDArray[np.int64]
-) -> None:
+def decode(ring: U64, tail: Int, head: Int, words: I64, fields: U64, counts: I64) -> None:
     """`decode_samples` on the ring as uint64[N/8]; a record's words never cross the end within a word."""
     barrier()
     counts[:] = 0
@@ -78,42 +84,3 @@ def decode(
     counts[TAIL] = at
     counts[FOUND] = found
     barrier()
-
-
-def decode_reference(
-    ring: U64, tail: int, head: int, words: npt.NDArray[np.int64], fields: U64, counts: npt.NDArray[np.int64]
-) -> None:
-    """`decode` record by record in plain Python."""
-    data = ring.tobytes()
-    counts[:] = 0
-    found, at = 0, tail
-
-    def word(index: int) -> int:
-        start = (at + 8 * index) % len(data)
-        return int.from_bytes(data[start : start + 8], "little")
-
-    while at < head:
-        kind, size = word(0) & 0xFFFFFFFF, word(0) >> 48
-        if size < 8 or size % 8 or at + size > head:
-            counts[CORRUPT] += 1
-            at = head
-            break
-        if kind == RECORD_SAMPLE and size >= 8 * (1 + len(words)):
-            if found == fields.shape[1]:
-                break
-            for index, row in enumerate(words.tolist()):
-                if row >= 0:
-                    fields[row, found] = word(1 + index) % 2 ** (32 if row in (PID, CPU) else 64)
-            found += 1
-        elif kind == RECORD_SAMPLE:
-            counts[CORRUPT] += 1
-        elif kind == RECORD_LOST and size >= 24:
-            counts[LOST] += np.uint64(word(2)).astype(np.int64)
-        elif kind == RECORD_LOST_SAMPLES and size >= 16:
-            counts[LOST] += np.uint64(word(1)).astype(np.int64)
-        elif kind == RECORD_AUX and size >= 32 and word(3) & AUX_DATA_LOST:
-            counts[AUX_LOST] += 1
-        else:
-            counts[THROTTLED if kind == RECORD_THROTTLE else OTHER] += 1
-        at += size
-    counts[TAIL], counts[FOUND] = at, found

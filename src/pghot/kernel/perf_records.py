@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pghot.arrays import U8, U64
+from pghot.arrays import U64
 from pghot.kernel import perf_event as pe
 
 RECORD_LOST = 2
@@ -67,14 +67,3 @@ def words_of(sample_type: int) -> npt.NDArray[np.int64]:
     if unknown:
         raise ValueError(f"sample type bits {unknown:#x} are not decoded")
     return np.array([row for bit, row in _ORDER if sample_type & bit], np.int64)
-
-
-def decode_samples(ring: U8, tail: int, head: int, words: npt.NDArray[np.int64], out: Samples) -> int:
-    """Decode the records in bytes [tail, head) of a ring; returns how many samples `out` got.
-
-    `out.counts[TAIL]` says how far the pass came: less than `head` when `out` was full.
-    """
-    from pghot.kernel.perf_decode import decode
-
-    decode(ring.view(np.uint64), tail, head, words, out.fields, out.counts)
-    return int(out.counts[FOUND])

@@ -1,13 +1,14 @@
-"""The compiled pass over SPE packets, apart from `pghot.kernel.spe_packets` so that naming a source loads no Numba."""
+"""The compiled pass over SPE packets (`pghot.kernel.spe_packets`).
+
+The source imports it where it reads an area: naming it must load no Numba.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-from pghot.arrays import I64, U8, U64
+from pghot.arrays import I64, U8, U64, Int
 from pghot.kernel.ring_order import barrier
 from pghot.kernel.spe_packets import (
     CONTEXT,
@@ -24,13 +25,23 @@ from pghot.kernel.spe_packets import (
     TAIL,
     TIMESTAMP,
     VIRT_ADDR,
+    Records,
 )
-
-Int = Any
 
 _ADDRESS_VIRT, _ADDRESS_PHYS, _COUNTER_TOTAL = 2, 3, 0
 _ADDRESS_MASK = (1 << 56) - 1  # the top byte holds tags, or says whether the address is secure
 _ANY_ADDRESS = 1 << PHYS_ADDR | 1 << VIRT_ADDR
+
+
+def decode_records(ring: U8, tail: int, head: int, out: Records) -> int:
+    """Decode the records in bytes [tail, head) of an AUX area, a power of two of bytes; returns how many `out` got.
+
+    `out.counts[TAIL]` says how far the pass came: less than `head` when `out` was full, then the first byte after the
+    last record decoded. Bytes that are no packet cost the record they are in, and nothing more. A record that stops
+    at `head` without an end is lost and counted as corrupt.
+    """
+    decode(ring, tail, head, out.fields, out.counts)
+    return int(out.counts[FOUND])
 
 
 @njit(cache=True)
@@ -131,48 +142,3 @@ def decode(ring: U8, tail: Int, head: Int, fields: U64, counts: I64) -> None:
         counts[TAIL] = head
     counts[FOUND] = found
     barrier()
-
-
-def decode_reference(ring: U8, tail: int, head: int, fields: U64, counts: I64) -> None:
-    """`decode` packet by packet in plain Python."""
-    data = bytes(ring[at % len(ring)] for at in range(tail, head))
-    counts[:] = 0
-    found, at, done, damaged = 0, 0, 0, False
-    record = [0] * ROWS
-    while at < len(data):
-        second = data[at + 1] if at + 1 < len(data) else 0xFF
-        row, header, size = classify.py_func(data[at], second)
-        if row == -4:
-            step = 1 << ((data[at] & 0xF) + 1)
-            at += step - (tail + at) % step
-            continue
-        if row == -1 or at + header + size > len(data):
-            counts[CORRUPT] += not damaged
-            damaged = True
-            at += 1
-            continue
-        value = int.from_bytes(data[at + header : at + header + size], "little")
-        if row == OPERATION:
-            value |= (data[at] & 3) << 8
-        elif row in (PHYS_ADDR, VIRT_ADDR):
-            value &= _ADDRESS_MASK
-        if row >= 0:
-            record[row] = value
-            record[HAS] |= 1 << row
-        at += header + size
-        if row not in (-3, TIMESTAMP):
-            if not record[HAS] and not damaged:
-                done = at
-            continue
-        if not damaged and record[HAS] & _ANY_ADDRESS:
-            if found == fields.shape[1]:
-                break
-            fields[:, found] = record
-            found += 1
-        else:
-            counts[OTHER] += not damaged
-        done, damaged, record = at, False, [0] * ROWS
-    else:
-        counts[CORRUPT] += bool(record[HAS]) and not damaged
-        done = len(data)
-    counts[TAIL], counts[FOUND] = tail + done, found

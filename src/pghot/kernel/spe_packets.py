@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pghot.arrays import I64, U8, U64
+from pghot.arrays import I64, U64
 
 # Rows of `Records.fields`.
 PHYS_ADDR, VIRT_ADDR, EVENTS, SOURCE, LATENCY, OPERATION, CONTEXT, TIMESTAMP, HAS = range(9)
@@ -50,16 +50,3 @@ class Records:
     @classmethod
     def sized(cls, records: int) -> Records:
         return cls(np.zeros((ROWS, records), np.uint64), np.zeros(_COUNTS, np.int64))
-
-
-def decode_records(ring: U8, tail: int, head: int, out: Records) -> int:
-    """Decode the records in bytes [tail, head) of an AUX area, a power of two of bytes; returns how many `out` got.
-
-    `out.counts[TAIL]` says how far the pass came: less than `head` when `out` was full, then the first byte after the
-    last record decoded. Bytes that are no packet cost the record they are in, and nothing more. A record that stops
-    at `head` without an end is lost and counted as corrupt.
-    """
-    from pghot.kernel.spe_decode import decode
-
-    decode(ring, tail, head, out.fields, out.counts)
-    return int(out.counts[FOUND])

@@ -1,6 +1,6 @@
 """Where `/proc` and `/sys` are: the one place through which pghot reads and writes the kernel's files.
 
-Tests give a captured tree instead of `/` (DESIGN decision 8). Paths are written as on a live machine:
+Tests give a captured tree instead of `/` (docs/architecture.md). Paths are written as on a live machine:
 `root.read("/proc/1/stat")`.
 """
 

@@ -39,17 +39,6 @@ def add_misses(
     return length
 
 
-def add_misses_reference(
-    counts: U32, seen: npt.NDArray[np.uint8], found: U32, length: int, page: U32, misses: U32
-) -> int:
-    """`add_misses` with index arrays."""
-    seen[page] = 1
-    fresh = [p for p in dict.fromkeys(page[misses > 0].tolist()) if counts[p] == 0]
-    found[length : length + len(fresh)] = fresh
-    np.add.at(counts, page, misses)
-    return length + len(fresh)
-
-
 @njit(cache=True)
 def take_misses(counts: U32, page: U32, misses: U32, total: I64) -> None:
     """Move the counts of the pages to `misses`, and add them to `total`."""
@@ -58,13 +47,6 @@ def take_misses(counts: U32, page: U32, misses: U32, total: I64) -> None:
         misses[i] = counts[p]
         total[p] += counts[p]
         counts[p] = 0
-
-
-def take_misses_reference(counts: U32, page: U32, misses: U32, total: I64) -> None:
-    """`take_misses` with index arrays."""
-    misses[:] = counts[page]
-    total[page] += misses
-    counts[page] = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class Emulator:
 
     @property
     def plugin_api(self) -> int:
-        """QEMU 9.0 dropped version 1 of its plugin interface; what we use is the same in 2 and later."""
+        """QEMU 9.0 dropped version 1 of its plugin interface; what the plugin uses is the same in 2 and later."""
         return 1 if self.version < (9, 0) else 2
 
 
@@ -66,7 +66,7 @@ def plugin_path(emulator: Emulator) -> Path:
 
 
 def _cache_directory() -> Path:
-    """The user's cache, or a directory of this process when others may have put a plugin there: qemu runs it."""
+    """The user's cache. Where others may have put a plugin there, a directory of this process: qemu runs the plugin."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     path = Path(base, "pghot").absolute()
     try:
@@ -79,7 +79,7 @@ def _cache_directory() -> Path:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a plugin is there that nobody else can have written. Nobody else can exchange it: see its directory."""
+    """Whether a plugin is there that nobody else can have written; its directory keeps others from replacing it."""
     try:
         fact = path.lstat()
     except FileNotFoundError:

@@ -38,7 +38,7 @@ def command_prefix(emulator: Emulator, plugin: Path, directory: Path, settings: 
 def start(command: list[str], mask: set[int]) -> subprocess.Popen[bytes]:
     """Start the command so that it dies with us. `mask` is the signal mask that it gets.
 
-    On a terminal it shares our process group, or it could not read from it; otherwise it has its own.
+    On a terminal it shares our process group, or it could not read from the terminal. Otherwise it has its own.
     """
     libc = ctypes.CDLL(None, use_errno=True)
 
@@ -53,7 +53,7 @@ def start(command: list[str], mask: set[int]) -> subprocess.Popen[bytes]:
 class Signals:
     """Signals to the recorder, held back and polled, and passed on to the recorded program.
 
-    As a context manager it blocks them in this thread and gives the former mask back.
+    As a context manager it blocks them in this thread and restores the former mask.
     received  the signals so far, in order
     """
 
@@ -68,13 +68,13 @@ class Signals:
 
     def __exit__(self, *_: object) -> None:
         while signal.sigtimedwait(_WATCHED, 0) is not None:
-            pass  # a late Ctrl-C must not strike while the recording is being finished
+            pass  # a late Ctrl-C must not interrupt the recording while it is being finished
         signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
 
     def pass_on(self, pids: Callable[[], list[int]]) -> None:
         """Forward what arrived. A second signal becomes SIGTERM, a third SIGKILL.
 
-        A Ctrl-C from the terminal has reached the program already, as a member of the same process group.
+        A Ctrl-C from the terminal has already reached the program, which is in the same process group.
         """
         while (info := signal.sigtimedwait(_WATCHED, 0)) is not None:
             self.received.append(signal.Signals(info.si_signo))
@@ -87,7 +87,7 @@ class Signals:
             self._send(pids(), signal.SIGKILL)
 
     def stop(self, pids: list[int]) -> None:
-        """Ask the program to end, and end it when it does not within some seconds."""
+        """Ask the program to end, and kill it when it has not after some seconds."""
         if self._kill_at is None:
             self._kill_at = time.monotonic() + _KILL_AFTER_S
             self._send(pids, signal.SIGTERM)

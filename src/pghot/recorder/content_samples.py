@@ -1,7 +1,7 @@
 """Samples of what the recorded programs' pages hold, read through `/proc/PID/mem` of the emulating processes.
 
-A page of the program is at its address plus qemu's guest base there; the plugin says how much that is, and waits
-at the program's end (and before an exec) until the last round was taken.
+There a page of the program is at its address plus qemu's guest base, which the plugin sends. At the program's end,
+and before an exec, the plugin waits until the last round has been taken.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pghot.recording.writer import RecordingWriter
 
 
 class ContentSamples:
-    """Rounds of samples into the recording, of the pages that the timeline has seen touched."""
+    """Writes rounds of samples into the recording, of pages that the timeline has seen touched."""
 
     def __init__(self, timeline: Timeline, writer: RecordingWriter) -> None:
         self._timeline, self._writer = timeline, writer
@@ -28,12 +28,12 @@ class ContentSamples:
         self._root = SysRoot()
 
     def take_when_due(self, processes: Sequence[Process], elapsed_s: float) -> None:
-        """A round over these processes when it is time."""
+        """Take a round over these processes when one is due."""
         if self._sampler.due(elapsed_s):
             self.take(processes)
 
     def take(self, processes: Sequence[Process]) -> None:
-        """A round now: every touched page of all of them is as likely to be read."""
+        """Take a round now. Every touched page of these processes is equally likely to be read."""
         present = [process for process in processes if not process.leaving]
         pages = [self._timeline.touched(process) for process in present]
         bounds = np.cumsum([0, *(len(page) for page, _ in pages)])

@@ -24,12 +24,12 @@ import numpy as np
 from pghot.arrays import U32, U64
 from pghot.errors import PghotError
 
-# More than the plugin can ever have to say in one frame (2**26 pages of 20 bytes each, and some).
+# More than the plugin can ever send in one frame: 2**26 pages of 20 bytes each, and a little.
 _MAX_FRAME_BYTES = 1 << 31
 
 
 class NoteKind(IntEnum):
-    """What a NOTE tells of another process or program."""
+    """What a NOTE says about another process or program."""
 
     CHILD_NOT_FOLLOWED = 1
     EXEC_NOT_FOLLOWED = 2

@@ -21,7 +21,7 @@ def machine() -> str:
 
 
 def resolve(command: list[str]) -> list[str]:
-    """The command with its program as a path to an ELF file; a script goes behind its interpreter.
+    """The command with its program as a path to an ELF file; for a script, its interpreter comes first.
 
     Raises `UsageError` when there is no such program or it may not be executed, `UnsupportedError` when it
     is made for another machine.
@@ -47,7 +47,7 @@ def resolve(command: list[str]) -> list[str]:
 
 
 def is_privileged(path: str) -> bool:
-    """Whether the kernel would start the program as somebody else; under emulation it runs as the caller."""
+    """Whether the kernel would run the program as another user; under emulation it runs as the caller."""
     mode = os.stat(path).st_mode
     return bool(mode & (stat.S_ISUID | stat.S_ISGID))
 

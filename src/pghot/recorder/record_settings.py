@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pghot.errors import UsageError
 from pghot.units import LINE_BYTES, format_duration
 
-# The nominal speed that turns instructions (of all threads) into virtual time: two in a nanosecond.
+# The nominal speed that turns instructions (of all threads) into virtual time: two a nanosecond.
 NS_PER_INSTRUCTION = 0.5
 
 # The plugin's filter in front of the last-level cache (plugin.c FILTER_LINES): hits in it are touches that
@@ -24,7 +24,7 @@ class RecordSettings:
     """Slice of virtual time; modelled last-level cache; which processes; when to stop (0 = never).
 
     cpu      the CPU model that qemu shows to the program: "max" has every extension that it can emulate
-    flush_s  the most that a killed recorder loses, in seconds
+    flush_s  seconds of recording that a killed recorder loses at most
     compressibility  sample the contents of touched pages, and how well they compress
     """
 

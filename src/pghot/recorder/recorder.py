@@ -34,7 +34,7 @@ from pghot.trusted import temporary_place
 
 _POLL_S = 0.1
 _RECEIVE_BYTES = 1 << 20
-# A thread counts as one that carried the work from this share of all instructions on.
+# A thread counts as working when it ran at least this share of all instructions.
 _WORKING_SHARE = 0.05
 # A program that fails within this much virtual time "died at once".
 _AT_ONCE_NS = 50_000_000
@@ -42,8 +42,8 @@ _AT_ONCE_NS = 50_000_000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a recording run ended with. `status` as `subprocess` gives it: negative for a signal; `out_of_time` when
-    the longest duration ended the program."""
+    """How a recording ended. `status` is as in `subprocess`, negative for a signal; `out_of_time` says that the program
+    was ended after the longest duration."""
 
     path: Path
     status: int
@@ -189,7 +189,7 @@ class _Session:
             self._progress.show(self._state())
 
     def _alive(self, program: subprocess.Popen[bytes]) -> list[int]:
-        """Whom a signal goes to: the program, or when it has ended the children that still run."""
+        """Which processes a signal goes to: the program, or once it has ended the children that still run."""
         if program.poll() is None:
             return [program.pid]
         return [connection.process.pid for connection in self._connections.values() if connection.process]
@@ -236,7 +236,7 @@ class _Session:
             self._before_it_goes(connection, connection.process)
 
     def _before_it_goes(self, connection: _Connection, process: Process) -> None:
-        """The process waits with its memory intact until it is answered: take a last round of samples."""
+        """Take a last round of samples: the process waits, its memory intact, until it is answered."""
         if self._contents is None:
             return
         self._contents.take([process])
@@ -254,7 +254,7 @@ class _Session:
         return process
 
     def _finish_former(self, pid: int) -> None:
-        """A process that closed our descriptor connects again: what it sent before comes first."""
+        """A process that closed our descriptor connects again. Take first what it sent before."""
         for connection in list(self._connections.values()):
             if connection.process is not None and connection.process.pid == pid:
                 while self._receive(connection):
@@ -309,7 +309,9 @@ class _Session:
         )
 
     def _working_threads(self) -> int:
-        counts: Counter[tuple[int, int]] = Counter()  # a thread is one through all execs of its process
+        counts: Counter[tuple[int, int]] = (
+            Counter()
+        )  # a thread stays the same through all execs of its process
         for process in self._processes:
             counts.update({(process.pid, cpu): count for cpu, count in process.instructions.items()})
         return max(1, sum(count >= _WORKING_SHARE * counts.total() for count in counts.values()))

@@ -13,8 +13,8 @@ from pghot.units import PAGE_BYTES
 
 EXTENT_PAGES = 512
 
-# With several processes, one that waits in a system call hands in its last counts late. So many slices are
-# kept open for it; what comes later still is counted in the oldest open slice.
+# A process that waits in a system call sends its last counts late. With several processes, this many slices are kept
+# open for it. What comes even later is counted in the oldest open slice.
 _OPEN_SLICES = 16
 
 
@@ -25,7 +25,7 @@ class Process:
     extent_of   global number of each of the process's extents
     instructions  of each vCPU so far
     guest_base    where address 0 of the program is in the process that emulates it
-    leaving       it is about to become another program: its memory is not to be read any more
+    leaving       it is about to become another program: its memory must not be read any more
     """
 
     pid: int
@@ -86,7 +86,7 @@ class Timeline:
         return page, start[extent] + at.astype(np.uint64) * np.uint64(PAGE_BYTES)
 
     def add(self, process: Process, frame: SliceFrame) -> None:
-        """Count a process's part of a slice and give its new extents their place in the dense index space."""
+        """Count a process's part of a slice, and place its new extents in the dense index space."""
         self._place_extents(process, frame)
         self._name_regions(process, frame)
         self.references += int(frame.touches.sum(dtype=np.uint64))
@@ -102,7 +102,7 @@ class Timeline:
         slice_.parts.append((page, frame.touches, frame.misses, frame.sequential, frame.writes))
 
     def take(self, processes: int) -> tuple[SliceBatch, list[Region]] | None:
-        """The slices that are over while `processes` still count, and the regions new since the last call.
+        """The slices that are complete while `processes` still run, and the regions found since the last call.
 
         With one process, that is every slice before its newest; with none, all.
         """

@@ -1,4 +1,4 @@
-"""The buffers of one record batch, decompressed only after their sizes were found possible."""
+"""The buffers of one record batch; each is decompressed only once its size is known to be possible."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from pghot.recording import format as fmt
+from pghot.recording.buffers import BUFFER_COUNT, NODES, Buffer, Buffers
 from pghot.recording.framing import BatchHeader, ByteSource, DamageError, Message, batch_header
-from pghot.recording.layout import BUFFER_COUNT, NODES, Buffer, Buffers
 
 _ZSTD = 1
 
@@ -37,8 +37,8 @@ def _codec() -> pa.Codec:
 def read_buffers(source: ByteSource, message: Message, which: Iterable[Buffer]) -> Buffers:
     """The named buffers of a record batch as read-only arrays.
 
-    Raises `DamageError` when a size contradicts the headers or exceeds the format's limits: nothing is
-    allocated that the format does not allow.
+    Raises `DamageError` when a size contradicts the headers or exceeds the format's limits, before anything is
+    allocated.
     """
     header = batch_header(message)
     if len(header.nodes) != NODES or len(header.buffers) != BUFFER_COUNT:

@@ -1,7 +1,7 @@
 """The recordings of real programs that are installed with the package, by name.
 
 Their accesses are in data/recordings. How well their pages compress was sampled in other runs of the same
-commands: data/page_samples holds these runs' regions and samples, and in a note which runs they were.
+commands. data/page_samples holds the regions and samples of those runs, and a note that says which they were.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the bytes of a recording come from: a mapped local file, or any file system that pyarrow knows."""
+"""Where the bytes of a recording come from: a mapped local file, or a file system that pyarrow knows."""
 
 from __future__ import annotations
 

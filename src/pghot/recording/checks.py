@@ -1,4 +1,4 @@
-"""What must hold of the rows of a slice batch, whoever made them."""
+"""The rules that the rows of a slice batch must keep, whoever made them."""
 
 from __future__ import annotations
 
@@ -56,37 +56,8 @@ def first_problem(
     return -1, 0
 
 
-def first_problem_reference(
-    offsets: I64,
-    page: U32,
-    touches: U32,
-    misses: U32,
-    sequential: U32,
-    writes: U32,
-    node: I16,
-    pages: int,
-    nodes: int,
-) -> tuple[int, int]:
-    """`first_problem` by the definition."""
-    for begin, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-        pairs = list(zip(page.tolist(), node.tolist(), strict=True))
-        for i in range(begin, end):
-            broken = {
-                1: page[i] >= pages,
-                6: not 0 <= node[i] < nodes,
-                2: i > begin and pairs[i] <= pairs[i - 1],
-                3: misses[i] > touches[i],
-                4: sequential[i] > misses[i],
-                5: writes[i] > touches[i],
-            }
-            for rule, is_broken in broken.items():
-                if is_broken:
-                    return i, rule
-    return -1, 0
-
-
 def check_batch(batch: SliceBatch, pages: int, nodes: int) -> None:
-    """Raise `PghotError` that names the slice and the rule when the rows are not those of a recording."""
+    """Raise a `PghotError` that names the slice and the rule when a row breaks one."""
     offsets = batch.offsets
     if (
         len(offsets) != batch.slices + 1

@@ -1,4 +1,4 @@
-"""A trace seen in larger pages: what a tiering system that moves 2 MiB folios whole would see."""
+"""A trace in larger pages, as seen by a tiering system that moves whole folios of 2 MiB."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def coarsen(trace: Trace, page_bytes: int) -> Trace:
     """`trace` in pages of `page_bytes`, grouped by virtual alignment inside each address space.
 
     The rows of a slice that fall into one (folio, node) are summed, saturating at 2^32 - 1. A folio is named
-    after the region that has most pages in it. Pages without a region are grouped by their dense index.
+    after the region that has the most pages in it. Pages without a region are grouped by their dense index.
     Raises `UsageError` unless `page_bytes` is a power of two and not smaller than the trace's pages.
     """
     if page_bytes == trace.info.page_bytes:
@@ -182,19 +182,3 @@ def merge_rows(
                 sums[c, key] = np.uint64(0)
             row += 1
         out_offsets[s + 1] = row
-
-
-def merge_rows_reference(batch: SliceBatch, folio_of: U32) -> list[dict[tuple[int, int], tuple[int, ...]]]:
-    """For each slice {(folio, node): (touches, misses, sequential, writes)}, by the definition."""
-    slices = []
-    for begin, end in zip(batch.offsets[:-1].tolist(), batch.offsets[1:].tolist(), strict=True):
-        totals: dict[tuple[int, int], tuple[int, ...]] = {}
-        for i in range(begin, end):
-            key = (int(folio_of[batch.page[i]]), int(batch.node[i]))
-            counts = [
-                int(column[i]) for column in (batch.touches, batch.misses, batch.sequential, batch.writes)
-            ]
-            before = totals.get(key, (0, 0, 0, 0))
-            totals[key] = tuple(min(a + b, int(_MOST)) for a, b in zip(before, counts, strict=True))
-        slices.append(dict(sorted(totals.items())))
-    return slices

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import I16, I64
+from pghot.recording.buffers import REGION_BUFFERS, ROW_BUFFERS, Buffer, Buffers
 from pghot.recording.encoding import (
     Carries,
     add_carries,
@@ -22,7 +23,6 @@ from pghot.recording.encoding import (
 )
 from pghot.recording.format import COLUMNS, COUNTERS, PLANES
 from pghot.recording.framing import DamageError
-from pghot.recording.layout import REGION_BUFFERS, ROW_BUFFERS, Buffer, Buffers
 from pghot.recording.trace import Region, SliceBatch
 
 REGION_NUMBERS = ("first_page", "pages", "space", "start_address")
@@ -81,7 +81,7 @@ def decode_regions(buffers: Buffers) -> list[Region]:
 
 
 def rows_crc32(buffers: Buffers) -> int:
-    """CRC-32 of all buffers but the regions', one after the other, as they are before compression."""
+    """CRC-32 of all buffers but the regions', in order, before compression."""
     return _crc32(buffers, ROW_BUFFERS)
 
 
@@ -118,7 +118,7 @@ def _decode_carries(buffers: Buffers, offsets: I64) -> Carries:
 
 
 def _encode_nodes(node: I16, offsets: I64) -> Buffers:
-    """The node of each row; nothing for a slice in which all are node 0, as on a machine of one node."""
+    """The node of each row; empty for a slice in which all are node 0, as on a machine with one node."""
     counts = np.diff(offsets)
     elsewhere = np.concatenate([[0], np.cumsum(node != 0)])
     kept = elsewhere[offsets[1:]] > elsewhere[offsets[:-1]]

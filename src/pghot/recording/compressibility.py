@@ -85,16 +85,6 @@ class Compressibility:
     def duplicate(self) -> npt.NDArray[np.bool_]:
         return (self.flags & np.uint8(DUPLICATE)).astype(np.bool_)
 
-    @property
-    def lz4_bytes(self) -> U16:
-        """Bytes of each sampled page, LZ4 over the whole page."""
-        return self.stored_bytes("lz4")
-
-    @property
-    def zstd_bytes(self) -> U16:
-        """Bytes of each sampled page, zstd level 1 over the whole page."""
-        return self.stored_bytes("zstd")
-
     def stored_bytes(self, algorithm: str, block_bytes: int = PAGE_BYTES) -> U16:
         """uint16[K]: bytes of each sampled page. Raises `UsageError` for a coding that was not measured."""
         coding = Coding(algorithm, block_bytes)

@@ -1,4 +1,4 @@
-"""Recordings to Parquet and back, loss-free and streamed, for DuckDB, Polars, pandas and Spark.
+"""Recordings to Parquet and back, lossless and streamed, for DuckDB, Polars, pandas and Spark.
 
 The Parquet table is flat: one row for each slice and touched page, sorted by slice, page and node. What is
 not a row (facts, regions, slices that touched nothing) sits in the file's metadata.
@@ -47,7 +47,7 @@ _ROWS_AT_A_TIME = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What was written, and what of the source could not be: see `Recording`."""
+    """What was written, and what of the source could not be read: see `Recording`."""
 
     slices: int
     rows: int
@@ -59,7 +59,7 @@ class Conversion:
 def convert(src: str | Path, dst: str | Path, force: bool = False) -> Conversion:
     """Convert by extension: `.pghot` to `.parquet` and back; `.pghot` to `.pghot` keeps the good slices.
 
-    `src` may be a URI (`.pghot` only); `dst` is a local path and appears only when it is whole. Raises
+    `src` may be a URI (`.pghot` only); `dst` is a local path and appears only once it is complete. Raises
     `UsageError` for unknown extensions, an existing `dst` without `force`, or a `src` that is not ours;
     `PghotError` when the data is damaged or `dst` cannot be written.
     """
@@ -79,11 +79,11 @@ def convert(src: str | Path, dst: str | Path, force: bool = False) -> Conversion
 
 @contextmanager
 def _written_whole(path: Path, force: bool) -> Iterator[Path]:
-    """A name beside `path` to write to; it becomes `path` at the end, or vanishes with the error."""
+    """A name beside `path` to write to. It becomes `path` at the end; after an error it is removed."""
     if path.exists() and not force:
         raise UsageError(f"will not overwrite {path}", "use --force, or name another file")
     try:
-        # In a directory of its own: in one that others may write to, its name could be a link of theirs.
+        # In a directory of its own: where others may write, they could have put a link under its name.
         with TemporaryDirectory(prefix=f".{path.name}.", suffix=".part", dir=path.parent) as place:
             part = Path(place, path.name)
             yield part

@@ -1,4 +1,4 @@
-"""Rows as they lie on disk: page deltas, byte planes, and the few upper halves that byte planes cannot hold.
+"""Rows as they are on disk: page deltas, byte planes, and the few upper halves that byte planes cannot hold.
 
 A column of 32-bit values becomes two planes of their lower bytes; a value of 2^16 or more also becomes a
 *carry* (row, column, upper half). Pages are stored as the difference from the row before in the slice.
@@ -40,11 +40,6 @@ def join_planes(low: U8, high: U8, out: U32) -> None:
         out[i] = np.uint32(low[i]) | (np.uint32(high[i]) << np.uint32(8))
 
 
-def join_planes_reference(low: U8, high: U8, out: U32) -> None:
-    """`join_planes` in NumPy."""
-    out[:] = low.astype(np.uint32) + 256 * high.astype(np.uint32)
-
-
 def find_carries(columns: list[U32]) -> Carries:
     """The carries of all columns, by row and, within a row, by column."""
     rows, kinds, uppers = [], [], []
@@ -83,16 +78,4 @@ def sum_deltas(page: U32, offsets: I64) -> int:
             if at > np.uint64(0xFFFFFFFF):
                 return i
             page[i] = np.uint32(at)
-    return -1
-
-
-def sum_deltas_reference(page: U32, offsets: I64) -> int:
-    """`sum_deltas` in NumPy."""
-    for begin, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-        sums = np.cumsum(page[begin:end].astype(np.uint64))
-        beyond = np.flatnonzero(sums > 0xFFFFFFFF)
-        if len(beyond):
-            page[begin : begin + int(beyond[0])] = sums[: int(beyond[0])]
-            return int(begin) + int(beyond[0])
-        page[begin:end] = sums
     return -1

@@ -1,7 +1,7 @@
 """The recording format: schema, metadata, limits. docs/recording-format.md is its specification.
 
 A recording is an Arrow IPC *stream*: a schema message, record batches of one row for each slice, and a last
-empty batch with the final facts. Everything that pghot itself says in it is JSON, sealed with a CRC-32.
+empty batch with the final facts. All metadata of pghot's own is JSON, sealed with a CRC-32.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SUFFIX: Final = ".pghot"
 INFO_KEY: Final = "pghot"
 BATCH_KEY: Final = "pghot.batch"
 FINAL_KEY: Final = "pghot.final"
-# Samples of page contents, on any batch; a reader that does not know them passes over them.
+# Samples of page contents, on any batch; a reader that does not know them skips them.
 SAMPLES_KEY: Final = "pghot.samples"
 
 # What a reader accepts in one batch, whatever its headers say: 2^24 rows decode to 370 MB. A slice cannot

@@ -1,8 +1,8 @@
 """Arrow IPC messages, read with distrust.
 
 A stream is a row of messages: a continuation marker, the length of the metadata, the metadata (a
-flatbuffer), the body. Arrow's own reader allocates what the file's headers ask for; this one believes a
-length only when that many bytes are really there, and finds the buffers without decompressing any.
+flatbuffer), the body. Arrow's own reader allocates whatever the file's headers ask for. This one
+accepts a length only when that many bytes are there, and finds the buffers without decompressing any.
 Layouts: Arrow columnar format, "Encapsulated message format", and its Message.fbs and Schema.fbs.
 """
 
@@ -23,7 +23,7 @@ _PROBE_BYTES = 16 << 10
 
 
 class DamageError(ValueError):
-    """The bytes are not what a writer of ours wrote; the message says what is wrong with them."""
+    """The bytes are not those of a recording; the message says what is wrong with them."""
 
 
 class ByteSource(Protocol):
@@ -103,7 +103,7 @@ class Table:
         return [Table(self._data, place + _unpack("<I", self._data, place)) for place in places]
 
     def _vector(self, slot: int, item_bytes: int) -> tuple[int, int]:
-        """Position and length of a vector; its items are really there."""
+        """Position and length of a vector, whose items are known to be there."""
         at = self.field(slot)
         if at is None:
             return 0, 0
@@ -164,13 +164,11 @@ def _message(source: ByteSource, offset: int) -> Message | None:
 class BatchHeader:
     """Where the buffers of a record batch lie in its body.
 
-    length   rows of the batch
     nodes    (length, nulls) of each array
     buffers  (offset, length) of each buffer, in the body
     codec    None, or 0 (LZ4) or 1 (zstd)
     """
 
-    length: int
     nodes: list[tuple[int, int]]
     buffers: list[tuple[int, int]]
     codec: int | None
@@ -185,4 +183,4 @@ def batch_header(message: Message) -> BatchHeader:
     body_bytes = message.end - message.body_offset
     if any(offset < 0 or length < 0 or offset + length > body_bytes for offset, length in buffers):
         raise DamageError("a buffer outside its message")
-    return BatchHeader(table.number(0, "q"), table.pairs(1), buffers, codec)
+    return BatchHeader(table.pairs(1), buffers, codec)

@@ -37,8 +37,8 @@ def trace_from_accesses(
     write  bool[N]    which accesses are stores; None: none is
     miss   bool[N]    which accesses miss the last-level cache; None: all do
 
-    A slice stands for `slice_ns` of virtual time and holds `accesses_per_slice` accesses, the last one the
-    rest. Each access counts as one instruction. Sequential misses are not known and stay 0.
+    A slice stands for `slice_ns` of virtual time and holds `accesses_per_slice` accesses; the last one holds
+    the rest. Each access counts as one instruction. Sequential misses are not known and stay 0.
     Raises `UsageError` when the arrays do not fit each other.
     """
     if accesses_per_slice < 1 or any(
@@ -140,29 +140,4 @@ def aggregate(
                 row += 1
                 left &= left - np.uint64(1)
             seen[word] = np.uint64(0)
-        offsets[s + 1] = row
-
-
-def aggregate_reference(
-    page: U32,
-    writes: Flags,
-    misses: Flags,
-    per_slice: int,
-    counts: npt.NDArray[np.uint32],
-    seen: npt.NDArray[np.uint64],
-    offsets: I64,
-    rows: npt.NDArray[np.uint32],
-) -> None:
-    """`aggregate` with dictionaries; it needs no scratch."""
-    row = 0
-    for s in range(len(offsets) - 1):
-        totals: dict[int, list[int]] = {}
-        for i in range(s * per_slice, min((s + 1) * per_slice, len(page))):
-            total = totals.setdefault(int(page[i]), [0, 0, 0])
-            total[0] += 1
-            total[1] += int(misses[i]) if len(misses) else 1
-            total[2] += int(writes[i]) if len(writes) else 0
-        for p in sorted(totals):
-            rows[:, row] = [p, *totals[p]]
-            row += 1
         offsets[s + 1] = row

@@ -1,7 +1,7 @@
 """Samples of one run of a program for the recording of another: page contents that were sampled later.
 
 The bundled recordings were made without samples; `benchmarks/recordings/make.py --samples` ran the same commands once
-more. Under emulation a program lays out its memory the same way each time, but for a few pages.
+more. Under emulation a program lays out its memory the same way each time, except for a few pages.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def transplanted(
 ) -> Compressibility:
     """The samples on the pages of another recording; `origin` says from which run they are.
 
-    A sampled page goes to the page of the same name and space whose position among these, by address, is in the
-    same proportion: the same position where both have as many. Samples of names that we lack are left out.
+    Pages are matched within each space and region name, by their position in the order of addresses. Where the two
+    recordings have a different number of pages, the position is scaled. Samples of unknown names are left out.
     """
     target = _pages_by_name(ours)
     page = np.full(int(samples.page.max(initial=0)) + 1, -1, np.int64)

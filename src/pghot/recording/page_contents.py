@@ -48,7 +48,7 @@ def measure(page: U32, time_ns: int, contents: Bytes) -> Compressibility:
 
 
 def _repeated(contents: Bytes) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which pages there are more than once."""
+    """Which pages occur more than once."""
     whole = np.ascontiguousarray(contents).view(f"V{PAGE_BYTES}").ravel()
     _, number, count = np.unique(whole, return_inverse=True, return_counts=True)
     return np.asarray(count[number] > 1)

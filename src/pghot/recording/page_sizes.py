@@ -35,10 +35,10 @@ class Published:
 
 # Lagar-Cavilla et al., "Software-Defined Far Memory in Warehouse-Scale Computers", ASPLOS 2019 (DOI
 # 10.1145/3297858.3304053): of the cold memory of a fleet 31 % does not compress; the rest compresses by 3 in the
-# median, by 2 to 6 from job to job. The range is one of jobs, not of pages: those of one job spread wider.
-# Checked against what could be read of it: the abstract's saving of 67 % is a ratio of 3; LZO in zswap, pages of 4 KiB,
-# of which those above 2990 B (73 %) count as not compressing, are in published notes. The 31 % and the range of 2 to 6
-# are from memory: the paper's text could not be had. They matter only for traces without samples of their own.
+# median, by 2 to 6 from job to job. The range is over jobs; the pages of one job spread wider.
+# Checked: the saving of 67 % in the abstract is a ratio of 3. Published notes give LZO in zswap, pages of 4 KiB, and
+# that pages above 2990 B (73 %) count as incompressible. Not checked, because the paper's text was not available: the
+# 31 % and the range of 2 to 6. They matter only for traces without samples of their own.
 FAR_MEMORY: Final = Published(
     0.31, (2.0, 3.0, 6.0), "Google's far memory, ASPLOS 2019: 31 % incompressible, the rest 3:1 in the median"
 )
@@ -52,7 +52,7 @@ class PageSizes:
             sum over their 4 KiB pages
     zero    bool[pages]    all zero (of a larger page: all of its 4 KiB pages)
     sampled number of 4 KiB pages that have their own value; the others were drawn
-    assumed True when the trace has no samples and `FAR_MEMORY` stands in: `note` is then a warning to show
+    assumed True when the trace has no samples and `FAR_MEMORY` stands in; `note` is then a warning
     """
 
     stored: npt.NDArray[np.uint16] | npt.NDArray[np.uint32]

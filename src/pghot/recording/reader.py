@@ -1,6 +1,6 @@
 """Reading a recording: a cheap walk over its headers when it is opened, lazy decoding of its slices.
 
-What a file claims is believed only as far as its bytes and the format's limits go; see `framing`.
+No claim of a file is trusted beyond its bytes and the format's limits; see `framing`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import pyarrow as pa
 from pghot.errors import PghotError, UsageError
 from pghot.recording import format as fmt
 from pghot.recording.body import read_buffers
+from pghot.recording.buffers import REGION_BUFFERS, ROW_BUFFERS
 from pghot.recording.bytesource import open_source
 from pghot.recording.checks import check_batch
 from pghot.recording.codec import decode, decode_regions, regions_crc32, rows_crc32
 from pghot.recording.compressibility import Compressibility, concatenate
 from pghot.recording.framing import ByteSource, DamageError, Kind, Message, messages
-from pghot.recording.layout import REGION_BUFFERS, ROW_BUFFERS
 from pghot.recording.regions import checked_regions, merge_regions
 from pghot.recording.sample_text import from_text
 from pghot.recording.trace import Region, SliceBatch, TraceInfo
@@ -60,7 +60,7 @@ class Recording:
     complete         the recorder finished it and nothing was dropped
     dropped_bytes    bytes at the end that could not be used; `dropped_slices` were in them, as far as known
     damage           why they could not be used, "" when nothing was dropped
-    final            the recorder's last words: exit status and so on; empty when it was killed
+    final            what the recorder wrote at the end: exit status and so on; empty when it was killed
     """
 
     def __init__(self, path: str, source: ByteSource, scan: _Scan) -> None:
@@ -160,7 +160,7 @@ def open_recording(path: str | Path, verify: bool = False) -> Recording:
 
 
 def _read_info(name: str, source: ByteSource, walk: Iterator[Message]) -> tuple[TraceInfo, int]:
-    """What the schema message says, and where it ends. What is not a recording of ours ends here."""
+    """What the schema message says, and where it ends. Raises for what is not a recording of pghot."""
     start = bytes(source.read(0, 8))
     if not start:
         raise UsageError(f"{name} is empty", "record it again")

@@ -1,4 +1,4 @@
-"""The region table: pieces as they were discovered, merged into what a reader wants to see."""
+"""The region table: the pieces that were discovered, merged into regions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pghot.recording.trace import Region
 
 
 def checked_regions(regions: list[Region]) -> list[Region]:
-    """The regions, once each was found to be a range of a recording's dense pages; else `ValueError`."""
+    """The same regions. Raises `ValueError` when one is not a range of a recording's dense pages."""
     for region in regions:
         end = region.first_page + region.pages
         if min(region.first_page, region.pages, region.space, region.start_address) < 0 or end > MAX_PAGES:
@@ -50,7 +50,7 @@ def _continues(last: Region, piece: Region, page_bytes: int) -> bool:
 
 
 def _without_overlap(pieces: list[Region], page_bytes: int) -> list[Region]:
-    """The pieces by first page. Overlap is rare (addresses mapped anew): only then the slow path."""
+    """The pieces by first page. Overlap is rare (addresses that were mapped again), and only then is this slow."""
     ordered = sorted((piece for piece in pieces if piece.pages > 0), key=lambda piece: piece.first_page)
     overlaps = any(a.first_page + a.pages > b.first_page for a, b in pairwise(ordered))
     if not overlaps:
@@ -65,7 +65,7 @@ def _without_overlap(pieces: list[Region], page_bytes: int) -> list[Region]:
 
 
 class _Coverage:
-    """Which dense pages have a name already: disjoint ranges, joined where they touch.
+    """Which dense pages already have a name: disjoint ranges, joined where they touch.
 
     Joining keeps the work near n log n for any input: a hostile table must not make a reader hang.
     """

@@ -1,4 +1,4 @@
-"""Samples of page contents as text for a message's metadata, and back; read with distrust.
+"""Samples of page contents as text for a message's metadata, and back; the reader trusts nothing.
 
 {"codings": [["lz4", 4096], ...], "rounds": [[time_ns, samples], ...], "columns": base64 of zstd of
  page uint32[K] · flags uint8[K] · bytes under each coding uint16[K], little-endian}, sealed
@@ -45,7 +45,7 @@ def to_text(samples: Compressibility) -> str:
 
 
 def from_text(text: str) -> Compressibility:
-    """The samples of `to_text`. Raises `ValueError` for anything that it cannot have written."""
+    """The samples of `to_text`. Raises `ValueError` for anything else."""
     facts = unseal(text)
     codings = _codings(facts.get("codings"))
     times, counts = _times_and_counts(facts.get("rounds"))

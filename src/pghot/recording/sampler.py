@@ -1,4 +1,4 @@
-"""Which pages are sampled, and when: a few hundred of the touched ones, again and again, ever more rarely.
+"""Which pages are sampled, and when: a few hundred of the touched ones in each round, at growing intervals.
 
 The recorders say which pages were touched and read their contents; nothing here knows processes.
 """
@@ -13,8 +13,8 @@ import numpy.typing as npt
 PAGES_IN_A_ROUND: Final = 256
 _SOONEST_S: Final = 0.25
 _USUAL_S: Final = 2.0
-# After 256 s the time between rounds grows with the time that has passed: a day has some 900 rounds, a year 1700,
-# and so a recording never has more samples than one message may hold (`sample_text.MAX_SAMPLES`).
+# After 256 s the time between rounds grows with the time that has passed: about 900 rounds in a day, 1700 in a year.
+# So a recording never has more samples than one message may hold (`sample_text.MAX_SAMPLES`).
 _ROUNDS_IN_THE_TIME_SO_FAR: Final = 128
 
 
@@ -27,7 +27,7 @@ class Sampler:
         self._due_s = _SOONEST_S
 
     def due(self, elapsed_s: float) -> bool:
-        """Whether a round should be taken now, so long after the recording began; True counts as taken."""
+        """Whether a round is due `elapsed_s` after the recording began; True counts as taken."""
         if elapsed_s < self._due_s:
             return False
         usual_s = max(_USUAL_S, elapsed_s / _ROUNDS_IN_THE_TIME_SO_FAR)

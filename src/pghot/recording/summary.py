@@ -87,12 +87,6 @@ def add_rows(page: U32, touches: U32, misses: U32, writes: U32, totals: Counts) 
         totals[2, page[i]] += np.uint64(writes[i])
 
 
-def add_rows_reference(page: U32, touches: U32, misses: U32, writes: U32, totals: Counts) -> None:
-    """`add_rows` in NumPy."""
-    for total, column in zip(totals, (touches, misses, writes), strict=True):
-        np.add.at(total, page, column.astype(np.uint64))
-
-
 def region_totals(
     regions: tuple[Region, ...], touches: Counts, misses: Counts, writes: Counts
 ) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What a writer counts while slices pass by: the totals of the final facts."""
+"""What a writer counts as it goes: the totals of the final facts."""
 
 from __future__ import annotations
 

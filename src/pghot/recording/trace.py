@@ -3,7 +3,7 @@
 A *trace* is a recording read from disk or a synthetic workload. Its pages are dense indices
 `0 <= page < pages`; its regions say which address range each index range came from. Inside a slice there
 is one row for each touched (page, accessing node), sorted by that pair; the order of the accesses inside a
-slice is not kept, because every tiering mechanism acts on tens of milliseconds and more.
+slice is not kept, because every tiering mechanism acts on tens of milliseconds or more.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class TraceInfo:
-    """What is known of a trace beside its slices.
+    """What is known of a trace apart from its slices.
 
     slice_ns             the program's own virtual time in one slice
     ns_per_instruction   the nominal rate that turned instructions into that virtual time

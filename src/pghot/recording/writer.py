@@ -15,10 +15,10 @@ from pghot.errors import PghotError, UsageError, not_written
 from pghot.recording import codec
 from pghot.recording import format as fmt
 from pghot.recording.batches import concatenate, cut
+from pghot.recording.buffers import to_record_batch
 from pghot.recording.checks import check_batch
 from pghot.recording.compressibility import Compressibility, compressibility_of
 from pghot.recording.compressibility import concatenate as joined_samples
-from pghot.recording.layout import to_record_batch
 from pghot.recording.regions import checked_regions
 from pghot.recording.sample_text import MAX_SAMPLES, to_text
 from pghot.recording.tally import Tally
@@ -34,12 +34,12 @@ FLUSH_ROWS = 1 << 18
 class RecordingWriter:
     """Appends slices to a new recording.
 
-    `info` is what is known at the start; facts known only at the end go to `finish` (a fact named as a field
-    of `TraceInfo`, such as `threads` or `lost`, replaces it on reading). As a context manager it finishes on
-    a normal exit; on an exception it keeps what was appended and leaves the recording marked incomplete.
+    `info` is what is known at the start. Facts known only at the end go to `finish`; one with the name of a field
+    of `TraceInfo`, such as `threads` or `lost`, replaces that field on reading. As a context manager it finishes
+    on a normal exit. On an exception it keeps what was appended, and the recording stays marked incomplete.
 
     Raises `UsageError` when `path` exists (without `force`) or cannot be created, `PghotError` when a batch
-    is not valid or the file cannot be written (disk full): what was flushed before stays readable.
+    is not valid or the file cannot be written (disk full); what was flushed before stays readable.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class RecordingWriter:
         return self._tally.rows + self._waiting_rows
 
     def append(self, batch: SliceBatch, regions: Sequence[Region] = ()) -> None:
-        """Add slices and the regions first seen in them. They are written when enough of them wait."""
+        """Add slices and the regions first seen in them. They are written once there are enough."""
         self.announce(regions)
         for piece in cut(batch, self._flush_slices, FLUSH_ROWS):
             self._waiting.append(piece)
@@ -101,7 +101,7 @@ class RecordingWriter:
             self._samples.append(samples)
 
     def flush(self) -> None:
-        """Write what waits, so that being killed from now on does not lose it."""
+        """Write what waits: a recorder that is killed later does not lose it."""
         if not self._waiting:
             return
         batch = concatenate(self._waiting)
@@ -164,7 +164,7 @@ class RecordingWriter:
         if kind is None:
             self.finish()
         elif not self._sink.closed:
-            with contextlib.suppress(PghotError):  # the error on its way out is the one to show
+            with contextlib.suppress(PghotError):  # the error that is being raised is the one to show
                 self.flush()
             self._sink.close()
 
@@ -193,7 +193,7 @@ def _check_regions(regions: Sequence[tuple[int, Region]]) -> None:
 
 
 class _Sink:
-    """The file under the Arrow stream: whole messages reach it or, when the disk is full, none of it."""
+    """The file under the Arrow stream: a message reaches it whole or, when the disk is full, not at all."""
 
     def __init__(self, path: Path, force: bool) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)

@@ -17,6 +17,7 @@ from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageE
 from pghot.kernel import perf_event as pe
 from pghot.kernel import perf_records as pr
 from pghot.kernel.pagemap import pfns
+from pghot.kernel.perf_decode import decode_samples
 from pghot.kernel.perf_event import EventSpec, Ring, perf_event_open
 from pghot.kernel.process import read_stat
 from pghot.kernel.sysroot import SysRoot
@@ -75,7 +76,7 @@ def touched(child: subprocess.Popen[str]) -> int:
 
 def samples_in(ring: Ring, sample_type: int) -> pr.Samples:
     samples = pr.Samples.sized(1 << 14)
-    pr.decode_samples(ring.data, ring.tail, ring.head, pr.words_of(sample_type), samples)
+    decode_samples(ring.data, ring.tail, ring.head, pr.words_of(sample_type), samples)
     ring.consume(int(samples.counts[pr.TAIL]))
     return samples
 

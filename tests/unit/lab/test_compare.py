@@ -16,20 +16,15 @@ from pghot.errors import UsageError
 from pghot.lab.bench import Bench, RunSpec, Setting
 from pghot.lab.capacity import choose_time_scale, size_nodes
 from pghot.lab.compare import plan_runs
-from pghot.lab.epochs import (
-    Epoch,
-    add_misses,
-    add_misses_reference,
-    measure_epochs,
-    take_misses,
-    take_misses_reference,
-)
-from pghot.lab.measures import Measures, Responses, note_promoted, note_promoted_reference
+from pghot.lab.epochs import Epoch, add_misses, measure_epochs, take_misses
+from pghot.lab.measures import Measures, Responses, note_promoted
 from pghot.lab.metrics import METRICS, mean_and_interval
 from pghot.recording.from_accesses import trace_from_accesses
 from pghot.recording.trace import MemoryTrace
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import load_topology
+from references.lab.epochs import add_misses_reference, take_misses_reference
+from references.lab.measures import note_promoted_reference
 
 TIERS = load_topology("dram-cxl")
 

@@ -20,9 +20,9 @@ from builders.recordings import INFO, REGIONS, all_slices, assert_same_slices, r
 from pghot.errors import PghotError, UsageError
 from pghot.recording import format as fmt
 from pghot.recording.batches import part
+from pghot.recording.buffers import BUFFERS
 from pghot.recording.bytesource import open_source
 from pghot.recording.framing import batch_header, messages
-from pghot.recording.layout import BUFFERS
 from pghot.recording.reader import open_recording
 from pghot.recording.trace import MemoryTrace
 from pghot.recording.writer import RecordingWriter

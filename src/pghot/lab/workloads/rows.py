@@ -10,7 +10,7 @@ import numpy.typing as npt
 from numba import njit
 
 from pghot.arrays import F64, U32
-from pghot.sim.sources.sampling import next_unit, next_unit_reference
+from pghot.sim.sources.sampling import next_unit
 
 # Above this mean the counts are drawn by NumPy; below, by inversion, which needs about mean + 1 steps.
 _INVERSION_MAX = 12.0
@@ -76,26 +76,6 @@ def poisson_rows(
             out_page[rows] = page
             out_count[rows] = count
             rows += 1
-    return rows
-
-
-def poisson_rows_reference(
-    mean: F64, chance_of_none: F64, large: npt.NDArray[np.int64], state: npt.NDArray[np.uint64]
-) -> list[tuple[int, int]]:
-    """`poisson_rows` as (page, count) tuples, by the cumulative distribution of each page."""
-    rows = []
-    waiting = iter(large.tolist())
-    for page, expected in enumerate(mean.tolist()):
-        count = 0
-        if expected > _INVERSION_MAX:
-            count = next(waiting)
-        elif expected > 0:
-            left, chance = next_unit_reference(state), float(chance_of_none[page])
-            while left > chance and count < 100:
-                left, count = left - chance, count + 1
-                chance *= expected / count
-        if count:
-            rows.append((page, count))
     return rows
 
 

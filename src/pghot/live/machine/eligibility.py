@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from pghot.arrays import I64, NOWHERE, U8, U32, Bool, Int
@@ -20,13 +19,6 @@ def may_move(kind: U8, place: U8, marks: U8, page: U32, target: Int, fit: Bool) 
         p = page[i]
         tries: Int = (marks[p] >> RETRY_SHIFT) & MOST_TRIES
         fit[i] = kind[p] == _MOVABLE and place[p] != NOWHERE and place[p] != target and tries < BUSY_RETRIES
-
-
-def may_move_reference(kind: U8, place: U8, marks: U8, page: U32, target: int, fit: Bool) -> None:
-    """`may_move` in NumPy."""
-    tries = (marks[page] >> np.uint8(RETRY_SHIFT)) & np.uint8(MOST_TRIES)
-    elsewhere = (place[page] != NOWHERE) & (place[page] != target)
-    fit[:] = (kind[page] == Kind.MOVABLE) & elsewhere & (tries < BUSY_RETRIES)
 
 
 @njit(cache=True)
@@ -51,16 +43,3 @@ def tally(place: U8, marks: U8, rank: I64, page: U32, before: U8, target: Int) -
             demoted += 1
             marks[p] |= DEMOTED
     return promoted, demoted, returned
-
-
-def tally_reference(
-    place: U8, marks: U8, rank: I64, page: U32, before: U8, target: int
-) -> tuple[int, int, int]:
-    """`tally` in NumPy, for pages that are each there once."""
-    came = (place[page] == target) & (before != target) & (before != NOWHERE)
-    went, was = page[came], rank[before[came]]
-    promoted, demoted = went[was > rank[target]], went[was < rank[target]]
-    returned = int(np.count_nonzero(marks[promoted] & DEMOTED))
-    marks[promoted] |= PROMOTED
-    marks[demoted] |= DEMOTED
-    return len(promoted), len(demoted), returned

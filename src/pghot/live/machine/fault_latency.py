@@ -55,16 +55,3 @@ def judge(
             scan_ms[s] = now_ms
         scan[p] = scan_now[s]
         count[i] = FAST if now_ms - scan_ms[s] <= threshold_ms else SLOW
-
-
-def judge_reference(
-    scan: U8, scan_now: U8, scan_ms: I64, page: U32, now_ms: int, threshold_ms: int, count: U32
-) -> None:
-    """`judge` in plain Python."""
-    for i, p in enumerate(page.tolist()):
-        s = p >> SECTION_SHIFT
-        if scan[p] == scan_now[s]:
-            scan_now[s] = scan_now[s] % 255 + 1
-            scan_ms[s] = now_ms
-        scan[p] = scan_now[s]
-        count[i] = FAST if now_ms - scan_ms[s] <= threshold_ms else SLOW

@@ -86,22 +86,9 @@ def warm(heat: U16, age: U8, page: U32, count: U32) -> None:
         age[p] = 0
 
 
-def warm_reference(heat: U16, age: U8, page: U32, count: U32) -> None:
-    """`warm` one sighting after the other."""
-    for p, more in zip(page.tolist(), count.tolist(), strict=True):
-        heat[p] = min(int(heat[p]) + more, 65535)
-        age[p] = 0
-
-
 @njit(cache=True)
 def cool(heat: U16, age: U8) -> None:
     """Halve the heat; one period older, saturating."""
     for i in range(age.shape[0]):
         heat[i] >>= 1
         age[i] += age[i] != OLDEST
-
-
-def cool_reference(heat: U16, age: U8) -> None:
-    """`cool` in NumPy."""
-    heat[:] = heat // 2
-    age[:] = np.minimum(age.astype(np.int64) + 1, OLDEST)

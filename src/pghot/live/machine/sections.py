@@ -2,7 +2,7 @@
 
 A section is 32768 pages, as the kernel's 128 MiB mem_section of 4 KiB pages. An address range gets the pages of
 a section when something in it is first seen, and gives them back when it is unmapped. Everything that is known
-of a page then is one element of an array (DESIGN decision 1). The table is sized at the start and never grows; pages
+of a page then is one element of an array (docs/architecture.md). The table is sized at the start and never grows; pages
 that find no section are counted.
 """
 
@@ -149,21 +149,6 @@ def find(space_of_pid: U16, keys: I64, slots: I32, pid: I32, address: U64, page:
             page[i] = np.uint32(last_slot << SECTION_SHIFT | vpn & (SECTION_PAGES - 1))
 
 
-def find_reference(space_of_pid: U16, keys: I64, slots: I32, pid: I32, address: U64, page: U32) -> None:
-    """`find` with a dictionary."""
-    table = {int(key): int(slot) for key, slot in zip(keys, slots, strict=True) if key >= 0}
-    for i, (process, where) in enumerate(zip(pid.tolist(), address.tolist(), strict=True)):
-        space = int(space_of_pid[process]) if 0 <= process < len(space_of_pid) else 0
-        vpn = where >> PAGE_SHIFT
-        slot = table.get(space << _SPACE_SHIFT | vpn >> SECTION_SHIFT)
-        if space == 0 or vpn >> SECTION_SHIFT >= 1 << _SPACE_SHIFT:
-            page[i] = FOREIGN
-        elif slot is None:
-            page[i] = ABSENT
-        else:
-            page[i] = slot << SECTION_SHIFT | vpn & (SECTION_PAGES - 1)
-
-
 @njit(cache=True)
 def name(key_of_slot: I64, page: U32, space: I64, address: U64) -> None:
     """Fill in the space and the address of each dense page: the reverse of `find`."""
@@ -173,15 +158,6 @@ def name(key_of_slot: I64, page: U32, space: I64, address: U64) -> None:
         vpn: Int = number << np.int64(SECTION_SHIFT) | np.int64(page[i] & np.uint32(SECTION_PAGES - 1))
         space[i] = key >> np.int64(_SPACE_SHIFT)
         address[i] = np.uint64(vpn << np.int64(PAGE_SHIFT))
-
-
-def name_reference(key_of_slot: I64, page: U32, space: I64, address: U64) -> None:
-    """`name` in NumPy."""
-    key = key_of_slot[page >> np.uint32(SECTION_SHIFT)]
-    number = (key & ((1 << _SPACE_SHIFT) - 1)).astype(np.uint64)
-    space[:] = key >> _SPACE_SHIFT
-    vpn = number << np.uint64(SECTION_SHIFT) | (page % np.uint32(SECTION_PAGES))
-    address[:] = vpn << np.uint64(PAGE_SHIFT)
 
 
 @njit(cache=True)

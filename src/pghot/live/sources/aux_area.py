@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.kernel.perf_event import Ring
-from pghot.kernel.perf_records import AUX_LOST, CORRUPT, TAIL, Samples, decode_samples, words_of
+from pghot.kernel.perf_records import AUX_LOST, CORRUPT, TAIL, Samples, words_of
 
 RING_BYTES = 1 << 14  # 400 notes; one comes with every reading
 
@@ -57,6 +57,8 @@ class AuxNotes:
 
     def take(self, ring: Ring, counts: dict[str, int]) -> None:
         """Empty the ring; adds to `perf_aux_gaps` and `perf_corrupt_records` of `counts`."""
+        from pghot.kernel.perf_decode import decode_samples
+
         decode_samples(ring.data, ring.tail, ring.head, self._words, self._samples)
         ring.consume(int(self._samples.counts[TAIL]))
         counts["perf_aux_gaps"] += int(self._samples.counts[AUX_LOST])

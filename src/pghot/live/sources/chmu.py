@@ -18,7 +18,7 @@ from pghot.arrays import U64
 from pghot.errors import UsageError
 from pghot.kernel import hotlist
 from pghot.kernel.cxl_regions import Extent, extents_of, frame_ranges, frames_of_units
-from pghot.kernel.hotlist import COUNT, UNIT, HotList, decode_hotlist
+from pghot.kernel.hotlist import COUNT, UNIT, HotList
 from pghot.kernel.needs import Need, require
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, perf_need
 from pghot.kernel.pmu import Pmu, pmu_names, read_pmu
@@ -136,6 +136,8 @@ class Chmu:
             device.running, device.began_ms = True, now_ms
 
     def _drain(self, device: _Device, ring: Ring, now_ms: int) -> list[Sightings]:
+        from pghot.kernel.hotlist_decode import decode_hotlist
+
         rows = hotlist.TAIL, hotlist.CORRUPT
         found = [
             self.sightings(self._list.fields[:, :count], device.extents, now_ms)

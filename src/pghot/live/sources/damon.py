@@ -16,8 +16,9 @@ import numpy as np
 
 from pghot.arrays import I64, U32, U64
 from pghot.errors import PghotError, UsageError
+from pghot.kernel.damon_records import Regions
 from pghot.kernel.damon_sysfs import NUMBER, STATE, Intervals, Kdamond, damon_need
-from pghot.kernel.damon_trace import Regions, RegionTrace, trace_need
+from pghot.kernel.damon_trace import RegionTrace, trace_need
 from pghot.kernel.iomem import system_ram
 from pghot.kernel.needs import Need, require
 from pghot.kernel.pagemap import pfns

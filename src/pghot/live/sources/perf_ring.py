@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.kernel.perf_event import Ring
-from pghot.kernel.perf_records import CORRUPT, LOST, TAIL, THROTTLED, Samples, decode_samples
+from pghot.kernel.perf_records import CORRUPT, LOST, TAIL, THROTTLED, Samples
 
 
 def drain(ring: Ring, words: npt.NDArray[np.int64], out: Samples, counts: dict[str, int]) -> Iterator[int]:
@@ -17,6 +17,8 @@ def drain(ring: Ring, words: npt.NDArray[np.int64], out: Samples, counts: dict[s
     Not beyond what was there at first: a busy ring must not keep the other CPUs waiting. Losses are added to
     `hwhint_dropped_events`, `perf_corrupt_records` and, where the source counts it, `perf_throttled` of `counts`.
     """
+    from pghot.kernel.perf_decode import decode_samples
+
     tail, head = ring.tail, ring.head
     while tail < head:
         found = decode_samples(ring.data, tail, head, words, out)

@@ -19,7 +19,7 @@ from pghot.kernel.needs import Need, require
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, perf_need
 from pghot.kernel.pmu import Pmu, pmu_names, read_pmu
 from pghot.kernel.rmap import frames_need
-from pghot.kernel.spe_packets import EVENTS, HAS, OPERATION, PHYS_ADDR, SOURCE, Records, decode_records
+from pghot.kernel.spe_packets import EVENTS, HAS, OPERATION, PHYS_ADDR, SOURCE, Records
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
 from pghot.live.sources.access_source import Sightings
@@ -85,6 +85,8 @@ class Spe:
         self._counts["perf_not_running_ms"] = sum(ring.idle_ns() for ring, _, _ in self._rings) // 1_000_000
 
     def poll(self, now_ms: int) -> Sequence[Sightings]:
+        from pghot.kernel.spe_decode import decode_records
+
         found = []
         for ring, node, neoverse in self._rings:
             # The kernel tells how far the hardware came only when the event stops or half the area is full.

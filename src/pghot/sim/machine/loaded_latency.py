@@ -2,7 +2,7 @@
 
 A program's misses keep `threads * mlp` lines in flight; the time they take depends on each node's latency,
 the latency on the bandwidth in use, and that on the time they take. `solve_slice_ns` finds the one time that
-satisfies all of it (DESIGN decision 5: slowdown comes out of the model).
+satisfies all of it (docs/architecture.md: slowdown comes out of the model).
 """
 
 from __future__ import annotations

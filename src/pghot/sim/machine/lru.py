@@ -24,14 +24,6 @@ def age_pages(young: npt.NDArray[np.uint8], generation: npt.NDArray[np.uint32], 
             young[page] = 0
 
 
-def age_pages_reference(
-    young: npt.NDArray[np.uint8], generation: npt.NDArray[np.uint32], sequence: int
-) -> None:
-    """Plain form of `age_pages`."""
-    generation[young > 0] = sequence
-    young[:] = 0
-
-
 @njit(cache=True)
 def take_old(queue: U32, place: U8, node: int, young: U8, taken: Bool, out: U32) -> tuple[int, int]:
     """Take pages from the head of a queue until `out` is full; returns how many, and the length of the head.
@@ -48,14 +40,6 @@ def take_old(queue: U32, place: U8, node: int, young: U8, taken: Bool, out: U32)
             out[found] = page
             found += 1
     return found, used
-
-
-def take_old_reference(queue: U32, place: U8, node: int, young: U8, taken: Bool, out: U32) -> tuple[int, int]:
-    """`take_old` with index arrays."""
-    fit = np.flatnonzero((place[queue] == node) & (young[queue] == 0) & ~taken[queue])[: len(out)]
-    out[: len(fit)] = queue[fit]
-    enough = len(out) == 0 or len(fit) == len(out)
-    return len(fit), (int(fit[-1]) + 1 if len(fit) else 0) if enough else len(queue)
 
 
 class Generations:

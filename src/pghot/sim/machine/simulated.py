@@ -23,10 +23,8 @@ from pghot.sim.machine.loaded_latency import demand_of_misses, solve_slice_ns
 from pghot.sim.machine.lru import Generations
 from pghot.sim.machine.relocation import movable, relocate
 from pghot.sim.machine.topology import Topology
-from pghot.sim.machine.touch import allocate, serve
+from pghot.sim.machine.touch import Rows, allocate, serve
 from pghot.units import LINE_BYTES, format_size
-
-Rows = tuple[U32, U32, U32, U32, U32, I16]  # page, touches, misses, sequential, writes, node of a slice
 
 DIRECT_RECLAIM = "direct reclaim"
 
@@ -154,7 +152,7 @@ class SimulatedMachine:
         self, page: U32, touches: U32, misses: U32, sequential: U32, writes: U32, node: I16, instructions: int
     ) -> float:
         """Run one slice; returns how long it took, ns. Raises `PghotError` when memory runs out."""
-        rows = self._living_rows((page, touches, misses, sequential, writes, node))
+        rows = self._living_rows(Rows(page, touches, misses, sequential, writes, node))
         if self.compressed is not None:
             rows = self._settle(rows)
         if self._serve(rows):
@@ -179,26 +177,22 @@ class SimulatedMachine:
         return self._access.living(page) if self.compressed is not None else None
 
     def _serve(self, rows: Rows) -> int:
-        page, touches, misses, sequential, writes, node = rows
-        young, served = self.generations.young, self._served
-        return serve(page, touches, misses, sequential, writes, node, self.place, young, served)
+        return serve(*rows, self.place, self.generations.young, self._served)
 
     def _settle(self, rows: Rows) -> Rows:
         """What first touches and writes to compressed pages do, before it is known where misses go.
 
         Returns the rows that are left: tenants may be killed.
         """
-        if self._access.touches(rows[0]):
+        if self._access.touches(rows.page):
             rows = self._allocate(rows)
-            self._access.touches(rows[0])
-        self._access.writes(rows[0], rows[4])
+            self._access.touches(rows.page)
+        self._access.writes(rows.page, rows.writes)
         return self._living_rows(rows)
 
     def _living_rows(self, rows: Rows) -> Rows:
-        if (kept := self.living(rows[0])) is None:
-            return rows
-        page, touches, misses, sequential, writes, node = rows
-        return page[kept], touches[kept], misses[kept], sequential[kept], writes[kept], node[kept]
+        kept = self.living(rows.page)
+        return rows if kept is None else rows.only(kept)
 
     def _allocate(self, rows: Rows) -> Rows:
         """First touches; returns the rows that are left.
@@ -214,16 +208,16 @@ class SimulatedMachine:
                     "give the tiers more capacity or a larger --fast-share",
                 )
             # What was touched in this slice already is not what the program used least.
-            self._access.touches(rows[0])
+            self._access.touches(rows.page)
             if not self.reclaim_directly(failed):
-                self._access.out_of_memory(rows[0][self.place[rows[0]] == NOWHERE])
+                self._access.out_of_memory(rows.page[self.place[rows.page] == NOWHERE])
                 rows = self._living_rows(rows)
         return rows
 
     def _allocate_once(self, rows: Rows) -> int:
         return allocate(
-            rows[0],
-            rows[5],
+            rows.page,
+            rows.node,
             self.place,
             self.preferred,
             self.free_pages,

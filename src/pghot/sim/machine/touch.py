@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import NamedTuple
+
 from numba import njit
 
 from pghot.arrays import F64, I16, I64, NOWHERE, U8, U32, Bool
+
+
+class Rows(NamedTuple):
+    """A slice's rows, as in `recording.trace.SliceBatch`: arrays of one length.
+
+    Kernels take its columns one by one: Numba needs 3 us to look at a named tuple, which a short slice feels.
+    """
+
+    page: U32
+    touches: U32
+    misses: U32
+    sequential: U32
+    writes: U32
+    node: I16
+
+    def only(self, kept: Bool) -> Rows:
+        """Without the other rows."""
+        return Rows(
+            self.page[kept], self.touches[kept], self.misses[kept],
+            self.sequential[kept], self.writes[kept], self.node[kept],
+        )  # fmt: skip
 
 
 @njit(cache=True)
@@ -39,25 +61,6 @@ def allocate(page: U32, node: I16, place: U8, preferred: I16, free: I64, floor: 
                 break
         if not placed:
             failed += 1
-    return failed
-
-
-def allocate_reference(
-    page: U32, node: I16, place: U8, preferred: I16, free: I64, floor: I64, fallback: I64
-) -> int:
-    """Plain form of `allocate`."""
-    failed = 0
-    for index, initiator in zip(page.tolist(), node.tolist(), strict=True):
-        if place[index] != NOWHERE:
-            continue
-        choices = [int(preferred[index])] if preferred[index] >= 0 else []
-        choices += fallback[initiator].tolist()
-        room = [choice for choice in choices if free[choice] > floor[choice]]
-        if not room:
-            failed += 1
-            continue
-        place[index] = room[0]
-        free[room[0]] -= 1
     return failed
 
 
@@ -101,31 +104,6 @@ def serve(
     return unplaced
 
 
-def serve_reference(
-    page: U32,
-    touches: U32,
-    misses: U32,
-    sequential: U32,
-    writes: U32,
-    node: I16,
-    place: U8,
-    young: U8,
-    served: F64,
-) -> int:
-    """Plain form of `serve`."""
-    served[:] = 0.0
-    home = place[page]
-    placed = home != NOWHERE
-    young[page[placed]] = 1
-    where = (node[placed], home[placed])
-    missed = misses[placed].astype(np.float64)
-    share = np.divide(writes[placed], touches[placed], out=np.zeros(placed.sum()), where=touches[placed] > 0)
-    np.add.at(served[..., 0], where, missed - sequential[placed])
-    np.add.at(served[..., 1], where, sequential[placed].astype(np.float64))
-    np.add.at(served[..., 2], where, missed * share)
-    return int((~placed).sum())
-
-
 @njit(cache=True)
 def touch(page: U32, place: U8, young: U8, first: Bool) -> int:
     """Set the A-bits of the touched pages; returns how many rows are not placed yet.
@@ -142,14 +120,6 @@ def touch(page: U32, place: U8, young: U8, first: Bool) -> int:
         else:
             young[page[row]] = 1
     return unplaced
-
-
-def touch_reference(page: U32, place: U8, young: U8, first: Bool) -> int:
-    """`touch` with index arrays."""
-    placed = place[page] != NOWHERE
-    young[page[placed]] = 1
-    first[page[~placed]] = True
-    return int(np.count_nonzero(~placed))
 
 
 @njit(cache=True)
@@ -175,15 +145,3 @@ def note_writes(
             out[found] = index
             found += 1
     return found
-
-
-def note_writes_reference(
-    page: U32, writes: U32, first: Bool, rewritten: I64, size: I64, place: U8, node: int, out: U32
-) -> int:
-    """`note_writes` with index arrays."""
-    written = np.unique(page[writes > 0])
-    again = written[~first[written]]
-    size[again] = rewritten[again]
-    here = written[place[written] == node]
-    out[: len(here)] = here
-    return len(here)

@@ -19,7 +19,7 @@ from pghot.arrays import NOWHERE
 from pghot.engine.accesses import Accesses, no_accesses
 from pghot.errors import UsageError
 from pghot.parameters import MOST_NS, check_number, shown
-from pghot.sim.sources.sampling import next_unit, next_unit_reference
+from pghot.sim.sources.sampling import next_unit
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
 
 
@@ -46,22 +46,6 @@ def count_misses(
         if downsampling > 1:
             seen = (seen + np.int64(next_unit(rng) * downsampling)) // downsampling
         counts[p] += np.uint64(seen)
-
-
-def count_misses_reference(
-    page: npt.NDArray[np.uint32],
-    misses: npt.NDArray[np.uint32],
-    place: npt.NDArray[np.uint8],
-    lower: npt.NDArray[np.bool_],
-    downsampling: int,
-    rng: npt.NDArray[np.uint64],
-    counts: npt.NDArray[np.uint64],
-) -> None:
-    """`count_misses` in Python integers."""
-    for p, number in zip(page.tolist(), misses.tolist(), strict=True):
-        if number and place[p] != NOWHERE and lower[place[p]]:
-            extra = int(next_unit_reference(rng) * downsampling) if downsampling > 1 else 0
-            counts[p] += np.uint64((number + extra) // downsampling)
 
 
 @njit(cache=True)
@@ -97,21 +81,6 @@ def fill_hot_list(
                     resume = p
                 lost += 1
     return entries, lost, resume
-
-
-def fill_hot_list_reference(
-    counts: npt.NDArray[np.uint64],
-    place: npt.NDArray[np.uint8],
-    device: int,
-    threshold: int,
-    first: int,
-    ring_entries: int,
-) -> tuple[list[int], int, int]:
-    """`fill_hot_list` as a list of pages: (pages entered, units lost, next start)."""
-    order = [*range(first, len(place)), *range(first)]
-    hot = [p for p in order if place[p] == device and counts[p] > threshold]
-    lost = hot[ring_entries:]
-    return hot[:ring_entries], len(lost), lost[0] if lost else first
 
 
 class Chmu:

@@ -11,11 +11,12 @@ slice on.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-from pghot.arrays import NOWHERE
+from pghot.arrays import I16, I32, NOWHERE, U8, U32, Bool
 from pghot.engine.accesses import Accesses, no_accesses
 from pghot.parameters import MOST_NS, check_number
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
@@ -24,11 +25,23 @@ UNMARKED = -1
 _HASH = 2654435761  # Knuth's multiplicative hash: spreads shared pages' faults over their accessing nodes
 
 
+class Faults(NamedTuple):
+    """Room for the faults of a slice: their page, their accessing node, and the ms since the page was marked."""
+
+    page: U32
+    node: I16
+    latency_ms: U32
+
+    @classmethod
+    def sized(cls, rows: int) -> Faults:
+        return cls(np.empty(rows, np.uint32), np.empty(rows, np.int16), np.empty(rows, np.uint32))
+
+
 @njit(cache=True)
 def mark_pages(
-    mark_ms: npt.NDArray[np.int32],
-    place: npt.NDArray[np.uint8],
-    lower: npt.NDArray[np.bool_],
+    mark_ms: I32,
+    place: U8,
+    lower: Bool,
     cursor: int,
     span: int,
     now_ms: int,
@@ -52,36 +65,19 @@ def mark_pages(
     return cursor, marked
 
 
-def mark_pages_reference(
-    mark_ms: npt.NDArray[np.int32],
-    place: npt.NDArray[np.uint8],
-    lower: npt.NDArray[np.bool_],
-    cursor: int,
-    span: int,
-    now_ms: int,
-) -> tuple[int, int]:
-    """`mark_pages` on index arrays."""
-    pages = len(place)
-    seen = (cursor + np.arange(min(span, pages))) % pages
-    placed = seen[place[seen] != NOWHERE]
-    fresh = placed[lower[place[placed]] & (mark_ms[placed] == UNMARKED)]
-    mark_ms[fresh] = now_ms
-    return int((cursor + len(seen)) % pages), len(fresh)
-
-
 @njit(cache=True)
 def take_faults(
-    page: npt.NDArray[np.uint32],
-    touches: npt.NDArray[np.uint32],
-    node: npt.NDArray[np.int16],
-    mark_ms: npt.NDArray[np.int32],
-    place: npt.NDArray[np.uint8],
-    lower: npt.NDArray[np.bool_],
+    page: U32,
+    touches: U32,
+    node: I16,
+    mark_ms: I32,
+    place: U8,
+    lower: Bool,
     start_ms: float,
     end_ms: float,
-    out_page: npt.NDArray[np.uint32],
-    out_node: npt.NDArray[np.int16],
-    out_latency: npt.NDArray[np.uint32],
+    out_page: U32,
+    out_node: I16,
+    out_latency_ms: U32,
 ) -> int:
     """One fault for each touched page that is marked; clears the marks. Returns how many, in the out arrays.
 
@@ -113,36 +109,10 @@ def take_faults(
                     fault_ms = start_ms + (end_ms - start_ms) / (total + 1)
                     out_page[faults] = p
                     out_node[faults] = node[row]
-                    out_latency[faults] = max(0, int(fault_ms - mark_ms[p]))
+                    out_latency_ms[faults] = max(0, int(fault_ms - mark_ms[p]))
                     faults += 1
                 mark_ms[p] = UNMARKED
         first = last
-    return faults
-
-
-def take_faults_reference(
-    page: npt.NDArray[np.uint32],
-    touches: npt.NDArray[np.uint32],
-    node: npt.NDArray[np.int16],
-    mark_ms: npt.NDArray[np.int32],
-    place: npt.NDArray[np.uint8],
-    lower: npt.NDArray[np.bool_],
-    start_ms: float,
-    end_ms: float,
-) -> list[tuple[int, int, int]]:
-    """`take_faults` page by page, as (page, node, latency ms) tuples."""
-    faults = []
-    for p in sorted({int(q) for q in page}):
-        rows = [r for r in range(len(page)) if page[r] == p]
-        total = sum(int(touches[r]) for r in rows)
-        if mark_ms[p] == UNMARKED or total == 0:
-            continue
-        if place[p] != NOWHERE and lower[place[p]]:
-            accessors = [int(node[r]) for r in rows for _ in range(int(touches[r]))]
-            accessor = accessors[((p + int(mark_ms[p])) * _HASH >> 8) % total]
-            fault_ms = start_ms + (end_ms - start_ms) / (total + 1)
-            faults.append((p, accessor, max(0, int(fault_ms - mark_ms[p]))))
-        mark_ms[p] = UNMARKED
     return faults
 
 
@@ -205,11 +175,10 @@ class HintFaults:
         start_ms = view.now_ms - view.dt_ns * 1e-6 * self._scale
         if self._next_ms < 0:
             self._next_ms = start_ms + self._delay_ms
-        rows = len(view.page)
-        page, node, latency = np.empty(rows, np.uint32), np.empty(rows, np.int16), np.empty(rows, np.uint32)
+        found = Faults.sized(len(view.page))
         faults = take_faults(
             view.page, view.touches, view.node, self._mark_ms, view.place, view.lower,
-            start_ms, view.now_ms, page, node, latency,
+            start_ms, view.now_ms, *found,
         )  # fmt: skip
         app_ns = faults * self._fault_ns
         self._faulted = self._faulted or faults > 0
@@ -219,7 +188,12 @@ class HintFaults:
             return Report(no_accesses(int(view.now_ms)), app_ns)
         self._faults += faults
         seen = Accesses(
-            page[:faults], node[:faults], np.ones(faults, np.uint32), int(view.now_ms), True, latency[:faults]
+            found.page[:faults],
+            found.node[:faults],
+            np.ones(faults, np.uint32),
+            int(view.now_ms),
+            hint_fault=True,
+            latency_ms=found.latency_ms[:faults],
         )
         return Report(seen, app_ns)
 

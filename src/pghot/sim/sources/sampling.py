@@ -29,16 +29,6 @@ def next_unit(rng: npt.NDArray[np.uint64]) -> float:
     return float((x * np.uint64(_MULTIPLIER)) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-def next_unit_reference(rng: npt.NDArray[np.uint64]) -> float:
-    """`next_unit` in Python integers."""
-    x = int(rng[0])
-    x ^= x >> 12
-    x ^= (x << 25) & _MASK
-    x ^= x >> 27
-    rng[0] = x
-    return ((x * _MULTIPLIER & _MASK) >> 11) / (1 << 53)
-
-
 @njit(cache=True)
 def sample_events(
     events: npt.NDArray[np.uint32],
@@ -79,31 +69,6 @@ def sample_events(
     return hit
 
 
-def sample_events_reference(
-    events: npt.NDArray[np.uint32],
-    period: int,
-    independent: bool,
-    rng: npt.NDArray[np.uint64],
-    ahead: npt.NDArray[np.int64],
-) -> list[tuple[int, int]]:
-    """`sample_events`, event by event: (row, samples) of the rows hit."""
-    counts: dict[int, int] = {}
-    wait, place = int(ahead[0]), int(ahead[1])
-    for row, number in enumerate(events):
-        for _ in range(int(number)):
-            wait -= 1
-            if wait:
-                continue
-            counts[row] = counts.get(row, 0) + 1
-            unit = next_unit_reference(rng)
-            if independent:
-                wait = 1 if period == 1 else 1 + int(math.log(1.0 - unit) / math.log(1.0 - 1.0 / period))
-            else:
-                wait, place = period - place + int(unit * period), int(unit * period)
-    ahead[0], ahead[1] = wait, place
-    return sorted(counts.items())
-
-
 class Sampler:
     """A seeded sampler of rows' events, with the carry between slices."""
 
@@ -113,7 +78,7 @@ class Sampler:
         self._rng = np.array([mixed or 1], np.uint64)
         # The first sample falls anywhere in the first window, else short runs would see none at all.
         for _ in range(8):
-            place = int(next_unit_reference(self._rng) * period)
+            place = int(next_unit(self._rng) * period)
         self._ahead = np.array([place + 1, place], np.int64)
 
     def draw(self, events: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:

@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 
 from builders.scan_trees import ALL_CAPABILITIES, Process, get, put, watched
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
-from pghot.kernel.damon_decode import decode, decode_reference
-from pghot.kernel.damon_sysfs import KDAMONDS, NUMBER, STATE
-from pghot.kernel.damon_trace import (
+from pghot.kernel.damon_decode import decode
+from pghot.kernel.damon_records import (
     ACCESSES,
-    EVENT,
     FIELDS,
     REGIONS,
     START,
@@ -26,12 +24,15 @@ from pghot.kernel.damon_trace import (
     newest_of,
     parse_format,
 )
+from pghot.kernel.damon_sysfs import KDAMONDS, NUMBER, STATE
+from pghot.kernel.damon_trace import EVENT
 from pghot.kernel.iomem import system_ram
 from pghot.kernel.needs import require
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
 from pghot.live.sources import damon
 from pghot.live.sources.damon import Damon, pages_in
+from references.kernel.damon_decode import decode_reference
 
 # As Linux 6.12 shows it.
 FORMAT = """\

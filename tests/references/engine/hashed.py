@@ -1,4 +1,4 @@
-"""The `hashed` store in plain dictionaries and sets: the oracle of its property tests."""
+"""The `hashed` store in plain dictionaries and sets."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ import pytest
 
 from builders.machine_trees import NODES, Node, machine, put
 from pghot.arrays import I32, U32, U64
+from pghot.engine.accesses import Mechanism
 from pghot.errors import UnsupportedError
 from pghot.kernel.needs import Need
 from pghot.kernel.process import Identity, read_stat
@@ -26,7 +27,6 @@ from pghot.live.journal_file import read_journal
 from pghot.live.machine.linux import LinuxMachine, MoverSettings
 from pghot.live.machine.nodes import read_nodes
 from pghot.live.machine.spaces import Spaces
-from pghot.live.sources import registry as live_registry
 from pghot.live.sources.access_source import Sightings
 
 PAGE = 4096
@@ -242,6 +242,9 @@ class Scripted:
 
     name = "scripted"
     summary = "for tests"
+    mechanism: Mechanism = "page-table scan"
+    inline = False
+    released = True
     weight = 1
     sees = "any"
     says: list[list[Sightings]]
@@ -289,9 +292,13 @@ def register(monkeypatch: pytest.MonkeyPatch) -> type[Scripted]:
 
     class Point:
         name = "scripted"
+        value = "of the tests"
+        dist = None
 
         def load(self) -> type[Scripted]:
             return source
 
-    monkeypatch.setattr(live_registry, "entry_points", lambda group: [Point()])
+    monkeypatch.setattr(
+        "pghot.plugins.entry_points", lambda group: [Point()] * (group == "pghot.live_sources")
+    )
     return source

@@ -23,9 +23,9 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
 
 
 def _any_takes_sources(policies: str) -> bool:
-    from pghot.policies.registry import expand, make_policy
+    from pghot.sim.policies import POLICIES, expand
 
-    return any(make_policy(name).any_source for name in expand(_words(policies)))
+    return any(POLICIES.get(name).any_source for name in expand(_words(policies)))
 
 
 _COMPARE_GOES_WITH = (

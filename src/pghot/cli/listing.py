@@ -7,35 +7,29 @@ from collections.abc import Callable
 
 
 def _policies() -> dict[str, str]:
-    from pghot.policies.registry import make_policy, policy_names
+    from pghot.sim.policies import POLICIES
 
-    return {name: make_policy(name).summary for name in policy_names()}
+    return POLICIES.summaries()
 
 
 def _sources() -> dict[str, str]:
     """Those of the lab first; of one that both have the live summary as well, for it may see something else."""
-    from pghot.live.sources.registry import live_source_class, live_source_names
-    from pghot.sim.sources.registry import source_class, source_names
+    from pghot.live.sources import LIVE_SOURCES
+    from pghot.sim.sources import SOURCES
 
-    lab = {name: _summary(source_class(name)) for name in source_names()}
-    live = {name: _summary(live_source_class(name)) for name in live_source_names()}
+    lab, live = SOURCES.summaries(), LIVE_SOURCES.summaries()
     return {
         name: "; live: ".join(text for text in (lab.get(name), live.get(name)) if text)
         for name in [*lab, *(name for name in live if name not in lab)]
     }
 
 
-def _summary(made_by: object) -> str:
-    """The one line that a class declares; a function, or a class of another package, may have none."""
-    return str(getattr(made_by, "summary", ""))
-
-
 def where() -> dict[str, str]:
     """Where each source works: "lab", "live" or "both"."""
-    from pghot.live.sources.registry import live_source_names
-    from pghot.sim.sources.registry import source_names
+    from pghot.live.sources import LIVE_SOURCES
+    from pghot.sim.sources import SOURCES
 
-    lab, live = source_names(), live_source_names()
+    lab, live = SOURCES.names(), LIVE_SOURCES.names()
     return {
         name: "both" if name in lab and name in live else "lab" if name in lab else "live"
         for name in [*lab, *live]
@@ -43,9 +37,9 @@ def where() -> dict[str, str]:
 
 
 def _stores() -> dict[str, str]:
-    from pghot.engine.stores import store_class, store_names
+    from pghot.engine import STORES
 
-    return {name: _summary(store_class(name)) for name in store_names()}
+    return STORES.summaries()
 
 
 def _tiers() -> dict[str, str]:

@@ -20,7 +20,7 @@ from pghot.lab.capacity import size_nodes
 from pghot.lab.compare import BASELINES, compare, plan_runs
 from pghot.live.live_recorder import RecordingPlan
 from pghot.live.machine.linux import MoverSettings
-from pghot.live.sources.registry import make_live_source
+from pghot.live.sources import LIVE_SOURCES
 from pghot.recorder.record_settings import RecordSettings
 from pghot.report.text import chosen_columns, render
 from pghot.sim.compressed.device import ACCESS_RULES
@@ -131,7 +131,7 @@ def choose_source(command: bool, root: SysRoot | None = None) -> str:
     """
     root = root or SysRoot()
     for name in _CHOICES:
-        if all(need.met for need in make_live_source(name, root).needs()):
+        if all(need.met for need in LIVE_SOURCES.make(name, root).needs()):
             return name
     if command:
         return EMULATOR

@@ -14,16 +14,16 @@ from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.metrics import node_shares, run_metrics
 from pghot.lab.replay import Future, Run, new_run, replay
 from pghot.lab.traces import trace_warnings
-from pghot.policies.policy import World
-from pghot.policies.registry import make_policy
 from pghot.recording.compressibility import compressibility_of
 from pghot.recording.ratios import describe
 from pghot.recording.trace import Trace
 from pghot.sim.compressed.node import Contents
+from pghot.sim.lab_world import LabWorld
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import Topology
+from pghot.sim.policies import POLICIES
 from pghot.sim.policies.interleave import deal_out
-from pghot.sim.sources.registry import make_source
+from pghot.sim.sources import SOURCES
 from pghot.sim.sources.simulated_source import SourceSettings
 
 PLACEMENTS = ("first-touch", "slow", "interleave", "bind:NODE")
@@ -190,18 +190,17 @@ class Bench:
                 "choose tiers with as many nodes",
             )
         future = Future(self.epochs, self.setting.repeat)
-        world = World(
-            machine,
-            info,
-            self.trace.pages,
-            info.page_bytes,
-            self.trace.regions,
-            self.scale.factor,
-            self.seed,
-            future,
+        world = LabWorld(
+            machine=machine,
+            pages=self.trace.pages,
+            page_bytes=info.page_bytes,
+            scale=self.scale.factor,
+            seed=self.seed,
+            foresight=future,
+            regions=self.trace.regions,
         )
         return new_run(
-            make_policy(spec.policy, **spec.options),
+            POLICIES.make(spec.policy, **spec.options),
             self._sources(spec),
             world,
             future,
@@ -216,7 +215,7 @@ class Bench:
             self.scale.factor,
             self.seed,
         )
-        return [make_source(name, settings, **spec.source_options.get(name, {})) for name in spec.sources]
+        return [SOURCES.make(name, settings, **spec.source_options.get(name, {})) for name in spec.sources]
 
     def _initial_placement(self, machine: SimulatedMachine) -> None:
         if self.setting.placement == "slow":

@@ -67,7 +67,7 @@ COMPRESSION = (
 
 def run_metrics(run: Run, warmup_epochs: int, footprint_pages: int) -> dict[str, Any]:
     """Figures of one finished run; speed-ups are added when all runs are known."""
-    samples, machine = run.measures.samples, run.world.simulated
+    samples, machine = run.measures.samples, run.world.machine
     last = samples[-1]
     warm_ns = samples[warmup_epochs - 1].elapsed_ns if warmup_epochs else 0.0
     thread_ns = max(last.elapsed_ns * machine.threads, 1e-9)
@@ -94,7 +94,7 @@ def run_metrics(run: Run, warmup_epochs: int, footprint_pages: int) -> dict[str,
 
 def _compression(run: Run, warmup_epochs: int, footprint_pages: int) -> dict[str, float | None]:
     """Figures of the compressed node, None without one."""
-    machine = run.world.simulated
+    machine = run.world.machine
     if (tier := machine.compressed) is None:
         return dict.fromkeys(COMPRESSION)
     saved = _mean([sample.saved_bytes for sample in run.measures.samples[warmup_epochs:]])

@@ -41,9 +41,9 @@ class RunTable(_Strict):
     source_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     def spec(self) -> RunSpec:
-        from pghot.policies.registry import make_policy
+        from pghot.sim.policies import POLICIES
 
-        default = make_policy(self.policy, **self.options).default_sources
+        default = POLICIES.make(self.policy, **self.options).default_sources
         sources = default if self.sources is None else self.sources
         return RunSpec(self.policy, sources, self.options, self.source_options)
 

@@ -1,8 +1,7 @@
 """The seam of the live sources: who saw which process access which address.
 
-A source is one file plus one line in `pghot.live.sources.registry.LIVE_SOURCES`. It reports batches, never one
-access per Python call, states its sampling and counts what it lost. It checks its needs before it changes
-anything.
+A source is one file of this package. It reports batches, never one access per Python call, states its sampling and
+counts what it lost. It checks its needs before it changes anything.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import I16, I32, U32, U64
+from pghot.engine.accesses import Source
 from pghot.kernel.needs import Need
 from pghot.kernel.watched import SetKnob, Watched
 
@@ -61,17 +61,13 @@ def sightings_of(
     )
 
 
-class AccessSource(Protocol):
-    """A live source of page accesses.
+class AccessSource(Source, Protocol):
+    """A live source of page accesses. Its name is that of its simulated twin, where there is one.
 
-    name     as in `--source`; the same as its simulated twin's where both exist
-    summary  one line for `pghot list sources`
     weight   what one of its reports counts when sources are fused; a positive whole number
     sees     "any": pages of every tier; "lower": pages below the top tier only
     """
 
-    name: str
-    summary: str
     weight: int
     sees: str
 

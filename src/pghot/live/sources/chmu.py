@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pghot.arrays import U64
+from pghot.engine.accesses import Mechanism
 from pghot.errors import UsageError
 from pghot.kernel import hotlist
 from pghot.kernel.cxl_regions import Extent, extents_of, frame_ranges, frames_of_units
@@ -61,6 +62,9 @@ class Chmu:
 
     name = "chmu"
     summary = "hot lists of CXL 3.2 memory devices; root, and a driver that no released kernel has"
+    mechanism: Mechanism = "hardware"
+    inline = False
+    released = False
     weight = 1
     sees = "lower"
 

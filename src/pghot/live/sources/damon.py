@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pghot.arrays import I64, U32, U64
+from pghot.engine.accesses import Mechanism
 from pghot.errors import PghotError, UsageError
 from pghot.kernel.damon_records import Regions
 from pghot.kernel.damon_sysfs import NUMBER, STATE, Intervals, Kdamond, damon_need
@@ -44,6 +45,9 @@ class Damon:
 
     name = "damon"
     summary = "DAMON of the programs' address spaces or of all memory: regions, not pages; root"
+    mechanism: Mechanism = "page-table scan"
+    inline = False
+    released = True
     weight = 1
     sees = "any"
 

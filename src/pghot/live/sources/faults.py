@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pghot.engine.accesses import Mechanism
 from pghot.errors import UsageError
 from pghot.kernel import perf_event
 from pghot.kernel.cpus import node_of_cpu
@@ -41,6 +42,9 @@ class Faults:
 
     name = "faults"
     summary = "NUMA hint faults of the kernel's tiering mode, seen by a perf event; root"
+    mechanism: Mechanism = "hint fault"
+    inline = True
+    released = True
     weight = 1
     sees = "lower"
 

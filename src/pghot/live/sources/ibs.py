@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from pghot.engine.accesses import Mechanism
 from pghot.kernel.mem_data_src import memory_hits, unknown_levels
 from pghot.kernel.needs import Need, require
 from pghot.kernel.perf_event import EventSpec, perf_need
@@ -32,6 +33,9 @@ class Ibs:
 
     name = "ibs"
     summary = "AMD instruction-based sampling: loads and stores that went to memory; CAP_PERFMON"
+    mechanism: Mechanism = "hardware"
+    inline = True
+    released = True
     weight = 1
     sees = "any"
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import U64, Bool
+from pghot.engine.accesses import Mechanism
 from pghot.errors import UnsupportedError
 from pghot.kernel.needs import Need
 from pghot.kernel.page_idle import KPAGEFLAGS, idle_need, mark_idle, still_idle, tracked_frames
@@ -45,6 +46,9 @@ class Idle(PeriodicSource):
 
     name = "idle"
     summary = "idle page bitmap: exactly the pages accessed since the last look; root"
+    mechanism: Mechanism = "page-table scan"
+    inline = False
+    released = True
     weight = 1
     sees = "any"
     SCANS = "idle_scans"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pghot.engine.accesses import Mechanism
 from pghot.errors import PghotError
 from pghot.kernel.lru_gen import Generation, age, lru_gen_need, memcg_path, read_lru_gen
 from pghot.kernel.needs import Need, require
@@ -27,6 +28,9 @@ class LruGen:
 
     name = "lrugen"
     summary = "generation sizes of the multi-gen LRU per tier; counts, no addresses; root"
+    mechanism: Mechanism = None
+    inline = False
+    released = True
     weight = 1
     sees = "any"
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from pghot.engine.accesses import Mechanism
 from pghot.kernel.mem_data_src import memory_hits, stores_that_missed_l1
 from pghot.kernel.needs import Need, require
 from pghot.kernel.perf_event import EventSpec, perf_need
@@ -35,6 +36,9 @@ class Pebs:
 
     name = "pebs"
     summary = "Intel precise sampling: slow loads and stores that missed; CAP_PERFMON"
+    mechanism: Mechanism = "hardware"
+    inline = True
+    released = True
     weight = 1
     sees = "any"
 

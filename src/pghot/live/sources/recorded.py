@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from pghot.engine.accesses import Mechanism
 from pghot.errors import UsageError
 from pghot.kernel.needs import Need
 from pghot.kernel.sysroot import SysRoot
@@ -23,6 +24,9 @@ class Replay:
 
     name = "replay"
     summary = "a recording at its own pace: --set replay.file=FILE"
+    mechanism: Mechanism = None
+    inline = False
+    released = True
     weight = 1
     sees = "any"
 

@@ -15,6 +15,7 @@ import os
 import numpy as np
 
 from pghot.arrays import U64
+from pghot.engine.accesses import Mechanism
 from pghot.kernel.maps import read_maps
 from pghot.kernel.needs import Need
 from pghot.kernel.pagemap import SOFT_DIRTY, clear_soft_dirty, flagged
@@ -29,6 +30,9 @@ class SoftDirty(PeriodicSource):
 
     name = "softdirty"
     summary = "soft-dirty bits: exactly the pages written since the last look; root or the same user"
+    mechanism: Mechanism = "page-table scan"
+    inline = False
+    released = True
     weight = 1
     sees = "any"
     SCANS = "softdirty_scans"

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import U64
+from pghot.engine.accesses import Mechanism
 from pghot.kernel import spe_packets
 from pghot.kernel.cpus import node_of_cpu
 from pghot.kernel.needs import Need, require
@@ -44,6 +45,9 @@ class Spe:
 
     name = "spe"
     summary = "Arm statistical profiling: loads and stores that missed the last-level cache; root"
+    mechanism: Mechanism = "hardware"
+    inline = True
+    released = True
     weight = 1
     sees = "any"
 

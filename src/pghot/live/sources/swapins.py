@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pghot.arrays import I32, U64
+from pghot.engine.accesses import Mechanism
 from pghot.errors import UsageError
 from pghot.kernel import perf_event
 from pghot.kernel.needs import Need, require
@@ -36,6 +37,9 @@ class SwapIns:
 
     name = "swapins"
     summary = "major faults: pages that come back from swap, and those around them; CAP_PERFMON"
+    mechanism: Mechanism = None
+    inline = True
+    released = True
     weight = 1
     sees = "lower"
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from numba import njit
 
 from pghot.arrays import NOWHERE
-from pghot.engine.accesses import Accesses, no_accesses
+from pghot.engine.accesses import Accesses, Mechanism, no_accesses
 from pghot.errors import UsageError
 from pghot.parameters import MOST_NS, check_number, shown
 from pghot.sim.sources.sampling import next_unit
@@ -96,7 +96,10 @@ class Chmu:
 
     name = "chmu"
     summary = "hotness monitoring unit of each CXL device: hot list of an epoch"
-    hint_fault = False
+    mechanism: Mechanism = "hardware"
+    inline = False
+    released = False
+    clairvoyant = False
 
     def __init__(
         self,

@@ -3,7 +3,7 @@ exist."""
 
 from __future__ import annotations
 
-from pghot.engine.accesses import Accesses
+from pghot.engine.accesses import Accesses, Mechanism
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
 
 
@@ -12,7 +12,10 @@ class Truth:
 
     name = "truth"
     summary = "every miss, free: the yardstick, not a machine's offer"
-    hint_fault = False
+    mechanism: Mechanism = None
+    inline = False
+    released = False
+    clairvoyant = True
 
     def __init__(self, settings: SourceSettings) -> None:
         self._misses = 0

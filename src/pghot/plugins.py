@@ -7,6 +7,7 @@ named by an entry point of the registry's group.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -74,6 +75,14 @@ class Registry(Generic[T]):
     def summaries(self) -> dict[str, str]:
         """Every name with its one line; for a class that cannot be used, why."""
         return {name: self._summary(name) for name in self.names()}
+
+    def usable(self) -> dict[str, type[T]]:
+        """The classes by name, without those that cannot be used."""
+        found = {}
+        for name in self.names():
+            with contextlib.suppress(PghotError):
+                found[name] = self.get(name)
+        return found
 
     def _summary(self, name: str) -> str:
         try:

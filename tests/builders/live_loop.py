@@ -27,7 +27,7 @@ from pghot.live.journal_file import read_journal
 from pghot.live.machine.linux import LinuxMachine, MoverSettings
 from pghot.live.machine.nodes import read_nodes
 from pghot.live.machine.spaces import Spaces
-from pghot.live.sources.access_source import Sightings
+from pghot.live.sources.access_source import Sees, Sightings
 
 PAGE = 4096
 START = 0x7F0000000000  # where programs have their memory: the beginning of a section
@@ -246,7 +246,7 @@ class Scripted:
     inline = False
     released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "any"
     says: list[list[Sightings]]
     order: list[str]
     efforts: list[float]

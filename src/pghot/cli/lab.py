@@ -149,11 +149,11 @@ def validate(
 ) -> None:
     """Rerun published experiments in the lab; exit 1 when an error exceeds its bar."""
     from pghot.cli.compiling import announcing
-    from pghot.lab.validate import run_validation, validation_names
+    from pghot.lab.validate import VALIDATIONS, run_validation
 
     results = [
         run_validation(each, announcing(progress_on_stderr(each)))
-        for each in ([name] if name else validation_names())
+        for each in ([name] if name else VALIDATIONS.names())
     ]
     if json_:
         found = [result.to_dict() for result in results]

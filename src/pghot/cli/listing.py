@@ -43,15 +43,15 @@ def _stores() -> dict[str, str]:
 
 
 def _tiers() -> dict[str, str]:
-    from pghot.sim.machine.topology import load_topology, shipped_topologies
+    from pghot.sim.machine.topology import TOPOLOGIES, load_topology
 
-    return {name: load_topology(name).description for name in shipped_topologies()}
+    return {name: load_topology(name).description for name in TOPOLOGIES.names()}
 
 
 def _devices() -> dict[str, str]:
-    from pghot.sim.compressed.device import load_device, shipped_devices
+    from pghot.sim.compressed.device import DEVICES, load_device
 
-    return {name: load_device(name).description for name in shipped_devices()}
+    return {name: load_device(name).description for name in DEVICES.names()}
 
 
 def _attacks() -> dict[str, str]:
@@ -61,9 +61,9 @@ def _attacks() -> dict[str, str]:
 
 
 def _workloads() -> dict[str, str]:
-    from pghot.lab.workloads.workload_files import WORKLOADS
+    from pghot.lab.workloads.workload_files import workload_names, workload_summary
 
-    return dict(WORKLOADS)
+    return {name: workload_summary(name) for name in workload_names()}
 
 
 def _recordings() -> dict[str, str]:
@@ -92,9 +92,9 @@ def _metrics() -> dict[str, str]:
 
 
 def _validations() -> dict[str, str]:
-    from pghot.lab.validate import load_validation, validation_names
+    from pghot.lab.validate import VALIDATIONS, load_validation
 
-    return {name: load_validation(name).title for name in validation_names()}
+    return {name: load_validation(name).title for name in VALIDATIONS.names()}
 
 
 KINDS: dict[str, Callable[[], dict[str, str]]] = {

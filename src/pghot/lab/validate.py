@@ -10,18 +10,18 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pghot.documents import parse_document, read_text
+from pghot.documents import Shipped
 from pghot.errors import PghotError, UsageError, unknown_name
 from pghot.lab.bench import Bench, RunSpec, Setting
 from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.workloads.workload_files import workload_from_table
 from pghot.sim.machine.topology import Topology, load_topology
+from pghot.sim.policies import POLICIES
 from pghot.units import parse_share
 
 SCHEMA = "pghot.validate/1"
@@ -41,8 +41,6 @@ class RunTable(_Strict):
     source_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     def spec(self) -> RunSpec:
-        from pghot.sim.policies import POLICIES
-
         default = POLICIES.make(self.policy, **self.options).default_sources
         sources = default if self.sources is None else self.sources
         return RunSpec(self.policy, sources, self.options, self.source_options)
@@ -146,24 +144,8 @@ class ValidationResult:
         }
 
 
-def validation_names() -> list[str]:
-    """The validations installed with the package."""
-    folder = resources.files("pghot").joinpath("data/validations")
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
-    )
-
-
-def load_validation(name: str | Path) -> Validation:
-    """The shipped validation `name`, or the one in a file."""
-    if isinstance(name, str) and not name.endswith(".toml") and "/" not in name:
-        if name not in validation_names():
-            raise unknown_name("validation", name, validation_names())
-        text = resources.files("pghot").joinpath("data/validations", f"{name}.toml").read_text("utf-8")
-        return parse_document(Validation, text, f"{name}.toml")
-    return parse_document(
-        Validation, read_text(Path(name), "validation file", "see `pghot list validations`"), str(name)
-    )
+VALIDATIONS = Shipped(Validation, "validation", "validations")
+load_validation = VALIDATIONS.load
 
 
 def run_validation(name: str | Path, progress: Progress = lambda done, total: None) -> ValidationResult:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pghot.sim.sources import clairvoyant
+
 MATTERS = 0.02  # a difference in run time below this share is called none
 ENOUGH = 0.9  # who captures this share of the possible gain is not asked what limits it
 IDLE = 0.001  # who promotes less than this share of the footprint moved nothing
@@ -32,8 +34,8 @@ class Verdict:
 
 
 def judge(summary: Sequence[Row], setup: Mapping[str, Any]) -> Verdict:
-    """A verdict over the summary rows of a comparison. No machine has the source `truth`: it is no mover."""
-    able = [row for row in summary if row["kind"] == "mover" and "truth" not in row["sources"]]
+    """A verdict over the summary rows of a comparison. Who hears a source that no machine has is no mover."""
+    able = [row for row in summary if row["kind"] == "mover" and not clairvoyant(row["sources"])]
     sound = [row for row in summary if _is_sound(row)]
     real = [row for row in able if row in sound] if _find(sound, "none") else []
     unsafe = [row["label"] for row in able if row not in real]
@@ -115,7 +117,7 @@ def _limits(best: Row, summary: Sequence[Row]) -> list[str]:
     if captured > ENOUGH:
         return sentences
     oracle = max(
-        (row for row in summary if row["kind"] == "oracle" or "truth" in row["sources"]),
+        (row for row in summary if row["kind"] == "oracle" or clairvoyant(row["sources"])),
         key=lambda row: row["speedup"],
         default=None,
     )

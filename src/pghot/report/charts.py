@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from pghot.lab.results import Comparison
 from pghot.recording.ratios import HISTOGRAM_STEP
+from pghot.sim.sources import clairvoyant
 from pghot.units import PAGE_BYTES
 
 Rows = list[dict[str, Any]]
@@ -177,7 +178,7 @@ def page_contents(facts: dict[str, Any] | None) -> list[go.Figure]:
 
 
 def _kind(row: dict[str, Any]) -> str:
-    return "oracle" if "truth" in row["sources"] else str(row["kind"])
+    return "oracle" if clairvoyant(row["sources"]) else str(row["kind"])
 
 
 def _colour(row: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from pghot.errors import unknown_name
 from pghot.lab.metrics import METRICS, Metric
 from pghot.lab.results import Comparison
 from pghot.printable import printable
+from pghot.sim.sources import SOURCES, clairvoyant
 from pghot.units import format_share, format_size
 
 COLUMNS = ("speedup", "slowdown", "fast_miss_share", "promotions", "demotions", "coverage", "accuracy")
@@ -115,8 +116,8 @@ def footnotes(result: Comparison) -> list[str]:
     """What a reader of the table has to know and the table cannot say."""
     rows = result.summary.to_pylist()
     notes = ["* best mover"] if result.verdict.best else []
-    if any("truth" in row["sources"] for row in rows):
-        notes.append("the source 'truth' sees every cache miss at no cost: no machine has it")
+    heard = dict.fromkeys(source for row in rows for source in row["sources"])
+    notes += [f"the source '{name}' is {SOURCES.get(name).summary}" for name in heard if clairvoyant([name])]
     footprint = result.setup["footprint_pages"]
     starved = [
         row["policy"]

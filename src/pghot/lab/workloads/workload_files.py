@@ -8,29 +8,29 @@ from __future__ import annotations
 
 import re
 import tomllib
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from pghot.documents import read_text
+from pghot.documents import read_text, shipped_names, shipped_text
 from pghot.errors import UsageError, unknown_name
 from pghot.lab.workloads.keys import MasimRun, Pattern, Run
 from pghot.recording.trace import Trace
 
-WORKLOADS: dict[str, str] = {
-    "gups": "random updates, most of them in a hot set, which may move",
-    "zipf": "random reads, the page of rank r in proportion to r ** -alpha",
-    "uniform": "random reads, every page alike: nothing to gain from moving pages",
-    "sequential": "one walk over the footprint after the other",
-    "pointer-chase": "random reads, each of which waits for the one before",
-    "phases": "several patterns in turn, in the same pages",
-    "adversary-stream": "a tenant beside others that streams writes of what does not compress over what did",
-    "mixture": "tenants at the same time, each in an address space of its own",
-}
-
+_FOLDER = "workloads"
+_KINDS = [each.model_fields["kind"].default for each in get_args(get_args(Pattern)[0])]
 _HINT = "see docs/workloads.md for the keys of each kind"
+
+
+def workload_names() -> list[str]:
+    """The bundled workloads."""
+    return shipped_names(_FOLDER)
+
+
+def workload_summary(name: str) -> str:
+    """One line about a bundled workload: the first of its file."""
+    return shipped_text(_FOLDER, name).partition("\n")[0].removeprefix("# ")
 
 
 def make_workload(spec: str | Path, seed: int = 0, **overrides: Any) -> Trace:
@@ -47,13 +47,12 @@ def make_workload(spec: str | Path, seed: int = 0, **overrides: Any) -> Trace:
         return _make_masim(Path(text.removeprefix("masim:")), seed, overrides)
     name = text.removeprefix("workload:")
     path = Path(name)
-    if name in WORKLOADS:
-        content = files("pghot").joinpath("data", "workloads", f"{name}.toml").read_text(encoding="utf-8")
-        return _make(f"workload:{name}", content, f"{name}.toml", seed, overrides)
+    if name in workload_names():
+        return _make(f"workload:{name}", shipped_text(_FOLDER, name), f"{name}.toml", seed, overrides)
     if path.suffix == ".toml" or path.is_file():
         content = read_text(path, "workload file", _HINT)
         return _make(f"workload:{path.name}", content, str(path), seed, overrides)
-    raise unknown_name("workload", name, list(WORKLOADS))
+    raise unknown_name("workload", name, workload_names())
 
 
 def _make(name: str, content: str, file: str, seed: int, overrides: dict[str, Any]) -> Trace:
@@ -101,11 +100,11 @@ def _make_masim(path: Path, seed: int, overrides: dict[str, Any]) -> Trace:
 def _first_problem(error: ValidationError, content: str, file: str) -> UsageError:
     """The first thing wrong in a workload file, with its line where the key is in the text."""
     problem = error.errors()[0]
-    place = [str(part) for part in problem["loc"] if part not in WORKLOADS]
+    place = [str(part) for part in problem["loc"] if part not in _KINDS]
     if problem["type"].startswith("union_tag"):
         kind = problem.get("input")
         kind = kind.get("kind", "") if isinstance(kind, dict) else ""
-        named = unknown_name("workload kind", str(kind), list(WORKLOADS))
+        named = unknown_name("workload kind", str(kind), _KINDS)
         return UsageError(f"{file}: {named}", named.hint)
     key = place[-1] if place else ""
     found = re.search(rf"^\s*{re.escape(key)}\s*=", content, re.MULTILINE) if key else None

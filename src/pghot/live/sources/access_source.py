@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -61,15 +61,20 @@ def sightings_of(
     )
 
 
+# What a source sees, best first: the pages of every tier; regions of them; those that are written; those below the top
+# tier only.
+Sees = Literal["any", "regions", "writes", "lower"]
+
+
 class AccessSource(Source, Protocol):
     """A live source of page accesses. Its name is that of its simulated twin, where there is one.
 
     weight   what one of its reports counts when sources are fused; a positive whole number
-    sees     "any": pages of every tier; "lower": pages below the top tier only
+    sees     see `Sees`
     """
 
     weight: int
-    sees: str
+    sees: Sees
 
     def needs(self) -> list[Need]:
         """Every condition, met or not. Changes nothing."""

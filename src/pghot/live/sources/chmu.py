@@ -26,7 +26,7 @@ from pghot.kernel.pmu import Pmu, pmu_names, read_pmu
 from pghot.kernel.rmap import frames_need
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sightings, sightings_of
+from pghot.live.sources.access_source import Sees, Sightings, sightings_of
 from pghot.live.sources.aux_area import AUX_COUNTERS, RING_BYTES, AuxNotes, drain_aux
 from pghot.live.sources.frame_owners import FrameOwners
 from pghot.live.sources.perf_sampling import READ_FORMAT
@@ -66,7 +66,7 @@ class Chmu:
     inline = False
     released = False
     weight = 1
-    sees = "lower"
+    sees: Sees = "lower"
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ from pghot.kernel.pagemap import pfns
 from pghot.kernel.perf_event import perf_need
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Space, Watched
-from pghot.live.sources.access_source import Sightings, sightings_of
+from pghot.live.sources.access_source import Sees, Sightings, sightings_of
 from pghot.live.sources.perf_sampling import checked_period
 from pghot.units import PAGE_BYTES
 
@@ -49,7 +49,7 @@ class Damon:
     inline = False
     released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "regions"
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ from pghot.kernel.perf_records import ADDR, CPU, PID, Samples, words_of
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes, nodes_with_memory
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sightings
+from pghot.live.sources.access_source import Sees, Sightings
 from pghot.live.sources.perf_ring import drain
 
 MEMORY_TIERING = "2"
@@ -46,7 +46,7 @@ class Faults:
     inline = True
     released = True
     weight = 1
-    sees = "lower"
+    sees: Sees = "lower"
 
     def __init__(self, root: SysRoot, scan_period_ms: int = 200, scan_size_mb: int = 256) -> None:
         # The kernel divides by the size and does not check it (task_nr_scan_windows, kernel/sched/fair.c).

@@ -19,7 +19,7 @@ from pghot.kernel.perf_event import EventSpec, perf_need
 from pghot.kernel.pmu import Pmu, read_pmu
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sightings
+from pghot.live.sources.access_source import Sees, Sightings
 from pghot.live.sources.perf_sampling import READ_FORMAT, SAMPLE, MemorySampling, checked_period, stretched
 
 NAME = "ibs_op"
@@ -37,7 +37,7 @@ class Ibs:
     inline = True
     released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "any"
 
     def __init__(self, root: SysRoot, period_ops: int = 10_000) -> None:
         self._root = root

@@ -22,6 +22,7 @@ from pghot.kernel.pagemap import pfns
 from pghot.kernel.process import has_capability
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
+from pghot.live.sources.access_source import Sees
 from pghot.live.sources.periodic import PeriodicSource
 
 
@@ -50,7 +51,7 @@ class Idle(PeriodicSource):
     inline = False
     released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "any"
     SCANS = "idle_scans"
 
     def __init__(self, root: SysRoot, period_ms: int = 2000) -> None:

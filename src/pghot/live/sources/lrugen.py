@@ -17,7 +17,7 @@ from pghot.kernel.process import cgroup_of, cgroup_path
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sightings
+from pghot.live.sources.access_source import Sees, Sightings
 from pghot.live.sources.perf_sampling import checked_period
 
 _LOOK_MS = 1000
@@ -32,7 +32,7 @@ class LruGen:
     inline = False
     released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "any"
 
     def __init__(self, root: SysRoot, period_ms: int = 5000) -> None:
         self._root = root

@@ -18,7 +18,7 @@ from pghot.kernel.perf_event import EventSpec, perf_need
 from pghot.kernel.pmu import Pmu, read_pmu
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sightings
+from pghot.live.sources.access_source import Sees, Sightings
 from pghot.live.sources.perf_sampling import READ_FORMAT, SAMPLE, MemorySampling, checked_period, stretched
 
 # One PMU on most CPUs, one for each kind of core on hybrid ones.
@@ -40,7 +40,7 @@ class Pebs:
     inline = True
     released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "any"
 
     def __init__(
         self,

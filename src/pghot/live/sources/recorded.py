@@ -15,7 +15,7 @@ from pghot.errors import UsageError
 from pghot.kernel.needs import Need
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sightings
+from pghot.live.sources.access_source import Sees, Sightings
 from pghot.units import PAGE_BYTES
 
 
@@ -28,7 +28,7 @@ class Replay:
     inline = False
     released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "any"
 
     def __init__(self, root: SysRoot, file: str = "", loop: bool = False) -> None:
         self._file, self._loop = file, loop

@@ -21,6 +21,7 @@ from pghot.kernel.needs import Need
 from pghot.kernel.pagemap import SOFT_DIRTY, clear_soft_dirty, flagged
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
+from pghot.live.sources.access_source import Sees
 from pghot.live.sources.periodic import PeriodicSource
 from pghot.units import PAGE_BYTES
 
@@ -34,7 +35,7 @@ class SoftDirty(PeriodicSource):
     inline = False
     released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "writes"
     SCANS = "softdirty_scans"
     WRITES = True
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pghot.engine.accesses import by_mechanism
 from pghot.plugins import Registry
 from pghot.sim.sources.simulated_source import SimulatedSource
@@ -15,3 +17,8 @@ SOURCES: Registry[SimulatedSource] = Registry(
     given=1,
     order=by_mechanism,
 )
+
+
+def clairvoyant(names: Iterable[str]) -> bool:
+    """Whether any of these sources is one that no machine could have."""
+    return any(SOURCES.get(name).clairvoyant for name in names)

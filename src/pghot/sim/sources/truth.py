@@ -11,7 +11,7 @@ class Truth:
     """All misses, each slice, free of charge."""
 
     name = "truth"
-    summary = "every miss, free: the yardstick, not a machine's offer"
+    summary = "every cache miss at no cost: a yardstick that no machine has"
     mechanism: Mechanism = None
     inline = False
     released = False

@@ -10,7 +10,7 @@ import pytest
 from pghot.cli.main import run
 from pghot.errors import UsageError
 from pghot.lab.compare import compare
-from pghot.sim.compressed.device import CompressedDevice, load_device, shipped_devices
+from pghot.sim.compressed.device import DEVICES, CompressedDevice, load_device
 from pghot.sim.machine.topology import load_topology
 
 GOOD = """
@@ -39,8 +39,8 @@ def load(tmp_path: Path, text: str) -> None:
 
 
 def test_what_is_shipped_loads() -> None:
-    assert {"ocp-4k", "line-64", "multi-mode", "dedup"} <= set(shipped_devices())
-    for name in shipped_devices():
+    assert {"ocp-4k", "line-64", "multi-mode", "dedup"} <= set(DEVICES.names())
+    for name in DEVICES.names():
         assert load_device(name).line_growth_bytes > 0
     assert load_topology("dram-cxl-compressed").ranks() == [0, 1]
 

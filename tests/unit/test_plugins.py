@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import sys
 from collections.abc import Iterator
@@ -18,13 +19,15 @@ import pghot.sim.policies
 import pghot.sim.sources
 from builders.plugged import install
 from pghot.cli.main import run
+from pghot.cli.run import run as cli_run
+from pghot.cli.what_if import witnesses
 from pghot.engine import STORES
 from pghot.errors import PghotError, UsageError
 from pghot.live.sources import LIVE_SOURCES
 from pghot.plugins import Registry
 from pghot.policies import LIVE_POLICIES
 from pghot.sim.policies import POLICIES, expand
-from pghot.sim.sources import SOURCES
+from pghot.sim.sources import SOURCES, clairvoyant
 
 POLICY = """
 from pghot.policies.policy import Passive, World
@@ -299,3 +302,28 @@ def test_every_source_says_how_it_sees(registry: Registry[pghot.engine.accesses.
         name: (mechanisms.get(name), name in inline, name not in ("chmu", "truth")) for name in said
     }
     assert len({row[0] for row in said.values()}) == 4
+
+
+def test_what_the_command_line_says_of_live_policies_is_true() -> None:
+    """The help is text, for it must come at once; the default runs live too."""
+    option = inspect.signature(cli_run).parameters["policy"]
+    said = option.annotation if isinstance(option.annotation, str) else repr(option.annotation)
+    for name in set(LIVE_POLICIES.names()) - {"none"}:
+        assert name in said
+    assert option.default in LIVE_POLICIES.names()
+
+
+def test_the_sources_that_witness_alone_are_those_that_see_every_tier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert witnesses() == ["ibs", "pebs", "spe", "idle", "damon", "softdirty"]
+    seer = LIVE_SOURCE.replace('"again"', '"seer"').replace("Again", "Seer")
+    says = "    mechanism = 'page-table scan'\n"
+    entries = {"pghot.live_sources": {"seer": "mine:Seer", "again": "mine:Again", "broken": "mine:Nothing"}}
+    install(tmp_path, monkeypatch, entries, mine=LIVE_SOURCE + seer + says)
+    assert witnesses() == ["ibs", "pebs", "spe", "idle", "seer", "damon", "softdirty"]
+
+
+def test_a_source_that_no_machine_has_is_known_by_what_it_says() -> None:
+    assert clairvoyant(["pebs", "truth"])
+    assert not clairvoyant(name for name in SOURCES.names() if name != "truth")

@@ -37,7 +37,6 @@ class SoftDirty(PeriodicSource):
     weight = 1
     sees: Sees = "writes"
     SCANS = "softdirty_scans"
-    WRITES = True
 
     def __init__(self, root: SysRoot, period_ms: int = 1000) -> None:
         super().__init__(root, period_ms, ("softdirty_unknown_pages",))

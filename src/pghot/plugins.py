@@ -127,9 +127,9 @@ class Registry(Generic[T]):
 
 
 def _named_classes(module: str) -> Iterator[type[Any]]:
-    """The classes that a module defines and that say their name and summary; a base of several says neither."""
+    """The classes that a module defines and that say their own name; a base of several has none."""
     for each in vars(import_module(module)).values():
         if not inspect.isclass(each) or each.__module__ != module:
             continue
-        if isinstance(getattr(each, "name", None), str) and isinstance(getattr(each, "summary", None), str):
+        if isinstance(vars(each).get("name"), str) and isinstance(getattr(each, "summary", None), str):
             yield each

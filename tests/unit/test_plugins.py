@@ -173,6 +173,13 @@ def test_a_store_is_one_file_and_its_policy_another(added, capsys: pytest.Captur
     assert rows["pghot-copy/pebs"]["time_s"] == rows["pghot-default/pebs"]["time_s"]
 
 
+def test_a_class_that_does_not_say_its_own_name_takes_no_others(added) -> None:
+    added(
+        pghot.policies, "derived", "from pghot.policies.none import NoMoves\n\nclass Derived(NoMoves): ...\n"
+    )
+    assert POLICIES.get("none").__module__ == "pghot.policies.none"
+
+
 # ---- of other packages
 
 

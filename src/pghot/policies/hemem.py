@@ -7,6 +7,7 @@ lower threshold of 4 stores is not used.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Generic
 
 import numpy as np
@@ -21,7 +22,7 @@ PERIOD_MS = 10.0
 RATE_GB_S = 10.0
 
 
-class SampledCounts(Generic[W]):
+class SampledCounts(ABC, Generic[W]):
     """What HeMem and its successors share: the counts, the rounds and their budget. A subclass says what moves."""
 
     name: str
@@ -51,9 +52,9 @@ class SampledCounts(Generic[W]):
         budget = int(RATE_GB_S * span_ns / world.page_bytes)
         self.migrate(world, min(budget, machine.pages_in_budget(self.name, span_ns)))
 
+    @abstractmethod
     def migrate(self, world: W, budget: int) -> None:
         """One round of the policy: at most `budget` pages move in all."""
-        raise NotImplementedError
 
     def hot_below(self, world: W) -> U32:
         """Hot pages outside the fast tier, hottest first."""

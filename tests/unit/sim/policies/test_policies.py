@@ -13,14 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pghot
+from pghot.engine.accesses import Accesses, Source
 from pghot.errors import UsageError
 from pghot.lab.bench import RunSpec
 from pghot.lab.workloads.workload_files import make_workload
+from pghot.policies.policy import World
 from pghot.recording.from_accesses import trace_from_accesses
 from pghot.recording.trace import MemoryTrace, Region
+from pghot.sim.lab_world import LabWorld
+from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import Antagonist, load_topology
 from pghot.sim.policies import POLICIES, expand, groups
 from pghot.sim.policies.static_class import in_class
+from pghot.sim.sources.abit import AbitScan
+from pghot.sim.sources.chmu import Chmu
+from pghot.sim.sources.hintfaults import HintFaults
+from pghot.sim.sources.pebs import Pebs
 
 METHODS = ["start", "observe", "act", "tracker_bytes", "counters"]
 ROOT = Path(pghot.__file__).parent
@@ -230,11 +238,6 @@ def test_the_oracle_of_epochs_swaps_only_what_repays() -> None:
 
 
 def test_numab2_refuses_a_page_that_faulted_late() -> None:
-    from pghot.engine.accesses import Accesses
-    from pghot.policies.policy import World
-    from pghot.sim.machine.simulated import SimulatedMachine
-    from pghot.sim.sources.hintfaults import HintFaults
-
     machine = SimulatedMachine(load_topology("dram-cxl"), 2_000_000, 4096, np.array([100_000, 2_100_000]), 1)
     machine.place[:] = 1
     machine.place[:99_000] = 0  # no free space to let anything through
@@ -250,6 +253,25 @@ def test_numab2_refuses_a_page_that_faulted_late() -> None:
         Accesses(pages, np.zeros(2, np.int16), np.ones(2, np.uint32), 40_000, True, soon_and_late),
     )
     assert machine.place[pages].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("source", [HintFaults, Pebs, AbitScan, Chmu])
+def test_whoever_reports_pays_for_the_walk_of_the_hash_list(source: Source) -> None:
+    """20 ns a step: from the program in a fault or an interrupt, else from the source's thread."""
+    machine = SimulatedMachine(load_topology("dram-cxl"), 10_000, 4096, np.array([1_000, 20_000]), 1)
+    machine.place[:] = 1
+    policy = POLICIES.make("pghot-hashed", faithful=("long-hash-lists",), table_share=1.0)
+    world = LabWorld(machine, 10_000, 4096, 1.0, 0, None)  # type: ignore[arg-type]
+    policy.start(world)
+    page = np.arange(5_000, dtype=np.uint32)
+    for now_ms in (1, 2):
+        seen = Accesses(page, np.zeros(5_000, np.int16), np.ones(5_000, np.uint32), now_ms)
+        policy.observe(world, source, seen)
+    walked_ns = 20.0 * policy.engine.store.list_steps  # type: ignore[attr-defined]
+    assert walked_ns > 0
+    paid = (machine.ledger.tracking_app_ns, machine.ledger.tracking_kernel_ns)
+    assert paid == ((walked_ns, 0.0) if source in (HintFaults, Pebs) else (0.0, walked_ns))
+    assert set(machine.kernel_threads) == (set() if source in (HintFaults, Pebs) else {source.name})
 
 
 @pytest.mark.parametrize("tiers", ["dram-cxl", "two-socket-cxl", "hbm-dram-cxl"])

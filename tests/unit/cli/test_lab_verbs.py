@@ -33,7 +33,7 @@ from pghot.cli.main import run
         (["compare", "bundled:redis-zipf", "--fast-share", "100%"], "leaves nothing to decide"),
         (["compare", "bundled:redis-zipf", "--sources", "abi"], "did you mean 'abit'"),
         (["compare", "workload:gup"], "did you mean 'gups'"),
-        (["compare", "workload:"], "hint: known: gups, zipf"),
+        (["compare", "workload:"], "hint: known: adversary-stream, gups"),
         (["compare", "workload:."], "unknown workload '.'"),
         (["compare", "masim:"], "no masim file named"),
         (["compare", "masim:."], "cannot read masim file '.': Is a directory"),

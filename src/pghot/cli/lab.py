@@ -164,8 +164,8 @@ def validate(
             print(f"{'row':28} {'column':24} {'published':>9} {'simulated':>9} {'error':>7}")
             for cell in result.cells:
                 print(
-                    f"{printable(cell['row'])[:28]:28} {printable(cell['column'])[:24]:24} {cell['published']:9.3f} "
-                    f"{cell['simulated']:9.3f} {100 * cell['error']:+6.1f}%"
+                    f"{printable(cell.row)[:28]:28} {printable(cell.column)[:24]:24} {cell.published:9.3f} "
+                    f"{cell.simulated:9.3f} {100 * cell.error:+6.1f}%"
                 )
             for line in [*result.order_errors, *result.notes]:
                 print(printable(line))

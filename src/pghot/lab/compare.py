@@ -10,6 +10,8 @@ from typing import Any
 
 from pghot.errors import unknown_name
 from pghot.lab.bench import Bench, RunSpec, Setting
+from pghot.lab.bounds import TraceBounds, trace_bounds
+from pghot.lab.outcomes import RunOutcome
 from pghot.lab.results import Comparison, collect
 from pghot.lab.traces import load_trace
 from pghot.policies.options import parse_options
@@ -82,24 +84,18 @@ def compare(
     if "all" in policies and topology.compressed_node is not None:
         policies = [*policies, COMPRESSED]
     specs = _with_options(_plan(policies, sources), options)
-    rows: list[dict[str, Any]] = []
-    setup: dict[str, Any] = {}
-    caches: list[dict[str, Any]] = []
+    runs: list[RunOutcome] = []
+    caches: list[TraceBounds] = []
     for number in range(setting.seeds):
         seed = setting.first_seed + number
         trace = load_trace(recording, seed, setting.page_bytes)
         bench = Bench(trace, topology, setting, seed)
         report = partial(_report, progress, number, setting.seeds)
         report(0.0)
-        rows += bench.play(specs, report)
-        setup = bench.setup()
+        runs += bench.play(specs, report)
         if bounds:
-            from pghot.lab.bounds import trace_bounds
-
-            caches.append({"seed": seed, **trace_bounds(trace, bench.top_pages())})
-    result = collect(rows, setup, topology)
-    result.bounds = caches
-    return result
+            caches.append(trace_bounds(trace, bench.top_pages(), seed))
+    return collect(runs, bench.setup(), topology, caches)
 
 
 def _plan(policies: Sequence[str | RunSpec], sources: Sequence[str]) -> list[RunSpec]:

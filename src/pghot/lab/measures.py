@@ -13,7 +13,7 @@ from pghot.sim.machine.simulated import SimulatedMachine
 
 @dataclass(frozen=True, slots=True)
 class EpochSample:
-    """Running totals of a run at the end of an epoch; see `machine.accounts.Ledger` for the units."""
+    """Running totals of a run at the end of an epoch; see `sim.machine.accounts.Ledger` for the units."""
 
     elapsed_ns: float
     compute_ns: float
@@ -30,6 +30,28 @@ class EpochSample:
     used_share: tuple[float, ...]
     latency_ns: tuple[float, ...]
     saved_bytes: int
+
+    @classmethod
+    def at_the_start(cls, nodes: int) -> EpochSample:
+        """Before the first epoch: nothing happened, and nothing is hot yet."""
+        none = (0.0,) * nodes
+        return cls(
+            elapsed_ns=0.0,
+            compute_ns=0.0,
+            served=none,
+            promoted=0,
+            demoted=0,
+            pingpong=0,
+            moved_bytes=0,
+            tracking_app_ns=0.0,
+            moving_app_ns=0.0,
+            kernel_ns=0.0,
+            coverage=float("nan"),
+            promoted_hot=0,
+            used_share=none,
+            latency_ns=none,
+            saved_bytes=0,
+        )
 
 
 @dataclass(slots=True)

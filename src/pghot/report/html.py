@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from pghot.lab.comparison_setup import Setup
 from pghot.lab.metrics import METRICS
 from pghot.lab.results import Comparison
 from pghot.report.charts import all_charts
@@ -38,10 +38,10 @@ const key=row=>row.cells[i].dataset.v??row.cells[i].textContent;
 def render(result: Comparison, command: Sequence[str]) -> str:
     """The page; every string from outside is escaped."""
     return page(
-        result.setup["trace"],
-        f"Does moving pages pay? {result.setup['trace']}",
+        result.setup.trace,
+        f"Does moving pages pay? {result.setup.trace}",
         f"<p class=verdict>{escape(str(result.verdict))}</p><p>All figures are simulated.</p>"
-        f"{listed([*setup_lines(result.setup), *bound_lines(result), *result.setup['notes']])}"
+        f"{listed([*setup_lines(result.setup), *bound_lines(result), *result.setup.notes])}"
         f"{drawn(all_charts(result))}<h2>Runs</h2><p>"
         "Means over the seeds, ± the half-width of the 95 % confidence interval. "
         "A column's head explains it, and sorts by it.</p>"
@@ -49,7 +49,7 @@ def render(result: Comparison, command: Sequence[str]) -> str:
         f"<h2>What the sources see</h2>{_sampling(result)}"
         f"<h2>What was assumed</h2>{_assumptions(result.setup)}"
         f"<h2>Reproduce</h2><pre>{escape(shlex.join(command))}</pre><p>pghot {__version__}, seeds "
-        f"{result.setup['first_seed']} to {result.setup['first_seed'] + result.setup['seeds'] - 1}</p>"
+        f"{result.setup.first_seed} to {result.setup.first_seed + result.setup.seeds - 1}</p>"
         f"<script>{_SORT}</script>",
     )
 
@@ -82,10 +82,10 @@ def _runs(result: Comparison) -> str:
         f"<th title='{escape(f'{m.help} [{m.unit}]', quote=True)}'>{escape(m.title)}</th>" for m in METRICS
     )
     body = ""
-    for row in result.summary.to_pylist():
-        cells = "".join(_cell(row[m.name], row[f"{m.name}_ci95"], m.digits) for m in METRICS)
-        best = " class=best" if row["label"] == result.verdict.best else ""
-        body += f"<tr{best}><td>{escape(row['label'])}</td>{cells}</tr>"
+    for row in result.rows:
+        cells = "".join(_cell(*row.cell(metric), metric.digits) for metric in METRICS)
+        best = " class=best" if row.label == result.verdict.best else ""
+        body += f"<tr{best}><td>{escape(row.label)}</td>{cells}</tr>"
     return f"<table class=runs><thead><tr><th>policy/sources</th>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -97,27 +97,27 @@ def _cell(value: float | None, half: float | None, digits: int) -> str:
 
 
 def _sampling(result: Comparison) -> str:
-    said = {text for row in result.summary.to_pylist() for text in row["sampling"]}
+    said = {text for row in result.rows for text in row.sampling}
     return listed(sorted(said)) or "<p>No run listens to a source.</p>"
 
 
-def _assumptions(setup: dict[str, Any]) -> str:
+def _assumptions(setup: Setup) -> str:
     """Nodes, latency curve and cost constants; docs/model.md has the formulas and the sources of the numbers."""
     nodes = "".join(
-        f"<tr><td>{escape(node['name'])}</td><td>{node['rank']}</td>"
-        f"<td>{node['capacity_pages']:,}</td><td>{node['latency_ns']:g}</td>"
-        f"<td>{node['bandwidth_gb_s']:g}</td></tr>"
-        for node in setup["nodes"]
+        f"<tr><td>{escape(node.name)}</td><td>{node.rank}</td>"
+        f"<td>{node.capacity_pages:,}</td><td>{node.latency_ns:g}</td>"
+        f"<td>{node.bandwidth_gb_s:g}</td></tr>"
+        for node in setup.nodes
     )
     constants = {
-        "threads": setup["threads"],
-        "mlp (cache misses in flight per core)": setup["mlp"],
-        **{f"latency curve {name}": value for name, value in setup["curve"].items()},
-        **setup["costs"],
+        "threads": setup.threads,
+        "mlp (cache misses in flight per core)": setup.mlp,
+        **{f"latency curve {name}": value for name, value in setup.curve.items()},
+        **setup.costs,
     }
     rows = "".join(f"<tr><td>{escape(name)}</td><td>{value:g}</td></tr>" for name, value in constants.items())
     return (
-        f"<p>{escape(setup['tiers'])}</p><table><tr><th>node</th><th>tier</th><th>pages</th>"
+        f"<p>{escape(setup.tiers)}</p><table><tr><th>node</th><th>tier</th><th>pages</th>"
         f"<th>idle latency (ns)</th><th>bandwidth (GB/s)</th></tr>{nodes}</table>"
         f"<table><tr><th>constant</th><th>value</th></tr>{rows}</table>"
         "<p>The formulas and the source of each constant: docs/model.md of the project.</p>"

@@ -112,7 +112,7 @@ def test_the_stream_of_an_adversary(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_without_samples_the_assumption_is_a_warning() -> None:
     result = compare("workload:zipf", "dram-cxl-compressed", ["promote-on-write"])
-    assert any("assumed" in text for text in result.setup["warnings"])
+    assert any("assumed" in text for text in result.setup.warnings)
     row = next(row for row in result.summary.to_pylist() if row["policy"] == "promote-on-write")
     assert 0 < row["saved_share"] < 1
     assert row["lost_pages"] == 0

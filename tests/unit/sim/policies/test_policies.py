@@ -196,7 +196,7 @@ def test_no_fixed_placement_beats_the_static_oracle(stream: list[int], capacity:
     counts = np.bincount(page, minlength=8)
     best = max(sum(counts[list(chosen)]) for chosen in combinations(range(8), capacity))
     result = pghot.compare(trace, policies=["oracle-static"], fast_share=capacity / 8, warmup=0)
-    held = result.setup["nodes"][0]["capacity_pages"]
+    held = result.setup.nodes[0].capacity_pages
     reserve = 1  # the watermark of so small a node
     row = next(r for r in result.summary.to_pylist() if r["label"] == "oracle-static")
     expected = max(

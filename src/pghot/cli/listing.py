@@ -1,9 +1,21 @@
-"""What `pghot list` knows: for each kind the names, each with one line of explanation."""
+"""`pghot list`: for each kind of thing the names, each with one line of explanation."""
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from pghot.cli.shared_options import Json
+from pghot.errors import unknown_name
+
+KINDS_HELP = (
+    "policies, sources, stores, tiers, devices, attacks, workloads, recordings, "
+    "counters, metrics or validations"
+)
 
 
 def _policies() -> dict[str, str]:
@@ -115,3 +127,20 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
 def listing(kind: str) -> dict[str, str]:
     """Names and summaries of one of `KINDS`."""
     return KINDS[kind]()
+
+
+def list_(kind: Annotated[str, typer.Argument(help=KINDS_HELP)], json_: Json = False) -> None:
+    """List what can be named: policies, sources, stores, tiers, workloads and more."""
+    from pghot.report.name_list import render
+
+    if kind not in KINDS:
+        raise unknown_name("kind", kind, list(KINDS))
+    found, places = listing(kind), where() if kind == "sources" else {}
+    if json_:
+        items = [
+            {"name": name, "summary": summary, **({"where": places[name]} if places else {})}
+            for name, summary in found.items()
+        ]
+        print(json.dumps({"schema": "pghot.list/1", "kind": kind, "items": items}))
+        return
+    print(render(found, places))

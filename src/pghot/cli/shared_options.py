@@ -1,10 +1,12 @@
-"""The options of the live verbs that say which programs, and how sources and policies are set."""
+"""Options that several verbs have: their names, types and help texts."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import typer
+
+Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
 
 Pids = Annotated[list[int] | None, typer.Option("--pid", "-p", help="running process; may be repeated")]
 Cgroup = Annotated[str, typer.Option(help="all processes of a cgroup v2")]
@@ -16,3 +18,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME.OPTION=VALUE", help="option of a source or policy; may be repeated"),
 ]
+
+Socket = Annotated[str, typer.Option(help="the daemon's socket")]
+Interval = Annotated[float, typer.Argument(min=0, max=1e6, help="seconds between two reports; 0: one report")]
+Count = Annotated[int, typer.Argument(min=0, help="reports; 0: without end")]

@@ -74,7 +74,7 @@ def compare(
     from pghot.cli.compiling import announcing
     from pghot.lab.bench import Setting
     from pghot.lab.compare import compare as run
-    from pghot.report.text import chosen_columns, render
+    from pghot.report.comparison_text import chosen_columns, render
 
     setting = Setting(
         fast_share=None if fast_share == "as-file" else parse_share(fast_share),

@@ -25,7 +25,7 @@ from pghot.live.machine.linux import MoverSettings
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.sources.access_source import Sees
 from pghot.recorder.record_settings import RecordSettings
-from pghot.report.text import chosen_columns, render
+from pghot.report.comparison_text import chosen_columns, render
 from pghot.sim.compressed.device import ACCESS_RULES
 from pghot.sim.machine.topology import Topology, load_topology
 from pghot.trusted import temporary_place

@@ -23,7 +23,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class RuleCost:
     """One recording under one rule. All but `reserve_bytes` is simulated.
 
     reserve_bytes  of the node as in the tiers file; None: no reserve makes the rule safe, and none was kept
@@ -49,7 +49,7 @@ class Economics:
     """The lines, the reserves with their reasons, where the page sizes of each recording come from, and what a reader
     must know of a recording: that it is damaged, or that its page sizes are assumed."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[RuleCost, ...]
     margins: Margins
     contents: dict[str, str]
     warnings: dict[str, list[str]]
@@ -85,7 +85,7 @@ def economics(
     found = margins(node.compressed, host, node.real_capacity, node.capacity)
     for recording in recordings:  # a wrong name is told now, not after an hour of replays
         load_trace(recording)
-    lines: list[Line] = []
+    lines: list[RuleCost] = []
     contents: dict[str, str] = {}
     warnings: dict[str, list[str]] = {}
     total = len(recordings) * len(ACCESS_RULES)
@@ -111,8 +111,8 @@ def _with_reserve(topology: Topology, index: int, reserve: int) -> Topology:
     return topology.model_copy(update={"nodes": tuple(nodes)})
 
 
-def _line(recording: str, rule: AccessRule, reserve: int | None, figures: Figures) -> Line:
-    return Line(
+def _line(recording: str, rule: AccessRule, reserve: int | None, figures: Figures) -> RuleCost:
+    return RuleCost(
         recording,
         rule,
         reserve,

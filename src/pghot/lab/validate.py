@@ -68,7 +68,7 @@ class Value(_Strict):
     form: Literal["base / run", "run / base", "run"] = "base / run"
 
 
-class Published(_Strict):
+class PublishedCells(_Strict):
     cells: tuple[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], ...]
 
 
@@ -90,7 +90,7 @@ class Validation(_Strict):
     value: Value = Value()
     rows: tuple[Axis, ...] = Field(min_length=1)
     columns: tuple[Axis, ...] = Field(min_length=1)
-    published: Published
+    published: PublishedCells
     setting: dict[str, Any] = Field(default_factory=dict)
     workload: dict[str, Any]
     tiers: str | dict[str, Any]

@@ -29,7 +29,7 @@ def write_output(result: Any, path: Path, command: list[str]) -> None:
     """Write `result` to `path`; tables hold the summary."""
     try:
         if path.suffix == ".html":
-            from pghot.report.html import render
+            from pghot.report.comparison_page import render
 
             path.write_text(render(result, command), "utf-8")
         else:

@@ -14,8 +14,8 @@ from pghot.lab.bench import RunSpec, all_counters, labels
 from pghot.lab.workloads.workload_files import make_workload
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.options import parse_options
-from pghot.report.html import render as page
-from pghot.report.text import render
+from pghot.report.comparison_page import render as page
+from pghot.report.comparison_text import render
 from pghot.sim.policies import POLICIES
 from pghot.sim.sources import SOURCES
 from pghot.sim.sources.simulated_source import SourceSettings

@@ -33,7 +33,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Run(Strict):
+class RunKeys(Strict):
     """How long and on what a workload runs: the same keys for every kind.
 
     page_bytes               bytes of one dense page
@@ -62,7 +62,7 @@ class Run(Strict):
     stored_bytes: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
 
 
-class MasimRun(Run):
+class MasimKeys(RunKeys):
     """slice_ms: how much of masim's time is one slice."""
 
     slice_ms: Annotated[float, Field(gt=0)] = 20.0

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pghot.documents import read_text, shipped_names, shipped_text
 from pghot.errors import UsageError, unknown_name
-from pghot.lab.workloads.keys import MasimRun, Pattern, Run
+from pghot.lab.workloads.keys import MasimKeys, Pattern, RunKeys
 from pghot.recording.trace import Trace
 
 _FOLDER = "workloads"
@@ -72,9 +72,11 @@ def workload_from_table(
     from pghot.lab.workloads.workload_trace import DEFAULT_SLICES, WorkloadTrace
 
     try:
-        run = Run.model_validate({key: value for key, value in table.items() if key in Run.model_fields})
+        run = RunKeys.model_validate(
+            {key: value for key, value in table.items() if key in RunKeys.model_fields}
+        )
         adapter: TypeAdapter[Pattern] = TypeAdapter(Pattern)
-        pattern = adapter.validate_python({k: v for k, v in table.items() if k not in Run.model_fields})
+        pattern = adapter.validate_python({k: v for k, v in table.items() if k not in RunKeys.model_fields})
     except ValidationError as error:
         raise _first_problem(error, content, file) from error
     first = make_pattern(pattern, run.page_bytes, seed)
@@ -88,7 +90,7 @@ def _make_masim(path: Path, seed: int, overrides: dict[str, Any]) -> Trace:
 
     config = read_masim(path)
     try:
-        run = MasimRun.model_validate(overrides)
+        run = MasimKeys.model_validate(overrides)
     except ValidationError as error:
         raise _first_problem(error, "", str(path)) from error
     slices = run.slices or MasimPattern(config, run.page_bytes, run.slice_ms).slices

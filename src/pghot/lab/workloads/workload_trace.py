@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from pghot.arrays import I16, U32
-from pghot.lab.workloads.keys import Run
+from pghot.lab.workloads.keys import RunKeys
 from pghot.lab.workloads.patterns import AccessPattern
 from pghot.lab.workloads.rows import Draws, Rows
 from pghot.recording.trace import Region, SliceBatch, TraceInfo
@@ -23,7 +23,7 @@ class WorkloadTrace:
     """Implements `recording.trace.Trace`. `make` builds the pattern afresh for every pass over the slices."""
 
     def __init__(
-        self, name: str, run: Run, make: Callable[[], AccessPattern], slices: int, seed: int
+        self, name: str, run: RunKeys, make: Callable[[], AccessPattern], slices: int, seed: int
     ) -> None:
         self._run, self._make, self._slices, self._seed = run, make, slices, seed
         pattern = make()

@@ -34,7 +34,7 @@ def totals(facts: Facts) -> dict[str, float]:
     }
 
 
-class History:
+class StatusHistory:
     """Keeps `SPAN_S` seconds. A document older than the last one is from another run: what was before is forgotten."""
 
     def __init__(self) -> None:

@@ -7,13 +7,13 @@ from rich.text import Text
 from pghot.report.live_text import damos_lines
 from pghot.report.view.bars import gauge
 from pghot.report.view.history import Facts
-from pghot.report.view.parts import WARN, Picture, Room, cut, said, title, trend
+from pghot.report.view.parts import WARN, PanelRoom, Picture, cut, said, title, trend
 from pghot.units import PAGE_BYTES, format_short_size
 
 MIB = 1 << 20
 
 
-def move_lines(picture: Picture, room: Room) -> list[Text]:
+def move_lines(picture: Picture, room: PanelRoom) -> list[Text]:
     """In a dry run the promotions are those that would have been, which nobody knows when DAMON moves the pages."""
     moves = picture.status["moves"]
     applied = picture.status["mode"] == "apply"

@@ -7,7 +7,7 @@ from rich.text import Text
 from pghot.printable import printable
 from pghot.report.view.bars import cells
 from pghot.report.view.history import Facts
-from pghot.report.view.parts import DIM, Room, cut, title
+from pghot.report.view.parts import DIM, PanelRoom, cut, title
 from pghot.units import format_short_size
 
 # Character, style and meaning of each part of a node's bar.
@@ -21,7 +21,7 @@ PARTS = (
 SIZES = ("capacity", "free", "floor", "tracked", "hot")
 
 
-def node_lines(facts: Facts, room: Room) -> list[Text]:
+def node_lines(facts: Facts, room: PanelRoom) -> list[Text]:
     """Each node, fastest tier first: the bar, and the sizes."""
     legend = Text("  ").join(
         Text.assemble((character, style), f" {name}") for character, style, name in PARTS

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from pghot.report.view.bars import chart
-from pghot.report.view.history import Facts, History
+from pghot.report.view.history import Facts, StatusHistory
 
 GOOD, WARN, TITLE, DIM, CHART = "green", "bold yellow", "bold", "dim", "cyan"
 LABEL = 10  # columns of what a line is called
@@ -25,11 +25,11 @@ class Picture:
 
     status: Facts
     hot: Sequence[Facts]
-    history: History
+    history: StatusHistory
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class PanelRoom:
     """The room of a panel: columns, lines of a chart, and the time that a chart shows."""
 
     width: int
@@ -59,7 +59,7 @@ def title(name: str, note: str | Text, width: int) -> Text:
 
 
 def trend(
-    picture: Picture, room: Room, label: str, key: str, form: Callable[[float], str], total: str
+    picture: Picture, room: PanelRoom, label: str, key: str, form: Callable[[float], str], total: str
 ) -> list[Text]:
     """How fast a count rises: now, over the time of the chart, at most; and its total. `form` prints a rate."""
     rate = picture.history.rate(key)

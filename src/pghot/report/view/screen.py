@@ -21,8 +21,8 @@ from textual.widgets import Static
 
 from pghot.errors import PghotError
 from pghot.printable import printable
-from pghot.report.view.history import History, Seen
-from pghot.report.view.layout import GAP, arranged, head
+from pghot.report.view.arrangement import GAP, arranged, head
+from pghot.report.view.history import Seen, StatusHistory
 from pghot.report.view.parts import WARN, Picture, cut
 
 SCROLLBAR = 1  # column, where there is more than fits
@@ -115,7 +115,7 @@ class View(App[Answer]):
         self.theme = "ansi-dark"
         self.animation_level = "none"
         self._feed, self._interrupt, self._now_s = feed, interrupt, now_s
-        self._history = History()
+        self._history = StatusHistory()
         self._picture: Picture | None = None
         self._seen_s = now_s()
         self._room = Size(80, 24)  # of the terminal, until it tells

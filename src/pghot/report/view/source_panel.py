@@ -8,13 +8,13 @@ from pghot.counters import COUNTERS, LOSSES
 from pghot.report.live_text import skipped
 from pghot.report.view.bars import gauge
 from pghot.report.view.history import Facts
-from pghot.report.view.parts import WARN, Picture, Room, cut, said, short_count, title, trend
+from pghot.report.view.parts import WARN, PanelRoom, Picture, cut, said, short_count, title, trend
 from pghot.units import format_short_size
 
 HARDLY_LESS = 0.9  # of the full sampling rate: the budget is kept by swinging a little below it
 
 
-def source_lines(picture: Picture, room: Room) -> list[Text]:
+def source_lines(picture: Picture, room: PanelRoom) -> list[Text]:
     """Each source: sightings a second, what it lost, how it samples; and why sightings were not tracked."""
     lines = [title("sources", f"sightings, {room.span}", room.width)]
     for source in picture.status["sources"]:
@@ -38,7 +38,7 @@ def losses(counts: Facts) -> str:
     )
 
 
-def own_lines(picture: Picture, room: Room) -> list[Text]:
+def own_lines(picture: Picture, room: PanelRoom) -> list[Text]:
     """pghot's CPU against its budget, and its memory."""
     facts, tracking = picture.status, picture.status["tracking"]
     each = tracking["bytes_per_tracked_page"]

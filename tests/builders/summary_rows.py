@@ -1,11 +1,46 @@
-"""Rows of a comparison's summary, made up: what verdicts and reports are tested on."""
+"""Rows of a comparison's summary and its setup, made up: what verdicts and reports are tested on."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from pghot.lab.comparison_setup import NodeSetup, Setup
 from pghot.lab.metrics import METRICS, Figures
 from pghot.lab.outcomes import SummaryRow
+
+SETUP = Setup(
+    trace="tiny",
+    command=("redis-server", "--port", "0"),
+    source="qemu",
+    notes=(),
+    page_bytes=4096,
+    llc_bytes=1 << 20,
+    llc_ways=16,
+    footprint_pages=1000,
+    touches=5000,
+    misses=3000,
+    slices=600,
+    slice_ns=1_000_000,
+    epoch_slices=10,
+    warmup_epochs=20,
+    epochs=60,
+    repeat=1,
+    seeds=2,
+    first_seed=0,
+    threads=1,
+    mlp=4.0,
+    fast_share=0.2,
+    placement="first-touch",
+    tiers="a node of DRAM, a node of CXL",
+    nodes=(NodeSetup("dram", 0, 200, 100.0, 200.0), NodeSetup("cxl", 1, 2000, 250.0, 26.0)),
+    costs={},
+    curve={},
+    scale_time=1.0,
+    scale_note="as published",
+    compressibility=None,
+    contents=None,
+    warnings=("damaged",),
+)
 
 
 def summary_row(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.repeating import COUNTED, times
 from pghot.cli.shared_options import Count, Interval, Json, Socket
 from pghot.daemon.paths import SOCKET
+from pghot.report.facts import Facts
 
 _GOES_WITH = (
     GoesWith("reports as text, not with --watch", lambda of: not of["watch"], ("count", "json_")),
@@ -35,7 +36,7 @@ def status(
     from pghot.daemon.sockets import ask
     from pghot.report.live_text import render_status
 
-    before: dict[str, Any] = {}
+    before: Facts = {}
     for _ in times(interval, count):
         facts, _body = ask(Path(socket), {"get": "status"})
         print(json.dumps(facts) if json_ else render_status(facts, before), flush=True)

@@ -26,7 +26,7 @@ from pghot.sim.machine.topology import Topology
 from pghot.sim.policies import POLICIES
 from pghot.sim.policies.interleave import deal_out
 from pghot.sim.sources import SOURCES
-from pghot.sim.sources.simulated_source import SourceSettings
+from pghot.sim.sources.simulated_source import SimulatedSource, SourceSettings
 
 PLACEMENTS = ("first-touch", "slow", "interleave", "bind:NODE")
 
@@ -210,7 +210,7 @@ class Bench:
             self._initial_placement,
         )
 
-    def _sources(self, spec: RunSpec) -> list[Any]:
+    def _sources(self, spec: RunSpec) -> list[SimulatedSource]:
         settings = SourceSettings(
             self.trace.pages,
             self.trace.info.page_bytes,

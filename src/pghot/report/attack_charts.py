@@ -6,7 +6,6 @@ Sizes are those of the real thing, steps those of the scene in small.
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -188,5 +187,4 @@ def _unit(size: float) -> tuple[int, str]:
 def _spans(shown: History) -> list[tuple[int, int]]:
     """First and last step of each time that a warning stands."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], shown.warned.astype(np.int8), [0]))))
-    pairs: Any = edges.reshape(-1, 2)
-    return [(int(shown.step[first]), int(shown.step[last - 1])) for first, last in pairs]
+    return [(int(shown.step[first]), int(shown.step[last - 1])) for first, last in edges.reshape(-1, 2)]

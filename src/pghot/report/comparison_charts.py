@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 import plotly.graph_objects as go
 
 from pghot.lab.outcomes import EpochRow, SummaryRow
 from pghot.lab.results import Comparison
 from pghot.recording.ratios import HISTOGRAM_STEP
+from pghot.report.facts import Facts
 from pghot.units import PAGE_BYTES
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and in print by lightness.
@@ -157,7 +157,7 @@ def coverage_and_overhead(rows: Sequence[SummaryRow]) -> go.Figure:
     return figure
 
 
-def page_contents(facts: Mapping[str, Any] | None) -> list[go.Figure]:
+def page_contents(facts: Facts | None) -> list[go.Figure]:
     """How small the pages get, whole, under each algorithm; nothing when that was not sampled."""
     if facts is None:
         return []

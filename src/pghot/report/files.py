@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pghot.errors import NotPermittedError, UsageError, not_written
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pghot.lab.results import Comparison
 
 EXTENSIONS = (".html", ".parquet", ".csv", ".arrow")
 
@@ -25,7 +30,7 @@ def check_output(path: Path, force: bool, extensions: Sequence[str] = EXTENSIONS
         raise NotPermittedError(f"cannot write {path}", "name a file you may write")
 
 
-def write_output(result: Any, path: Path, command: list[str]) -> None:
+def write_output(result: Comparison, path: Path, command: list[str]) -> None:
     """Write `result` to `path`; tables hold the summary."""
     try:
         if path.suffix == ".html":
@@ -46,7 +51,7 @@ def write_page(page: str, path: Path) -> None:
         raise not_written(path, error) from error
 
 
-def _write_table(table: Any, path: Path) -> None:
+def _write_table(table: pa.Table, path: Path) -> None:
     import pyarrow as pa
 
     if path.suffix == ".parquet":

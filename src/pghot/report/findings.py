@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from pghot.printable import printable
+from pghot.report.facts import Facts
 from pghot.units import format_size
 
-Facts = Mapping[str, Any]
 WIDTH = 80
 _INDENT = " " * 6
 _COLOURS = {"yes": 32, "not permitted": 33, "unsupported": 31}  # ANSI; best first

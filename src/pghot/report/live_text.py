@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pghot.counters import LOSSES
 from pghot.printable import printable
+from pghot.report.facts import Facts
 from pghot.units import PAGE_BYTES, format_size
-
-Facts = Mapping[str, Any]
 
 
 def render_run(facts: Facts) -> str:

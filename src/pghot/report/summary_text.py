@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pghot.printable import printable
 from pghot.recording.ratios import lines as content_lines
+from pghot.report.facts import Facts
 from pghot.units import format_duration, format_share, format_size
 
 
-def render(facts: Mapping[str, Any]) -> str:
+def render(facts: Facts) -> str:
     """The text of `pghot report summary`."""
     lines = [
         f"{facts['name']}: {' '.join(facts['command'])}",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from pghot.report.view.history import SPAN_S, Facts
+from pghot.report.facts import Facts
+from pghot.report.view.history import SPAN_S
 from pghot.report.view.list_panel import counter_lines, hot_lines, program_lines
 from pghot.report.view.move_panel import move_lines
 from pghot.report.view.node_panel import node_lines

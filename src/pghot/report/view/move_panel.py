@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from pghot.report.facts import Facts
 from pghot.report.live_text import damos_lines
 from pghot.report.view.bars import gauge
-from pghot.report.view.history import Facts
 from pghot.report.view.parts import WARN, PanelRoom, Picture, cut, said, title, trend
 from pghot.units import PAGE_BYTES, format_short_size
 

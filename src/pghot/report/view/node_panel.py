@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.text import Text
 
 from pghot.printable import printable
+from pghot.report.facts import Facts
 from pghot.report.view.bars import cells
-from pghot.report.view.history import Facts
 from pghot.report.view.parts import DIM, PanelRoom, cut, title
 from pghot.units import format_short_size
 

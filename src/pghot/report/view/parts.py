@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
+from pghot.report.facts import Facts
 from pghot.report.view.bars import chart
-from pghot.report.view.history import Facts, StatusHistory
+from pghot.report.view.history import StatusHistory
 
 GOOD, WARN, TITLE, DIM, CHART = "green", "bold yellow", "bold", "dim", "cyan"
 LABEL = 10  # columns of what a line is called

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.text import Text
 
 from pghot.counters import COUNTERS, LOSSES
+from pghot.report.facts import Facts
 from pghot.report.live_text import skipped
 from pghot.report.view.bars import gauge
-from pghot.report.view.history import Facts
 from pghot.report.view.parts import WARN, PanelRoom, Picture, cut, said, short_count, title, trend
 from pghot.units import format_short_size
 

@@ -40,11 +40,13 @@ def compare(
     ],
     tiers: Annotated[str, typer.Option(help="shipped tiers or a .toml file")] = "dram-cxl",
     fast_share: Annotated[str, typer.Option(help="top tier's share of the footprint, or as-file")] = "20%",
-    policies: Annotated[str, typer.Option(help="names or groups, by comma")] = "all",
-    sources: Annotated[str, typer.Option(help="sources for policies that take any, by comma")] = "",
+    policies: Annotated[str, typer.Option(help="names or groups, comma-separated")] = "all",
+    sources: Annotated[str, typer.Option(help="sources for policies that take any, comma-separated")] = "",
     seeds: Annotated[int, typer.Option(help="runs with different seeds")] = 1,
     repeat: Annotated[int, typer.Option(help="passes over the trace")] = 1,
-    scale_time: Annotated[str, typer.Option(help="speed of kernel time: auto or a factor")] = "auto",
+    scale_time: Annotated[
+        str, typer.Option(help="how much faster kernel time runs: auto or a factor")
+    ] = "auto",
     warmup: Annotated[str, typer.Option(help="share left out of steady figures")] = "",
     folio: Annotated[str, typer.Option(help="page size: 4KiB or larger")] = "4KiB",
     placement: Annotated[
@@ -56,7 +58,7 @@ def compare(
         list[str] | None,
         typer.Option("--set", metavar="NAME.OPTION=VALUE", help="option of a policy or source; repeatable"),
     ] = None,
-    columns: Annotated[str, typer.Option(help="metrics of the table by comma, or all")] = "",
+    columns: Annotated[str, typer.Option(help="metrics of the table, comma-separated, or all")] = "",
     bounds: Annotated[bool, typer.Option("--bounds", help="add LRU and CLOCK page-cache bounds")] = False,
     output: Annotated[
         list[str] | None, typer.Option("--output", "-o", help="report.html, table.parquet, .csv, .arrow")

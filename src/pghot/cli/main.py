@@ -75,11 +75,14 @@ def main() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Those that whoever started us has closed lead nowhere; else the first file that we open had their number."""
+    """Open /dev/null for each standard stream that our parent closed.
+
+    Otherwise the first file that we open would get the number of such a stream.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            fd = os.open(os.devnull, os.O_RDWR)  # the lowest free number: mostly that one
-            setattr(sys, name, open(fd, "r" if number == 0 else "w"))  # noqa: SIM115 - to the end
+            fd = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, usually this stream's
+            setattr(sys, name, open(fd, "r" if number == 0 else "w"))  # noqa: SIM115 - open until the end
 
 
 def run(arguments: list[str]) -> int:
@@ -100,7 +103,7 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
-        # The reader went away; keep Python's own flush at exit quiet too.
+        # The reader has gone away. Keep Python's own flush at exit quiet too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:

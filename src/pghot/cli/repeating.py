@@ -11,7 +11,7 @@ COUNTED = GoesWith("an INTERVAL", lambda of: of["interval"], ("count",))
 
 
 def times(interval_s: float, count: int) -> Iterator[int]:
-    """Once for each report, with the interval between two. Interval 0: one report; count 0: without end."""
+    """Yield once for each report, and sleep between two. Interval 0: one report. Count 0: no limit."""
     done = 0
     while True:
         yield done

@@ -1,4 +1,4 @@
-"""Options that several verbs have: their names, types and help texts."""
+"""Options that several verbs share: their names, types and help texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ Pids = Annotated[list[int] | None, typer.Option("--pid", "-p", help="running pro
 Cgroup = Annotated[str, typer.Option(help="all processes of a cgroup v2")]
 Children = Annotated[bool, typer.Option(help="follow the children of the processes")]
 Sources = Annotated[
-    str | None, typer.Option("--source", "--sources", help="live sources by comma: see `pghot doctor`")
+    str | None,
+    typer.Option("--source", "--sources", help="live sources, comma-separated: see `pghot doctor`"),
 ]
 Set = Annotated[
     list[str] | None,
@@ -21,4 +22,4 @@ Set = Annotated[
 
 Socket = Annotated[str, typer.Option(help="the daemon's socket")]
 Interval = Annotated[float, typer.Argument(min=0, max=1e6, help="seconds between two reports; 0: one report")]
-Count = Annotated[int, typer.Argument(min=0, help="reports; 0: without end")]
+Count = Annotated[int, typer.Argument(min=0, help="number of reports; 0: no limit")]

@@ -46,5 +46,7 @@ def status(
 def _watch(socket: Path, interval: float) -> None:
     from pghot.cli.view import require_terminal, watch
 
-    require_terminal("--watch", "`pghot status 1` prints a report a second, with --json one object a line")
+    require_terminal(
+        "--watch", "`pghot status 1` prints one report a second, or with --json one object per line"
+    )
     watch(socket, interval)

@@ -13,7 +13,7 @@ from pghot.cli.shared_options import Json
 
 def undo(
     journal: Annotated[str, typer.Argument(metavar="FILE.pghot-journal", help="what `pghot run` wrote")],
-    if_any: Annotated[bool, typer.Option("--if-any", help="no such file is no error")] = False,
+    if_any: Annotated[bool, typer.Option("--if-any", help="a missing file is not an error")] = False,
     json_: Json = False,
 ) -> None:
     """Put pages back to the nodes they came from and kernel knobs back to their values."""

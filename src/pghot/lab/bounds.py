@@ -1,7 +1,7 @@
 """What a recency policy with free, instant moves would get: exact LRU and CLOCK page caches over a trace.
 
-A page cache of the fast tier's size that fetches a page at every miss is a bound of a kind for promotion by
-recency: it reacts at once and pays nothing. It is no bound for policies that know frequencies or the future.
+A page cache of the fast tier's size that fetches a page at every miss is a kind of bound for promotion by
+recency: it reacts at once and pays nothing. It does not bound policies that know frequencies or the future.
 
 CLOCK is FIFO with one reference bit: a hit sets the bit; the hand clears set bits, and evicts at the first
 clear one.
@@ -166,7 +166,7 @@ class TraceBounds:
 def trace_bounds(trace: Trace, capacity_pages: int, seed: int = 0) -> TraceBounds:
     """LRU and CLOCK misses of a whole trace in a fast tier of `capacity_pages` pages.
 
-    seed  of the trace, to be told in the result
+    seed  of the trace, for the result to name
 
     The stream of requests: the last-level cache misses, the slices in order, in each the rows in page order,
     the misses of a row one after another. So at most the first of a row misses the fast tier, and 1 - the

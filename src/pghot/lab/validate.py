@@ -1,4 +1,4 @@
-"""`validate`: rerun a published experiment in the lab and hold the simulated cells against the published ones.
+"""`validate`: rerun a published experiment in the lab and compare the simulated cells with the published ones.
 
 A validation is a TOML file: tiers, workload, the runs to compare, the published cells and the bar. A user adds
 one without code; `docs/validation.md` explains the keys.

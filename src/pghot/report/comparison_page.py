@@ -31,7 +31,7 @@ def render(result: Comparison, command: Sequence[str]) -> str:
         f"{listed([*setup_lines(result.setup), *bound_lines(result), *result.setup.notes])}"
         f"{drawn(all_charts(result))}<h2>Runs</h2><p>"
         "Means over the seeds, ± the half-width of the 95 % confidence interval. "
-        "A column's head explains it, and sorts by it.</p>"
+        "Point at a column's head to see what it means; click on it to sort.</p>"
         f"<div class=wide>{_runs(result)}</div>{listed(footnotes(result))}"
         f"<h2>What the sources see</h2>{_sampling(result)}"
         f"<h2>What was assumed</h2>{_assumptions(result.setup)}"

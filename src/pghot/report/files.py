@@ -1,4 +1,4 @@
-"""Results into files. Of a comparison the extension decides: .html, .parquet, .csv, .arrow."""
+"""Writes results to files. The extension decides the format of a comparison: .html, .parquet, .csv or .arrow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXTENSIONS = (".html", ".parquet", ".csv", ".arrow")
 
 
 def check_output(path: Path, force: bool, extensions: Sequence[str] = EXTENSIONS) -> None:
-    """Refuse before the replay what could not be written after it."""
+    """Refuse an output that could not be written, before the replay starts."""
     if path.suffix not in extensions:
         names = extensions[0] if len(extensions) == 1 else f"one of {', '.join(extensions)}"
         raise UsageError(f"cannot write '{path}': unknown format", f"end the name in {names}")

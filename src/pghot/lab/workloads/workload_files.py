@@ -56,7 +56,7 @@ def make_workload(spec: str | Path, seed: int = 0, **overrides: Any) -> Trace:
 
 
 def _make(name: str, content: str, file: str, seed: int, overrides: dict[str, Any]) -> Trace:
-    """A trace out of a workload file's content."""
+    """A trace from the content of a workload file."""
     try:
         table = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
@@ -67,7 +67,7 @@ def _make(name: str, content: str, file: str, seed: int, overrides: dict[str, An
 def workload_from_table(
     table: dict[str, Any], file: str, seed: int, name: str = "workload", content: str = ""
 ) -> Trace:
-    """A trace out of a workload's keys; `file` and `content` are where errors point to."""
+    """A trace from the keys of a workload. Errors point into `file` and `content`."""
     from pghot.lab.workloads.patterns import PhasesPattern, make_pattern
     from pghot.lab.workloads.workload_trace import DEFAULT_SLICES, WorkloadTrace
 

@@ -1,4 +1,4 @@
-"""A workload as a trace: slices of a pattern, made when they are asked for, the same ones every time."""
+"""A workload as a trace: slices of a pattern, made on demand, the same in every pass."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class WorkloadTrace:
         return instructions * self._run.ns_per_instruction / self._run.threads
 
     def _batch(self, parts: list[tuple[Rows, I16]], start_ns: float) -> tuple[SliceBatch, float]:
-        """The slices as one batch, and when the next one starts."""
+        """The slices as one batch, and when the next one begins."""
         lengths = [len(rows.page) for rows, _ in parts]
         touches = np.array([rows.touches.sum(dtype=np.int64) for rows, _ in parts])
         instructions = (touches * self._run.instructions_per_access).astype(np.uint64)

@@ -12,16 +12,16 @@ from pghot.report.view.node_panel import node_lines
 from pghot.report.view.parts import GOOD, TITLE, WARN, PanelRoom, Picture, counted, cut
 from pghot.report.view.source_panel import own_lines, source_lines
 
-WIDE = 140  # columns from which on there are two
+WIDE = 140  # a terminal this wide gets two columns of panels
 GAP = 2
 LEAST_HOT = 5
-ENOUGH_HOT = 16  # lines that charts leave to the hot regions before they grow
-HIGHEST = 4  # lines of a chart
-ROW_S = 120.0  # what charts of one column show, in seconds; those of two show all that is kept
+ENOUGH_HOT = 16  # charts grow only while this many lines are left for the hot regions
+HIGHEST = 4  # most lines of a chart
+ROW_S = 120.0  # time that charts show in one column; in two they show all that is kept
 
 
 def arranged(picture: Picture, width: int, height: int) -> list[list[Text]]:
-    """The columns, left to right, of lines made for `height`; there are more where nodes or sources need them."""
+    """The columns, left to right. Each aims at `height` lines, and has more where nodes or sources need them."""
     if width < WIDE:
         facts = fact_lines(picture, width, height - ENOUGH_HOT, ROW_S)
         return [facts + hot_lines(picture, width, max(LEAST_HOT, height - len(facts)))]

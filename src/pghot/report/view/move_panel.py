@@ -14,7 +14,7 @@ MIB = 1 << 20
 
 
 def move_lines(picture: Picture, room: PanelRoom) -> list[Text]:
-    """In a dry run the promotions are those that would have been, which nobody knows when DAMON moves the pages."""
+    """In a dry run: what would have been promoted. That is unknown when DAMON moves the pages."""
     moves = picture.status["moves"]
     applied = picture.status["mode"] == "apply"
     known = applied or picture.status["mover"]["name"] == "move_pages"

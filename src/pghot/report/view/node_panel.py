@@ -52,7 +52,7 @@ def node_bar(node: Facts, width: int) -> Text:
 
 
 def cgroup_words(cgroup: Facts) -> str:
-    """A tracked cgroup beside its limits; what is not told or not limited is left out."""
+    """A tracked cgroup beside its limits; what is unknown or unlimited is left out."""
     words = [
         f"{word} {format_short_size(cgroup[f'{name}_bytes'])}"
         for name, word in (("current", "uses"), ("high", "high"), ("max", "max"))

@@ -12,7 +12,7 @@ from pghot.report.view.bars import chart
 from pghot.report.view.history import StatusHistory
 
 GOOD, WARN, TITLE, DIM, CHART = "green", "bold yellow", "bold", "dim", "cyan"
-LABEL = 10  # columns of what a line is called
+LABEL = 10  # width of a line's label
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class PanelRoom:
 
 
 def cut(text: Text, width: int) -> Text:
-    """At most `width` columns; an ellipsis says that there was more."""
+    """At most `width` columns; an ellipsis shows that there was more."""
     text.truncate(width, overflow="ellipsis")
     return text
 
@@ -62,7 +62,7 @@ def title(name: str, note: str | Text, width: int) -> Text:
 def trend(
     picture: Picture, room: PanelRoom, label: str, key: str, form: Callable[[float], str], total: str
 ) -> list[Text]:
-    """How fast a count rises: now, over the time of the chart, at most; and its total. `form` prints a rate."""
+    """How fast a count rises (now, over the time of the chart, at most), and its total. `form` prints a rate."""
     rate = picture.history.rate(key)
     one_line = room.chart_rows == 1
     across = max(8, room.width - LABEL - 13 - 17 - (17 if one_line else 0))

@@ -12,11 +12,6 @@ import typer
 from pghot.cli.shared_options import Json
 from pghot.errors import unknown_name
 
-KINDS_HELP = (
-    "policies, sources, stores, tiers, devices, attacks, workloads, recordings, "
-    "counters, metrics or validations"
-)
-
 
 def _policies() -> dict[str, str]:
     from pghot.sim.policies import POLICIES
@@ -122,6 +117,7 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "metrics": _metrics,
     "validations": _validations,
 }
+_KINDS_HELP = " or ".join(", ".join(KINDS).rsplit(", ", 1))
 
 
 def listing(kind: str) -> dict[str, str]:
@@ -129,7 +125,7 @@ def listing(kind: str) -> dict[str, str]:
     return KINDS[kind]()
 
 
-def list_(kind: Annotated[str, typer.Argument(help=KINDS_HELP)], json_: Json = False) -> None:
+def list_(kind: Annotated[str, typer.Argument(help=_KINDS_HELP)], json_: Json = False) -> None:
     """List what can be named: policies, sources, stores, tiers, workloads and more."""
     from pghot.report.name_list import render
 

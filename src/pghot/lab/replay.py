@@ -48,7 +48,6 @@ class Run:
     world: LabWorld
     measures: Measures
     future: Future
-    source_bytes: int = 0
     view: SliceView = field(init=False)
 
     def __post_init__(self) -> None:

@@ -46,7 +46,7 @@ def test_truth_and_the_best_are_explained() -> None:
     notes = footnotes(result_of(NONE, summary_row("hemem/truth", 1.2), best="x"))
     assert notes == [
         "* best mover",
-        "the source 'truth' sees every cache miss at no cost: no machine has it",
+        "the source 'truth' is every cache miss at no cost: a yardstick that no machine has",
     ]
 
 

@@ -7,9 +7,10 @@ Entries are deleted by shifting their followers back, so there are no tombstones
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
-from pghot.arrays import I64, U32
+from pghot.arrays import I64, U32, Int
 from pghot.engine.heap import POSITION, SLOT_MASK
 
 KEY, RECORD, HEAP = 0, 1, 3
@@ -21,7 +22,8 @@ GOLDEN = 0x9E3779B1
 @njit(cache=True)
 def home(page: int, slots: int) -> int:
     """The slot where the search for a page begins: the product's high bits choose it, for any `slots`."""
-    return ((page * GOLDEN & 0xFFFFFFFF) * slots) >> 32
+    wide: Int = np.int64(page)
+    return ((wide * GOLDEN & 0xFFFFFFFF) * slots) >> 32
 
 
 @njit(cache=True)

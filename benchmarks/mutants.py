@@ -61,8 +61,15 @@ class Part:
 PARTS = {
     "engine": Part(
         ("engine/*.py",),
-        ("unit/engine", "unit/test_engine.py", "unit/test_engine_faithful.py")
-        + tuple(f"property/test_{name}.py" for name in ("gate", "stores", "heap", "engine_conservation")),
+        (
+            "unit/engine",
+            "unit/test_engine.py",
+            "unit/test_engine_faithful.py",
+            "property/test_gate.py",
+            "property/test_stores.py",
+            "property/test_heap.py",
+            "property/test_engine_conservation.py",
+        ),
         ("lowers_the_threshold_for_pages_that_merely_wait",),
     ),
 }
@@ -74,37 +81,44 @@ def not_behaviour(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     Types, decorators (Numba's, `slots`), `if TYPE_CHECKING`, texts of errors and warnings, the references that
     tests compare with, and hints to the processor's caches.
     """
-    spans = []
-    for node in ast.walk(ast.parse(source)):
-        found: list[ast.AST | None] = []
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            found = [*node.decorator_list, node.returns]
-            if node.name.endswith("_reference"):
-                found = [node]
-        elif isinstance(node, ast.ClassDef):
-            found = [*node.decorator_list]
-        elif isinstance(node, ast.arg | ast.AnnAssign):
-            found = [node.annotation]
-            if isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation).endswith("TypeAlias"):
-                found = [node]
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            found = [*node.body]
-        elif isinstance(node, ast.JoinedStr):
-            found = [node]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "prefetch":
-            found = [node]
-        elif isinstance(node, ast.Assign | ast.AnnAssign) and "ahead" in ast.unparse(node).split("=")[0]:
-            found = [node]
-        if (
-            isinstance(node, ast.AnnAssign)
-            and isinstance(node.target, ast.Name)
-            and node.target.id == "ahead"
+    return [
+        (
+            (part.lineno, 0 if part in _decorators(node) else part.col_offset),
+            (part.end_lineno, part.end_col_offset),
+        )
+        for node in ast.walk(ast.parse(source))
+        for part in _no_rule(node)
+    ]
+
+
+def _decorators(node: ast.AST) -> list[ast.expr]:
+    return getattr(node, "decorator_list", [])
+
+
+def _no_rule(node: ast.AST) -> list[ast.AST]:
+    """What of this node, without the nodes below it, says nothing about behaviour."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name) if name.endswith(
+            ("_reference", "Reference")
         ):
-            found = [node]
-        spans += [
-            ((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)) for part in found if part
-        ]
-    return spans
+            return [node, *_decorators(node)]
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            return [*_decorators(node), *([node.returns] if node.returns else [])]
+        case ast.ClassDef():
+            return _decorators(node)
+        case ast.arg(annotation=annotation) if annotation:
+            return [annotation]
+        case ast.AnnAssign(annotation=ast.Name(id="TypeAlias")) | ast.JoinedStr():
+            return [node]
+        case ast.Assign(targets=[ast.Name(id="ahead")]) | ast.AnnAssign(target=ast.Name(id="ahead")):
+            return [node]
+        case ast.Call(func=ast.Name(id="prefetch")):
+            return [node]
+        case ast.AnnAssign(annotation=annotation):
+            return [annotation]
+        case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+            return [*node.body]
+    return []
 
 
 def mutants(part: Part, seed: int, sample: int) -> list[WorkItem]:

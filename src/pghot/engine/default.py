@@ -89,7 +89,8 @@ def record_default(page: U32, count: U32, place: U8, eligible: Bool, table: U8, 
         old: Int = np.int64(records[p])
         new = table[np.int64(min(nr, np.uint32(3))) << 8 | old]
         records[p] = new
-        recorded += np.int64(nr)
+        entered: Int = np.int64(nr)
+        recorded += entered
         # Whether READY is new. Where it is not, the flag is set already: not writing it again saves a quarter.
         if new > old | 0x7F:
             hot[p >> SECTION_SHIFT] = 1

@@ -23,7 +23,8 @@ GOLDEN = 0x9E3779B1
 def home(page: int, slots: int) -> int:
     """The slot where the search for a page begins: the product's high bits choose it, for any `slots`."""
     wide: Int = np.int64(page)
-    return ((wide * GOLDEN & 0xFFFFFFFF) * slots) >> 32
+    slot: int = ((wide * GOLDEN & 0xFFFFFFFF) * slots) >> 32
+    return slot
 
 
 @njit(cache=True)

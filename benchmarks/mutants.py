@@ -19,6 +19,7 @@ import random
 import resource
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.abc import Loader, MetaPathFinder
@@ -42,8 +43,8 @@ from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkItem, WorkResult
 
 ROOT = Path(__file__).parents[1]
-# An endless loop burns processor time, however busy the machine is; a deadlock only time on the wall.
-CPU_S, WALL_S = 90, 600
+# For each test file. An endless loop burns processor time, however busy the machine is; a deadlock only time.
+CPU_S, WALL_S = 20, 600
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,6 @@ def run_tests(part: Part, changed: Changed | None, output: Path) -> int:
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
-        signal.alarm(WALL_S)
         file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, 1)
         os.dup2(file, 2)
@@ -201,6 +200,8 @@ def _pytest(part: Part) -> int:
         options += ["-k", " and ".join(f"not {name}" for name in part.slow)]
     # One after the other: most mutants need only the first to be collected.
     for test in part.tests:
+        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + CPU_S, resource.RLIM_INFINITY))
+        signal.alarm(WALL_S)
         if status := int(pytest.main([*options, str(ROOT / "tests" / test)])):
             return status
     return 0

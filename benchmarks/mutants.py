@@ -73,6 +73,40 @@ PARTS = {
         ),
         ("lowers_the_threshold_for_pages_that_merely_wait",),
     ),
+    "mover": Part(
+        tuple(f"machine/{name}.py" for name in ("mover", "moving", "room", "bucket", "pingpong", "demotion")),
+        (
+            "unit/live/test_rates_worked.py",
+            "unit/live/test_eligibility_worked.py",
+            "unit/live/test_room_worked.py",
+            "unit/live/test_demotion_worked.py",
+            "unit/live/test_mover_worked.py",
+            "unit/test_live_room.py",
+            "unit/test_live_mover.py",
+            "property/test_machine_kernels.py",
+        ),
+    ),
+    "undo": Part(
+        tuple(f"service/{name}.py" for name in ("journal", "journal_file", "knobs", "undo")),
+        (
+            "unit/live/test_journal_worked.py",
+            "unit/live/test_undo_order_worked.py",
+            "unit/live/test_stopping_order_worked.py",
+            "unit/test_live_journal.py",
+        ),
+    ),
+    "recording": Part(
+        ("recording/*.py",),
+        (
+            "property/test_recording_kernels.py",
+            "unit/test_recording_roundtrip.py",
+            "unit/test_recording_bad_input.py",
+            "unit/test_recording_summary.py",
+            "unit/test_recording_coarsen.py",
+            "unit/test_recording_compressibility.py",
+            "unit/test_recording_convert.py",
+        ),
+    ),
 }
 
 
@@ -80,7 +114,7 @@ def not_behaviour(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Spans (start, end; line and column) where a change is no fault of a rule, so that no test is due.
 
     Types, decorators (Numba's, `slots`), `if TYPE_CHECKING`, texts of errors and warnings, the references that
-    tests compare with, and hints to the processor's caches.
+    tests compare with, and hints to the processor's caches (for `engine/prefetch.py` see `mutants`).
     """
     return [
         (
@@ -126,7 +160,8 @@ def mutants(part: Part, seed: int, sample: int) -> list[WorkItem]:
     """`sample` mutants of the part, drawn by `seed`: none where there is no behaviour, one a place and operator."""
     places: dict[tuple[str, tuple[int, int], str], list[WorkItem]] = {}
     paths = sorted(path for pattern in part.modules for path in (ROOT / "src/pghot").glob(pattern))
-    spans = {path: not_behaviour(path.read_text()) for path in paths if not path.stem.endswith("_reference")}
+    paths = [path for path in paths if not path.stem.endswith(("_reference", "prefetch"))]
+    spans = {path: not_behaviour(path.read_text()) for path in paths}
     for item in _all_work_items([path for path in spans if path.read_text()], {}):
         mutation = item.mutations[0]
         if any(start <= mutation.start_pos < end for start, end in spans[mutation.module_path]):

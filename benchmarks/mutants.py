@@ -64,8 +64,6 @@ PARTS = {
         ("engine/*.py",),
         (
             "unit/engine",
-            "unit/test_engine.py",
-            "unit/test_engine_faithful.py",
             "property/test_gate.py",
             "property/test_stores.py",
             "property/test_heap.py",
@@ -74,38 +72,33 @@ PARTS = {
         ("lowers_the_threshold_for_pages_that_merely_wait",),
     ),
     "mover": Part(
-        tuple(f"machine/{name}.py" for name in ("mover", "moving", "room", "bucket", "pingpong", "demotion")),
+        tuple(
+            f"live/machine/{name}.py"
+            for name in ("mover", "eligibility", "room", "bucket", "pingpong", "demotion")
+        ),
         (
-            "unit/live/test_rates_worked.py",
-            "unit/live/test_eligibility_worked.py",
-            "unit/live/test_room_worked.py",
-            "unit/live/test_demotion_worked.py",
-            "unit/live/test_mover_worked.py",
-            "unit/test_live_room.py",
-            "unit/test_live_mover.py",
+            "unit/live/machine/test_rates_worked.py",
+            "unit/live/machine/test_eligibility_worked.py",
+            "unit/live/machine/test_room_worked.py",
+            "unit/live/machine/test_demotion_worked.py",
+            "unit/live/machine/test_mover_worked.py",
+            "unit/live/machine/test_room.py",
+            "unit/live/machine/test_mover.py",
             "property/test_machine_kernels.py",
         ),
     ),
     "undo": Part(
-        tuple(f"service/{name}.py" for name in ("journal", "journal_file", "knobs", "undo")),
+        tuple(f"live/{name}.py" for name in ("journal", "journal_file", "knobs", "undo")),
         (
             "unit/live/test_journal_worked.py",
             "unit/live/test_undo_order_worked.py",
             "unit/live/test_stopping_order_worked.py",
-            "unit/test_live_journal.py",
+            "unit/live/test_journal.py",
         ),
     ),
     "recording": Part(
         ("recording/*.py",),
-        (
-            "property/test_recording_kernels.py",
-            "unit/test_recording_roundtrip.py",
-            "unit/test_recording_bad_input.py",
-            "unit/test_recording_summary.py",
-            "unit/test_recording_coarsen.py",
-            "unit/test_recording_compressibility.py",
-            "unit/test_recording_convert.py",
-        ),
+        ("property/test_recording_kernels.py", "unit/recording"),
     ),
 }
 

@@ -10,15 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_builders import space_of
-from machine_trees import put
 
+from builders.live_loop import space_of
+from builders.machine_trees import put
 from pghot import __version__
+from pghot.errors import UsageError
+from pghot.kernel.knob_files import DEMOTION_ENABLED, NUMA_BALANCING, SCAN
 from pghot.kernel.process import Identity
 from pghot.kernel.sysroot import SysRoot
-from pghot.service import journal as journal_module
-from pghot.service.journal import Journal, append_line, runs_of
-from pghot.service.journal_file import RUN, SpaceEntry, read_journal
+from pghot.live import journal as journal_module
+from pghot.live.journal import Journal, append_line, runs_of
+from pghot.live.journal_file import RUN, SpaceEntry, read_journal
 
 PAGE = 4096
 
@@ -42,14 +44,14 @@ def unpacked(line: dict[str, object]) -> list[tuple[int, int, int]]:
 
 def test_each_line_names_boot_writer_and_process(tmp_path: Path) -> None:
     with Journal(tmp_path / "j", root(tmp_path)) as journal:
-        journal.knob("/proc/a", "0", "1")
+        journal.knob(NUMA_BALANCING, "0", "1")
         journal.compressed(2)
         origins(journal, 500, [7, 8, 20], [1, 1, 0])
     session = {"format": 2, "boot_id": "a boot", "writer": [os.getpid(), 0]}
     first, knob, compressed, pages = lines_of(tmp_path / "j")
     assert first.pop("command")
     assert first == {"kind": "journal", "pghot": __version__, **session}
-    assert knob == {"kind": "knob", "path": "/proc/a", "old": "0", "new": "1", **session}
+    assert knob == {"kind": "knob", "path": NUMA_BALANCING, "old": "0", "new": "1", **session}
     assert compressed == {"kind": "compressed", "node": 2, **session}
     assert unpacked(pages) == [(7, 2, 1), (20, 1, 0)]
     del pages["runs"]
@@ -65,7 +67,7 @@ def test_each_line_names_boot_writer_and_process(tmp_path: Path) -> None:
 
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     with Journal(tmp_path / "j", root(tmp_path)) as journal:
-        journal.knob("/proc/a", "0", "1")
+        journal.knob(NUMA_BALANCING, "0", "1")
         origins(journal, 500, [7], [1])
         found = read_journal(journal.path)
         assert (found.compressed, found.undone, found.damaged) == (False, False, [])
@@ -78,7 +80,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
         (os.getpid(), 0),
         (facts.st_dev, facts.st_ino),
     )
-    assert found.knobs == [("/proc/a", "0", "1")]
+    assert found.knobs == [(NUMA_BALANCING, "0", "1")]
     (entry,) = found.spaces
     assert (entry.identity, entry.name) == (Identity(500, 100, (1, 2, 3)), "program")
 
@@ -116,7 +118,7 @@ def test_the_first_entry_of_a_page_is_where_it_came_from() -> None:
 def line_with(file: Path, /, **facts: object) -> list[int]:
     """Damaged lines of a journal whose second line says this."""
     with Journal(file, SysRoot(Path("/no/such/tree"))) as journal:
-        journal.knob("/proc/first", "0", "1")
+        journal.knob(NUMA_BALANCING, "0", "1")
     session = {name: lines_of(file)[0][name] for name in ("format", "boot_id", "writer")}
     fd = os.open(file, os.O_WRONLY | os.O_APPEND)
     append_line(fd, file, session | facts)
@@ -151,31 +153,42 @@ def test_pages_that_no_address_space_has_are_damage(
 
 
 @pytest.mark.parametrize(
-    "path, damaged",
+    "path, old, new, damaged",
     [
-        ("/proc/sys/kernel/numa_balancing", False),
-        ("/sys/kernel/mm/numa/demotion_enabled", False),
-        ("/proc/sysrq-trigger", False),
-        ("/etc/passwd", True),
-        ("/proc/7/mem", True),
-        ("/proc/self/mem", True),
-        ("/proc/thread-self/mem", True),
-        ("/sys/7/mem", False),
-        ("/proc/7", False),  # no file of a program, but the program's directory
-        ("/sys/../etc", True),
-        ("proc/sys", True),
-        ("/proc/sys/a\0b", True),
+        (NUMA_BALANCING, "0", "2", False),
+        (DEMOTION_ENABLED, "false", "true", False),
+        (f"{SCAN}/scan_size_mb", "256", "99999", False),
+        (f"{SCAN}/scan_size_mb", "256", "0", True),  # the kernel would divide by it
+        (NUMA_BALANCING, "0", "10", True),
+        (NUMA_BALANCING, "10", "0", True),
+        (NUMA_BALANCING, 0, 1, True),
+        ("/proc/sys/kernel/core_pattern", "0", "2", True),
+        ("/sys/../" + NUMA_BALANCING, "0", "2", True),
+        (NUMA_BALANCING + "/x", "0", "2", True),
     ],
 )
-def test_what_may_be_a_knob(tmp_path: Path, path: str, damaged: bool) -> None:
-    assert line_with(tmp_path / "j", kind="knob", path=path, old="0", new="1") == ([3] if damaged else [])
+def test_what_may_be_a_knob(tmp_path: Path, path: str, old: object, new: object, damaged: bool) -> None:
+    found = line_with(tmp_path / "j", kind="knob", path=path, old=old, new=new)
+    assert found == ([3] if damaged else [])
+
+
+@pytest.mark.parametrize("mode, believed", [(0o600, True), (0o644, True), (0o620, False), (0o602, False)])
+def test_what_others_may_write_is_not_believed(tmp_path: Path, mode: int, believed: bool) -> None:
+    with Journal(tmp_path / "j", root(tmp_path)) as journal:
+        journal.knob(NUMA_BALANCING, "0", "1")
+    (tmp_path / "j").chmod(mode)
+    if believed:
+        assert read_journal(tmp_path / "j").damaged == []
+    else:
+        with pytest.raises(UsageError, match=f"mode 0{mode:o}"):
+            read_journal(tmp_path / "j")
 
 
 def test_a_journal_is_left_only_when_something_was_changed(tmp_path: Path) -> None:
     acts = {
         "nothing": (lambda journal: None, False),
         "compressed": (lambda journal: journal.compressed(2), False),
-        "knob": (lambda journal: journal.knob("/proc/a", "0", "1"), True),
+        "knob": (lambda journal: journal.knob(NUMA_BALANCING, "0", "1"), True),
         "origins": (lambda journal: origins(journal, 1, [1], [0]), True),
     }
     for name, (act, left) in acts.items():

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_builders import BOOT_ID, PAGE, START, FakeKernel, addresses, install, maps_line, space_of
-from machine_trees import put
 
+from builders.live_loop import BOOT_ID, PAGE, START, FakeKernel, addresses, install, maps_line, space_of
+from builders.machine_trees import put
+from pghot.kernel.knob_files import DEMOTION_ENABLED, NUMA_BALANCING, PROMOTE_RATE_LIMIT
 from pghot.kernel.sysroot import SysRoot
-from pghot.service.journal import Journal
-from pghot.service.journal_file import JournalFile, read_journal
-from pghot.service.knobs import knobs_of, put_back
-from pghot.service.undo import undo
+from pghot.live.journal import Journal
+from pghot.live.journal_file import JournalFile, read_journal
+from pghot.live.knobs import knobs_of, put_back
+from pghot.live.undo import undo
 
 PID = 500
+A, B, C = NUMA_BALANCING, PROMOTE_RATE_LIMIT, DEMOTION_ENABLED
 GONE = 1 << 22  # a pid that no process has
 
 
@@ -53,7 +55,7 @@ def test_pages_for_the_slower_node_go_first_in_address_order(kernel: FakeKernel,
     program(kernel, PID, [1, 0, 1, 0, 0, 1])
     journal = written(kernel, tmp_path / "j", {PID: [0, 1, 0, 1, 0, 0]})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pghot.service.undo.BATCH_PAGES", 2)
+        patch.setattr("pghot.live.undo.BATCH_PAGES", 2)
         done = undo(journal, kernel.root)
     # Pages 1 and 3 go down to node 1, then 0, 2 and 5 up to node 0, two a call; page 4 is at home.
     assert pages_of(kernel.moves) == [[1, 3], [0, 2], [5]]
@@ -133,20 +135,22 @@ def test_knobs_go_back_before_pages_and_the_last_changed_first(
         return move_pages(*arguments)  # type: ignore[arg-type]
 
     with Journal(tmp_path / "j", kernel.root) as journal:
-        for name in ("a", "b", "c"):
-            put(tmp_path, f"proc/{name}", f"new {name}")
-            journal.knob(f"/proc/{name}", f"old {name}", f"new {name}")
-        journal.knob("/proc/a", "new a", "newest a")
+        for path, value in ((A, "1"), (B, "64"), (C, "true")):
+            put(tmp_path, path.lstrip("/"), value)
+        journal.knob(A, "0", "1")
+        journal.knob(B, "65536", "64")
+        journal.knob(C, "false", "true")
+        journal.knob(A, "1", "2")
         journal.origins(space_of(PID), addresses(0, 1), np.ones(1, np.uint8))
-    put(tmp_path, "proc/a", "newest a")
+    put(tmp_path, A.lstrip("/"), "2")
     found = read_journal(tmp_path / "j")
     found.writer = (GONE, 0)
     monkeypatch.setattr(SysRoot, "write", spied_write)
-    monkeypatch.setattr("pghot.service.undo.move_pages", spied_move)
+    monkeypatch.setattr("pghot.live.undo.move_pages", spied_move)
     done = undo(found, kernel.root)
-    # a was changed first, though also last: it goes back last.
-    assert order == ["/proc/c=old c", "/proc/b=old b", "/proc/a=old a", "pages"]
-    assert done.knobs == ["/proc/a", "/proc/b", "/proc/c"]
+    # A was changed first, though also last: it goes back last.
+    assert order == [f"{C}=false", f"{B}=65536", f"{A}=0", "pages"]
+    assert done.knobs == [A, B, C]
 
 
 def test_the_knobs_of_some_changes() -> None:

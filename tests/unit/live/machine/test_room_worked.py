@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from machine_trees import NODES, Node, machine, put
 
+from builders.machine_trees import NODES, Node, machine, put
 from pghot.kernel.sysroot import SysRoot
-from pghot.machine.nodes import read_nodes
-from pghot.machine.room import Room
+from pghot.live.machine.nodes import read_nodes
+from pghot.live.machine.room import Room
 
 MIB = 8192  # of each node: 2097152 pages
 

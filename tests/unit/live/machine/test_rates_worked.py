@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pghot.machine.bucket import TokenBucket
-from pghot.machine.pingpong import PingPongGuard
+from pghot.live.machine.bucket import TokenBucket
+from pghot.live.machine.pingpong import PingPongGuard
 
 MS = 1_000_000  # ns
 

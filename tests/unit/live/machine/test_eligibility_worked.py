@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.kernel.maps import Kind
-from pghot.machine.moving import may_move, tally
-from pghot.machine.pages import DEMOTED, NOWHERE, PROMOTED
+from pghot.live.machine.eligibility import may_move, tally
+from pghot.live.machine.pages import DEMOTED, NOWHERE, PROMOTED
 
 
 def test_each_reason_why_a_page_may_not_move():

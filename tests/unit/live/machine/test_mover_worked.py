@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_builders import ALWAYS, PAGE, START, FakeKernel, addresses, install, maps_line, mover, seen
 
+from builders.live_loop import ALWAYS, PAGE, START, FakeKernel, addresses, install, maps_line, mover, seen
 from pghot.kernel.maps import Kind
-from pghot.machine import mover as mover_module
-from pghot.machine.mover import MoveCounts
-from pghot.machine.pages import DEMOTED, NOWHERE, ORIGIN_WRITTEN, PROMOTED
-from pghot.service.journal_file import read_journal
+from pghot.live.journal_file import read_journal
+from pghot.live.machine import mover as mover_module
+from pghot.live.machine.mover import MoveCounts
+from pghot.live.machine.pages import DEMOTED, NOWHERE, ORIGIN_WRITTEN, PROMOTED
 
 PID = 500
 FLOOR, DRIFT = 163, 125  # 1 % of 16384; one CPU's counters

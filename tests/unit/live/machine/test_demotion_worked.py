@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_builders import START, FakeKernel, addresses, install, maps_line, mover, seen
 
+from builders.live_loop import START, FakeKernel, addresses, install, maps_line, mover, seen
 from pghot.kernel.sysroot import SysRoot
-from pghot.machine.demotion import Demotion
-from pghot.machine.machine import Moves
-from pghot.machine.pages import DEMOTED, PROMOTED, Pages
+from pghot.live.machine.demotion import Demotion
+from pghot.live.machine.pages import DEMOTED, PROMOTED, Pages
+from pghot.policies.machine import Moves
 
 PID = 500
 

@@ -44,7 +44,7 @@ from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkI
 
 ROOT = Path(__file__).parents[1]
 # For each test file. An endless loop burns processor time, however busy the machine is; a deadlock only time.
-CPU_S, WALL_S = 20, 600
+CPU_S, WALL_S = 40, 600
 
 
 @dataclass(frozen=True)

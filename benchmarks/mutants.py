@@ -98,7 +98,16 @@ PARTS = {
     ),
     "recording": Part(
         ("recording/*.py",),
-        ("property/test_recording_kernels.py", "unit/recording"),
+        (
+            "property/test_recording_kernels.py",
+            "unit/recording/test_roundtrip.py",
+            "unit/recording/test_summary.py",
+            "unit/recording/test_coarsen.py",
+            "unit/recording/test_compressibility.py",
+            "unit/recording/test_convert.py",
+            "unit/recording/test_bad_input.py",
+        ),
+        ("every_bundled_recording_has_samples", "many_accesses_span_batches"),
     ),
 }
 

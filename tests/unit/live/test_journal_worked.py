@@ -105,6 +105,12 @@ def test_many_runs_are_spread_over_lines(tmp_path: Path, monkeypatch: pytest.Mon
     ]  # fmt: skip
 
 
+def test_a_line_has_65536_runs_at_most(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", root(tmp_path)) as journal:
+        origins(journal, 500, list(range(0, 2 * 65_537, 2)), [0] * 65_537)
+    assert [len(unpacked(line)) for line in lines_of(tmp_path / "j")[1:]] == [65_536, 1]
+
+
 def test_the_first_entry_of_a_page_is_where_it_came_from() -> None:
     entry = SpaceEntry(Identity(1, 1, (0, 0, 0)), "x")
     entry.runs = [np.array([(10, 3, 1), (20, 1, 2)], RUN), np.array([(9, 3, 0), (20, 2, 0)], RUN)]

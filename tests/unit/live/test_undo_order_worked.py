@@ -169,6 +169,27 @@ def test_a_knob_is_put_back_from_any_value_that_was_ours(tmp_path: Path) -> None
         assert SysRoot(tmp_path).read("/proc/a") == after
 
 
+def test_a_knob_that_is_gone_or_refuses_keeps_no_other_from_going_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = [("/proc/a", "0", "1"), ("/proc/b", "0", "1"), ("/proc/c", "0", "1"), ("/proc/d", "0", "1")]
+    write = SysRoot.write
+
+    def refuse_c(self: SysRoot, name: str, text: str) -> None:
+        if name == "/proc/c":
+            raise OSError(22, "Invalid argument")
+        write(self, name, text)
+
+    for name in "acd":
+        put(tmp_path, f"proc/{name}", "1")
+    put(tmp_path, "proc/d", "9")  # somebody else's
+    monkeypatch.setattr(SysRoot, "write", refuse_c)
+    # From the last to the first: d is another's, c refuses, b is gone, a goes back.
+    problems = put_back(SysRoot(tmp_path), changes)
+    assert [problem.split()[0] for problem in problems] == ["/proc/d", "/proc/c"]
+    assert SysRoot(tmp_path).read("/proc/a") == "0"
+
+
 def test_another_boot_has_nothing_to_put_back(kernel: FakeKernel, tmp_path: Path) -> None:
     program(kernel, PID, [0])
     journal = written(kernel, tmp_path / "j", {PID: [1]})

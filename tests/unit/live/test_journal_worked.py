@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import zlib
@@ -14,7 +15,7 @@ import pytest
 from builders.live_loop import space_of
 from builders.machine_trees import put
 from pghot import __version__
-from pghot.errors import UsageError
+from pghot.errors import PghotError, UsageError
 from pghot.kernel.knob_files import DEMOTION_ENABLED, NUMA_BALANCING, SCAN
 from pghot.kernel.process import Identity
 from pghot.kernel.sysroot import SysRoot
@@ -202,6 +203,23 @@ def test_a_journal_is_left_only_when_something_was_changed(tmp_path: Path) -> No
             act(journal)
         assert (tmp_path / name).exists() == left, name
         journal.close()  # again: harmless
+
+
+def test_a_disk_that_fails_is_told_with_its_reason_and_leaves_whole_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int, data: bytes) -> int:
+        write(fd, data[:7])
+        raise OSError(errno.EIO, "Input/output error")
+
+    write = os.write
+    with Journal(tmp_path / "j", root(tmp_path)) as journal:
+        before = journal.path.read_bytes()
+        monkeypatch.setattr(journal_module.os, "write", fail)
+        with pytest.raises(PghotError, match=r"cannot write the journal .*/j: Input/output error"):
+            journal.knob(NUMA_BALANCING, "0", "1")
+        monkeypatch.undo()
+        assert journal.path.read_bytes() == before
 
 
 def test_only_its_owner_reads_it(tmp_path: Path) -> None:

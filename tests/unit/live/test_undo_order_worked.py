@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -106,6 +107,22 @@ def test_a_page_that_its_program_gave_up_is_not_left(kernel: FakeKernel, tmp_pat
     done = undo(journal, kernel.root)
     assert (done.pages_back, done.pages_gone, done.complete) == (1, 1, True)
     assert read_journal(tmp_path / "j").undone
+
+
+def test_a_program_that_ends_while_its_pages_go_back_is_gone(
+    kernel: FakeKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(kernel, PID, [0, 0])
+    journal = written(kernel, tmp_path / "j", {PID: [1, 1]})
+
+    def last_words(pid: int, address: np.ndarray, node: np.ndarray) -> np.ndarray:
+        kernel.exit(pid)
+        raise OSError(errno.ESRCH, "No such process")
+
+    monkeypatch.setattr("pghot.live.undo.move_pages", last_words)
+    done = undo(journal, kernel.root)
+    assert done.processes_gone == ["500 (program)"]
+    assert (done.pages_back, done.pages_home, done.pages_gone, done.pages_left) == (0, 0, 0, {})
 
 
 def test_programs_go_one_after_the_other_with_progress(kernel: FakeKernel, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Mutation measurement: how many small faults, put into the code one at a time, do the tests notice?
 
     python benchmarks/mutants.py run engine --work DIR [--sample 80] [--seed 1]
+    python benchmarks/mutants.py again engine --work DIR
     python benchmarks/mutants.py report --work DIR
 
 cosmic-ray makes the mutants and keeps them with their results in one session file a part, so a run that was stopped
@@ -285,6 +286,16 @@ def run(name: str, work: Path, seed: int, sample: int) -> None:
             print(f"{number}/{len(pending)} {result.test_outcome.value:8} {result.diff}", flush=True)
 
 
+def again(name: str, work: Path, seed: int, sample: int) -> None:
+    """Try a part's survivors once more, with tests that were written since. The measurement stays what it was."""
+    session = work / f"{name}-{seed}-{sample}.sqlite"
+    with use_db(str(session), WorkDB.Mode.open) as db:
+        alive = {job for job, result in db.results if result.test_outcome == TestOutcome.SURVIVED}
+        for item in [item for item in db.work_items if item.job_id in alive]:
+            result = judge(PARTS[name], item.mutations[0], work / f"{name}.log")
+            print(f"{result.test_outcome.value:8} {result.diff}", flush=True)
+
+
 def wilson_lower(killed: int, tried: int) -> float:
     """The lower end of the 95 % Wilson interval of a share."""
     if not tried:
@@ -323,7 +334,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["run", "report"])
+    parser.add_argument("command", choices=["run", "again", "report"])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; none: all")
     parser.add_argument("--work", type=Path, required=True, help="directory of the session files")
     parser.add_argument("--seed", type=int, default=1)
@@ -333,7 +344,7 @@ def main() -> None:
         report(chosen.work)
         return
     for name in chosen.parts or PARTS:
-        run(name, chosen.work, chosen.seed, chosen.sample)
+        (again if chosen.command == "again" else run)(name, chosen.work, chosen.seed, chosen.sample)
 
 
 if __name__ == "__main__":

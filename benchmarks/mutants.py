@@ -272,11 +272,9 @@ def run(name: str, work: Path, seed: int, sample: int) -> None:
     """Try what is still untried of a part's sample."""
     work.mkdir(parents=True, exist_ok=True)
     session, output = work / f"{name}-{seed}-{sample}.sqlite", work / f"{name}.log"
-    fresh = not session.exists()
     with use_db(str(session), WorkDB.Mode.create) as db:
-        if fresh:
+        if not db.num_work_items:
             if run_tests(PARTS[name], None, output) != 0:
-                session.unlink()
                 raise SystemExit(f"{name}: the tests fail without a mutant, see {output}")
             db.add_work_items(mutants(PARTS[name], seed, sample))
         pending = list(db.pending_work_items)

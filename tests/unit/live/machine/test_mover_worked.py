@@ -146,6 +146,15 @@ def test_the_origin_of_a_page_is_written_once_and_is_its_first_node(kernel: Fake
         assert sum(int(runs["pages"].sum()) for runs in entry.runs) == 3
 
 
+def test_nothing_is_told_to_the_journal_when_nothing_is_new(kernel: FakeKernel) -> None:
+    with mover(kernel) as (machine, spaces):
+        page = seen(machine, spaces, PID, addresses(0, 2))
+        spaces.pages.place[page] = NOWHERE
+        machine.mover.write_origins(spaces.spaces[0], page)
+        path = kernel.journal or Path()
+    assert not path.exists()  # it had nothing to undo, and was not left behind
+
+
 def test_a_program_that_is_gone_or_another_now_is_left_alone(kernel: FakeKernel) -> None:
     with mover(kernel) as (machine, spaces):
         page = seen(machine, spaces, PID, addresses(0, 3))

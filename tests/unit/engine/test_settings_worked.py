@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pghot.engine.settings import EngineSettings, faithful_options
+from pghot.engine.settings import MOST, EngineSettings, faithful_options
 from pghot.engine.stores import make_store
 from pghot.errors import UsageError
 
@@ -23,6 +23,9 @@ ALLOWED = [
     {"top_nodes": (3, 1)},
     {"freq_threshold": 1},
     {"rate_limit_mb_s": 0},
+    {"rate_limit_mb_s": MOST},
+    {"scale": MOST},
+    {"prune_age": MOST},
     {"scale": 0.001},
     {"table_share": 1},
     {"heap_share": 1},
@@ -47,6 +50,10 @@ REFUSED = [
     ({"top_of_node": (0, 1, 1, 2)}, "top_of_node"),
     ({"freq_threshold": 0}, "freq_threshold"),
     ({"rate_limit_mb_s": -0.1}, "rate_limit_mb_s"),
+    ({"rate_limit_mb_s": MOST * 1.01}, "rate_limit_mb_s"),
+    ({"scale": MOST * 1.01}, "scale"),
+    ({"prune_age": MOST * 1.01}, "prune_age"),
+    ({"scale": float("nan")}, "scale"),
     ({"scale": 0}, "scale"),
     ({"table_share": 0}, "table_share"),
     ({"table_share": 1.01}, "table_share"),
@@ -69,7 +76,7 @@ def test_the_last_value_that_is_allowed(changes):
 def test_the_first_value_that_is_refused(changes, named):
     with pytest.raises(UsageError) as caught:
         make(**changes)
-    assert str(caught.value).startswith(named)
+    assert named in str(caught.value)
     assert caught.value.hint
 
 

@@ -66,7 +66,15 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
 def stat_line(pid: int, comm: str, **given_: int) -> str:
     """A line of /proc/PID/stat; fields by their names in proc(5)."""
     fields = dict.fromkeys(range(4, 53), 0)
-    numbers = {"ppid": 4, "flags": 9, "starttime": 22, "startcode": 26, "startstack": 28, "arg_start": 48}
+    numbers = {
+        "flags": 9,
+        "utime": 14,
+        "stime": 15,
+        "starttime": 22,
+        "startcode": 26,
+        "startstack": 28,
+        "arg_start": 48,
+    }
     fields |= {numbers[name]: value for name, value in given_.items()}
     return f"{pid} ({comm}) S " + " ".join(str(fields[number]) for number in sorted(fields))
 
@@ -87,9 +95,11 @@ def tree(**files: str) -> SysRoot:
 @given(st.integers(1, 1 << 22), commands, st.integers(0, 1 << 40), st.integers(0, (1 << 32) - 1))
 def test_any_command_name_is_read(pid: int, comm: str, start: int, flags: int) -> None:
     stat = parse_stat(
-        stat_line(pid, comm, ppid=7, flags=flags, starttime=start, startcode=1, startstack=2, arg_start=3)
+        stat_line(
+            pid, comm, flags=flags, utime=7, stime=4, starttime=start, startcode=1, startstack=2, arg_start=3
+        )
     )
-    assert (stat.comm, stat.state, stat.ppid, stat.flags) == (comm, "S", 7, flags)
+    assert (stat.comm, stat.state, stat.cpu_ticks, stat.flags) == (comm, "S", 11, flags)
     assert (stat.identity.pid, stat.identity.start_ticks, stat.identity.mm) == (pid, start, (1, 2, 3))
     assert stat.kernel_thread == bool(flags >> 21 & 1)
 
@@ -116,7 +126,7 @@ def test_garbage_in_a_stat_file_is_no_process() -> None:
 
 def test_this_process_is_itself_and_alive() -> None:
     stat = read_stat(SysRoot(), os.getpid())
-    assert stat.ppid == os.getppid()
+    assert stat.cpu_ticks <= read_stat(SysRoot(), os.getpid()).cpu_ticks
     assert not stat.kernel_thread
     assert not stat.dead
     assert alive(SysRoot(), stat.identity)

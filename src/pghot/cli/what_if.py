@@ -18,8 +18,7 @@ from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.lab.capacity import size_nodes
 from pghot.lab.compare import BASELINES, compare, plan_runs
-from pghot.live.live_recorder import RecordingPlan
-from pghot.live.machine.linux import MoverSettings
+from pghot.live.record_live import RecordingPlan
 from pghot.live.sources.registry import make_live_source
 from pghot.recorder.record_settings import RecordSettings
 from pghot.report.text import chosen_columns, render
@@ -97,7 +96,7 @@ def _record(path: Path, source: str, asked: WhatIf, programs: Programs) -> None:
         return
     record_live(
         RecordingPlan(path, duration_s=asked.duration_s, command=programs.command),
-        live_settings(source, "none", asked.options, MoverSettings()),
+        live_settings(source, "none", asked.options),
         targets_of(programs.command, programs.pids, programs.cgroup, programs.children, False),
         as_json=False,
     )

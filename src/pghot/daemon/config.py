@@ -15,18 +15,18 @@ from pghot.documents import find_line, parse_document, read_text
 from pghot.errors import UsageError, unknown_name
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.plan import DamosSettings
+from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.sources.registry import (
     live_source_class,
     live_source_names,
     live_source_options,
     make_live_source,
 )
-from pghot.live.swap_tier.cold_pages import LONGEST_COLD_S
 from pghot.policies.options import accepted, typed_options
 from pghot.policies.policy import check_live
 from pghot.policies.registry import make_policy, policy_names
 from pghot.trusted import distrust
-from pghot.units import parse_share, parse_size
+from pghot.units import parse_size
 
 
 class _Strict(BaseModel):
@@ -45,26 +45,6 @@ class TargetsConfig(_Strict):
         if not self.pids and not self.cgroups:
             raise ValueError("name at least one pid or cgroup")
         return self
-
-
-class MoverConfig(_Strict):
-    """How pages are moved, see `pghot run --help`. `kind` is its --mover."""
-
-    kind: Literal["move_pages", "damos"] = "move_pages"
-    rate_limit_mb_s: float = Field(256.0, gt=0, allow_inf_nan=False)
-    free_floor: float = 0.01
-    batch_pages: int = Field(512, ge=1, le=65536)
-    demotion: Literal["move_pages", "reclaim", "lru_gen", "off"] = "move_pages"
-    compressed: bool = False
-    cold_after_s: float = Field(30.0, gt=0, le=LONGEST_COLD_S)
-
-    @field_validator("free_floor", mode="before")
-    @classmethod
-    def _share(cls, value: Any) -> Any:
-        try:
-            return parse_share(str(value))
-        except UsageError as error:
-            raise ValueError(f"{error}; {error.hint}") from None
 
 
 class ServiceConfig(_Strict):
@@ -96,7 +76,7 @@ class Config(_Strict):
     tracked: int = 64 << 30
     targets: TargetsConfig
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    mover: MoverConfig = MoverConfig()
+    mover: MoverSettings = MoverSettings()
     service: ServiceConfig = ServiceConfig()
 
     @model_validator(mode="after")

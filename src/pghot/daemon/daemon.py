@@ -22,9 +22,8 @@ from pghot.errors import PghotError
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.hot import hottest
 from pghot.live.journal import Journal
-from pghot.live.live_settings import LiveSettings, check_sources, with_damos
 from pghot.live.loop import Live
-from pghot.live.machine.linux import MoverSettings
+from pghot.live.settings import LiveSettings, check_sources, with_damos
 from pghot.live.status import status
 from pghot.live.targets import Targets
 from pghot.live.undo import undo_open
@@ -34,27 +33,18 @@ STATUS_MS = 1000
 
 def live_settings(config: Config) -> LiveSettings:
     """What the live loop is told, from the file."""
-    mover = config.mover
     settings = LiveSettings(
         targets=Targets(config.targets.pids, config.targets.cgroups, config.targets.children),
         sources=config.sources,
         source_options={name: config.options.get(name, {}) for name in config.sources},
         policy=config.policy,
         policy_options=config.options.get(config.policy, {}),
-        mover=MoverSettings(
-            config.apply,
-            mover.rate_limit_mb_s,
-            mover.free_floor,
-            mover.batch_pages,
-            mover.demotion,
-            mover.kind,
-            mover.compressed,
-            mover.cold_after_s,
-        ),
+        apply=config.apply,
+        mover=config.mover,
         tracked_bytes=config.tracked,
         max_cpu_percent=config.service.max_cpu_percent,
     )
-    return with_damos(settings, config.options.get("damos", {})) if mover.kind == "damos" else settings
+    return with_damos(settings, config.options.get("damos", {})) if config.mover.kind == "damos" else settings
 
 
 class Daemon:
@@ -95,7 +85,7 @@ class Daemon:
                     pid=os.getpid(),
                     apply=self._config.apply,
                     sources=settings.sources,
-                    mover=settings.mover.mover,
+                    mover=settings.mover.kind,
                 )
                 notify("READY=1")
                 await self._rounds(journal)

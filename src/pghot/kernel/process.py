@@ -31,12 +31,15 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """The parts of `/proc/PID/stat` that pghot uses."""
+    """The parts of `/proc/PID/stat` that pghot uses.
+
+    cpu_ticks  user and system time so far, in clock ticks
+    """
 
     comm: str
     state: str
-    ppid: int
     flags: int
+    cpu_ticks: int
     identity: Identity
 
     @property
@@ -60,8 +63,13 @@ def parse_stat(text: str) -> Stat:
     if len(fields) < 46:
         raise ValueError("not a stat line")
     start, code, stack, arguments = (int(fields[number - 3]) for number in (22, 26, 28, 48))
+    user, system = (int(fields[number - 3]) for number in (14, 15))
     return Stat(
-        comm, fields[0], int(fields[1]), int(fields[6]), Identity(int(pid), start, (code, stack, arguments))
+        comm=comm,
+        state=fields[0],
+        flags=int(fields[6]),
+        cpu_ticks=user + system,
+        identity=Identity(int(pid), start, (code, stack, arguments)),
     )
 
 

@@ -15,7 +15,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.tiering import read_kernel_tiering
 from pghot.live.machine.nodes import LiveTopology, free_pages, read_nodes
 from pghot.live.sources.registry import live_source_names, make_live_source
-from pghot.live.ways_to_move import MOVERS
+from pghot.live.ways_to_move import WAYS
 from pghot.units import PAGE_BYTES
 
 Facts = dict[str, Any]
@@ -126,11 +126,11 @@ def sources(root: SysRoot, config: KernelConfig) -> Iterator[Finding]:
 
 def movers(root: SysRoot, topology: LiveTopology | None, config: KernelConfig) -> Iterator[Finding]:
     """Every way in which pages can change tiers."""
-    for mover in MOVERS:
+    for way in WAYS:
         yield Finding(
-            mover.name,
-            mover.summary,
-            with_config([*base_page_needs(root), *mover.needs(root, topology)], config),
+            way.name,
+            way.summary,
+            with_config([*base_page_needs(root), *way.needs(root, topology)], config),
         )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,13 +24,14 @@ from pghot.live.damos.damos import Damos
 from pghot.live.damos.plan import Planner
 from pghot.live.journal import Journal
 from pghot.live.knobs import Knobs
-from pghot.live.live_settings import LiveSettings, check_cpusets, check_damos, check_demotion, check_nodes
 from pghot.live.machine.fault_latency import FaultLatency
 from pghot.live.machine.linux import LinuxMachine
 from pghot.live.machine.nodes import LiveTopology, read_nodes
 from pghot.live.machine.sections import SECTION_PAGES
 from pghot.live.machine.spaces import Spaces
 from pghot.live.own_cost import OwnCost
+from pghot.live.settings import LiveSettings, check_cpusets, check_damos, check_demotion, check_nodes
+from pghot.live.slices import SliceRecorder
 from pghot.live.sources.access_source import AccessSource, Sightings
 from pghot.live.sources.registry import make_live_source
 from pghot.live.swap_tier.setup import SWAP_SOURCE, compressed_tier
@@ -40,9 +40,6 @@ from pghot.policies.policy import Forgets, Policy, World, check_live
 from pghot.policies.registry import make_policy
 from pghot.recording.trace import TraceInfo
 from pghot.units import PAGE_BYTES, format_size
-
-if TYPE_CHECKING:
-    from pghot.live.live_recorder import LiveRecorder
 
 REFRESH_MS = 1000
 GIB_PAGES = (1 << 30) // PAGE_BYTES
@@ -73,7 +70,7 @@ class Live:
             make_live_source(name, root, **settings.source_options.get(name, {}))
             for name in settings.all_sources
         ]
-        tier = compressed_tier(root, settings.mover, self.topology, self.sources)
+        tier = self._tier = compressed_tier(root, settings.mover, self.topology, self.sources)
         if tier is not None:
             self.topology = with_compressed(self.topology, tier.swap)
         self.policy: Policy = make_policy(settings.policy, **settings.policy_options)
@@ -85,12 +82,13 @@ class Live:
             self.topology,
             self.spaces,
             settings.mover,
-            journal,
-            clock_ns(),
-            settings.targets.cgroups,
-            tier,
+            apply=settings.apply,
+            journal=journal,
+            now_ns=clock_ns(),
+            cgroups=settings.targets.cgroups,
+            tier=tier,
         )
-        self.damos = self._make_damos() if settings.mover.mover == "damos" else None
+        self.damos = self._make_damos() if settings.mover.kind == "damos" else None
         self.world = world_of(self.machine, self.spaces)
         self.policy.start(self.world)
         self._faults = FaultLatency(sections)
@@ -98,7 +96,7 @@ class Live:
         self._refreshed_ms = 0
         self._started: list[AccessSource] = []
         self._damos_started = False
-        self.recorder: LiveRecorder | None = None
+        self.recorder: SliceRecorder | None = None
         self.cost = OwnCost()
         self.budget = Budget(settings.max_cpu_percent, clock_ns() / 1e9)
         self._kernel_promoted = vmstat(root, "pgpromote_success")
@@ -111,10 +109,10 @@ class Live:
         self._refresh(self._clock_ns() // 1_000_000)
         self.machine.tick(self._clock_ns())
         self._refuse_kernel_promotion()
-        if self.settings.mover.apply and self.settings.mover.demotion in ("reclaim", "lru_gen"):
+        if self.settings.apply and self.settings.mover.kernel_demotes:
             self.knobs.set(DEMOTION_ENABLED, "true")
-        if self.machine.tier is not None and self.settings.mover.apply and self.journal is not None:
-            self.journal.compressed(self.machine.tier.node)
+        if self._tier is not None and self.settings.apply and self.journal is not None:
+            self.journal.compressed(self._tier.node)
         for space in self.spaces.spaces:
             self.machine.survey(space)
         for source in self.sources:
@@ -192,9 +190,9 @@ class Live:
         seen = self._faults.counts(page, now_ms) if sightings.hint_fault else sightings.count[movable]
         count = seen * np.uint32(source.weight)
         self.machine.locate(np.unique(page))
-        if source.name != SWAP_SOURCE and self.machine.tier is not None:
-            # Whoever calls a page in swap used (a region's neighbour, mostly) did not see it: it would have come back.
-            inside = self.machine.place[page] != self.machine.tier.node
+        if self._tier is not None and source.name != SWAP_SOURCE:
+            # A page in swap was not used, or it would have come back: the source means a neighbour in its region.
+            inside = self.machine.in_memory(page)
             page, count, movable[movable] = page[inside], count[inside], inside
         self.spaces.pages.saw(page, count)
         if self.recorder is not None:
@@ -218,18 +216,24 @@ class Live:
     def _make_damos(self) -> Damos:
         mover, machine = self.settings.mover, self.machine
         planner = Planner(
-            self.topology,
-            self.settings.damos,
-            mover.rate_limit_mb_s,
-            mover.demotion != "off",
-            machine.nodes.floor_pages.tolist(),
-            self.root.release(),
-            mover.apply,
+            topology=self.topology,
+            settings=self.settings.damos,
+            rate_mb_s=mover.rate_limit_mb_s,
+            demote=mover.demotion != "off",
+            floor_pages=machine.floor_pages.tolist(),
+            release=self.root.release(),
+            apply=self.settings.apply,
         )
         return Damos(
-            self.root, self.spaces, machine.placement, machine.mover, machine.nodes, self.journal, planner,
-            self.settings.targets.cgroups,
-        )  # fmt: skip
+            self.root,
+            planner,
+            self.spaces,
+            placement=machine.placement,
+            mover=machine.mover,
+            room=machine.nodes,
+            journal=self.journal,
+            cgroups=self.settings.targets.cgroups,
+        )
 
     def _watched(self) -> Watched:
         return Watched(self.spaces.spaces, self.settings.targets.only_cgroup)
@@ -240,7 +244,7 @@ class Live:
         pgdat_free_space_enough (kernel/sched/fair.c): more than max(1 GiB, node/16) free above the promotion
         watermark. A dry run must not move anything, so it refuses.
         """
-        if self.settings.mover.apply or "faults" not in self.settings.sources:
+        if self.settings.apply or "faults" not in self.settings.sources:
             return
         for node in self.topology.top_nodes:
             enough = max(GIB_PAGES, int(self.machine.capacity_pages[node]) // 16)

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 from pghot.errors import CutShortError, NotPermittedError, UsageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.journal import SUFFIX, Journal
-from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
+from pghot.live.settings import LiveSettings
 from pghot.live.status import status
 from pghot.live.stopping import StopSignals
 from pghot.live.undo import undo_open
@@ -149,7 +149,7 @@ def end(live: Live, journal: Journal) -> list[str]:
         raise CutShortError(
             "interrupted before everything was put back", f"pghot undo {journal.path}"
         ) from None
-    if not problems and not live.settings.mover.apply:
+    if not problems and not live.settings.apply:
         journal.discard()
     return problems
 

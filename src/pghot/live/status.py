@@ -121,7 +121,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
     out = compressed_facts(live.machine, live.root, on_node)
     return {
         "schema": schema,
-        "mode": "apply" if live.settings.mover.apply else "dry run",
+        "mode": "apply" if live.settings.apply else "dry run",
         "seconds": round(live.seconds, 3),
         "policy": live.policy.name,
         "programs": [{"pid": space.pid, "name": space.name} for space in live.spaces.spaces],
@@ -129,14 +129,14 @@ def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
         "compressed": out,
         "sources": source_facts(live),
         "nodes": node_facts(live, on_node, hot_on_node),
-        "mover": live.damos.facts() if live.damos else {"name": live.settings.mover.mover},
+        "mover": live.damos.facts() if live.damos else {"name": live.settings.mover.kind},
         "moves": {
             "promoted_pages": live.machine.counts.promoted,
             "demoted_pages": live.machine.counts.demoted,
             "failed": dict(sorted(live.machine.counts.status.items())),
-            "lowest_free_above_floor_pages": live.machine.nodes.lowest_margin,
-            "rate_limit_mb_s": live.machine.bucket.rate_mb_s,
-            "pingpong_guard_share": live.machine.guard.share,
+            "lowest_free_above_floor_pages": live.machine.lowest_margin,
+            "rate_limit_mb_s": live.settings.mover.rate_limit_mb_s,
+            "pingpong_guard_share": live.machine.promotion_share,
             "promoted_by_the_kernel_pages": live.promoted_by_kernel(),
         },
         "counters": counters(live, out),
@@ -153,7 +153,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
 def line(live: Live) -> str:
     """One line for the terminal."""
     moves = live.machine.counts
-    verb = "promoted" if live.settings.mover.apply else "would promote"
+    verb = "promoted" if live.settings.apply else "would promote"
     seen = sum(live.sighted.values())
     parts = [
         f"{live.seconds:.0f} s",

@@ -18,7 +18,7 @@ CGROUPS = "/sys/fs/cgroup"
 
 
 @dataclass(frozen=True, slots=True)
-class Mover:
+class WayToMove:
     """One way. `needs` takes the topology, None where it cannot be read."""
 
     name: str
@@ -104,12 +104,12 @@ def _compressed(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
     return compressed_needs(root)
 
 
-MOVERS = (
-    Mover("move_pages", "promotes and demotes chosen pages of chosen programs", _move_pages),
-    Mover("memory.reclaim", "demotes what a cgroup uses least, by its size", _reclaim),
-    Mover("demotion", "the kernel's reclaim demotes when a node is short", _demotion),
-    Mover("lru_gen", "demotes the oldest generation of a cgroup on a node", _lru_gen),
-    Mover("compressed", "puts cold pages into zram or zswap, and fetches them back", _compressed),
-    Mover("damos", "DAMON promotes hot and demotes cold regions", _damos),
-    Mover("numa_balancing", "the kernel's own promotion, for comparison", _mode2),
+WAYS = (
+    WayToMove("move_pages", "promotes and demotes chosen pages of chosen programs", _move_pages),
+    WayToMove("memory.reclaim", "demotes what a cgroup uses least, by its size", _reclaim),
+    WayToMove("demotion", "the kernel's reclaim demotes when a node is short", _demotion),
+    WayToMove("lru_gen", "demotes the oldest generation of a cgroup on a node", _lru_gen),
+    WayToMove("compressed", "puts cold pages into zram or zswap, and fetches them back", _compressed),
+    WayToMove("damos", "DAMON promotes hot and demotes cold regions", _damos),
+    WayToMove("numa_balancing", "the kernel's own promotion, for comparison", _mode2),
 )

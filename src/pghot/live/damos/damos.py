@@ -24,7 +24,7 @@ from pghot.kernel.watched import SetKnob, Space
 from pghot.live.damos.damos_needs import damon_needs
 from pghot.live.damos.others import OtherPages
 from pghot.live.damos.plan import MIB, Lane, Planner
-from pghot.live.machine.mover import Journal, Mover
+from pghot.live.machine.mover import Mover, Origins
 from pghot.live.machine.placement import Placement
 from pghot.live.machine.room import Room
 from pghot.live.machine.spaces import Spaces
@@ -58,12 +58,13 @@ class Damos:
     def __init__(
         self,
         root: SysRoot,
+        planner: Planner,
         spaces: Spaces,
+        *,
         placement: Placement,
         mover: Mover,
         room: Room,
-        journal: Journal | None,
-        planner: Planner,
+        journal: Origins | None,
         cgroups: tuple[str, ...],
     ) -> None:
         self._root, self._topology, self._spaces = root, planner.topology, spaces

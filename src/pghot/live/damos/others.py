@@ -11,7 +11,7 @@ from pghot.kernel.pagemap import anonymous
 from pghot.kernel.process import Identity
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
-from pghot.live.machine.mover import Journal
+from pghot.live.machine.mover import Origins
 from pghot.live.machine.spaces import Spaces
 
 
@@ -19,7 +19,7 @@ class OtherPages:
     """Anonymous pages outside the movable ranges of the tracked spaces: copies of file pages, and memory under a strict
     policy of its owner."""
 
-    def __init__(self, root: SysRoot, spaces: Spaces, journal: Journal | None) -> None:
+    def __init__(self, root: SysRoot, spaces: Spaces, journal: Origins | None) -> None:
         self._root, self._spaces, self._journal = root, spaces, journal
         self._known: dict[Identity, U64] = {}
 

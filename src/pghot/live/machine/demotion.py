@@ -16,15 +16,11 @@ from pghot.kernel.lru_gen import age, demote_oldest, read_lru_gen
 from pghot.kernel.process import cgroup_path, memory_cgroups
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.machine.mover import Mover
+from pghot.live.machine.mover_settings import DemotionKind
 from pghot.live.machine.nodes import free_pages_on
 from pghot.live.machine.pages import AGEING_MS, DEMOTED, OLDEST, PROMOTED, Pages
 from pghot.live.machine.placement import Placement
 from pghot.units import PAGE_BYTES
-
-# "move_pages": the tracked pages that were not seen for longest; "reclaim": memory.reclaim of the tracked cgroups
-# (Linux >= 5.19); "lru_gen": their oldest generation of the multi-gen LRU; "off": nobody. With the second and the
-# third the kernel picks the pages, and needs demotion_enabled.
-DEMOTIONS = ("move_pages", "reclaim", "lru_gen", "off")
 
 COLD_AGE = 2  # ageing periods unseen before a page may be demoted to make room
 # The same for a page that came back after a demotion. A source that sees lower tiers only (hint faults) never sees
@@ -34,7 +30,7 @@ RETURNED_AGE = 30
 
 
 class Demotion:
-    """Makes room in one of the ways of `DEMOTIONS`.
+    """Makes room in one of the ways of `DemotionKind`.
 
     cgroups  where the kernel may demote: cgroups whose every program is tracked
     """
@@ -42,11 +38,11 @@ class Demotion:
     def __init__(
         self,
         root: SysRoot,
-        how: str,
-        cgroups: tuple[str, ...],
         pages: Pages,
         placement: Placement,
         mover: Mover,
+        how: DemotionKind,
+        cgroups: tuple[str, ...] = (),
     ) -> None:
         self._root, self._how, self._cgroups = root, how, cgroups
         self._pages, self._placement, self._mover = pages, placement, mover

@@ -27,8 +27,8 @@ _NO_ROOM = np.iinfo(np.int32).min  # as a status: not tried, the target had no r
 _TRANSIENT = (errno.EBUSY, errno.EAGAIN, errno.ENOMEM)
 
 
-class Journal(Protocol):
-    """Remembers where pages were, before they move."""
+class Origins(Protocol):
+    """Remembers where pages were, before they move: the journal."""
 
     def origins(self, space: Space, address: U64, node: U8) -> None:
         """Pages of `space` (uint64[K] bytes, ascending) and the node of each (uint8[K])."""
@@ -64,12 +64,13 @@ class Mover:
     def __init__(
         self,
         root: SysRoot,
-        rank: I64,
         spaces: Spaces,
         placement: Placement,
         room: Room,
-        journal: Journal | None,
+        *,
+        rank: I64,
         batch_pages: int,
+        journal: Origins | None,
         tier: CompressedTier | None = None,
     ) -> None:
         self._root, self._rank, self._spaces, self._journal = root, rank, spaces, journal

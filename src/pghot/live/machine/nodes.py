@@ -86,6 +86,12 @@ class LiveTopology:
         return tuple(node for node in self.with_memory if self.rank[node] > 0 and self.capacity_pages[node])
 
     @property
+    def lowest_nodes(self) -> tuple[int, ...]:
+        """Nodes with memory of the slowest tier."""
+        lowest = max(self.rank[node] for node in self.with_memory)
+        return tuple(node for node in self.with_memory if self.rank[node] == lowest)
+
+    @property
     def tiers(self) -> int:
         """How many tiers there are."""
         return len({self.rank[node] for node in self.with_memory})

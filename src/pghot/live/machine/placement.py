@@ -86,27 +86,26 @@ class Placement:
         """Age of a page met for the first time. What goes out because it was not seen must have been watched first."""
         return OLDEST if self._tier is None else 0
 
-    def rescan(self, space: Space) -> None:
-        """Find out what came, went to swap or came back since; cheaper than a survey (reads pagemap)."""
-        assert self._tier is not None
+    def rescan(self, space: Space, tier_node: int) -> None:
+        """Find out what came, went to swap (`tier_node`) or came back since; reads pagemap, which is cheaper than a
+        survey."""
         for start, end in zip(space.start.tolist(), space.end.tolist(), strict=True):
             try:
                 for begin, entries in read_entries(self._root, space.pid, start, end):
-                    self._take_entries(space, begin, entries)
+                    self._take_entries(space, begin, entries, tier_node)
             except OSError:
                 return  # it ended; the next refresh notices
 
-    def _take_entries(self, space: Space, begin: int, entries: U64) -> None:
+    def _take_entries(self, space: Space, begin: int, entries: U64, tier_node: int) -> None:
         held = np.flatnonzero(entries & np.uint64(PRESENT | SWAPPED))
         address = np.uint64(begin) + held.astype(np.uint64) * np.uint64(PAGE_BYTES)
         page, movable = self._spaces.lookup(np.full(len(held), space.pid, np.int32), address)
         page, out = page[movable], entries[held[movable]] & np.uint64(PRESENT) == 0
-        assert self._tier is not None
         fresh = self._state.place[page] == NOWHERE
         self._state.age[page[fresh]] = self._first_age
-        self._state.place[page[out]] = self._tier.node
+        self._state.place[page[out]] = tier_node
         came = page[~out]
-        self.locate(came[self._state.place[came] >= self._tier.node])
+        self.locate(came[self._state.place[came] >= tier_node])
 
     def by_space(self, page: U32) -> Iterator[tuple[Space, U32, U64]]:
         """The pages of each tracked space with their addresses, ascending within a section."""

@@ -63,7 +63,7 @@ def with_compressed(topology: LiveTopology, swap: CompressedSwap) -> LiveTopolog
     It is none of `with_memory`: the kernel knows no such node.
     """
     number = len(topology.rank)
-    lowest = max(topology.rank[node] for node in topology.with_memory)
+    lowest = topology.rank[topology.lowest_nodes[0]]
     none = Watermarks(0, 0, 0, 0)
     row = (UNREACHABLE,) * number
     return replace(

@@ -19,11 +19,11 @@ from pghot.recording.page_contents import measure
 from pghot.recording.sampler import Sampler
 from pghot.recording.writer import RecordingWriter
 
-# (space, section number) of each section of the recording: `LiveRecorder` numbers them.
+# (space, section number) of each section of the recording: `SliceRecorder` numbers them.
 Slots = Mapping[tuple[int, int], int]
 
 
-class LiveContents:
+class ContentSamples:
     """Rounds of samples into the recording, of the pages that a source has sighted so far."""
 
     def __init__(self, root: SysRoot, spaces: Spaces, writer: RecordingWriter) -> None:

@@ -16,7 +16,7 @@ from pghot.kernel.process import memory_cgroups
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.damos_needs import damos_needs, kernel_needs
 from pghot.live.damos.plan import DamosSettings
-from pghot.live.machine.linux import MoverSettings
+from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import LiveTopology, read_nodes
 from pghot.live.sources.registry import make_live_source
 from pghot.live.swap_tier.setup import SWAP_SOURCE, check_compressed
@@ -31,6 +31,8 @@ class LiveSettings:
 
     sources         names of live sources, and the options of each
     policy          name of a policy, and its options
+    apply           False: a dry run; nothing moves, what would move is counted once for each page
+    mover           how pages are moved
     tracked_bytes   address space that may have sections at once; pages beyond it are counted, not tracked
     max_cpu_percent sources sample less when pghot itself uses more of a CPU than this
     damos           what DAMON finds hot, when it is the mover: there are no sources then and the policy is "none"
@@ -41,6 +43,7 @@ class LiveSettings:
     source_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     policy: str = "pghot-default"
     policy_options: Mapping[str, Any] = field(default_factory=dict)
+    apply: bool = False
     mover: MoverSettings = field(default_factory=MoverSettings)
     tracked_bytes: int = 64 << 30
     max_cpu_percent: float = math.inf
@@ -73,7 +76,7 @@ def check_sources(root: SysRoot, settings: LiveSettings) -> None:
         for name in settings.all_sources
     }
     require("live", base_page_needs(root))
-    if settings.mover.mover == "damos":
+    if settings.mover.kind == "damos":
         require("damos", damos_needs(root, read_nodes(root), bool(settings.targets.cgroups)))
     if settings.mover.compressed:
         check_compressed(root, settings.mover)
@@ -93,7 +96,7 @@ def check_nodes(topology: LiveTopology) -> None:
 def check_demotion(root: SysRoot, settings: LiveSettings) -> None:
     """Reclaim acts on whole cgroups: with single processes named, or a cgroup whose memory is charged to the one
     above it, it would touch others."""
-    if not settings.mover.apply or settings.mover.demotion not in ("reclaim", "lru_gen"):
+    if not settings.apply or not settings.mover.kernel_demotes:
         return
     if settings.targets.pids or not settings.targets.cgroups:
         raise UsageError(
@@ -106,7 +109,7 @@ def check_demotion(root: SysRoot, settings: LiveSettings) -> None:
 
 def check_cpusets(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -> None:
     """A cgroup that may have no memory on any top-tier node: every promotion of its pages would be refused."""
-    if not settings.mover.apply:
+    if not settings.apply:
         return
     for cgroup in settings.targets.cgroups:
         allowed = read_limits(root, cgroup).nodes
@@ -120,7 +123,7 @@ def check_cpusets(root: SysRoot, settings: LiveSettings, topology: LiveTopology)
 
 def check_damos(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -> None:
     """What DAMON as the mover takes, and whether it moves anything on this kernel and these nodes."""
-    if settings.mover.mover != "damos":
+    if settings.mover.kind != "damos":
         return
     if settings.targets.cgroups and settings.targets.pids:
         raise UsageError("the mover damos takes cgroups or pids, not both", "name one kind")

@@ -1,0 +1,87 @@
+"""`pghot record --source faults ...`: one run of the live loop that moves nothing and writes a recording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pghot.counters import LOSSES
+from pghot.kernel.sysroot import SysRoot
+from pghot.live.content_samples import ContentSamples
+from pghot.live.journal import Journal
+from pghot.live.loop import Live
+from pghot.live.run import RunSettings, Say, Summary, end, journal_path, rounds
+from pghot.live.settings import LiveSettings
+from pghot.live.slices import NS_PER_INSTRUCTION, Estimate, SliceRecorder
+from pghot.live.status import status
+from pghot.live.stopping import StopSignals
+from pghot.recording.trace import TraceInfo
+from pghot.recording.writer import RecordingWriter
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingPlan:
+    """What `pghot record` was told beside sources and targets."""
+
+    path: Path
+    slice_ms: int = 100
+    duration_s: float = 0.0
+    estimate: Estimate = field(default_factory=Estimate)
+    command: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    force: bool = False
+    compressibility: bool = False
+
+
+def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say: Say) -> Summary:
+    """Record until the programs end, the time is over or the user interrupts.
+
+    Raises `PghotError` when a source fails or the recording cannot be written; knobs are put back in any case.
+    """
+    settings.targets.check(root)
+    with Journal(journal_path(None, "record"), root) as journal:
+        live = Live(root, settings, journal)
+        info = _info(live, plan, root)
+        writer = RecordingWriter(plan.path, info, force=plan.force)
+        recorder = SliceRecorder(
+            root,
+            writer,
+            live.spaces,
+            slice_ns=info.slice_ns,
+            estimate=plan.estimate,
+            contents=ContentSamples(root, live.spaces, writer) if plan.compressibility else None,
+        )
+        live.recorder = recorder
+        with StopSignals() as stop:
+            try:
+                live.start()
+                rounds(live, RunSettings(min(100, plan.slice_ms), plan.duration_s), say, stop)
+            finally:
+                problems = end(live, journal)
+        facts = status(live)
+        recorder.finish(lost_of(facts))
+    recorded = {
+        "recording": str(plan.path), "slices": writer.slices, "rows": writer.rows, "file_bytes": writer.bytes_written,
+        "sources": facts["sources"], "interrupted": stop.asked, "seconds": facts["seconds"],
+    }  # fmt: skip
+    return Summary(recorded, problems, stop.asked)
+
+
+def _info(live: Live, plan: RecordingPlan, root: SysRoot) -> TraceInfo:
+    """The head of a live recording."""
+    return TraceInfo(
+        name=plan.path.stem,
+        source="+".join(source.name for source in live.sources),
+        slice_ns=plan.slice_ms * 1_000_000,
+        ns_per_instruction=NS_PER_INSTRUCTION,
+        mlp=plan.estimate.mlp,
+        command=plan.command,
+        kernel=root.read_or("/proc/sys/kernel/osrelease"),
+        notes=(plan.estimate.note(), *(source.sampling() for source in live.sources), *plan.notes),
+    )
+
+
+def lost_of(facts: dict[str, Any]) -> int:
+    """What the sources lost, at least, from the status facts."""
+    return sum(int(source["counters"].get(name, 0)) for source in facts["sources"] for name in LOSSES)

@@ -14,22 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pghot.errors import PghotError, UnsupportedError, UsageError
+from pghot.kernel.cgroup import cgroup_members, cgroup_of, cgroup_path
 from pghot.kernel.folios import has_large_folios
 from pghot.kernel.lru_gen import Generation, parse_lru_gen
 from pghot.kernel.maps import Kind, Mapping, bound_starts, movable_ranges, parse_maps, read_maps
 from pghot.kernel.page_idle import BITMAP, mark_idle, still_idle, words_of_frames
 from pghot.kernel.pagemap import PFN_MASK, PRESENT, SOFT_DIRTY, flagged, pfns
-from pghot.kernel.process import (
-    alive,
-    capabilities,
-    cgroup_members,
-    cgroup_of,
-    cgroup_path,
-    children,
-    descendants,
-    parse_stat,
-    read_stat,
-)
+from pghot.kernel.process import alive, capabilities, children, descendants, parse_stat, read_stat
 from pghot.kernel.sysroot import SysRoot
 from pghot.sealed import seal, unseal
 

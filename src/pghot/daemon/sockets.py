@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pghot.errors import NotPermittedError, PghotError, UsageError
+from pghot.kernel.process import descriptor_path
 from pghot.trusted import make_directory
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _give_to(path: Path, group: str, number: int) -> None:
     try:
         if not stat.S_ISSOCK(os.fstat(fd).st_mode):
             raise UsageError(f"{path} is another file now", "name a socket where nobody else may write")
-        itself = f"/proc/self/fd/{fd}"
+        itself = descriptor_path(fd)
         os.chown(itself, -1, number)
         os.chmod(itself, 0o660)
     except PermissionError:

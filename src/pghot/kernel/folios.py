@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.vmstat import vmstat_values
 
 _THP = "/sys/kernel/mm/transparent_hugepage"
 
@@ -24,12 +25,12 @@ def has_large_folios(root: SysRoot, pid: int) -> bool:
     return huge is not None and int(huge[1]) > 0
 
 
-def folio_births(root: SysRoot) -> list[str]:
+def folio_births(root: SysRoot) -> list[int]:
     """What changes whenever a program somewhere gets a folio of 2 MiB; cheap to ask (0.05 ms).
 
     thp_fault_alloc and thp_collapse_alloc count them, khugepaged's too, before anybody can use them.
     """
-    return re.findall(r"^thp_(?:fault|collapse)_alloc (\d+)$", root.read_or("/proc/vmstat"), re.MULTILINE)
+    return vmstat_values(root, "thp_(?:fault|collapse)_alloc")
 
 
 def small_sizes_on(root: SysRoot) -> bool:

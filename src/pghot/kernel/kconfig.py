@@ -34,7 +34,7 @@ class KernelConfig:
 
 def read_config(root: SysRoot) -> KernelConfig:
     """The configuration of the running kernel, empty when no file tells it to this user."""
-    release = root.read_or("/proc/sys/kernel/osrelease")
+    release = root.osrelease()
     for path in (_IKCONFIG, f"/boot/config-{release}", f"/usr/lib/modules/{release}/config"):
         try:
             raw = root.path(path).read_bytes()

@@ -13,7 +13,8 @@ from pghot.kernel.damon_sysfs import KDAMONDS, NUMBER
 
 NUMA_BALANCING = "/proc/sys/kernel/numa_balancing"
 PROMOTE_RATE_LIMIT = "/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps"  # Linux >= 6.1
-SCAN = "/sys/kernel/debug/sched/numa_balancing"
+SCHED = "/sys/kernel/debug/sched"
+SCAN = f"{SCHED}/numa_balancing"
 DEMOTION_ENABLED = "/sys/kernel/mm/numa/demotion_enabled"  # Linux >= 5.15
 
 

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError
+from pghot.kernel.knob_files import DEMOTION_ENABLED
 from pghot.kernel.needs import Need, knob_need
 from pghot.kernel.sysroot import SysRoot
 
 LRU_GEN = "/sys/kernel/debug/lru_gen"
 ENABLED = "/sys/kernel/mm/lru_gen/enabled"
-DEMOTION = "/sys/kernel/mm/numa/demotion_enabled"
 
 # MIN_NR_GENS (include/linux/mmzone.h): so many of the youngest generations are "active" and never evicted.
 ACTIVE_GENERATIONS = 2
@@ -143,8 +143,10 @@ def demote_oldest(root: SysRoot, paths: Iterable[str], node: int, pages: int) ->
     generations are left. What it did is in pgdemote_direct of /proc/vmstat (Linux 7.3: pgdemote_proactive). Raises
     `UnsupportedError` when demotion is off: the pages would be swapped out instead.
     """
-    if root.read_or(DEMOTION) not in ("true", "1"):
-        raise UnsupportedError(f"{DEMOTION} is not on: pages would be swapped out", f"echo 1 > {DEMOTION}")
+    if root.read_or(DEMOTION_ENABLED) not in ("true", "1"):
+        raise UnsupportedError(
+            f"{DEMOTION_ENABLED} is not on: pages would be swapped out", f"echo 1 > {DEMOTION_ENABLED}"
+        )
     wanted = frozenset(paths)
     left = pages
     idle = [

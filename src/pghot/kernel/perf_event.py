@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
+from pghot.kernel.cgroup import cgroup_path
 from pghot.kernel.cpus import online_cpus
 from pghot.kernel.needs import Need
-from pghot.kernel.process import cgroup_path, has_capability, with_capabilities
+from pghot.kernel.process import has_capability, with_capabilities
 from pghot.kernel.sysroot import SysRoot
 
 # perf_type_id, perf_sw_ids

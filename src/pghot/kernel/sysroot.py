@@ -71,13 +71,21 @@ class SysRoot:
         except OSError:
             return []
 
+    def osrelease(self) -> str:
+        """The kernel's release as uname -r says it, "" when it cannot be told."""
+        return self.read_or("/proc/sys/kernel/osrelease")
+
+    def boot_id(self) -> str:
+        """What is another with every boot, "" when it cannot be told."""
+        return self.read_or("/proc/sys/kernel/random/boot_id")
+
     def release(self) -> tuple[int, int]:
         """Major and minor version of the kernel, (0, 0) when it cannot be told.
 
         >>> SysRoot(Path("/no/such/tree")).release()
         (0, 0)
         """
-        match = re.match(r"(\d+)\.(\d+)", self.read_or("/proc/sys/kernel/osrelease"))
+        match = re.match(r"(\d+)\.(\d+)", self.osrelease())
         return (int(match[1]), int(match[2])) if match else (0, 0)
 
 

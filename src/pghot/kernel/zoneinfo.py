@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pghot.kernel.sysroot import SysRoot
+
 
 @dataclass(frozen=True, slots=True)
 class Zone:
@@ -38,6 +40,11 @@ class Watermarks:
 
 
 _SHOWN = ("min", "low", "high", "promo", "managed", "boost")
+
+
+def read_zoneinfo(root: SysRoot) -> tuple[Zone, ...]:
+    """All populated zones, none when they cannot be read."""
+    return parse_zoneinfo(root.read_or("/proc/zoneinfo"))
 
 
 def parse_zoneinfo(text: str) -> tuple[Zone, ...]:

@@ -11,8 +11,8 @@ from pghot.errors import PghotError
 from pghot.kernel.base_pages import base_page_needs
 from pghot.kernel.kconfig import KernelConfig, read_config
 from pghot.kernel.needs import Need, Verdict
+from pghot.kernel.numa_settings import read_numa_settings
 from pghot.kernel.sysroot import SysRoot
-from pghot.kernel.tiering import read_kernel_tiering
 from pghot.live.machine.nodes import LiveTopology, free_pages, read_nodes
 from pghot.live.sources.registry import live_source_names, make_live_source
 from pghot.live.ways_to_move import WAYS
@@ -51,12 +51,12 @@ def diagnose(root: SysRoot) -> Facts:
     topology, notes = _topology(root)
     return {
         "schema": "pghot.doctor/1",
-        "kernel": root.read_or("/proc/sys/kernel/osrelease"),
+        "kernel": root.osrelease(),
         "kernel_config": config.path,
         "captured_tree": "" if root.live else str(root.root),
         "tiers_from": topology.tier_source if topology else "",
         "nodes": _nodes(root, topology) if topology else [],
-        "kernel_tiering": asdict(read_kernel_tiering(root)),
+        "kernel_tiering": asdict(read_numa_settings(root)),
         "notes": notes,
         "sources": [finding.facts() for finding in sources(root, config)],
         "movers": [finding.facts() for finding in movers(root, topology, config)],

@@ -49,7 +49,7 @@ class Journal:
         me = read_stat(root, os.getpid()).identity if root.live else Identity(os.getpid(), 0, (0, 0, 0))
         self._session: dict[str, Any] = {
             "format": FORMAT,
-            "boot_id": root.read_or("/proc/sys/kernel/random/boot_id"),
+            "boot_id": root.boot_id(),
             "writer": [me.pid, me.start_ticks],
         }
         self._append(kind="journal", pghot=__version__, command=sys.argv)

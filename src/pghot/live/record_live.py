@@ -77,7 +77,7 @@ def _info(live: Live, plan: RecordingPlan, root: SysRoot) -> TraceInfo:
         ns_per_instruction=NS_PER_INSTRUCTION,
         mlp=plan.estimate.mlp,
         command=plan.command,
-        kernel=root.read_or("/proc/sys/kernel/osrelease"),
+        kernel=root.osrelease(),
         notes=(plan.estimate.note(), *(source.sampling() for source in live.sources), *plan.notes),
     )
 

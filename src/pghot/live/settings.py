@@ -10,9 +10,8 @@ from typing import Any
 from pghot.arrays import NOWHERE
 from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.base_pages import base_page_needs
-from pghot.kernel.cgroup_limits import read_limits
+from pghot.kernel.cgroup import memory_cgroups, read_limits
 from pghot.kernel.needs import require
-from pghot.kernel.process import memory_cgroups
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.damos_needs import damos_needs, kernel_needs
 from pghot.live.damos.plan import DamosSettings

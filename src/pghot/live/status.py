@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from pghot.arrays import NOWHERE
 from pghot.errors import UsageError
-from pghot.kernel.cgroup_limits import read_limits
+from pghot.kernel.cgroup import read_limits
 from pghot.kernel.maps import Kind
+from pghot.kernel.process import resident_bytes
 from pghot.live.loop import Live
-from pghot.live.own_cost import resident_bytes
 from pghot.live.swap_tier.setup import compressed_counters, compressed_facts
 from pghot.units import PAGE_BYTES, format_size
 

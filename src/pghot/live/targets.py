@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pghot.errors import UsageError
+from pghot.kernel.cgroup import cgroup_members
+from pghot.kernel.maps import read_maps
 from pghot.kernel.move_pages import query_nodes
-from pghot.kernel.process import cgroup_members, check_target, descendants, refused
+from pghot.kernel.process import check_target, descendants, refused
 from pghot.kernel.sysroot import SysRoot
 
 
@@ -55,7 +57,7 @@ def _check_rights(root: SysRoot, pid: int) -> None:
         return
     try:
         query_nodes(pid, np.zeros(1, np.uint64))
-        root.read(f"/proc/{pid}/maps")
+        read_maps(root, pid)
     except PermissionError as error:
         raise refused(pid, "look at the pages of", "CAP_SYS_PTRACE") from error
     except OSError:

@@ -62,7 +62,7 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
     after the others' pages were put back.
     """
     result = Undone()
-    if journal.boot_id != root.read_or("/proc/sys/kernel/random/boot_id"):
+    if journal.boot_id != root.boot_id():
         result.processes_gone.append("the machine was started anew since: nothing to put back")
         _mark(journal)
         return result

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pghot.kernel.cgroup import CGROUPS, cgroup2_remedy
 from pghot.kernel.damon_sysfs import damon_need
 from pghot.kernel.knob_files import DEMOTION_ENABLED, NUMA_BALANCING, PROMOTE_RATE_LIMIT
 from pghot.kernel.lru_gen import lru_gen_need
 from pghot.kernel.needs import Need, knob_need
-from pghot.kernel.process import cgroup2_remedy, has_capability, with_capabilities
+from pghot.kernel.process import has_capability, with_capabilities
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.machine.nodes import LiveTopology
 from pghot.live.swap_tier.swap_space import compressed_needs
-
-CGROUPS = "/sys/fs/cgroup"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pghot.errors import PghotError, UnsupportedError
+from pghot.kernel.cgroup import cgroup_inode, memory_cgroups
 from pghot.kernel.damon_sysfs import NUMBER, Kdamond, Ranges
 from pghot.kernel.damos_sysfs import STATS, Schemes
 from pghot.kernel.iomem import system_ram
 from pghot.kernel.memory_blocks import read_block_ranges
 from pghot.kernel.needs import require
-from pghot.kernel.process import memory_cgroups
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Space
 from pghot.live.damos.damos_needs import damon_needs
@@ -200,7 +200,7 @@ class Damos:
         A cgroup with its inode: a filter holds a number, which a later cgroup may get.
         """
         if self._cgroups:
-            return [(memcg, _inode(self._root, memcg)) for memcg in self._memcgs()]
+            return [(memcg, cgroup_inode(self._root, memcg)) for memcg in self._memcgs()]
         return [(space.pid, _ranges(space)) for space in self._spaces.spaces if len(space.start)]
 
     def _lanes(self) -> list[Lane]:
@@ -349,13 +349,6 @@ class Damos:
 def _none(lane: Lane) -> tuple[list[bool], list[bool]]:
     """No step acts but priming, which moves nothing and must not come too late; none is bounded."""
     return [step.when == "prime" for step in lane.steps], [False] * len(lane.steps)
-
-
-def _inode(root: SysRoot, memcg: str) -> int:
-    try:
-        return root.path(f"/sys/fs/cgroup{memcg}").stat().st_ino
-    except OSError:
-        return -1  # it went just now
 
 
 def _ranges(space: Space) -> Ranges:

@@ -12,8 +12,8 @@ import numpy as np
 
 from pghot.arrays import U32
 from pghot.errors import UsageError
+from pghot.kernel.cgroup import cgroup_path, memory_cgroups
 from pghot.kernel.lru_gen import age, demote_oldest, read_lru_gen
-from pghot.kernel.process import cgroup_path, memory_cgroups
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.machine.mover import Mover
 from pghot.live.machine.mover_settings import DemotionKind

@@ -5,7 +5,6 @@ Mirrors what mm/memory-tiers.c, drivers/base/node.c and mm/vmstat.c show.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,18 +12,17 @@ import numpy as np
 
 from pghot.arrays import I64
 from pghot.errors import UnsupportedError
+from pghot.kernel.meminfo import node_meminfo_pages
 from pghot.kernel.node_access import NodeAccess, read_access
 from pghot.kernel.node_files import NODES, read_list
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes, nodes_with_memory
-from pghot.kernel.zoneinfo import Watermarks, parse_zoneinfo, watermarks
+from pghot.kernel.zoneinfo import Watermarks, read_zoneinfo, watermarks
 from pghot.live.machine.memory_tiers import read_tiers
 from pghot.policies import tiers
-from pghot.units import PAGE_BYTES
 
 UNREACHABLE = 255  # as in SLIT
 LOCAL = 10
-_PAGE_KIB = PAGE_BYTES // 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +117,8 @@ def read_nodes(root: SysRoot) -> LiveTopology:
     after_all = max(numbers.values()) + 1
     rank = tuple(tiers.ranks([numbers.get(node, after_all) for node in range(count)]))
     distances = tuple(_distances(root, node, online, count) for node in range(count))
-    zones = parse_zoneinfo(root.read_or("/proc/zoneinfo"))
-    capacity = tuple(_meminfo_pages(root, node, "MemTotal") for node in range(count))
+    zones = read_zoneinfo(root)
+    capacity = tuple(node_meminfo_pages(root, node, "MemTotal") for node in range(count))
     marks = tuple(watermarks(zones, node) for node in range(count))
     return LiveTopology(
         possible=read_list(root, f"{NODES}/possible"),
@@ -181,12 +179,6 @@ def _notes(
             yield f"node {node} tells no distances: targets are in the order of their numbers"
 
 
-def _meminfo_pages(root: SysRoot, node: int, key: str) -> int:
-    """A size of a node's meminfo in pages, 0 when it has none."""
-    match = re.search(rf"\b{key}:\s*(\d+) kB", root.read_or(f"{NODES}/node{node}/meminfo"))
-    return int(match[1]) // _PAGE_KIB if match else 0
-
-
 def free_pages(root: SysRoot, topology: LiveTopology) -> I64:
     """int64[nodes]: what is free now. One small file for each node with memory; meant for every tick."""
     free = np.zeros(len(topology.rank), np.int64)
@@ -197,4 +189,4 @@ def free_pages(root: SysRoot, topology: LiveTopology) -> I64:
 
 def free_pages_on(root: SysRoot, node: int) -> int:
     """What is free on one node now; meant for every batch of moves."""
-    return _meminfo_pages(root, node, "MemFree")
+    return node_meminfo_pages(root, node, "MemFree")

@@ -8,7 +8,7 @@ import numpy as np
 
 from pghot.arrays import I64
 from pghot.kernel.sysroot import SysRoot
-from pghot.kernel.zoneinfo import parse_zoneinfo
+from pghot.kernel.zoneinfo import read_zoneinfo
 from pghot.live.machine.nodes import LiveTopology, free_pages, free_pages_on
 from pghot.live.machine.placement import HUGE_PAGES
 from pghot.live.swap_tier.tier import CompressedTier
@@ -96,7 +96,7 @@ def refill_pages(root: SysRoot, nodes: int) -> I64:
     """
     scale = BATCH_SCALE if root.release() >= (6, 7) else 0
     most = np.zeros(nodes, np.int64)
-    for zone in parse_zoneinfo(root.read_or("/proc/zoneinfo")):
+    for zone in read_zoneinfo(root):
         if zone.batch and zone.node < nodes:
             most[zone.node] = max(most[zone.node], (zone.batch << scale) + HUGE_PAGES)
     return most * min(REFILLING_CPUS, os.cpu_count() or 1)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pghot.arrays import I32, U32, U64
 from pghot.kernel.folios import folio_births, has_large_folios, small_sizes_on
 from pghot.kernel.maps import Kind, Mapping, bound_starts, movable_ranges, read_maps
-from pghot.kernel.process import Identity, Stat, read_stat
+from pghot.kernel.process import Identity, Stat, pid_max, read_stat
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
 from pghot.live.machine.pages import Pages
@@ -61,7 +61,7 @@ class Spaces:
 
     def __init__(self, root: SysRoot, sections: int) -> None:
         self._root = root
-        self.table = SectionTable(sections, int(root.read_or("/proc/sys/kernel/pid_max", "4194304")))
+        self.table = SectionTable(sections, pid_max(root))
         self.pages = Pages(self.table.pages)
         self._tracked: dict[int, _Tracked] = {}
         self._last_number = 0

@@ -19,7 +19,7 @@ from pghot.errors import PghotError, UsageError
 from pghot.kernel.damon_records import Regions
 from pghot.kernel.damon_sysfs import NUMBER, STATE, Intervals, Kdamond, damon_need
 from pghot.kernel.damon_trace import RegionTrace, trace_need
-from pghot.kernel.iomem import system_ram
+from pghot.kernel.iomem import iomem_need, system_ram
 from pghot.kernel.needs import Need, require
 from pghot.kernel.pagemap import pfns
 from pghot.kernel.perf_event import perf_need
@@ -79,9 +79,8 @@ class Damon:
 
     def needs(self) -> list[Need]:
         needs = [damon_need(self._root, self._operations), trace_need(self._root), perf_need(self._root)]
-        if self._operations == "paddr" and not system_ram(self._root):
-            what = "where the physical memory is: /proc/iomem"
-            needs.append(Need(what, "not permitted", "/proc/iomem hides addresses", "run as root"))
+        if self._operations == "paddr" and not (iomem := iomem_need(self._root)).met:
+            needs.append(iomem)
         return needs
 
     def start(self, watched: Watched, set_knob: SetKnob) -> None:

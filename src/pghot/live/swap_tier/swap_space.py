@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
+from pghot.kernel.meminfo import meminfo_pages
 from pghot.kernel.needs import Need
 from pghot.kernel.process import has_capability, with_capabilities
 from pghot.kernel.swap import (
     SwapArea,
-    meminfo_pages,
     read_swaps,
     read_zram,
     zswap_enabled,

@@ -22,11 +22,11 @@ from pghot.cli.live_options import damos_settings
 from pghot.daemon.config import load_config
 from pghot.daemon.daemon import live_settings
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
+from pghot.kernel.cgroup import memory_cgroups
 from pghot.kernel.damon_sysfs import NUMBER
 from pghot.kernel.damos_sysfs import ANY_SIZE, MOST
 from pghot.kernel.memory_blocks import BLOCK_SIZE
 from pghot.kernel.pagemap import FILE_OR_SHARED, PRESENT
-from pghot.kernel.process import memory_cgroups
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.damos_needs import damos_needs
 from pghot.live.damos.plan import LEAST_QUOTA_BYTES, DamosSettings, Planner

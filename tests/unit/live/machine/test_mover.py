@@ -25,7 +25,8 @@ from builders.live_loop import (
 )
 from builders.machine_trees import put
 from pghot.errors import PghotError
-from pghot.kernel.lru_gen import DEMOTION, LRU_GEN
+from pghot.kernel.knob_files import DEMOTION_ENABLED
+from pghot.kernel.lru_gen import LRU_GEN
 from pghot.kernel.maps import Kind
 from pghot.kernel.sysroot import SysRoot
 from pghot.live import journal as journal_module
@@ -567,7 +568,7 @@ def crowd(kernel: FakeKernel) -> None:
         put(kernel.tree, f"sys/fs/cgroup/{cgroup}/memory.current", "1")
         put(kernel.tree, f"sys/fs/cgroup/{cgroup}/memory.reclaim", "")
     put(kernel.tree, LRU_GEN.lstrip("/"), LRU_GEN_TEXT)
-    put(kernel.tree, DEMOTION.lstrip("/"), "true")
+    put(kernel.tree, DEMOTION_ENABLED.lstrip("/"), "true")
 
 
 def test_of_several_cgroups_no_more_is_reclaimed_than_is_short(

@@ -74,7 +74,15 @@ def _zone(node: int, name: str, values: dict[str, int]) -> Zone:
     least, low, high = (max(0, values.get(key, 0) - boost) for key in ("min", "low", "high"))
     promo = values["promo"] - boost if "promo" in values else 2 * high - low
     return Zone(
-        node, name, values.get("free", 0), values["managed"], least, low, high, promo, values.get("batch", 0)
+        node=node,
+        name=name,
+        free=values.get("free", 0),
+        managed=values["managed"],
+        min=least,
+        low=low,
+        high=high,
+        promo=promo,
+        batch=values.get("batch", 0),
     )
 
 

@@ -55,6 +55,23 @@ class Undone:
         return not self.problems and not self.pages_left
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Pages of one process: addresses uint64[K] (bytes, ascending) and the node where each belongs, uint8[K]."""
+
+    entry: SpaceEntry
+    address: U64
+    node: U8
+
+    @property
+    def identity(self) -> Identity:
+        return self.entry.identity
+
+    @property
+    def who(self) -> str:
+        return f"{self.identity.pid} ({self.entry.name})"
+
+
 def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, of: None) -> Undone:
     """Put back what the journal says. Calling it again is harmless.
 
@@ -69,19 +86,21 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
     _refuse_while_running(journal, root)
     result.problems += put_back(root, journal.knobs)
     result.knobs = list(dict.fromkeys(path for path, _, _ in journal.knobs))
-    plans = [(entry, *entry.origins()) for entry in journal.spaces]
+    plans = [_Plan(entry, *entry.origins()) for entry in journal.spaces]
     if journal.damaged:
         result.problems.append(_what_is_lost(journal))
-    total, done = sum(len(address) for _, address, _ in plans), 0
+    total, done = sum(len(plan.address) for plan in plans), 0
     denied: NotPermittedError | None = None
-    for entry, address, node in plans:
-        nothing = np.zeros(len(address), np.bool_)
+    for plan in plans:
+        nothing = np.zeros(len(plan.address), np.bool_)
         try:
-            out, still = fetch(root, entry.identity, address) if journal.compressed else (nothing, nothing)
-            _put_pages_back(root, entry, address, node, out, still, result)
+            out, still = (
+                fetch(root, plan.identity, plan.address) if journal.compressed else (nothing, nothing)
+            )
+            _put_pages_back(root, plan, out, still, result)
         except NotPermittedError as error:
             denied = denied or error
-        done += len(address)
+        done += len(plan.address)
         progress(done, total)
     if denied is not None:
         raise denied
@@ -123,12 +142,10 @@ def _what_is_lost(journal: JournalFile) -> str:
     )
 
 
-def _put_pages_back(
-    root: SysRoot, entry: SpaceEntry, address: U64, node: U8, out: Bool, still: Bool, result: Undone
-) -> None:
+def _put_pages_back(root: SysRoot, plan: _Plan, out: Bool, still: Bool, result: Undone) -> None:
     """`out`, `still`: bool[K], pages that were in swap before this undo, and those that are even now."""
-    who = f"{entry.identity.pid} ({entry.name})"
-    before = _query(root, entry.identity, address)
+    address, node = plan.address, plan.node
+    before = _query(root, plan.identity, address)
     now = before
     for _ in range(ROUNDS):
         if now is None:
@@ -136,10 +153,10 @@ def _put_pages_back(
         away = (now >= 0) & (now != node)
         if not away.any():
             break
-        _move(root, entry.identity, address[away], node[away])
-        now = _query(root, entry.identity, address)
+        _move(root, plan.identity, address[away], node[away])
+        now = _query(root, plan.identity, address)
     if before is None or now is None:
-        result.processes_gone.append(who)
+        result.processes_gone.append(plan.who)
         return
     away = (before != node) | out
     result.pages_back += int(np.count_nonzero((now == node) & away))
@@ -147,7 +164,7 @@ def _put_pages_back(
     result.pages_gone += int(np.count_nonzero((now < 0) & ~still))
     left = int(np.count_nonzero(((now >= 0) & (now != node)) | ((now < 0) & still)))
     if left:
-        result.pages_left[who] = left
+        result.pages_left[plan.who] = left
 
 
 def _query(root: SysRoot, identity: Identity, address: U64) -> npt.NDArray[np.int32] | None:

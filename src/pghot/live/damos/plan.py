@@ -8,7 +8,7 @@ nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import ceil
 from typing import Any
 
@@ -149,19 +149,31 @@ class Planner:
         bytes_, reset_ms = self.quota(sharing)
         young = (Reject("young", unless=True),) if s.young else ()
         action, nid = ("migrate_hot", target) if self.apply else ("stat", -1)
-        steps = [
-            Step("promote", source, target, Scheme(
-                action, nid, hot, (s.min_age, MOST), bytes_, 0, reset_ms,
-                self._used_bp(target, sharing), rejects + young,
-            )),
-        ]  # fmt: skip
+        scheme = Scheme(
+            action=action,
+            target_nid=nid,
+            accesses=hot,
+            age=(s.min_age, MOST),
+            quota_bytes=bytes_,
+            quota_ms=0,
+            reset_ms=reset_ms,
+            used_bp=self._used_bp(target, sharing),
+            rejects=rejects + young,
+        )
+        steps = [Step("promote", source, target, scheme)]
         prime = self._prime_action(operations, source)
         if s.young and s.min_age and prime is not None:
-            scheme = Scheme(
-                *prime, hot, (0, s.min_age - 1), 0, self._cpu_ms(reset_ms), reset_ms, 0,
-                rejects + young,
-            )  # fmt: skip
-            steps.insert(0, Step("prime", source, target, scheme))
+            action, nid = prime
+            primer = replace(
+                scheme,
+                action=action,
+                target_nid=nid,
+                age=(0, s.min_age - 1),
+                quota_bytes=0,
+                quota_ms=self._cpu_ms(reset_ms),
+                used_bp=0,
+            )
+            steps.insert(0, Step("prime", source, target, primer))
         return steps
 
     def _prime_action(self, operations: str, source: int) -> tuple[str, int] | None:
@@ -181,10 +193,18 @@ class Planner:
         bytes_, reset_ms = self.quota(sharing)
         young = (Reject("young"),) if s.young else ()
         action, nid = ("migrate_cold", target) if self.apply else ("stat", -1)
-        return Step("demote", source, target, Scheme(
-            action, nid, (0, 0), (s.cold_age, MOST), DEMOTION_TRIES * bytes_, self._cpu_ms(reset_ms), reset_ms,
-            self._used_bp(target, sharing), rejects + young,
-        ))  # fmt: skip
+        scheme = Scheme(
+            action=action,
+            target_nid=nid,
+            accesses=(0, 0),
+            age=(s.cold_age, MOST),
+            quota_bytes=DEMOTION_TRIES * bytes_,
+            quota_ms=self._cpu_ms(reset_ms),
+            reset_ms=reset_ms,
+            used_bp=self._used_bp(target, sharing),
+            rejects=rejects + young,
+        )
+        return Step("demote", source, target, scheme)
 
     def _cpu_ms(self, reset_ms: int) -> int:
         return max(1, int(reset_ms * CPU_SHARE))

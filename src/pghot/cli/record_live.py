@@ -39,5 +39,5 @@ def record_live(
     print(f"recorded {facts['slices']:,} slices, {facts['rows']:,} rows to {plan.path}", file=sys.stderr)
     if as_json:
         print(json.dumps(facts))
-    if recorded.interrupted:
+    if facts["interrupted"]:
         raise typer.Exit(130)

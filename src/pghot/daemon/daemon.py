@@ -11,7 +11,6 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 from pghot.daemon.config import Config, load_config
 from pghot.daemon.logs import event, open_log
@@ -25,6 +24,7 @@ from pghot.live.journal import Journal
 from pghot.live.loop import Live
 from pghot.live.settings import LiveSettings, check_sources, with_damos
 from pghot.live.status import status
+from pghot.live.status_facts import StatusFacts
 from pghot.live.targets import Targets
 from pghot.live.undo import undo_open
 
@@ -57,7 +57,7 @@ class Daemon:
         self._log = open_log(self._config.service.log)
         self._stop = asyncio.Event()
         self._reload = False
-        self._facts: dict[str, Any] = {}
+        self._facts: StatusFacts | None = None
         self._facts_ms = 0.0
 
     async def run(self) -> None:
@@ -120,7 +120,7 @@ class Daemon:
         self._facts_ms = time.monotonic() * 1000
         notify("WATCHDOG=1", f"STATUS={len(self._facts['programs'])} programs tracked")
 
-    def _status(self) -> dict[str, Any]:
+    def _status(self) -> StatusFacts:
         return {
             **status(self._live),
             "consumers": self._server.consumers,

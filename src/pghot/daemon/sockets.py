@@ -19,7 +19,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BufferedIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -54,7 +54,9 @@ class Server:
     """Serves consumers in the daemon's own loop. `status` and `hot` are asked for fresh answers."""
 
     def __init__(
-        self, status: Callable[[], dict[str, Any]], hot: Callable[[int, Literal["page", "region"]], Hottest]
+        self,
+        status: Callable[[], Mapping[str, Any]],
+        hot: Callable[[int, Literal["page", "region"]], Hottest],
     ) -> None:
         self._status, self._hot = status, hot
         self._server: asyncio.Server | None = None
@@ -154,7 +156,7 @@ class Server:
         writer.transport.abort()
 
 
-def _line(facts: dict[str, Any]) -> bytes:
+def _line(facts: Mapping[str, Any]) -> bytes:
     return json.dumps(facts).encode() + b"\n"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TypedDict
 
 from pghot.errors import PghotError
 from pghot.kernel.base_pages import base_page_needs
@@ -18,10 +18,44 @@ from pghot.live.sources.registry import live_source_names, make_live_source
 from pghot.live.ways_to_move import WAYS
 from pghot.units import PAGE_BYTES
 
-Facts = dict[str, Any]
-
 _OPTION = re.compile(r"CONFIG_[A-Z0-9_]+")
 _SEVERITY: dict[Verdict, int] = {"yes": 0, "not permitted": 1, "unsupported": 2}
+
+
+class FindingFacts(TypedDict):
+    name: str
+    summary: str
+    verdict: Verdict
+    needs: list[dict[str, str]]
+
+
+class NodeReport(TypedDict):
+    node: int
+    tier: int | None
+    memory_tier: int | None
+    cpus: list[int]
+    size_bytes: int
+    free_bytes: int
+    watermark_bytes: dict[str, int]
+    access: dict[str, object] | None
+    distances: dict[str, int]
+    promotion_targets: list[int]
+    demotion_targets: list[int]
+
+
+class DoctorFacts(TypedDict):
+    """The document `pghot.doctor/1`; docs/cli.md says what each key means."""
+
+    schema: str
+    kernel: str
+    kernel_config: str
+    captured_tree: str
+    tiers_from: str
+    nodes: list[NodeReport]
+    kernel_tiering: dict[str, object]
+    notes: list[str]
+    sources: list[FindingFacts]
+    movers: list[FindingFacts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +70,7 @@ class Finding:
     def verdict(self) -> Verdict:
         return max((need.verdict for need in self.needs), key=_SEVERITY.__getitem__, default="yes")
 
-    def facts(self) -> Facts:
+    def facts(self) -> FindingFacts:
         return {
             "name": self.name,
             "summary": self.summary,
@@ -45,7 +79,7 @@ class Finding:
         }
 
 
-def diagnose(root: SysRoot) -> Facts:
+def diagnose(root: SysRoot) -> DoctorFacts:
     """The JSON of `pghot doctor`. Changes nothing and never fails: what cannot be read is said in it."""
     config = read_config(root)
     topology, notes = _topology(root)
@@ -79,14 +113,14 @@ def _hint_fault_notes(topology: LiveTopology) -> Iterator[str]:
         yield f"the kernel calls node {names} top tier too: in mode 2 its pages get no hint faults"
 
 
-def _nodes(root: SysRoot, topology: LiveTopology) -> list[Facts]:
+def _nodes(root: SysRoot, topology: LiveTopology) -> list[NodeReport]:
     free = free_pages(root, topology)
     return [
         _node(topology, node, int(free[node])) for node in sorted({*topology.online, *topology.with_memory})
     ]
 
 
-def _node(topology: LiveTopology, node: int, free: int) -> Facts:
+def _node(topology: LiveTopology, node: int, free: int) -> NodeReport:
     access = topology.access[node]
     marks = topology.watermarks[node]
     has_memory = node in topology.with_memory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,14 @@ from pghot.live.machine.spaces import Spaces
 from pghot.units import PAGE_BYTES
 
 By = Literal["page", "region"]
+
+
+class HotRow(TypedDict):
+    pid: int
+    address: int
+    bytes: int
+    node: int
+    heat: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,7 @@ class Hottest:
     def __len__(self) -> int:
         return len(self.pid)
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[HotRow]:
         """One object for each row, for JSON."""
         return [
             {"pid": pid, "address": address, "bytes": pages * PAGE_BYTES, "node": node, "heat": heat}

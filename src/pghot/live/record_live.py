@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from pghot.counters import LOSSES
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.content_samples import ContentSamples
 from pghot.live.journal import Journal
 from pghot.live.loop import Live
-from pghot.live.run import RunSettings, Say, Summary, end, journal_path, rounds
+from pghot.live.run import RunSettings, Say, end, journal_path, rounds
 from pghot.live.settings import LiveSettings
 from pghot.live.slices import NS_PER_INSTRUCTION, Estimate, SliceRecorder
 from pghot.live.status import status
+from pghot.live.status_facts import SourceFacts
 from pghot.live.stopping import StopSignals
 from pghot.recording.trace import TraceInfo
 from pghot.recording.writer import RecordingWriter
@@ -34,7 +36,27 @@ class RecordingPlan:
     compressibility: bool = False
 
 
-def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say: Say) -> Summary:
+class RecordedFacts(TypedDict):
+    """The JSON of `pghot record --json`, without its schema."""
+
+    recording: str
+    slices: int
+    rows: int
+    file_bytes: int
+    sources: list[SourceFacts]
+    interrupted: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What was recorded; `problems` are what could not be put back, in words."""
+
+    facts: RecordedFacts
+    problems: list[str]
+
+
+def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say: Say) -> Recorded:
     """Record until the programs end, the time is over or the user interrupts.
 
     Raises `PghotError` when a source fails or the recording cannot be written; knobs are put back in any case.
@@ -60,12 +82,17 @@ def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say:
             finally:
                 problems = end(live, journal)
         facts = status(live)
-        recorder.finish(lost_of(facts))
-    recorded = {
-        "recording": str(plan.path), "slices": writer.slices, "rows": writer.rows, "file_bytes": writer.bytes_written,
-        "sources": facts["sources"], "interrupted": stop.asked, "seconds": facts["seconds"],
-    }  # fmt: skip
-    return Summary(recorded, problems, stop.asked)
+        recorder.finish(lost_of(source["counters"] for source in facts["sources"]))
+    recorded: RecordedFacts = {
+        "recording": str(plan.path),
+        "slices": writer.slices,
+        "rows": writer.rows,
+        "file_bytes": writer.bytes_written,
+        "sources": facts["sources"],
+        "interrupted": stop.asked,
+        "seconds": facts["seconds"],
+    }
+    return Recorded(recorded, problems)
 
 
 def _info(live: Live, plan: RecordingPlan, root: SysRoot) -> TraceInfo:
@@ -82,6 +109,6 @@ def _info(live: Live, plan: RecordingPlan, root: SysRoot) -> TraceInfo:
     )
 
 
-def lost_of(facts: dict[str, Any]) -> int:
-    """What the sources lost, at least, from the status facts."""
-    return sum(int(source["counters"].get(name, 0)) for source in facts["sources"] for name in LOSSES)
+def lost_of(counters: Iterable[Mapping[str, int]]) -> int:
+    """What sources with these counters lost, at least."""
+    return sum(each.get(name, 0) for each in counters for name in LOSSES)

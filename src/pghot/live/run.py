@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from pghot.errors import CutShortError, NotPermittedError, UsageError
 from pghot.kernel.sysroot import SysRoot
@@ -18,6 +18,7 @@ from pghot.live.journal import SUFFIX, Journal
 from pghot.live.loop import Live
 from pghot.live.settings import LiveSettings
 from pghot.live.status import status
+from pghot.live.status_facts import StatusFacts
 from pghot.live.stopping import StopSignals
 from pghot.live.undo import undo_open
 from pghot.trusted import private_directory
@@ -48,7 +49,7 @@ class Summary:
     restored  nothing is left that `--restore` should have put back
     """
 
-    facts: dict[str, Any]
+    facts: StatusFacts
     problems: list[str]
     interrupted: bool
     restored: bool = True

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +15,14 @@ from pghot.kernel.cgroup import read_limits
 from pghot.kernel.maps import Kind
 from pghot.kernel.process import resident_bytes
 from pghot.live.loop import Live
-from pghot.live.swap_tier.setup import compressed_counters, compressed_facts
+from pghot.live.status_facts import BudgetFacts, CgroupFacts, NodeFacts, SourceFacts, StatusFacts
+from pghot.live.swap_tier.setup import CompressedFacts, compressed_counters, compressed_facts
 from pghot.units import PAGE_BYTES, format_size
 
 Counts = npt.NDArray[np.int64]
 
 
-def counters(live: Live, out: dict[str, Any] | None = None) -> dict[str, float]:
+def counters(live: Live, out: CompressedFacts | None = None) -> dict[str, float]:
     """The counters of everything but the sources, under their declared names. `out`: see `compressed_facts`.
 
     What the policy counts under the name of a source's counter are the events that this source told it of: they are
@@ -48,7 +47,7 @@ def counters(live: Live, out: dict[str, Any] | None = None) -> dict[str, float]:
     }
 
 
-def source_facts(live: Live) -> list[dict[str, Any]]:
+def source_facts(live: Live) -> list[SourceFacts]:
     """Each source with its sampling, sightings and own counters."""
     return [
         {
@@ -62,7 +61,7 @@ def source_facts(live: Live) -> list[dict[str, Any]]:
     ]
 
 
-def node_facts(live: Live, tracked: Counts, hot: Counts) -> list[dict[str, Any]]:
+def node_facts(live: Live, tracked: Counts, hot: Counts) -> list[NodeFacts]:
     """Each node with memory: its tier, what is free, its floor, and the tracked and hot pages on it."""
     machine = live.machine
     return [
@@ -80,16 +79,25 @@ def node_facts(live: Live, tracked: Counts, hot: Counts) -> list[dict[str, Any]]
     ]
 
 
-def cgroup_facts(live: Live) -> list[dict[str, Any]]:
+def cgroup_facts(live: Live) -> list[CgroupFacts]:
     """Each tracked cgroup with its limits in force; one that vanished is left out."""
-    found = []
+    found: list[CgroupFacts] = []
     for cgroup in live.settings.targets.cgroups:
         with contextlib.suppress(UsageError):
-            found.append({"cgroup": cgroup, **asdict(read_limits(live.root, cgroup))})
+            limits = read_limits(live.root, cgroup)
+            found.append(
+                {
+                    "cgroup": cgroup,
+                    "max_bytes": limits.max_bytes,
+                    "high_bytes": limits.high_bytes,
+                    "current_bytes": limits.current_bytes,
+                    "nodes": limits.nodes,
+                }
+            )
     return found
 
 
-def budget_facts(live: Live) -> dict[str, float | None]:
+def budget_facts(live: Live) -> BudgetFacts:
     """What pghot may use of a CPU, None without a limit, and the share of their full rate the sources sample at."""
     limit = live.budget.max_cpu_percent
     return {
@@ -113,7 +121,7 @@ def placed_pages(live: Live) -> tuple[Counts, Counts]:
     return tracked[:nodes], hot[:nodes]
 
 
-def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
+def status(live: Live, schema: str = "pghot.status/1") -> StatusFacts:
     """Everything, ready for JSON."""
     on_node, hot_on_node = placed_pages(live)
     tracked = int(on_node.sum())

@@ -6,8 +6,8 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,17 @@ BATCH_PAGES = 512
 ROUNDS = 5  # for pages that are busy
 
 Progress = Callable[[int, int], None]
+
+
+class UndoneFacts(TypedDict):
+    schema: str
+    pages_back: int
+    pages_home: int
+    pages_gone: int
+    pages_left: dict[str, int]
+    processes_gone: list[str]
+    knobs: list[str]
+    problems: list[str]
 
 
 @dataclass(slots=True)
@@ -47,8 +58,18 @@ class Undone:
     knobs: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def facts(self) -> dict[str, Any]:
-        return {"schema": "pghot.undo/1", **asdict(self)}
+    def facts(self) -> UndoneFacts:
+        """The JSON of `pghot undo`."""
+        return {
+            "schema": "pghot.undo/1",
+            "pages_back": self.pages_back,
+            "pages_home": self.pages_home,
+            "pages_gone": self.pages_gone,
+            "pages_left": self.pages_left,
+            "processes_gone": self.processes_gone,
+            "knobs": self.knobs,
+            "problems": self.problems,
+        }
 
     @property
     def complete(self) -> bool:

@@ -221,9 +221,10 @@ def test_status_shows_the_rate_and_the_losses_of_each_source(bench: Bench) -> No
 @pytest.mark.parametrize("counter", LOSSES)
 def test_no_loss_of_a_source_goes_unsaid(counter: str) -> None:
     """Hardware that loses what it wrote itself (spe, chmu) counts the times only: 0 would be untrue."""
-    source = {"name": "x", "sampling": "y", "counters": {"pghot_sightings": 5, counter: 3}}
+    counters = {"pghot_sightings": 5, counter: 3}
+    source = {"name": "x", "sampling": "y", "counters": counters}
     assert source_line(source) == "x: 5 sightings, 3 lost; y"
-    assert lost_of({"sources": [source, source]}) == 6
+    assert lost_of([counters, counters]) == 6
 
 
 def test_every_counter_of_a_loss_is_one_of_a_source() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 from pghot.errors import PghotError, UnsupportedError
 from pghot.kernel.cgroup import cgroup_inode, memory_cgroups
@@ -37,6 +37,10 @@ LOOK_SHARE = 0.1  # of the time may go into looking where pages are
 COMMIT_MS = 100  # the kernel looks for a finished commit so often (damon_sysfs_handle_cmd)
 
 
+# What kdamonds are told to watch: a cgroup and its inode, or a pid and its movable ranges.
+Target = tuple[str, int] | tuple[int, Ranges]
+
+
 @dataclass(slots=True)
 class _Kdamond:
     """A kdamond at work. `acts` says of each step whether it may act; `stats` is what the kernel counted so far;
@@ -50,6 +54,14 @@ class _Kdamond:
     on: bool = False
     asked_ms: int = 0
     stats: list[dict[str, int]] = field(default_factory=list)
+
+
+class DamosFacts(TypedDict):
+    """`schemes` have the kernel's own counts among their keys, once it has told any."""
+
+    name: str
+    operations: str
+    schemes: list[dict[str, int | str | bool | None]]
 
 
 class Damos:
@@ -73,7 +85,7 @@ class Damos:
         self._apply = planner.apply
         self.operations = "paddr" if cgroups else "fvaddr"
         self._kdamonds: list[_Kdamond] = []
-        self._watched: list[Any] = []
+        self._watched: list[Target] = []
         self._set_knob: SetKnob | None = None
         self._others = OtherPages(root, spaces, journal) if cgroups and planner.apply else None
         self._gone = dict.fromkeys(STATS, 0)
@@ -162,7 +174,7 @@ class Damos:
                         total[name] += stats[name]
         return {**{f"damos_{name}": total[name] for name in STATS}, **self._counts}
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> DamosFacts:
         """For `status`: each scheme, what it may do now, and what it did."""
         return {
             "name": "damos",
@@ -194,7 +206,7 @@ class Damos:
         found = [memcg for cgroup in self._cgroups for memcg in memory_cgroups(self._root, cgroup)]
         return list(dict.fromkeys(found))
 
-    def _to_watch(self) -> list[Any]:
+    def _to_watch(self) -> list[Target]:
         """What the kdamonds were told, or would be: compared to find out whether it changed.
 
         A cgroup with its inode: a filter holds a number, which a later cgroup may get.

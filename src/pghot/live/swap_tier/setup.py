@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -54,9 +53,27 @@ def compressed_tier(
     return CompressedTier(root, swap, len(topology.rank))
 
 
+class CompressedFacts(TypedDict):
+    """What docs/cli.md lists under `compressed`; the sizes are those of `Usage`."""
+
+    kind: str
+    areas: list[str]
+    node: int
+    pages: int
+    out_pages: int
+    fetched_pages: int
+    faulted_pages: int
+    locked_pages: int
+    original_bytes: int
+    compressed_bytes: int
+    used_bytes: int
+    saved_bytes: int
+    guard_share: float
+
+
 def compressed_facts(
     machine: LinuxMachine, root: SysRoot, tracked: npt.NDArray[np.int64]
-) -> dict[str, Any] | None:
+) -> CompressedFacts | None:
     """What is there, and what it saves. None without the tier. `tracked`: int64[nodes], tracked pages on each.
 
     `saved_bytes` is what the tracked programs' pages there would take in memory, less everything that compressed
@@ -76,13 +93,15 @@ def compressed_facts(
         "fetched_pages": machine.counts.fetched,
         "faulted_pages": machine.faulted,
         "locked_pages": machine.counts.locked,
-        **asdict(usage),
+        "original_bytes": usage.original_bytes,
+        "compressed_bytes": usage.compressed_bytes,
+        "used_bytes": usage.used_bytes,
         "saved_bytes": pages * PAGE_BYTES - usage.used_bytes,
         "guard_share": compressing.share,
     }
 
 
-def compressed_counters(facts: dict[str, Any] | None) -> dict[str, int]:
+def compressed_counters(facts: CompressedFacts | None) -> dict[str, int]:
     """The same under the declared names; none without the tier."""
     if facts is None:
         return {}

@@ -17,7 +17,7 @@ from pghot.errors import PghotError, UnsupportedError, UsageError
 from pghot.kernel.cgroup import cgroup_members, cgroup_of, cgroup_path
 from pghot.kernel.folios import has_large_folios
 from pghot.kernel.lru_gen import Generation, parse_lru_gen
-from pghot.kernel.maps import Kind, Mapping, bound_starts, movable_ranges, parse_maps, read_maps
+from pghot.kernel.maps import Mapping, MappingKind, bound_starts, movable_ranges, parse_maps, read_maps
 from pghot.kernel.page_idle import BITMAP, mark_idle, still_idle, words_of_frames
 from pghot.kernel.pagemap import PFN_MASK, PRESENT, SOFT_DIRTY, flagged, pfns
 from pghot.kernel.process import alive, capabilities, children, descendants, parse_stat, read_stat
@@ -130,8 +130,9 @@ def test_this_process_is_itself_and_alive() -> None:
 
 def test_kinds_of_real_mappings() -> None:
     assert [mapping.kind for mapping in parse_maps(MAPS)] == [
-        Kind.FILE, Kind.MOVABLE, Kind.MOVABLE, Kind.MOVABLE, Kind.SHARED, Kind.HUGETLB, Kind.FILE, Kind.SPECIAL,
-        Kind.SPECIAL, Kind.MOVABLE,
+        MappingKind.FILE, MappingKind.MOVABLE, MappingKind.MOVABLE, MappingKind.MOVABLE, MappingKind.SHARED,
+        MappingKind.HUGETLB, MappingKind.FILE, MappingKind.SPECIAL,
+        MappingKind.SPECIAL, MappingKind.MOVABLE,
     ]  # fmt: skip
 
 
@@ -149,7 +150,7 @@ def test_our_own_mappings_are_all_understood() -> None:
     mappings = list(parse_maps("\n".join(lines)))
     user_half = [line for line in lines if int(line.split("-")[0], 16) < 1 << 63]
     assert len(mappings) == len(user_half)
-    assert any(mapping.name == "[stack]" and mapping.kind is Kind.MOVABLE for mapping in mappings)
+    assert any(mapping.name == "[stack]" and mapping.kind is MappingKind.MOVABLE for mapping in mappings)
     assert read_maps(SysRoot(), os.getpid())
 
 
@@ -161,8 +162,8 @@ def test_a_file_name_cannot_make_a_mapping_up(name: str) -> None:
         f"1000-2000 r--p 00000000 08:01 9 /{name}\x0b{forged}\u2028{forged}\n3000-4000 rw-p 00000000 00:00 0 "
     )
     assert [(mapping.start, mapping.kind) for mapping in parse_maps(text)] == [
-        (0x1000, Kind.FILE),
-        (0x3000, Kind.MOVABLE),
+        (0x1000, MappingKind.FILE),
+        (0x3000, MappingKind.MOVABLE),
     ]
 
 

@@ -13,7 +13,9 @@ import pghot
 SOURCE = Path(pghot.__file__).parent
 DOCUMENT = Path(__file__).parents[2] / "docs" / "architecture.md"
 TEXT = DOCUMENT.read_text("utf-8")
-ROW = re.compile(r"^\| (Where|When|Which|What|Who|How|In which)[^|]*\? \| `([\w/.]+)` \| `(\w+)` \|$", re.MULTILINE)
+ROW = re.compile(
+    r"^\| (Where|When|Which|What|Who|How|In which)[^|]*\? \| `([\w/.]+)` \| `(\w+)` \|$", re.MULTILINE
+)
 TASKS = [(match[2], match[3]) for match in ROW.finditer(TEXT)]
 
 

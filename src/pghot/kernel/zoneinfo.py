@@ -30,7 +30,7 @@ class Zone:
 
 
 @dataclass(frozen=True, slots=True)
-class Watermarks:
+class NodeWatermarks:
     """Sums over the zones of a node, in pages."""
 
     min: int = 0
@@ -86,10 +86,10 @@ def _zone(node: int, name: str, values: dict[str, int]) -> Zone:
     )
 
 
-def watermarks(zones: Iterable[Zone], node: int) -> Watermarks:
+def watermarks(zones: Iterable[Zone], node: int) -> NodeWatermarks:
     """The watermarks of a node; zeros when it has no zone."""
     own = [zone for zone in zones if zone.node == node]
-    return Watermarks(
+    return NodeWatermarks(
         sum(zone.min for zone in own),
         sum(zone.low for zone in own),
         sum(zone.high for zone in own),

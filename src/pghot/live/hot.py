@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import NOWHERE
-from pghot.kernel.maps import Kind
+from pghot.kernel.maps import MappingKind
 from pghot.live.machine.spaces import Spaces
 from pghot.units import PAGE_BYTES
 
@@ -76,9 +76,9 @@ def hottest(spaces: Spaces, top: int, by: By = "region") -> Hottest:
     """The `top` hottest pages, or regions: runs of neighbouring pages that all have some heat, on one node."""
     state = spaces.pages
     warm = [
-        (np.flatnonzero((state.heat[held] > 0) & (state.kind[held] == Kind.MOVABLE)) + held.start).astype(
-            np.uint32
-        )
+        (
+            np.flatnonzero((state.heat[held] > 0) & (state.kind[held] == MappingKind.MOVABLE)) + held.start
+        ).astype(np.uint32)
         for held in spaces.sections_in_use()
     ]
     page = np.concatenate(warm) if warm else np.empty(0, np.uint32)

@@ -9,11 +9,11 @@ from typing import TypedDict
 
 from pghot.counters import LOSSES
 from pghot.kernel.sysroot import SysRoot
-from pghot.live.content_samples import ContentSamples
 from pghot.live.journal import Journal
 from pghot.live.loop import Live
 from pghot.live.run import RunSettings, Say, end, journal_path, rounds
 from pghot.live.settings import LiveSettings
+from pghot.live.sighted_contents import SightedContents
 from pghot.live.slices import NS_PER_INSTRUCTION, Estimate, SliceRecorder
 from pghot.live.status import status
 from pghot.live.status_facts import SourceFacts
@@ -72,7 +72,7 @@ def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say:
             live.spaces,
             slice_ns=info.slice_ns,
             estimate=plan.estimate,
-            contents=ContentSamples(root, live.spaces, writer) if plan.compressibility else None,
+            contents=SightedContents(root, live.spaces, writer) if plan.compressibility else None,
         )
         live.recorder = recorder
         with StopSignals() as stop:

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from pghot.arrays import U32
 from pghot.kernel.process import read_stat
 from pghot.kernel.sysroot import SysRoot
-from pghot.live.content_samples import ContentSamples
 from pghot.live.machine.sections import SECTION_SHIFT
 from pghot.live.machine.spaces import Spaces
+from pghot.live.sighted_contents import SightedContents
 from pghot.recording.trace import Region, SliceBatch
 from pghot.recording.writer import RecordingWriter
 
@@ -78,7 +78,7 @@ class SliceRecorder:
         *,
         slice_ns: int,
         estimate: Estimate,
-        contents: ContentSamples | None = None,
+        contents: SightedContents | None = None,
     ) -> None:
         self.writer = writer
         self._root, self._spaces, self._estimate = root, spaces, estimate

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pghot.arrays import NOWHERE
 from pghot.errors import UsageError
 from pghot.kernel.cgroup import read_limits
-from pghot.kernel.maps import Kind
+from pghot.kernel.maps import MappingKind
 from pghot.kernel.process import resident_bytes
 from pghot.live.loop import Live
 from pghot.live.status_facts import BudgetFacts, CgroupFacts, NodeFacts, SourceFacts, StatusFacts
@@ -112,7 +112,7 @@ def placed_pages(live: Live) -> tuple[Counts, Counts]:
     state = live.spaces.pages
     tracked, hot = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for pages in live.spaces.sections_in_use():
-        movable = state.kind[pages] == Kind.MOVABLE
+        movable = state.kind[pages] == MappingKind.MOVABLE
         place = state.place[pages]
         tracked += np.bincount(place[movable], minlength=256)
         hot += np.bincount(place[movable & (state.heat[pages] > 0)], minlength=256)

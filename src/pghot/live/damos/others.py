@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.arrays import U64
-from pghot.kernel.maps import Kind, read_maps
+from pghot.kernel.maps import MappingKind, read_maps
 from pghot.kernel.move_pages import query_nodes
 from pghot.kernel.pagemap import anonymous
 from pghot.kernel.process import Identity
@@ -46,7 +46,7 @@ def _other_pages(root: SysRoot, space: Space) -> U64:
     """Addresses of the private anonymous pages outside the movable ranges of a space."""
     found = []
     for mapping in read_maps(root, space.pid):
-        if mapping.kind not in (Kind.FILE, Kind.MOVABLE):
+        if mapping.kind not in (MappingKind.FILE, MappingKind.MOVABLE):
             continue
         inside = np.searchsorted(space.start, mapping.start, side="right") - 1
         if inside < 0 or mapping.start >= space.end[inside]:

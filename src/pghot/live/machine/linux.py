@@ -232,7 +232,7 @@ class LinuxMachine:
     def _pretend(self, page: U32, target: int) -> U32:
         """Those of the pages that would move and were not counted before, as many as the target has room for."""
         marks = self._spaces.pages.marks
-        fresh = page[(marks[page] & WOULD_MOVE) == 0][: self.room(target)]
+        fresh: U32 = page[(marks[page] & WOULD_MOVE) == 0][: self.room(target)]
         marks[fresh] |= WOULD_MOVE
         self.nodes.pretend(target, len(fresh))
         return fresh

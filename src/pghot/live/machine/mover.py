@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from pghot.arrays import I32, I64, NOWHERE, U8, U32, U64
-from pghot.kernel.maps import Kind
+from pghot.kernel.maps import MappingKind
 from pghot.kernel.move_pages import move_pages, query_nodes
 from pghot.kernel.pagemap import OpenPagemap
 from pghot.kernel.process import alive
@@ -211,7 +211,7 @@ class Mover:
         state.place[pages] = np.where(status >= 0, status, state.place[pages])
         state.place[pages[np.isin(status, (-errno.ENOENT, -errno.EFAULT))]] = NOWHERE
         # Mapped by other processes too: theirs is not ours to move.
-        state.kind[pages[status == -errno.EACCES]] = Kind.SHARED
+        state.kind[pages[status == -errno.EACCES]] = MappingKind.SHARED
         status = np.where(status >= 0, -errno.EBUSY, status)
         self.counts.note(status)
         busy: U32 = pages[np.isin(status, [-number for number in _TRANSIENT])]

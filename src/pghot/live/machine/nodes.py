@@ -17,7 +17,7 @@ from pghot.kernel.node_access import NodeAccess, read_access
 from pghot.kernel.node_files import NODES, read_list
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes, nodes_with_memory
-from pghot.kernel.zoneinfo import Watermarks, read_zoneinfo, watermarks
+from pghot.kernel.zoneinfo import NodeWatermarks, read_zoneinfo, watermarks
 from pghot.live.machine.memory_tiers import read_tiers
 from pghot.policies import tiers
 
@@ -57,7 +57,7 @@ class LiveTopology:
     distances: tuple[tuple[int, ...], ...]
     access: tuple[NodeAccess | None, ...]
     capacity_pages: tuple[int, ...]
-    watermarks: tuple[Watermarks, ...]
+    watermarks: tuple[NodeWatermarks, ...]
     promotion_targets: tuple[tuple[int, ...], ...]
     demotion_targets: tuple[tuple[int, ...], ...]
     kernel_top_nodes: tuple[int, ...]
@@ -164,7 +164,7 @@ def _notes(
     root: SysRoot,
     with_memory: tuple[int, ...],
     capacity: tuple[int, ...],
-    marks: tuple[Watermarks, ...],
+    marks: tuple[NodeWatermarks, ...],
     why: str,
     source: str,
 ) -> Iterator[str]:

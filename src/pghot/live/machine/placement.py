@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pghot.arrays import I32, NOWHERE, U8, U32, U64
-from pghot.kernel.maps import Kind
+from pghot.kernel.maps import MappingKind
 from pghot.kernel.move_pages import query_nodes
 from pghot.kernel.pagemap import PRESENT, SWAPPED, read_entries
 from pghot.kernel.sysroot import SysRoot
@@ -127,7 +127,7 @@ class Placement:
         """Movable tracked pages on `node`; those of one block side by side."""
         found = []
         for section in self._spaces.sections_in_use():
-            held = (self._state.place[section] == node) & (self._state.kind[section] == Kind.MOVABLE)
+            held = (self._state.place[section] == node) & (self._state.kind[section] == MappingKind.MOVABLE)
             found.append((np.flatnonzero(held) + section.start).astype(np.uint32))
         return joined(found)
 
@@ -173,7 +173,7 @@ class Placement:
         """All movable pages of the 2 MiB blocks of these pages, which are ascending."""
         first = blocks_of(pages) * np.uint32(HUGE_PAGES)
         around = (first[:, None] + np.arange(HUGE_PAGES, dtype=np.uint32)).ravel()
-        movable: U32 = around[self._state.kind[around] == Kind.MOVABLE]
+        movable: U32 = around[self._state.kind[around] == MappingKind.MOVABLE]
         return movable
 
     def ages(self, page: U32) -> U8:

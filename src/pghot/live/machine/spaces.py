@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pghot.arrays import I32, U32, U64
 from pghot.kernel.folios import folio_births, has_large_folios, small_sizes_on
-from pghot.kernel.maps import Kind, Mapping, bound_starts, movable_ranges, read_maps
+from pghot.kernel.maps import Mapping, MappingKind, bound_starts, movable_ranges, read_maps
 from pghot.kernel.process import Identity, Stat, pid_max, read_stat
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
@@ -69,7 +69,9 @@ class Spaces:
         self._births = folio_births(root)
         self._small_sizes = small_sizes_on(root)
         self._spare_s = 0.0
-        self.skipped = dict.fromkeys((kind.name.lower() for kind in Kind if kind is not Kind.MOVABLE), 0)
+        self.skipped = dict.fromkeys(
+            (kind.name.lower() for kind in MappingKind if kind is not MappingKind.MOVABLE), 0
+        )
         self.skipped |= {"foreign": 0, "no_section": 0}
 
     @property
@@ -113,7 +115,7 @@ class Spaces:
             mapping.end - mapping.start
             for tracked in self._tracked.values()
             for mapping in tracked.mappings
-            if mapping.start in tracked.bound and mapping.kind is Kind.MOVABLE
+            if mapping.start in tracked.bound and mapping.kind is MappingKind.MOVABLE
         )
 
     # ---- who is tracked
@@ -230,7 +232,7 @@ class Spaces:
         if not kind.any():
             self._release(slot, changes)
             return
-        gone = (kind == Kind.UNMAPPED) & (self.pages.kind[pages] != Kind.UNMAPPED)
+        gone = (kind == MappingKind.UNMAPPED) & (self.pages.kind[pages] != MappingKind.UNMAPPED)
         for first, last in _runs(gone):
             lost = slice(pages.start + first, pages.start + last)
             self.pages.reset(lost)
@@ -281,10 +283,10 @@ class Spaces:
         self.skipped["no_section"] += int(np.count_nonzero(page == ABSENT))
         kind = np.zeros(len(page), np.uint8)
         kind[tracked] = self.pages.kind[page[tracked]]
-        movable = tracked & (kind == Kind.MOVABLE)
-        counts = np.bincount(kind[tracked & ~movable], minlength=len(Kind))
-        for reason in Kind:
-            if reason is not Kind.MOVABLE:
+        movable = tracked & (kind == MappingKind.MOVABLE)
+        counts = np.bincount(kind[tracked & ~movable], minlength=len(MappingKind))
+        for reason in MappingKind:
+            if reason is not MappingKind.MOVABLE:
                 self.skipped[reason.name.lower()] += int(counts[reason])
         return page, movable
 
@@ -305,7 +307,7 @@ def _kinds(section: int, mappings: list[Mapping], bound: frozenset[int]) -> npt.
         first = max(0, (mapping.start - begin) >> PAGE_SHIFT)
         last = min(SECTION_PAGES, (mapping.end - begin) >> PAGE_SHIFT)
         if first < last:
-            kind[first:last] = Kind.BOUND if mapping.start in bound else mapping.kind
+            kind[first:last] = MappingKind.BOUND if mapping.start in bound else mapping.kind
     return kind
 
 

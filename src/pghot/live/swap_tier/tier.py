@@ -11,7 +11,7 @@ from pghot.arrays import I32, U64
 from pghot.kernel.pagemap import swapped
 from pghot.kernel.process_madvise import bring_back, page_out
 from pghot.kernel.sysroot import SysRoot
-from pghot.kernel.zoneinfo import Watermarks
+from pghot.kernel.zoneinfo import NodeWatermarks
 from pghot.live.machine.nodes import UNREACHABLE, LiveTopology
 from pghot.live.swap_tier.swap_space import CompressedSwap
 
@@ -64,7 +64,7 @@ def with_compressed(topology: LiveTopology, swap: CompressedSwap) -> LiveTopolog
     """
     number = len(topology.rank)
     lowest = topology.rank[topology.lowest_nodes[0]]
-    none = Watermarks(0, 0, 0, 0)
+    none = NodeWatermarks(0, 0, 0, 0)
     row = (UNREACHABLE,) * number
     return replace(
         topology,

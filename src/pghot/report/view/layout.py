@@ -8,7 +8,7 @@ from pghot.report.view.history import SPAN_S, Facts
 from pghot.report.view.list_panel import counter_lines, hot_lines, program_lines
 from pghot.report.view.move_panel import move_lines
 from pghot.report.view.node_panel import node_lines
-from pghot.report.view.parts import GOOD, TITLE, WARN, Picture, Room, counted, cut
+from pghot.report.view.parts import GOOD, TITLE, WARN, Area, Picture, counted, cut
 from pghot.report.view.source_panel import own_lines, source_lines
 
 WIDE = 140  # columns from which on there are two
@@ -37,12 +37,12 @@ def arranged(picture: Picture, width: int, height: int) -> list[list[Text]]:
 def fact_lines(picture: Picture, width: int, height: int, span_s: float) -> list[Text]:
     """Nodes, moves, sources and pghot itself, with charts as high as `height` allows."""
     for chart_rows in range(HIGHEST, 0, -1):
-        room = Room(width, chart_rows, span_s)
+        area = Area(width, chart_rows, span_s)
         lines = [
-            *node_lines(picture.status, room),
-            *move_lines(picture, room),
-            *source_lines(picture, room),
-            *own_lines(picture, room),
+            *node_lines(picture.status, area),
+            *move_lines(picture, area),
+            *source_lines(picture, area),
+            *own_lines(picture, area),
         ]
         if len(lines) <= height:
             break

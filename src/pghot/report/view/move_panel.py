@@ -7,13 +7,13 @@ from rich.text import Text
 from pghot.report.live_text import damos_lines
 from pghot.report.view.bars import gauge
 from pghot.report.view.history import Facts
-from pghot.report.view.parts import WARN, Picture, Room, cut, said, title, trend
+from pghot.report.view.parts import WARN, Area, Picture, cut, said, title, trend
 from pghot.units import PAGE_BYTES, format_short_size
 
 MIB = 1 << 20
 
 
-def move_lines(picture: Picture, room: Room) -> list[Text]:
+def move_lines(picture: Picture, area: Area) -> list[Text]:
     """In a dry run the promotions are those that would have been, which nobody knows when DAMON moves the pages."""
     moves = picture.status["moves"]
     applied = picture.status["mode"] == "apply"
@@ -23,13 +23,13 @@ def move_lines(picture: Picture, room: Room) -> list[Text]:
         names["demoted_pages"] = "demoted"
     if moves["promoted_by_the_kernel_pages"]:
         names["promoted_by_the_kernel_pages"] = "by kernel"
-    note = room.span if applied else f"dry run, {room.span}"
-    lines = [title("moves", note, room.width)]
+    note = area.span if applied else f"dry run, {area.span}"
+    lines = [title("moves", note, area.width)]
     for key, name in names.items():
         total = format_short_size(moves[key] * PAGE_BYTES)
-        lines += trend(picture, room, name, key, page_rate, total)
-    lines += [cut(Text(line.strip()), room.width) for line in damos_lines(picture.status)]
-    return [*lines, limit_line(picture, room.width), trouble_line(moves, room.width)]
+        lines += trend(picture, area, name, key, page_rate, total)
+    lines += [cut(Text(line.strip()), area.width) for line in damos_lines(picture.status)]
+    return [*lines, limit_line(picture, area.width), trouble_line(moves, area.width)]
 
 
 def page_rate(pages_per_s: float) -> str:

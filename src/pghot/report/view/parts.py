@@ -29,8 +29,8 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """The room of a panel: columns, lines of a chart, and the time that a chart shows."""
+class Area:
+    """The area of a panel: columns, lines of a chart, and the time that a chart shows."""
 
     width: int
     chart_rows: int = 1
@@ -59,23 +59,23 @@ def title(name: str, note: str | Text, width: int) -> Text:
 
 
 def trend(
-    picture: Picture, room: Room, label: str, key: str, form: Callable[[float], str], total: str
+    picture: Picture, area: Area, label: str, key: str, form: Callable[[float], str], total: str
 ) -> list[Text]:
     """How fast a count rises: now, over the time of the chart, at most; and its total. `form` prints a rate."""
     rate = picture.history.rate(key)
-    one_line = room.chart_rows == 1
-    across = max(8, room.width - LABEL - 13 - 17 - (17 if one_line else 0))
-    values = picture.history.series(key, across, room.span_s)
+    one_line = area.chart_rows == 1
+    across = max(8, area.width - LABEL - 13 - 17 - (17 if one_line else 0))
+    values = picture.history.series(key, across, area.span_s)
     peak = max((value for value in values if value is not None), default=0.0)
     notes = [f"  peak {form(peak):>10}", f"  total {total:>9}"]
     if one_line:
         notes = ["".join(notes)]
     now = "-" if rate is None else form(rate)
-    fronts = [f"{label:<{LABEL}.{LABEL}}{now:>12} "] + [" " * (LABEL + 13)] * (room.chart_rows - 1)
-    notes += [""] * room.chart_rows
+    fronts = [f"{label:<{LABEL}.{LABEL}}{now:>12} "] + [" " * (LABEL + 13)] * (area.chart_rows - 1)
+    notes += [""] * area.chart_rows
     return [
-        cut(Text.assemble(front, (drawn, CHART), note), room.width)
-        for front, drawn, note in zip(fronts, chart(values, room.chart_rows, peak), notes, strict=False)
+        cut(Text.assemble(front, (drawn, CHART), note), area.width)
+        for front, drawn, note in zip(fronts, chart(values, area.chart_rows, peak), notes, strict=False)
     ]
 
 

@@ -27,7 +27,7 @@ from builders.machine_trees import put
 from pghot.errors import PghotError
 from pghot.kernel.knob_files import DEMOTION_ENABLED
 from pghot.kernel.lru_gen import LRU_GEN
-from pghot.kernel.maps import Kind
+from pghot.kernel.maps import MappingKind
 from pghot.kernel.sysroot import SysRoot
 from pghot.live import journal as journal_module
 from pghot.live.journal_file import read_journal
@@ -156,7 +156,7 @@ def test_shared_pages_are_left_for_good(kernel: FakeKernel) -> None:
         assert moves.moved.tolist() == page[1:].tolist()
         assert len(moves.failed) == 0
         assert machine.counts.status == {"EACCES": 1}
-        assert spaces.pages.kind[page[0]] == Kind.SHARED
+        assert spaces.pages.kind[page[0]] == MappingKind.SHARED
         before = dict(spaces.skipped)
         assert len(seen(machine, spaces, PID, addresses(0, 1))) == 0
         assert spaces.skipped["shared"] == before["shared"] + 1

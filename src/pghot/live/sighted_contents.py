@@ -23,7 +23,7 @@ from pghot.recording.writer import RecordingWriter
 Slots = Mapping[tuple[int, int], int]
 
 
-class ContentSamples:
+class SightedContents:
     """Rounds of samples into the recording, of the pages that a source has sighted so far."""
 
     def __init__(self, root: SysRoot, spaces: Spaces, writer: RecordingWriter) -> None:

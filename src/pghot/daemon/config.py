@@ -122,7 +122,7 @@ def load_config(path: Path) -> Config:
 
 
 def _refuse_shared(path: Path) -> None:
-    """Who may write to the file decides what a daemon of root's does, at each reload anew."""
+    """Whoever may write to the file decides what a daemon of root does, at every reload."""
     try:
         reason = distrust(path)
     except OSError as error:
@@ -136,7 +136,7 @@ def _refuse_shared(path: Path) -> None:
 
 @contextlib.contextmanager
 def _at(path: Path, text: str, *key: str) -> Iterator[None]:
-    """A mistake found within is one of this key."""
+    """Errors raised inside are reported for this key."""
     try:
         yield
     except UsageError as error:
@@ -146,7 +146,7 @@ def _at(path: Path, text: str, *key: str) -> Iterator[None]:
 
 
 def _defaults(name: str) -> Mapping[str, Any]:
-    """The options of a source, a policy or the mover damos, whether it is one that runs or not."""
+    """The options of a source, a policy or the mover damos, whether it is used or not."""
     if name == "damos":
         return asdict(DamosSettings())
     if name in live_source_names():
@@ -157,7 +157,7 @@ def _defaults(name: str) -> Mapping[str, Any]:
 
 
 def _try(name: str, options: Mapping[str, Any]) -> None:
-    """Make what has these options: it knows which values cannot be. Changes nothing."""
+    """Make the source, policy or mover with these options, because it checks their values. Changes nothing."""
     if name == "damos":
         DamosSettings.of(options)
     elif name in live_source_names():

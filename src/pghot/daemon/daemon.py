@@ -133,11 +133,11 @@ class Daemon:
         self._reload = True
 
     def _read_again(self, journal: Journal) -> None:
-        """Take the new configuration; a wrong one is logged and the old one stays. Sockets stay as they were."""
+        """Take the new configuration. A wrong one is logged, and the old one stays in force. Sockets do not change."""
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             config = load_config(self._path)
-            # Finds most of what `start` would refuse while the old one still runs.
+            # Finds most of what `start` would refuse, while the old configuration still runs.
             Live(self._root, live_settings(config), journal)
         except PghotError as error:
             event(self._log, "reload refused", logging.ERROR, error=str(error), hint=error.hint)
@@ -146,7 +146,7 @@ class Daemon:
         notify("READY=1")
 
     def _exchange(self, config: Config, journal: Journal) -> None:
-        """Stop, and start anew with `config`; when that fails, with the old configuration."""
+        """Stop, and start again with `config`, or with the old configuration when that fails."""
         for problem in self._live.stop():
             event(self._log, "not put back", logging.WARNING, problem=problem)
         try:

@@ -10,7 +10,7 @@ import socket
 def notify(*lines: str) -> None:
     """Send lines such as "READY=1" to the manager; without one nothing happens.
 
-    One that does not read is not waited for: a stalled manager must not stall the loop.
+    Never waits: a stalled manager must not stall the loop.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:

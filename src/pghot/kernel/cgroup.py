@@ -32,7 +32,7 @@ def cgroup_members(root: SysRoot, path: str) -> list[int]:
 
 
 def cgroup2_remedy(root: SysRoot) -> str:
-    """What brings cgroup v2 to /sys/fs/cgroup. A mount over the hierarchies of v1 would hide them from systemd."""
+    """How to get cgroup v2 at /sys/fs/cgroup. Mounting it over the v1 hierarchies would hide those from systemd."""
     if root.list(CGROUPS):
         return "cgroup v1 is mounted there: boot with systemd.unified_cgroup_hierarchy=1, or track pids"
     return f"mount it: mount -t cgroup2 none {CGROUPS}"
@@ -57,7 +57,7 @@ def cgroup_name(path: str) -> str:
 
 
 def cgroup_inode(root: SysRoot, name: str) -> int:
-    """The inode number of a cgroup, which no later one of the same name has; -1 when it does not exist."""
+    """The inode number of a cgroup, -1 when it does not exist. A later cgroup of the same name has another one."""
     try:
         return root.path(cgroup_path(name)).stat().st_ino
     except OSError:
@@ -65,17 +65,18 @@ def cgroup_inode(root: SysRoot, name: str) -> int:
 
 
 def memory_cgroups(root: SysRoot, path: str) -> list[str]:
-    """The cgroups, `path` and those below it, to which memory is charged, as the kernel names them ("/a/b").
+    """Names ("/a/b") of the cgroups that memory is charged to: `path` and those below it.
 
-    A group without the memory controller charges to the nearest one above it that has it. Raises `UsageError` when
-    `path` itself is such a one: its memory cannot be told from that of others. Empty when it does not exist any more.
+    A group without the memory controller charges its memory to the nearest group above that has one. Raises
+    `UsageError` when `path` itself lacks it, because its memory cannot be told apart from that of others. Empty when
+    the group no longer exists.
     """
     top = cgroup_path(path)
     if not root.exists(top):
         return []
     if not root.exists(f"{top}/memory.current"):
         raise UsageError(
-            f"the memory of the cgroup {path} is not accounted for itself",
+            f"the memory of the cgroup {path} is not counted on its own",
             f"echo +memory > {top.rpartition('/')[0]}/cgroup.subtree_control, before its programs start",
         )
     found, waiting = [], [top]
@@ -99,7 +100,7 @@ def cgroup_of(root: SysRoot, pid: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CgroupLimits:
-    """Limits in force for a group: the least of its own and its ancestors'. None: no limit, or not told.
+    """Limits in force for a group: the lowest of its own and its ancestors'. None: no limit, or not known.
 
     max_bytes      hard limit, memory.max
     high_bytes     throttling above it, memory.high

@@ -27,7 +27,7 @@ def parse_list(text: str) -> list[int]:
 
 
 def possible_cpus(root: SysRoot) -> list[int]:
-    """Numbers of the CPUs that can ever be online, only 0 when that cannot be read."""
+    """Numbers of the CPUs that can ever be online; just 0 when that cannot be read."""
     return parse_list(root.read_or(f"{CPUS}/possible", "0"))
 
 

@@ -16,7 +16,7 @@ _THP = "/sys/kernel/mm/transparent_hugepage"
 def has_large_folios(root: SysRoot, pid: int) -> bool:
     """Whether the process may have folios larger than a page. Walks its page tables: do it rarely.
 
-    What is smaller than 2 MiB is in no counter of the process, so a size that is switched on counts as yes.
+    No counter of a process shows folios smaller than 2 MiB, so a size that is switched on counts as yes.
     """
     if small_sizes_on(root):
         return True
@@ -26,9 +26,9 @@ def has_large_folios(root: SysRoot, pid: int) -> bool:
 
 
 def folio_births(root: SysRoot) -> list[int]:
-    """What changes whenever a program somewhere gets a folio of 2 MiB; cheap to ask (0.05 ms).
+    """Counters that change whenever any program gets a folio of 2 MiB; cheap to read (0.05 ms).
 
-    thp_fault_alloc and thp_collapse_alloc count them, khugepaged's too, before anybody can use them.
+    thp_fault_alloc and thp_collapse_alloc count them (also those of khugepaged) before they can be used.
     """
     return vmstat_values(root, "thp_(?:fault|collapse)_alloc")
 

@@ -52,9 +52,9 @@ class Mapping:
 
 
 def parse_maps(text: str) -> Iterator[Mapping]:
-    """The mappings, ascending; lines that are none are left out.
+    """The mappings, ascending; other lines are left out.
 
-    The kernel escapes the newlines of file names, but no other character at which `splitlines` would split.
+    The kernel escapes the newlines of file names, but no other character that `splitlines` splits at.
     """
     for line in text.split("\n"):
         if match := _LINE.fullmatch(line):

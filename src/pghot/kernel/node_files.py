@@ -1,4 +1,4 @@
-"""The files of /sys/devices/system/node (drivers/base/node.c), read so that a damaged one is named, not guessed."""
+"""The files of /sys/devices/system/node (drivers/base/node.c), read so that an error names a damaged file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read_list(root: SysRoot, name: str) -> tuple[int, ...]:
 
 
 def read_number(root: SysRoot, name: str, base: int = 10) -> int | None:
-    """The whole number in a file, None when it cannot be read or is none."""
+    """The whole number in a file, None when it cannot be read or holds something else."""
     try:
         return int(root.read_or(name), base)
     except ValueError:

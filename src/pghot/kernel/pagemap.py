@@ -19,7 +19,7 @@ SWAPPED = 1 << 62
 PRESENT = 1 << 63
 
 CLEAR_SOFT_DIRTY = "4"
-_NEAR_PAGES = 512  # entries between two wanted ones that are read along rather than passed over
+_NEAR_PAGES = 512  # a gap of so many entries between two wanted ones is read, not skipped
 _CHUNK_PAGES = 1 << 17  # 1 MiB of entries, 512 MiB of addresses
 
 
@@ -47,7 +47,8 @@ class OpenPagemap:
     """The pagemap of a process, kept open: says in one short read whether its memory is still there.
 
     The kernel binds an open pagemap to the memory that the process had when it was opened, and reads nothing from it
-    once that memory is gone, by exit or exec, whoever has the pid then (pagemap_read, fs/proc/task_mmu.c).
+    once that memory is gone by exit or exec, even if another process has the pid by then (pagemap_read,
+    fs/proc/task_mmu.c).
     """
 
     def __init__(self, root: SysRoot, pid: int) -> None:

@@ -1,7 +1,7 @@
 """Processes as `/proc/PID` shows them: who they are, and whether they still are who they were.
 
-A pid alone names nobody: it is used again after its process died, and after an exec the same process has
-other memory. `Identity` tells these cases apart.
+A pid alone is not enough: it is reused after its process has died, and after an exec the same process has other
+memory. `Identity` tells these cases apart.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Identity:
     """One address space of one process.
 
     start_ticks  when the process started, in clock ticks since boot: tells a reused pid
-    mm           fields of its stat file that every exec draws anew (startcode, startstack, arg_start):
+    mm           fields of its stat file that change with every exec (startcode, startstack, arg_start):
                  tells an exec. (1, 0, 0) when the kernel hides them from this user (do_task_stat).
     """
 
@@ -148,12 +148,12 @@ def resident_bytes(root: SysRoot) -> int:
 
 
 def pid_max(root: SysRoot) -> int:
-    """Above every pid; what 64-bit kernels have at most when it cannot be read."""
+    """A bound above every pid. When it cannot be read: the most that 64-bit kernels have."""
     return int(root.read_or("/proc/sys/kernel/pid_max", "4194304"))
 
 
 def descriptor_path(fd: int) -> str:
-    """A name of the file behind an open descriptor of this process, whatever its own name leads to by now."""
+    """A path to the file behind an open descriptor of this process, even if its own path has been replaced since."""
     return f"/proc/self/fd/{fd}"
 
 
@@ -173,8 +173,8 @@ def has_capability(root: SysRoot, name: str) -> bool:
 
 
 def with_capabilities(*names: str) -> str:
-    """The command that lets a user run pghot with capabilities. Ambient are only those that are inheritable
-    (capabilities(7)): setpriv drops the others without a word.
+    """The command that lets a user run pghot with capabilities. Only inheritable ones can be ambient
+    (capabilities(7)): setpriv drops the others silently.
 
     >>> with_capabilities("CAP_SYS_NICE")
     'sudo setpriv --reuid=$USER --init-groups --inh-caps +sys_nice --ambient-caps +sys_nice pghot ...'

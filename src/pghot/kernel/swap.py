@@ -17,7 +17,7 @@ _KIB_PAGE = PAGE_BYTES // 1024
 
 @dataclass(frozen=True, slots=True)
 class SwapArea:
-    """One line of /proc/swaps. The kernel fills the areas of the highest priority first, those of one in turn."""
+    """One line of /proc/swaps. The kernel fills areas of higher priority first, those of equal priority in turn."""
 
     path: str
     size_pages: int

@@ -10,12 +10,12 @@ from pghot.kernel.sysroot import SysRoot
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """One zone of a node; all in pages. The watermarks are those that last: the kernel shows them with `boost`, what it
-    adds for a while after fragmentation (watermark_boost_factor; wmark_pages in include/linux/mmzone.h).
+    """One zone of a node; all in pages. The watermarks are without `boost`, which the kernel adds
+    for a while after fragmentation (watermark_boost_factor; wmark_pages in include/linux/mmzone.h).
 
-    promo  above it promotion finds room (WMARK_PROMO, Linux >= 5.18). 6.12 shows it, 6.1 does not: then it is
-           computed, as far above `high` as `high` is above `low` (__setup_per_zone_wmarks).
-    batch  how many pages a per-CPU list takes from the zone at once, at first; 0 when it is not shown
+    promo  with more free than this, promotion has room (WMARK_PROMO, Linux >= 5.18). 6.12 shows it. 6.1 does not: then
+           it is computed, as far above `high` as `high` is above `low` (__setup_per_zone_wmarks).
+    batch  pages that a per-CPU list takes from the zone at once, initially; 0 when it is not shown
     """
 
     node: int
@@ -48,7 +48,7 @@ def read_zoneinfo(root: SysRoot) -> tuple[Zone, ...]:
 
 
 def parse_zoneinfo(text: str) -> tuple[Zone, ...]:
-    """All populated zones. Lines of another form are passed over: each kernel adds some.
+    """All populated zones. Other lines are skipped: each kernel adds some.
 
     >>> parse_zoneinfo("Node 1, zone Normal\\n pages free 9\\n min 1\\n low 2\\n high 3\\n managed 20")
     (Zone(node=1, name='Normal', free=9, managed=20, min=1, low=2, high=3, promo=4, batch=0),)

@@ -80,7 +80,7 @@ class Finding:
 
 
 def diagnose(root: SysRoot) -> DoctorFacts:
-    """The JSON of `pghot doctor`. Changes nothing and never fails: what cannot be read is said in it."""
+    """The JSON of `pghot doctor`. Changes nothing and never fails: it says what could not be read."""
     config = read_config(root)
     topology, notes = _topology(root)
     return {
@@ -106,7 +106,7 @@ def _topology(root: SysRoot) -> tuple[LiveTopology | None, list[str]]:
 
 
 def _hint_fault_notes(topology: LiveTopology) -> Iterator[str]:
-    """The kernel's idea of a top tier decides where hint faults come from, not ours."""
+    """The kernel's notion of a top tier decides which pages get hint faults, not ours."""
     blind = [node for node in topology.lower if node in topology.kernel_top_nodes]
     if blind:
         names = ", ".join(str(node) for node in blind)
@@ -169,7 +169,7 @@ def movers(root: SysRoot, topology: LiveTopology | None, config: KernelConfig) -
 
 
 def with_config(needs: Iterable[Need], config: KernelConfig) -> tuple[Need, ...]:
-    """The needs; where one that is not met names kernel options, its reason says how these are set here."""
+    """The needs. An unmet need that names kernel options also says how they are set here."""
     return tuple(need if need.met else _explained(need, config) for need in needs)
 
 

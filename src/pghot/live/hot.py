@@ -1,4 +1,4 @@
-"""The ranked hot pages and regions: what `pghot hot` and every consumer of the socket gets."""
+"""The ranked hot pages and regions: what `pghot hot` and the consumers of the socket get."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def hottest(spaces: Spaces, top: int, by: By = "region") -> Hottest:
         for held in spaces.sections_in_use()
     ]
     page = np.concatenate(warm) if warm else np.empty(0, np.uint32)
-    # In the order of spaces and addresses, as `sections_in_use`; not that of the dense pages.
+    # In the order of `sections_in_use`: by space and address, not by dense page.
     number, address = spaces.table.where(page)
     first = np.arange(len(page)) if by == "page" else _region_starts(number, address, state.place[page])
     length = np.diff(np.concatenate((first, [len(page)]))).astype(np.uint32)

@@ -1,6 +1,6 @@
 """One round of the live side: sources report, addresses become dense pages, the policy acts on the machine.
 
-`Live` owns everything that a run needs and nothing that shows it: `pghot run`, `pghot record` and the daemon call
+`Live` owns everything that a run needs, but does not show anything: `pghot run`, `pghot record` and the daemon call
 `tick` and read the counts.
 """
 
@@ -105,7 +105,7 @@ class Live:
     # ---- the loop
 
     def start(self) -> None:
-        """Find the programs, write down where their pages are, start the sources. On an error call `stop` still."""
+        """Find the programs, write down where their pages are, start the sources. Call `stop` even after an error."""
         self._refresh(self._clock_ns() // 1_000_000)
         self.machine.tick(self._clock_ns())
         self._refuse_kernel_promotion()
@@ -153,7 +153,7 @@ class Live:
             damos.stop()
         problems += self.knobs.restore()
         if damos is not None:
-            damos.count()  # when nothing moves any more
+            damos.count()  # now that nothing moves any more
         return problems
 
     @property
@@ -191,7 +191,7 @@ class Live:
         count = seen * np.uint32(source.weight)
         self.machine.locate(np.unique(page))
         if self._tier is not None and source.name != SWAP_SOURCE:
-            # A page in swap was not used, or it would have come back: the source means a neighbour in its region.
+            # A page in swap was not used, or it would have come back. The source saw a neighbour in the same region.
             inside = self.machine.in_memory(page)
             page, count, movable[movable] = page[inside], count[inside], inside
         self.spaces.pages.saw(page, count)
@@ -260,7 +260,7 @@ class Live:
 
 
 def _stopped(source: AccessSource) -> list[str]:
-    """End a source. One of another package may fail in any way: the others still end, and the knobs go back."""
+    """End a source. One of another package may fail in any way; the others must still end and the knobs be put back."""
     try:
         source.stop()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What a live run is told, and whether this machine can do it: checked before a program is started in vain."""
+"""The settings of a live run, and whether this machine can do it. Checked before a program is started in vain."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LiveSettings:
 
     @property
     def all_sources(self) -> tuple[str, ...]:
-        """The sources, and with compressed swap as a tier the one that sees what comes back from there."""
+        """The sources. With compressed swap as a tier, also the one that sees what comes back from there."""
         more = (SWAP_SOURCE,) if self.mover.compressed and SWAP_SOURCE not in self.sources else ()
         return (*self.sources, *more)
 
@@ -84,7 +84,7 @@ def check_sources(root: SysRoot, settings: LiveSettings) -> None:
 
 
 def check_nodes(topology: LiveTopology) -> None:
-    """Raise for a node that a byte cannot name, as each page has one; compressed swap takes the one after the last."""
+    """Raise for a node number that does not fit into the byte that each page has. Compressed swap takes one more."""
     if (last := max(topology.with_memory)) >= NOWHERE - 1:
         raise UnsupportedError(
             f"memory node {last} is more than pghot can count: it ends at {NOWHERE - 2}",
@@ -93,8 +93,8 @@ def check_nodes(topology: LiveTopology) -> None:
 
 
 def check_demotion(root: SysRoot, settings: LiveSettings) -> None:
-    """Reclaim acts on whole cgroups: with single processes named, or a cgroup whose memory is charged to the one
-    above it, it would touch others."""
+    """Raise where reclaim would touch other programs. It acts on whole cgroups, so it cannot be used with single
+    processes, or with a cgroup whose memory is charged to the one above it."""
     if not settings.apply or not settings.mover.kernel_demotes:
         return
     if settings.targets.pids or not settings.targets.cgroups:
@@ -107,7 +107,7 @@ def check_demotion(root: SysRoot, settings: LiveSettings) -> None:
 
 
 def check_cpusets(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -> None:
-    """A cgroup that may have no memory on any top-tier node: every promotion of its pages would be refused."""
+    """Raise for a cgroup that may have no memory on any top-tier node: the kernel would refuse every promotion."""
     if not settings.apply:
         return
     for cgroup in settings.targets.cgroups:
@@ -121,7 +121,7 @@ def check_cpusets(root: SysRoot, settings: LiveSettings, topology: LiveTopology)
 
 
 def check_damos(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -> None:
-    """What DAMON as the mover takes, and whether it moves anything on this kernel and these nodes."""
+    """Raise for settings that the mover damos does not take, and where it cannot move anything."""
     if settings.mover.kind != "damos":
         return
     if settings.targets.cgroups and settings.targets.pids:

@@ -25,8 +25,8 @@ Counts = npt.NDArray[np.int64]
 def counters(live: Live, out: CompressedFacts | None = None) -> dict[str, float]:
     """The counters of everything but the sources, under their declared names. `out`: see `compressed_facts`.
 
-    What the policy counts under the name of a source's counter are the events that this source told it of: they are
-    counted there, and left out here (as `lab.bench.all_counters`).
+    A policy may count the events of a source under the name of the source's own counter. Those are left out here, since
+    the source counts them (as `lab.bench.all_counters`).
     """
     moves = live.machine.counts
     counted = {name for source in live.sources for name in source.counters()}
@@ -98,7 +98,7 @@ def cgroup_facts(live: Live) -> list[CgroupFacts]:
 
 
 def budget_facts(live: Live) -> BudgetFacts:
-    """What pghot may use of a CPU, None without a limit, and the share of their full rate the sources sample at."""
+    """The share of a CPU that pghot may use (None: no limit), and the share of the full rate at which sources run."""
     limit = live.budget.max_cpu_percent
     return {
         "max_cpu_percent": limit if math.isfinite(limit) else None,
@@ -107,8 +107,9 @@ def budget_facts(live: Live) -> BudgetFacts:
 
 
 def placed_pages(live: Live) -> tuple[Counts, Counts]:
-    """int64[nodes], twice: movable tracked pages on each node, as last heard, and those of them that have some
-    heat, which are the ones that `pghot hot` ranks."""
+    """Two int64[nodes]: the movable tracked pages on each node as last heard, and those of them with some heat.
+
+    `pghot hot` ranks the latter."""
     state = live.spaces.pages
     tracked, hot = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for pages in live.spaces.sections_in_use():

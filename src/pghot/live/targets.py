@@ -18,7 +18,7 @@ from pghot.kernel.sysroot import SysRoot
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What the user named. `members` looks it up anew each time."""
+    """What the user named. `members` looks up the processes each time."""
 
     pids: tuple[int, ...] = ()
     cgroups: tuple[str, ...] = ()
@@ -26,11 +26,11 @@ class Targets:
 
     @property
     def only_cgroup(self) -> str:
-        """The one cgroup that holds everything, "" when there is no such."""
+        """The one cgroup that holds everything, "" when there is none."""
         return self.cgroups[0] if len(self.cgroups) == 1 and not self.pids else ""
 
     def check(self, root: SysRoot) -> None:
-        """Raise for a pid that is no program, is not ours, or a cgroup that does not exist."""
+        """Raise for a pid that is no program or is not ours, and for a cgroup that does not exist."""
         if not self.pids and not self.cgroups:
             raise UsageError("nothing to track", "name a command, -p PID or --cgroup PATH")
         for pid in self.pids:

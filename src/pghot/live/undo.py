@@ -47,7 +47,7 @@ class Undone:
     pages_home     pages that never left, or had come back
     pages_gone     pages that their program gave up since
     pages_left     pages that could not be moved back (busy, pinned, shared, no room), by process
-    processes_gone processes that ended, or are another program now
+    processes_gone processes that ended or run another program now
     """
 
     pages_back: int = 0
@@ -101,7 +101,7 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
     """
     result = Undone()
     if journal.boot_id != root.boot_id():
-        result.processes_gone.append("the machine was started anew since: nothing to put back")
+        result.processes_gone.append("the machine was rebooted since: nothing to put back")
         _mark(journal)
         return result
     _refuse_while_running(journal, root)
@@ -131,13 +131,13 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
 
 
 def _mark(journal: JournalFile) -> None:
-    """The file may be written anew. Nothing is left to put back, whether it can be marked or not."""
+    """Mark the journal as undone, so that its file may be replaced. Failing to mark it does no harm."""
     with contextlib.suppress(OSError, PghotError):
         mark_undone(journal.path, journal.file)
 
 
 def undo_open(journal: Journal, root: SysRoot) -> Undone:
-    """Undo what this very process wrote into its journal."""
+    """Undo what this process itself wrote to its journal."""
     return undo(read_journal(journal.path), root)
 
 
@@ -154,7 +154,7 @@ def _refuse_while_running(journal: JournalFile, root: SysRoot) -> None:
 
 
 def _what_is_lost(journal: JournalFile) -> str:
-    """What is not known of the lines that cannot be read, and what to do about it."""
+    """What may be missing because of unreadable lines, and what to do about it."""
     shown = ", ".join(map(str, journal.damaged[:5])) + (", ..." if len(journal.damaged) > 5 else "")
     return (
         f"line {shown} of the journal cannot be read; what the others name was put back. Pages that no other line "
@@ -189,7 +189,7 @@ def _put_pages_back(root: SysRoot, plan: _Plan, out: Bool, still: Bool, result: 
 
 
 def _query(root: SysRoot, identity: Identity, address: U64) -> npt.NDArray[np.int32] | None:
-    """Node of each page, None when the process ended or is another program now."""
+    """Node of each page, None when the process ended or runs another program now."""
     if not alive(root, identity):
         return None
     try:
@@ -202,7 +202,7 @@ def _query(root: SysRoot, identity: Identity, address: U64) -> npt.NDArray[np.in
 
 
 def _move(root: SysRoot, identity: Identity, address: U64, node: U8) -> None:
-    """Move pages to their nodes in batches, those for the higher (slower) node numbers first: that frees room."""
+    """Move pages to their nodes in batches, those for higher (slower) nodes first, which frees room on the others."""
     order = np.argsort(255 - node, kind="stable")
     for begin in range(0, len(order), BATCH_PAGES):
         batch = np.sort(order[begin : begin + BATCH_PAGES])

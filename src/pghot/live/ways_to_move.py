@@ -37,7 +37,7 @@ def _tiers_need(topology: LiveTopology | None) -> Need:
 def _move_pages(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
     """Since Linux 4.13 the caller needs ptrace read access: own programs, or CAP_SYS_PTRACE.
 
-    CAP_SYS_NICE, which older manual pages name, is for MPOL_MF_MOVE_ALL only; tried on 6.12.
+    CAP_SYS_NICE, which older manual pages name, is needed only for MPOL_MF_MOVE_ALL; tried on 6.12.
     """
     what = "pages of other users' programs"
     if has_capability(root, "CAP_SYS_PTRACE"):

@@ -416,7 +416,7 @@ def test_memory_that_is_charged_to_the_group_above_is_not_left_to_the_kernel(
         put(bench.kernel.tree, f"sys/fs/cgroup/{group}/cgroup.procs", procs)
     put(bench.kernel.tree, "sys/fs/cgroup/a/memory.current", "1")
     settings = LiveSettings(Targets((), ("a/b",)), apply=True, mover=MoverSettings(demotion=demotion))
-    with pytest.raises(UsageError, match="the memory of the cgroup a/b is not accounted for itself"):
+    with pytest.raises(UsageError, match="the memory of the cgroup a/b is not counted on its own"):
         Live(bench.kernel.root, settings, None)
 
 

@@ -24,7 +24,7 @@ class OtherPages:
         self._known: dict[Identity, U64] = {}
 
     def write(self) -> None:
-        """Tell the journal where they are, those that it does not know yet."""
+        """Tell the journal the origins of those pages that it does not know yet."""
         if self._journal is None:
             return
         for space in self._spaces.spaces:

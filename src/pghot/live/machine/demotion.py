@@ -23,9 +23,9 @@ from pghot.live.machine.placement import Placement
 from pghot.units import PAGE_BYTES
 
 COLD_AGE = 2  # ageing periods unseen before a page may be demoted to make room
-# The same for a page that came back after a demotion. A source that sees lower tiers only (hint faults) never sees
-# a promoted page again, so being unseen says little of it; having come back says much. Each hot page is taken down
-# wrongly once at most.
+# The same for a page that came back after a demotion. A source that sees only lower tiers (hint faults) never sees a
+# promoted page again, so being unseen says little about it, but having come back says much. So each hot page is
+# demoted wrongly once at most.
 RETURNED_AGE = 30
 
 
@@ -81,7 +81,7 @@ class Demotion:
         return chosen
 
     def _let_the_kernel(self, node: int, pages: int, targets: tuple[int, ...], now_ms: int) -> None:
-        """What may go is in the journal before, and what went is looked up after."""
+        """The journal gets all pages that may go first; what did go is looked up afterwards."""
         held = self._placement.movable_on(node)
         for space, mine, _ in self._placement.by_space(held):
             self._mover.write_origins(space, mine)
@@ -102,8 +102,8 @@ class Demotion:
             self._mover.count(held, before, target)
 
     def _evict(self, cgroup: str, node: int, pages: int, now_ms: int) -> None:
-        """Demote the oldest generations of the cgroup and of those below it. Only ageing makes some: nobody else asks
-        for it while pages are free."""
+        """Demote the oldest generations of the cgroup and of those below it. Only ageing
+        makes generations, and nobody else asks for it while pages are free."""
         memcgs = memory_cgroups(self._root, cgroup)
         if now_ms - self._aged_ms.get((cgroup, node), 0) >= AGEING_MS:
             self._aged_ms[cgroup, node] = now_ms

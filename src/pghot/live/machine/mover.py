@@ -1,4 +1,4 @@
-"""Moving pages with move_pages(2): in batches, within the room of the target, each origin in the journal before."""
+"""Moving pages with move_pages(2): in batches, within the room of the target, after each origin is in the journal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pghot.live.machine.spaces import Spaces
 from pghot.live.swap_tier.tier import CompressedTier
 from pghot.policies.machine import Moves
 
-_NO_ROOM = np.iinfo(np.int32).min  # as a status: not tried, the target had no room for it
+_NO_ROOM = np.iinfo(np.int32).min  # a status: not tried, because the target had no room
 _TRANSIENT = (errno.EBUSY, errno.EAGAIN, errno.ENOMEM)
 
 
@@ -205,12 +205,12 @@ class Mover:
         """Remember what the kernel said of each page that did not move; return those that may another time."""
         state = self._state
         no_room = pages[status == _NO_ROOM]
-        # Of a process that ended the next refresh hears.
+        # The next refresh notices a process that ended.
         answered = (status != target) & (status != _NO_ROOM) & (status != -errno.ESRCH)
         pages, status = pages[answered], status[answered]
         state.place[pages] = np.where(status >= 0, status, state.place[pages])
         state.place[pages[np.isin(status, (-errno.ENOENT, -errno.EFAULT))]] = NOWHERE
-        # Mapped by other processes too: theirs is not ours to move.
+        # Other processes map it too, so we must not move it.
         state.kind[pages[status == -errno.EACCES]] = MappingKind.SHARED
         status = np.where(status >= 0, -errno.EBUSY, status)
         self.counts.note(status)
@@ -224,7 +224,7 @@ class Mover:
 
 
 def _ask_again(pid: int, address: U64, status: I32) -> None:
-    """Ask for the status of the busy pages: a call that gave up has not come to some of them."""
+    """Ask for the status of the busy pages: a call that gave up did not reach some of them."""
     unsure = status == -errno.EBUSY
     try:
         status[unsure] = query_nodes(pid, address[unsure])

@@ -44,7 +44,7 @@ class LiveTopology:
     promotion_targets   top-tier nodes by distance
     demotion_targets    lower nodes as the kernel prefers them
     kernel_top_nodes    see `pghot.kernel.toptier`
-    notes           what was damaged or missing and what was assumed instead, in words
+    notes           in words: what was damaged or missing, and what was assumed instead
     """
 
     possible: tuple[int, ...]

@@ -42,7 +42,7 @@ class Pages:
         self.marks = np.zeros(pages, np.uint8)
 
     def reset(self, pages: slice | U32) -> None:
-        """These pages hold nothing any more."""
+        """These pages no longer hold anything."""
         self.kind[pages] = MappingKind.UNMAPPED
         self.place[pages] = NOWHERE
         self.age[pages] = OLDEST
@@ -59,7 +59,7 @@ class Pages:
         self.marks[again] += 1 << shift
 
     def give_up(self, page: U32) -> None:
-        """The compressed tier will not take these pages, however often it is tried."""
+        """The compressed tier will never take these pages."""
         self.marks[page] |= MOST_TRIES << REFUSAL_SHIFT
 
     def saw(self, page: U32, count: U32) -> None:

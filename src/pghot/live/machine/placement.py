@@ -83,11 +83,11 @@ class Placement:
 
     @property
     def _first_age(self) -> int:
-        """Age of a page met for the first time. What goes out because it was not seen must have been watched first."""
+        """Age of a page found for the first time. A page must be watched for a while before being unseen means cold."""
         return OLDEST if self._tier is None else 0
 
     def rescan(self, space: Space, tier_node: int) -> None:
-        """Find out what came, went to swap (`tier_node`) or came back since; reads pagemap, which is cheaper than a
+        """Find out what is new, went to swap (`tier_node`) or came back. Reads pagemap, which is cheaper than a
         survey."""
         for start, end in zip(space.start.tolist(), space.end.tolist(), strict=True):
             try:
@@ -146,7 +146,7 @@ class Placement:
         return total
 
     def first_within(self, page: U32, most: int) -> int:
-        """How many of the first pages can move so that no more than `most` do, whole folios counted; one at least."""
+        """How many of the first pages can move so that, with whole folios, no more than `most` move; at least one."""
         if self.at_most(page) <= most:
             return len(page)
         huge = self._huge_spaces()
@@ -179,7 +179,7 @@ class Placement:
     def ages(self, page: U32) -> U8:
         """Ageing periods since each page was seen; with large folios, since any of its block was.
 
-        The neighbours that came along with a promoted page are old by themselves, and would take it down again.
+        Neighbours that moved along with a promoted page are old, and would otherwise get it demoted again.
         """
         ages: U8 = self._state.age[page]
         huge = self._huge_spaces()

@@ -1,7 +1,7 @@
 """The address spaces of the tracked programs: who is tracked, and what their addresses are.
 
-Follows forks, execs, exits and changing mappings by looking at `/proc`; gives sections to address ranges when
-something in them is first seen and takes them back on unmap, exec and exit.
+Follows forks, execs, exits and changed mappings by reading `/proc`. An address range gets sections when something in it
+is first seen, and loses them on unmap, exec and exit.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from pghot.live.machine.sections import (
 
 _SECTION_BYTES_SHIFT = PAGE_SHIFT + SECTION_SHIFT
 LAST_SPACE = 65535
-# What a program's own calls or khugepaged change without a trace in its maps, and the kernel tells by a walk of the
-# page tables (numa_maps 12 ms, smaps_rollup 11 ms for each GiB of 4 KiB pages, 0.3 ms of huge ones; Linux 6.18), is
-# asked again after so many refreshes at the earliest, within so many seconds for each refresh: 1 % of the time.
+# A program's own calls or khugepaged change some things without a trace in its maps. To tell them, the kernel walks the
+# page tables (numa_maps 12 ms, smaps_rollup 11 ms for each GiB of 4 KiB pages, 0.3 ms of huge ones; Linux 6.18), so
+# pghot asks again after this many refreshes at the earliest, and spends this many seconds per refresh: 1 % of the time.
 ASK_EVERY = 10
 ASK_S = 0.01
 
@@ -93,9 +93,9 @@ class Spaces:
         return tracked.huge
 
     def notice_folios(self) -> bool:
-        """Whether somebody got large folios since this was last asked: then it may be any program of ours.
+        """Whether any program got large folios since this was last asked; it may be one of ours.
 
-        khugepaged makes some of old memory at any time. Until a program is asked again, it is taken to have some.
+        khugepaged can make some from old memory at any time. Until a program is asked again, it counts as having some.
         """
         births = folio_births(self._root)
         if births == self._births:
@@ -110,7 +110,7 @@ class Spaces:
                 tracked.huge = tracked.guessed = True
 
     def bound_bytes(self) -> int:
-        """Memory that would be moved, were it not under a strict policy of its owner."""
+        """Memory that is not moved only because its owner set a strict policy."""
         return sum(
             mapping.end - mapping.start
             for tracked in self._tracked.values()
@@ -186,7 +186,7 @@ class Spaces:
         changes.any = True
 
     def _next_number(self) -> int:
-        """A number that no tracked space has: after 65535 programs the first ones are used again."""
+        """A number that no tracked space has. After 65535 programs the first numbers are reused."""
         self._last_number = self._last_number % LAST_SPACE + 1
         while self._last_number in self._tracked:
             self._last_number = self._last_number % LAST_SPACE + 1
@@ -206,7 +206,7 @@ class Spaces:
             return
         tracked.mappings = mappings
         if tracked.bound:
-            tracked.asked = 0  # known by where they begin, which may have changed: soon
+            tracked.asked = 0  # they are known by their start address, which may have changed: ask soon
         self._changed(tracked, changes)
 
     def _changed(self, tracked: _Tracked, changes: Changes) -> None:

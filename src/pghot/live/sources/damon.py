@@ -38,7 +38,7 @@ class Damon:
     programs' pages are reported;
     sample_us, aggregate_us  as in DAMON's monitoring_attrs; min_regions, max_regions  too, for each program;
     min_accesses  samples of one aggregation that must have found a region in use, for it to be reported;
-    min_age  aggregations for which it must have been about so;
+    min_age  aggregations for which that must have lasted;
     period_ms  time between two reports, each of the newest aggregation.
     """
 

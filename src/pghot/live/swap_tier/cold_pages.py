@@ -19,7 +19,7 @@ from pghot.units import PAGE_BYTES
 
 
 class Compressing:
-    """Paced by a bucket of its own, and by a guard: it puts out less while most of what went out comes back.
+    """Limited by its own bucket and by a guard: it puts out less while most of what it puts out comes back.
 
     from_nodes    nodes of the lowest tier in memory
     put           moves pages (uint32[K]) to the tier
@@ -54,7 +54,7 @@ class Compressing:
         return self.guard.share
 
     def act(self, now_ns: int, went: int, came_back: int) -> None:
-        """One round. `went` and `came_back`: pages so far. Once in an ageing period it looks who is cold."""
+        """One round. `went` and `came_back`: pages so far. Looks for cold pages once per ageing period."""
         self.bucket.refill(now_ns)
         self.guard.tick(now_ns // 1_000_000, went, came_back)
         if now_ns // 1_000_000 - self._looked_ms >= AGEING_MS:

@@ -14,9 +14,9 @@ from builders.live_loop import START, FakeKernel, Scripted, addresses, install, 
 from pghot.cli.view_feed import TOP
 from pghot.live.hot import hottest
 from pghot.live.journal import Journal
+from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
 from pghot.live.machine.mover_settings import MoverSettings
-from pghot.live.settings import LiveSettings
 from pghot.live.sources.access_source import sightings_of
 from pghot.live.status import status
 from pghot.live.targets import Targets

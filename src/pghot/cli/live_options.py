@@ -19,11 +19,11 @@ from pghot.kernel.needs import require
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.damos_needs import damos_needs
 from pghot.live.damos.plan import DamosSettings
+from pghot.live.live_settings import LiveSettings, check_sources, with_damos
 from pghot.live.loop import Live
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import read_nodes
 from pghot.live.run import start_command
-from pghot.live.settings import LiveSettings, check_sources, with_damos
 from pghot.live.sources.registry import live_source_options
 from pghot.live.status import line
 from pghot.live.targets import Targets

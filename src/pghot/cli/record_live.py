@@ -13,8 +13,8 @@ import typer
 from pghot.printable import printable
 
 if TYPE_CHECKING:
+    from pghot.live.live_settings import LiveSettings
     from pghot.live.record_live import RecordingPlan
-    from pghot.live.settings import LiveSettings
     from pghot.live.targets import Targets
 
 _SCHEMA = "pghot.record/1"

@@ -16,8 +16,8 @@ from pghot.printable import printable
 from pghot.units import parse_duration_ns, parse_share
 
 if TYPE_CHECKING:
+    from pghot.live.live_settings import LiveSettings
     from pghot.live.run import RunSettings, Summary
-    from pghot.live.settings import LiveSettings
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
 

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pghot.cli.view_feed import TOP, Mailbox
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.hot import hottest
+from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
 from pghot.live.run import RunSettings, Say, Summary, run_live
-from pghot.live.settings import LiveSettings
 from pghot.live.status import status
 from pghot.live.stopping import StopSignals
 from pghot.report.view.history import Seen

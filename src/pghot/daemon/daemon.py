@@ -21,8 +21,8 @@ from pghot.errors import PghotError
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.hot import hottest
 from pghot.live.journal import Journal
+from pghot.live.live_settings import LiveSettings, check_sources, with_damos
 from pghot.live.loop import Live
-from pghot.live.settings import LiveSettings, check_sources, with_damos
 from pghot.live.status import status
 from pghot.live.status_facts import StatusFacts
 from pghot.live.targets import Targets

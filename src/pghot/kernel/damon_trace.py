@@ -1,8 +1,8 @@
 """The tracepoint damon:damon_aggregated, read: every region at the end of each aggregation.
 
-It comes through a perf event on the kdamond's thread. Compared with `update_schemes_tried_regions` of sysfs, it never waits
-for the kdamond, it names the target of each region, and it needs no file for each region (reading 450 regions through
-sysfs took 1.6 s under emulation).
+It comes through a perf event on the kdamond's thread. Compared with `update_schemes_tried_regions` of sysfs, it never
+waits for the kdamond, it names the target of each region, and it needs no file for each region (reading 450 regions
+through sysfs took 1.6 s under emulation).
 """
 
 from __future__ import annotations

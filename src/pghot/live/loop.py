@@ -24,13 +24,13 @@ from pghot.live.damos.damos import Damos
 from pghot.live.damos.plan import Planner
 from pghot.live.journal import Journal
 from pghot.live.knobs import Knobs
+from pghot.live.live_settings import LiveSettings, check_cpusets, check_damos, check_demotion, check_nodes
 from pghot.live.machine.fault_latency import FaultLatency
 from pghot.live.machine.linux import LinuxMachine
 from pghot.live.machine.nodes import LiveTopology, read_nodes
 from pghot.live.machine.sections import SECTION_PAGES
 from pghot.live.machine.spaces import Spaces
 from pghot.live.own_cost import OwnCost
-from pghot.live.settings import LiveSettings, check_cpusets, check_damos, check_demotion, check_nodes
 from pghot.live.slices import SliceRecorder
 from pghot.live.sources.access_source import AccessSource, Sightings
 from pghot.live.sources.registry import make_live_source

@@ -10,9 +10,9 @@ from typing import TypedDict
 from pghot.counters import LOSSES
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.journal import Journal
+from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
 from pghot.live.run import RunSettings, Say, end, journal_path, rounds
-from pghot.live.settings import LiveSettings
 from pghot.live.sighted_contents import SightedContents
 from pghot.live.slices import NS_PER_INSTRUCTION, Estimate, SliceRecorder
 from pghot.live.status import status

@@ -15,8 +15,8 @@ from typing import BinaryIO
 from pghot.errors import CutShortError, NotPermittedError, UsageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.journal import SUFFIX, Journal
+from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
-from pghot.live.settings import LiveSettings
 from pghot.live.status import status
 from pghot.live.status_facts import StatusFacts
 from pghot.live.stopping import StopSignals

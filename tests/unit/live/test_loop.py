@@ -26,11 +26,11 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.live import journal as journal_module
 from pghot.live.journal import Journal
 from pghot.live.journal_file import read_journal
+from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.record_live import lost_of
 from pghot.live.run import Summary, end, restore
-from pghot.live.settings import LiveSettings
 from pghot.live.slices import Estimate, SliceRecorder
 from pghot.live.sources import registry as live_registry
 from pghot.live.sources.access_source import Sightings, sightings_of

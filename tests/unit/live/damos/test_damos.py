@@ -32,10 +32,10 @@ from pghot.live.damos.damos_needs import damos_needs
 from pghot.live.damos.plan import LEAST_QUOTA_BYTES, DamosSettings, Planner
 from pghot.live.journal import Journal
 from pghot.live.journal_file import read_journal
+from pghot.live.live_settings import LiveSettings, with_damos
 from pghot.live.loop import Live
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import LiveTopology, read_nodes
-from pghot.live.settings import LiveSettings, with_damos
 from pghot.live.status import counters, status
 from pghot.live.targets import Targets
 from pghot.live.undo import undo, undo_open

@@ -27,9 +27,9 @@ from pghot.kernel.needs import require
 from pghot.kernel.process_madvise import advise_ranges, ranges_of, touch
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.journal_file import read_journal
+from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
 from pghot.live.machine.mover_settings import MoverSettings
-from pghot.live.settings import LiveSettings
 from pghot.live.sources.access_source import sightings_of
 from pghot.live.status import status
 from pghot.live.swap_tier.swap_space import compressed_needs, find_compressed_swap

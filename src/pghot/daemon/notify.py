@@ -8,7 +8,7 @@ import socket
 
 
 def notify(*lines: str) -> None:
-    """Send lines such as "READY=1" to the manager; without one nothing happens.
+    """Send lines such as "READY=1" to the service manager, if there is one.
 
     Never waits: a stalled manager must not stall the loop.
     """

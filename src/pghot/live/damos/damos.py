@@ -95,7 +95,7 @@ class Damos:
     # ---- the run
 
     def start(self, set_knob: SetKnob) -> None:
-        """Make the kdamonds and switch them on, through the journal: undone in reverse, each off, then all gone.
+        """Make the kdamonds and switch them on, through the journal. Undo switches each off, then removes them.
 
         Raises `PghotError` when DAMON refuses, `UsageError` for a cgroup whose memory is not counted on its own.
         """

@@ -1,4 +1,4 @@
-"""What DAMON as the mover needs: a kernel whose DAMOS migrates, nodes between which it can, and DAMON for itself."""
+"""What DAMON as the mover needs: a kernel whose DAMOS migrates pages, nodes to migrate between, and DAMON to itself."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class DamosSettings:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> DamosSettings:
-        """Raises `UsageError` for an option that does not exist, is no such number, or that DAMON would refuse."""
+        """Raises `UsageError` for an unknown option, a value of the wrong kind, or one that DAMON would refuse."""
         defaults: dict[str, Any] = {each.name: each.default for each in fields(cls)}
         for name, value in options.items():
             if name not in defaults:

@@ -1,4 +1,4 @@
-"""Making room on a full node: who goes down to the next tier.
+"""Making room on a full node: which pages go down to the next tier.
 
 pghot picks the tracked pages that were not seen for longest and moves them itself, or it lets the kernel pick among
 the memory of the tracked cgroups.
@@ -32,7 +32,7 @@ RETURNED_AGE = 30
 class Demotion:
     """Makes room in one of the ways of `DemotionKind`.
 
-    cgroups  where the kernel may demote: cgroups whose every program is tracked
+    cgroups  where the kernel may demote: cgroups of which every program is tracked
     """
 
     def __init__(

@@ -34,7 +34,7 @@ class LinuxMachine:
     """A `Machine` over the tracked spaces. `tick` once before each round of the policy.
 
     apply    False: a dry run; nothing moves, what would move is counted once for each page
-    cgroups  those of which every program is tracked: where the kernel may demote when it is to pick the pages
+    cgroups  cgroups of which every program is tracked: the kernel may demote there when it picks the pages
     tier     compressed swap, which the topology has as its last node; None without
     """
 
@@ -209,7 +209,7 @@ class LinuxMachine:
             self.nodes.read()
 
     def demote(self, page: U32, node: int, thread: str) -> int:
-        """See `Machine.demote`. With demotion "off" nothing goes, whoever asks."""
+        """See `Machine.demote`. With demotion "off" nothing is demoted, even if a policy asks for it."""
         if self._demotion_off:
             return 0
         below = self.topology.demotion_targets[node]

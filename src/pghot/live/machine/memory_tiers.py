@@ -23,7 +23,7 @@ ADISTANCE_DAX = 5 * tiers.ADISTANCE_DRAM
 class TierNumbers:
     """The N of memory_tierN of each node with memory.
 
-    source  "memory_tiering": from the kernel; "attributes": from latency and bandwidth; "CPUs": from who has CPUs
+    source  "memory_tiering": from the kernel; "attributes": from latency and bandwidth; "CPUs": by which have CPUs
     why     why the kernel's own tiers were not used, in words
     """
 

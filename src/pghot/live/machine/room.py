@@ -16,7 +16,7 @@ from pghot.units import PAGE_BYTES
 
 # Pages that per-CPU counters can hide from nodeN/meminfo (stat_threshold is at most 125, mm/vmstat.c).
 DRIFT_PAGES_PER_CPU = 125
-# CONFIG_PCP_BATCH_SCALE_MAX by default: since Linux 6.7 a CPU that goes on allocating takes up to 32 batches at once
+# CONFIG_PCP_BATCH_SCALE_MAX by default: since Linux 6.7 a CPU that keeps allocating takes up to 32 batches at once
 # (nr_pcp_alloc, mm/page_alloc.c).
 BATCH_SCALE = 5
 # The CPU that we run on allocates for our moves, and a second one when we are moved there during a batch.
@@ -88,7 +88,7 @@ class Room:
 
 
 def refill_pages(root: SysRoot, nodes: int) -> I64:
-    """int64[nodes]: by how much more than what we move there the free pages of a node can fall meanwhile.
+    """int64[nodes]: how far the free pages of a node can fall beyond what we move there at the same time.
 
     A CPU allocates from lists of its own, and fills an empty one from the zone with many pages at once: pages in the
     lists no longer count as free, nor for the watermarks. It takes `batch` pages, since Linux 6.7 up to

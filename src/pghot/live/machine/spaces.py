@@ -1,4 +1,4 @@
-"""The address spaces of the tracked programs: who is tracked, and what their addresses are.
+"""The address spaces of the tracked programs, and how their addresses become dense pages.
 
 Follows forks, execs, exits and changed mappings by reading `/proc`. An address range gets sections when something in it
 is first seen, and loses them on unmap, exec and exit.
@@ -226,7 +226,7 @@ class Spaces:
     # ---- sections
 
     def _rekind(self, slot: int, section: int, tracked: _Tracked, changes: Changes) -> None:
-        """Write the kinds of a section's pages anew; pages that lost their mapping are forgotten."""
+        """Rewrite the kinds of a section's pages. Pages that lost their mapping are forgotten."""
         pages = slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
         kind = _kinds(section, tracked.mappings, tracked.bound)
         if not kind.any():

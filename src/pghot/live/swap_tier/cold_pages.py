@@ -1,4 +1,4 @@
-"""Who goes into the compressed tier: pages of the lowest node tier that no source saw for long, a few at a time."""
+"""Putting pages into the compressed tier, a few at a time: those of the lowest nodes that were not seen for long."""
 
 from __future__ import annotations
 

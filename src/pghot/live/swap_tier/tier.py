@@ -58,7 +58,7 @@ class CompressedTier:
 
 
 def with_compressed(topology: LiveTopology, swap: CompressedSwap) -> LiveTopology:
-    """The topology with the swap as one more node: the last tier, to which every node may demote when no other is left.
+    """The topology with the swap as one more node: the last tier, to which each node may demote as a last resort.
 
     It is not in `with_memory`, because the kernel has no such node.
     """

@@ -600,10 +600,10 @@ def test_single_programs_need_exactly_two_nodes(new: Bench, tmp_path: Path) -> N
     assert "one fast and one slow node" in unmet[0]
 
 
-def test_a_cgroup_whose_memory_is_not_accounted_for_is_refused(bench: Bench, journal: Journal) -> None:
+def test_a_cgroup_whose_memory_is_not_counted_on_its_own_is_refused(bench: Bench, journal: Journal) -> None:
     put(bench.tree, "sys/fs/cgroup/plain/cgroup.procs", str(PID))
     live = bench.live(journal, cgroup="/plain")
-    with pytest.raises(UsageError, match="not accounted") as caught:
+    with pytest.raises(UsageError, match="not counted on its own") as caught:
         live.start()
     assert "echo +memory > /sys/fs/cgroup/cgroup.subtree_control" in caught.value.hint
     assert live.stop() == []

@@ -27,7 +27,7 @@ def seconds(name: str, tiers: str, policy: str, sources: tuple[str, ...]) -> tup
     bench = Bench(load_trace(f"bundled:{name}"), load_topology(tiers), Setting(), seed=0)
     start = time.process_time()
     (row,) = bench.play([RunSpec(policy, sources)], lambda part: None)
-    return time.process_time() - start, row["killed_tenants"]
+    return time.process_time() - start, int(row.figures.killed_tenants or 0)
 
 
 def share_of(name: str, rule: str) -> float | None:

@@ -24,6 +24,7 @@ from pghot.arrays import U32
 from pghot.engine.accesses import Accesses
 from pghot.engine.engine import HotnessEngine
 from pghot.engine.settings import EngineSettings
+from pghot.sim.sources.pebs import Pebs
 
 PAGES = 1 << 20
 BATCH = 1 << 18
@@ -66,7 +67,7 @@ def store_pass(store: str, stream: list[U32], in_use: bool) -> Callable[[], None
         nonlocal now_ms
         for page in stream:
             now_ms += STEP_MS
-            engine.record("pebs", Accesses(page, node, count, now_ms), place, lower)
+            engine.record(Pebs, Accesses(page, node, count, now_ms), place, lower)
             if in_use:
                 engine.wake(now_ms, no_room, no_room, no_room, PAGES)
 

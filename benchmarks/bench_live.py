@@ -21,6 +21,7 @@ from pghot.engine.accesses import Accesses
 from pghot.engine.engine import HotnessEngine
 from pghot.engine.settings import EngineSettings
 from pghot.live.machine.sections import SECTION_PAGES, SectionTable
+from pghot.live.sources.faults import Faults
 
 PID = 4242
 SECTIONS = 8
@@ -56,7 +57,7 @@ class Pipeline:
     def run(self, pid: I32, address: U64, node: npt.NDArray[np.int16], count: npt.NDArray[np.uint32]) -> None:
         self.now_ms += 1
         page = self.table.lookup(pid, address)
-        self.engine.record("faults", Accesses(page, node, count, self.now_ms, True), self.place, self.lower)
+        self.engine.record(Faults, Accesses(page, node, count, self.now_ms, True), self.place, self.lower)
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

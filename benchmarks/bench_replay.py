@@ -79,7 +79,7 @@ def bundled_rates() -> dict[str, float]:
         start = time.process_time()
         comparison = compare(f"bundled:{name}", **arguments)
         seconds = time.process_time() - start
-        rates[name] = comparison.setup["touches"] * comparison.runs.num_rows / seconds
+        rates[name] = comparison.setup.touches * comparison.runs.num_rows / seconds
     return rates
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pghot.lab.validate import run_validation, validation_names
+from pghot.lab.validate import VALIDATIONS, run_validation
 
 
 def run() -> dict[str, dict[str, Any]]:
     out = {}
-    for name in validation_names():
+    for name in VALIDATIONS.names():
         result = run_validation(name)
         out[f"validate_{name}"] = {
             "value": result.worst_error,

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from pghot.errors import UsageError
+from pghot.errors import UsageError, unknown_name
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -56,6 +57,45 @@ def _explain(error: ValidationError, text: str, where: str) -> tuple[str, str]:
     more = f" (and {len(rest)} more)" if rest else ""
     hint = "remove the key or correct its name" if kind == "extra_forbidden" else "correct the value"
     return f"{place}: {key}: {what}{more}", hint
+
+
+def shipped_names(folder: str) -> list[str]:
+    """The TOML files that are installed with the package in a folder below data/, without their suffix, sorted."""
+    files = resources.files("pghot").joinpath("data", folder).iterdir()
+    return sorted(each.name.removesuffix(".toml") for each in files if each.name.endswith(".toml"))
+
+
+def shipped_text(folder: str, name: str) -> str:
+    """The text of one of them."""
+    return resources.files("pghot").joinpath("data", folder, f"{name}.toml").read_text("utf-8")
+
+
+class Shipped(Generic[M]):
+    """The documents of one kind that are installed with the package, and how files of the user's of that kind are read.
+
+    kind    what one is called in messages: "device"
+    folder  where they are, below data/; `pghot list` knows them by this word
+    """
+
+    def __init__(self, model: type[M], kind: str, folder: str) -> None:
+        self._model, self._kind, self._folder = model, kind, folder
+
+    def names(self) -> list[str]:
+        """Those that are installed, sorted."""
+        return shipped_names(self._folder)
+
+    def load(self, name: str | Path) -> M:
+        """The installed document called `name`, or the one in the file `name` (ends in .toml or has a slash).
+
+        Raises `UsageError`: an unknown name, suggesting the nearest; or what is wrong in which file, key and, where it
+        can be found, line.
+        """
+        if isinstance(name, str) and not name.endswith(".toml") and "/" not in name:
+            if name not in self.names():
+                raise unknown_name(self._kind, name, self.names())
+            return parse_document(self._model, shipped_text(self._folder, name), f"{name}.toml")
+        text = read_text(Path(name), f"{self._kind} file", f"see `pghot list {self._folder}`")
+        return parse_document(self._model, text, str(name))
 
 
 def find_line(text: str, location: Sequence[str | int]) -> int | None:

@@ -1,27 +1,13 @@
-"""The parameters of a source: those that its class takes by name, and the check of a number among them."""
+"""The check of a number that a policy or source takes as an option."""
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable
-from typing import Any
 
 from pghot.errors import UsageError
 
 MOST = 1e15  # far beyond any use, and still exact as a float and as an int64
 MOST_NS = 1e9  # what a second would cost is no cost of one sample, page or entry
-
-
-def options_of(made_by: Callable[..., Any]) -> dict[str, Any]:
-    """The parameters after the first, by name, with their defaults.
-
-    >>> options_of(lambda settings, *, period_ms=2000.0, **others: None)
-    {'period_ms': 2000.0}
-    """
-    parameters = list(inspect.signature(made_by).parameters.values())[1:]
-    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {each.name: each.default for each in parameters if each.kind not in several}
 
 
 def check_number(owner: str, option: str, value: float, least: float, most: float = MOST) -> None:

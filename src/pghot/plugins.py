@@ -1,20 +1,19 @@
 """Things by name: policies, sources and stores, those of pghot and those of other packages.
 
-Whatever has a name says of itself what others need to know: a class with a `name` and a `summary`. One of ours is any
-such class of a module of the registry's packages, so that adding one is adding a file. One of another package is named
-by an entry point of the registry's group.
+Whatever has a name says of itself what others need to know, as attributes of its class. One of ours is any class with a
+`name` and a `summary` in a module of the registry's packages: adding one is adding a file. One of another package is
+named by an entry point of the registry's group.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
 from pkgutil import iter_modules
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pghot.errors import PghotError, unknown_name
 
@@ -27,45 +26,63 @@ class Registry(Generic[T]):
     kind      what one is called in messages: "policy"
     packages  dotted names of the packages whose modules hold ours
     group     the group of entry points in which other packages name theirs
+    declares  attributes that each class has
+    given     how many arguments pghot itself passes to the constructor; the others are options
+    order     sorts ours; without it they come by name
     """
 
-    def __init__(self, kind: str, packages: tuple[str, ...], group: str) -> None:
+    def __init__(
+        self,
+        kind: str,
+        packages: tuple[str, ...],
+        group: str,
+        *,
+        declares: tuple[str, ...] = ("name", "summary"),
+        given: int = 0,
+        order: Callable[[type[T]], Any] | None = None,
+    ) -> None:
         self.kind, self.packages, self.group = kind, packages, group
+        self._declares, self._given, self._order = declares, given, order
 
     def names(self) -> list[str]:
-        """Ours in the order of their files, then those of other packages by name."""
-        return [*self._ours(), *(name for name in sorted(self._points()) if name not in self._ours())]
+        """Ours in their order, then those of other packages by name."""
+        ours = self._ours()
+        return [*ours, *(name for name in sorted(self._points()) if name not in ours)]
 
     def get(self, name: str) -> type[T]:
         """The class called `name`.
 
         Raises `UsageError` for an unknown name, suggesting the nearest, and `PghotError` for a class of another
-        package that cannot be loaded.
+        package that cannot be used.
         """
-        found: type[T] | None = _in_file_of(name, self.packages) or self._ours().get(name)
-        if found is not None:
-            return found
+        if (ours := self._ours().get(name)) is not None:
+            return ours
         point = self._points().get(name)
         if point is None:
             raise unknown_name(self.kind, name, self.names())
-        try:
-            loaded: type[T] = point.load()
-        except Exception as error:  # whatever a module of somebody else raises when it is imported
-            package = point.dist.name if point.dist is not None else point.value
-            raise PghotError(
-                f"the {self.kind} '{name}' of the package {package} cannot be loaded: {error}",
-                f"mend or uninstall {package}",
-            ) from error
-        return loaded
+        return self._load(point)
+
+    def make(self, name: str, *given: Any, **options: Any) -> T:
+        """A new object of the class called `name`. Raises as `get`, and what the constructor raises."""
+        return cast(Callable[..., T], self.get(name))(*given, **options)
+
+    def options(self, name: str) -> dict[str, Any]:
+        """The options of a class with their defaults: what its constructor takes beside what pghot gives it."""
+        parameters = list(inspect.signature(self.get(name)).parameters.values())[self._given :]
+        several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        return {each.name: each.default for each in parameters if each.kind not in several}
 
     def summaries(self) -> dict[str, str]:
-        """Every name with its one line of explanation."""
+        """Every name with its one line; for a class that cannot be used, why."""
         return {name: self._summary(name) for name in self.names()}
 
-    def options(self, name: str, given: int = 0) -> dict[str, Any]:
-        """The options of a class with their defaults: the parameters of its constructor after the first `given`."""
-        parameters = list(inspect.signature(self.get(name)).parameters.values())[given:]
-        return {parameter.name: parameter.default for parameter in parameters}
+    def usable(self) -> dict[str, type[T]]:
+        """The classes by name, without those that cannot be used."""
+        found = {}
+        for name in self.names():
+            with contextlib.suppress(PghotError):
+                found[name] = self.get(name)
+        return found
 
     def _summary(self, name: str) -> str:
         try:
@@ -73,37 +90,46 @@ class Registry(Generic[T]):
         except PghotError as error:
             return str(error)
 
-    def _ours(self) -> Mapping[str, type[Any]]:
-        return _classes(self.packages)
+    def _ours(self) -> dict[str, type[T]]:
+        found: dict[str, type[Any]] = {
+            each.name: each
+            for package in self.packages
+            for info in iter_modules(import_module(package).__path__)
+            for each in _named_classes(f"{package}.{info.name}")
+        }
+        by_name, order = sorted(found.items()), self._order
+        return dict(by_name if order is None else sorted(by_name, key=lambda item: order(item[1])))
 
     def _points(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self.group)}
 
-
-def _in_file_of(name: str, packages: tuple[str, ...]) -> type[Any] | None:
-    """The class, when a file has its name: no other file is imported then."""
-    for package in packages:
-        module = f"{package}.{name.replace('-', '_')}"
-        if name.replace("-", "_").isidentifier() and find_spec(module) is not None:
-            for found in _named_classes(module):
-                if found.name == name:
-                    return found
-    return None
-
-
-@cache
-def _classes(packages: tuple[str, ...]) -> dict[str, type[Any]]:
-    found: dict[str, type[Any]] = {}
-    for package in packages:
-        for module in sorted(info.name for info in iter_modules(import_module(package).__path__)):
-            found |= {each.name: each for each in _named_classes(f"{package}.{module}")}
-    return found
+    def _load(self, point: EntryPoint) -> type[T]:
+        package = point.dist.name if point.dist is not None else point.value
+        try:
+            loaded = point.load()
+        except Exception as error:  # whatever a module of somebody else raises when it is imported
+            why = f"cannot be loaded: {type(error).__name__}: {error}"
+        else:
+            says = getattr(loaded, "name", "")
+            missing = [each for each in self._declares if not hasattr(loaded, each)]
+            if not inspect.isclass(loaded):
+                why = "is not a class"
+            elif missing:
+                why = f"does not declare its {', '.join(missing)}"
+            elif says != point.name:
+                why = f"calls itself '{says}'"
+            else:
+                return cast(type[T], loaded)
+        raise PghotError(
+            f"the {self.kind} '{point.name}' of the package {package} {' '.join(why.split())}",
+            f"report it to the authors of {package}, or uninstall it",
+        )
 
 
 def _named_classes(module: str) -> Iterator[type[Any]]:
-    """The classes that a module defines and that say their name and summary."""
+    """The classes that a module defines and that say their own name; a base of several has none."""
     for each in vars(import_module(module)).values():
         if not inspect.isclass(each) or each.__module__ != module:
             continue
-        if isinstance(getattr(each, "name", None), str) and isinstance(getattr(each, "summary", None), str):
+        if isinstance(vars(each).get("name"), str) and isinstance(getattr(each, "summary", None), str):
             yield each

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from pghot.engine.accesses import Accesses
+from pghot.engine.accesses import Accesses, Mechanism
 from pghot.engine.engine import HotnessEngine, Promotions
 from pghot.engine.settings import EngineSettings
 
 PAGES = 70_000  # three sections, the last not full
 LOWER = np.array([False, False, True, True])
 NO_ROOM = np.zeros(4, np.int64)
+
+
+@dataclass(frozen=True)
+class Seer:
+    """A source as the engine knows it."""
+
+    name: str
+    mechanism: Mechanism = None
+    inline: bool = False
+    summary: str = "for tests"
+    released: bool = True
+
+
+# Named and seeing as those of the lab.
+FAULTS = Seer("hintfaults", "hint fault", inline=True)
+PEBS = Seer("pebs", "hardware", inline=True)
+CHMU = Seer("chmu", "hardware")
+IBS = Seer("ibs", "hardware", inline=True)
+ABIT = Seer("abit", "page-table scan")
+TRUTH = Seer("truth")
 
 
 def make_engine(store: str = "default", **changes) -> HotnessEngine:
@@ -23,7 +45,7 @@ def on_lower() -> np.ndarray:
     return np.full(PAGES, 2, np.uint8)
 
 
-def touch(engine, pages, now_ms, node=0, count=1, place=None, source="pebs", hint_fault=False):
+def touch(engine, pages, now_ms, node=0, count=1, place=None, source=PEBS, hint_fault=False):
     pages = np.array(pages, np.uint32)
     size = len(pages)
     accesses = Accesses(

@@ -16,6 +16,7 @@ import pytest
 
 from builders.machine_trees import NODES, Node, machine, put
 from pghot.arrays import I32, U32, U64
+from pghot.engine.accesses import Mechanism
 from pghot.errors import UnsupportedError
 from pghot.kernel.needs import Need
 from pghot.kernel.process import Identity, read_stat
@@ -27,8 +28,7 @@ from pghot.live.machine.linux import LinuxMachine
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import read_nodes
 from pghot.live.machine.spaces import Spaces
-from pghot.live.sources import registry as live_registry
-from pghot.live.sources.access_source import Sightings
+from pghot.live.sources.access_source import Sees, Sightings
 
 PAGE = 4096
 START = 0x7F0000000000  # where programs have their memory: the beginning of a section
@@ -248,8 +248,11 @@ class Scripted:
 
     name = "scripted"
     summary = "for tests"
+    mechanism: Mechanism = "page-table scan"
+    inline = False
+    released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "any"
     says: list[list[Sightings]]
     order: list[str]
     efforts: list[float]
@@ -295,9 +298,13 @@ def register(monkeypatch: pytest.MonkeyPatch) -> type[Scripted]:
 
     class Point:
         name = "scripted"
+        value = "of the tests"
+        dist = None
 
         def load(self) -> type[Scripted]:
             return source
 
-    monkeypatch.setattr(live_registry, "entry_points", lambda group: [Point()])
+    monkeypatch.setattr(
+        "pghot.plugins.entry_points", lambda group: [Point()] * (group == "pghot.live_sources")
+    )
     return source

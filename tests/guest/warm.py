@@ -22,7 +22,8 @@ from pghot.live.machine.linux import LinuxMachine
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import read_nodes
 from pghot.live.machine.spaces import Spaces
-from pghot.policies.registry import make_policy
+from pghot.live.sources.faults import Faults
+from pghot.policies import LIVE_POLICIES
 from pghot.recording.checks import check_batch
 from pghot.recording.trace import SliceBatch
 
@@ -52,13 +53,13 @@ def kernels() -> None:
     spaces.table.where(page)
     FaultLatency(16).counts(page, 1000)
     for name in ("pghot-default", "pghot-precise", "pghot-hashed"):
-        policy = make_policy(name)
+        policy = LIVE_POLICIES.make(name)
         policy.start(world_of(machine, spaces))
         machine.lower = np.ones_like(machine.lower)
         for hint_fault in (True, False):
             count = np.full(len(page), 3, np.uint32)
             accesses = Accesses(page, np.zeros(len(page), np.int16), count, 1000, hint_fault)
-            policy.engine.record("faults", accesses, machine.place, machine.lower)
+            policy.engine.record(Faults, accesses, machine.place, machine.lower)
         for now_ms in (2000.0, 9000.0):
             policy.engine.wake(now_ms, machine.free_pages, machine.capacity_pages, machine.high_pages, 1000)
         policy.engine.forget(page)

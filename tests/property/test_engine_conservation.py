@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.engines import ABIT, CHMU, PEBS
 from pghot.engine.accesses import Accesses
 from pghot.engine.engine import HotnessEngine, Promotions
 from pghot.engine.settings import EngineSettings, faithful_options
@@ -78,9 +79,9 @@ def test_every_reported_access_is_accounted_for_once(store, seed, schedule, tabl
     now = 0
     for gap, rows, off in schedule:
         now += gap
-        source = ("abit", "chmu")[rows % 2]
+        source = (ABIT, CHMU)[rows % 2]
         heard = off % 3 > 0
-        (engine.enable if heard else engine.disable)(source)
+        (engine.enable if heard else engine.disable)(source.name)
         accesses, place = report(rng, rows, now), places(rng)
         before = engine.counters
         engine.record(source, accesses, place, LOWER)
@@ -89,7 +90,7 @@ def test_every_reported_access_is_accounted_for_once(store, seed, schedule, tabl
             lower = np.isin(place[accesses.page], [1, 2])
             reported["ignored"] += int(accesses.count[~lower].sum())
             reported["entered"] += int(accesses.count[lower].sum())
-            reported[source] += rise(before, after, "pghot_recorded_accesses")
+            reported[source.name] += rise(before, after, "pghot_recorded_accesses")
         else:
             assert after == before, "a disabled source is not heard"
     counters = engine.counters
@@ -115,7 +116,7 @@ def test_every_hot_page_is_promoted_refused_or_still_waiting(store, seed, schedu
     place = places(rng)
     for gap, rows, max_pages in schedule:
         now += gap
-        engine.record("pebs", report(rng, 1 + rows, now), place, LOWER)
+        engine.record(PEBS, report(rng, 1 + rows, now), place, LOWER)
         free = rng.integers(0, 3, NODES) * 10**6
         hot, before = waiting(engine), engine.counters
         chosen = engine.wake(now, free, ZEROS, ZEROS, max_pages)
@@ -156,7 +157,7 @@ def test_records_are_in_the_table_or_accounted_for(seed, steps, table_share):
         now += int(rng.choice([1, 10, 6000], p=[0.6, 0.37, 0.03]))
         page = rng.integers(0, PAGES, 1).astype(np.uint32)
         before = engine.counters
-        engine.record("pebs", Accesses(page, np.zeros(1, np.int16), np.ones(1, np.uint32), now), place, LOWER)
+        engine.record(PEBS, Accesses(page, np.zeros(1, np.int16), np.ones(1, np.uint32), now), place, LOWER)
         after = engine.counters
         entered += rise(before, after, "pghot_records_hash") + rise(before, after, "pghot_records_pruned")
         known.add(int(page[0]))

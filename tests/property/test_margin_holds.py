@@ -13,7 +13,7 @@ from pghot.safety.adversary.scene import Scene
 from pghot.safety.adversary.state import ORDERS
 from pghot.safety.adversary.trial import run_attack
 from pghot.safety.margin import Host
-from pghot.sim.compressed.device import ACCESS_RULES, CompressedDevice, load_device, shipped_devices
+from pghot.sim.compressed.device import ACCESS_RULES, DEVICES, CompressedDevice, load_device
 
 REAL = 1024 * 4096
 
@@ -24,7 +24,7 @@ def device(name: str, **keys: object) -> CompressedDevice:
 
 devices = st.builds(
     device,
-    st.sampled_from(shipped_devices()),
+    st.sampled_from(DEVICES.names()),
     interrupt_us=st.sampled_from([0, 10, 300]),
     report_us=st.sampled_from([0, 1, 50]),
     low_share=st.sampled_from([1e-6, 0.05, 0.3]),

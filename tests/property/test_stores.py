@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pghot.engine import STORES
 from pghot.engine.accesses import Accesses
 from pghot.engine.default import record_default, update_table
 from pghot.engine.kmigrated import take_ready
 from pghot.engine.packed import sweep
 from pghot.engine.precise import record_precise
 from pghot.engine.settings import EngineSettings
-from pghot.engine.stores import make_store
 from references.engine.default import record_default_reference
 from references.engine.kmigrated import take_ready_reference
 from references.engine.packed import sweep_reference
@@ -126,7 +126,7 @@ def test_time_never_aliases(store, seed, gaps):
     """However the calls are spaced, frequencies are those of a store with unbounded timestamps."""
     rng = np.random.default_rng(seed)
     settings = EngineSettings(store, PAGES, 4096, 4, (0,), 0, freq_threshold=3)
-    subject, tick_ms = make_store(settings), TICKS[store]
+    subject, tick_ms = STORES.make(store, settings), TICKS[store]
     place = np.full(PAGES, 1, np.uint8)
     most = {"default": 3, "precise": 7}[store]
     seen: dict[int, tuple[int, int]] = {}
@@ -152,7 +152,9 @@ def test_time_never_aliases(store, seed, gaps):
 def test_taken_pages_are_hot_and_young(store, seed, gaps):
     """What a consumer gets is distinct, hottest first, and its age is the true one (to a tick)."""
     rng = np.random.default_rng(seed)
-    subject = make_store(EngineSettings(store, PAGES, 4096, 4, (0,), 0, table_share=1.0, heap_share=1.0))
+    subject = STORES.make(
+        store, EngineSettings(store, PAGES, 4096, 4, (0,), 0, table_share=1.0, heap_share=1.0)
+    )
     place, last, now = np.full(PAGES, 1, np.uint8), {}, 0
     for gap in gaps:
         now += gap

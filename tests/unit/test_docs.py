@@ -20,7 +20,7 @@ from pghot.cli.main import app, run
 from pghot.daemon.config import Config, load_config
 from pghot.daemon.paths import CONFIG, JOURNAL
 from pghot.daemon.sockets import Request
-from pghot.live.sources.registry import LIVE_SOURCES
+from pghot.live.sources import LIVE_SOURCES
 from pghot.live.undo import Undone
 
 ROOT = Path(__file__).parents[2]
@@ -192,7 +192,7 @@ def test_the_unit_knows_the_default_files_and_may_lock_perf_rings() -> None:
 
 
 def test_live_md_names_every_source_and_request_key() -> None:
-    assert [name for name in LIVE_SOURCES if f"`{name}`" not in LIVE] == []
+    assert [name for name in LIVE_SOURCES.names() if f"`{name}`" not in LIVE] == []
     assert [name for name in Request.model_fields if f'"{name}"' not in LIVE] == []
 
 

@@ -16,7 +16,7 @@ from pghot.printable import printable
 from pghot.recording.from_accesses import trace_from_accesses
 from pghot.recording.writer import write_recording
 from pghot.report.live_text import render_undo
-from pghot.report.view.history import History
+from pghot.report.view.history import StatusHistory
 from pghot.report.view.list_panel import hot_lines, program_lines
 from pghot.report.view.node_panel import cgroup_words
 from pghot.report.view.parts import Picture
@@ -40,7 +40,7 @@ def test_it_is_readable_what_was_there() -> None:
 
 def test_the_live_view_lists_programs_and_cgroups() -> None:
     row = {"pid": 7, "heat": 9, "address": 4096, "bytes": 4096, "node": 1}
-    picture = Picture({"programs": [{"pid": 7, "name": EVIL}]}, [row], History())
+    picture = Picture({"programs": [{"pid": 7, "name": EVIL}]}, [row], StatusHistory())
     lines = [*program_lines(picture, 80, 10), *hot_lines(picture, 120, 10)]
     assert all(line.plain.isprintable() for line in lines)
     assert sum(line.plain.count("ev\\x1b]0;il") for line in lines) == 2

@@ -1,4 +1,4 @@
-"""Says so when kernels will be compiled: a first run is slow once, and people should know why."""
+"""Announces that kernels will be compiled: the first run is slow, and people should know why."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ ADVERSARY: Kernels = ("pghot.safety.adversary.steps", "play", 20)
 
 
 def compiled(kernels: Kernels = REPLAY) -> bool:
-    """Whether Numba will find these kernels in its cache: its own index of them is asked.
+    """Whether Numba has these kernels in its cache.
 
-    An entry counts for one version of Numba, one processor and one text of the source; the times of files say none of
-    that. The index has no public interface: with a Numba whose index looks otherwise, or that compiles nothing,
-    this is True, and nothing is announced.
+    This asks Numba's own index: an entry is valid for one version of Numba, one processor and one version of the
+    source, which file times do not show. The index has no public interface. If it looks different, or if Numba compiles
+    nothing, the answer is True, and nothing is announced.
     """
     module, function, _ = kernels
     dispatcher = getattr(import_module(module), function)
@@ -29,7 +29,7 @@ def compiled(kernels: Kernels = REPLAY) -> bool:
 
 
 def announce_compilation(kernels: Kernels = REPLAY) -> None:
-    """One line on stderr, when it is going to happen. Loads Numba: for verbs that are about to run kernels."""
+    """Print a line on stderr if kernels will be compiled. Loads Numba: for verbs that are about to run kernels."""
     if not compiled(kernels):
         print(
             f"compiling kernels, once after an install: about {kernels[2]} s ...", file=sys.stderr, flush=True
@@ -37,7 +37,7 @@ def announce_compilation(kernels: Kernels = REPLAY) -> None:
 
 
 def announcing(progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
-    """Progress that announces first. Work that is refused never reports any, and compiles nothing."""
+    """`progress`, but the first report also announces compilation. Refused work reports and compiles nothing."""
     started = False
 
     def report(done: int, total: int) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pghot.cli.shared_options import Json
 from pghot.errors import UsageError
 
 
@@ -17,7 +18,7 @@ def doctor(
     root: Annotated[
         str, typer.Option(help="a captured tree of /proc and /sys instead of this machine")
     ] = "/",
-    json_: Annotated[bool, typer.Option("--json", help="print JSON on stdout")] = False,
+    json_: Json = False,
 ) -> None:
     """Tiers and nodes; every live source and mover: yes, or why not and the remedy.
 

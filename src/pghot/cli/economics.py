@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pghot.cli.progress import progress_on_stderr
+from pghot.cli.shared_options import Json
 from pghot.units import parse_rate_gb_s, parse_share, parse_size
 
 
@@ -22,7 +23,7 @@ def economics(
     fast_share: Annotated[str, typer.Option(help="top tier's share of the footprint")] = "20%",
     llc: Annotated[str, typer.Option(help="last-level cache")] = "256MiB",
     promotion_rate: Annotated[str, typer.Option(help="what the host can move away")] = "2GB/s",
-    json_: Annotated[bool, typer.Option("--json", help="print JSON on stdout")] = False,
+    json_: Json = False,
 ) -> None:
     """Memory saved, slowdown and reserve of a compressed tier, for each recording and access rule."""
     from pghot.cli.compiling import announcing

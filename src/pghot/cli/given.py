@@ -1,4 +1,4 @@
-"""No option is ignored in silence: a verb says in a table which of its options go with one of its modes only."""
+"""No option is ignored silently: a verb lists the options that only one of its modes takes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pghot.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class GoesWith:
-    """Options that one mode of a verb takes; what no table names, every mode takes.
+    """Options that only one mode of a verb takes. Options in no table go with every mode.
 
     mode     what the options go with, in the words of the error
     chosen   whether that mode was chosen, by the values of all parameters of the verb
@@ -28,7 +28,7 @@ class GoesWith:
 def refuse_unused(ctx: typer.Context, table: Iterable[GoesWith]) -> None:
     """Raise `UsageError` for an option on the command line that the chosen mode does not take.
 
-    The first statement of a verb: nothing is parsed, started or asked of the machine before.
+    A verb calls this first, before it parses anything, starts anything, or looks at the machine.
     """
     given = [each for each in ctx.command.params if each.name and _on_the_command_line(ctx, each.name)]
     for row in table:
@@ -43,9 +43,9 @@ def _on_the_command_line(ctx: typer.Context, name: str) -> bool:
 
 
 def _spelling(parameter: Any, values: Mapping[str, Any]) -> str:
-    """As the user writes it: of an option its first long name, or the one that says no; of an argument its name.
+    """The parameter as the user writes it: an argument's name, or an option's first long name or its `--no-` form.
 
-    The parameter is one of click's, which typer has in it or beside it, by version.
+    The parameter is click's. Some versions of typer contain click, others depend on it.
     """
     if parameter.param_type_name == "argument":
         return str(parameter.name.upper())

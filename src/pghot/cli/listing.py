@@ -1,41 +1,42 @@
-"""What `pghot list` knows: for each kind the names, each with one line of explanation."""
+"""`pghot list`: for each kind of thing the names, each with one line of explanation."""
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from pghot.cli.shared_options import Json
+from pghot.errors import unknown_name
 
 
 def _policies() -> dict[str, str]:
-    from pghot.policies.registry import make_policy, policy_names
+    from pghot.sim.policies import POLICIES
 
-    return {name: make_policy(name).summary for name in policy_names()}
+    return POLICIES.summaries()
 
 
 def _sources() -> dict[str, str]:
     """Those of the lab first; of one that both have the live summary as well, for it may see something else."""
-    from pghot.live.sources.registry import live_source_class, live_source_names
-    from pghot.sim.sources.registry import source_class, source_names
+    from pghot.live.sources import LIVE_SOURCES
+    from pghot.sim.sources import SOURCES
 
-    lab = {name: _summary(source_class(name)) for name in source_names()}
-    live = {name: _summary(live_source_class(name)) for name in live_source_names()}
+    lab, live = SOURCES.summaries(), LIVE_SOURCES.summaries()
     return {
         name: "; live: ".join(text for text in (lab.get(name), live.get(name)) if text)
         for name in [*lab, *(name for name in live if name not in lab)]
     }
 
 
-def _summary(made_by: object) -> str:
-    """The one line that a class declares; a function, or a class of another package, may have none."""
-    return str(getattr(made_by, "summary", ""))
-
-
 def where() -> dict[str, str]:
     """Where each source works: "lab", "live" or "both"."""
-    from pghot.live.sources.registry import live_source_names
-    from pghot.sim.sources.registry import source_names
+    from pghot.live.sources import LIVE_SOURCES
+    from pghot.sim.sources import SOURCES
 
-    lab, live = source_names(), live_source_names()
+    lab, live = SOURCES.names(), LIVE_SOURCES.names()
     return {
         name: "both" if name in lab and name in live else "lab" if name in lab else "live"
         for name in [*lab, *live]
@@ -43,21 +44,21 @@ def where() -> dict[str, str]:
 
 
 def _stores() -> dict[str, str]:
-    from pghot.engine.stores import store_class, store_names
+    from pghot.engine import STORES
 
-    return {name: _summary(store_class(name)) for name in store_names()}
+    return STORES.summaries()
 
 
 def _tiers() -> dict[str, str]:
-    from pghot.sim.machine.topology import load_topology, shipped_topologies
+    from pghot.sim.machine.topology import TOPOLOGIES, load_topology
 
-    return {name: load_topology(name).description for name in shipped_topologies()}
+    return {name: load_topology(name).description for name in TOPOLOGIES.names()}
 
 
 def _devices() -> dict[str, str]:
-    from pghot.sim.compressed.device import load_device, shipped_devices
+    from pghot.sim.compressed.device import DEVICES, load_device
 
-    return {name: load_device(name).description for name in shipped_devices()}
+    return {name: load_device(name).description for name in DEVICES.names()}
 
 
 def _attacks() -> dict[str, str]:
@@ -67,9 +68,9 @@ def _attacks() -> dict[str, str]:
 
 
 def _workloads() -> dict[str, str]:
-    from pghot.lab.workloads.workload_files import WORKLOADS
+    from pghot.lab.workloads.workload_files import workload_names, workload_summary
 
-    return dict(WORKLOADS)
+    return {name: workload_summary(name) for name in workload_names()}
 
 
 def _recordings() -> dict[str, str]:
@@ -98,9 +99,9 @@ def _metrics() -> dict[str, str]:
 
 
 def _validations() -> dict[str, str]:
-    from pghot.lab.validate import load_validation, validation_names
+    from pghot.lab.validate import VALIDATIONS, load_validation
 
-    return {name: load_validation(name).title for name in validation_names()}
+    return {name: load_validation(name).title for name in VALIDATIONS.names()}
 
 
 KINDS: dict[str, Callable[[], dict[str, str]]] = {
@@ -116,8 +117,26 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "metrics": _metrics,
     "validations": _validations,
 }
+_KINDS_HELP = " or ".join(", ".join(KINDS).rsplit(", ", 1))
 
 
 def listing(kind: str) -> dict[str, str]:
     """Names and summaries of one of `KINDS`."""
     return KINDS[kind]()
+
+
+def list_(kind: Annotated[str, typer.Argument(help=_KINDS_HELP)], json_: Json = False) -> None:
+    """List what can be named: policies, sources, stores, tiers, workloads and more."""
+    from pghot.report.name_list import render
+
+    if kind not in KINDS:
+        raise unknown_name("kind", kind, list(KINDS))
+    found, places = listing(kind), where() if kind == "sources" else {}
+    if json_:
+        items = [
+            {"name": name, "summary": summary, **({"where": places[name]} if places else {})}
+            for name, summary in found.items()
+        ]
+        print(json.dumps({"schema": "pghot.list/1", "kind": kind, "items": items}))
+        return
+    print(render(found, places))

@@ -24,10 +24,11 @@ from pghot.live.loop import Live
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import read_nodes
 from pghot.live.run import start_command
-from pghot.live.sources.registry import live_source_options
+from pghot.live.sources import LIVE_SOURCES
 from pghot.live.status import line
 from pghot.live.targets import Targets
-from pghot.policies.options import accepted, parse_options
+from pghot.policies import LIVE_POLICIES
+from pghot.policies.options import parse_options
 
 
 def check_one_kind(command: Sequence[str] | None, pids: Sequence[int] | None, cgroup: str) -> None:
@@ -122,7 +123,7 @@ def live_settings(
     chosen = parse_options(
         options,
         [*names, policy],
-        lambda name: live_source_options(name) if name in names else accepted(name),
+        lambda name: (LIVE_SOURCES if name in names else LIVE_POLICIES).options(name),
     )
     settings = LiveSettings(
         targets=Targets(),

@@ -10,8 +10,20 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from pghot.cli import daemon, doctor, economics, lab, margin, record
-from pghot.cli import run as run_verb
+from pghot.cli.compare import compare
+from pghot.cli.convert import convert
+from pghot.cli.daemon import daemon
+from pghot.cli.doctor import doctor
+from pghot.cli.economics import economics
+from pghot.cli.hot import hot
+from pghot.cli.listing import list_
+from pghot.cli.margin import margin
+from pghot.cli.record import record
+from pghot.cli.run import run as run_verb
+from pghot.cli.status import status
+from pghot.cli.summary import summary
+from pghot.cli.undo import undo
+from pghot.cli.validate import validate
 from pghot.errors import PghotError, unknown_name
 from pghot.printable import printable
 from pghot.version import __version__
@@ -23,20 +35,20 @@ app = typer.Typer(
     add_completion=False,
 )
 report_app = typer.Typer(help="Look into a recording.", rich_markup_mode=None, add_completion=False)
-app.command("compare")(lab.compare)
-app.command("list")(lab.list_)
-app.command("validate")(lab.validate)
-app.command("convert")(lab.convert)
-app.command("margin")(margin.margin)
-app.command("economics")(economics.economics)
-app.command("record")(record.record)
-app.command("doctor")(doctor.doctor)
-app.command("run")(run_verb.run)
-app.command("undo")(run_verb.undo)
-app.command("daemon")(daemon.daemon)
-app.command("status")(daemon.status)
-app.command("hot")(daemon.hot)
-report_app.command("summary")(lab.summary)
+app.command("compare")(compare)
+app.command("list")(list_)
+app.command("validate")(validate)
+app.command("convert")(convert)
+app.command("margin")(margin)
+app.command("economics")(economics)
+app.command("record")(record)
+app.command("doctor")(doctor)
+app.command("run")(run_verb)
+app.command("undo")(undo)
+app.command("daemon")(daemon)
+app.command("status")(status)
+app.command("hot")(hot)
+report_app.command("summary")(summary)
 report_app.callback()(lambda: None)
 app.add_typer(report_app, name="report")
 
@@ -63,11 +75,14 @@ def main() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Those that whoever started us has closed lead nowhere; else the first file that we open had their number."""
+    """Open /dev/null for each standard stream that our parent closed.
+
+    Otherwise the first file that we open would get the number of such a stream.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            fd = os.open(os.devnull, os.O_RDWR)  # the lowest free number: mostly that one
-            setattr(sys, name, open(fd, "r" if number == 0 else "w"))  # noqa: SIM115 - to the end
+            fd = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, usually this stream's
+            setattr(sys, name, open(fd, "r" if number == 0 else "w"))  # noqa: SIM115 - open until the end
 
 
 def run(arguments: list[str]) -> int:
@@ -88,7 +103,7 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
-        # The reader went away; keep Python's own flush at exit quiet too.
+        # The reader has gone away. Keep Python's own flush at exit quiet too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:

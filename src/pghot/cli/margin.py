@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
+from pghot.cli.shared_options import Json
 from pghot.errors import UsageError, unknown_name
 from pghot.units import parse_duration_ns, parse_rate_gb_s, parse_size
 
@@ -68,7 +69,7 @@ def margin(
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of the search")] = 0,
     output: Annotated[str, typer.Option("--output", "-o", help="report.html: the worst attack, drawn")] = "",
     force: Annotated[bool, typer.Option("--force", help="overwrite the output")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="print JSON on stdout")] = False,
+    json_: Json = False,
 ) -> None:
     """The reserve of a compressed tier for each access rule, and why; with --adversary, what it takes to break one."""
     refuse_unused(ctx, _GOES_WITH)

@@ -6,12 +6,12 @@ import sys
 import time
 from collections.abc import Callable
 
-PATIENCE_S = 2.0  # what is over sooner says nothing
+PATIENCE_S = 2.0  # shorter work reports nothing
 EVERY_S = 5.0
 
 
 def progress_on_stderr(what: str) -> Callable[[int, int], None]:
-    """A callback (done, of) that reports on `what`."""
+    """A callback (done, total) that reports the progress of `what`."""
     terminal = sys.stderr.isatty()
     start = time.monotonic()
     said = start + PATIENCE_S - EVERY_S

@@ -10,7 +10,7 @@ import typer
 from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.record_emulated import record_emulated
 from pghot.cli.record_live import record_live
-from pghot.cli.target_options import Cgroup, Children, Pids, Set
+from pghot.cli.shared_options import Cgroup, Children, Pids, Set
 from pghot.errors import UsageError
 from pghot.units import parse_duration_ns, parse_share, parse_size
 

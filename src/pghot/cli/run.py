@@ -1,4 +1,4 @@
-"""`pghot run` and `pghot undo`: promote for real or as a dry run, and put back."""
+"""`pghot run`: promote for real, or say what would be promoted."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
-from pghot.cli.target_options import Cgroup, Children, Pids, Set, Sources
+from pghot.cli.shared_options import Cgroup, Children, Json, Pids, Set, Sources
 from pghot.printable import printable
 from pghot.units import parse_duration_ns, parse_share
 
 if TYPE_CHECKING:
     from pghot.live.live_settings import LiveSettings
     from pghot.live.run import RunSettings, Summary
-
-Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
 
 _GOES_WITH = (
     GoesWith("--what-if", lambda of: of["what_if"] is not None, ("fast_share",)),
@@ -183,23 +181,3 @@ def _viewed(
         targets_of(command, pid, cgroup, children, as_json, held) as targets,
     ):
         return run_viewed(SysRoot(), replace(settings, targets=targets), how, screen)
-
-
-def undo(
-    journal: Annotated[str, typer.Argument(metavar="FILE.pghot-journal", help="what `pghot run` wrote")],
-    if_any: Annotated[bool, typer.Option("--if-any", help="no such file is no error")] = False,
-    json_: Json = False,
-) -> None:
-    """Put pages back to the nodes they came from and kernel knobs back to their values."""
-    from pghot.cli.progress import progress_on_stderr
-    from pghot.kernel.sysroot import SysRoot
-    from pghot.live.journal_file import read_journal
-    from pghot.live.undo import undo as put_back
-    from pghot.report.live_text import render_undo
-
-    if if_any and not Path(journal).exists():
-        return
-    result = put_back(read_journal(Path(journal)), SysRoot(), progress_on_stderr("moving pages back"))
-    print(json.dumps(result.facts()) if json_ else render_undo(result.facts()))
-    if not result.complete:
-        raise typer.Exit(1)

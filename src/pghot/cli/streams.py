@@ -1,4 +1,4 @@
-"""Whose stdout it is: with `--json` it carries one document, whatever the programs print that pghot starts."""
+"""Keeps stdout for data: with `--json` it carries one document, even if programs that pghot starts print too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def stdout_kept_for_data(kept: bool) -> Iterator[None]:
-    """Within it stdout leads to stderr, for us and for the programs that are started; not when `kept` is False."""
+    """Send stdout to stderr inside the context, for pghot and the programs it starts. `kept` False: do nothing."""
     if not kept:
         yield
         return

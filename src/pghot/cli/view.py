@@ -1,4 +1,4 @@
-"""The live view's side of the command line: is there a terminal, who ends what, and with which exit code."""
+"""The live view on the command line: needs a terminal, shows the screen, sets the exit code."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from pghot.trusted import temporary_place
 def require_terminal(option: str, remedy: str, stdout_too: bool = True) -> None:
     """Raise `UsageError` when there is no terminal to draw on and read keys from.
 
-    stdout_too  nothing but the screen goes to stdout, so that a stdout elsewhere is a mistake
+    stdout_too  stdout must be a terminal as well, as only the screen is written to it
     """
     streams = {"stdin": sys.__stdin__, "stdout": sys.__stdout__, "stderr": sys.__stderr__}
     for name, stream in streams.items():
         if (name != "stdout" or stdout_too) and not (stream and stream.isatty()):
-            raise UsageError(f"{option} needs a terminal, and {name} is none", remedy)
+            raise UsageError(f"{option} needs a terminal, and {name} is not one", remedy)
 
 
 def interrupt() -> None:
-    """What Ctrl-C does outside of the screen: SIGINT for this process and those that it started."""
+    """Do what Ctrl-C does without the screen: send SIGINT to this process and those that it started."""
     os.killpg(os.getpgrp(), signal.SIGINT)
 
 
 def watch(socket: Path, every_s: float) -> None:
-    """The live view of a daemon. Raises at the start as `ask`, and at the end when the daemon was away then."""
+    """The live view of a daemon. Raises as `ask` if the daemon does not answer at first, or did not answer last."""
     from pghot.report.view.screen import show
 
     with StopSignals() as stop:
         mailbox = Mailbox(stop)
         mailbox.put(ask_both(socket))
-        # A daemon thread: it may be waiting for an answer when the user leaves.
+        # A daemon thread: it may be waiting for an answer when the user quits.
         Thread(target=follow, args=(socket, mailbox, stop, every_s), daemon=True).start()
         try:
             show(mailbox, interrupt)
@@ -65,7 +65,7 @@ def screen(mailbox: Mailbox) -> None:
 
 @contextlib.contextmanager
 def output_held(command: Sequence[str] | None) -> Iterator[BinaryIO | None]:
-    """A file for what the command prints while the screen has the terminal; at the end it is named, if not empty."""
+    """A file for the output of the command while the screen has the terminal. The end names it, unless it is empty."""
     if not command:
         yield None
         return

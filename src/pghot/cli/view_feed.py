@@ -1,4 +1,4 @@
-"""What the live view shows, handed from the thread that finds it to the one that draws."""
+"""Hands documents from the thread that collects them to the thread that draws the live view."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOP = 100  # hot regions: more than any screen has lines
 
 
 class Mailbox:
-    """Holds the newest documents: the reader never waits, and what was not fetched in time is replaced."""
+    """Holds the newest documents. The reader never waits. Documents that it did not take in time are replaced."""
 
     def __init__(self, stop: StopSignals) -> None:
         self._stop = stop
@@ -25,12 +25,12 @@ class Mailbox:
 
     @property
     def over(self) -> bool:
-        """Nothing comes any more, or a signal asked to end."""
+        """No more documents will come, or a signal asked to stop."""
         return self._ended or self._stop.asked
 
     @property
     def problem(self) -> str:
-        """Why nothing newer comes."""
+        """Why there is nothing newer; empty when all is well."""
         return str(self.error) if self.error else ""
 
     def put(self, seen: Seen) -> None:
@@ -40,11 +40,11 @@ class Mailbox:
         self.error = None
 
     def fail(self, error: PghotError) -> None:
-        """There is nothing newer, because of `error`."""
+        """Say that nothing newer came, because of `error`."""
         self.error = error
 
     def end(self) -> None:
-        """The last one was put."""
+        """Say that no more documents will come."""
         self._ended = True
 
     def take(self) -> Seen | None:
@@ -62,7 +62,7 @@ def ask_both(socket: Path) -> Seen:
 
 
 def follow(socket: Path, mailbox: Mailbox, stop: StopSignals, every_s: float) -> None:
-    """Ask the daemon again and again, also when it does not answer, until `stop`."""
+    """Ask the daemon repeatedly until `stop`, even when it does not answer."""
     while not stop.asked:
         try:
             mailbox.put(ask_both(socket))

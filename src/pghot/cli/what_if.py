@@ -7,6 +7,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from pghot.cli.compiling import announcing
 from pghot.cli.live_options import live_settings, targets_of
@@ -14,22 +15,23 @@ from pghot.cli.progress import progress_on_stderr
 from pghot.cli.record_emulated import record_emulated
 from pghot.cli.record_live import record_live
 from pghot.cli.streams import stdout_kept_for_data
+from pghot.engine.accesses import by_mechanism
 from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.lab.capacity import size_nodes
 from pghot.lab.compare import BASELINES, compare, plan_runs
 from pghot.live.record_live import RecordingPlan
-from pghot.live.sources.registry import make_live_source
+from pghot.live.sources import LIVE_SOURCES
+from pghot.live.sources.access_source import Sees
 from pghot.recorder.record_settings import RecordSettings
-from pghot.report.text import chosen_columns, render
+from pghot.report.comparison_text import chosen_columns, render
 from pghot.sim.compressed.device import ACCESS_RULES
 from pghot.sim.machine.topology import Topology, load_topology
 from pghot.trusted import temporary_place
 from pghot.units import PAGE_BYTES
 
 EMULATOR = "qemu"
-# Best first: these see every tier and reads as well as writes; soft-dirty bits see writes only.
-_CHOICES = ("ibs", "pebs", "spe", "idle", "damon", "softdirty")
+# Enough to judge the chosen policy by, and no more: each is another replay that somebody waits for.
 _BESIDE = (*BASELINES, "pghot-default", "pghot-precise", "numab2", "oracle-static")
 
 
@@ -123,14 +125,28 @@ def check_simulation(topology: Topology, policy: str, fast_share: float) -> None
         )
 
 
+def witnesses() -> list[str]:
+    """The live sources of which one alone shows what programs do where there is one tier, best first.
+
+    >>> witnesses()[:4]
+    ['ibs', 'pebs', 'spe', 'idle']
+    """
+    able = [
+        (get_args(Sees).index(source.sees), by_mechanism(source), name)
+        for name, source in LIVE_SOURCES.usable().items()
+        if source.mechanism is not None and source.released and source.sees != "lower"
+    ]
+    return [name for *_, name in sorted(able)]
+
+
 def choose_source(command: bool, root: SysRoot | None = None) -> str:
     """The best source of this machine: a live one, else the emulator when there is a command to start in it.
 
     Raises `UnsupportedError` when nothing can see the accesses of running programs here.
     """
     root = root or SysRoot()
-    for name in _CHOICES:
-        if all(need.met for need in make_live_source(name, root).needs()):
+    for name in witnesses():
+        if all(need.met for need in LIVE_SOURCES.make(name, root).needs()):
             return name
     if command:
         return EMULATOR

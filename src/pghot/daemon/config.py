@@ -16,15 +16,9 @@ from pghot.errors import UsageError, unknown_name
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.plan import DamosSettings
 from pghot.live.machine.mover_settings import MoverSettings
-from pghot.live.sources.registry import (
-    live_source_class,
-    live_source_names,
-    live_source_options,
-    make_live_source,
-)
-from pghot.policies.options import accepted, typed_options
-from pghot.policies.policy import check_live
-from pghot.policies.registry import make_policy, policy_names
+from pghot.live.sources import LIVE_SOURCES
+from pghot.policies import LIVE_POLICIES
+from pghot.policies.options import typed_options
 from pghot.trusted import distrust
 from pghot.units import parse_size
 
@@ -106,9 +100,9 @@ def load_config(path: Path) -> Config:
     options: dict[str, dict[str, Any]] = {}
     with _at(path, text, "sources"):
         for name in config.sources:
-            live_source_class(name)
+            LIVE_SOURCES.get(name)
     with _at(path, text, "policy"):
-        check_live(make_policy(config.policy))
+        LIVE_POLICIES.make(config.policy)
     for name, given in config.options.items():
         with _at(path, text, "options", name):
             defaults = _defaults(name)
@@ -149,18 +143,19 @@ def _defaults(name: str) -> Mapping[str, Any]:
     """The options of a source, a policy or the mover damos, whether it is used or not."""
     if name == "damos":
         return asdict(DamosSettings())
-    if name in live_source_names():
-        return live_source_options(name)
-    if name in policy_names():
-        return accepted(name)
-    raise unknown_name("source or policy", name, [*live_source_names(), *policy_names(), "damos"])
+    sources, policies = LIVE_SOURCES.names(), LIVE_POLICIES.names()
+    if name in sources:
+        return LIVE_SOURCES.options(name)
+    if name in policies:
+        return LIVE_POLICIES.options(name)
+    raise unknown_name("source or policy", name, [*sources, *policies, "damos"])
 
 
 def _try(name: str, options: Mapping[str, Any]) -> None:
     """Make the source, policy or mover with these options, because it checks their values. Changes nothing."""
     if name == "damos":
         DamosSettings.of(options)
-    elif name in live_source_names():
-        make_live_source(name, SysRoot(), **options)
+    elif name in LIVE_SOURCES.names():
+        LIVE_SOURCES.make(name, SysRoot(), **options)
     else:
-        check_live(make_policy(name, **options))
+        LIVE_POLICIES.make(name, **options)

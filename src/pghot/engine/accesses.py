@@ -3,9 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
+
+# How a source learns of accesses, as the kernel's counters tell them apart; None: by no mechanism of its own.
+Mechanism = Literal["hint fault", "hardware", "page-table scan", None]
+
+
+class Source(Protocol):
+    """What a source says of itself, in the lab and live.
+
+    name       as in `--source`
+    summary    one line for `pghot list sources`
+    mechanism  how it sees
+    inline     it works in the program's own context, in a fault or an interrupt; the others have a thread
+    released   a released kernel has what it takes
+    """
+
+    name: str
+    summary: str
+    mechanism: Mechanism
+    inline: bool
+    released: bool
+
+
+def by_mechanism(source: type[Source]) -> tuple[int, bool]:
+    """Sorts sources for lists: by mechanism, and within one those first that a released kernel has."""
+    return get_args(Mechanism).index(source.mechanism), not source.released
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,25 +12,17 @@ import numpy as np
 from numba import njit
 
 from pghot.arrays import I16, I64, U8, U32, Bool
-from pghot.engine.accesses import Accesses
+from pghot.engine import STORES
+from pghot.engine.accesses import Accesses, Source
 from pghot.engine.gate import RATE_LIMITED, TOO_OLD, UNREACHED, Gate
 from pghot.engine.settings import EngineSettings
 from pghot.engine.store import no_candidates
-from pghot.engine.stores import make_store
 
-# Which of the kernel's counters an access of each source belongs to; `truth` is no mechanism and has none.
-SOURCE_COUNTERS = {
-    "hintfaults": "pghot_recorded_hintfaults",
-    "ibs": "pghot_recorded_hwhints",
-    "pebs": "pghot_recorded_hwhints",
-    "chmu": "pghot_recorded_hwhints",
-    "abit": "pghot_recorded_pgtscans",
-    # Live sources without a twin in the lab.
-    "faults": "pghot_recorded_hintfaults",
-    "spe": "pghot_recorded_hwhints",
-    "softdirty": "pghot_recorded_pgtscans",
-    "idle": "pghot_recorded_pgtscans",
-    "damon": "pghot_recorded_pgtscans",
+# The kernel's counter for what each mechanism saw.
+MECHANISM_COUNTERS = {
+    "hint fault": "pghot_recorded_hintfaults",
+    "hardware": "pghot_recorded_hwhints",
+    "page-table scan": "pghot_recorded_pgtscans",
 }
 
 
@@ -55,7 +47,7 @@ class HotnessEngine:
     def __init__(self, settings: EngineSettings) -> None:
         """Raises `UsageError` for an unknown store or values that the store's layout cannot hold."""
         self.settings = settings
-        self.store = make_store(settings)
+        self.store = STORES.make(settings.store, settings)
         self.window_ms = self.store.window_ms
         self.sleep_ms = settings.sleep_ms or self.store.sleep_ms
         self.batch_nr = settings.batch_nr or self.store.batch_nr
@@ -65,7 +57,7 @@ class HotnessEngine:
         self._counts = {
             "pghot_reported_accesses": 0,
             "pghot_recorded_accesses": 0,
-            **dict.fromkeys(SOURCE_COUNTERS.values(), 0),
+            **dict.fromkeys(MECHANISM_COUNTERS.values(), 0),
         }
         self._counts["kpromoted_dropped"] = 0
         self._last_round_ms: int | None = None
@@ -85,20 +77,20 @@ class HotnessEngine:
         chosen = self.settings.enabled_sources
         return self._switched.get(source, chosen is None or source in chosen)
 
-    def record(self, source: str, accesses: Accesses, place: U8, lower: Bool) -> None:
+    def record(self, source: Source, accesses: Accesses, place: U8, lower: Bool) -> None:
         """Enter what a source saw; accesses of pages on a top-tier node or never placed are only counted.
 
         place  uint8[pages]  node that holds each page now, 255 = nowhere
         lower  bool[nodes]   True for nodes below the top tier
         """
-        if len(accesses) == 0 or not self.enabled(source):
+        if len(accesses) == 0 or not self.enabled(source.name):
             return
         self._eligible[: len(lower)] = lower
         recorded = self.store.record(accesses, place, self._eligible)
         self._counts["pghot_reported_accesses"] += total(accesses.count)
         self._counts["pghot_recorded_accesses"] += recorded
-        if source in SOURCE_COUNTERS:
-            self._counts[SOURCE_COUNTERS[source]] += recorded
+        if source.mechanism is not None:
+            self._counts[MECHANISM_COUNTERS[source.mechanism]] += recorded
 
     def wake(
         self, now_ms: float, free_pages: I64, node_pages: I64, high_watermark_pages: I64, max_pages: int

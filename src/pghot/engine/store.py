@@ -1,7 +1,7 @@
 """The seam of the hotness stores: where a page's recent accesses are kept and when it counts as hot.
 
-A store is one file plus one line in `stores.STORES`. It owns its memory from the start (DESIGN decision 4),
-says how many bytes that is, and counts what it had to drop.
+A store is one file of this package. It owns its memory from the start (docs/architecture.md), says how many bytes
+that is, and counts what it had to drop.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def hottest_first(candidates: Candidates, frequency: npt.NDArray[np.integer]) ->
 class HotnessStore(Protocol):
     """Records of recent accesses to lower-tier pages.
 
+    name       as in `EngineSettings.store`
     summary    one line for `pghot list stores`
     window_ms  kernel ms after which a page starts over (published default unless the settings say otherwise)
     sleep_ms   kernel ms between two rounds of this store's consumer, as published

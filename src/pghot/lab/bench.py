@@ -9,22 +9,24 @@ from typing import Any
 
 from pghot.errors import UsageError, unknown_name
 from pghot.lab.capacity import Sizing, TimeScale, choose_time_scale, size_nodes
+from pghot.lab.comparison_setup import NodeSetup, Setup
 from pghot.lab.contents import contents_of
 from pghot.lab.epochs import Epochs, measure_epochs
-from pghot.lab.metrics import node_shares, run_metrics
+from pghot.lab.metrics import node_shares, run_figures
+from pghot.lab.outcomes import RunOutcome
 from pghot.lab.replay import Future, Run, new_run, replay
 from pghot.lab.traces import trace_warnings
-from pghot.policies.policy import World
-from pghot.policies.registry import make_policy
 from pghot.recording.compressibility import compressibility_of
 from pghot.recording.ratios import describe
 from pghot.recording.trace import Trace
 from pghot.sim.compressed.node import Contents
+from pghot.sim.lab_world import LabWorld
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import Topology
+from pghot.sim.policies import POLICIES
 from pghot.sim.policies.interleave import deal_out
-from pghot.sim.sources.registry import make_source
-from pghot.sim.sources.simulated_source import SourceSettings
+from pghot.sim.sources import SOURCES
+from pghot.sim.sources.simulated_source import SimulatedSource, SourceSettings
 
 PLACEMENTS = ("first-touch", "slow", "interleave", "bind:NODE")
 
@@ -154,7 +156,7 @@ class Bench:
             assert device is not None
             self.contents = contents_of(trace, device, seed)
 
-    def play(self, specs: Sequence[RunSpec], progress: Callable[[float], None]) -> list[dict[str, Any]]:
+    def play(self, specs: Sequence[RunSpec], progress: Callable[[float], None]) -> list[RunOutcome]:
         runs = [self._new_run(spec) for spec in specs]
         total = max(1, self.epochs.slices * self.setting.repeat)
         done = 0
@@ -166,7 +168,8 @@ class Bench:
 
         replay(runs, self.epochs, self.setting.repeat, self.top_pages(), advance)
         return [
-            self._row(label, spec, run) for label, spec, run in zip(labels(specs), specs, runs, strict=True)
+            self._outcome(label, spec, run)
+            for label, spec, run in zip(labels(specs), specs, runs, strict=True)
         ]
 
     def top_pages(self) -> int:
@@ -190,25 +193,24 @@ class Bench:
                 "choose tiers with as many nodes",
             )
         future = Future(self.epochs, self.setting.repeat)
-        world = World(
-            machine,
-            info,
-            self.trace.pages,
-            info.page_bytes,
-            self.trace.regions,
-            self.scale.factor,
-            self.seed,
-            future,
+        world = LabWorld(
+            machine=machine,
+            pages=self.trace.pages,
+            page_bytes=info.page_bytes,
+            scale=self.scale.factor,
+            seed=self.seed,
+            foresight=future,
+            regions=self.trace.regions,
         )
         return new_run(
-            make_policy(spec.policy, **spec.options),
+            POLICIES.make(spec.policy, **spec.options),
             self._sources(spec),
             world,
             future,
             self._initial_placement,
         )
 
-    def _sources(self, spec: RunSpec) -> list[Any]:
+    def _sources(self, spec: RunSpec) -> list[SimulatedSource]:
         settings = SourceSettings(
             self.trace.pages,
             self.trace.info.page_bytes,
@@ -216,7 +218,7 @@ class Bench:
             self.scale.factor,
             self.seed,
         )
-        return [make_source(name, settings, **spec.source_options.get(name, {})) for name in spec.sources]
+        return [SOURCES.make(name, settings, **spec.source_options.get(name, {})) for name in spec.sources]
 
     def _initial_placement(self, machine: SimulatedMachine) -> None:
         if self.setting.placement == "slow":
@@ -251,73 +253,67 @@ class Bench:
         total = len(self.epochs.epochs) * self.setting.repeat
         return min(total - 1, round(total * self.setting.warmup_share()))
 
-    def _row(self, label: str, spec: RunSpec, run: Run) -> dict[str, Any]:
+    def _outcome(self, label: str, spec: RunSpec, run: Run) -> RunOutcome:
         samples = run.measures.samples
-        return {
-            "label": label,
-            "policy": spec.policy,
-            "kind": run.policy.kind,
-            "sources": list(spec.sources),
-            "options": spec.option_texts(),
-            "seed": self.seed,
-            **run_metrics(run, self.warmup_epochs(), self.epochs.footprint_pages),
-            "node_shares": node_shares(samples, [node.name for node in self.topology.nodes]),
-            "sampling": [source.sampling() for source in run.sources],
-            "counters": all_counters(run.policy.counters(), [source.counters() for source in run.sources]),
-            "samples": samples,
-        }
+        return RunOutcome(
+            label=label,
+            policy=spec.policy,
+            kind=run.policy.kind,
+            sources=spec.sources,
+            options=tuple(spec.option_texts()),
+            seed=self.seed,
+            figures=run_figures(run, self.warmup_epochs(), self.epochs.footprint_pages),
+            node_shares=node_shares(samples, [node.name for node in self.topology.nodes]),
+            sampling=tuple(source.sampling() for source in run.sources),
+            counters=all_counters(run.policy.counters(), [source.counters() for source in run.sources]),
+            samples=samples,
+        )
 
-    def setup(self) -> dict[str, Any]:
+    def setup(self) -> Setup:
         """What every result states beside its figures."""
         info, setting = self.trace.info, self.setting
-        return {
-            "trace": info.name,
-            "command": list(info.command),
-            "source": info.source,
-            "notes": list(info.notes),
-            "page_bytes": info.page_bytes,
-            "llc_bytes": info.llc_bytes,
-            "llc_ways": info.llc_ways,
-            "footprint_pages": self.epochs.footprint_pages,
-            "touches": self.epochs.touches * setting.repeat,
-            "misses": int(self.epochs.total.sum()) * setting.repeat,
-            "slices": self.epochs.slices,
-            "slice_ns": info.slice_ns,
-            "epoch_slices": self.epochs.epoch_slices,
-            "warmup_epochs": self.warmup_epochs(),
-            "epochs": len(self.epochs.epochs) * setting.repeat,
-            "repeat": setting.repeat,
-            "seeds": setting.seeds,
-            "first_seed": setting.first_seed,
-            "threads": self.threads,
-            "mlp": setting.mlp or info.mlp or self.topology.costs.mlp_random,
-            "fast_share": setting.fast_share,
-            "placement": setting.placement,
-            "tiers": self.topology.description,
-            "nodes": [
-                {
-                    "name": node.name,
-                    "rank": rank,
-                    "capacity_pages": int(pages),
-                    "latency_ns": node.latency_ns,
-                    "bandwidth_gb_s": node.bandwidth_gb_s,
-                }
+        return Setup(
+            trace=info.name,
+            command=info.command,
+            source=info.source,
+            notes=info.notes,
+            page_bytes=info.page_bytes,
+            llc_bytes=info.llc_bytes,
+            llc_ways=info.llc_ways,
+            footprint_pages=self.epochs.footprint_pages,
+            touches=self.epochs.touches * setting.repeat,
+            misses=int(self.epochs.total.sum()) * setting.repeat,
+            slices=self.epochs.slices,
+            slice_ns=info.slice_ns,
+            epoch_slices=self.epochs.epoch_slices,
+            warmup_epochs=self.warmup_epochs(),
+            epochs=len(self.epochs.epochs) * setting.repeat,
+            repeat=setting.repeat,
+            seeds=setting.seeds,
+            first_seed=setting.first_seed,
+            threads=self.threads,
+            mlp=setting.mlp or info.mlp or self.topology.costs.mlp_random,
+            fast_share=setting.fast_share,
+            placement=setting.placement,
+            tiers=self.topology.description,
+            nodes=tuple(
+                NodeSetup(node.name, rank, int(pages), node.latency_ns, node.bandwidth_gb_s)
                 for node, rank, pages in zip(
                     self.topology.nodes, self.topology.ranks(), self.sizing.capacity_pages, strict=True
                 )
-            ],
-            "costs": self.topology.costs.model_dump(),
-            "curve": self.topology.curve.model_dump(),
-            "scale_time": self.scale.factor,
-            "scale_note": self.scale.note,
-            "compressibility": self.compressibility,
-            "contents": self.contents.note if self.contents else None,
-            "warnings": [
+            ),
+            costs=self.topology.costs.model_dump(),
+            curve=self.topology.curve.model_dump(),
+            scale_time=self.scale.factor,
+            scale_note=self.scale.note,
+            compressibility=self.compressibility,
+            contents=self.contents.note if self.contents else None,
+            warnings=(
                 *trace_warnings(self.trace),
                 *self.topology.warnings(),
                 *([self.contents.warning] if self.contents and self.contents.warning else []),
-            ],
-        }
+            ),
+        )
 
 
 def all_counters(policy: Mapping[str, int], sources: Sequence[Mapping[str, int]]) -> dict[str, int]:

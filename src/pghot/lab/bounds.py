@@ -1,13 +1,15 @@
 """What a recency policy with free, instant moves would get: exact LRU and CLOCK page caches over a trace.
 
-A page cache of the fast tier's size that fetches a page at every miss is a bound of a kind for promotion by
-recency: it reacts at once and pays nothing. It is no bound for policies that know frequencies or the future.
+A page cache of the fast tier's size that fetches a page at every miss is a kind of bound for promotion by
+recency: it reacts at once and pays nothing. It does not bound policies that know frequencies or the future.
 
 CLOCK is FIFO with one reference bit: a hit sets the bit; the hand clears set bits, and evicts at the first
 clear one.
 """
 
 from __future__ import annotations
+
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -135,14 +137,40 @@ def clock_misses(pages: U32, capacity: int, n: int) -> int:
     return ClockCache(capacity, n).feed(pages)
 
 
-def trace_bounds(trace: Trace, capacity_pages: int) -> dict[str, float]:
+@dataclass(frozen=True, slots=True)
+class TraceBounds:
+    """Misses of a page cache of `capacity_pages` pages, of `requests`. A page's first request is a miss too."""
+
+    seed: int
+    capacity_pages: int
+    requests: int
+    lru_misses: int
+    clock_misses: int
+
+    @property
+    def lru_miss_ratio(self) -> float:
+        return self.lru_misses / self.requests if self.requests else 0.0
+
+    @property
+    def clock_miss_ratio(self) -> float:
+        return self.clock_misses / self.requests if self.requests else 0.0
+
+    def to_dict(self) -> dict[str, float]:
+        return {
+            **asdict(self),
+            "lru_miss_ratio": self.lru_miss_ratio,
+            "clock_miss_ratio": self.clock_miss_ratio,
+        }
+
+
+def trace_bounds(trace: Trace, capacity_pages: int, seed: int = 0) -> TraceBounds:
     """LRU and CLOCK misses of a whole trace in a fast tier of `capacity_pages` pages.
+
+    seed  of the trace, for the result to name
 
     The stream of requests: the last-level cache misses, the slices in order, in each the rows in page order,
     the misses of a row one after another. So at most the first of a row misses the fast tier, and 1 - the
-    miss ratio compares with `fast_miss_share`. Keys: "capacity_pages", "requests", "lru_misses",
-    "clock_misses", "lru_miss_ratio", "clock_miss_ratio" (misses / requests; a page's first request is a
-    miss too).
+    miss ratio compares with `fast_miss_share`.
     """
     lru, clock = LruCache(capacity_pages, trace.pages), ClockCache(capacity_pages, trace.pages)
     requests = lru_missed = clock_missed = 0
@@ -152,11 +180,4 @@ def trace_bounds(trace: Trace, capacity_pages: int) -> dict[str, float]:
         stream = np.repeat(batch.page, np.minimum(batch.misses, 2))
         lru_missed += lru.feed(stream)
         clock_missed += clock.feed(stream)
-    return {
-        "capacity_pages": capacity_pages,
-        "requests": requests,
-        "lru_misses": lru_missed,
-        "clock_misses": clock_missed,
-        "lru_miss_ratio": lru_missed / requests if requests else 0.0,
-        "clock_miss_ratio": clock_missed / requests if requests else 0.0,
-    }
+    return TraceBounds(seed, capacity_pages, requests, lru_missed, clock_missed)

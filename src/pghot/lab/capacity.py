@@ -62,7 +62,7 @@ class TimeScale:
 
 
 def choose_time_scale(requested: float | None, shrink: float, slice_ns: int) -> TimeScale:
-    """`requested`, or the machine's shrink factor as far as the slices still resolve the mechanisms."""
+    """`requested`, or how many times smaller the machine is, as far as the slices still resolve the mechanisms."""
     if requested is not None:
         if not 1 <= requested <= MAX_SCALE:
             raise UsageError(

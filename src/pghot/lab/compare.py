@@ -10,13 +10,15 @@ from typing import Any
 
 from pghot.errors import unknown_name
 from pghot.lab.bench import Bench, RunSpec, Setting
+from pghot.lab.bounds import TraceBounds, trace_bounds
+from pghot.lab.outcomes import RunOutcome
 from pghot.lab.results import Comparison, collect
 from pghot.lab.traces import load_trace
-from pghot.policies.options import accepted, parse_options
-from pghot.policies.registry import expand, make_policy
+from pghot.policies.options import parse_options
 from pghot.recording.trace import Trace
 from pghot.sim.machine.topology import Topology, load_topology
-from pghot.sim.sources.registry import source_names, source_options
+from pghot.sim.policies import COMPRESSED, POLICIES, expand
+from pghot.sim.sources import SOURCES
 
 __all__ = ["BASELINES", "Comparison", "RunSpec", "Setting", "compare", "plan_runs"]
 
@@ -32,8 +34,8 @@ def plan_runs(policies: Sequence[str], sources: Sequence[str]) -> list[RunSpec]:
     """
     chosen = _expand_sources(sources)
     specs = []
-    for name in dict.fromkeys([*BASELINES, *expand(list(policies))]):
-        policy = make_policy(name)
+    for name in dict.fromkeys([*BASELINES, *expand(policies)]):
+        policy = POLICIES.get(name)
         if policy.any_source and chosen:
             specs += [RunSpec(name, tuple(group.split("+"))) for group in chosen]
         else:
@@ -42,11 +44,12 @@ def plan_runs(policies: Sequence[str], sources: Sequence[str]) -> list[RunSpec]:
 
 
 def _expand_sources(sources: Sequence[str]) -> list[str]:
-    groups = [name for group in sources for name in (source_names() if group == "all" else [group])]
+    groups = [name for group in sources for name in (SOURCES.names() if group == "all" else [group])]
+    known = SOURCES.names()
     for group in groups:
         for name in group.split("+"):
-            if name not in source_names():
-                raise unknown_name("source", name, [*source_names(), "all"])
+            if name not in known:
+                raise unknown_name("source", name, [*known, "all"])
     return list(dict.fromkeys(groups))
 
 
@@ -79,26 +82,20 @@ def compare(
     setting = setting or Setting(**settings)
     topology = tiers if isinstance(tiers, Topology) else load_topology(tiers)
     if "all" in policies and topology.compressed_node is not None:
-        policies = [*policies, "compressed"]
+        policies = [*policies, COMPRESSED]
     specs = _with_options(_plan(policies, sources), options)
-    rows: list[dict[str, Any]] = []
-    setup: dict[str, Any] = {}
-    caches: list[dict[str, Any]] = []
+    runs: list[RunOutcome] = []
+    caches: list[TraceBounds] = []
     for number in range(setting.seeds):
         seed = setting.first_seed + number
         trace = load_trace(recording, seed, setting.page_bytes)
         bench = Bench(trace, topology, setting, seed)
         report = partial(_report, progress, number, setting.seeds)
         report(0.0)
-        rows += bench.play(specs, report)
-        setup = bench.setup()
+        runs += bench.play(specs, report)
         if bounds:
-            from pghot.lab.bounds import trace_bounds
-
-            caches.append({"seed": seed, **trace_bounds(trace, bench.top_pages())})
-    result = collect(rows, setup, topology)
-    result.bounds = caches
-    return result
+            caches.append(trace_bounds(trace, bench.top_pages(), seed))
+    return collect(runs, bench.setup(), topology, caches)
 
 
 def _plan(policies: Sequence[str | RunSpec], sources: Sequence[str]) -> list[RunSpec]:
@@ -113,7 +110,7 @@ def _with_options(specs: list[RunSpec], assignments: Sequence[str]) -> list[RunS
     chosen = parse_options(
         assignments,
         dict.fromkeys([*(spec.policy for spec in specs), *heard]),
-        lambda name: source_options(name) if name in heard else accepted(name),
+        lambda name: (SOURCES if name in heard else POLICIES).options(name),
     )
     given = [
         replace(

@@ -1,4 +1,4 @@
-"""What the pages of a trace hold, as a compressed node sees it: bytes when demoted, bytes after a write, whose."""
+"""What the pages of a trace hold, as a compressed node sees it: bytes when demoted, bytes after a write, owner."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pghot.units import PAGE_BYTES
 
 
 def contents_of(trace: Trace, device: CompressedDevice, seed: int) -> Contents:
-    """Sizes from the recording's samples, or the workload's own word, or a published distribution with a warning.
+    """Sizes from the recording's samples, or as the workload says, or, with a warning, from a published distribution.
 
-    A page that is written gets the size of another draw: contents change, how well they compress does not, unless
-    the workload says so.
+    A written page gets the size of a second draw from the same distribution: its contents change, but compress about
+    as well, unless the workload says otherwise.
     """
     tenant = np.zeros(trace.pages, np.uint16)
     for region in trace.regions:

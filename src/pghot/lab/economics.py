@@ -12,6 +12,7 @@ from typing import Any
 
 from pghot.errors import UsageError
 from pghot.lab.compare import compare
+from pghot.lab.metrics import Figures
 from pghot.lab.traces import load_trace
 from pghot.safety.margin import Host, Margins, margins
 from pghot.sim.compressed.device import ACCESS_RULES, AccessRule
@@ -22,7 +23,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class RuleCost:
     """One recording under one rule. All but `reserve_bytes` is simulated.
 
     reserve_bytes  of the node as in the tiers file; None: no reserve makes the rule safe, and none was kept
@@ -48,7 +49,7 @@ class Economics:
     """The lines, the reserves with their reasons, where the page sizes of each recording come from, and what a reader
     must know of a recording: that it is damaged, or that its page sizes are assumed."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[RuleCost, ...]
     margins: Margins
     contents: dict[str, str]
     warnings: dict[str, list[str]]
@@ -84,7 +85,7 @@ def economics(
     found = margins(node.compressed, host, node.real_capacity, node.capacity)
     for recording in recordings:  # a wrong name is told now, not after an hour of replays
         load_trace(recording)
-    lines: list[Line] = []
+    lines: list[RuleCost] = []
     contents: dict[str, str] = {}
     warnings: dict[str, list[str]] = {}
     total = len(recordings) * len(ACCESS_RULES)
@@ -96,9 +97,10 @@ def economics(
             result = compare(
                 recording, _with_reserve(topology, index, reserve or 0), [rule], fast_share=fast_share
             )
-            row = next(row for row in result.summary.to_pylist() if row["policy"] == rule)
-            lines.append(_line(recording, rule, reserve, row))
-            contents[recording], warnings[recording] = result.setup["contents"], result.setup["warnings"]
+            figures = next(row.figures for row in result.rows if row.policy == rule)
+            lines.append(_line(recording, rule, reserve, figures))
+            contents[recording] = result.setup.contents or ""
+            warnings[recording] = list(result.setup.warnings)
     progress(total, total)
     return Economics(tuple(lines), found, contents, warnings, topology.description, fast_share)
 
@@ -109,13 +111,16 @@ def _with_reserve(topology: Topology, index: int, reserve: int) -> Topology:
     return topology.model_copy(update={"nodes": tuple(nodes)})
 
 
-def _line(recording: str, rule: AccessRule, reserve: int | None, row: dict[str, Any]) -> Line:
-    return Line(
+def _line(recording: str, rule: AccessRule, reserve: int | None, figures: Figures) -> RuleCost:
+    return RuleCost(
         recording,
         rule,
         reserve,
-        None if row["killed_tenants"] else row["saved_share"],
-        row["slowdown"],
-        row["speedup"],
-        *(int(row[name]) for name in ("write_faults", "refused_pages", "lost_pages", "killed_tenants")),
+        None if figures.killed_tenants else figures.saved_share,
+        figures.slowdown,
+        figures.speedup,
+        int(figures.write_faults or 0),
+        int(figures.refused_pages or 0),
+        int(figures.lost_pages or 0),
+        int(figures.killed_tenants or 0),
     )

@@ -1,4 +1,4 @@
-"""What is measured of a run: against the truth, epoch by epoch."""
+"""What is measured during a run, epoch by epoch, against the truth."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from pghot.sim.machine.simulated import SimulatedMachine
 
 @dataclass(frozen=True, slots=True)
 class EpochSample:
-    """Running totals of a run at the end of an epoch; see `machine.accounts.Ledger` for the units."""
+    """Running totals of a run at the end of an epoch; see `sim.machine.accounts.Ledger` for the units."""
 
     elapsed_ns: float
-    compute_ns: float
     served: tuple[float, ...]
     promoted: int
     demoted: int
@@ -30,6 +29,27 @@ class EpochSample:
     used_share: tuple[float, ...]
     latency_ns: tuple[float, ...]
     saved_bytes: int
+
+    @classmethod
+    def at_the_start(cls, nodes: int) -> EpochSample:
+        """Before the first epoch: nothing happened, and nothing is hot yet."""
+        none = (0.0,) * nodes
+        return cls(
+            elapsed_ns=0.0,
+            served=none,
+            promoted=0,
+            demoted=0,
+            pingpong=0,
+            moved_bytes=0,
+            tracking_app_ns=0.0,
+            moving_app_ns=0.0,
+            kernel_ns=0.0,
+            coverage=float("nan"),
+            promoted_hot=0,
+            used_share=none,
+            latency_ns=none,
+            saved_bytes=0,
+        )
 
 
 @dataclass(slots=True)
@@ -64,7 +84,7 @@ def note_promoted(
 
     promoted      uint32[K]
     hot_since_ns  float64[pages]  since when each waits, nan: it does not; updated
-    waited_ns     float64[K]      set: how long those that waited did come first
+    waited_ns     float64[K]      set: the waits of those that waited, from the front
     """
     answered = hot = 0
     for page in promoted:
@@ -125,7 +145,7 @@ class Measures:
             self._previous_promotions = []
 
     def _forget_the_dead(self) -> None:
-        """Pages of a tenant that was killed wait for nothing."""
+        """Pages of a killed tenant no longer wait."""
         waiting = np.flatnonzero(~np.isnan(self._hot_since_ns)).astype(np.uint32)
         living = self._machine.living(waiting)
         if living is not None:
@@ -148,13 +168,12 @@ class Measures:
     def end_epoch(self, hot: U32) -> None:
         """Sample the totals; `hot` is the hot set of the epoch that ends."""
         machine, ledger = self._machine, self._machine.ledger
-        hot = hot[machine.place[hot] != NOWHERE]  # but for pages of a tenant that was killed
+        hot = hot[machine.place[hot] != NOWHERE]  # without the pages of a killed tenant
         on_top = np.count_nonzero(~machine.lower[machine.place[hot]]) if len(hot) else 0
         self._landed_on_top(hot)
         self.samples.append(
             EpochSample(
                 elapsed_ns=ledger.elapsed_ns,
-                compute_ns=ledger.compute_ns,
                 served=tuple(ledger.served.tolist()),
                 promoted=ledger.promoted,
                 demoted=ledger.demoted,

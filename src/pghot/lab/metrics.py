@@ -1,4 +1,4 @@
-"""The figures of a run, each declared once: name, unit, meaning. Tables, JSON and reports derive from it.
+"""The figures of a run. `METRICS` declares each: name, unit, meaning. Tables, JSON and reports derive from it.
 
 All are simulated. "Steady" figures leave the warm-up out; the others cover the whole run.
 """
@@ -6,12 +6,11 @@ All are simulated. "Steady" figures leave the warm-up out; the others cover the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pghot.lab.measures import EpochSample, Responses
+from pghot.lab.measures import EpochSample
 from pghot.lab.replay import Run
 
 
@@ -55,64 +54,89 @@ METRICS = (
     Metric("tracker_bytes_per_page", "B", "bytes of tracking for each page of the footprint", 2, "B/page"),
 )  # fmt: skip
 
-COMPRESSION = (
-    "saved_share",
-    "device_peak_share",
-    "refused_pages",
-    "write_faults",
-    "lost_pages",
-    "killed_tenants",
-)
+RATIOS = ("speedup", "speedup_warmup", "slowdown")
 
 
-def run_metrics(run: Run, warmup_epochs: int, footprint_pages: int) -> dict[str, Any]:
-    """Figures of one finished run; speed-ups are added when all runs are known."""
-    samples, machine = run.measures.samples, run.world.simulated
-    last = samples[-1]
-    warm_ns = samples[warmup_epochs - 1].elapsed_ns if warmup_epochs else 0.0
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A value for each of `METRICS`, which say what it means: of a run, or the mean of a run over its seeds.
+
+    None where there is nothing to tell: accuracy without promotions, for example, or compression without a node that
+    compresses. The ratios compare with the baselines: they are None until all runs are known, and stay None where a run
+    or its baseline did not do all its work.
+    """
+
+    time_s: float
+    steady_time_s: float
+    warmup_time_s: float
+    fast_miss_share: float | None
+    promotions: float
+    demotions: float
+    pingpong: float
+    moved_mb: float
+    tracking_app_share: float
+    moving_app_share: float
+    kernel_share: float
+    coverage: float | None
+    accuracy: float | None
+    tracker_bytes_per_page: float
+    saved_share: float | None = None
+    device_peak_share: float | None = None
+    refused_pages: float | None = None
+    write_faults: float | None = None
+    lost_pages: float | None = None
+    killed_tenants: float | None = None
+    response_p50_ms: float | None = None
+    response_p95_ms: float | None = None
+    responded_share: float | None = None
+    speedup: float | None = None
+    speedup_warmup: float | None = None
+    slowdown: float | None = None
+
+
+def run_figures(run: Run, warmup_epochs: int, footprint_pages: int) -> Figures:
+    """The figures of one finished run, without the ratios."""
+    samples, machine, responses = run.measures.samples, run.world.machine, run.measures.responses
+    last, warm = samples[-1], EpochSample.at_the_start(len(samples[-1].served))
+    if warmup_epochs:
+        warm = samples[warmup_epochs - 1]
     thread_ns = max(last.elapsed_ns * machine.threads, 1e-9)
     tracker = run.policy.tracker_bytes() + sum(source.tracker_bytes() for source in run.sources)
-    return {
-        "time_s": last.elapsed_ns / 1e9,
-        "steady_time_s": (last.elapsed_ns - warm_ns) / 1e9,
-        "warmup_time_s": warm_ns / 1e9,
-        "fast_miss_share": _top_share(samples, warmup_epochs, machine.lower.tolist()),
-        "promotions": last.promoted,
-        "demotions": last.demoted,
-        "pingpong": last.pingpong,
-        "moved_mb": last.moved_bytes / 1e6,
-        "tracking_app_share": last.tracking_app_ns / thread_ns,
-        "moving_app_share": last.moving_app_ns / thread_ns,
-        "kernel_share": last.kernel_ns / max(last.elapsed_ns, 1e-9),
-        "coverage": _mean([sample.coverage for sample in samples[warmup_epochs:]]),
-        "accuracy": last.promoted_hot / last.promoted if last.promoted else None,
-        "tracker_bytes_per_page": tracker / max(1, footprint_pages),
-        **_compression(run, warmup_epochs, footprint_pages),
-        **_responses(run.measures.responses),
-    }
-
-
-def _compression(run: Run, warmup_epochs: int, footprint_pages: int) -> dict[str, float | None]:
-    """Figures of the compressed node, None without one."""
-    machine = run.world.simulated
-    if (tier := machine.compressed) is None:
-        return dict.fromkeys(COMPRESSION)
-    saved = _mean([sample.saved_bytes for sample in run.measures.samples[warmup_epochs:]])
-    values = (
-        (saved or 0.0) / (footprint_pages * machine.page_bytes),
-        tier.counts.peak_bytes / tier.real_bytes,
-        tier.counts.refused,
-        tier.counts.write_faults,
-        tier.counts.lost,
-        tier.counts.killed,
+    figures = Figures(
+        time_s=last.elapsed_ns / 1e9,
+        steady_time_s=(last.elapsed_ns - warm.elapsed_ns) / 1e9,
+        warmup_time_s=warm.elapsed_ns / 1e9,
+        fast_miss_share=_top_share(warm, last, machine.lower.tolist()),
+        promotions=last.promoted,
+        demotions=last.demoted,
+        pingpong=last.pingpong,
+        moved_mb=last.moved_bytes / 1e6,
+        tracking_app_share=last.tracking_app_ns / thread_ns,
+        moving_app_share=last.moving_app_ns / thread_ns,
+        kernel_share=last.kernel_ns / max(last.elapsed_ns, 1e-9),
+        coverage=_mean([sample.coverage for sample in samples[warmup_epochs:]]),
+        accuracy=last.promoted_hot / last.promoted if last.promoted else None,
+        tracker_bytes_per_page=tracker / max(1, footprint_pages),
+        response_p50_ms=_ms(responses.percentile_ns(0.5)),
+        response_p95_ms=_ms(responses.percentile_ns(0.95)),
+        responded_share=responses.promoted_share(),
     )
-    return dict(zip(COMPRESSION, values, strict=True))
+    if (node := machine.compressed) is None:
+        return figures
+    saved = _mean([sample.saved_bytes for sample in samples[warmup_epochs:]]) or 0.0
+    return replace(
+        figures,
+        saved_share=saved / (footprint_pages * machine.page_bytes),
+        device_peak_share=node.counts.peak_bytes / node.real_bytes,
+        refused_pages=node.counts.refused,
+        write_faults=node.counts.write_faults,
+        lost_pages=node.counts.lost,
+        killed_tenants=node.counts.killed,
+    )
 
 
-def _top_share(samples: Sequence[EpochSample], warmup_epochs: int, lower: Sequence[bool]) -> float | None:
-    served = np.array(samples[-1].served)
-    if warmup_epochs:
-        served = served - np.array(samples[warmup_epochs - 1].served)
+def _top_share(warm: EpochSample, last: EpochSample, lower: Sequence[bool]) -> float | None:
+    served = np.array(last.served) - np.array(warm.served)
     total = served.sum()
     return float(served[~np.array(lower)].sum() / total) if total else None
 
@@ -124,15 +148,8 @@ def node_shares(samples: Sequence[EpochSample], names: Sequence[str]) -> dict[st
     return {name: float(value / total) for name, value in zip(names, served, strict=True)}
 
 
-def _responses(responses: Responses) -> dict[str, float | None]:
-    waits = {
-        "response_p50_ms": responses.percentile_ns(0.5),
-        "response_p95_ms": responses.percentile_ns(0.95),
-    }
-    return {
-        **{name: None if wait is None else wait / 1e6 for name, wait in waits.items()},
-        "responded_share": responses.promoted_share(),
-    }
+def _ms(wait_ns: float | None) -> float | None:
+    return None if wait_ns is None else wait_ns / 1e6
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -10,8 +10,9 @@ import numpy as np
 from pghot.arrays import I64, U32
 from pghot.lab.epochs import Epochs, hot_sets
 from pghot.lab.measures import Measures
-from pghot.policies.policy import Policy, World
+from pghot.policies.policy import Policy
 from pghot.recording.trace import SliceBatch
+from pghot.sim.lab_world import LabWorld
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.sources.simulated_source import SimulatedSource, SliceView
 
@@ -42,16 +43,15 @@ class Future:
 class Run:
     """One policy with its sources on its machine."""
 
-    policy: Policy
+    policy: Policy[LabWorld]
     sources: list[SimulatedSource]
-    world: World
+    world: LabWorld
     measures: Measures
     future: Future
-    source_bytes: int = 0
     view: SliceView = field(init=False)
 
     def __post_init__(self) -> None:
-        machine = self.world.simulated
+        machine = self.world.machine
         empty32, empty16 = np.empty(0, np.uint32), np.empty(0, np.int16)
         self.view = SliceView(
             empty32, empty32, empty32, empty32, empty32, empty16,
@@ -62,7 +62,7 @@ class Run:
     def play(self, batch: SliceBatch, index: int, epoch_ends: bool) -> None:
         """Run one slice: the program, then the sources, then the policy."""
         rows = slice(batch.offsets[index], batch.offsets[index + 1])
-        world, view, machine = self.world, self.view, self.world.simulated
+        world, view, machine = self.world, self.view, self.world.machine
         instructions = int(batch.instructions[index])
         view.page, view.touches, view.misses = batch.page[rows], batch.touches[rows], batch.misses[rows]
         view.sequential, view.writes, view.node = batch.sequential[rows], batch.writes[rows], batch.node[rows]
@@ -78,7 +78,7 @@ class Run:
             if report.app_ns or report.kernel_ns:
                 machine.charge_tracking(report.app_ns, report.kernel_ns, source.name)
             if len(report.accesses):
-                self.policy.observe(world, source.name, report.accesses)
+                self.policy.observe(world, source, report.accesses)
         world.epoch_ended = epoch_ends
         self.policy.act(world)
         self.measures.end_slice()
@@ -117,12 +117,12 @@ def _walk(epochs: Epochs, repeat: int) -> Iterator[tuple[int, tuple[SliceBatch, 
 
 
 def new_run(
-    policy: Policy,
+    policy: Policy[LabWorld],
     sources: list[SimulatedSource],
-    world: World,
+    world: LabWorld,
     future: Future,
     place: Callable[[SimulatedMachine], None],
 ) -> Run:
     """A run whose machine first gets the initial placement `place`, which the policy may override."""
-    place(world.simulated)
-    return Run(policy, sources, world, Measures(world.simulated), future)
+    place(world.machine)
+    return Run(policy, sources, world, Measures(world.machine), future)

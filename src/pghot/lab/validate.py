@@ -1,4 +1,4 @@
-"""`validate`: rerun a published experiment in the lab and hold the simulated cells against the published ones.
+"""`validate`: rerun a published experiment in the lab and compare the simulated cells with the published ones.
 
 A validation is a TOML file: tiers, workload, the runs to compare, the published cells and the bar. A user adds
 one without code; `docs/validation.md` explains the keys.
@@ -7,21 +7,22 @@ one without code; `docs/validation.md` explains the keys.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from importlib import resources
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pghot.documents import parse_document, read_text
+from pghot.documents import Shipped
 from pghot.errors import PghotError, UsageError, unknown_name
 from pghot.lab.bench import Bench, RunSpec, Setting
 from pghot.lab.epochs import Epochs, measure_epochs
+from pghot.lab.metrics import Figures
+from pghot.lab.outcomes import RunOutcome, summarise_runs
 from pghot.lab.workloads.workload_files import workload_from_table
 from pghot.sim.machine.topology import Topology, load_topology
+from pghot.sim.policies import POLICIES
 from pghot.units import parse_share
 
 SCHEMA = "pghot.validate/1"
@@ -41,9 +42,7 @@ class RunTable(_Strict):
     source_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     def spec(self) -> RunSpec:
-        from pghot.policies.registry import make_policy
-
-        default = make_policy(self.policy, **self.options).default_sources
+        default = POLICIES.make(self.policy, **self.options).default_sources
         sources = default if self.sources is None else self.sources
         return RunSpec(self.policy, sources, self.options, self.source_options)
 
@@ -69,7 +68,7 @@ class Value(_Strict):
     form: Literal["base / run", "run / base", "run"] = "base / run"
 
 
-class Published(_Strict):
+class PublishedCells(_Strict):
     cells: tuple[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], ...]
 
 
@@ -91,7 +90,7 @@ class Validation(_Strict):
     value: Value = Value()
     rows: tuple[Axis, ...] = Field(min_length=1)
     columns: tuple[Axis, ...] = Field(min_length=1)
-    published: Published
+    published: PublishedCells
     setting: dict[str, Any] = Field(default_factory=dict)
     workload: dict[str, Any]
     tiers: str | dict[str, Any]
@@ -107,24 +106,42 @@ class Validation(_Strict):
 
 
 @dataclass(frozen=True, slots=True)
+class Cell:
+    """A published value beside the simulated one, by the labels of its row and column."""
+
+    row: str
+    column: str
+    published: float
+    simulated: float
+
+    @property
+    def error(self) -> float:
+        """Relative to the published value."""
+        return self.simulated / self.published - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "error": self.error}
+
+
+@dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """cells: a dict(row, column, published, simulated, error) for each cell with a published value."""
+    """The cells of a validation, row by row, and where the order of a row's cells is not the published one."""
 
     name: str
     title: str
     published_in: str
     bar: float
-    cells: list[dict[str, Any]]
+    cells: list[Cell]
     order_errors: list[str]
     notes: tuple[str, ...]
 
     @property
     def worst_error(self) -> float:
-        return float(max(abs(cell["error"]) for cell in self.cells))
+        return max(abs(cell.error) for cell in self.cells)
 
     @property
     def mean_error(self) -> float:
-        return float(sum(abs(cell["error"]) for cell in self.cells) / len(self.cells))
+        return sum(abs(cell.error) for cell in self.cells) / len(self.cells)
 
     @property
     def ok(self) -> bool:
@@ -141,49 +158,24 @@ class ValidationResult:
             "worst_error": self.worst_error,
             "mean_error": self.mean_error,
             "order_errors": self.order_errors,
-            "cells": self.cells,
+            "cells": [cell.to_dict() for cell in self.cells],
             "notes": list(self.notes),
         }
 
 
-def validation_names() -> list[str]:
-    """The validations installed with the package."""
-    folder = resources.files("pghot").joinpath("data/validations")
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
-    )
-
-
-def load_validation(name: str | Path) -> Validation:
-    """The shipped validation `name`, or the one in a file."""
-    if isinstance(name, str) and not name.endswith(".toml") and "/" not in name:
-        if name not in validation_names():
-            raise unknown_name("validation", name, validation_names())
-        text = resources.files("pghot").joinpath("data/validations", f"{name}.toml").read_text("utf-8")
-        return parse_document(Validation, text, f"{name}.toml")
-    return parse_document(
-        Validation, read_text(Path(name), "validation file", "see `pghot list validations`"), str(name)
-    )
+VALIDATIONS = Shipped(Validation, "validation", "validations")
+load_validation = VALIDATIONS.load
 
 
 def run_validation(name: str | Path, progress: Progress = lambda done, total: None) -> ValidationResult:
     """Rerun the experiment; `progress` gets (cells done, cells in all), at first (0, cells)."""
     validation = load_validation(name)
     simulated = _Grid(validation).simulate(progress)
-    cells = []
-    for i, row in enumerate(validation.rows):
-        for j, column in enumerate(validation.columns):
-            published = validation.published.cells[i][j]
-            value = simulated[i][j]
-            cells.append(
-                {
-                    "row": row.label,
-                    "column": column.label,
-                    "published": published,
-                    "simulated": value,
-                    "error": value / published - 1,
-                }
-            )
+    cells = [
+        Cell(row.label, column.label, validation.published.cells[i][j], simulated[i][j])
+        for i, row in enumerate(validation.rows)
+        for j, column in enumerate(validation.columns)
+    ]
     return ValidationResult(
         validation.name,
         validation.title,
@@ -218,7 +210,7 @@ class _Grid:
     def __init__(self, validation: Validation) -> None:
         self.validation = validation
         self._epochs: dict[str, Epochs] = {}
-        self._times: dict[str, dict[str, Any]] = {}
+        self._figures: dict[str, Figures] = {}
 
     def simulate(self, progress: Progress) -> list[list[float]]:
         total = len(self.validation.rows) * len(self.validation.columns)
@@ -235,17 +227,15 @@ class _Grid:
         value = self.validation.value
         run = column.run or row.run or value.run
         base = column.base or row.base or value.base
-        if run is None or (base is None and value.form != "run"):
+        settings = self._settings({**row.set, **column.set})
+        if run is not None and value.form == "run":
+            return self._metric(run, settings)
+        if run is None or base is None:
             raise UsageError(
                 f"validation '{self.validation.name}': cell {row.label}/{column.label} names no run or base",
                 "give `run` and `base` in [value], in the row or in the column",
             )
-        settings = self._settings({**row.set, **column.set})
-        mine = self._metric(run, settings)
-        if value.form == "run":
-            return mine
-        assert base is not None
-        other = self._metric(base, settings)
+        mine, other = self._metric(run, settings), self._metric(base, settings)
         return other / mine if value.form == "base / run" else mine / other
 
     def _settings(self, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,29 +253,28 @@ class _Grid:
     def _metric(self, run: RunTable, settings: dict[str, Any]) -> float:
         spec = run.spec()
         key = repr((spec, settings))
-        if key not in self._times:
-            self._times[key] = self._play(spec, settings)
+        if key not in self._figures:
+            self._figures[key] = self._play(spec, settings)
         metric = self.validation.value.metric
-        value = self._times[key].get(metric)
-        if not isinstance(value, int | float) or not math.isfinite(value):
-            known = [name for name, found in self._times[key].items() if isinstance(found, int | float)]
-            raise unknown_name("metric with a value", metric, known)
-        return float(value)
+        values = {name: value for name, value in asdict(self._figures[key]).items() if value is not None}
+        if metric not in values:
+            raise unknown_name("metric with a value", metric, list(values))
+        return float(values[metric])
 
-    def _play(self, spec: RunSpec, settings: dict[str, Any]) -> dict[str, Any]:
-        """Means over the seeds of one run's metrics."""
+    def _play(self, spec: RunSpec, settings: dict[str, Any]) -> Figures:
+        """Means over the seeds of one run."""
         setting = _setting(settings["setting"], self.validation.name)
         topology = _topology(settings["tiers"], self.validation.name)
-        rows = []
+        runs: list[RunOutcome] = []
         for seed in range(setting.first_seed, setting.first_seed + setting.seeds):
             epochs = self._trace(settings["workload"], seed, setting)
             try:
-                rows += Bench(epochs.trace, topology, setting, seed, epochs).play([spec], lambda part: None)
+                runs += Bench(epochs.trace, topology, setting, seed, epochs).play([spec], lambda part: None)
             except TypeError as error:  # options go to constructors, which know their own names
                 raise UsageError(
                     f"validation '{self.validation.name}': run '{spec.label}': {error}", "correct its options"
                 ) from error
-        return {name: _mean([row[name] for row in rows]) for name in rows[0]}
+        return summarise_runs(runs)[0].figures
 
     def _trace(self, workload: dict[str, Any], seed: int, setting: Setting) -> Epochs:
         key = repr((workload, seed, setting.epoch_slices))
@@ -295,11 +284,6 @@ class _Grid:
                 workload_from_table(workload, f"{self.validation.name}.toml", seed), setting.epoch_slices
             )
         return self._epochs[key]
-
-
-def _mean(values: list[Any]) -> Any:
-    numbers = [value for value in values if isinstance(value, int | float)]
-    return sum(numbers) / len(numbers) if len(numbers) == len(values) else None
 
 
 def _setting(table: dict[str, Any], where: str) -> Setting:

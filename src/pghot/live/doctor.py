@@ -14,7 +14,7 @@ from pghot.kernel.needs import Need, Verdict
 from pghot.kernel.numa_settings import read_numa_settings
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.machine.nodes import LiveTopology, free_pages, read_nodes
-from pghot.live.sources.registry import live_source_names, make_live_source
+from pghot.live.sources import LIVE_SOURCES
 from pghot.live.ways_to_move import WAYS
 from pghot.units import PAGE_BYTES
 
@@ -143,16 +143,16 @@ def _node(topology: LiveTopology, node: int, free: int) -> NodeReport:
 
 def sources(root: SysRoot, config: KernelConfig) -> Iterator[Finding]:
     """Every registered live source."""
-    for name in live_source_names():
+    for name in LIVE_SOURCES.names():
         try:
-            source = make_live_source(name, root)
+            source = LIVE_SOURCES.make(name, root)
             yield Finding(
                 name, source.summary, with_config([*base_page_needs(root), *source.needs()], config)
             )
         except (
             Exception
         ) as error:  # a source of another package may be broken in any way; the others still count
-            why = f"{type(error).__name__}: {error}"
+            why = str(error) if isinstance(error, PghotError) else f"{type(error).__name__}: {error}"
             yield Finding(
                 name, "", (Need("the source itself", "unsupported", why, "report it to its authors"),)
             )

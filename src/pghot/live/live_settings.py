@@ -17,11 +17,10 @@ from pghot.live.damos.damos_needs import damos_needs, kernel_needs
 from pghot.live.damos.plan import DamosSettings
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import LiveTopology, read_nodes
-from pghot.live.sources.registry import make_live_source
+from pghot.live.sources import LIVE_SOURCES
 from pghot.live.swap_tier.setup import SWAP_SOURCE, check_compressed
 from pghot.live.targets import Targets
-from pghot.policies.policy import check_live
-from pghot.policies.registry import make_policy
+from pghot.policies import LIVE_POLICIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +68,9 @@ def with_damos(settings: LiveSettings, options: Mapping[str, Any]) -> LiveSettin
 
 def check_sources(root: SysRoot, settings: LiveSettings) -> None:
     """Raise for a source or policy that does not exist, then for a source or mover that does not work here."""
-    check_live(make_policy(settings.policy, **settings.policy_options))
+    LIVE_POLICIES.make(settings.policy, **settings.policy_options)
     sources = {
-        name: make_live_source(name, root, **settings.source_options.get(name, {}))
+        name: LIVE_SOURCES.make(name, root, **settings.source_options.get(name, {}))
         for name in settings.all_sources
     }
     require("live", base_page_needs(root))

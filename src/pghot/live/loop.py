@@ -32,13 +32,12 @@ from pghot.live.machine.sections import SECTION_PAGES
 from pghot.live.machine.spaces import Spaces
 from pghot.live.own_cost import OwnCost
 from pghot.live.slices import SliceRecorder
+from pghot.live.sources import LIVE_SOURCES
 from pghot.live.sources.access_source import AccessSource, Sightings
-from pghot.live.sources.registry import make_live_source
 from pghot.live.swap_tier.setup import SWAP_SOURCE, compressed_tier
 from pghot.live.swap_tier.tier import with_compressed
-from pghot.policies.policy import Forgets, Policy, World, check_live
-from pghot.policies.registry import make_policy
-from pghot.recording.trace import TraceInfo
+from pghot.policies import LIVE_POLICIES
+from pghot.policies.policy import Forgets, Policy, World
 from pghot.units import PAGE_BYTES, format_size
 
 REFRESH_MS = 1000
@@ -67,14 +66,13 @@ class Live:
         check_damos(root, settings, self.topology)
         self.knobs = Knobs(root, journal)
         self.sources: list[AccessSource] = [
-            make_live_source(name, root, **settings.source_options.get(name, {}))
+            LIVE_SOURCES.make(name, root, **settings.source_options.get(name, {}))
             for name in settings.all_sources
         ]
         tier = self._tier = compressed_tier(root, settings.mover, self.topology, self.sources)
         if tier is not None:
             self.topology = with_compressed(self.topology, tier.swap)
-        self.policy: Policy = make_policy(settings.policy, **settings.policy_options)
-        check_live(self.policy)
+        self.policy: Policy[World] = LIVE_POLICIES.make(settings.policy, **settings.policy_options)
         sections = max(1, settings.tracked_bytes // (SECTION_PAGES * PAGE_BYTES))
         self.spaces = Spaces(root, sections)
         self.machine = LinuxMachine(
@@ -198,7 +196,7 @@ class Live:
         if self.recorder is not None:
             self.recorder.saw(page, count, sightings.write[movable])
         accesses = Accesses(page, sightings.node[movable], count, now_ms, sightings.hint_fault)
-        self.policy.observe(self.world, source.name, accesses)
+        self.policy.observe(self.world, source, accesses)
 
     def _refresh(self, now_ms: int) -> None:
         self._refreshed_ms = now_ms
@@ -244,7 +242,8 @@ class Live:
         pgdat_free_space_enough (kernel/sched/fair.c): more than max(1 GiB, node/16) free above the promotion
         watermark. A dry run must not move anything, so it refuses.
         """
-        if self.settings.apply or "faults" not in self.settings.sources:
+        hint_faults = any(source.mechanism == "hint fault" for source in self.sources)
+        if self.settings.apply or not hint_faults:
             return
         for node in self.topology.top_nodes:
             enough = max(GIB_PAGES, int(self.machine.capacity_pages[node]) // 16)
@@ -271,11 +270,8 @@ def _stopped(source: AccessSource) -> list[str]:
 def world_of(machine: LinuxMachine, spaces: Spaces) -> World:
     return World(
         machine=machine,
-        info=TraceInfo(name="live", source="live", slice_ns=1),
         pages=spaces.table.pages,
         page_bytes=PAGE_BYTES,
-        regions=(),
         scale=1.0,
         seed=0,
-        foresight=None,
     )

@@ -7,11 +7,14 @@ lower threshold of 4 stores is not used.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from typing import Generic
+
 import numpy as np
 
 from pghot.arrays import U32
-from pghot.engine.accesses import Accesses
-from pghot.policies.policy import World
+from pghot.engine.accesses import Accesses, Source
+from pghot.policies.policy import W, World
 
 HOT_COUNT = 8
 COOL_COUNT = 18
@@ -19,30 +22,28 @@ PERIOD_MS = 10.0
 RATE_GB_S = 10.0
 
 
-class HeMem:
-    """Packs the hottest pages into the fast tier; demotes cold ones only to make room."""
+class SampledCounts(ABC, Generic[W]):
+    """What HeMem and its successors share: the counts, the rounds and their budget. A subclass says what moves."""
 
-    name = "hemem"
-    summary = "HeMem: PEBS counts, hot at 8, halved at 18, every 10 ms"
+    name: str
     kind = "mover"
     default_sources: tuple[str, ...] = ("pebs",)
     any_source = False
-    runs_live = True
 
-    def start(self, world: World) -> None:
+    def start(self, world: W) -> None:
         world.machine.demotion_enabled = False  # it demotes by itself
         self.count = np.zeros(world.pages, np.int32)
         self._next_ms = PERIOD_MS
         self._coolings = 0
         self._last_ns = 0.0
 
-    def observe(self, world: World, source: str, accesses: Accesses) -> None:
+    def observe(self, world: W, source: Source, accesses: Accesses) -> None:
         np.add.at(self.count, accesses.page, accesses.count.astype(np.int32))
         while self.count[accesses.page].max(initial=0) >= COOL_COUNT:
             self.count >>= 1
             self._coolings += 1
 
-    def act(self, world: World) -> None:
+    def act(self, world: W) -> None:
         if world.now_ms < self._next_ms:
             return
         self._next_ms = world.now_ms + PERIOD_MS
@@ -51,11 +52,11 @@ class HeMem:
         budget = int(RATE_GB_S * span_ns / world.page_bytes)
         self.migrate(world, min(budget, machine.pages_in_budget(self.name, span_ns)))
 
-    def migrate(self, world: World, budget: int) -> None:
+    @abstractmethod
+    def migrate(self, world: W, budget: int) -> None:
         """One round of the policy: at most `budget` pages move in all."""
-        self.promote_hot(world, self.hot_below(world)[:budget])
 
-    def hot_below(self, world: World) -> U32:
+    def hot_below(self, world: W) -> U32:
         """Hot pages outside the fast tier, hottest first."""
         place, lower = world.machine.place, world.machine.lower
         hot = np.flatnonzero(self.count >= HOT_COUNT).astype(np.uint32)
@@ -63,7 +64,7 @@ class HeMem:
         hot = hot[lower[place[hot]]]
         return hot[np.argsort(-self.count[hot], kind="stable")]
 
-    def promote_hot(self, world: World, page: U32) -> None:
+    def promote_hot(self, world: W, page: U32) -> None:
         """Promote `page` as far as room can be made by demoting cold pages."""
         machine, fast = world.machine, world.fast_node
         room = machine.room(fast)
@@ -87,3 +88,14 @@ class HeMem:
 
     def counters(self) -> dict[str, int]:
         return {}
+
+
+class HeMem(SampledCounts[World]):
+    """Packs the hottest pages into the fast tier; demotes cold ones only to make room."""
+
+    name = "hemem"
+    summary = "HeMem: PEBS counts, hot at 8, halved at 18, every 10 ms"
+    runs_live = True
+
+    def migrate(self, world: World, budget: int) -> None:
+        self.promote_hot(world, self.hot_below(world)[:budget])

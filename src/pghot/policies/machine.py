@@ -31,6 +31,7 @@ class Machine(Protocol):
     promotion_targets  for each node the top-tier nodes by distance
     demotion_enabled   a full node makes room for promotions by demoting its coldest pages
     now_ns             the machine's clock
+    hash_list_step_ns  what passing one record of a hash list takes, where that is simulated; else 0
     """
 
     place: U8
@@ -42,6 +43,9 @@ class Machine(Protocol):
     top_nodes: tuple[int, ...]
     demotion_enabled: bool
     now_ns: float
+
+    @property
+    def hash_list_step_ns(self) -> float: ...
 
     @property
     def promotion_targets(self) -> Sequence[Sequence[int]]: ...

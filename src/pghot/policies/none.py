@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pghot.policies.policy import Passive
+from pghot.policies.policy import Passive, World
 
 
-class NoMoves(Passive):
+class NoMoves(Passive[World]):
     """The baseline of every speed-up."""
 
     name = "none"

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from pghot.engine.settings import EngineSettings
 from pghot.errors import UsageError, did_you_mean, unknown_name
 from pghot.parameters import MOST, shown
-from pghot.policies.registry import make_policy
-
-# What the policy itself tells the engine, from the machine it runs on.
-_FROM_THE_MACHINE = (
-    "store",
-    "pages",
-    "page_bytes",
-    "nodes",
-    "top_nodes",
-    "top_of_node",
-    "scale",
-    "enabled_sources",
-)
 
 
 def parse_options(
     assignments: Sequence[str],
     planned: Iterable[str],
-    accepted_by: Callable[[str], dict[str, Any]] | None = None,
+    accepted_by: Callable[[str], Mapping[str, Any]],
 ) -> dict[str, dict[str, Any]]:
     """Options by name out of texts such as "pghot-default.freq_threshold=1"; values are JSON or plain words.
 
     planned      the policies and sources that will run: naming another is a mistake
-    accepted_by  the options of a name with their defaults; None: those of the policy
+    accepted_by  the options of a name with their defaults
     Raises `UsageError` for a text of another form, an unknown policy or option, or a value of the wrong kind.
 
-    >>> parse_options(["lru-bw.period_ms=500"], ["lru-bw"])
+    >>> parse_options(["lru-bw.period_ms=500"], ["lru-bw"], lambda name: {"period_ms": 1000.0})
     {'lru-bw': {'period_ms': 500}}
     """
     options: dict[str, dict[str, Any]] = {}
@@ -56,7 +40,7 @@ def parse_options(
                 f"--set {key}: '{name}' does not run here",
                 f"{did_you_mean(name, names)}these run: {', '.join(names)}",
             )
-        defaults = (accepted_by or accepted)(name)
+        defaults = accepted_by(name)
         check_option(name, option, defaults)
         options.setdefault(name, {})[option] = _value(key, value, defaults[option])
     return options
@@ -69,21 +53,6 @@ def check_option(name: str, option: str, known: Iterable[str]) -> None:
     if not list(known):
         raise UsageError(f"'{name}' has no options, so it has no '{option}'", "leave this option out")
     raise unknown_name(f"option of '{name}'", option, sorted(known))
-
-
-def accepted(policy: str) -> dict[str, Any]:
-    """The options of a policy with their defaults."""
-    parameters = inspect.signature(type(make_policy(policy))).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return {f.name: _default(f) for f in fields(EngineSettings) if f.name not in _FROM_THE_MACHINE}
-    return {name: parameter.default for name, parameter in parameters.items()}
-
-
-def _default(option: Field[Any]) -> Any:
-    """None where the machine has the default: the number of a node."""
-    if option.default_factory is not MISSING:
-        return option.default_factory()
-    return None if option.default is MISSING else option.default
 
 
 def typed_options(name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

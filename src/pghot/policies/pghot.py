@@ -5,36 +5,51 @@ The same engine serves the live service; the lab's machine migrates what it asks
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any
+import inspect
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from typing import Any, Generic
 
 import numpy as np
 
 from pghot.arrays import U32
-from pghot.engine.accesses import Accesses
+from pghot.engine import STORES
+from pghot.engine.accesses import Accesses, Source
 from pghot.engine.engine import HotnessEngine, Promotions
 from pghot.engine.hashed import HashedStore
 from pghot.engine.settings import FAITHFUL, PACKED, EngineSettings
-from pghot.engine.stores import make_store
 from pghot.errors import unknown_name
-from pghot.policies.policy import World
+from pghot.policies.policy import W, World
 
-# Sources that record from the program's own context: a fault or an interrupt. The others have a thread.
-INLINE_SOURCES = ("hintfaults", "ibs", "pebs")
+# What the policy itself tells the engine, from the machine it runs on.
+_FROM_THE_MACHINE = (
+    "store", "pages", "page_bytes", "nodes", "top_nodes", "top_of_node", "scale", "enabled_sources",
+)  # fmt: skip
 
 
-class Pghot:
-    """pghot with one of the engine's stores. `options` are fields of `EngineSettings`."""
+def _options() -> Iterator[inspect.Parameter]:
+    """The fields of `EngineSettings` that a user may set; None where the machine has the default."""
+    for each in fields(EngineSettings):
+        if each.name not in _FROM_THE_MACHINE:
+            made = each.default_factory() if each.default_factory is not MISSING else each.default
+            default = None if made is MISSING else made
+            yield inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=default)
 
+
+class Pghot(Generic[W]):
+    """pghot with the engine's store named `store`, which a subclass says."""
+
+    store: str
+    name: str
     kind = "mover"
+    group = "pghot"
     default_sources: tuple[str, ...] = ("hintfaults",)
     any_source = True
     runs_live = True
+    __signature__ = inspect.Signature(list(_options()))
 
-    def __init__(self, store: str = "default", **options: Any) -> None:
-        self.name = f"pghot-{store}"
-        self.summary = f"pghot with the {store} store, any source, batched promotion by kernel threads"
-        self.store, self.options = store, options
+    def __init__(self, **options: Any) -> None:
+        self.options = options
         known = [each.name for each in fields(EngineSettings)]
         for option in options:
             if option not in known:
@@ -43,9 +58,9 @@ class Pghot:
             # Values that cannot be are found here, before a program is started in vain; `start` knows the machine.
             nodes = tuple(range(255))
             least = {"pages": 1, "page_bytes": 4096, "nodes": len(nodes), "top_nodes": nodes, "target_nid": 0}
-            make_store(EngineSettings(store=store, **{**least, **options}))
+            STORES.make(self.store, EngineSettings(store=self.store, **{**least, **options}))
 
-    def start(self, world: World) -> None:
+    def start(self, world: W) -> None:
         machine = world.machine
         machine.demotion_enabled = True
         near = tuple(targets[0] for targets in machine.promotion_targets)
@@ -62,16 +77,15 @@ class Pghot:
         self._list_steps = 0
         self._thread = "kpromoted" if self.store == "hashed" else "kmigrated"
 
-    def observe(self, world: World, source: str, accesses: Accesses) -> None:
+    def observe(self, world: W, source: Source, accesses: Accesses) -> None:
         machine, store = world.machine, self.engine.store
         self.engine.record(source, accesses, machine.place, machine.lower)
         if isinstance(store, HashedStore) and store.list_steps > self._list_steps:
-            walk_ns = (store.list_steps - self._list_steps) * world.simulated.costs.hash_list_step_ns
+            walk_ns = (store.list_steps - self._list_steps) * machine.hash_list_step_ns
             self._list_steps = store.list_steps
-            inline = source in INLINE_SOURCES
-            machine.charge_tracking(walk_ns * inline, walk_ns * (not inline), source)
+            machine.charge_tracking(walk_ns * source.inline, walk_ns * (not source.inline), source.name)
 
-    def act(self, world: World) -> None:
+    def act(self, world: W) -> None:
         machine = world.machine
         machine.balance()
         budget = machine.pages_in_budget(self._thread)
@@ -104,3 +118,27 @@ class Pghot:
 
     def counters(self) -> dict[str, int]:
         return self.engine.counters
+
+
+class PghotDefault(Pghot[World]):
+    """pghot as of v4: one byte a page."""
+
+    name = "pghot-default"
+    summary = "pghot with the default store, any source, batched promotion by kernel threads"
+    store = "default"
+
+
+class PghotPrecise(Pghot[World]):
+    """pghot as of v4: four bytes a page."""
+
+    name = "pghot-precise"
+    summary = "pghot with the precise store, any source, batched promotion by kernel threads"
+    store = "precise"
+
+
+class PghotHashed(Pghot[World]):
+    """pghot of v2 and v3: a hash table and heaps."""
+
+    name = "pghot-hashed"
+    summary = "pghot with the hashed store, any source, batched promotion by kernel threads"
+    store = "hashed"

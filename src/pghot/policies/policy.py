@@ -1,81 +1,41 @@
 """The seam of the policies: who moves which page where.
 
-Every policy file holds one class with the same methods in the same order: `start`, `observe`, `act`,
+Every policy file holds classes with the same methods in the same order: `start`, `observe`, `act`,
 `tracker_bytes`, `counters`. A policy of your own joins through an entry point of the group "pghot.policies"
-that names a class or function taking no required arguments.
+that names a class whose constructor needs no arguments; what it takes are the policy's options.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from pghot.arrays import I64, U32
-from pghot.engine.accesses import Accesses
-from pghot.errors import UsageError
+from pghot.arrays import U32
+from pghot.engine.accesses import Accesses, Source
 from pghot.policies.machine import Machine
-from pghot.recording.trace import Region, TraceInfo
 
-if TYPE_CHECKING:
-    from pghot.sim.machine.simulated import SimulatedMachine
-
-_LIVE_HINT = "policies that run live: pghot-default, pghot-precise, pghot-hashed, hemem"
-
-
-class Foresight(Protocol):
-    """What only an oracle may ask: the future of the trace."""
-
-    def total_misses(self) -> I64:
-        """int64[pages]: misses of each page over the whole trace."""
-
-    def next_epoch(self) -> tuple[U32, U32]:
-        """Pages and misses of the epoch that begins now; empty at the end of the run."""
+# The group of entry points in which other packages name their policies, and what such a class has to declare.
+GROUP = "pghot.policies"
+DECLARES = ("name", "summary", "kind", "default_sources", "any_source", "runs_live")
+KINDS = ("baseline", "bound", "static", "mover", "oracle")
 
 
 @dataclass(slots=True)
 class World:
     """What a policy is given for one run.
 
-    machine      the lab's or, live, the one we run on
-    foresight    None live
-    scale        `--scale-time`: kernel time runs faster by it, byte quantities shrink by it
-    epoch_ended  True in the `act` that closes an epoch
+    machine  the lab's or, live, the one we run on
+    scale    `--scale-time`: kernel time runs faster by it, byte quantities shrink by it; 1 live
+    seed     for a policy that draws random numbers; 0 live
     """
 
     machine: Machine
-    info: TraceInfo
     pages: int
     page_bytes: int
-    regions: Sequence[Region]
     scale: float
     seed: int
-    foresight: Foresight | None
-    epoch_ended: bool = False
-
-    @property
-    def simulated(self) -> SimulatedMachine:
-        """The machine of the lab. Raises `UsageError` live: the policy uses what only a simulation has."""
-        from pghot.sim.machine.simulated import SimulatedMachine  # live runs do without it
-
-        if not isinstance(self.machine, SimulatedMachine):
-            raise UsageError(
-                "this policy runs in the lab only",
-                _LIVE_HINT,
-            )
-        return self.machine
-
-    @property
-    def future(self) -> Foresight:
-        """What only an oracle may ask. Raises `UsageError` live."""
-        if self.foresight is None:
-            raise UsageError(
-                "an oracle runs in the lab only",
-                _LIVE_HINT,
-            )
-        return self.foresight
 
     @property
     def now_ms(self) -> float:
@@ -98,15 +58,19 @@ class World:
         return max(1, int(size_bytes / self.page_bytes / self.scale))
 
 
-class Policy(Protocol):
-    """A promotion policy.
+W = TypeVar("W", bound=World)
+W_contra = TypeVar("W_contra", bound=World, contravariant=True)
+
+
+class Policy(Protocol[W_contra]):
+    """A promotion policy, for the worlds that it can work in: `Policy[World]` runs in both halves.
 
     name             as in `--policies`
     summary          one line for `pghot list policies`
     default_sources  the sources it listens to when the user names none; empty: it listens to none
     any_source       True when `--sources` may choose others
     runs_live        True when `pghot run` and the daemon can use it; else it needs what only the lab has
-    kind             "baseline", "bound", "static" (chooses a placement, moves nothing), "mover" or "oracle"
+    kind             one of `KINDS`; "static" chooses a placement and moves nothing
     """
 
     name: str
@@ -116,13 +80,13 @@ class Policy(Protocol):
     any_source: bool
     runs_live: bool
 
-    def start(self, world: World) -> None:
+    def start(self, world: W_contra) -> None:
         """Build state and say where first-touched pages go (`world.machine.preferred`)."""
 
-    def observe(self, world: World, source: str, accesses: Accesses) -> None:
+    def observe(self, world: W_contra, source: Source, accesses: Accesses) -> None:
         """What one source saw in the slice that just ended."""
 
-    def act(self, world: World) -> None:
+    def act(self, world: W_contra) -> None:
         """Move pages; called once after each slice."""
 
     def tracker_bytes(self) -> int:
@@ -130,6 +94,16 @@ class Policy(Protocol):
 
     def counters(self) -> dict[str, int]:
         """Counters under their kernel names."""
+
+
+def by_kind(policy: type[Policy[Any]]) -> tuple[int, bool, str]:
+    """Sorts policies for lists: by kind, within a kind those first that run live, then by group."""
+    return KINDS.index(policy.kind), not policy.runs_live, group_of(policy)
+
+
+def group_of(policy: type[Policy[Any]]) -> str:
+    """The name that `--policies` knows it and others by, which a class may have as `group`; empty without."""
+    return str(getattr(policy, "group", ""))
 
 
 @runtime_checkable
@@ -148,18 +122,7 @@ class SomeInTheLab(Protocol):
         """Those that it was given, as the user wrote them."""
 
 
-def check_live(policy: Policy) -> None:
-    """Raise `UsageError` for a policy that does not run live, or has options that only the lab can honour."""
-    if not getattr(policy, "runs_live", True):  # one of another package may not say
-        raise UsageError(f"the policy '{policy.name}' runs in the lab only", _LIVE_HINT)
-    if isinstance(policy, SomeInTheLab) and (given := policy.lab_options()):
-        raise UsageError(
-            f"only the lab can honour {', '.join(f'{policy.name}.{option}' for option in given)}",
-            "leave it out: `pghot compare` takes it, a live run does not",
-        )
-
-
-class Passive:
+class Passive(Generic[W]):
     """The parts of a policy that neither listens nor moves: placement policies derive from it."""
 
     kind = "static"
@@ -167,13 +130,13 @@ class Passive:
     any_source = False
     runs_live = False
 
-    def start(self, world: World) -> None:
+    def start(self, world: W) -> None:
         """First touch decides."""
 
-    def observe(self, world: World, source: str, accesses: Accesses) -> None:
+    def observe(self, world: W, source: Source, accesses: Accesses) -> None:
         """Listens to nothing."""
 
-    def act(self, world: World) -> None:
+    def act(self, world: W) -> None:
         """Moves nothing."""
 
     def tracker_bytes(self) -> int:

@@ -1,12 +1,11 @@
 """The worst attack on a compressed tier as a picture: what the device holds, what the cache holds back, step by step.
 
-Sizes are those of the real thing, steps those of the scene in small.
+Sizes are those of the real device. Steps are those of the scene, which is a scaled-down copy.
 """
 
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -72,7 +71,7 @@ def _fill(figure: go.Figure, campaign: Campaign, shown: History) -> None:
 
 
 def _limits(figure: go.Figure, campaign: Campaign, shown: History, size: float, top: float) -> None:
-    """Lines at the medium's size, the reserve and both thresholds; those at one height share a label."""
+    """Lines at the medium's size, the reserve and both thresholds; lines at the same height share a label."""
     scene = campaign.scene
     labels: dict[str, list[str]] = {}
     at: dict[str, float] = {}
@@ -104,7 +103,7 @@ def _limits(figure: go.Figure, campaign: Campaign, shown: History, size: float, 
 
 
 def _mark(figure: go.Figure, campaign: Campaign, height: float) -> None:
-    """A ring around the worst moment, and words where the curve is not: it was never as high before."""
+    """A ring around the worst moment, with its label on the left: the curve was never as high before."""
     at = campaign.worst.worst_step
     figure.add_scatter(
         x=[at],
@@ -117,7 +116,7 @@ def _mark(figure: go.Figure, campaign: Campaign, height: float) -> None:
         row=1,
         col=1,
     )
-    left = at > 0.42 * campaign.worst.steps  # else there is no room for the words
+    left = at > 0.42 * campaign.worst.steps  # otherwise there is no room for the label
     figure.add_annotation(
         x=at,
         y=height,
@@ -174,7 +173,7 @@ def _doing(figure: go.Figure, shown: History) -> None:
 
 
 def nearest(campaign: Campaign) -> str:
-    """The moment of least distance in words."""
+    """The worst moment in words: how near the device came to its limit, and when."""
     worst = campaign.worst
     least = format_size(abs(worst.least_bytes) * campaign.scene.scale)
     what = f"{least} too much: data is lost" if worst.least_bytes < 0 else f"least distance: {least}"
@@ -188,5 +187,4 @@ def _unit(size: float) -> tuple[int, str]:
 def _spans(shown: History) -> list[tuple[int, int]]:
     """First and last step of each time that a warning stands."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], shown.warned.astype(np.int8), [0]))))
-    pairs: Any = edges.reshape(-1, 2)
-    return [(int(shown.step[first]), int(shown.step[last - 1])) for first, last in pairs]
+    return [(int(shown.step[first]), int(shown.step[last - 1])) for first, last in edges.reshape(-1, 2)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pghot.lab.economics import Economics, Line
+from pghot.lab.economics import Economics, RuleCost
 from pghot.printable import printable
 from pghot.units import format_share, format_size
 
@@ -34,7 +34,7 @@ def render(found: Economics) -> str:
     return "\n".join(map(printable, [lines[0], rule, *lines[1:], "", *notes]))
 
 
-def _cells(line: Line) -> tuple[str, ...]:
+def _cells(line: RuleCost) -> tuple[str, ...]:
     return (
         line.recording.removeprefix("bundled:"),
         line.rule,

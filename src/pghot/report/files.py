@@ -1,19 +1,24 @@
-"""Results into files. Of a comparison the extension decides: .html, .parquet, .csv, .arrow."""
+"""Writes results to files. The extension decides the format of a comparison: .html, .parquet, .csv or .arrow."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pghot.errors import NotPermittedError, UsageError, not_written
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pghot.lab.results import Comparison
 
 EXTENSIONS = (".html", ".parquet", ".csv", ".arrow")
 
 
 def check_output(path: Path, force: bool, extensions: Sequence[str] = EXTENSIONS) -> None:
-    """Refuse before the replay what could not be written after it."""
+    """Refuse an output that could not be written, before the replay starts."""
     if path.suffix not in extensions:
         names = extensions[0] if len(extensions) == 1 else f"one of {', '.join(extensions)}"
         raise UsageError(f"cannot write '{path}': unknown format", f"end the name in {names}")
@@ -25,11 +30,11 @@ def check_output(path: Path, force: bool, extensions: Sequence[str] = EXTENSIONS
         raise NotPermittedError(f"cannot write {path}", "name a file you may write")
 
 
-def write_output(result: Any, path: Path, command: list[str]) -> None:
+def write_output(result: Comparison, path: Path, command: list[str]) -> None:
     """Write `result` to `path`; tables hold the summary."""
     try:
         if path.suffix == ".html":
-            from pghot.report.html import render
+            from pghot.report.comparison_page import render
 
             path.write_text(render(result, command), "utf-8")
         else:
@@ -46,7 +51,7 @@ def write_page(page: str, path: Path) -> None:
         raise not_written(path, error) from error
 
 
-def _write_table(table: Any, path: Path) -> None:
+def _write_table(table: pa.Table, path: Path) -> None:
     import pyarrow as pa
 
     if path.suffix == ".parquet":

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from pghot.printable import printable
+from pghot.report.facts import Facts
 from pghot.units import format_size
 
-Facts = Mapping[str, Any]
 WIDTH = 80
 _INDENT = " " * 6
 _COLOURS = {"yes": 32, "not permitted": 33, "unsupported": 31}  # ANSI; best first
@@ -129,7 +128,7 @@ def _kernel_tiering(knobs: Facts) -> Iterator[str]:
 
 
 def _section(title: str, findings: Sequence[Facts], colour: bool) -> Iterator[str]:
-    """What works comes first; a reason that all findings have, or all but one, is said once, below the title."""
+    """What works comes first. A reason that all findings share, or all but one, is given once, below the title."""
     shared = _shared(findings)
     findings = sorted(findings, key=lambda finding: list(_COLOURS).index(finding["verdict"]))
     working = sum(finding["verdict"] == "yes" for finding in findings)
@@ -148,7 +147,7 @@ def _section(title: str, findings: Sequence[Facts], colour: bool) -> Iterator[st
 
 
 def _shared(findings: Sequence[Facts]) -> list[tuple[Facts, str]]:
-    """The needs that nearly all do not meet, each with the word for who they are."""
+    """The unmet needs that all findings share, or all but one, each with its mark: "all" or "all but NAME"."""
     unmet = [[need for need in finding["needs"] if need["verdict"] != "yes"] for finding in findings]
     found: list[tuple[Facts, str]] = []
     for need in [each for needs in unmet for each in needs]:

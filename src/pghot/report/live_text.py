@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pghot.counters import LOSSES
 from pghot.printable import printable
+from pghot.report.facts import Facts
 from pghot.units import PAGE_BYTES, format_size
-
-Facts = Mapping[str, Any]
 
 
 def render_run(facts: Facts) -> str:
@@ -46,7 +42,7 @@ def render_run(facts: Facts) -> str:
 
 
 def source_line(source: Facts, before: int = 0, seconds: float = 0.0) -> str:
-    """A source: what it saw and what it lost; with `seconds`, how fast it saw since it had seen `before`."""
+    """One source: its sightings and losses. With `seconds`, also its rate since it had seen `before`."""
     counts = source["counters"]
     seen, lost = counts["pghot_sightings"], sum(counts.get(name, 0) for name in LOSSES)
     pace = f" {max(0, seen - before) / seconds:,.0f}/s," if seconds else ""
@@ -149,7 +145,7 @@ def render_undo(facts: Facts) -> str:
 
 
 def pages_back(facts: Facts) -> list[str]:
-    """What an undo did to pages; `--restore` is one too."""
+    """What an undo did to pages. `--restore` is an undo too."""
     return [
         f"pages back: {facts['pages_back']:,}, were home already: {facts['pages_home']:,}, "
         f"gone: {facts['pages_gone']:,}",
@@ -164,7 +160,7 @@ def render_status(facts: Facts, before: Facts) -> str:
     """What `pghot status` prints; rates are over the time since `before` (or the start)."""
     moves = facts["moves"]
     if before and before["seconds"] >= facts["seconds"]:
-        before = {}  # the daemon read its configuration again meanwhile: its counts began anew
+        before = {}  # the daemon reloaded its configuration in between, and its counts started again
     lines = [
         f"{facts['mode']}, up {facts['seconds']:.0f} s, policy {facts['policy']}, "
         f"{len(facts['programs'])} programs, {facts['counters']['pghot_sections']} sections",

@@ -11,8 +11,8 @@ HEAVY = ("numba", "pyarrow", "prometheus_client")
 EVERY_NEED = """
 from pathlib import Path
 from pghot.kernel.sysroot import SysRoot
-from pghot.live.sources.registry import LIVE_SOURCES, make_live_source
-assert all(make_live_source(name, SysRoot(Path("/"))).needs() for name in LIVE_SOURCES)
+from pghot.live.sources import LIVE_SOURCES
+assert all(LIVE_SOURCES.make(name, SysRoot(Path("/"))).needs() for name in LIVE_SOURCES.names())
 """
 NO_DAEMON = "from pghot.cli.main import run\nassert run(['status', '--socket', '/none']) == 2"
 WATCH = "import pghot.cli.view, pghot.report.view.screen"

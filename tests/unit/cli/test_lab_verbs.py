@@ -33,7 +33,7 @@ from pghot.cli.main import run
         (["compare", "bundled:redis-zipf", "--fast-share", "100%"], "leaves nothing to decide"),
         (["compare", "bundled:redis-zipf", "--sources", "abi"], "did you mean 'abit'"),
         (["compare", "workload:gup"], "did you mean 'gups'"),
-        (["compare", "workload:"], "hint: known: gups, zipf"),
+        (["compare", "workload:"], "hint: known: adversary-stream, gups"),
         (["compare", "workload:."], "unknown workload '.'"),
         (["compare", "masim:"], "no masim file named"),
         (["compare", "masim:."], "cannot read masim file '.': Is a directory"),
@@ -435,7 +435,10 @@ def test_list_shows_sources_and_stores_of_other_packages(
         )
     )
     for group in ("sources", "live_sources", "stores"):
-        (tmp_path / f"plugged_{group}.py").write_text(f"class Plugged:\n    summary = 'of {group}'\n")
+        (tmp_path / f"plugged_{group}.py").write_text(
+            f"class Plugged:\n    name, summary, mechanism, sees, weight = 'plugged', 'of {group}', None, 'any', 1\n"
+            "    inline = released = clairvoyant = False\n"
+        )
     monkeypatch.syspath_prepend(str(tmp_path))
     assert run(["list", "sources"]) == 0
     assert "plugged     both  of sources; live: of live_sources" in capsys.readouterr().out

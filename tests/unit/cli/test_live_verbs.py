@@ -152,7 +152,7 @@ def test_unknown_names_are_answered_with_a_guess(capsys: pytest.CaptureFixture[s
     hint = fails(
         capsys,
         USAGE,
-        "unknown policy 'pghot-defualt'",
+        "no policy 'pghot-defualt' runs live",
         "run",
         *REPLAY,
         "--policy",
@@ -160,7 +160,7 @@ def test_unknown_names_are_answered_with_a_guess(capsys: pytest.CaptureFixture[s
         "-p",
         "1",
     )
-    assert "pghot-default" in hint
+    assert "did you mean 'pghot-default'? these run live: none, hemem, pghot-default" in hint
     hint = fails(capsys, USAGE, "move_page", "run", *REPLAY, "--apply", "--demotion", "move_page", "-p", "1")
     assert "move_pages" in hint
     fails(capsys, USAGE, "no source", "run", "--source", " , ", "-p", "1")
@@ -319,7 +319,7 @@ def test_mistakes_name_line_and_key(
         ("[targets\n", "not valid TOML"),
         ('[targets]\npids = ["init"]\n', "targets.pids"),
         ('sources = ["fault"]\n' + RIGHT, "1: sources: unknown live source 'fault'"),
-        ('policy = "pghot"\n' + RIGHT, "1: policy: unknown policy 'pghot'"),
+        ('policy = "pghot"\n' + RIGHT, "1: policy: no policy 'pghot' runs live"),
         (RIGHT + "[options.fault]\nx = 1\n", "5: options.fault: unknown source or policy 'fault'"),
         (
             RIGHT + "[options.faults]\nperiod = 1\n",

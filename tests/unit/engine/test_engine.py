@@ -7,12 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from builders.engines import PAGES, make_engine, on_lower, touch, wake
+from builders.engines import ABIT, CHMU, FAULTS, IBS, PAGES, TRUTH, make_engine, on_lower, touch, wake
 from pghot.counters import COUNTERS, counter
 from pghot.engine.engine import Promotions
 from pghot.engine.settings import EngineSettings
 from pghot.engine.store import Candidates, no_candidates
-from pghot.engine.stores import STORES, make_store
 from pghot.errors import UsageError
 
 ALL_STORES = pytest.mark.parametrize("store", ["default", "precise", "hashed"])
@@ -196,14 +195,14 @@ def test_forgotten_pages_are_gone(store):
 
 def test_sources_are_counted_by_kind_and_can_be_switched():
     engine = make_engine(enabled_sources=frozenset({"hintfaults", "abit", "chmu"}))
-    for source, count in (("hintfaults", 1), ("abit", 2), ("chmu", 4), ("ibs", 8)):
+    for source, count in ((FAULTS, 1), (ABIT, 2), (CHMU, 4), (IBS, 8)):
         touch(engine, [1], 0, count=count, source=source)
     engine.disable("abit")
     engine.enable("ibs")
-    for source, count in (("abit", 16), ("ibs", 32), ("truth", 64)):
+    for source, count in ((ABIT, 16), (IBS, 32), (TRUTH, 64)):
         touch(engine, [1], 0, count=count, source=source)
     engine.enable("truth")
-    touch(engine, [1], 0, count=128, source="truth")
+    touch(engine, [1], 0, count=128, source=TRUTH)
     recorded = {name[15:]: value for name, value in engine.counters.items() if "_recorded_" in name}
     assert recorded == {"accesses": 1 + 2 + 4 + 32 + 128, "hintfaults": 1, "pgtscans": 2, "hwhints": 4 + 32}
     assert not engine.enabled("abit")
@@ -252,6 +251,7 @@ class OneHotPage:
     """A store from outside: whatever it saw last is hot."""
 
     name, window_ms, sleep_ms, batch_nr = "one-hot-page", 1000, 10, 1
+    summary = "the last page seen"
 
     def __init__(self, settings: EngineSettings) -> None:
         self.target, self.last, self.time_ms = settings.target_nid, None, 0
@@ -295,11 +295,6 @@ def test_an_installed_store_from_outside_drives_the_engine():
     engine = make_engine("one-hot-page")
     touch(engine, [3, 4], 0)
     assert wake(engine, 0).page.tolist() == [4]
-
-
-def test_a_store_added_to_the_registry_works(monkeypatch):
-    monkeypatch.setitem(STORES, "mine", (__name__, "OneHotPage"))
-    assert make_store(make_engine("mine").settings).name == "one-hot-page"
 
 
 def test_an_unknown_store_gets_the_nearest_name():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from pghot.lab.capacity import choose_time_scale, size_nodes
 from pghot.lab.compare import plan_runs
 from pghot.lab.epochs import Epoch, add_misses, measure_epochs, take_misses
 from pghot.lab.measures import Measures, Responses, note_promoted
-from pghot.lab.metrics import METRICS, mean_and_interval
+from pghot.lab.metrics import METRICS, Figures, mean_and_interval
 from pghot.recording.from_accesses import trace_from_accesses
 from pghot.recording.trace import MemoryTrace
 from pghot.sim.machine.simulated import SimulatedMachine
@@ -212,8 +213,7 @@ def test_runs_side_by_side_equal_runs_alone() -> None:
     setting = Setting(scale_time=50.0)
 
     def rows(chosen: list[RunSpec]) -> list[dict[str, Any]]:
-        played = Bench(trace(), TIERS, setting, 0).play(chosen, lambda part: None)
-        return [{key: value for key, value in row.items() if key != "samples"} for row in played]
+        return [run.to_dict() for run in Bench(trace(), TIERS, setting, 0).play(chosen, lambda part: None)]
 
     assert rows(specs) == [rows([spec])[0] for spec in specs]
 
@@ -225,8 +225,9 @@ def test_a_comparison_is_json_and_arrow() -> None:
     assert plain["simulated"] is True
     assert len(plain["runs"]) == 2 * len(plain["summary"]) == 8
     assert {m.name for m in METRICS} <= set(result.summary.column_names)
-    assert result.timeline.num_rows == 8 * result.setup["epochs"]
+    assert result.timeline.num_rows == 8 * result.setup.epochs
     assert list(result.to_pandas()["label"]) == result.summary["label"].to_pylist()
+    assert {field.name for field in fields(Figures)} == {m.name for m in METRICS}, "each is declared"
     none = plain["summary"][0]
     assert (none["policy"], none["speedup"], none["speedup_ci95"]) == ("none", 1.0, 0.0)
 
@@ -234,12 +235,12 @@ def test_a_comparison_is_json_and_arrow() -> None:
 def test_repeat_warmup_and_folios_are_in_the_setup() -> None:
     once = pghot.compare(trace(), policies=["none"], warmup=0.5)
     twice = pghot.compare(trace(), policies=["none"], repeat=2)
-    assert twice.setup["touches"] == 2 * once.setup["touches"]
-    assert once.setup["warmup_epochs"] == once.setup["epochs"] // 2
-    assert twice.setup["warmup_epochs"] == twice.setup["epochs"] // 2, "the first pass"
+    assert twice.setup.touches == 2 * once.setup.touches
+    assert once.setup.warmup_epochs == once.setup.epochs // 2
+    assert twice.setup.warmup_epochs == twice.setup.epochs // 2, "the first pass"
     huge = pghot.compare(trace(pages=20_000), policies=["none"], page_bytes=2 << 20, fast_share=0.5)
-    assert huge.setup["page_bytes"] == 2 << 20
-    assert huge.setup["footprint_pages"] == 40
+    assert huge.setup.page_bytes == 2 << 20
+    assert huge.setup.footprint_pages == 40
 
 
 def test_the_bounds_are_a_page_cache_over_the_misses() -> None:
@@ -252,11 +253,11 @@ def test_the_bounds_are_a_page_cache_over_the_misses() -> None:
             requests += misses
             if page not in cache:
                 missed += 1
-                if len(cache) == found["capacity_pages"]:
+                if len(cache) == found.capacity_pages:
                     cache.popitem(last=False)
             cache[page] = None
             cache.move_to_end(page)
-    assert (found["lru_misses"], found["requests"]) == (missed, requests)
+    assert (found.lru_misses, found.requests) == (missed, requests)
 
 
 def test_placements() -> None:

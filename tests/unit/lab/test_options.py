@@ -12,12 +12,12 @@ from pghot.cli.main import run
 from pghot.errors import UsageError
 from pghot.lab.bench import RunSpec, all_counters, labels
 from pghot.lab.workloads.workload_files import make_workload
-from pghot.policies.options import accepted, parse_options
-from pghot.policies.policy import check_live
-from pghot.policies.registry import POLICIES, make_policy
-from pghot.report.html import render as page
-from pghot.report.text import render
-from pghot.sim.sources.registry import SOURCES, make_source, source_options
+from pghot.policies import LIVE_POLICIES
+from pghot.policies.options import parse_options
+from pghot.report.comparison_page import render as page
+from pghot.report.comparison_text import render
+from pghot.sim.policies import POLICIES
+from pghot.sim.sources import SOURCES
 from pghot.sim.sources.simulated_source import SourceSettings
 
 SETTINGS = SourceSettings(pages=64, page_bytes=4096, nodes=2)
@@ -143,8 +143,8 @@ def test_values_of_sources_that_cannot_be_are_one_line(
 
 NUMBERS = [
     (name, option)
-    for name in SOURCES
-    for option, default in source_options(name).items()
+    for name in SOURCES.names()
+    for option, default in SOURCES.options(name).items()
     if not isinstance(default, bool)
 ]
 
@@ -153,21 +153,23 @@ NUMBERS = [
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), 10**400])
 def test_every_parameter_of_every_source_is_checked(name: str, option: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"{name}.{option} is ") as caught:
-        make_source(name, SETTINGS, **{option: value})
+        SOURCES.make(name, SETTINGS, **{option: value})
     assert caught.value.hint.startswith("give ")
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", POLICIES.names())
 def test_every_number_of_every_policy_is_checked(name: str) -> None:
-    for option, default in accepted(name).items():
+    for option, default in POLICIES.options(name).items():
         if default is None or isinstance(default, int | float):
             with pytest.raises(UsageError, match=option):
-                make_policy(name, **{option: -1})
+                POLICIES.make(name, **{option: -1})
 
 
 def test_the_target_node_and_a_rate_of_half_a_mebibyte_are_numbers() -> None:
     given = parse_options(
-        ["pghot-default.target_nid=0", "pghot-default.rate_limit_mb_s=0.5"], ["pghot-default"]
+        ["pghot-default.target_nid=0", "pghot-default.rate_limit_mb_s=0.5"],
+        ["pghot-default"],
+        POLICIES.options,
     )
     assert given == {"pghot-default": {"target_nid": 0, "rate_limit_mb_s": 0.5}}
 
@@ -177,19 +179,22 @@ def test_the_target_node_and_a_rate_of_half_a_mebibyte_are_numbers() -> None:
 
 @pytest.mark.parametrize("name", ["pghot-default", "pghot-precise", "pghot-hashed", "hemem", "none"])
 def test_policies_that_run_live(name: str) -> None:
-    check_live(make_policy(name))
+    LIVE_POLICIES.make(name)
 
 
 def test_the_others_are_refused_live() -> None:
-    for name in POLICIES.keys() - {"pghot-default", "pghot-precise", "pghot-hashed", "hemem", "none"}:
-        with pytest.raises(UsageError, match="runs in the lab only"):
-            check_live(make_policy(name))
+    live = {"pghot-default", "pghot-precise", "pghot-hashed", "hemem", "none"}
+    assert set(LIVE_POLICIES.names()) == live
+    for name in set(POLICIES.names()) - live:
+        with pytest.raises(UsageError, match=f"no policy '{name}' runs live") as caught:
+            LIVE_POLICIES.make(name)
+        assert caught.value.hint.endswith("these run live: " + ", ".join(LIVE_POLICIES.names()))
 
 
 def test_options_that_only_the_lab_honours_are_refused_live() -> None:
     quirks = ("never-expire", "long-hash-lists")
     with pytest.raises(UsageError, match=r"only the lab can honour pghot-hashed\.faithful=long-hash-lists"):
-        check_live(make_policy("pghot-hashed", faithful=quirks))
+        LIVE_POLICIES.make("pghot-hashed", faithful=quirks)
     with pytest.raises(UsageError, match=r"only the lab can honour pghot-precise\.batch_nr"):
-        check_live(make_policy("pghot-precise", batch_nr=8))
-    check_live(make_policy("pghot-hashed", faithful=quirks[:1], batch_nr=8))
+        LIVE_POLICIES.make("pghot-precise", batch_nr=8)
+    LIVE_POLICIES.make("pghot-hashed", faithful=quirks[:1], batch_nr=8)

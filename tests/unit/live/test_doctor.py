@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from builders.machine_trees import CAPTURED, NODES, Node, captured, machine, put
+from builders.plugged import install
 from pghot.cli.main import run
 from pghot.kernel.kconfig import read_config
 from pghot.kernel.needs import Need
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.doctor import Finding, diagnose, with_config
-from pghot.live.sources import registry as live_registry
+from pghot.live.sources import LIVE_SOURCES
 from pghot.report.findings import render_doctor
 
 TREES = sorted(path.name for path in CAPTURED.iterdir() if (path / "proc").is_dir())
@@ -47,7 +48,7 @@ def test_the_text_fits_80_columns_and_names_everything(name: str) -> None:
 
 def test_every_registered_source_and_every_mover_is_judged() -> None:
     facts = diagnose(captured("two-tiers-6.12"))
-    assert list(verdicts(facts, "sources")) == live_registry.live_source_names()
+    assert list(verdicts(facts, "sources")) == LIVE_SOURCES.names()
     assert list(verdicts(facts, "movers")) == MOVERS
 
 
@@ -175,8 +176,10 @@ def test_a_damaged_configuration_is_as_good_as_none(content: bytes, tmp_path: Pa
     assert read_config(SysRoot(tmp_path)).path == ""
 
 
-def test_a_source_that_cannot_be_built_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(live_registry.LIVE_SOURCES, "broken", ("pghot.no_such_module", "Nothing"))
+def test_a_source_that_cannot_be_built_does_not_hide_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, {"pghot.live_sources": {"broken": "broken:X"}}, broken="import no_such")
     facts = diagnose(captured("two-tiers-6.12"))
     assert verdicts(facts, "sources")["broken"] == "unsupported"
     assert verdicts(facts, "sources")["replay"] == "yes"

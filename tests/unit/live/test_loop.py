@@ -32,7 +32,7 @@ from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.record_live import lost_of
 from pghot.live.run import Summary, end, restore
 from pghot.live.slices import Estimate, SliceRecorder
-from pghot.live.sources import registry as live_registry
+from pghot.live.sources import LIVE_SOURCES
 from pghot.live.sources.access_source import Sightings, sightings_of
 from pghot.live.status import counters, line, status
 from pghot.live.targets import Targets
@@ -94,12 +94,12 @@ def hot(times: int = 1) -> list[Sightings]:
 
 
 def test_a_source_of_another_package_is_named_and_made(bench: Bench) -> None:
-    assert live_registry.live_source_names()[-1] == "scripted"
-    assert live_registry.live_source_options("scripted") == {"knob": "", "speed": 1}
-    made = live_registry.make_live_source("scripted", bench.kernel.root, speed=3)
+    assert LIVE_SOURCES.names()[-1] == "scripted"
+    assert LIVE_SOURCES.options("scripted") == {"knob": "", "speed": 1}
+    made = LIVE_SOURCES.make("scripted", bench.kernel.root, speed=3)
     assert made.needs()[0].met
     with pytest.raises(UsageError, match="unknown live source 'scriptet'") as caught:
-        live_registry.live_source_class("scriptet")
+        LIVE_SOURCES.get("scriptet")
     assert "did you mean 'scripted'?" in caught.value.hint
 
 
@@ -128,7 +128,7 @@ def test_what_a_policy_heard_of_a_source_is_counted_at_the_source_only(
 
 
 def test_what_only_the_lab_can_honour_is_refused(bench: Bench) -> None:
-    with pytest.raises(UsageError, match="the policy 'numab2' runs in the lab only"):
+    with pytest.raises(UsageError, match="no policy 'numab2' runs live"):
         bench.live(None, apply=False, policy="numab2", policy_options={})
     with pytest.raises(UsageError, match="long-hash-lists"):
         bench.live(None, policy="pghot-hashed", policy_options={"faithful": ("long-hash-lists",)})
@@ -228,7 +228,7 @@ def test_no_loss_of_a_source_goes_unsaid(counter: str) -> None:
 
 
 def test_every_counter_of_a_loss_is_one_of_a_source() -> None:
-    made = [live_registry.make_live_source(name, SysRoot()) for name in live_registry.LIVE_SOURCES]
+    made = [LIVE_SOURCES.make(name, SysRoot()) for name in LIVE_SOURCES.names()]
     assert set(LOSSES) <= {name for source in made for name in source.counters()}
 
 

@@ -14,7 +14,7 @@ from pghot.cli.main import run
 from pghot.lab.metrics import METRICS
 from pghot.recording.compressibility import CODINGS, Compressibility
 from pghot.recording.from_accesses import trace_from_accesses
-from pghot.report.html import render
+from pghot.report.comparison_page import render
 from pghot.safety.adversary.attacks import ATTACKS
 
 HOSTILE = "<script>alert('x')</script>&\"name"

@@ -19,7 +19,7 @@ from pghot.safety.adversary.state import DIRTY, REFUSED, USED, WARNED, new_state
 from pghot.safety.adversary.steps import COLD, STORE_RAW, audit, play, record
 from pghot.safety.adversary.trial import history, run_attack
 from pghot.safety.margin import Host
-from pghot.sim.compressed.device import load_device, shipped_devices
+from pghot.sim.compressed.device import DEVICES, load_device
 
 GIB = 1 << 30
 REAL, PROMISED = 64 * GIB, 128 * GIB
@@ -50,7 +50,7 @@ def scene_of(device: str, rule: Any, host: Host, promised: int = PROMISED, reser
     return scaled(Scene(late, host, REAL, promised, rule, reserve), 8192)
 
 
-@pytest.mark.parametrize("device", shipped_devices())
+@pytest.mark.parametrize("device", DEVICES.names())
 @pytest.mark.parametrize("case", CASES)
 def test_the_calculators_reserve_is_enough_and_at_most_a_tenth_too_much(case: str, device: str) -> None:
     rule, host, promised, breaker = CASES[case]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pghot.cli.main import run
 from pghot.safety.margin import Host, Margins, margins
-from pghot.sim.compressed.device import ACCESS_RULES, load_device, shipped_devices
+from pghot.sim.compressed.device import ACCESS_RULES, DEVICES, load_device
 
 GIB = 1 << 30
 ISSUE = [
@@ -44,7 +44,7 @@ def test_the_cache_term_gives_both_sides_of_the_published_argument(device: str, 
     assert [t.bytes for t in found.rules["contained"].terms if t.name == "cache"] == [found.cache_bytes]
 
 
-@pytest.mark.parametrize("device", shipped_devices())
+@pytest.mark.parametrize("device", DEVICES.names())
 def test_a_host_that_keeps_the_rules_needs_no_reserve_for_read_only_pages(device: str) -> None:
     assert of(device).rules["ro-cow"].reserve_bytes == 0
     assert of(device).rules["promote-on-write"].reserve_bytes == 0
@@ -158,7 +158,7 @@ def test_the_swap_tiers_of_a_file_have_no_device_to_break(
 
 
 @given(
-    st.sampled_from(shipped_devices()),
+    st.sampled_from(DEVICES.names()),
     st.integers(20, 30),
     st.floats(0.1, 100),
     st.booleans(),

@@ -13,7 +13,7 @@ from pghot.units import parse_share, parse_size
 
 
 def _reading(parse: Callable[[Any], Any]) -> BeforeValidator:
-    """A pydantic validator out of one of our parsers, whose errors are no ValueErrors."""
+    """A pydantic validator made from one of our parsers, whose errors are not ValueErrors."""
 
     def read(value: Any) -> Any:
         try:
@@ -33,21 +33,21 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Run(Strict):
+class RunKeys(Strict):
     """How long and on what a workload runs: the same keys for every kind.
 
     page_bytes               bytes of one dense page
     slices                   slices after the initialisation; phases bring their own number
     accesses_per_slice       touches of all threads in a slice, in the mean
     instructions_per_access  instructions for each touch
-    ns_per_instruction       nominal rate: what the virtual time of a slice is made of
+    ns_per_instruction       nominal speed, which gives the virtual time of a slice
     threads                  cores that the lab lets it run on
     nodes, partition         accessing nodes, and the share of the pages that only one of them touches;
                              the others are touched by all of them alike
     init                     a first pass that touches every page once: in address order, in random order,
                              hot pages first or last. First-touch placement follows from it.
-    stored_bytes             what a compressing device makes of 4 KiB, and of 4 KiB that were written; left
-                             out, sizes are drawn from a published distribution
+    stored_bytes             bytes that a compressing device stores for 4 KiB, and for 4 KiB after a write; without
+                             it, sizes are drawn from a published distribution
     """
 
     page_bytes: Annotated[Bytes, Field(ge=4096, multiple_of=4096)] = 4096
@@ -62,7 +62,7 @@ class Run(Strict):
     stored_bytes: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
 
 
-class MasimRun(Run):
+class MasimKeys(RunKeys):
     """slice_ms: how much of masim's time is one slice."""
 
     slice_ms: Annotated[float, Field(gt=0)] = 20.0
@@ -134,8 +134,8 @@ class Phase(Strict):
 
 
 class PhasesParameters(Strict):
-    """Patterns one after the other in the same pages, all from page 0 on; over again when the run is
-    longer."""
+    """Patterns one after the other in the same pages, all from page 0 on, and again from the first when
+    the run is longer."""
 
     kind: Literal["phases"] = "phases"
     phase: Annotated[tuple[Phase, ...], Field(min_length=1)]

@@ -143,7 +143,7 @@ class MasimPattern:
         self._running: dict[tuple[int, int], RandomField | StridedWalk] = {}
 
     def _mlp(self) -> float:
-        """Mean over all accesses of the run, of the times that they take."""
+        """Harmonic mean over all accesses of the run, because it is their times that add up."""
         total = slow = 0.0
         for phase in self._config.phases:
             weights = sum(access.weight for access in phase.accesses)

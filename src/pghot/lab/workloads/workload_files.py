@@ -8,29 +8,29 @@ from __future__ import annotations
 
 import re
 import tomllib
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from pghot.documents import read_text
+from pghot.documents import read_text, shipped_names, shipped_text
 from pghot.errors import UsageError, unknown_name
-from pghot.lab.workloads.keys import MasimRun, Pattern, Run
+from pghot.lab.workloads.keys import MasimKeys, Pattern, RunKeys
 from pghot.recording.trace import Trace
 
-WORKLOADS: dict[str, str] = {
-    "gups": "random updates, most of them in a hot set, which may move",
-    "zipf": "random reads, the page of rank r in proportion to r ** -alpha",
-    "uniform": "random reads, every page alike: nothing to gain from moving pages",
-    "sequential": "one walk over the footprint after the other",
-    "pointer-chase": "random reads, each of which waits for the one before",
-    "phases": "several patterns in turn, in the same pages",
-    "adversary-stream": "a tenant beside others that streams writes of what does not compress over what did",
-    "mixture": "tenants at the same time, each in an address space of its own",
-}
-
+_FOLDER = "workloads"
+_KINDS = [each.model_fields["kind"].default for each in get_args(get_args(Pattern)[0])]
 _HINT = "see docs/workloads.md for the keys of each kind"
+
+
+def workload_names() -> list[str]:
+    """The bundled workloads."""
+    return shipped_names(_FOLDER)
+
+
+def workload_summary(name: str) -> str:
+    """One line about a bundled workload: the first of its file."""
+    return shipped_text(_FOLDER, name).partition("\n")[0].removeprefix("# ")
 
 
 def make_workload(spec: str | Path, seed: int = 0, **overrides: Any) -> Trace:
@@ -47,17 +47,16 @@ def make_workload(spec: str | Path, seed: int = 0, **overrides: Any) -> Trace:
         return _make_masim(Path(text.removeprefix("masim:")), seed, overrides)
     name = text.removeprefix("workload:")
     path = Path(name)
-    if name in WORKLOADS:
-        content = files("pghot").joinpath("data", "workloads", f"{name}.toml").read_text(encoding="utf-8")
-        return _make(f"workload:{name}", content, f"{name}.toml", seed, overrides)
+    if name in workload_names():
+        return _make(f"workload:{name}", shipped_text(_FOLDER, name), f"{name}.toml", seed, overrides)
     if path.suffix == ".toml" or path.is_file():
         content = read_text(path, "workload file", _HINT)
         return _make(f"workload:{path.name}", content, str(path), seed, overrides)
-    raise unknown_name("workload", name, list(WORKLOADS))
+    raise unknown_name("workload", name, workload_names())
 
 
 def _make(name: str, content: str, file: str, seed: int, overrides: dict[str, Any]) -> Trace:
-    """A trace out of a workload file's content."""
+    """A trace from the content of a workload file."""
     try:
         table = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
@@ -68,14 +67,16 @@ def _make(name: str, content: str, file: str, seed: int, overrides: dict[str, An
 def workload_from_table(
     table: dict[str, Any], file: str, seed: int, name: str = "workload", content: str = ""
 ) -> Trace:
-    """A trace out of a workload's keys; `file` and `content` are where errors point to."""
+    """A trace from the keys of a workload. Errors point into `file` and `content`."""
     from pghot.lab.workloads.patterns import PhasesPattern, make_pattern
     from pghot.lab.workloads.workload_trace import DEFAULT_SLICES, WorkloadTrace
 
     try:
-        run = Run.model_validate({key: value for key, value in table.items() if key in Run.model_fields})
+        run = RunKeys.model_validate(
+            {key: value for key, value in table.items() if key in RunKeys.model_fields}
+        )
         adapter: TypeAdapter[Pattern] = TypeAdapter(Pattern)
-        pattern = adapter.validate_python({k: v for k, v in table.items() if k not in Run.model_fields})
+        pattern = adapter.validate_python({k: v for k, v in table.items() if k not in RunKeys.model_fields})
     except ValidationError as error:
         raise _first_problem(error, content, file) from error
     first = make_pattern(pattern, run.page_bytes, seed)
@@ -89,7 +90,7 @@ def _make_masim(path: Path, seed: int, overrides: dict[str, Any]) -> Trace:
 
     config = read_masim(path)
     try:
-        run = MasimRun.model_validate(overrides)
+        run = MasimKeys.model_validate(overrides)
     except ValidationError as error:
         raise _first_problem(error, "", str(path)) from error
     slices = run.slices or MasimPattern(config, run.page_bytes, run.slice_ms).slices
@@ -101,11 +102,11 @@ def _make_masim(path: Path, seed: int, overrides: dict[str, Any]) -> Trace:
 def _first_problem(error: ValidationError, content: str, file: str) -> UsageError:
     """The first thing wrong in a workload file, with its line where the key is in the text."""
     problem = error.errors()[0]
-    place = [str(part) for part in problem["loc"] if part not in WORKLOADS]
+    place = [str(part) for part in problem["loc"] if part not in _KINDS]
     if problem["type"].startswith("union_tag"):
         kind = problem.get("input")
         kind = kind.get("kind", "") if isinstance(kind, dict) else ""
-        named = unknown_name("workload kind", str(kind), list(WORKLOADS))
+        named = unknown_name("workload kind", str(kind), _KINDS)
         return UsageError(f"{file}: {named}", named.hint)
     key = place[-1] if place else ""
     found = re.search(rf"^\s*{re.escape(key)}\s*=", content, re.MULTILINE) if key else None

@@ -1,4 +1,4 @@
-"""A workload as a trace: slices of a pattern, made when they are asked for, the same ones every time."""
+"""A workload as a trace: slices of a pattern, made on demand, the same in every pass."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from pghot.arrays import I16, U32
-from pghot.lab.workloads.keys import Run
+from pghot.lab.workloads.keys import RunKeys
 from pghot.lab.workloads.patterns import AccessPattern
 from pghot.lab.workloads.rows import Draws, Rows
 from pghot.recording.trace import Region, SliceBatch, TraceInfo
@@ -23,7 +23,7 @@ class WorkloadTrace:
     """Implements `recording.trace.Trace`. `make` builds the pattern afresh for every pass over the slices."""
 
     def __init__(
-        self, name: str, run: Run, make: Callable[[], AccessPattern], slices: int, seed: int
+        self, name: str, run: RunKeys, make: Callable[[], AccessPattern], slices: int, seed: int
     ) -> None:
         self._run, self._make, self._slices, self._seed = run, make, slices, seed
         pattern = make()
@@ -126,7 +126,7 @@ class WorkloadTrace:
         return instructions * self._run.ns_per_instruction / self._run.threads
 
     def _batch(self, parts: list[tuple[Rows, I16]], start_ns: float) -> tuple[SliceBatch, float]:
-        """The slices as one batch, and when the next one starts."""
+        """The slices as one batch, and when the next one begins."""
         lengths = [len(rows.page) for rows, _ in parts]
         touches = np.array([rows.touches.sum(dtype=np.int64) for rows, _ in parts])
         instructions = (touches * self._run.instructions_per_access).astype(np.uint64)

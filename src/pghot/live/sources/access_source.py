@@ -1,20 +1,20 @@
 """The seam of the live sources: who saw which process access which address.
 
-A source is one file plus one line in `pghot.live.sources.registry.LIVE_SOURCES`. It reports batches, never one
-access per Python call, states its sampling and counts what it lost. It checks its needs before it changes
-anything.
+A source is one file of this package. It reports batches, never one access per Python call, states its sampling and
+counts what it lost. It checks its needs before it changes anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import I16, I32, U32, U64
+from pghot.engine.accesses import Source
 from pghot.kernel.needs import Need
 from pghot.kernel.watched import SetKnob, Watched
 
@@ -61,19 +61,20 @@ def sightings_of(
     )
 
 
-class AccessSource(Protocol):
-    """A live source of page accesses.
+# What a source sees, best first: the pages of every tier; regions of them; those that are written; those below the top
+# tier only.
+Sees = Literal["any", "regions", "writes", "lower"]
 
-    name     as in `--source`; the same as its simulated twin's where both exist
-    summary  one line for `pghot list sources`
+
+class AccessSource(Source, Protocol):
+    """A live source of page accesses. Its name is that of its simulated twin, where there is one.
+
     weight   what one of its reports counts when sources are fused; a positive whole number
-    sees     "any": pages of every tier; "lower": pages below the top tier only
+    sees     see `Sees`
     """
 
-    name: str
-    summary: str
     weight: int
-    sees: str
+    sees: Sees
 
     def needs(self) -> list[Need]:
         """Every condition, met or not. Changes nothing."""

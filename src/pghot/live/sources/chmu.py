@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pghot.arrays import U64
+from pghot.engine.accesses import Mechanism
 from pghot.errors import UsageError
 from pghot.kernel import hotlist
 from pghot.kernel.cxl_regions import Extent, extents_of, frame_ranges, frames_of_units
@@ -25,7 +26,7 @@ from pghot.kernel.pmu import Pmu, pmu_names, read_pmu
 from pghot.kernel.rmap import frames_need
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sightings, sightings_of
+from pghot.live.sources.access_source import Sees, Sightings, sightings_of
 from pghot.live.sources.aux_area import AUX_COUNTERS, RING_BYTES, AuxNotes, drain_aux
 from pghot.live.sources.frame_owners import FrameOwners
 from pghot.live.sources.perf_sampling import READ_FORMAT
@@ -61,8 +62,11 @@ class Chmu:
 
     name = "chmu"
     summary = "hot lists of CXL 3.2 memory devices; root, and a driver that no released kernel has"
+    mechanism: Mechanism = "hardware"
+    inline = False
+    released = False
     weight = 1
-    sees = "lower"
+    sees: Sees = "lower"
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pghot.arrays import I64, U32, U64
+from pghot.engine.accesses import Mechanism
 from pghot.errors import PghotError, UsageError
 from pghot.kernel.damon_records import Regions
 from pghot.kernel.damon_sysfs import NUMBER, STATE, Intervals, Kdamond, damon_need
@@ -25,7 +26,7 @@ from pghot.kernel.pagemap import pfns
 from pghot.kernel.perf_event import perf_need
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Space, Watched
-from pghot.live.sources.access_source import Sightings, sightings_of
+from pghot.live.sources.access_source import Sees, Sightings, sightings_of
 from pghot.live.sources.perf_sampling import checked_period
 from pghot.units import PAGE_BYTES
 
@@ -44,8 +45,11 @@ class Damon:
 
     name = "damon"
     summary = "DAMON of the programs' address spaces or of all memory: regions, not pages; root"
+    mechanism: Mechanism = "page-table scan"
+    inline = False
+    released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "regions"
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pghot.engine.accesses import Mechanism
 from pghot.errors import UsageError
 from pghot.kernel import perf_event
 from pghot.kernel.knob_files import NUMA_BALANCING, PROMOTE_RATE_LIMIT, SCAN, SCHED
@@ -23,7 +24,7 @@ from pghot.kernel.perf_records import ADDR, CPU, PID, Samples, words_of
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes, nodes_with_memory
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sightings
+from pghot.live.sources.access_source import Sees, Sightings
 from pghot.live.sources.perf_ring import drain
 
 MEMORY_TIERING = "2"
@@ -41,8 +42,11 @@ class Faults:
 
     name = "faults"
     summary = "NUMA hint faults of the kernel's tiering mode, seen by a perf event; root"
+    mechanism: Mechanism = "hint fault"
+    inline = True
+    released = True
     weight = 1
-    sees = "lower"
+    sees: Sees = "lower"
 
     def __init__(self, root: SysRoot, scan_period_ms: int = 200, scan_size_mb: int = 256) -> None:
         # The kernel divides by the size and does not check it (task_nr_scan_windows, kernel/sched/fair.c).

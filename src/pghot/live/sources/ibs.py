@@ -12,13 +12,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from pghot.engine.accesses import Mechanism
 from pghot.kernel.mem_data_src import memory_hits, unknown_levels
 from pghot.kernel.needs import Need, require
 from pghot.kernel.perf_event import EventSpec, perf_need
 from pghot.kernel.pmu import Pmu, read_pmu
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sightings
+from pghot.live.sources.access_source import Sees, Sightings
 from pghot.live.sources.perf_sampling import READ_FORMAT, SAMPLE, MemorySampling, checked_period, stretched
 
 NAME = "ibs_op"
@@ -32,8 +33,11 @@ class Ibs:
 
     name = "ibs"
     summary = "AMD instruction-based sampling: loads and stores that went to memory; CAP_PERFMON"
+    mechanism: Mechanism = "hardware"
+    inline = True
+    released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "any"
 
     def __init__(self, root: SysRoot, period_ops: int = 10_000) -> None:
         self._root = root

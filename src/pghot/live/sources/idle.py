@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import U64, Bool
+from pghot.engine.accesses import Mechanism
 from pghot.errors import UnsupportedError
 from pghot.kernel.needs import Need
 from pghot.kernel.page_idle import KPAGEFLAGS, idle_need, mark_idle, still_idle, tracked_frames
@@ -21,6 +22,7 @@ from pghot.kernel.pagemap import pfns
 from pghot.kernel.process import has_capability
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
+from pghot.live.sources.access_source import Sees
 from pghot.live.sources.periodic import PeriodicSource
 
 
@@ -45,8 +47,11 @@ class Idle(PeriodicSource):
 
     name = "idle"
     summary = "idle page bitmap: exactly the pages accessed since the last look; root"
+    mechanism: Mechanism = "page-table scan"
+    inline = False
+    released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "any"
     SCANS = "idle_scans"
 
     def __init__(self, root: SysRoot, period_ms: int = 2000) -> None:

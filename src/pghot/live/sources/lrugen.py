@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pghot.engine.accesses import Mechanism
 from pghot.errors import PghotError
 from pghot.kernel.cgroup import cgroup_name, cgroup_of
 from pghot.kernel.lru_gen import Generation, age, lru_gen_need, memcg_path, read_lru_gen
@@ -16,7 +17,7 @@ from pghot.kernel.needs import Need, require
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sightings
+from pghot.live.sources.access_source import Sees, Sightings
 from pghot.live.sources.perf_sampling import checked_period
 
 _LOOK_MS = 1000
@@ -27,8 +28,11 @@ class LruGen:
 
     name = "lrugen"
     summary = "generation sizes of the multi-gen LRU per tier; counts, no addresses; root"
+    mechanism: Mechanism = None
+    inline = False
+    released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "any"
 
     def __init__(self, root: SysRoot, period_ms: int = 5000) -> None:
         self._root = root

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from pghot.engine.accesses import Mechanism
 from pghot.kernel.mem_data_src import memory_hits, stores_that_missed_l1
 from pghot.kernel.needs import Need, require
 from pghot.kernel.perf_event import EventSpec, perf_need
 from pghot.kernel.pmu import Pmu, read_pmu
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sightings
+from pghot.live.sources.access_source import Sees, Sightings
 from pghot.live.sources.perf_sampling import READ_FORMAT, SAMPLE, MemorySampling, checked_period, stretched
 
 # One PMU on most CPUs, one for each kind of core on hybrid ones.
@@ -35,8 +36,11 @@ class Pebs:
 
     name = "pebs"
     summary = "Intel precise sampling: slow loads and stores that missed; CAP_PERFMON"
+    mechanism: Mechanism = "hardware"
+    inline = True
+    released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "any"
 
     def __init__(
         self,

@@ -12,22 +12,21 @@ from pghot.arrays import U64
 from pghot.kernel.needs import Need, require
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Space, Watched
-from pghot.live.sources.access_source import Sightings, sightings_of
+from pghot.live.sources.access_source import Sees, Sightings, sightings_of
 from pghot.live.sources.perf_sampling import checked_period
 
 
 class PeriodicSource(ABC):
     """A subclass says what one look at a program saw.
 
-    SCANS   the counter of looks
-    WRITES  what it sees are stores
+    SCANS  the counter of looks
 
     Raises `UsageError` for a period that is none.
     """
 
     name: str
+    sees: Sees
     SCANS: str
-    WRITES = False
 
     def __init__(self, root: SysRoot, period_ms: int, other_counters: Sequence[str]) -> None:
         self._root = root
@@ -75,7 +74,7 @@ class PeriodicSource(ABC):
                 continue  # it ended; the next `watch` says so
             self._counts[self.SCANS] += 1
             if len(address):
-                found.append(sightings_of(space.pid, address, write=self.WRITES))
+                found.append(sightings_of(space.pid, address, write=self.sees == "writes"))
         return found
 
     def set_effort(self, share: float) -> None:

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from pghot.engine.accesses import Mechanism
 from pghot.errors import UsageError
 from pghot.kernel.needs import Need
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sightings
+from pghot.live.sources.access_source import Sees, Sightings
 from pghot.units import PAGE_BYTES
 
 
@@ -23,8 +24,11 @@ class Replay:
 
     name = "replay"
     summary = "a recording at its own pace: --set replay.file=FILE"
+    mechanism: Mechanism = None
+    inline = False
+    released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "any"
 
     def __init__(self, root: SysRoot, file: str = "", loop: bool = False) -> None:
         self._file, self._loop = file, loop

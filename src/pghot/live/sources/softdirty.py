@@ -15,11 +15,13 @@ import os
 import numpy as np
 
 from pghot.arrays import U64
+from pghot.engine.accesses import Mechanism
 from pghot.kernel.maps import read_maps
 from pghot.kernel.needs import Need
 from pghot.kernel.pagemap import SOFT_DIRTY, clear_soft_dirty, flagged
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
+from pghot.live.sources.access_source import Sees
 from pghot.live.sources.periodic import PeriodicSource
 from pghot.units import PAGE_BYTES
 
@@ -29,10 +31,12 @@ class SoftDirty(PeriodicSource):
 
     name = "softdirty"
     summary = "soft-dirty bits: exactly the pages written since the last look; root or the same user"
+    mechanism: Mechanism = "page-table scan"
+    inline = False
+    released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "writes"
     SCANS = "softdirty_scans"
-    WRITES = True
 
     def __init__(self, root: SysRoot, period_ms: int = 1000) -> None:
         super().__init__(root, period_ms, ("softdirty_unknown_pages",))

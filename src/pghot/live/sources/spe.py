@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import U64
+from pghot.engine.accesses import Mechanism
 from pghot.kernel import spe_packets
 from pghot.kernel.cpus import midr
 from pghot.kernel.needs import Need, require
@@ -23,7 +24,7 @@ from pghot.kernel.rmap import frames_need
 from pghot.kernel.spe_packets import EVENTS, HAS, OPERATION, PHYS_ADDR, SOURCE, Records
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sightings
+from pghot.live.sources.access_source import Sees, Sightings
 from pghot.live.sources.aux_area import AUX_COUNTERS, RING_BYTES, AuxNotes, drain_aux
 from pghot.live.sources.frame_owners import FrameOwners
 from pghot.live.sources.perf_sampling import READ_FORMAT, checked_period, stretched
@@ -45,8 +46,11 @@ class Spe:
 
     name = "spe"
     summary = "Arm statistical profiling: loads and stores that missed the last-level cache; root"
+    mechanism: Mechanism = "hardware"
+    inline = True
+    released = True
     weight = 1
-    sees = "any"
+    sees: Sees = "any"
 
     def __init__(self, root: SysRoot, period_ops: int = 10_000, latency_cycles: int = 128) -> None:
         self._root = root

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pghot.arrays import I32, U64
+from pghot.engine.accesses import Mechanism
 from pghot.errors import UsageError
 from pghot.kernel import perf_event
 from pghot.kernel.needs import Need, require
@@ -19,7 +20,7 @@ from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, perf_need
 from pghot.kernel.perf_records import ADDR, PID, Samples, words_of
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sightings, sightings_of
+from pghot.live.sources.access_source import Sees, Sightings, sightings_of
 from pghot.live.sources.perf_ring import drain
 from pghot.units import PAGE_BYTES
 
@@ -36,8 +37,11 @@ class SwapIns:
 
     name = "swapins"
     summary = "major faults: pages that come back from swap, and those around them; CAP_PERFMON"
+    mechanism: Mechanism = None
+    inline = True
+    released = True
     weight = 1
-    sees = "lower"
+    sees: Sees = "lower"
 
     def __init__(self, root: SysRoot, around_kib: int = 64) -> None:
         if not 4 <= around_kib <= _MOST_AROUND_KIB or around_kib & (around_kib - 1):

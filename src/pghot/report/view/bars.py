@@ -10,7 +10,7 @@ UNKNOWN = " "
 
 
 def cells(amounts: Sequence[float], width: int) -> list[int]:
-    """How many of `width` cells each amount gets: in proportion, one at least for what is not nothing.
+    """How many of `width` cells each amount gets: in proportion, but at least one for any amount above 0.
 
     >>> cells([0.001, 50, 50], 10)
     [1, 5, 4]
@@ -25,7 +25,7 @@ def cells(amounts: Sequence[float], width: int) -> list[int]:
     while sum(given) < width:
         given[max(range(len(given)), key=lambda i: exact[i] - given[i])] += 1
     while sum(given) > width:
-        # The widest gives: a part that is there stays visible as long as there is room.
+        # Take from the widest, so that small parts stay visible as long as there is room.
         given[max(range(len(given)), key=lambda i: given[i])] -= 1
     return given
 
@@ -41,9 +41,9 @@ def gauge(share: float, width: int) -> str:
 
 
 def chart(values: Sequence[float | None], rows: int, top: float) -> list[str]:
-    """`rows` lines, the highest first, of one column for each value; `top` fills a column, None leaves it empty.
+    """`rows` lines, the top line first, with a column for each value. `top` fills a column, None leaves it empty.
 
-    A known value shows at least an eighth of a line: nothing is not the same as not known.
+    A known value shows at least an eighth of a line, so that 0 does not look like an unknown value.
 
     >>> chart([0, 1, 2, None], 1, 2)
     ['▁▄█ ']

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Facts = Mapping[str, Any]
+from pghot.report.facts import Facts
 
 SPAN_S = 300.0
 
@@ -21,7 +21,7 @@ class Seen(NamedTuple):
 
 
 def totals(facts: Facts) -> dict[str, float]:
-    """Every count of a document by one name: those of a source are `SOURCE/COUNTER`."""
+    """Every count of a document by its name. The counts of a source are named `SOURCE/COUNTER`."""
     moves = facts["moves"]
     return {
         **facts["counters"],
@@ -34,8 +34,8 @@ def totals(facts: Facts) -> dict[str, float]:
     }
 
 
-class History:
-    """Keeps `SPAN_S` seconds. A document older than the last one is from another run: what was before is forgotten."""
+class StatusHistory:
+    """Keeps `SPAN_S` seconds. A document older than the last one is from another run: all before it is dropped."""
 
     def __init__(self) -> None:
         self._seconds: deque[float] = deque()
@@ -51,22 +51,22 @@ class History:
             return
         self._seconds.append(seconds)
         self._totals.append(totals(facts))
-        # One older than the span stays: the first column's left edge is between the two.
+        # Keep one document older than the span: the left edge of the first column lies between it and the next.
         while len(self._seconds) > 2 and self._seconds[1] < seconds - SPAN_S:
             self._seconds.popleft()
             self._totals.popleft()
 
     def rate(self, name: str) -> float | None:
-        """A second, between the last two documents; None before there are two."""
+        """Rise per second between the last two documents; None until there are two."""
         if len(self._seconds) < 2:
             return None
         rise = self._totals[-1].get(name, 0) - self._totals[-2].get(name, 0)
         return rise / (self._seconds[-1] - self._seconds[-2])
 
     def series(self, name: str, columns: int, span_s: float) -> list[float | None]:
-        """Mean rate a second in each of `columns` equal parts of the last `span_s`, oldest first; None: not known.
+        """Mean rise per second in each of `columns` equal parts of the last `span_s`, oldest first; None: unknown.
 
-        The parts begin at multiples of their length, so that a column keeps its value when time goes on.
+        The parts begin at multiples of their length, so that a column keeps its value as time goes on.
         """
         if len(self._seconds) < 2:
             return [None] * columns

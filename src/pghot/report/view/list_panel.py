@@ -1,4 +1,4 @@
-"""The lists that take what room there is: hot regions, programs, counters."""
+"""The lists that fill the remaining room: hot regions, programs, counters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROGRAM = 25  # columns of a program in the list
 
 
 def hot_lines(picture: Picture, width: int, height: int) -> list[Text]:
-    """The hottest regions, as many as `height` lines hold with title and head."""
+    """The hottest regions, as many as fit into `height` lines with title and head."""
     names = {program["pid"]: printable(program["name"]) for program in picture.status["programs"]}
     room = min(20, max(8, width - 68))
     names_of_columns = f"{'heat':>8} {'pid':>7} {'command':{room}} {'addresses':>33} {'size':>8} node"
@@ -32,7 +32,7 @@ def hot_lines(picture: Picture, width: int, height: int) -> list[Text]:
 
 
 def program_lines(picture: Picture, width: int, height: int) -> list[Text]:
-    """The tracked programs, side by side, as many as `height` lines hold with the title."""
+    """The tracked programs, side by side, as many as fit into `height` lines with the title."""
     programs, across = picture.status["programs"], max(1, width // PROGRAM)
     room = max(1, height - 1) * across
     shown = programs if len(programs) <= room else programs[: room - 1]

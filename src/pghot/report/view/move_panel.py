@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from pghot.report.facts import Facts
 from pghot.report.live_text import damos_lines
 from pghot.report.view.bars import gauge
-from pghot.report.view.history import Facts
-from pghot.report.view.parts import WARN, Area, Picture, cut, said, title, trend
+from pghot.report.view.parts import WARN, PanelRoom, Picture, cut, said, title, trend
 from pghot.units import PAGE_BYTES, format_short_size
 
 MIB = 1 << 20
 
 
-def move_lines(picture: Picture, area: Area) -> list[Text]:
-    """In a dry run the promotions are those that would have been, which nobody knows when DAMON moves the pages."""
+def move_lines(picture: Picture, room: PanelRoom) -> list[Text]:
+    """In a dry run: what would have been promoted. That is unknown when DAMON moves the pages."""
     moves = picture.status["moves"]
     applied = picture.status["mode"] == "apply"
     known = applied or picture.status["mover"]["name"] == "move_pages"
@@ -23,13 +23,13 @@ def move_lines(picture: Picture, area: Area) -> list[Text]:
         names["demoted_pages"] = "demoted"
     if moves["promoted_by_the_kernel_pages"]:
         names["promoted_by_the_kernel_pages"] = "by kernel"
-    note = area.span if applied else f"dry run, {area.span}"
-    lines = [title("moves", note, area.width)]
+    note = room.span if applied else f"dry run, {room.span}"
+    lines = [title("moves", note, room.width)]
     for key, name in names.items():
         total = format_short_size(moves[key] * PAGE_BYTES)
-        lines += trend(picture, area, name, key, page_rate, total)
-    lines += [cut(Text(line.strip()), area.width) for line in damos_lines(picture.status)]
-    return [*lines, limit_line(picture, area.width), trouble_line(moves, area.width)]
+        lines += trend(picture, room, name, key, page_rate, total)
+    lines += [cut(Text(line.strip()), room.width) for line in damos_lines(picture.status)]
+    return [*lines, limit_line(picture, room.width), trouble_line(moves, room.width)]
 
 
 def page_rate(pages_per_s: float) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.text import Text
 
 from pghot.printable import printable
+from pghot.report.facts import Facts
 from pghot.report.view.bars import cells
-from pghot.report.view.history import Facts
-from pghot.report.view.parts import DIM, Area, cut, title
+from pghot.report.view.parts import DIM, PanelRoom, cut, title
 from pghot.units import format_short_size
 
 # Character, style and meaning of each part of a node's bar.
@@ -21,22 +21,22 @@ PARTS = (
 SIZES = ("capacity", "free", "floor", "tracked", "hot")
 
 
-def node_lines(facts: Facts, area: Area) -> list[Text]:
+def node_lines(facts: Facts, room: PanelRoom) -> list[Text]:
     """Each node, fastest tier first: the bar, and the sizes."""
     legend = Text("  ").join(
         Text.assemble((character, style), f" {name}") for character, style, name in PARTS
     )
-    across = max(5, area.width - 10 - 9 * len(SIZES))
+    across = max(5, room.width - 10 - 9 * len(SIZES))
     names = "".join(f"{name:>9}" for name in SIZES)
     lines = [
-        title("nodes", legend, area.width),
-        cut(Text(f"node tier {'':{across}}{names}", DIM), area.width),
+        title("nodes", legend, room.width),
+        cut(Text(f"node tier {'':{across}}{names}", DIM), room.width),
     ]
     for node in sorted(facts["nodes"], key=lambda node: (node["tier"], node["node"])):
         sizes = "".join(f"{format_short_size(node[f'{name}_bytes']):>9}" for name in SIZES)
         front = f"{node['node']:>4} {node['tier']:>4} "
-        lines.append(cut(Text.assemble(front, node_bar(node, across), sizes), area.width))
-    return lines + [cut(Text(cgroup_words(cgroup)), area.width) for cgroup in facts["cgroups"]]
+        lines.append(cut(Text.assemble(front, node_bar(node, across), sizes), room.width))
+    return lines + [cut(Text(cgroup_words(cgroup)), room.width) for cgroup in facts["cgroups"]]
 
 
 def node_bar(node: Facts, width: int) -> Text:
@@ -52,7 +52,7 @@ def node_bar(node: Facts, width: int) -> Text:
 
 
 def cgroup_words(cgroup: Facts) -> str:
-    """A tracked cgroup beside its limits; what is not told or not limited is left out."""
+    """A tracked cgroup beside its limits; what is unknown or unlimited is left out."""
     words = [
         f"{word} {format_short_size(cgroup[f'{name}_bytes'])}"
         for name, word in (("current", "uses"), ("high", "high"), ("max", "max"))

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
+from pghot.report.facts import Facts
 from pghot.report.view.bars import chart
-from pghot.report.view.history import Facts, History
+from pghot.report.view.history import StatusHistory
 
 GOOD, WARN, TITLE, DIM, CHART = "green", "bold yellow", "bold", "dim", "cyan"
-LABEL = 10  # columns of what a line is called
+LABEL = 10  # width of a line's label
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,12 @@ class Picture:
 
     status: Facts
     hot: Sequence[Facts]
-    history: History
+    history: StatusHistory
 
 
 @dataclass(frozen=True, slots=True)
-class Area:
-    """The area of a panel: columns, lines of a chart, and the time that a chart shows."""
+class PanelRoom:
+    """The room of a panel: columns, lines of a chart, and the time that a chart shows."""
 
     width: int
     chart_rows: int = 1
@@ -42,7 +43,7 @@ class Area:
 
 
 def cut(text: Text, width: int) -> Text:
-    """At most `width` columns; an ellipsis says that there was more."""
+    """At most `width` columns; an ellipsis shows that there was more."""
     text.truncate(width, overflow="ellipsis")
     return text
 
@@ -59,23 +60,23 @@ def title(name: str, note: str | Text, width: int) -> Text:
 
 
 def trend(
-    picture: Picture, area: Area, label: str, key: str, form: Callable[[float], str], total: str
+    picture: Picture, room: PanelRoom, label: str, key: str, form: Callable[[float], str], total: str
 ) -> list[Text]:
-    """How fast a count rises: now, over the time of the chart, at most; and its total. `form` prints a rate."""
+    """How fast a count rises (now, over the time of the chart, at most), and its total. `form` prints a rate."""
     rate = picture.history.rate(key)
-    one_line = area.chart_rows == 1
-    across = max(8, area.width - LABEL - 13 - 17 - (17 if one_line else 0))
-    values = picture.history.series(key, across, area.span_s)
+    one_line = room.chart_rows == 1
+    across = max(8, room.width - LABEL - 13 - 17 - (17 if one_line else 0))
+    values = picture.history.series(key, across, room.span_s)
     peak = max((value for value in values if value is not None), default=0.0)
     notes = [f"  peak {form(peak):>10}", f"  total {total:>9}"]
     if one_line:
         notes = ["".join(notes)]
     now = "-" if rate is None else form(rate)
-    fronts = [f"{label:<{LABEL}.{LABEL}}{now:>12} "] + [" " * (LABEL + 13)] * (area.chart_rows - 1)
-    notes += [""] * area.chart_rows
+    fronts = [f"{label:<{LABEL}.{LABEL}}{now:>12} "] + [" " * (LABEL + 13)] * (room.chart_rows - 1)
+    notes += [""] * room.chart_rows
     return [
-        cut(Text.assemble(front, (drawn, CHART), note), area.width)
-        for front, drawn, note in zip(fronts, chart(values, area.chart_rows, peak), notes, strict=False)
+        cut(Text.assemble(front, (drawn, CHART), note), room.width)
+        for front, drawn, note in zip(fronts, chart(values, room.chart_rows, peak), notes, strict=False)
     ]
 
 

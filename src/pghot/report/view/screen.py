@@ -21,8 +21,8 @@ from textual.widgets import Static
 
 from pghot.errors import PghotError
 from pghot.printable import printable
-from pghot.report.view.history import History, Seen
-from pghot.report.view.layout import GAP, arranged, head
+from pghot.report.view.arrangement import GAP, arranged, head
+from pghot.report.view.history import Seen, StatusHistory
 from pghot.report.view.parts import WARN, Picture, cut
 
 SCROLLBAR = 1  # column, where there is more than fits
@@ -60,18 +60,18 @@ class Feed(Protocol):
 
     @property
     def problem(self) -> str:
-        """Why nothing newer comes; empty when all is well."""
+        """Why there is nothing newer; empty when all is well."""
 
     @property
     def over(self) -> bool:
-        """Nothing comes any more: the screen closes."""
+        """No more documents will come: the screen closes."""
 
     def take(self) -> Seen | None:
         """The newest document, once."""
 
 
 class Help(ModalScreen[None]):
-    """What is what, until a key is pressed."""
+    """The help page, until a key is pressed."""
 
     CSS = """
     Help { align: center middle; }
@@ -83,7 +83,7 @@ class Help(ModalScreen[None]):
 
     def on_key(self, event: Key) -> None:
         event.stop()
-        # A second key may come before the first one's dismissal is done.
+        # A second key may arrive before the page has closed.
         if self.is_current:
             self.dismiss()
 
@@ -115,12 +115,12 @@ class View(App[Answer]):
         self.theme = "ansi-dark"
         self.animation_level = "none"
         self._feed, self._interrupt, self._now_s = feed, interrupt, now_s
-        self._history = History()
+        self._history = StatusHistory()
         self._picture: Picture | None = None
         self._seen_s = now_s()
         self._room = Size(80, 24)  # of the terminal, until it tells
         self.paused = False
-        # Kept, because a query looks into the help page while that is open.
+        # Kept as attributes: a query would search the help page while that is open.
         self._head, self._foot = (Static(id=name, markup=False) for name in ("head", "foot"))
         self._left = Static("waiting for the first figures", id="left", markup=False)
         self._right = Static(id="right", markup=False)
@@ -141,7 +141,7 @@ class View(App[Answer]):
     # ---- what is shown
 
     def look(self) -> None:
-        """Take what is new and show it; close when nothing comes any more."""
+        """Show what is new; close when no more documents will come."""
         if self._feed.over:
             self.exit()
             return
@@ -154,7 +154,7 @@ class View(App[Answer]):
         self._draw_head()
 
     def draw(self) -> None:
-        """Everything, for the present size."""
+        """Draw everything for the current size."""
         if self._picture is None:
             return
         width, height = self._room
@@ -175,7 +175,7 @@ class View(App[Answer]):
         self._head.update(cut(Text.assemble(note, " " if notes else "", line), width))
 
     def _trouble(self) -> str:
-        """Why the figures are old, or that they are."""
+        """Why the figures are old, or just that they are."""
         age_s = self._now_s() - self._seen_s
         if self._feed.problem:
             return f"trying again, figures are {age_s:.0f} s old: {printable(self._feed.problem)}"
@@ -199,7 +199,7 @@ class View(App[Answer]):
 
 
 def show(feed: Feed, interrupt: Callable[[], None]) -> Answer | None:
-    """The screen, until a key ends it or the feed is over (None). Raises `PghotError` when it fails."""
+    """Show the screen until a key ends it, or the feed is over (None). Raises `PghotError` when it fails."""
     view = View(feed, interrupt)
     answer = view.run(mouse=False)
     if view.return_code:

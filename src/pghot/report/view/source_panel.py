@@ -5,26 +5,26 @@ from __future__ import annotations
 from rich.text import Text
 
 from pghot.counters import COUNTERS, LOSSES
+from pghot.report.facts import Facts
 from pghot.report.live_text import skipped
 from pghot.report.view.bars import gauge
-from pghot.report.view.history import Facts
-from pghot.report.view.parts import WARN, Area, Picture, cut, said, short_count, title, trend
+from pghot.report.view.parts import WARN, PanelRoom, Picture, cut, said, short_count, title, trend
 from pghot.units import format_short_size
 
 HARDLY_LESS = 0.9  # of the full sampling rate: the budget is kept by swinging a little below it
 
 
-def source_lines(picture: Picture, area: Area) -> list[Text]:
+def source_lines(picture: Picture, room: PanelRoom) -> list[Text]:
     """Each source: sightings a second, what it lost, how it samples; and why sightings were not tracked."""
-    lines = [title("sources", f"sightings, {area.span}", area.width)]
+    lines = [title("sources", f"sightings, {room.span}", room.width)]
     for source in picture.status["sources"]:
         counts = source["counters"]
         key, total = f"{source['name']}/pghot_sightings", short_count(counts["pghot_sightings"])
-        lines += trend(picture, area, source["name"], key, lambda rate: f"{short_count(rate)}/s", total)
+        lines += trend(picture, room, source["name"], key, lambda rate: f"{short_count(rate)}/s", total)
         lost = losses(counts)
         loss = (f"lost {lost}", WARN) if lost else "nothing lost"
-        lines.append(cut(said("", loss, f"; {source['sampling']}"), area.width))
-    return lines + [cut(Text(line), area.width) for line in skipped(picture.status["counters"])]
+        lines.append(cut(said("", loss, f"; {source['sampling']}"), room.width))
+    return lines + [cut(Text(line), room.width) for line in skipped(picture.status["counters"])]
 
 
 def losses(counts: Facts) -> str:
@@ -38,7 +38,7 @@ def losses(counts: Facts) -> str:
     )
 
 
-def own_lines(picture: Picture, area: Area) -> list[Text]:
+def own_lines(picture: Picture, room: PanelRoom) -> list[Text]:
     """pghot's CPU against its budget, and its memory."""
     facts, tracking = picture.status, picture.status["tracking"]
     each = tracking["bytes_per_tracked_page"]
@@ -51,9 +51,9 @@ def own_lines(picture: Picture, area: Area) -> list[Text]:
     )
     total = f"{facts['counters']['pghot_cpu_seconds']:,.0f} s"
     return [
-        title("pghot itself", f"share of a CPU, {area.span}", area.width),
-        *trend(picture, area, "CPU", "pghot_cpu_seconds", lambda rate: f"{100 * rate:.1f} %", total),
-        cut(words, area.width),
+        title("pghot itself", f"share of a CPU, {room.span}", room.width),
+        *trend(picture, room, "CPU", "pghot_cpu_seconds", lambda rate: f"{100 * rate:.1f} %", total),
+        cut(words, room.width),
     ]
 
 

@@ -7,15 +7,12 @@ much a block can grow when lines of it are written: `stored_bytes_bound`, `line_
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pghot.documents import parse_document, read_text
-from pghot.errors import UsageError, unknown_name
+from pghot.documents import Shipped
+from pghot.errors import UsageError
 from pghot.units import PAGE_BYTES, parse_size
 
 # How pages on the device may be accessed (FACTS 6). "contained": writable, within a budget for each tenant. "swap" is
@@ -132,24 +129,5 @@ class CompressedDevice(BaseModel):
         )
 
 
-def shipped_devices() -> list[str]:
-    """Names of the devices installed with the package."""
-    folder = resources.files("pghot").joinpath("data/devices")
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
-    )
-
-
-@cache
-def load_device(name: str) -> CompressedDevice:
-    """The shipped device called `name`, or the one in the file `name` (ends in .toml or has a slash).
-
-    Raises `UsageError` naming the file, the key and, where it can be found, the line.
-    """
-    if not name.endswith(".toml") and "/" not in name:
-        if name not in shipped_devices():
-            raise unknown_name("device", name, shipped_devices())
-        entry = resources.files("pghot").joinpath("data/devices", f"{name}.toml")
-        return parse_document(CompressedDevice, entry.read_text("utf-8"), f"{name}.toml")
-    text = read_text(Path(name), "device file", "see `pghot list devices`")
-    return parse_document(CompressedDevice, text, name)
+DEVICES = Shipped(CompressedDevice, "device", "devices")
+load_device = DEVICES.load

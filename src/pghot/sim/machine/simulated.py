@@ -265,6 +265,10 @@ class SimulatedMachine:
 
     # ---- what tracking and moving cost
 
+    @property
+    def hash_list_step_ns(self) -> float:
+        return self.costs.hash_list_step_ns
+
     def charge_tracking(self, app_ns: float, kernel_ns: float, thread: str) -> None:
         """Time that a source took: from the program's threads (summed), and from a kernel thread."""
         self.ledger.tracking_app_ns += app_ns

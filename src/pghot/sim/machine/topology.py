@@ -6,14 +6,12 @@ where it can be found, its line. `load_topology` reads a shipped name or a path.
 
 from __future__ import annotations
 
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pghot.documents import parse_document, read_text
-from pghot.errors import UsageError, unknown_name
+from pghot.documents import Shipped
+from pghot.errors import UsageError
 from pghot.policies import tiers
 from pghot.sim.compressed.device import AccessRule, CompressedDevice, Size, load_device
 from pghot.sim.machine.costs import Costs
@@ -216,23 +214,5 @@ class Topology(_Strict):
         return found
 
 
-def shipped_topologies() -> list[str]:
-    """Names of the tiers files installed with the package."""
-    folder = resources.files("pghot").joinpath("data/tiers")
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
-    )
-
-
-def load_topology(name: str | Path) -> Topology:
-    """The shipped topology called `name`, or the one in the file `name` (ends in .toml or has a slash).
-
-    Raises `UsageError` naming the file, the key and, where it can be found, the line.
-    """
-    if isinstance(name, str) and not name.endswith(".toml") and "/" not in name:
-        if name not in shipped_topologies():
-            raise unknown_name("tiers", name, shipped_topologies())
-        entry = resources.files("pghot").joinpath("data/tiers", f"{name}.toml")
-        return parse_document(Topology, entry.read_text("utf-8"), f"{name}.toml")
-    text = read_text(Path(name), "tiers file", "see `pghot list tiers`")
-    return parse_document(Topology, text, str(name))
+TOPOLOGIES = Shipped(Topology, "tiers", "tiers")
+load_topology = TOPOLOGIES.load

@@ -1,1 +1,48 @@
-"""Policies that run in the lab only: bounds, placements, oracles, and systems that need what only a simulation has."""
+"""The policies of the lab: those that run live as well, and those that need what only a simulation has: bounds,
+placements, oracles, and systems of others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pghot.errors import PghotError, unknown_name
+from pghot.plugins import Registry
+from pghot.policies.policy import DECLARES, GROUP, Policy, by_kind, group_of
+from pghot.sim.lab_world import LabWorld
+
+POLICIES: Registry[Policy[LabWorld]] = Registry(
+    "policy", ("pghot.policies", "pghot.sim.policies"), GROUP, declares=DECLARES, order=by_kind
+)
+
+COMPRESSED = "compressed"  # the group of the rules for compressed memory: they run where a node compresses
+
+
+def groups() -> dict[str, list[str]]:
+    """The policies of each group that they declare as theirs; "all" has all but the rules for compressed memory."""
+    found: dict[str, list[str]] = {"all": []}
+    for name in POLICIES.names():
+        group = _group_of(name)
+        if group:
+            found.setdefault(group, []).append(name)
+        if group != COMPRESSED:
+            found["all"].append(name)
+    return found
+
+
+def _group_of(name: str) -> str:
+    try:
+        return group_of(POLICIES.get(name))
+    except PghotError:  # of another package, and broken: who makes it says so
+        return ""
+
+
+def expand(names: Sequence[str]) -> list[str]:
+    """Policies, with groups written out, each once and in order.
+
+    Raises `UsageError` for what is neither a policy nor a group, suggesting the nearest.
+    """
+    known, by_group = POLICIES.names(), groups()
+    for name in names:
+        if name not in known and name not in by_group:
+            raise unknown_name("policy", name, [*known, *by_group])
+    return list(dict.fromkeys(member for name in names for member in by_group.get(name, [name])))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from pghot.policies.policy import Passive, World
+from pghot.policies.policy import Passive
+from pghot.sim.lab_world import LabWorld
 
 
-class AllFast(Passive):
+class AllFast(Passive[LabWorld]):
     """The baseline of every slowdown."""
 
     name = "all-fast"
     summary = "bound: everything in the top tier, capacity ignored"
     kind = "bound"
+    group = "bounds"
 
-    def start(self, world: World) -> None:
-        machine = world.simulated
+    def start(self, world: LabWorld) -> None:
+        machine = world.machine
         machine.preferred[:] = -1  # whatever --placement says
         for node in machine.top_nodes:
             machine.set_capacity(node, int(machine.capacity_pages[node]) + 2 * world.pages)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from pghot.policies.policy import Passive, World
+from pghot.policies.policy import Passive
+from pghot.sim.lab_world import LabWorld
 
 
-class AllSlow(Passive):
+class AllSlow(Passive[LabWorld]):
     """What the program would cost without any fast memory."""
 
     name = "all-slow"
     summary = "bound: everything in the lowest tier, capacity ignored"
     kind = "bound"
+    group = "bounds"
 
-    def start(self, world: World) -> None:
-        machine = world.simulated
+    def start(self, world: LabWorld) -> None:
+        machine = world.machine
         # A compressed node takes no allocations: there the bound is the lowest tier that does.
         public = np.flatnonzero(~machine.private)
         node = int(public[np.argmax(machine.rank[public])])

@@ -11,35 +11,35 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.arrays import U32
-from pghot.policies.hemem import HeMem
-from pghot.policies.policy import World
+from pghot.policies.hemem import SampledCounts
+from pghot.sim.lab_world import LabWorld
 
 SMOOTHING = 0.0625
 DELTA = 0.05
 EPSILON = 0.01
 
 
-class HeMemColloid(HeMem):
+class HeMemColloid(SampledCounts[LabWorld]):
     """HeMem's counts say how much of the accesses each page carries; Colloid says where the share should go."""
 
     name = "hemem-colloid"
     summary = "HeMem + Colloid: balances the tiers' loaded latencies"
     runs_live = False
 
-    def start(self, world: World) -> None:
+    def start(self, world: LabWorld) -> None:
         super().start(world)
-        nodes = len(world.simulated.free_pages)
+        nodes = len(world.machine.free_pages)
         self._occupancy, self._rate = np.zeros(nodes), np.zeros(nodes)
         self._served_before = np.zeros(nodes)
         self._low, self._high = 0.0, 1.0
 
-    def act(self, world: World) -> None:
+    def act(self, world: LabWorld) -> None:
         self._measure(world)
         super().act(world)
 
-    def _measure(self, world: World) -> None:
+    def _measure(self, world: LabWorld) -> None:
         """Smooth occupancy (lines in flight) and rate (lines/ns) of each node over the last slice."""
-        machine = world.simulated
+        machine = world.machine
         served = machine.ledger.served - self._served_before
         self._served_before = machine.ledger.served.copy()
         rate = served / max(machine.slice_ns, 1e-9)
@@ -47,7 +47,7 @@ class HeMemColloid(HeMem):
         self._occupancy += SMOOTHING * (rate * machine.latency_ns - self._occupancy)
         self._rate += SMOOTHING * (rate - self._rate)
 
-    def migrate(self, world: World, budget: int) -> None:
+    def migrate(self, world: LabWorld, budget: int) -> None:
         fast, slow = world.fast_node, world.slow_node
         total = self._rate[fast] + self._rate[slow]
         if total <= 0:
@@ -58,12 +58,12 @@ class HeMemColloid(HeMem):
             self.promote_hot(world, self._worth(self.hot_below(world), step)[:budget])
         elif step < 0:
             page = self._worth(self._resident(world), -step)[:budget]
-            world.simulated.demote(page, fast, self.name)
+            world.machine.demote(page, fast, self.name)
 
-    def _latency_ns(self, world: World, node: int) -> float:
+    def _latency_ns(self, world: LabWorld, node: int) -> float:
         """Little's law; an idle node has its idle latency."""
         if self._rate[node] <= 1e-12:
-            return float(world.simulated.topology.nodes[node].latency_ns)
+            return float(world.machine.topology.nodes[node].latency_ns)
         return float(self._occupancy[node] / self._rate[node])
 
     def _step(self, fast_ns: float, slow_ns: float, share: float) -> float:
@@ -82,9 +82,9 @@ class HeMemColloid(HeMem):
                 self._low = 0.0
         return (self._low + self._high) / 2 - share
 
-    def _resident(self, world: World) -> U32:
+    def _resident(self, world: LabWorld) -> U32:
         """Sampled pages in the fast tier, hottest first."""
-        page = np.flatnonzero((self.count > 0) & (world.simulated.place == world.fast_node)).astype(np.uint32)
+        page = np.flatnonzero((self.count > 0) & (world.machine.place == world.fast_node)).astype(np.uint32)
         return page[np.argsort(-self.count[page], kind="stable")]
 
     def _worth(self, page: U32, share: float) -> U32:

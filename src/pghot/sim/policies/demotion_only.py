@@ -5,7 +5,7 @@ from __future__ import annotations
 from pghot.policies.policy import Passive, World
 
 
-class DemotionOnly(Passive):
+class DemotionOnly(Passive[World]):
     """The baseline that separates what demotion gains from what promotion gains: every mover demotes too."""
 
     name = "demotion"

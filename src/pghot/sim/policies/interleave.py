@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pghot.policies.policy import Passive, World
+from pghot.policies.policy import Passive
+from pghot.sim.lab_world import LabWorld
 from pghot.sim.machine.simulated import SimulatedMachine
 
 
@@ -23,14 +24,14 @@ def bandwidth_weights(bandwidth_gb_s: npt.NDArray[np.float64]) -> npt.NDArray[np
     return np.clip(weights, 1, 255)
 
 
-class Interleave(Passive):
+class Interleave(Passive[LabWorld]):
     """Deals pages out in index order: `weight` pages of a node, then the next node's."""
 
     name = "interleave"
     summary = "weighted interleave by bandwidth, no moves"
 
-    def start(self, world: World) -> None:
-        deal_out(world.simulated)
+    def start(self, world: LabWorld) -> None:
+        deal_out(world.machine)
 
 
 def deal_out(machine: SimulatedMachine) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pghot.engine.accesses import Accesses
+from pghot.engine.accesses import Accesses, Source
 from pghot.parameters import check_number
-from pghot.policies.policy import World
+from pghot.sim.lab_world import LabWorld
 
 MIB = 1 << 20
 
@@ -42,19 +42,19 @@ class LruBandwidth:
         self.period_ms, self.fast_below, self.slow_above = period_ms, fast_below, slow_above
         self.chunk_min_mib, self.chunk_max_mib = chunk_min_mib, chunk_max_mib
 
-    def start(self, world: World) -> None:
-        world.simulated.demotion_enabled = False  # this policy demotes by itself
+    def start(self, world: LabWorld) -> None:
+        world.machine.demotion_enabled = False  # this policy demotes by itself
         self._chunk_mib = self.chunk_min_mib
         self._next_ms = self.period_ms
         self._losing_periods = 0
-        self._used_ns = np.zeros(len(world.simulated.free_pages))
+        self._used_ns = np.zeros(len(world.machine.free_pages))
         self._span_ns = 0.0
 
-    def observe(self, world: World, source: str, accesses: Accesses) -> None:
+    def observe(self, world: LabWorld, source: Source, accesses: Accesses) -> None:
         """Listens to no source: the generations are its knowledge."""
 
-    def act(self, world: World) -> None:
-        machine = world.simulated
+    def act(self, world: LabWorld) -> None:
+        machine = world.machine
         self._used_ns += machine.used_share * machine.slice_ns
         self._span_ns += machine.slice_ns
         if world.now_ms < self._next_ms:
@@ -69,8 +69,8 @@ class LruBandwidth:
         if fast_used < self.fast_below and slow_used > self.slow_above:
             self._exchange(world)
 
-    def _exchange(self, world: World) -> None:
-        machine = world.simulated
+    def _exchange(self, world: LabWorld) -> None:
+        machine = world.machine
         chunk = min(world.scaled_pages(self._chunk_mib * MIB), max(1, machine.pages_in_budget("lru-bw")))
         promoted_before, demoted_before = machine.ledger.promoted, machine.ledger.demoted
         for source in np.flatnonzero(machine.lower):

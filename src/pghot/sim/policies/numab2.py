@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pghot.engine.accesses import Accesses
+from pghot.engine.accesses import Accesses, Source
 from pghot.engine.gate import FREE_SPACE, RATE_OK, Gate
 from pghot.engine.settings import MOST, EngineSettings
 from pghot.engine.store import Candidates
@@ -49,7 +49,7 @@ class NumaBalancing2:
         self._last_ms = 0
         self._faults = 0
 
-    def observe(self, world: World, source: str, accesses: Accesses) -> None:
+    def observe(self, world: World, source: Source, accesses: Accesses) -> None:
         if len(accesses) == 0 or accesses.latency_ms is None:
             return
         self._faults += len(accesses)

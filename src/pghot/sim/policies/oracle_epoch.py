@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.arrays import I64, NOWHERE
-from pghot.engine.accesses import Accesses
-from pghot.policies.policy import World
+from pghot.engine.accesses import Accesses, Source
+from pghot.sim.lab_world import LabWorld
 
 
 class OracleEpoch:
@@ -20,24 +20,25 @@ class OracleEpoch:
     name = "oracle-epoch"
     summary = "oracle: sees each epoch before it begins, swaps pages when that repays the moves"
     kind = "oracle"
+    group = "oracles"
     default_sources: tuple[str, ...] = ()
     any_source = False
     runs_live = False
 
-    def start(self, world: World) -> None:
-        world.simulated.demotion_enabled = False
+    def start(self, world: LabWorld) -> None:
+        world.machine.demotion_enabled = False
         self._counts = np.zeros(world.pages, np.int64)
 
-    def observe(self, world: World, source: str, accesses: Accesses) -> None:
+    def observe(self, world: LabWorld, source: Source, accesses: Accesses) -> None:
         """Needs no source: it knows the future."""
 
-    def act(self, world: World) -> None:
+    def act(self, world: LabWorld) -> None:
         if world.epoch_ended:
             self._exchange(world)
 
-    def _exchange(self, world: World) -> None:
-        machine = world.simulated
-        page, misses = world.future.next_epoch()
+    def _exchange(self, world: LabWorld) -> None:
+        machine = world.machine
+        page, misses = world.foresight.next_epoch()
         self._counts[:] = 0
         self._counts[page] = misses
         fast = world.fast_node
@@ -64,15 +65,15 @@ class OracleEpoch:
         worth = (self._counts[wanted[:pairs]] - self._counts[resident[:pairs]]) * gain_ns > cost_ns
         return int(pairs if worth.all() else np.argmin(worth))
 
-    def _gain_ns(self, world: World) -> float:
+    def _gain_ns(self, world: LabWorld) -> float:
         """Time one miss saves in the fast tier, as the program feels it (misses overlap)."""
-        machine = world.simulated
+        machine = world.machine
         slow = float(machine.latency_ns[machine.lower].min())
         return max(0.0, slow - float(machine.latency_ns[world.fast_node])) / machine.mlp / machine.threads
 
-    def _move_cost_ns(self, world: World) -> float:
+    def _move_cost_ns(self, world: LabWorld) -> float:
         """Time one page's move takes from the program: its share of a batch's interrupts, and the bytes."""
-        machine = world.simulated
+        machine = world.machine
         interrupt_ns = machine.costs.shootdown_ipi_ns / 512
         copy_ns = world.page_bytes / float(machine.topology.nodes[world.slow_node].bandwidth_gb_s)
         return interrupt_ns + copy_ns

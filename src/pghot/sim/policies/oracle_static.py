@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from pghot.policies.policy import Passive, World
+from pghot.policies.policy import Passive
+from pghot.sim.lab_world import LabWorld
 
 
-class OracleStatic(Passive):
+class OracleStatic(Passive[LabWorld]):
     """The best placement that never moves: knows every page's total, pays nothing."""
 
     name = "oracle-static"
     summary = "oracle: the hottest pages of the whole trace placed fast from the start"
     kind = "oracle"
+    group = "oracles"
 
-    def start(self, world: World) -> None:
-        machine = world.simulated
-        misses = world.future.total_misses()
+    def start(self, world: LabWorld) -> None:
+        machine = world.machine
+        misses = world.foresight.total_misses()
         order = np.argsort(-misses, kind="stable")
         machine.preferred[:] = world.slow_node
         # Fastest tier first, then the next: the hottest pages take what each can hold.

@@ -12,8 +12,9 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from pghot.policies.policy import Passive, World
+from pghot.policies.policy import Passive
 from pghot.recording.trace import Region
+from pghot.sim.lab_world import LabWorld
 
 KINDS = {"anon": "[anon*", "stack": "[stack*", "heap": "[heap*"}
 
@@ -33,7 +34,7 @@ def in_class(region: Region, classes: Sequence[str]) -> bool:
     return False
 
 
-class StaticClass(Passive):
+class StaticClass(Passive[LabWorld]):
     """Classes in `fast` are allocated on the top tier first, classes in `slow` on the lowest.
 
     With neither given, memory that programs touch most per page by nature goes first: heap and stack fast,
@@ -46,8 +47,8 @@ class StaticClass(Passive):
     def __init__(self, fast: Sequence[str] = ("heap", "stack"), slow: Sequence[str] = ("file",)) -> None:
         self.fast, self.slow = tuple(fast), tuple(slow)
 
-    def start(self, world: World) -> None:
-        machine = world.simulated
+    def start(self, world: LabWorld) -> None:
+        machine = world.machine
         for region in world.regions:
             pages = slice(region.first_page, region.first_page + region.pages)
             if in_class(region, self.fast):
@@ -56,9 +57,9 @@ class StaticClass(Passive):
                 machine.preferred[pages] = world.slow_node
         self._reserve(world)
 
-    def _reserve(self, world: World) -> None:
+    def _reserve(self, world: LabWorld) -> None:
         """Keep room for the fast classes: other memory may only fill what they will not need."""
-        machine = world.simulated
+        machine = world.machine
         reserved = np.count_nonzero(machine.preferred == world.fast_node)
         room = max(0, int(machine.room(world.fast_node)) - int(reserved))
         rest = np.flatnonzero(machine.preferred < 0)[room:]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numba import njit
 
 from pghot.arrays import NOWHERE
-from pghot.engine.accesses import Accesses, no_accesses
+from pghot.engine.accesses import Accesses, Mechanism, no_accesses
 from pghot.parameters import MOST_NS, check_number
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
 
@@ -72,7 +72,10 @@ class AbitScan:
 
     name = "abit"
     summary = "page-table accessed bits, walked every 2 s; touched or not, paid by a kernel thread"
-    hint_fault = False
+    mechanism: Mechanism = "page-table scan"
+    inline = False
+    released = True
+    clairvoyant = False
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The hotness monitoring unit of a CXL 3.2 memory device (CHMU), simulated: one on each lower-tier node.
 
-A unit counts the misses that reach its own device. At the end of an epoch the units of memory whose count has
-exceed the threshold enter the device's hot list, a ring; those that find it full are lost and counted. A
+A unit counts the misses that reach its own device. At the end of an epoch the units of memory whose count
+exceeds the threshold enter the device's hot list, a ring; those that find it full are lost and counted. A
 kernel thread reads the list, which clears it. The device does not know which node accessed. Constants: FACTS
 section 4.
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from numba import njit
 
 from pghot.arrays import NOWHERE
-from pghot.engine.accesses import Accesses, no_accesses
+from pghot.engine.accesses import Accesses, Mechanism, no_accesses
 from pghot.errors import UsageError
 from pghot.parameters import MOST_NS, check_number, shown
 from pghot.sim.sources.sampling import next_unit
@@ -87,7 +87,7 @@ class Chmu:
     """The CHMU source of the lab.
 
     epoch_ms        kernel ms (bridge default 1000); a slice that spans several epochs is judged by its mean
-    epoch threshold       counts in an epoch that a hot unit exceeds
+    threshold       counts in an epoch that a hot unit exceeds
     counter_bits    width of the counters, which saturate
     ring_entries    length of one device's hot list, read once an epoch (est.; devices state their own)
     downsampling    1 of this many misses is counted, a power of two from 1 to 32768
@@ -96,7 +96,10 @@ class Chmu:
 
     name = "chmu"
     summary = "hotness monitoring unit of each CXL device: hot list of an epoch"
-    hint_fault = False
+    mechanism: Mechanism = "hardware"
+    inline = False
+    released = False
+    clairvoyant = False
 
     def __init__(
         self,

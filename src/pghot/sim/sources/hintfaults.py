@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 
 from pghot.arrays import I16, I32, NOWHERE, U8, U32, Bool
-from pghot.engine.accesses import Accesses, no_accesses
+from pghot.engine.accesses import Accesses, Mechanism, no_accesses
 from pghot.parameters import MOST_NS, check_number
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
 
@@ -132,7 +132,10 @@ class HintFaults:
 
     name = "hintfaults"
     summary = "NUMA hint faults, mode 2: page, node and latency; paid by the application"
-    hint_fault = True
+    mechanism: Mechanism = "hint fault"
+    inline = True
+    released = True
+    clairvoyant = False
 
     def __init__(
         self,

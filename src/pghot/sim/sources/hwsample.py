@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from pghot.engine.accesses import Accesses, no_accesses
+from pghot.engine.accesses import Accesses, Mechanism, no_accesses
 from pghot.parameters import MOST_NS, check_number
 from pghot.sim.sources.sampling import Sampler, keep_evenly
 from pghot.sim.sources.simulated_source import Report, SliceView
@@ -26,7 +26,10 @@ class MissSampler:
 
     name: str
     summary: str
-    hint_fault = False
+    mechanism: Mechanism = "hardware"
+    inline = True
+    released = True
+    clairvoyant = False
 
     def __init__(self, sampler: Sampler, sample_ns: float, ring_entries: int, drain_ms: float) -> None:
         check_number(self.name, "sample_ns", sample_ns, 0, MOST_NS)

@@ -43,7 +43,8 @@ def sample_events(
 
     independent  True: each event is sampled by itself with chance 1 / period (a tag that falls on an op);
                  False: one sample in each window of `period` events, at a random place of it (an event
-    counter) rng          uint64[1], state of the generator
+                 counter)
+    rng          uint64[1], state of the generator
     ahead        int64[2], carried over: events up to and with the next sample; that sample's place in its
                  window
     """

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pghot.engine.accesses import Accesses
+from pghot.engine.accesses import Accesses, Source
 
 
 @dataclass(slots=True)
@@ -76,17 +76,13 @@ class Report:
     kernel_ns: float = 0.0
 
 
-class SimulatedSource(Protocol):
+class SimulatedSource(Source, Protocol):
     """A source of the lab. `observe` is called once for each slice, in order.
 
-    name        as in `--sources`
-    summary     one line for `pghot list sources`
-    hint_fault  what it reports are NUMA hint faults
+    clairvoyant  no machine could have it: a yardstick
     """
 
-    name: str
-    summary: str
-    hint_fault: bool
+    clairvoyant: bool
 
     def observe(self, view: SliceView) -> Report: ...
 

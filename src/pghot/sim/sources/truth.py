@@ -3,7 +3,7 @@ exist."""
 
 from __future__ import annotations
 
-from pghot.engine.accesses import Accesses
+from pghot.engine.accesses import Accesses, Mechanism
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
 
 
@@ -11,8 +11,11 @@ class Truth:
     """All misses, each slice, free of charge."""
 
     name = "truth"
-    summary = "every miss, free: the yardstick, not a machine's offer"
-    hint_fault = False
+    summary = "every cache miss at no cost: a yardstick that no machine has"
+    mechanism: Mechanism = None
+    inline = False
+    released = False
+    clairvoyant = True
 
     def __init__(self, settings: SourceSettings) -> None:
         self._misses = 0

@@ -10,7 +10,7 @@ import pytest
 
 from pghot.errors import UsageError
 from pghot.lab.workloads.masim import parse_masim
-from pghot.lab.workloads.workload_files import WORKLOADS, make_workload
+from pghot.lab.workloads.workload_files import make_workload, workload_names
 from pghot.recording.trace import SliceBatch, Trace
 
 SMALL = {"slices": 40, "accesses_per_slice": 5000}
@@ -57,7 +57,7 @@ def masim_file(tmp_path):
 
 
 def every_kind(masim_file):
-    for name in WORKLOADS:
+    for name in workload_names():
         for nodes in (1, 2):
             yield make_workload(f"workload:{name}", seed=3, nodes=nodes, partition="30%", **SMALL)
     yield make_workload(f"masim:{masim_file}", accesses_per_slice=3000)

@@ -20,10 +20,9 @@ from pghot.kernel.watched import Watched
 from pghot.live.journal import Journal
 from pghot.live.journal_file import read_journal
 from pghot.live.knobs import Knobs
-from pghot.live.sources import faults
+from pghot.live.sources import LIVE_SOURCES, faults
 from pghot.live.sources.faults import Faults
 from pghot.live.sources.recorded import Replay
-from pghot.live.sources.registry import make_live_source
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
 from pghot.recording.writer import write_recording
 
@@ -313,4 +312,4 @@ def test_a_ring_is_read_across_its_end(tiers: SysRoot, ring: FakeRing) -> None:
 def test_a_period_below_zero_is_refused(name: str) -> None:
     """It would have the source look in every round, of 100 ms."""
     with pytest.raises(UsageError, match=f"{name}: period_ms -4 is not a period"):
-        make_live_source(name, SysRoot(Path("/no/such/tree")), period_ms=-4)
+        LIVE_SOURCES.make(name, SysRoot(Path("/no/such/tree")), period_ms=-4)

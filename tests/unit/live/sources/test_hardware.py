@@ -22,11 +22,10 @@ from pghot.kernel.process import Identity
 from pghot.kernel.rmap import ReverseMap
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space, Watched
+from pghot.live.sources import LIVE_SOURCES, perf_sampling, spe
 from pghot.live.sources import chmu as chmu_live
 from pghot.live.sources import ibs as ibs_live
 from pghot.live.sources import pebs as pebs_live
-from pghot.live.sources import perf_sampling, spe
-from pghot.live.sources.registry import live_source_names, make_live_source
 
 PID, FOREIGN = 1234, 99
 PAGE = 4096
@@ -233,7 +232,7 @@ def test_chmu_refuses_what_the_driver_cannot_express(
 )
 def test_a_period_of_zero_is_refused(name: str, option: str) -> None:
     with pytest.raises(UsageError, match=option):
-        make_live_source(name, SysRoot(Path("/no/such/tree")), **{option: 0})
+        LIVE_SOURCES.make(name, SysRoot(Path("/no/such/tree")), **{option: 0})
 
 
 # ---- needs
@@ -241,8 +240,8 @@ def test_a_period_of_zero_is_refused(name: str, option: str) -> None:
 
 @pytest.mark.parametrize("name", ["ibs", "pebs", "spe", "chmu"])
 def test_without_the_hardware_the_error_names_it(name: str, tmp_path: Path) -> None:
-    source = make_live_source(name, cpus(tmp_path))
-    assert name in live_source_names()
+    source = LIVE_SOURCES.make(name, cpus(tmp_path))
+    assert name in LIVE_SOURCES.names()
     with pytest.raises(UnsupportedError, match=rf"{name}: no PMU") as caught:
         source.start(Watched(()), lambda path, value: None)
     assert caught.value.hint
@@ -256,12 +255,12 @@ def test_without_the_capability_the_error_names_it(
     name: str, tree: Callable[[Path], SysRoot], tmp_path: Path
 ) -> None:
     root = tree(tmp_path)
-    assert [need.verdict for need in make_live_source(name, root).needs()] == ["yes"] * len(
-        make_live_source(name, root).needs()
+    assert [need.verdict for need in LIVE_SOURCES.make(name, root).needs()] == ["yes"] * len(
+        LIVE_SOURCES.make(name, root).needs()
     )
     put(tmp_path, "/proc/self/status", "CapEff:\t0000000000000000")
     with pytest.raises(NotPermittedError, match="perf_event_paranoid is 2 and CAP_PERFMON is missing"):
-        make_live_source(name, root).start(Watched(()), lambda path, value: None)
+        LIVE_SOURCES.make(name, root).start(Watched(()), lambda path, value: None)
 
 
 def test_old_kernels_hidden_precision_and_unused_devices_are_told(tmp_path: Path) -> None:

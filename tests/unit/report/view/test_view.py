@@ -21,9 +21,9 @@ from builders.view_documents import FIRST_PID, Show, show
 from pghot.cli.view_feed import Mailbox
 from pghot.errors import PghotError
 from pghot.live.stopping import StopSignals
+from pghot.report.view.arrangement import WIDE, arranged, clock
 from pghot.report.view.bars import cells, chart, gauge
-from pghot.report.view.history import SPAN_S, History, Seen
-from pghot.report.view.layout import WIDE, arranged, clock
+from pghot.report.view.history import SPAN_S, Seen, StatusHistory
 from pghot.report.view.parts import Picture
 from pghot.report.view.screen import SILENT_S, View
 from pghot.report.view.source_panel import budget_words
@@ -90,7 +90,7 @@ def document(seconds: float, promoted: int, sighted: int = 0) -> dict[str, Any]:
 
 
 def test_a_steady_rise_is_one_rate_in_every_column_that_is_known() -> None:
-    history = History()
+    history = StatusHistory()
     for second in range(100):
         history.add(document(second, 50 * second, 7 * second))
     assert history.rate("promoted_pages") == 50
@@ -101,7 +101,7 @@ def test_a_steady_rise_is_one_rate_in_every_column_that_is_known() -> None:
 
 
 def test_before_two_documents_nothing_is_known() -> None:
-    history = History()
+    history = StatusHistory()
     assert history.rate("promoted_pages") is None
     history.add(document(3, 10))
     history.add(document(3, 10))
@@ -110,7 +110,7 @@ def test_before_two_documents_nothing_is_known() -> None:
 
 
 def test_another_run_begins_anew() -> None:
-    history = History()
+    history = StatusHistory()
     for second in (10, 11, 12):
         history.add(document(second, 1000 * second))
     history.add(document(1, 0))
@@ -121,7 +121,7 @@ def test_another_run_begins_anew() -> None:
 
 @given(st.lists(st.tuples(st.floats(0.5, 20), st.integers(0, 1000)), min_size=2, max_size=60))
 def test_the_columns_add_up_to_what_was_counted(steps: list[tuple[float, int]]) -> None:
-    history, seconds, count = History(), 0.0, 0
+    history, seconds, count = StatusHistory(), 0.0, 0
     history.add(document(0, 0))
     for step, more in steps:
         seconds, count = seconds + step, count + more
@@ -139,7 +139,7 @@ def test_the_columns_add_up_to_what_was_counted(steps: list[tuple[float, int]]) 
 
 
 def test_the_history_is_bounded() -> None:
-    history = History()
+    history = StatusHistory()
     for second in range(3000):
         history.add(document(second, second))
     assert len(history._seconds) == len(history._totals) == SPAN_S + 2
@@ -160,7 +160,7 @@ def text_of(columns: list[list[Text]]) -> str:
 
 
 def picture_of(running: Show) -> Picture:
-    history = History()
+    history = StatusHistory()
     for seen in running.documents:
         history.add(seen.status)
     last = running.documents[-1]
@@ -478,7 +478,7 @@ def test_a_terminal_may_be_lost_under_nohup() -> None:
 def test_textual_is_loaded_by_the_screen_alone() -> None:
     code = """
 import sys
-import pghot.cli.main, pghot.cli.view, pghot.cli.run_viewed, pghot.report.view.layout
+import pghot.cli.main, pghot.cli.view, pghot.cli.run_viewed, pghot.report.view.arrangement
 print("textual" in sys.modules)
 import pghot.report.view.screen
 print("textual" in sys.modules)

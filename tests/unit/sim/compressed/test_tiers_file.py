@@ -10,7 +10,7 @@ import pytest
 from pghot.cli.main import run
 from pghot.errors import UsageError
 from pghot.lab.compare import compare
-from pghot.sim.compressed.device import CompressedDevice, load_device, shipped_devices
+from pghot.sim.compressed.device import DEVICES, CompressedDevice, load_device
 from pghot.sim.machine.topology import load_topology
 
 GOOD = """
@@ -39,8 +39,8 @@ def load(tmp_path: Path, text: str) -> None:
 
 
 def test_what_is_shipped_loads() -> None:
-    assert {"ocp-4k", "line-64", "multi-mode", "dedup"} <= set(shipped_devices())
-    for name in shipped_devices():
+    assert {"ocp-4k", "line-64", "multi-mode", "dedup"} <= set(DEVICES.names())
+    for name in DEVICES.names():
         assert load_device(name).line_growth_bytes > 0
     assert load_topology("dram-cxl-compressed").ranks() == [0, 1]
 
@@ -112,7 +112,7 @@ def test_the_stream_of_an_adversary(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_without_samples_the_assumption_is_a_warning() -> None:
     result = compare("workload:zipf", "dram-cxl-compressed", ["promote-on-write"])
-    assert any("assumed" in text for text in result.setup["warnings"])
+    assert any("assumed" in text for text in result.setup.warnings)
     row = next(row for row in result.summary.to_pylist() if row["policy"] == "promote-on-write")
     assert 0 < row["saved_share"] < 1
     assert row["lost_pages"] == 0

@@ -10,7 +10,7 @@ import pytest
 from pghot.errors import PghotError, UsageError
 from pghot.policies import tiers
 from pghot.sim.machine.simulated import SimulatedMachine
-from pghot.sim.machine.topology import Topology, load_topology, shipped_topologies
+from pghot.sim.machine.topology import TOPOLOGIES, Topology, load_topology
 
 
 def node(name: str, latency_ns: float, bandwidth_gb_s: float, cpus: int = 0, **more: Any) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def test_tiers_come_from_abstract_distance() -> None:
     assert tiers.ranks([4, 4, 94]) == [0, 0, 1]
 
 
-@pytest.mark.parametrize("name", shipped_topologies())
+@pytest.mark.parametrize("name", TOPOLOGIES.names())
 def test_every_shipped_machine_has_two_tiers_and_no_oddities(name: str) -> None:
     topology = load_topology(name)
     assert max(topology.ranks()) >= 1

@@ -13,17 +13,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pghot
+from pghot.engine.accesses import Accesses, Source
 from pghot.errors import UsageError
 from pghot.lab.bench import RunSpec
 from pghot.lab.workloads.workload_files import make_workload
-from pghot.policies.registry import GROUPS, POLICIES, expand, make_policy
+from pghot.policies.policy import World
 from pghot.recording.from_accesses import trace_from_accesses
 from pghot.recording.trace import MemoryTrace, Region
+from pghot.sim.lab_world import LabWorld
+from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import Antagonist, load_topology
+from pghot.sim.policies import POLICIES, expand, groups
 from pghot.sim.policies.static_class import in_class
+from pghot.sim.sources.abit import AbitScan
+from pghot.sim.sources.chmu import Chmu
+from pghot.sim.sources.hintfaults import HintFaults
+from pghot.sim.sources.pebs import Pebs
 
 METHODS = ["start", "observe", "act", "tracker_bytes", "counters"]
-FOLDER = Path(pghot.__file__).parent / "policies"
+ROOT = Path(pghot.__file__).parent
+FILES = sorted([*(ROOT / "policies").glob("*.py"), *(ROOT / "sim/policies").glob("*.py")])
 
 
 def gups(seed: int = 0) -> Any:
@@ -46,16 +55,16 @@ def play(trace: Any, *specs: str | RunSpec, **settings_: Any) -> dict[str, dict[
     return {row["label"]: row for row in result.summary.to_pylist()}
 
 
-@pytest.mark.parametrize("name", list(POLICIES))
+@pytest.mark.parametrize("name", POLICIES.names())
 def test_every_policy_speaks_the_protocol(name: str) -> None:
-    policy = make_policy(name)
+    policy = POLICIES.make(name)
     assert policy.name == name
     assert policy.summary
     assert policy.kind in ("baseline", "bound", "static", "mover", "oracle")
     assert all(callable(getattr(policy, method)) for method in METHODS)
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_methods_come_in_the_same_order_in_every_file(path: Path) -> None:
     for found in ast.parse(path.read_text()).body:
         if isinstance(found, ast.ClassDef):
@@ -66,11 +75,27 @@ def test_the_methods_come_in_the_same_order_in_every_file(path: Path) -> None:
 
 
 def test_names_and_groups() -> None:
-    assert expand(["pghot", "none", "pghot-default"]) == [*GROUPS["pghot"], "none"]
-    assert set(POLICIES) == {*expand(["all"]), *expand(["compressed"])}
-    with pytest.raises(UsageError) as caught:
-        make_policy("numab")
-    assert "numab2" in caught.value.hint
+    assert groups() == {
+        "all": [name for name in POLICIES.names() if name not in groups()["compressed"]],
+        "pghot": ["pghot-default", "pghot-hashed", "pghot-precise"],
+        "compressed": ["contained", "promote-on-write", "ro-cow", "writable"],
+        "oracles": ["oracle-epoch", "oracle-static"],
+        "bounds": ["all-fast", "all-slow"],
+    }
+    assert expand(["pghot", "none", "pghot-default"]) == [*groups()["pghot"], "none"]
+    for refuse in (POLICIES.make, lambda name: expand([name])):
+        with pytest.raises(UsageError, match="unknown policy 'numab'") as caught:
+            refuse("numab")
+        assert "numab2" in caught.value.hint
+
+
+def test_policies_are_listed_by_kind_those_that_run_live_first() -> None:
+    assert POLICIES.names() == [
+        "none", "demotion", "all-fast", "all-slow", "interleave", "static-class",
+        "hemem", "pghot-default", "pghot-hashed", "pghot-precise",
+        "hemem-colloid", "lru-bw", "numab2", "contained", "promote-on-write", "ro-cow", "writable",
+        "oracle-epoch", "oracle-static",
+    ]  # fmt: skip
 
 
 def test_bounds_hold_for_every_policy() -> None:
@@ -171,7 +196,7 @@ def test_no_fixed_placement_beats_the_static_oracle(stream: list[int], capacity:
     counts = np.bincount(page, minlength=8)
     best = max(sum(counts[list(chosen)]) for chosen in combinations(range(8), capacity))
     result = pghot.compare(trace, policies=["oracle-static"], fast_share=capacity / 8, warmup=0)
-    held = result.setup["nodes"][0]["capacity_pages"]
+    held = result.setup.nodes[0].capacity_pages
     reserve = 1  # the watermark of so small a node
     row = next(r for r in result.summary.to_pylist() if r["label"] == "oracle-static")
     expected = max(
@@ -213,26 +238,40 @@ def test_the_oracle_of_epochs_swaps_only_what_repays() -> None:
 
 
 def test_numab2_refuses_a_page_that_faulted_late() -> None:
-    from pghot.engine.accesses import Accesses
-    from pghot.policies.policy import World
-    from pghot.sim.machine.simulated import SimulatedMachine
-
     machine = SimulatedMachine(load_topology("dram-cxl"), 2_000_000, 4096, np.array([100_000, 2_100_000]), 1)
     machine.place[:] = 1
     machine.place[:99_000] = 0  # no free space to let anything through
     machine.free_pages[:] = [1_000, 199_000]
-    info = trace_from_accesses(np.zeros(1, np.uint32)).info
-    policy = make_policy("numab2")
-    world = World(machine, info, 2_000_000, 4096, (), 1.0, 0, foresight=None)  # type: ignore[arg-type]
+    policy = POLICIES.make("numab2")
+    world = World(machine, 2_000_000, 4096, 1.0, 0)
     policy.start(world)
     pages = np.array([1_500_000, 1_500_001], np.uint32)
     soon_and_late = np.array([10, 30_000], np.uint32)
     policy.observe(
         world,
-        "hintfaults",
+        HintFaults,
         Accesses(pages, np.zeros(2, np.int16), np.ones(2, np.uint32), 40_000, True, soon_and_late),
     )
     assert machine.place[pages].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("source", [HintFaults, Pebs, AbitScan, Chmu])
+def test_whoever_reports_pays_for_the_walk_of_the_hash_list(source: Source) -> None:
+    """20 ns a step: from the program in a fault or an interrupt, else from the source's thread."""
+    machine = SimulatedMachine(load_topology("dram-cxl"), 10_000, 4096, np.array([1_000, 20_000]), 1)
+    machine.place[:] = 1
+    policy = POLICIES.make("pghot-hashed", faithful=("long-hash-lists",), table_share=1.0)
+    world = LabWorld(machine, 10_000, 4096, 1.0, 0, None)  # type: ignore[arg-type]
+    policy.start(world)
+    page = np.arange(5_000, dtype=np.uint32)
+    for now_ms in (1, 2):
+        seen = Accesses(page, np.zeros(5_000, np.int16), np.ones(5_000, np.uint32), now_ms)
+        policy.observe(world, source, seen)
+    walked_ns = 20.0 * policy.engine.store.list_steps  # type: ignore[attr-defined]
+    assert walked_ns > 0
+    paid = (machine.ledger.tracking_app_ns, machine.ledger.tracking_kernel_ns)
+    assert paid == ((walked_ns, 0.0) if source in (HintFaults, Pebs) else (0.0, walked_ns))
+    assert set(machine.kernel_threads) == (set() if source in (HintFaults, Pebs) else {source.name})
 
 
 @pytest.mark.parametrize("tiers", ["dram-cxl", "two-socket-cxl", "hbm-dram-cxl"])

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from pghot.report.view.history import SPAN_S, Facts
+from pghot.report.facts import Facts
+from pghot.report.view.history import SPAN_S
 from pghot.report.view.list_panel import counter_lines, hot_lines, program_lines
 from pghot.report.view.move_panel import move_lines
 from pghot.report.view.node_panel import node_lines
-from pghot.report.view.parts import GOOD, TITLE, WARN, Area, Picture, counted, cut
+from pghot.report.view.parts import GOOD, TITLE, WARN, PanelRoom, Picture, counted, cut
 from pghot.report.view.source_panel import own_lines, source_lines
 
-WIDE = 140  # columns from which on there are two
+WIDE = 140  # a terminal this wide gets two columns of panels
 GAP = 2
 LEAST_HOT = 5
-ENOUGH_HOT = 16  # lines that charts leave to the hot regions before they grow
-HIGHEST = 4  # lines of a chart
-ROW_S = 120.0  # what charts of one column show, in seconds; those of two show all that is kept
+ENOUGH_HOT = 16  # charts grow only while this many lines are left for the hot regions
+HIGHEST = 4  # most lines of a chart
+ROW_S = 120.0  # time that charts show in one column; in two they show all that is kept
 
 
 def arranged(picture: Picture, width: int, height: int) -> list[list[Text]]:
-    """The columns, left to right, of lines made for `height`; there are more where nodes or sources need them."""
+    """The columns, left to right. Each aims at `height` lines, and has more where nodes or sources need them."""
     if width < WIDE:
         facts = fact_lines(picture, width, height - ENOUGH_HOT, ROW_S)
         return [facts + hot_lines(picture, width, max(LEAST_HOT, height - len(facts)))]
@@ -37,12 +38,12 @@ def arranged(picture: Picture, width: int, height: int) -> list[list[Text]]:
 def fact_lines(picture: Picture, width: int, height: int, span_s: float) -> list[Text]:
     """Nodes, moves, sources and pghot itself, with charts as high as `height` allows."""
     for chart_rows in range(HIGHEST, 0, -1):
-        area = Area(width, chart_rows, span_s)
+        room = PanelRoom(width, chart_rows, span_s)
         lines = [
-            *node_lines(picture.status, area),
-            *move_lines(picture, area),
-            *source_lines(picture, area),
-            *own_lines(picture, area),
+            *node_lines(picture.status, room),
+            *move_lines(picture, room),
+            *source_lines(picture, room),
+            *own_lines(picture, room),
         ]
         if len(lines) <= height:
             break

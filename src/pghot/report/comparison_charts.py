@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 import plotly.graph_objects as go
 
+from pghot.lab.outcomes import EpochRow, SummaryRow
 from pghot.lab.results import Comparison
 from pghot.recording.ratios import HISTOGRAM_STEP
+from pghot.report.facts import Facts
 from pghot.units import PAGE_BYTES
 
-Rows = list[dict[str, Any]]
 # Okabe and Ito's palette: told apart by colour-blind readers, and in print by lightness.
 _KINDS = {"mover": "#0072b2", "oracle": "#e69f00"}
 _OTHER = "#888888"
@@ -22,28 +23,31 @@ _MARGIN = {"l": 10, "r": 60, "t": 80}
 
 def all_charts(result: Comparison) -> list[go.Figure]:
     """The page's charts, in order."""
-    rows = result.summary.to_pylist()
+    rows = result.rows
     return [
-        speedups(rows),
+        *speedups(rows),
         misses_by_node(rows),
         durations(result),
         moves(result),
         coverage_and_overhead(rows),
-        *page_contents(result.setup["compressibility"]),
+        *page_contents(result.setup.compressibility),
     ]
 
 
-def speedups(rows: Rows) -> go.Figure:
-    """Gain of each run over doing nothing."""
-    rows = sorted(rows, key=lambda row: -row["speedup"])
-    gains = [100 * (row["speedup"] - 1) for row in rows]
-    spread = [100 * (row["speedup_ci95"] or 0) for row in rows]
+def speedups(rows: Sequence[SummaryRow]) -> list[go.Figure]:
+    """Gain of each run over doing nothing; nothing to draw when no run compares with that."""
+    known = [(row.figures.speedup, row) for row in rows if row.figures.speedup is not None]
+    if not known:
+        return []
+    known.sort(key=lambda pair: -pair[0])
+    gains = [100 * (speedup - 1) for speedup, _ in known]
+    spread = [100 * (row.ci95["speedup"] or 0) for _, row in known]
     figure = go.Figure(
         go.Bar(
             x=gains,
-            y=[escape(row["label"]) for row in rows],
+            y=[escape(row.label) for _, row in known],
             orientation="h",
-            marker_color=[_colour(row) for row in rows],
+            marker_color=[_colour(row) for _, row in known],
             error_x={"array": spread, "visible": any(spread)},
             text=[f"{gain:+.1f} %" for gain in gains],
             textposition="outside",
@@ -53,21 +57,21 @@ def speedups(rows: Rows) -> go.Figure:
     room = 0.2 * (max(gains) - min(gains)) + 1  # for the labels outside the bars
     _bars(
         figure,
-        len(rows),
+        len(known),
         f"Gain over doing nothing<br><sub>{_LEGEND}</sub>",
         "steady speed-up over 'none' (%)",
     )
     figure.update_xaxes(range=[min(gains) - room, max(gains) + room])
-    return figure
+    return [figure]
 
 
-def misses_by_node(rows: Rows) -> go.Figure:
+def misses_by_node(rows: Sequence[SummaryRow]) -> go.Figure:
     """Which node served how much of the cache misses."""
-    labels = [escape(row["label"]) for row in rows]
+    labels = [escape(row.label) for row in rows]
     figure = go.Figure()
-    for number, name in enumerate(rows[0]["node_shares"]):
+    for number, name in enumerate(rows[0].node_shares):
         figure.add_bar(
-            x=[100 * row["node_shares"][name] for row in rows],
+            x=[100 * row.node_shares[name] for row in rows],
             y=labels,
             orientation="h",
             name=escape(name),
@@ -88,8 +92,8 @@ def durations(result: Comparison) -> go.Figure:
     for label, epochs in _epochs(result).items():
         if label in shown:
             figure.add_scatter(
-                x=[e["epoch"] for e in epochs],
-                y=[e["duration_ms"] for e in epochs],
+                x=[e.epoch for e in epochs],
+                y=[e.duration_ms for e in epochs],
                 name=escape(label),
                 mode="lines",
             )
@@ -104,17 +108,17 @@ def moves(result: Comparison) -> go.Figure:
         if label not in shown:
             continue
         colour = _NODES[shown.index(label) % len(_NODES)]
-        at = [e["epoch"] for e in epochs]
+        at = [e.epoch for e in epochs]
         figure.add_scatter(
             x=at,
-            y=[e["promotions"] for e in epochs],
+            y=[e.promotions for e in epochs],
             name=f"{escape(label)} up",
             line={"color": colour},
             mode="lines",
         )
         figure.add_scatter(
             x=at,
-            y=[-e["demotions"] for e in epochs],
+            y=[-e.demotions for e in epochs],
             name=f"{escape(label)} down",
             line={"color": colour, "dash": "dot"},
             mode="lines",
@@ -124,15 +128,19 @@ def moves(result: Comparison) -> go.Figure:
     )
 
 
-def coverage_and_overhead(rows: Rows) -> go.Figure:
+def coverage_and_overhead(rows: Sequence[SummaryRow]) -> go.Figure:
     """What the hot set's presence in fast memory costs the program."""
     figure = go.Figure()
     for kind, name in (("mover", "movers"), ("oracle", "need knowledge no machine has")):
-        chosen = [row for row in rows if _kind(row) == kind and row["coverage"] is not None]
+        chosen = [
+            (100 * row.figures.coverage, row)
+            for row in rows
+            if _kind(row) == kind and row.figures.coverage is not None
+        ]
         figure.add_scatter(
-            x=[100 * (row["tracking_app_share"] + row["moving_app_share"]) for row in chosen],
-            y=[100 * row["coverage"] for row in chosen],
-            text=[escape(row["label"]) for row in chosen],
+            x=[100 * (row.figures.tracking_app_share + row.figures.moving_app_share) for _, row in chosen],
+            y=[coverage for coverage, _ in chosen],
+            text=[escape(row.label) for _, row in chosen],
             hovertemplate="%{text}<br>%{y:.1f} % covered for %{x:.2f} %<extra></extra>",
             mode="markers",
             marker={"size": 10, "color": _KINDS[kind], "symbol": "circle" if kind == "mover" else "diamond"},
@@ -149,7 +157,7 @@ def coverage_and_overhead(rows: Rows) -> go.Figure:
     return figure
 
 
-def page_contents(facts: dict[str, Any] | None) -> list[go.Figure]:
+def page_contents(facts: Facts | None) -> list[go.Figure]:
     """How small the pages get, whole, under each algorithm; nothing when that was not sampled."""
     if facts is None:
         return []
@@ -176,11 +184,11 @@ def page_contents(facts: dict[str, Any] | None) -> list[go.Figure]:
     return [figure]
 
 
-def _kind(row: dict[str, Any]) -> str:
-    return "oracle" if "truth" in row["sources"] else str(row["kind"])
+def _kind(row: SummaryRow) -> str:
+    return "oracle" if row.needs_foresight else row.kind
 
 
-def _colour(row: dict[str, Any]) -> str:
+def _colour(row: SummaryRow) -> str:
     return _KINDS.get(_kind(row), _OTHER)
 
 
@@ -198,30 +206,26 @@ def _bars(figure: go.Figure, rows: int, title: str, axis: str) -> None:
 
 def _labels_of(result: Comparison, *policies: str) -> list[str]:
     """The best mover, if any, and then every run of these policies."""
-    rows = result.summary.to_pylist()
-    best = [row["label"] for row in rows if row["label"] == result.verdict.best]
-    return list(
-        dict.fromkeys(best + [row["label"] for name in policies for row in rows if row["policy"] == name])
-    )
+    best = [row.label for row in result.rows if row.label == result.verdict.best]
+    yardsticks = [row.label for name in policies for row in result.rows if row.policy == name]
+    return list(dict.fromkeys(best + yardsticks))
 
 
-def _epochs(result: Comparison) -> dict[str, Rows]:
+def _epochs(result: Comparison) -> dict[str, list[EpochRow]]:
     """The first seed's epochs of each run."""
-    runs: dict[str, Rows] = {}
-    for row in result.timeline.to_pylist():
-        if row["seed"] == result.setup["first_seed"]:
-            runs.setdefault(row["label"], []).append(row)
+    runs: dict[str, list[EpochRow]] = {}
+    for row in result.epochs:
+        if row.seed == result.setup.first_seed:
+            runs.setdefault(row.label, []).append(row)
     return runs
 
 
 def _over_time(figure: go.Figure, result: Comparison, title: str, axis: str) -> go.Figure:
-    if result.setup["warmup_epochs"]:
-        figure.add_vrect(
-            -0.5, result.setup["warmup_epochs"] - 0.5, fillcolor=_OTHER, opacity=0.15, line_width=0
-        )
+    if warmup := result.setup.warmup_epochs:
+        figure.add_vrect(-0.5, warmup - 0.5, fillcolor=_OTHER, opacity=0.15, line_width=0)
     figure.update_layout(
         title=f"{title}<br><sub>first seed; warm-up shaded; the best mover beside its yardsticks</sub>",
-        xaxis_title=f"epoch ({result.setup['epoch_slices']} slices of {result.setup['slice_ns'] / 1e6:g} ms)",
+        xaxis_title=f"epoch ({result.setup.epoch_slices} slices of {result.setup.slice_ns / 1e6:g} ms)",
         yaxis_title=axis,
         template="simple_white",
         height=460,

@@ -1,0 +1,117 @@
+"""`pghot compare`: a trace replayed over simulated tiers under many policies."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pghot.cli.given import GoesWith, refuse_unused
+from pghot.cli.progress import progress_on_stderr
+from pghot.cli.shared_options import Json
+from pghot.errors import UsageError
+from pghot.units import parse_share, parse_size
+
+
+def _any_takes_sources(policies: str) -> bool:
+    from pghot.sim.policies import POLICIES, expand
+
+    return any(POLICIES.get(name).any_source for name in expand(_words(policies)))
+
+
+_GOES_WITH = (
+    GoesWith("the table, not with --json", lambda of: not of["json_"], ("columns",)),
+    GoesWith("--output", lambda of: of["output"], ("force",)),
+    GoesWith(
+        "a policy that takes any source",
+        lambda of: _any_takes_sources(of["policies"]),
+        ("sources",),
+    ),
+)
+
+
+def compare(
+    ctx: typer.Context,
+    recording: Annotated[
+        str, typer.Argument(help="FILE, bundled:NAME, workload:NAME|FILE.toml or masim:FILE")
+    ],
+    tiers: Annotated[str, typer.Option(help="shipped tiers or a .toml file")] = "dram-cxl",
+    fast_share: Annotated[str, typer.Option(help="top tier's share of the footprint, or as-file")] = "20%",
+    policies: Annotated[str, typer.Option(help="names or groups, comma-separated")] = "all",
+    sources: Annotated[str, typer.Option(help="sources for policies that take any, comma-separated")] = "",
+    seeds: Annotated[int, typer.Option(help="runs with different seeds")] = 1,
+    repeat: Annotated[int, typer.Option(help="passes over the trace")] = 1,
+    scale_time: Annotated[
+        str, typer.Option(help="how much faster kernel time runs: auto or a factor")
+    ] = "auto",
+    warmup: Annotated[str, typer.Option(help="share left out of steady figures")] = "",
+    folio: Annotated[str, typer.Option(help="page size: 4KiB or larger")] = "4KiB",
+    placement: Annotated[
+        str, typer.Option(help="first-touch, slow, interleave or bind:NODE")
+    ] = "first-touch",
+    threads: Annotated[int | None, typer.Option(help="cores of the program")] = None,
+    mlp: Annotated[float | None, typer.Option(help="cache misses in flight per core")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME.OPTION=VALUE", help="option of a policy or source; repeatable"),
+    ] = None,
+    columns: Annotated[str, typer.Option(help="metrics of the table, comma-separated, or all")] = "",
+    bounds: Annotated[bool, typer.Option("--bounds", help="add LRU and CLOCK page-cache bounds")] = False,
+    output: Annotated[
+        list[str] | None, typer.Option("--output", "-o", help="report.html, table.parquet, .csv, .arrow")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="overwrite outputs")] = False,
+    json_: Json = False,
+) -> None:
+    """Replay a trace over simulated tiers under many policies, and judge whether moving pages pays."""
+    refuse_unused(ctx, _GOES_WITH)
+    from pghot.report.files import check_output, write_output
+
+    outputs = output or []
+    for path in outputs:
+        check_output(Path(path), force)
+    from pghot.cli.compiling import announcing
+    from pghot.lab.bench import Setting
+    from pghot.lab.compare import compare as run
+    from pghot.report.comparison_text import chosen_columns, render
+
+    setting = Setting(
+        fast_share=None if fast_share == "as-file" else parse_share(fast_share),
+        scale_time=None if scale_time == "auto" else _number("--scale-time", scale_time),
+        warmup=parse_share(warmup) if warmup else None,
+        seeds=seeds,
+        repeat=repeat,
+        page_bytes=parse_size(folio.replace(" ", "")),
+        placement=placement,
+        threads=threads,
+        mlp=mlp,
+    )
+    shown = chosen_columns(_words(columns))
+    result = run(
+        recording,
+        tiers,
+        _words(policies),
+        _words(sources),
+        setting=setting,
+        bounds=bounds,
+        options=set_ or (),
+        progress=announcing(progress_on_stderr("replaying")),
+    )
+    for path in outputs:
+        write_output(result, Path(path), ["pghot", *sys.argv[1:]])
+        print(f"wrote {path}", file=sys.stderr)
+    print(json.dumps(result.to_dict(), allow_nan=False) if json_ else render(result, shown))
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{option} '{text}' is not a number", "give a number, or 'auto'") from None

@@ -1,0 +1,29 @@
+"""`pghot convert`: a recording as Parquet, and back."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pghot.errors import PghotError
+
+
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SRC")],
+    target: Annotated[str, typer.Argument(metavar="DST")],
+    force: Annotated[bool, typer.Option("--force", help="overwrite DST")] = False,
+) -> None:
+    """Convert a recording to Parquet and back."""
+    from pghot.recording import bundled
+    from pghot.recording.convert import convert as run
+
+    path = bundled.path(source) if source.startswith(bundled.PREFIX) else source
+    done = run(path, target, force)
+    print(f"wrote {target}: {done.slices} slices, {done.rows} rows", file=sys.stderr)
+    if done.damage:
+        raise PghotError(
+            f"{source} is damaged: {done.damage}; {done.dropped_bytes} bytes were left out",
+            f"{target} holds the good slices",
+        )

@@ -1,0 +1,52 @@
+"""`pghot status`: what the daemon does now."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pghot.cli.given import GoesWith, refuse_unused
+from pghot.cli.repeating import COUNTED, times
+from pghot.cli.shared_options import Count, Interval, Json, Socket
+from pghot.daemon.paths import SOCKET
+from pghot.report.facts import Facts
+
+_GOES_WITH = (
+    GoesWith("reports as text, not with --watch", lambda of: not of["watch"], ("count", "json_")),
+    COUNTED,
+)
+
+
+def status(
+    ctx: typer.Context,
+    interval: Interval = 0,
+    count: Count = 0,
+    watch: Annotated[bool, typer.Option("--watch", help="full-screen live view, new every INTERVAL")] = False,
+    socket: Socket = SOCKET,
+    json_: Json = False,
+) -> None:
+    """What the daemon does now: sources, rates, losses, tiers, moves."""
+    refuse_unused(ctx, _GOES_WITH)
+    if watch:
+        _watch(Path(socket), interval or 1.0)
+        return
+    from pghot.daemon.sockets import ask
+    from pghot.report.live_text import render_status
+
+    before: Facts = {}
+    for _ in times(interval, count):
+        facts, _body = ask(Path(socket), {"get": "status"})
+        print(json.dumps(facts) if json_ else render_status(facts, before), flush=True)
+        before = facts
+
+
+def _watch(socket: Path, interval: float) -> None:
+    from pghot.cli.view import require_terminal, watch
+
+    require_terminal(
+        "--watch", "`pghot status 1` prints one report a second, or with --json one object per line"
+    )
+    watch(socket, interval)

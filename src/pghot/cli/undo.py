@@ -1,0 +1,31 @@
+"""`pghot undo`: put back what a run changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pghot.cli.shared_options import Json
+
+
+def undo(
+    journal: Annotated[str, typer.Argument(metavar="FILE.pghot-journal", help="what `pghot run` wrote")],
+    if_any: Annotated[bool, typer.Option("--if-any", help="a missing file is not an error")] = False,
+    json_: Json = False,
+) -> None:
+    """Put pages back to the nodes they came from and kernel knobs back to their values."""
+    from pghot.cli.progress import progress_on_stderr
+    from pghot.kernel.sysroot import SysRoot
+    from pghot.live.journal_file import read_journal
+    from pghot.live.undo import undo as put_back
+    from pghot.report.live_text import render_undo
+
+    if if_any and not Path(journal).exists():
+        return
+    result = put_back(read_journal(Path(journal)), SysRoot(), progress_on_stderr("moving pages back"))
+    print(json.dumps(result.facts()) if json_ else render_undo(result.facts()))
+    if not result.complete:
+        raise typer.Exit(1)

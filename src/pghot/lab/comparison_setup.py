@@ -1,0 +1,67 @@
+"""What a comparison states beside its figures: the trace, the machine, and how the two were scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSetup:
+    """A simulated node. rank: of its tier, 0 is the fastest."""
+
+    name: str
+    rank: int
+    capacity_pages: int
+    latency_ns: float
+    bandwidth_gb_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """One seed of a comparison; another seed has the same, but for what a workload draws.
+
+    touches, misses  over all repetitions of the trace
+    slices, slice_ns of one repetition
+    epochs           over all repetitions; `warmup_epochs` of them are left out of steady figures
+    fast_share       None: capacities as in the tiers file
+    costs, curve     constants of the cost model and of the latency curve, by name
+    compressibility  samples of page contents summed up, see `recording.ratios.describe`; None: not sampled
+    contents         where the page sizes on a compressed node come from; None: no node compresses
+    """
+
+    trace: str
+    command: tuple[str, ...]
+    source: str
+    notes: tuple[str, ...]
+    page_bytes: int
+    llc_bytes: int
+    llc_ways: int
+    footprint_pages: int
+    touches: int
+    misses: int
+    slices: int
+    slice_ns: int
+    epoch_slices: int
+    warmup_epochs: int
+    epochs: int
+    repeat: int
+    seeds: int
+    first_seed: int
+    threads: int
+    mlp: float
+    fast_share: float | None
+    placement: str
+    tiers: str
+    nodes: tuple[NodeSetup, ...]
+    costs: Mapping[str, float]
+    curve: Mapping[str, float]
+    scale_time: float
+    scale_note: str
+    compressibility: Mapping[str, Any] | None
+    contents: str | None
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)

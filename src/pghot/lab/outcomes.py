@@ -1,0 +1,183 @@
+"""What a run yields under one seed, epoch by epoch and as a whole, and what it yields over all seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pghot.lab.measures import EpochSample
+from pghot.lab.metrics import METRICS, RATIOS, Figures, Metric, mean_and_interval
+from pghot.sim.sources import clairvoyant
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """One run under one seed.
+
+    label     names the run: no two runs of a seed share one, see `lab.bench.labels`
+    kind      "baseline", "mover", "oracle", ...: see `policies.policy.Policy`
+    options   as `--set` takes them
+    sampling  how each source samples, in words
+    samples   at the end of each epoch
+    """
+
+    label: str
+    policy: str
+    kind: str
+    sources: tuple[str, ...]
+    options: tuple[str, ...]
+    seed: int
+    figures: Figures
+    node_shares: Mapping[str, float]
+    sampling: tuple[str, ...]
+    counters: Mapping[str, int]
+    samples: Sequence[EpochSample]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A row of the table `runs`: all but the samples. The ratios come last, as they are known last."""
+        figures = asdict(self.figures)
+        ratios = {name: figures.pop(name) for name in RATIOS}
+        return {
+            "label": self.label,
+            "policy": self.policy,
+            "kind": self.kind,
+            "sources": self.sources,
+            "options": self.options,
+            "seed": self.seed,
+            **figures,
+            "node_shares": self.node_shares,
+            "sampling": self.sampling,
+            **ratios,
+            "counters": self.counters,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """One run over all seeds.
+
+    figures  means
+    ci95     for each metric the half-width of its 95 % confidence interval; None with one seed
+    """
+
+    label: str
+    policy: str
+    kind: str
+    sources: tuple[str, ...]
+    options: tuple[str, ...]
+    seeds: int
+    figures: Figures
+    ci95: Mapping[str, float | None]
+    node_shares: Mapping[str, float]
+    sampling: tuple[str, ...]
+
+    @property
+    def needs_foresight(self) -> bool:
+        """Whether it knows what no machine knows: it is an oracle, or hears a source that no machine has."""
+        return self.kind == "oracle" or clairvoyant(self.sources)
+
+    def cell(self, metric: Metric) -> tuple[float | None, float | None]:
+        """The mean of a metric and the half-width of its interval."""
+        return getattr(self.figures, metric.name), self.ci95[metric.name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A row of the table `summary`."""
+        cells = {}
+        for metric in METRICS:
+            cells[metric.name], cells[f"{metric.name}_ci95"] = self.cell(metric)
+        return {
+            "label": self.label,
+            "policy": self.policy,
+            "kind": self.kind,
+            "sources": self.sources,
+            "options": self.options,
+            "seeds": self.seeds,
+            **cells,
+            "node_shares": self.node_shares,
+            "sampling": self.sampling,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRow:
+    """One epoch of one run: a row of the table `timeline`.
+
+    elapsed_s              at its end, since the run began
+    fast_miss_share        None without misses
+    promotions, demotions  in this epoch
+    coverage               None: nothing was hot
+    used_share, latency_ns of each node, at its end
+    """
+
+    label: str
+    seed: int
+    epoch: int
+    elapsed_s: float
+    duration_ms: float
+    fast_miss_share: float | None
+    promotions: int
+    demotions: int
+    coverage: float | None
+    used_share: tuple[float, ...]
+    latency_ns: tuple[float, ...]
+
+
+def summarise_runs(runs: Sequence[RunOutcome]) -> list[SummaryRow]:
+    """One row for each label, in the order of the runs."""
+    by_label: dict[str, list[RunOutcome]] = {}
+    for run in runs:
+        by_label.setdefault(run.label, []).append(run)
+    return [_summary_row(same) for same in by_label.values()]
+
+
+def _summary_row(same: Sequence[RunOutcome]) -> SummaryRow:
+    first = same[0]
+    cells = {
+        metric.name: mean_and_interval([getattr(run.figures, metric.name) for run in same])
+        for metric in METRICS
+    }
+    means: dict[str, Any] = {name: mean for name, (mean, _) in cells.items()}
+    return SummaryRow(
+        first.label,
+        first.policy,
+        first.kind,
+        first.sources,
+        first.options,
+        len(same),
+        Figures(**means),
+        {name: half for name, (_, half) in cells.items()},
+        {name: sum(run.node_shares[name] for run in same) / len(same) for name in first.node_shares},
+        first.sampling,
+    )
+
+
+def epoch_rows(run: RunOutcome, lower: Sequence[bool]) -> list[EpochRow]:
+    """The epochs of a run: what changed from one sample to the next.
+
+    lower  for each node, whether it is below the top tier
+    """
+    start = EpochSample.at_the_start(len(lower))
+    pairs = zip([start, *run.samples], run.samples, strict=False)
+    return [_epoch_row(run, epoch, before, after, lower) for epoch, (before, after) in enumerate(pairs)]
+
+
+def _epoch_row(
+    run: RunOutcome, epoch: int, before: EpochSample, after: EpochSample, lower: Sequence[bool]
+) -> EpochRow:
+    served = [now - then for now, then in zip(after.served, before.served, strict=True)]
+    total = sum(served)
+    on_top = sum(misses for misses, low in zip(served, lower, strict=True) if not low)
+    return EpochRow(
+        run.label,
+        run.seed,
+        epoch,
+        elapsed_s=after.elapsed_ns / 1e9,
+        duration_ms=(after.elapsed_ns - before.elapsed_ns) / 1e6,
+        fast_miss_share=on_top / total if total else None,
+        promotions=after.promoted - before.promoted,
+        demotions=after.demoted - before.demoted,
+        coverage=None if after.coverage != after.coverage else after.coverage,
+        used_share=after.used_share,
+        latency_ns=after.latency_ns,
+    )

@@ -1,0 +1,88 @@
+"""A comparison as one self-contained HTML page that works offline."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from html import escape
+
+from pghot.lab.comparison_setup import Setup
+from pghot.lab.metrics import METRICS
+from pghot.lab.results import Comparison
+from pghot.report.comparison_charts import all_charts
+from pghot.report.comparison_text import bound_lines, footnotes, setup_lines
+from pghot.report.html import drawn, listed, page
+from pghot.version import __version__
+
+# A click on a column's head sorts by it; another turns the order round. Cells carry their value.
+_SORT = """document.querySelectorAll('.runs th').forEach((head,i)=>head.onclick=()=>{
+const body=head.closest('table').tBodies[0],up=head.dataset.up!=='1';head.dataset.up=up?'1':'0';
+const key=row=>row.cells[i].dataset.v??row.cells[i].textContent;
+[...body.rows].sort((a,b)=>{const x=key(a),y=key(b),n=x-y;return (isNaN(n)?x.localeCompare(y):n)*(up?1:-1)})
+.forEach(row=>body.append(row))})"""
+
+
+def render(result: Comparison, command: Sequence[str]) -> str:
+    """The page; every string from outside is escaped."""
+    return page(
+        result.setup.trace,
+        f"Does moving pages pay? {result.setup.trace}",
+        f"<p class=verdict>{escape(str(result.verdict))}</p><p>All figures are simulated.</p>"
+        f"{listed([*setup_lines(result.setup), *bound_lines(result), *result.setup.notes])}"
+        f"{drawn(all_charts(result))}<h2>Runs</h2><p>"
+        "Means over the seeds, ± the half-width of the 95 % confidence interval. "
+        "Point at a column's head to see what it means; click on it to sort.</p>"
+        f"<div class=wide>{_runs(result)}</div>{listed(footnotes(result))}"
+        f"<h2>What the sources see</h2>{_sampling(result)}"
+        f"<h2>What was assumed</h2>{_assumptions(result.setup)}"
+        f"<h2>Reproduce</h2><pre>{escape(shlex.join(command))}</pre><p>pghot {__version__}, seeds "
+        f"{result.setup.first_seed} to {result.setup.first_seed + result.setup.seeds - 1}</p>"
+        f"<script>{_SORT}</script>",
+    )
+
+
+def _runs(result: Comparison) -> str:
+    head = "".join(
+        f"<th title='{escape(f'{m.help} [{m.unit}]', quote=True)}'>{escape(m.title)}</th>" for m in METRICS
+    )
+    body = ""
+    for row in result.rows:
+        cells = "".join(_cell(*row.cell(metric), metric.digits) for metric in METRICS)
+        best = " class=best" if row.label == result.verdict.best else ""
+        body += f"<tr{best}><td>{escape(row.label)}</td>{cells}</tr>"
+    return f"<table class=runs><thead><tr><th>policy/sources</th>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(value: float | None, half: float | None, digits: int) -> str:
+    if value is None:
+        return "<td data-v='-1'>–</td>"
+    spread = f" ± {half:,.{digits}f}" if half and half >= 0.5 * 10**-digits else ""
+    return f"<td data-v='{value!r}'>{value:,.{digits}f}{spread}</td>"
+
+
+def _sampling(result: Comparison) -> str:
+    said = {text for row in result.rows for text in row.sampling}
+    return listed(sorted(said)) or "<p>No run listens to a source.</p>"
+
+
+def _assumptions(setup: Setup) -> str:
+    """Nodes, latency curve and cost constants; docs/model.md has the formulas and the sources of the numbers."""
+    nodes = "".join(
+        f"<tr><td>{escape(node.name)}</td><td>{node.rank}</td>"
+        f"<td>{node.capacity_pages:,}</td><td>{node.latency_ns:g}</td>"
+        f"<td>{node.bandwidth_gb_s:g}</td></tr>"
+        for node in setup.nodes
+    )
+    constants = {
+        "threads": setup.threads,
+        "mlp (cache misses in flight per core)": setup.mlp,
+        **{f"latency curve {name}": value for name, value in setup.curve.items()},
+        **setup.costs,
+    }
+    rows = "".join(f"<tr><td>{escape(name)}</td><td>{value:g}</td></tr>" for name, value in constants.items())
+    return (
+        f"<p>{escape(setup.tiers)}</p><table><tr><th>node</th><th>tier</th><th>pages</th>"
+        f"<th>idle latency (ns)</th><th>bandwidth (GB/s)</th></tr>{nodes}</table>"
+        f"<table><tr><th>constant</th><th>value</th></tr>{rows}</table>"
+        "<p>The formulas and the source of each constant: docs/model.md of the project.</p>"
+    )

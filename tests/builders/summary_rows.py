@@ -1,0 +1,85 @@
+"""Rows of a comparison's summary and its setup, made up: what verdicts and reports are tested on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pghot.lab.comparison_setup import NodeSetup, Setup
+from pghot.lab.metrics import METRICS, Figures
+from pghot.lab.outcomes import SummaryRow
+
+SETUP = Setup(
+    trace="tiny",
+    command=("redis-server", "--port", "0"),
+    source="qemu",
+    notes=(),
+    page_bytes=4096,
+    llc_bytes=1 << 20,
+    llc_ways=16,
+    footprint_pages=1000,
+    touches=5000,
+    misses=3000,
+    slices=600,
+    slice_ns=1_000_000,
+    epoch_slices=10,
+    warmup_epochs=20,
+    epochs=60,
+    repeat=1,
+    seeds=2,
+    first_seed=0,
+    threads=1,
+    mlp=4.0,
+    fast_share=0.2,
+    placement="first-touch",
+    tiers="a node of DRAM, a node of CXL",
+    nodes=(NodeSetup("dram", 0, 200, 100.0, 200.0), NodeSetup("cxl", 1, 2000, 250.0, 26.0)),
+    costs={},
+    curve={},
+    scale_time=1.0,
+    scale_note="as published",
+    compressibility=None,
+    contents=None,
+    warnings=("damaged",),
+)
+
+
+def summary_row(
+    label: str,
+    speedup: float | None,
+    kind: str = "mover",
+    half: float | None = None,
+    options: tuple[str, ...] = (),
+    **figures: Any,
+) -> SummaryRow:
+    """A run `POLICY/SOURCE` that took 1 s, promoted 500 pages and did well. half: of the speed-up's interval."""
+    policy, _, source = label.partition("/")
+    values = {
+        "time_s": 1.0,
+        "steady_time_s": 1.0,
+        "warmup_time_s": 0.0,
+        "fast_miss_share": 0.5,
+        "promotions": 500.0,
+        "demotions": 0.0,
+        "pingpong": 0.0,
+        "moved_mb": 0.0,
+        "tracking_app_share": 0.0,
+        "moving_app_share": 0.0,
+        "kernel_share": 0.0,
+        "coverage": 0.9,
+        "accuracy": 0.9,
+        "tracker_bytes_per_page": 0.0,
+        "speedup": speedup,
+        "slowdown": 1.5 / speedup if speedup else None,
+    }
+    return SummaryRow(
+        label,
+        policy,
+        kind,
+        (source,) if source else (),
+        options,
+        seeds=1,
+        figures=Figures(**{**values, **figures}),
+        ci95={**dict.fromkeys(metric.name for metric in METRICS), "speedup": half},
+        node_shares={"dram": 0.5, "cxl": 0.5},
+        sampling=(),
+    )

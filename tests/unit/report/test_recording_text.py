@@ -1,0 +1,48 @@
+"""What a recording run ended with, in words and as facts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pghot.recorder.recorder import Outcome
+from pghot.report.recording_text import emulated_facts, emulated_lines
+
+OUTCOME = Outcome(
+    path=Path("a.pghot"),
+    status=-15,
+    interrupted=False,
+    out_of_time=True,
+    virtual_ns=10**9,
+    wall_s=2.0,
+    references=10**8,
+    slices=1000,
+    footprint=512,
+    file_bytes=1 << 20,
+    threads=3,
+    not_followed=("sh\x1b[2J",),
+)
+
+
+def test_figures_end_and_children_have_a_line_each() -> None:
+    assert emulated_lines(OUTCOME) == [
+        "recorded: 1.00 s in 1000 slices, 50 M refs/s, 2.0 MiB touched, 1.0 MiB file",
+        "the program: ended by SIGTERM, 3 working thread(s)",
+        "not followed: sh\\x1b[2J (use --follow-children)",
+    ]
+
+
+def test_the_facts_keep_their_names() -> None:
+    assert emulated_facts(OUTCOME) == {
+        "schema": "pghot.record/1",
+        "recording": "a.pghot",
+        "exit_status": -15,
+        "interrupted": False,
+        "virtual_ns": 10**9,
+        "wall_s": 2.0,
+        "references": 10**8,
+        "slices": 1000,
+        "footprint_pages": 512,
+        "file_bytes": 1 << 20,
+        "threads": 3,
+        "not_followed": ["sh\x1b[2J"],
+    }

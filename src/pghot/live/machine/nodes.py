@@ -31,7 +31,7 @@ class LiveTopology:
 
     A number without memory (a gap, or a node of CPUs only) has capacity 0 and a rank after all others.
 
-    possible, online  numbers of nodes
+    online          numbers of the nodes that are online
     with_memory     nodes that have memory
     cpus            CPUs of each node
     tier_number     N of the kernel's memory_tierN, -1 for a number without memory
@@ -47,7 +47,6 @@ class LiveTopology:
     notes           in words: what was damaged or missing, and what was assumed instead
     """
 
-    possible: tuple[int, ...]
     online: tuple[int, ...]
     with_memory: tuple[int, ...]
     cpus: tuple[tuple[int, ...], ...]
@@ -121,7 +120,6 @@ def read_nodes(root: SysRoot) -> LiveTopology:
     capacity = tuple(node_meminfo_pages(root, node, "MemTotal") for node in range(count))
     marks = tuple(watermarks(zones, node) for node in range(count))
     return LiveTopology(
-        possible=read_list(root, f"{NODES}/possible"),
         online=online,
         with_memory=with_memory,
         cpus=cpus,

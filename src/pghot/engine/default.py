@@ -89,7 +89,8 @@ def record_default(page: U32, count: U32, place: U8, eligible: Bool, table: U8, 
         old: Int = np.int64(records[p])
         new = table[np.int64(min(nr, np.uint32(3))) << 8 | old]
         records[p] = new
-        recorded += nr
+        entered: Int = np.int64(nr)
+        recorded += entered
         # Only where READY is new: otherwise the flag is set already, and not writing it saves a quarter of the time.
         if new > old | 0x7F:
             hot[p >> SECTION_SHIFT] = 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from pghot.arrays import I16, I64, U8, U32, Bool
+from pghot.arrays import I16, I64, U8, U32, Bool, Int
 from pghot.engine import STORES
 from pghot.engine.accesses import Accesses, Source
 from pghot.engine.gate import RATE_LIMITED, TOO_OLD, UNREACHED, Gate
@@ -177,5 +177,6 @@ def total(count: U32) -> int:
     """The sum of a uint32 array as int64: seven times faster than NumPy, which converts block by block."""
     result = 0
     for i in range(count.shape[0]):
-        result += count[i]
+        term: Int = np.int64(count[i])
+        result += term
     return result

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 from numba import njit
 
-from pghot.arrays import I16, I64, U32
+from pghot.arrays import I16, I64, U32, Int
 from pghot.engine.heap import POSITION, SLOT_MASK
 
 KEY, RECORD, HEAP = 0, 1, 3
@@ -40,7 +41,9 @@ class HashedArrays(NamedTuple):
 @njit(cache=True)
 def home(page: int, slots: int) -> int:
     """The slot where the search for a page begins: the product's high bits choose it, for any `slots`."""
-    return ((page * GOLDEN & 0xFFFFFFFF) * slots) >> 32
+    wide: Int = np.int64(page)
+    slot: int = ((wide * GOLDEN & 0xFFFFFFFF) * slots) >> 32
+    return slot
 
 
 @njit(cache=True)

@@ -15,7 +15,8 @@ import numpy as np
 from pghot.kernel.move_pages import move_pages
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.journal import Journal
-from pghot.live.machine.linux import LinuxMachine, MoverSettings
+from pghot.live.machine.linux import LinuxMachine
+from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import read_nodes
 from pghot.live.machine.spaces import Spaces
 
@@ -34,8 +35,11 @@ def main(out: Path) -> None:
     spaces = Spaces(root, 64)
     spaces.refresh([pid])
     with Journal(out.with_suffix(".pghot-journal"), root) as journal:
-        settings = MoverSettings(apply=True, rate_limit_mb_s=1e9, batch_pages=BATCH)
-        machine = LinuxMachine(root, read_nodes(root), spaces, settings, journal, time.monotonic_ns())
+        settings = MoverSettings(rate_limit_mb_s=1e6, batch_pages=BATCH)
+        now_ns = time.monotonic_ns()
+        machine = LinuxMachine(
+            root, read_nodes(root), spaces, settings, apply=True, journal=journal, now_ns=now_ns
+        )
         machine.survey(spaces.spaces[0])
         page, _ = spaces.lookup(np.full(PAGES, pid, np.int32), address)
         ours, bare = [], []

@@ -24,7 +24,8 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Space, Watched
 from pghot.live.journal import Journal
 from pghot.live.journal_file import read_journal
-from pghot.live.machine.linux import LinuxMachine, MoverSettings
+from pghot.live.machine.linux import LinuxMachine
+from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import read_nodes
 from pghot.live.machine.spaces import Spaces
 from pghot.live.sources.access_source import Sees, Sightings
@@ -197,10 +198,14 @@ def install(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def mover(
-    kernel: FakeKernel, sections: int = 4, cgroups: tuple[str, ...] = (), **settings: object
+    kernel: FakeKernel,
+    sections: int = 4,
+    cgroups: tuple[str, ...] = (),
+    apply: bool = True,
+    **settings: object,
 ) -> Iterator[tuple[LinuxMachine, Spaces]]:
     """A machine over this kernel with a real journal. Programs are tracked; it is half a second old, at 10 s."""
-    given = {"apply": True, "rate_limit_mb_s": 1000.0, **settings}
+    settings = {"rate_limit_mb_s": 1000.0, **settings}
     spaces = Spaces(kernel.root, sections)
     spaces.refresh(int(name) for name in kernel.root.list("/proc") if name.isdigit())
     with Journal(kernel.tree / "j.pghot-journal", kernel.root) as journal:
@@ -209,10 +214,11 @@ def mover(
             kernel.root,
             read_nodes(kernel.root),
             spaces,
-            MoverSettings(**given),
-            journal,
-            9_500_000_000,  # type: ignore[arg-type]
-            cgroups,
+            MoverSettings.model_validate(settings),
+            apply=apply,
+            journal=journal,
+            now_ns=9_500_000_000,
+            cgroups=cgroups,
         )
         made.tick(10 * 10**9)
         yield made, spaces

@@ -41,7 +41,6 @@ def machine(tree: Path, *nodes: Node, release: str = "6.12.0") -> SysRoot:
     """A machine of these nodes; tiers are shown when the nodes name them."""
     put(tree, "proc/sys/kernel/osrelease", release)
     put(tree, f"{NODES}/online", _list([node.number for node in nodes]))
-    put(tree, f"{NODES}/possible", f"0-{max(node.number for node in nodes)}")
     put(tree, f"{NODES}/has_memory", _list([node.number for node in nodes if node.mib]))
     put(tree, "proc/zoneinfo", "\n".join(_zone(node) for node in nodes if node.mib))
     for node in nodes:

@@ -15,7 +15,8 @@ from builders.live_loop import U64, FakeKernel, install
 from builders.machine_trees import put
 from pghot.kernel.pagemap import PRESENT, SWAPPED
 from pghot.live.journal import Journal
-from pghot.live.machine.linux import LinuxMachine, MoverSettings
+from pghot.live.machine.linux import LinuxMachine
+from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import read_nodes
 from pghot.live.machine.spaces import Spaces
 from pghot.live.swap_tier.swap_space import find_compressed_swap
@@ -115,9 +116,11 @@ def install_swap(kernel: SwapKernel, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def compressing(kernel: SwapKernel, **settings: object) -> Iterator[tuple[LinuxMachine, Spaces]]:
+def compressing(
+    kernel: SwapKernel, apply: bool = True, **settings: object
+) -> Iterator[tuple[LinuxMachine, Spaces]]:
     """A machine with zram as its third tier (node 2), programs surveyed, cold after 4 s; half a second old, at 10 s."""
-    given = {"apply": True, "rate_limit_mb_s": 1000.0, "compressed": True, "cold_after_s": 4.0, **settings}
+    given = {"rate_limit_mb_s": 1000.0, "compressed": True, "cold_after_s": 4.0, **settings}
     spaces = Spaces(kernel.root, 4)
     spaces.refresh(int(name) for name in kernel.root.list("/proc") if name.isdigit())
     nodes, swap = read_nodes(kernel.root), find_compressed_swap(kernel.root)
@@ -128,11 +131,11 @@ def compressing(kernel: SwapKernel, **settings: object) -> Iterator[tuple[LinuxM
             kernel.root,
             with_compressed(nodes, swap),
             spaces,
-            MoverSettings(**given),  # type: ignore[arg-type]
-            journal,
-            9_500_000_000,
-            (),
-            CompressedTier(kernel.root, swap, len(nodes.rank)),
+            MoverSettings.model_validate(given),
+            apply=apply,
+            journal=journal,
+            now_ns=9_500_000_000,
+            tier=CompressedTier(kernel.root, swap, len(nodes.rank)),
         )
         journal.compressed(2)
         made.tick(10 * 10**9)

@@ -16,7 +16,7 @@ from pghot.live.hot import hottest
 from pghot.live.journal import Journal
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
-from pghot.live.machine.linux import MoverSettings
+from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.sources.access_source import sightings_of
 from pghot.live.status import status
 from pghot.live.targets import Targets
@@ -61,7 +61,7 @@ def show(
     source = register(monkeypatch)
     clock = [10**12]
     settings = LiveSettings(
-        Targets(pids), ("scripted",), mover=MoverSettings(apply=apply, rate_limit_mb_s=given.pop("rate", 4.0)),
+        Targets(pids), ("scripted",), apply=apply, mover=MoverSettings(rate_limit_mb_s=given.pop("rate", 4.0)),
         policy_options={"freq_threshold": 2}, **given,
     )  # fmt: skip
     with Journal(place / "j", kernel.root) as journal:

@@ -18,7 +18,8 @@ from pghot.kernel.perf_records import Samples, words_of
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.loop import world_of
 from pghot.live.machine.fault_latency import FaultLatency
-from pghot.live.machine.linux import LinuxMachine, MoverSettings
+from pghot.live.machine.linux import LinuxMachine
+from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import read_nodes
 from pghot.live.machine.spaces import Spaces
 from pghot.live.sources.faults import Faults
@@ -39,7 +40,9 @@ def kernels() -> None:
     root = SysRoot()
     decode_samples(np.zeros(4096, np.uint8), 0, 64, words_of(SAMPLE_ADDR), Samples.sized(64))
     spaces = Spaces(root, 16)
-    machine = LinuxMachine(root, read_nodes(root), spaces, MoverSettings(), None, 0)
+    machine = LinuxMachine(
+        root, read_nodes(root), spaces, MoverSettings(), apply=False, journal=None, now_ns=0
+    )
     spaces.refresh([os.getpid()])
     machine.survey(spaces.spaces[0])
     page = np.flatnonzero(machine.place != 255)[:100].astype(np.uint32)

@@ -15,7 +15,7 @@ import pytest
 
 from builders.record_programs import needs_qemu
 from pghot.cli.main import run
-from pghot.live.live_recorder import Estimate, slice_batch
+from pghot.live.slices import Estimate, slice_batch
 from pghot.recording.reader import open_recording
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
 from pghot.recording.writer import write_recording

@@ -14,22 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pghot.errors import PghotError, UnsupportedError, UsageError
+from pghot.kernel.cgroup import cgroup_members, cgroup_of, cgroup_path
 from pghot.kernel.folios import has_large_folios
 from pghot.kernel.lru_gen import Generation, parse_lru_gen
-from pghot.kernel.maps import Kind, Mapping, bound_starts, movable_ranges, parse_maps, read_maps
+from pghot.kernel.maps import Mapping, MappingKind, bound_starts, movable_ranges, parse_maps, read_maps
 from pghot.kernel.page_idle import BITMAP, mark_idle, still_idle, words_of_frames
 from pghot.kernel.pagemap import PFN_MASK, PRESENT, SOFT_DIRTY, flagged, pfns
-from pghot.kernel.process import (
-    alive,
-    capabilities,
-    cgroup_members,
-    cgroup_of,
-    cgroup_path,
-    children,
-    descendants,
-    parse_stat,
-    read_stat,
-)
+from pghot.kernel.process import alive, capabilities, children, descendants, parse_stat, read_stat
 from pghot.kernel.sysroot import SysRoot
 from pghot.sealed import seal, unseal
 
@@ -66,7 +57,15 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
 def stat_line(pid: int, comm: str, **given_: int) -> str:
     """A line of /proc/PID/stat; fields by their names in proc(5)."""
     fields = dict.fromkeys(range(4, 53), 0)
-    numbers = {"ppid": 4, "flags": 9, "starttime": 22, "startcode": 26, "startstack": 28, "arg_start": 48}
+    numbers = {
+        "flags": 9,
+        "utime": 14,
+        "stime": 15,
+        "starttime": 22,
+        "startcode": 26,
+        "startstack": 28,
+        "arg_start": 48,
+    }
     fields |= {numbers[name]: value for name, value in given_.items()}
     return f"{pid} ({comm}) S " + " ".join(str(fields[number]) for number in sorted(fields))
 
@@ -87,9 +86,11 @@ def tree(**files: str) -> SysRoot:
 @given(st.integers(1, 1 << 22), commands, st.integers(0, 1 << 40), st.integers(0, (1 << 32) - 1))
 def test_any_command_name_is_read(pid: int, comm: str, start: int, flags: int) -> None:
     stat = parse_stat(
-        stat_line(pid, comm, ppid=7, flags=flags, starttime=start, startcode=1, startstack=2, arg_start=3)
+        stat_line(
+            pid, comm, flags=flags, utime=7, stime=4, starttime=start, startcode=1, startstack=2, arg_start=3
+        )
     )
-    assert (stat.comm, stat.state, stat.ppid, stat.flags) == (comm, "S", 7, flags)
+    assert (stat.comm, stat.state, stat.cpu_ticks, stat.flags) == (comm, "S", 11, flags)
     assert (stat.identity.pid, stat.identity.start_ticks, stat.identity.mm) == (pid, start, (1, 2, 3))
     assert stat.kernel_thread == bool(flags >> 21 & 1)
 
@@ -116,7 +117,7 @@ def test_garbage_in_a_stat_file_is_no_process() -> None:
 
 def test_this_process_is_itself_and_alive() -> None:
     stat = read_stat(SysRoot(), os.getpid())
-    assert stat.ppid == os.getppid()
+    assert stat.cpu_ticks <= read_stat(SysRoot(), os.getpid()).cpu_ticks
     assert not stat.kernel_thread
     assert not stat.dead
     assert alive(SysRoot(), stat.identity)
@@ -129,8 +130,9 @@ def test_this_process_is_itself_and_alive() -> None:
 
 def test_kinds_of_real_mappings() -> None:
     assert [mapping.kind for mapping in parse_maps(MAPS)] == [
-        Kind.FILE, Kind.MOVABLE, Kind.MOVABLE, Kind.MOVABLE, Kind.SHARED, Kind.HUGETLB, Kind.FILE, Kind.SPECIAL,
-        Kind.SPECIAL, Kind.MOVABLE,
+        MappingKind.FILE, MappingKind.MOVABLE, MappingKind.MOVABLE, MappingKind.MOVABLE, MappingKind.SHARED,
+        MappingKind.HUGETLB, MappingKind.FILE, MappingKind.SPECIAL,
+        MappingKind.SPECIAL, MappingKind.MOVABLE,
     ]  # fmt: skip
 
 
@@ -148,7 +150,7 @@ def test_our_own_mappings_are_all_understood() -> None:
     mappings = list(parse_maps("\n".join(lines)))
     user_half = [line for line in lines if int(line.split("-")[0], 16) < 1 << 63]
     assert len(mappings) == len(user_half)
-    assert any(mapping.name == "[stack]" and mapping.kind is Kind.MOVABLE for mapping in mappings)
+    assert any(mapping.name == "[stack]" and mapping.kind is MappingKind.MOVABLE for mapping in mappings)
     assert read_maps(SysRoot(), os.getpid())
 
 
@@ -160,8 +162,8 @@ def test_a_file_name_cannot_make_a_mapping_up(name: str) -> None:
         f"1000-2000 r--p 00000000 08:01 9 /{name}\x0b{forged}\u2028{forged}\n3000-4000 rw-p 00000000 00:00 0 "
     )
     assert [(mapping.start, mapping.kind) for mapping in parse_maps(text)] == [
-        (0x1000, Kind.FILE),
-        (0x3000, Kind.MOVABLE),
+        (0x1000, MappingKind.FILE),
+        (0x3000, MappingKind.MOVABLE),
     ]
 
 

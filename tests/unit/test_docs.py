@@ -185,7 +185,7 @@ def test_the_defaults_of_the_example_are_those_of_the_code(tmp_path: Path) -> No
 
 
 def test_the_unit_knows_the_default_files_and_may_lock_perf_rings() -> None:
-    unit = resources.files("pghot").joinpath("data/service/pghot.daemon").read_text("utf-8")
+    unit = resources.files("pghot").joinpath("data/service/pghot.service").read_text("utf-8")
     assert f"daemon -c {CONFIG}\n" in unit
     assert f"undo --if-any {JOURNAL}\n" in unit
     assert "CapabilityBoundingSet=CAP_IPC_LOCK" in unit

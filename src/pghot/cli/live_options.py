@@ -9,17 +9,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import BinaryIO
+from typing import BinaryIO, get_args
+
+from pydantic import ValidationError
 
 from pghot.cli.progress import EVERY_S, PATIENCE_S
-from pghot.errors import PghotError, UsageError
+from pghot.errors import PghotError, UsageError, unknown_name
 from pghot.kernel.needs import require
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.damos_needs import damos_needs
 from pghot.live.damos.plan import DamosSettings
 from pghot.live.live_settings import LiveSettings, check_sources, with_damos
 from pghot.live.loop import Live
-from pghot.live.machine.linux import MoverSettings
+from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import read_nodes
 from pghot.live.run import start_command
 from pghot.live.sources import LIVE_SOURCES
@@ -78,11 +80,35 @@ def _await(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
+_MOVER_OPTIONS = {
+    "kind": "--mover",
+    "rate_limit_mb_s": "--rate",
+    "free_floor": "--free-floor",
+    "batch_pages": "--batch",
+    "demotion": "--demotion",
+    "compressed": "--compressed",
+    "cold_after_s": "--cold-after",
+}
+
+
+def mover_settings(**given: object) -> MoverSettings:
+    """The settings that options were given for. Raises `UsageError` that names the option."""
+    try:
+        return MoverSettings.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    field, value = str(first["loc"][0]), first["input"]
+    option = _MOVER_OPTIONS[field]
+    if first["type"] == "literal_error":
+        raise unknown_name(option, value, list(get_args(MoverSettings.model_fields[field].annotation)))
+    raise UsageError(f"{option} {value:g}: {first['msg']}", "give a value within these bounds")
+
+
 def live_settings(
     sources: str,
     policy: str,
     options: Sequence[str],
-    mover: MoverSettings,
+    mover: MoverSettings | None = None,
     max_cpu_percent: float = 0.0,
 ) -> LiveSettings:
     """Settings of the live loop from the command line's words; targets are added when they are known.
@@ -105,7 +131,7 @@ def live_settings(
         source_options={name: chosen.get(name, {}) for name in names},
         policy=policy,
         policy_options=chosen.get(policy, {}),
-        mover=mover,
+        mover=mover or MoverSettings(),
         max_cpu_percent=max_cpu_percent or math.inf,
     )
     check_sources(SysRoot(), settings)

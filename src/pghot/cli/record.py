@@ -97,8 +97,8 @@ def record(
         record_emulated(command, path, settings, json_)
         return
     from pghot.cli.live_options import check_one_kind, live_settings, targets_of
-    from pghot.live.live_recorder import Estimate, RecordingPlan
-    from pghot.live.machine.linux import MoverSettings
+    from pghot.live.record_live import RecordingPlan
+    from pghot.live.slices import Estimate
 
     if not output and not words:
         raise UsageError("no recording named", "pghot record --source faults -p PID -o FILE.pghot")
@@ -117,7 +117,7 @@ def record(
     )
     record_live(
         plan,
-        live_settings(source, "none", set_ or [], MoverSettings()),
+        live_settings(source, "none", set_ or []),
         targets_of(command, pid, cgroup, children, json_),
         json_,
     )

@@ -13,8 +13,8 @@ import typer
 from pghot.printable import printable
 
 if TYPE_CHECKING:
-    from pghot.live.live_recorder import RecordingPlan
     from pghot.live.live_settings import LiveSettings
+    from pghot.live.record_live import RecordingPlan
     from pghot.live.targets import Targets
 
 _SCHEMA = "pghot.record/1"
@@ -29,7 +29,7 @@ def record_live(
     """
     from pghot.cli.live_options import status_on_stderr
     from pghot.kernel.sysroot import SysRoot
-    from pghot.live.live_recorder import record_live as record
+    from pghot.live.record_live import record_live as record
 
     with targets as found:
         recorded = record(SysRoot(), replace(settings, targets=found), plan, status_on_stderr())
@@ -39,5 +39,5 @@ def record_live(
     print(f"recorded {facts['slices']:,} slices, {facts['rows']:,} rows to {plan.path}", file=sys.stderr)
     if as_json:
         print(json.dumps(facts))
-    if recorded.interrupted:
+    if facts["interrupted"]:
         raise typer.Exit(130)

@@ -12,7 +12,6 @@ import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.shared_options import Cgroup, Children, Json, Pids, Set, Sources
-from pghot.errors import unknown_name
 from pghot.printable import printable
 from pghot.units import parse_duration_ns, parse_share
 
@@ -61,9 +60,9 @@ def run(
     policy: Annotated[
         str, typer.Option(help="pghot-default, pghot-precise, pghot-hashed, hemem")
     ] = "pghot-default",
-    rate: Annotated[float, typer.Option(min=0.001, max=1e6, help="promotion rate limit, MiB/s")] = 256.0,
+    rate: Annotated[float, typer.Option(help="promotion rate limit, MiB/s")] = 256.0,
     free_floor: Annotated[str, typer.Option(help="share of a fast node that stays free")] = "1%",
-    batch: Annotated[int, typer.Option(min=1, max=65536, help="pages in one move_pages call")] = 512,
+    batch: Annotated[int, typer.Option(help="pages in one move_pages call")] = 512,
     demotion: Annotated[
         str, typer.Option(help="who makes room on a full node: move_pages, reclaim, lru_gen or off")
     ] = "move_pages",
@@ -108,12 +107,11 @@ def run(
         check_one_kind,
         damos_settings,
         live_settings,
+        mover_settings,
         status_on_stderr,
         targets_of,
     )
     from pghot.kernel.sysroot import SysRoot
-    from pghot.live.machine.demotion import DEMOTIONS
-    from pghot.live.machine.linux import MOVERS, MoverSettings
     from pghot.live.run import RunSettings, run_live
     from pghot.report.live_text import render_run
 
@@ -129,12 +127,15 @@ def run(
             json_,
         )
         return
-    if demotion not in DEMOTIONS:
-        raise unknown_name("--demotion", demotion, list(DEMOTIONS))
-    if mover not in MOVERS:
-        raise unknown_name("--mover", mover, list(MOVERS))
-    cold_s = parse_duration_ns(cold_after) / 1e9
-    moving = MoverSettings(apply, rate, parse_share(free_floor), batch, demotion, mover, compressed, cold_s)
+    moving = mover_settings(
+        kind=mover,
+        rate_limit_mb_s=rate,
+        free_floor=parse_share(free_floor),
+        batch_pages=batch,
+        demotion=demotion,
+        compressed=compressed,
+        cold_after_s=parse_duration_ns(cold_after) / 1e9,
+    )
     how = RunSettings(
         interval_ms=max(1, parse_duration_ns(interval) // 1_000_000),
         duration_s=duration_s,
@@ -145,6 +146,7 @@ def run(
         settings = damos_settings(set_ or [], moving, bool(cgroup))
     else:
         settings = live_settings("faults" if source is None else source, policy, set_ or [], moving, max_cpu)
+    settings = replace(settings, apply=apply)
     if view:
         summary = _viewed(settings, how, command, pid, cgroup, children, json_)
     else:

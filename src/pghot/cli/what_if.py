@@ -20,8 +20,7 @@ from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.lab.capacity import size_nodes
 from pghot.lab.compare import BASELINES, compare, plan_runs
-from pghot.live.live_recorder import RecordingPlan
-from pghot.live.machine.linux import MoverSettings
+from pghot.live.record_live import RecordingPlan
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.sources.access_source import Sees
 from pghot.recorder.record_settings import RecordSettings
@@ -99,7 +98,7 @@ def _record(path: Path, source: str, asked: WhatIf, programs: Programs) -> None:
         return
     record_live(
         RecordingPlan(path, duration_s=asked.duration_s, command=programs.command),
-        live_settings(source, "none", asked.options, MoverSettings()),
+        live_settings(source, "none", asked.options),
         targets_of(programs.command, programs.pids, programs.cgroup, programs.children, False),
         as_json=False,
     )

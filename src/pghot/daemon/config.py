@@ -15,12 +15,12 @@ from pghot.documents import find_line, parse_document, read_text
 from pghot.errors import UsageError, unknown_name
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.plan import DamosSettings
+from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.sources import LIVE_SOURCES
-from pghot.live.swap_tier.cold_pages import LONGEST_COLD_S
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.options import typed_options
 from pghot.trusted import distrust
-from pghot.units import parse_share, parse_size
+from pghot.units import parse_size
 
 
 class _Strict(BaseModel):
@@ -39,26 +39,6 @@ class TargetsConfig(_Strict):
         if not self.pids and not self.cgroups:
             raise ValueError("name at least one pid or cgroup")
         return self
-
-
-class MoverConfig(_Strict):
-    """How pages are moved, see `pghot run --help`. `kind` is its --mover."""
-
-    kind: Literal["move_pages", "damos"] = "move_pages"
-    rate_limit_mb_s: float = Field(256.0, gt=0, allow_inf_nan=False)
-    free_floor: float = 0.01
-    batch_pages: int = Field(512, ge=1, le=65536)
-    demotion: Literal["move_pages", "reclaim", "lru_gen", "off"] = "move_pages"
-    compressed: bool = False
-    cold_after_s: float = Field(30.0, gt=0, le=LONGEST_COLD_S)
-
-    @field_validator("free_floor", mode="before")
-    @classmethod
-    def _share(cls, value: Any) -> Any:
-        try:
-            return parse_share(str(value))
-        except UsageError as error:
-            raise ValueError(f"{error}; {error.hint}") from None
 
 
 class ServiceConfig(_Strict):
@@ -90,7 +70,7 @@ class Config(_Strict):
     tracked: int = 64 << 30
     targets: TargetsConfig
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    mover: MoverConfig = MoverConfig()
+    mover: MoverSettings = MoverSettings()
     service: ServiceConfig = ServiceConfig()
 
     @model_validator(mode="after")
@@ -136,7 +116,7 @@ def load_config(path: Path) -> Config:
 
 
 def _refuse_shared(path: Path) -> None:
-    """Who may write to the file decides what a daemon of root's does, at each reload anew."""
+    """Whoever may write to the file decides what a daemon of root does, at every reload."""
     try:
         reason = distrust(path)
     except OSError as error:
@@ -150,7 +130,7 @@ def _refuse_shared(path: Path) -> None:
 
 @contextlib.contextmanager
 def _at(path: Path, text: str, *key: str) -> Iterator[None]:
-    """A mistake found within is one of this key."""
+    """Errors raised inside are reported for this key."""
     try:
         yield
     except UsageError as error:
@@ -160,7 +140,7 @@ def _at(path: Path, text: str, *key: str) -> Iterator[None]:
 
 
 def _defaults(name: str) -> Mapping[str, Any]:
-    """The options of a source, a policy or the mover damos, whether it is one that runs or not."""
+    """The options of a source, a policy or the mover damos, whether it is used or not."""
     if name == "damos":
         return asdict(DamosSettings())
     sources, policies = LIVE_SOURCES.names(), LIVE_POLICIES.names()
@@ -172,7 +152,7 @@ def _defaults(name: str) -> Mapping[str, Any]:
 
 
 def _try(name: str, options: Mapping[str, Any]) -> None:
-    """Make what has these options: it knows which values cannot be. Changes nothing."""
+    """Make the source, policy or mover with these options, because it checks their values. Changes nothing."""
     if name == "damos":
         DamosSettings.of(options)
     elif name in LIVE_SOURCES.names():

@@ -11,7 +11,6 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 from pghot.daemon.config import Config, load_config
 from pghot.daemon.logs import event, open_log
@@ -24,8 +23,8 @@ from pghot.live.hot import hottest
 from pghot.live.journal import Journal
 from pghot.live.live_settings import LiveSettings, check_sources, with_damos
 from pghot.live.loop import Live
-from pghot.live.machine.linux import MoverSettings
 from pghot.live.status import status
+from pghot.live.status_facts import StatusFacts
 from pghot.live.targets import Targets
 from pghot.live.undo import undo_open
 
@@ -34,27 +33,18 @@ STATUS_MS = 1000
 
 def live_settings(config: Config) -> LiveSettings:
     """What the live loop is told, from the file."""
-    mover = config.mover
     settings = LiveSettings(
         targets=Targets(config.targets.pids, config.targets.cgroups, config.targets.children),
         sources=config.sources,
         source_options={name: config.options.get(name, {}) for name in config.sources},
         policy=config.policy,
         policy_options=config.options.get(config.policy, {}),
-        mover=MoverSettings(
-            config.apply,
-            mover.rate_limit_mb_s,
-            mover.free_floor,
-            mover.batch_pages,
-            mover.demotion,
-            mover.kind,
-            mover.compressed,
-            mover.cold_after_s,
-        ),
+        apply=config.apply,
+        mover=config.mover,
         tracked_bytes=config.tracked,
         max_cpu_percent=config.service.max_cpu_percent,
     )
-    return with_damos(settings, config.options.get("damos", {})) if mover.kind == "damos" else settings
+    return with_damos(settings, config.options.get("damos", {})) if config.mover.kind == "damos" else settings
 
 
 class Daemon:
@@ -67,7 +57,7 @@ class Daemon:
         self._log = open_log(self._config.service.log)
         self._stop = asyncio.Event()
         self._reload = False
-        self._facts: dict[str, Any] = {}
+        self._facts: StatusFacts | None = None
         self._facts_ms = 0.0
 
     async def run(self) -> None:
@@ -95,7 +85,7 @@ class Daemon:
                     pid=os.getpid(),
                     apply=self._config.apply,
                     sources=settings.sources,
-                    mover=settings.mover.mover,
+                    mover=settings.mover.kind,
                 )
                 notify("READY=1")
                 await self._rounds(journal)
@@ -130,7 +120,7 @@ class Daemon:
         self._facts_ms = time.monotonic() * 1000
         notify("WATCHDOG=1", f"STATUS={len(self._facts['programs'])} programs tracked")
 
-    def _status(self) -> dict[str, Any]:
+    def _status(self) -> StatusFacts:
         return {
             **status(self._live),
             "consumers": self._server.consumers,
@@ -143,11 +133,11 @@ class Daemon:
         self._reload = True
 
     def _read_again(self, journal: Journal) -> None:
-        """Take the new configuration; a wrong one is logged and the old one stays. Sockets stay as they were."""
+        """Take the new configuration. A wrong one is logged, and the old one stays in force. Sockets do not change."""
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             config = load_config(self._path)
-            # Finds most of what `start` would refuse while the old one still runs.
+            # Finds most of what `start` would refuse, while the old configuration still runs.
             Live(self._root, live_settings(config), journal)
         except PghotError as error:
             event(self._log, "reload refused", logging.ERROR, error=str(error), hint=error.hint)
@@ -156,7 +146,7 @@ class Daemon:
         notify("READY=1")
 
     def _exchange(self, config: Config, journal: Journal) -> None:
-        """Stop, and start anew with `config`; when that fails, with the old configuration."""
+        """Stop, and start again with `config`, or with the old configuration when that fails."""
         for problem in self._live.stop():
             event(self._log, "not put back", logging.WARNING, problem=problem)
         try:

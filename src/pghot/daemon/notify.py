@@ -8,9 +8,9 @@ import socket
 
 
 def notify(*lines: str) -> None:
-    """Send lines such as "READY=1" to the manager; without one nothing happens.
+    """Send lines such as "READY=1" to the service manager, if there is one.
 
-    One that does not read is not waited for: a stalled manager must not stall the loop.
+    Never waits: a stalled manager must not stall the loop.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:

@@ -1,4 +1,4 @@
-"""Where the service's files are unless somebody says otherwise; the systemd unit names them too."""
+"""Default paths of the service's files; the systemd unit names them too."""
 
 CONFIG = "/etc/pghot/pghot.toml"
 SOCKET = "/run/pghot/pghot.sock"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -20,6 +20,10 @@ _NODE_GAUGES = (
 )
 
 
+# The latest status facts, None before the first.
+Status = Callable[[], Mapping[str, Any] | None]
+
+
 def metric_name(counter: Counter) -> str:
     """The name in the exposition: with the project's prefix and, as Prometheus wants it, the unit at the end.
 
@@ -33,14 +37,15 @@ def metric_name(counter: Counter) -> str:
 class _Facts(Collector):
     """Turns the status facts into metric families when scraped."""
 
-    def __init__(self, status: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, status: Status) -> None:
         self._status = status
 
     def collect(self) -> Iterable[Metric]:
-        yield from families(self._status())
+        if (facts := self._status()) is not None:
+            yield from families(facts)
 
 
-def families(facts: dict[str, Any]) -> Iterator[Metric]:
+def families(facts: Mapping[str, Any]) -> Iterator[Metric]:
     """The metric families of one status."""
     by_source: dict[str, list[tuple[str, float]]] = {}
     for source in facts["sources"]:
@@ -67,7 +72,7 @@ def _family(counter: Counter, labels: list[str], values: list[tuple[list[str], f
 class Metrics:
     """The endpoint while it is open."""
 
-    def __init__(self, address: str, status: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, address: str, status: Status) -> None:
         """Raises `UsageError` when the port is in use or the address is not ours."""
         host, _, port = address.rpartition(":")
         registry = CollectorRegistry(auto_describe=False)

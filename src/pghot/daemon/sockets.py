@@ -7,7 +7,7 @@ A request is one line of JSON, an answer too:
     {"get": "hot", "top": 20, "form": "arrow"}           {"bytes": N} and then N bytes of an Arrow IPC stream
     {"get": "hot", "top": 20, "every_ms": 1000}          an answer every second until the consumer leaves
 
-A consumer that does not read is dropped, never waited for.
+The daemon never waits for a consumer: one that does not read is dropped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BufferedIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pghot.errors import NotPermittedError, PghotError, UsageError
+from pghot.kernel.process import descriptor_path
 from pghot.trusted import make_directory
 
 if TYPE_CHECKING:
@@ -50,10 +51,12 @@ class Request(BaseModel):
 
 
 class Server:
-    """Serves consumers in the daemon's own loop. `status` and `hot` are asked for fresh answers."""
+    """Serves consumers in the daemon's own loop. Each answer comes fresh from `status` or `hot`."""
 
     def __init__(
-        self, status: Callable[[], dict[str, Any]], hot: Callable[[int, Literal["page", "region"]], Hottest]
+        self,
+        status: Callable[[], Mapping[str, Any]],
+        hot: Callable[[int, Literal["page", "region"]], Hottest],
     ) -> None:
         self._status, self._hot = status, hot
         self._server: asyncio.Server | None = None
@@ -109,7 +112,7 @@ class Server:
                 await self._answer(line, writer)
                 if writer.is_closing():
                     return
-        except (ConnectionError, ValueError):  # gone, or a line without end
+        except (ConnectionError, ValueError):  # it left, or sent a line that is too long
             pass
         finally:
             self._writers.discard(writer)
@@ -153,7 +156,7 @@ class Server:
         writer.transport.abort()
 
 
-def _line(facts: dict[str, Any]) -> bytes:
+def _line(facts: Mapping[str, Any]) -> bytes:
     return json.dumps(facts).encode() + b"\n"
 
 
@@ -169,12 +172,12 @@ def _group_number(group: str) -> int | None:
 
 
 def _give_to(path: Path, group: str, number: int) -> None:
-    # Through a descriptor: who may write to the directory may put a link to any file in its place meanwhile.
+    # Through a descriptor: whoever may write to the directory could replace the socket by a link to any file.
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if not stat.S_ISSOCK(os.fstat(fd).st_mode):
             raise UsageError(f"{path} is another file now", "name a socket where nobody else may write")
-        itself = f"/proc/self/fd/{fd}"
+        itself = descriptor_path(fd)
         os.chown(itself, -1, number)
         os.chmod(itself, 0o660)
     except PermissionError:
@@ -187,8 +190,8 @@ def _give_to(path: Path, group: str, number: int) -> None:
 
 
 def _make_way(path: Path) -> None:
-    """Remove a socket that nobody listens at any more. Raises `UsageError` for anything else that is there,
-    `PermissionError` for a socket of somebody else's: whether anybody listens there cannot be told."""
+    """Remove a socket that nobody listens at any more. Raises `UsageError` for anything else at that path, and
+    `PermissionError` for a socket of another user, since nobody can tell whether it is in use."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise UsageError(f"{path} exists and is not a socket", "name another socket")

@@ -1,4 +1,4 @@
-"""The kernel's base page (PAGE_SIZE): 16 or 64 KiB on some arm64 and ppc64 kernels, where pagemap has other indices."""
+"""The kernel's base page (PAGE_SIZE): 16 or 64 KiB on some arm64 and ppc64 kernels, with another pagemap index."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pghot.units import PAGE_BYTES, format_size
 
 
 def base_page_needs(root: SysRoot) -> list[Need]:
-    """What the live side as a whole lacks here: nothing, where base pages are those that pghot counts in.
+    """What the whole live side needs: base pages of the size that pghot counts in.
 
-    A captured tree does not tell.
+    A captured tree does not show the size, so nothing is needed there.
     """
     page_bytes = os.sysconf("SC_PAGE_SIZE") if root.live else PAGE_BYTES
     if page_bytes == PAGE_BYTES:

@@ -1,16 +1,15 @@
-"""CPUs and the lists in which the kernel names them (lib/bitmap-str.c, drivers/base/{cpu,node}.c)."""
+"""CPUs and the lists in which the kernel names them (lib/bitmap-str.c, drivers/base/cpu.c)."""
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
 from pghot.kernel.sysroot import SysRoot
+
+CPUS = "/sys/devices/system/cpu"
 
 
 def online_cpus(root: SysRoot) -> list[int]:
     """Numbers of the online CPUs."""
-    return parse_list(root.read("/sys/devices/system/cpu/online"))
+    return parse_list(root.read(f"{CPUS}/online"))
 
 
 def parse_list(text: str) -> list[int]:
@@ -27,13 +26,11 @@ def parse_list(text: str) -> list[int]:
     return found
 
 
-def node_of_cpu(root: SysRoot) -> npt.NDArray[np.int16]:
-    """int16[cpus]: the memory node of each possible CPU, -1 when it is not known."""
-    possible = parse_list(root.read_or("/sys/devices/system/cpu/possible", "0"))
-    nodes = np.full(max(possible) + 1, -1, np.int16)
-    for entry in root.list("/sys/devices/system/node"):
-        if entry.startswith("node") and entry[4:].isdigit():
-            for cpu in parse_list(root.read_or(f"/sys/devices/system/node/{entry}/cpulist")):
-                if cpu < len(nodes):
-                    nodes[cpu] = int(entry[4:])
-    return nodes
+def possible_cpus(root: SysRoot) -> list[int]:
+    """Numbers of the CPUs that can ever be online; just 0 when that cannot be read."""
+    return parse_list(root.read_or(f"{CPUS}/possible", "0"))
+
+
+def midr(root: SysRoot, cpu: int) -> int:
+    """The identification register MIDR_EL1 of an Arm CPU, 0 for any other."""
+    return int(root.read_or(f"{CPUS}/cpu{cpu}/regs/identification/midr_el1", "0"), 16)

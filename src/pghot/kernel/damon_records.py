@@ -26,7 +26,7 @@ class Regions:
     target      index of the target, as committed
     start, end  uint64[K]  bytes, ascending
     accesses    uint32[K]  samples of the aggregation that found the region's sampled page accessed
-    age         uint32[K]  aggregations for which it has been about so
+    age         uint32[K]  aggregations for which this has stayed about the same
     """
 
     target: int

@@ -1,7 +1,7 @@
 """DAMON through sysfs (mm/damon/sysfs.c, Documentation/admin-guide/mm/damon/usage.rst): kdamonds of our own.
 
-A kdamond of somebody else is never touched: `damon_need` is unmet while any exists, since their number is one knob
-for all. Linux 7.x runs one at boot that sysfs does not show (DAMON_STAT); it makes `on` fail with EBUSY.
+Kdamonds of others are never touched. Their number is one knob for all of them, so `damon_need` is unmet while any
+exists. Linux 7.x runs one at boot that sysfs does not show (DAMON_STAT); it makes `on` fail with EBUSY.
 
 What one finds is read from a tracepoint (`pghot.kernel.damon_trace`); what one moves: `pghot.kernel.damos_sysfs`.
 """
@@ -67,7 +67,7 @@ class Intervals:
 
 
 def damon_need(root: SysRoot, operations: str) -> Need:
-    """Whether DAMON with these operations ("vaddr", "paddr") can be used, and nobody else uses it."""
+    """Whether DAMON can be used with these operations ("vaddr", "paddr") and nobody else is using it."""
     what = f"DAMON ({operations}) through {KDAMONDS}"
     knob = knob_need(root, what, NUMBER, "a kernel with CONFIG_DAMON_SYSFS and CONFIG_DAMON_VADDR")
     if not knob.met:
@@ -121,7 +121,7 @@ class Kdamond:
             self.write(f"{targets}/{number}/pid_target", pid)
 
     def watch_ranges(self, spaces: Sequence[tuple[int, Ranges]]) -> None:
-        """Processes, and of each the ranges to monitor: nothing else of it is looked at ("fvaddr")."""
+        """Processes and the ranges to monitor in each; the rest of their memory is left alone ("fvaddr")."""
         self.watch_processes([pid for pid, _ in spaces])
         for number, (_, ranges) in enumerate(spaces):
             self._write_ranges(f"{self._context}/targets/{number}", ranges)
@@ -138,7 +138,7 @@ class Kdamond:
             self.write(f"{target}/regions/{number}/end", end)
 
     def _bound_regions(self, targets: int) -> None:
-        """The kernel's bounds are for all targets together: the first would leave later ones no region to split."""
+        """The kernel's bounds hold for all targets together. Without shares, the first would take all regions."""
         bounds = f"{self._context}/monitoring_attrs/nr_regions"
         for name, regions in (("max", self._intervals.max_regions), ("min", self._intervals.min_regions)):
             self.write(f"{bounds}/{name}", regions * targets)
@@ -154,7 +154,7 @@ class Kdamond:
 
     @property
     def running(self) -> bool:
-        """False too after its last target ended: a kdamond ends with it."""
+        """A kdamond ends with its last target; this is False then, too."""
         return self._root.read_or(self.state) == "on"
 
     @property

@@ -1,7 +1,7 @@
 """The tracepoint damon:damon_aggregated, read: every region at the end of each aggregation.
 
-It comes through a perf event on the kdamond's thread. Unlike `update_schemes_tried_regions` of sysfs it never waits for
-the kdamond, it names the target that a region is of, and it has no file for each region (a read of 450 regions
+It comes through a perf event on the kdamond's thread. Compared with `update_schemes_tried_regions` of sysfs, it never
+waits for the kdamond, it names the target of each region, and it needs no file for each region (reading 450 regions
 through sysfs took 1.6 s under emulation).
 """
 

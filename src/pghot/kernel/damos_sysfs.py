@@ -1,8 +1,8 @@
 """DAMON-based operation schemes (DAMOS) through sysfs: what a kdamond of ours does with what it finds.
 
 Mirrors mm/damon/sysfs-schemes.c. The actions migrate_hot and migrate_cold came with Linux 6.11 for physical memory
-("paddr"); for address spaces ("vaddr", "fvaddr") they do something since 6.17 only: before, they are accepted and
-nothing happens.
+("paddr"); for address spaces ("vaddr", "fvaddr") they work since 6.17: older kernels accept them and do
+nothing.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Scheme:
 
     target_nid   where the pages go; -1 for an action that moves none
     accesses     samples of an aggregation that found the region in use, least and most
-    age          aggregations for which it has been about so, least and most
-    quota_bytes  at most so much is tried in each `reset_ms`; 0: no such limit
-    quota_ms     nor may it take longer than this; 0: no such limit
-    used_bp      nothing more is done once so much (1/10000) of the target node is used, as far as the kernel can
-                 (quota goals with the tuner "temporal", since Linux 7.1); 0: no such limit
+    age          aggregations for which this has stayed about the same, least and most
+    quota_bytes  most that is tried in each `reset_ms`; 0: no limit
+    quota_ms     most time that this may take; 0: no limit
+    used_bp      stop once this share (1/10000) of the target node is used; 0: no limit. Needs quota goals with the
+                 tuner "temporal" (Linux >= 7.1)
     rejects      pages that are left alone
     """
 
@@ -79,16 +79,16 @@ class Schemes:
         self.switch(acts)
 
     def switch(self, acts: Sequence[bool]) -> None:
-        """Which schemes may act: one that may not is given a size that no region has."""
+        """Which schemes may act. One that may not gets a size that no region has."""
         for number, acting in enumerate(acts):
             size = ANY_SIZE if acting else 0
             self._kdamond.write(f"{self._path}/{number}/access_pattern/sz/max", size)
 
     def bounded(self) -> list[bool]:
-        """Of each scheme, whether the kernel keeps to its quota of bytes by now. Waits for the kdamond.
+        """Whether the quota of bytes is in force by now, for each scheme. Waits for the kdamond.
 
-        Before Linux 6.18 a quota is in force only after the first interval has passed, and on a machine that
-        booted less than five minutes ago (jiffies begin below zero) maybe not before those are over.
+        Before Linux 6.18 a quota takes effect only after its first interval. On a machine that booted less than five
+        minutes ago it may take until then, because jiffies start below zero.
         """
         self._kdamond.write(self._kdamond.state, "update_schemes_effective_quotas")
         quotas = [f"{self._path}/{number}/quotas" for number in range(max(0, self._count))]
@@ -118,7 +118,7 @@ class Schemes:
         write(f"{path}/quotas/bytes", scheme.quota_bytes)
         write(f"{path}/quotas/reset_interval_ms", scheme.reset_ms)
         if scheme.quota_bytes and self._root.exists(f"{path}/quotas/fail_charge_denom"):
-            # 7.3 has it, 6.12 not: what was tried and did not move, being there already or not ours, costs the quota
+            # 7.3 has it, 6.12 does not: what did not move, because it was there already or is not ours, costs the quota
             # a thousandth of its size instead of all of it.
             write(f"{path}/quotas/fail_charge_num", 1)
             write(f"{path}/quotas/fail_charge_denom", 1024)
@@ -126,8 +126,11 @@ class Schemes:
         self._fill_filters(path, scheme.rejects)
 
     def _fill_goal(self, path: str, scheme: Scheme) -> None:
-        """Without goal_tuner (before Linux 7.1) a goal only makes the quota smaller little by little, and larger from
-        one byte on: no bound, and a slow start. None is set then."""
+        """Set the goal where the kernel has goal_tuner (Linux >= 7.1).
+
+        Without it a goal only shrinks the quota little by little, and grows it again from one byte: that is no bound,
+        and a slow start.
+        """
         if not scheme.used_bp or not self._root.exists(f"{path}/goal_tuner"):
             return
         write = self._kdamond.write
@@ -138,7 +141,7 @@ class Schemes:
         write(f"{path}/goals/0/target_value", scheme.used_bp)
 
     def _fill_filters(self, path: str, rejects: Sequence[Reject]) -> None:
-        """A page that a filter rejects is left alone, one that none rejects is not: so in every version.
+        """In every version, a page is left alone if and only if some filter rejects it.
 
         Linux 6.14 added `allow`, which makes a filter one that lets pages pass. With it, 6.15 lets the last filter
         decide about pages that none matches: after one that rejects, they pass, as before. 6.15 also added

@@ -1,4 +1,5 @@
-"""Hot lists of CXL hotness monitoring units (CXL 3.2, section 8.2.8) as their perf driver hands them over.
+"""Hot lists of CXL hotness monitoring units (CXL 3.2, section 8.2.8) in the form in which their perf driver delivers
+them.
 
 The driver is a proposal (drivers/cxl/hmu.c of the series "CXL Hotness Monitoring Unit perf driver", November 2024), in
 no released kernel. It copies a device's list into the AUX area in blocks of 64-bit words: two words of header, the

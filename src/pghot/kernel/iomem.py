@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import re
 
+from pghot.kernel.needs import Need
 from pghot.kernel.sysroot import SysRoot
 
+IOMEM = "/proc/iomem"
 _RAM = re.compile(r"^\s*([0-9a-f]+)-([0-9a-f]+) : System RAM", re.MULTILINE)
+
+
+def iomem_need(root: SysRoot) -> Need:
+    """Whether this user may know where the physical memory is."""
+    what = f"where the physical memory is: {IOMEM}"
+    if system_ram(root):
+        return Need(what)
+    return Need(what, "not permitted", f"{IOMEM} hides addresses", "run as root")
 
 
 def system_ram(root: SysRoot) -> list[tuple[int, int]]:
@@ -14,5 +24,5 @@ def system_ram(root: SysRoot) -> list[tuple[int, int]]:
 
     Empty without CAP_SYS_ADMIN: the kernel shows zeros then.
     """
-    found = [(int(start, 16), int(end, 16) + 1) for start, end in _RAM.findall(root.read_or("/proc/iomem"))]
+    found = [(int(start, 16), int(end, 16) + 1) for start, end in _RAM.findall(root.read_or(IOMEM))]
     return sorted(each for each in found if each != (0, 1))

@@ -21,7 +21,7 @@ class KernelConfig:
     options: Mapping[str, str]
 
     def says(self, option: str) -> str:
-        """What is known of an option, in words; "" without a configuration to read.
+        """What is known about an option, in words; "" when no configuration could be read.
 
         >>> KernelConfig("/proc/config.gz", {"CONFIG_DAMON": "y"}).says("CONFIG_DAMON_PADDR")
         'CONFIG_DAMON_PADDR is not set'
@@ -33,8 +33,8 @@ class KernelConfig:
 
 
 def read_config(root: SysRoot) -> KernelConfig:
-    """The configuration of the running kernel, empty when no file tells it to this user."""
-    release = root.read_or("/proc/sys/kernel/osrelease")
+    """The configuration of the running kernel, empty when this user can read no file that has it."""
+    release = root.osrelease()
     for path in (_IKCONFIG, f"/boot/config-{release}", f"/usr/lib/modules/{release}/config"):
         try:
             raw = root.path(path).read_bytes()

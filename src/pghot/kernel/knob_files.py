@@ -1,7 +1,7 @@
-"""The kernel's knobs that pghot sets: the one list to which both setting and undoing are held.
+"""The kernel knobs that pghot sets. Setting and undoing both keep to this list.
 
-Undo writes what a journal says, often as root. A file that is not here is written by nobody, nor is a value of another
-shape; DAMON's files are here as far as they are undone, since the rest goes with the kdamond.
+Undo writes what a journal says, often as root. So no file outside this list is written, and no value of another form.
+Of DAMON's files only those are here that are undone; the others go away with the kdamond.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from pghot.kernel.damon_sysfs import KDAMONDS, NUMBER
 
 NUMA_BALANCING = "/proc/sys/kernel/numa_balancing"
 PROMOTE_RATE_LIMIT = "/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps"  # Linux >= 6.1
-SCAN = "/sys/kernel/debug/sched/numa_balancing"
+SCHED = "/sys/kernel/debug/sched"
+SCAN = f"{SCHED}/numa_balancing"
 DEMOTION_ENABLED = "/sys/kernel/mm/numa/demotion_enabled"  # Linux >= 5.15
 
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """Regular expressions of the files of a knob, and of what they may be given; both must match as a whole."""
+    """Regular expressions for the path of a knob and for the values it may have. Each must match the whole text."""
 
     path: str
     value: str
@@ -42,7 +43,7 @@ KNOBS = (
 
 
 def check_knob(path: str, *values: str) -> None:
-    """Raises `ValueError` for a file that is no knob of pghot's, and for a value that it may not be given.
+    """Raises `ValueError` for a file that is no knob of pghot's, and for a value that the knob may not have.
 
     >>> check_knob(NUMA_BALANCING, "0", "2")
     >>> check_knob("/proc/sys/kernel/core_pattern", "core")

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError
+from pghot.kernel.knob_files import DEMOTION_ENABLED
 from pghot.kernel.needs import Need, knob_need
 from pghot.kernel.sysroot import SysRoot
 
 LRU_GEN = "/sys/kernel/debug/lru_gen"
 ENABLED = "/sys/kernel/mm/lru_gen/enabled"
-DEMOTION = "/sys/kernel/mm/numa/demotion_enabled"
 
 # MIN_NR_GENS (include/linux/mmzone.h): so many of the youngest generations are "active" and never evicted.
 ACTIVE_GENERATIONS = 2
@@ -42,7 +42,7 @@ class Generation:
 
 
 def parse_lru_gen(text: str) -> list[Generation]:
-    """All generations, those of one memcg and node side by side, ascending.
+    """All generations in ascending order, those of one memcg and node next to each other.
 
     Raises `ValueError` for text of another form.
     """
@@ -57,12 +57,12 @@ def parse_lru_gen(text: str) -> list[Generation]:
             found += _generations(memcg, path, node, rows)
             rows = []
         if words[0] == "memcg" and len(words) > 2:
-            # The path is the rest of the line: names of cgroups may contain blanks.
+            # The path is the rest of the line: names of cgroups may contain spaces.
             memcg, path, node = int(words[1]), line.split(maxsplit=2)[2].removesuffix(" "), -1
         elif words[0] == "node" and len(words) == 2 and memcg >= 0:
             node = int(words[1])
         elif words[0].isdecimal() and len(words) == 4 and node >= 0:
-            # The kernel shows -0 as a size for what was never counted; sizes lag and may be below zero.
+            # The kernel shows -0 for a size that was never counted. Sizes lag behind and may be negative.
             number, age_ms, anon, file = (max(0, int(word)) for word in words)
             rows.append((number, age_ms, anon, file))
         else:
@@ -119,8 +119,8 @@ def memcg_path(cgroup: str, generations: Iterable[Generation]) -> str:
 def age(root: SysRoot, newest: Generation) -> None:
     """Make a younger generation: walk the page tables of its memcg and move what was accessed there.
 
-    Anonymous pages are walked also without swap (the first 1), and all page tables (the second): without them the
-    kernel counts generations up and finds nothing. When the kernel made a younger one meanwhile, nothing happens.
+    The first 1 has anonymous pages walked even without swap, the second has all page tables walked: without them the
+    kernel makes a generation but finds no accesses. Nothing happens when the kernel made a younger one meanwhile.
     Raises `OSError`: EINVAL, the memcg is gone.
     """
     root.write(LRU_GEN, f"+ {newest.memcg} {newest.node} {newest.number} 1 1")
@@ -138,13 +138,15 @@ def evict(root: SysRoot, oldest: Generation, swappiness: int, pages: int) -> Non
 def demote_oldest(root: SysRoot, paths: Iterable[str], node: int, pages: int) -> None:
     """Have the kernel demote up to `pages` of the oldest anonymous pages of these memcgs on a node.
 
-    paths  of memcgs as `Generation.path`; all processes in them are meant
+    paths  of memcgs as in `Generation.path`, with all their processes
     The kernel works in batches of up to 64 pages, so it may stop a little early or late, and stops where only active
     generations are left. What it did is in pgdemote_direct of /proc/vmstat (Linux 7.3: pgdemote_proactive). Raises
     `UnsupportedError` when demotion is off: the pages would be swapped out instead.
     """
-    if root.read_or(DEMOTION) not in ("true", "1"):
-        raise UnsupportedError(f"{DEMOTION} is not on: pages would be swapped out", f"echo 1 > {DEMOTION}")
+    if root.read_or(DEMOTION_ENABLED) not in ("true", "1"):
+        raise UnsupportedError(
+            f"{DEMOTION_ENABLED} is not on: pages would be swapped out", f"echo 1 > {DEMOTION_ENABLED}"
+        )
     wanted = frozenset(paths)
     left = pages
     idle = [

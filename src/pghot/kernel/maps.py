@@ -16,7 +16,7 @@ _LINE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) ([0-9a-f]+:[0-9
 _SPECIAL = ("[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]", "[uprobes]", "[sigpage]", "[vectors]")
 
 
-class Kind(IntEnum):
+class MappingKind(IntEnum):
     """What may be done with the pages of a mapping. The names are the reasons under which skips are counted."""
 
     UNMAPPED = 0
@@ -39,22 +39,22 @@ class Mapping:
     name: str
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> MappingKind:
         if self.name in _SPECIAL:
-            return Kind.SPECIAL
+            return MappingKind.SPECIAL
         if self.name.startswith("/anon_hugepage"):
-            return Kind.HUGETLB
+            return MappingKind.HUGETLB
         if self.permissions[3] == "s":
-            return Kind.SHARED
+            return MappingKind.SHARED
         if self.inode or self.name.startswith("/"):
-            return Kind.SPECIAL if self.name.startswith("/dev/") else Kind.FILE
-        return Kind.MOVABLE
+            return MappingKind.SPECIAL if self.name.startswith("/dev/") else MappingKind.FILE
+        return MappingKind.MOVABLE
 
 
 def parse_maps(text: str) -> Iterator[Mapping]:
-    """The mappings, ascending; lines that are none are left out.
+    """The mappings, ascending; other lines are left out.
 
-    The kernel escapes the newlines of file names, but no other character at which `splitlines` would split.
+    The kernel escapes the newlines of file names, but no other character that `splitlines` splits at.
     """
     for line in text.split("\n"):
         if match := _LINE.fullmatch(line):
@@ -86,7 +86,7 @@ def movable_ranges(mappings: Iterable[Mapping]) -> list[tuple[int, int]]:
     """Address ranges of the movable mappings, adjacent ones joined."""
     found: list[tuple[int, int]] = []
     for mapping in mappings:
-        if mapping.kind is not Kind.MOVABLE:
+        if mapping.kind is not MappingKind.MOVABLE:
             continue
         if found and found[-1][1] == mapping.start:
             found[-1] = (found[-1][0], mapping.end)

@@ -20,7 +20,7 @@ SHARED_BLOCK = -1
 
 @dataclass(frozen=True, slots=True)
 class BlockRange:
-    """Neighbouring blocks of one node; -1: the nodes meet inside the block, so that it tells nothing.
+    """Neighbouring blocks of one node; node is -1 where two nodes meet inside the block.
 
     >>> BlockRange(0, 0, 32768).end_pfn
     32768

@@ -16,7 +16,7 @@ ATTRIBUTES = ("read_latency", "write_latency", "read_bandwidth", "write_bandwidt
 
 @dataclass(frozen=True, slots=True)
 class NodeAccess:
-    """What firmware says of the way to a node. Latencies in ns, bandwidths in MB/s.
+    """What the firmware says about access to a node. Latencies in ns, bandwidths in MB/s.
 
     access_class  1: from the nearest CPU; 0: from the nearest initiator, where the kernel shows no other
     initiators    the nodes for which this holds

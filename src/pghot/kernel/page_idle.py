@@ -1,8 +1,8 @@
 """The idle page bitmap (Documentation/admin-guide/mm/idle_page_tracking.rst): one bit for each page frame, in 64-bit
 words. Writing a 1 marks the page idle; the kernel clears the bit when the page is accessed.
 
-The bit of a large folio is that of its first page; those of its other pages, and of pages on no LRU list, read 0
-always (page_idle_get_folio, mm/page_idle.c). `/proc/kpageflags` tells them (Documentation/admin-guide/mm/pagemap.rst).
+The bit of a large folio is that of its first page; those of its other pages, and of pages on no LRU list, always
+read 0 (page_idle_get_folio, mm/page_idle.c). `/proc/kpageflags` tells them (Documentation/admin-guide/mm/pagemap.rst).
 """
 
 from __future__ import annotations

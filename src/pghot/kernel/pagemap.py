@@ -19,8 +19,13 @@ SWAPPED = 1 << 62
 PRESENT = 1 << 63
 
 CLEAR_SOFT_DIRTY = "4"
-_NEAR_PAGES = 512  # entries between two wanted ones that are read along rather than passed over
+_NEAR_PAGES = 512  # a gap of so many entries between two wanted ones is read, not skipped
 _CHUNK_PAGES = 1 << 17  # 1 MiB of entries, 512 MiB of addresses
+
+
+def open_pagemap(root: SysRoot, pid: int) -> int:
+    """A descriptor of the file: eight bytes for each page. Raises `OSError`: gone, or not this user's."""
+    return os.open(root.path(f"/proc/{pid}/pagemap"), os.O_RDONLY | os.O_CLOEXEC)
 
 
 def read_entries(root: SysRoot, pid: int, start: int, end: int) -> Iterator[tuple[int, U64]]:
@@ -28,7 +33,7 @@ def read_entries(root: SysRoot, pid: int, start: int, end: int) -> Iterator[tupl
 
     PFNs are 0 without CAP_SYS_ADMIN. Raises `OSError`: gone, or not this user's.
     """
-    fd = os.open(root.path(f"/proc/{pid}/pagemap"), os.O_RDONLY | os.O_CLOEXEC)
+    fd = open_pagemap(root, pid)
     try:
         for begin in range(start, end, _CHUNK_PAGES * PAGE_BYTES):
             pages = (min(end, begin + _CHUNK_PAGES * PAGE_BYTES) - begin) // PAGE_BYTES
@@ -42,12 +47,13 @@ class OpenPagemap:
     """The pagemap of a process, kept open: says in one short read whether its memory is still there.
 
     The kernel binds an open pagemap to the memory that the process had when it was opened, and reads nothing from it
-    once that memory is gone, by exit or exec, whoever has the pid then (pagemap_read, fs/proc/task_mmu.c).
+    once that memory is gone by exit or exec, even if another process has the pid by then (pagemap_read,
+    fs/proc/task_mmu.c).
     """
 
     def __init__(self, root: SysRoot, pid: int) -> None:
         """Raises `OSError`: gone, or not this user's."""
-        self._fd = os.open(root.path(f"/proc/{pid}/pagemap"), os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = open_pagemap(root, pid)
 
     def __enter__(self) -> OpenPagemap:
         return self
@@ -102,7 +108,7 @@ def swapped(root: SysRoot, pid: int, address: U64) -> npt.NDArray[np.bool_]:
     if len(address) == 0:
         return found
     breaks = np.flatnonzero(np.diff(address) > _NEAR_PAGES * PAGE_BYTES) + 1
-    fd = os.open(root.path(f"/proc/{pid}/pagemap"), os.O_RDONLY | os.O_CLOEXEC)
+    fd = open_pagemap(root, pid)
     try:
         for part in np.split(np.arange(len(address)), breaks):
             vpn = (address[part] // np.uint64(PAGE_BYTES)).astype(np.int64)

@@ -1,6 +1,6 @@
 """perf_event_open(2): opening events and mapping their rings. Layouts as in include/uapi/linux/perf_event.h.
 
-What stands in the rings is decoded by `pghot.kernel.perf_records`.
+`pghot.kernel.perf_records` decodes the rings.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
+from pghot.kernel.cgroup import cgroup_path
 from pghot.kernel.cpus import online_cpus
 from pghot.kernel.needs import Need
-from pghot.kernel.process import cgroup_path, has_capability, with_capabilities
+from pghot.kernel.process import has_capability, with_capabilities
 from pghot.kernel.sysroot import SysRoot
 
 # perf_type_id, perf_sw_ids
@@ -70,7 +71,7 @@ _DATA_HEAD, _DATA_TAIL, _AUX_HEAD, _AUX_TAIL, _AUX_OFFSET, _AUX_SIZE = (
 
 
 class _Attr(ctypes.Structure):
-    """struct perf_event_attr, PERF_ATTR_SIZE_VER8 (Linux 6.3). Older kernels accept it: what they lack is 0."""
+    """struct perf_event_attr, PERF_ATTR_SIZE_VER8 (Linux 6.3). Older kernels accept it: the fields they lack are 0."""
 
     _fields_ = (
         ("type", ctypes.c_uint32), ("size", ctypes.c_uint32), ("config", ctypes.c_uint64),

@@ -1,7 +1,7 @@
 """PMUs as `/sys/bus/event_source/devices` describes them (Documentation/ABI/testing/sysfs-bus-event_source-devices-*).
 
 A PMU's `format` directory says which bits of perf_event_attr a term takes, its `events` directory gives terms for
-named events, its `caps` directory what the hardware can. Nothing about bits is assumed here.
+named events, its `caps` directory says what the hardware can do. So no bits are assumed here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Processes as `/proc/PID` shows them: who they are, and whether they still are who they were.
 
-A pid alone names nobody: it is used again after its process died, and after an exec the same process has
-other memory. `Identity` tells these cases apart.
+A pid alone is not enough: it is reused after its process has died, and after an exec the same process has other
+memory. `Identity` tells these cases apart.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pghot.errors import NotPermittedError, UnsupportedError, UsageError
+from pghot.errors import NotPermittedError, UsageError
 from pghot.kernel.sysroot import SysRoot
+from pghot.units import PAGE_BYTES
 
 PF_KTHREAD = 0x00200000  # include/linux/sched.h
 
@@ -20,7 +21,7 @@ class Identity:
     """One address space of one process.
 
     start_ticks  when the process started, in clock ticks since boot: tells a reused pid
-    mm           fields of its stat file that every exec draws anew (startcode, startstack, arg_start):
+    mm           fields of its stat file that change with every exec (startcode, startstack, arg_start):
                  tells an exec. (1, 0, 0) when the kernel hides them from this user (do_task_stat).
     """
 
@@ -31,12 +32,15 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """The parts of `/proc/PID/stat` that pghot uses."""
+    """The parts of `/proc/PID/stat` that pghot uses.
+
+    cpu_ticks  user and system time so far, in clock ticks
+    """
 
     comm: str
     state: str
-    ppid: int
     flags: int
+    cpu_ticks: int
     identity: Identity
 
     @property
@@ -60,17 +64,23 @@ def parse_stat(text: str) -> Stat:
     if len(fields) < 46:
         raise ValueError("not a stat line")
     start, code, stack, arguments = (int(fields[number - 3]) for number in (22, 26, 28, 48))
+    user, system = (int(fields[number - 3]) for number in (14, 15))
     return Stat(
-        comm, fields[0], int(fields[1]), int(fields[6]), Identity(int(pid), start, (code, stack, arguments))
+        comm=comm,
+        state=fields[0],
+        flags=int(fields[6]),
+        cpu_ticks=user + system,
+        identity=Identity(int(pid), start, (code, stack, arguments)),
     )
 
 
 def read_stat(root: SysRoot, pid: int) -> Stat:
     """The process's stat line. Raises `OSError` (usually `ProcessLookupError`, `FileNotFoundError`)."""
+    path = f"/proc/{pid}/stat"
     try:
-        return parse_stat(root.read(f"/proc/{pid}/stat"))
+        return parse_stat(root.read(path))
     except ValueError as error:
-        raise ProcessLookupError(f"/proc/{pid}/stat: {error}") from None
+        raise ProcessLookupError(f"{path}: {error}") from None
 
 
 def alive(root: SysRoot, identity: Identity) -> bool:
@@ -99,9 +109,9 @@ def check_target(root: SysRoot, pid: int) -> Stat:
         raise UsageError(
             f"process {pid} ({stat.comm}) ended and has no memory any more (a zombie)", "name one that runs"
         )
-    leader = re.search(r"^Tgid:\s*(\d+)$", root.read_or(f"/proc/{pid}/status"), re.MULTILINE)
-    if leader and int(leader[1]) != pid:
-        raise UsageError(f"{pid} is a thread of process {leader[1]}", f"name the process: -p {leader[1]}")
+    leader = _status_field(root, pid, "Tgid")
+    if leader.isdigit() and int(leader) != pid:
+        raise UsageError(f"{pid} is a thread of process {leader}", f"name the process: -p {leader}")
     return stat
 
 
@@ -125,81 +135,31 @@ def descendants(root: SysRoot, pid: int) -> list[int]:
     return found
 
 
-def cgroup_members(root: SysRoot, path: str) -> list[int]:
-    """Pids in a cgroup (v2) and the groups below it; `path` as in /proc/PID/cgroup or under /sys/fs/cgroup.
-
-    Raises `UsageError` when there is no such group, `UnsupportedError` without cgroup v2.
-    """
-    if not root.exists("/sys/fs/cgroup/cgroup.procs"):
-        raise UnsupportedError("no cgroup v2 at /sys/fs/cgroup", cgroup2_remedy(root))
-    name = cgroup_path(path)
-    if not root.exists(f"{name}/cgroup.procs"):
-        raise UsageError(f"no cgroup {path}", "name a directory under /sys/fs/cgroup")
-    found, waiting = [], [name]
-    while waiting:
-        group = waiting.pop()
-        found += [int(word) for word in root.read_or(f"{group}/cgroup.procs").split()]
-        waiting += [
-            f"{group}/{entry}" for entry in root.list(group) if root.path(f"{group}/{entry}").is_dir()
-        ]
-    return sorted(pid for pid in found if pid)
+def _status_field(root: SysRoot, pid: int | str, name: str) -> str:
+    """A line of `/proc/PID/status` without its name, "" when there is none."""
+    match = re.search(rf"^{name}:\s*(\S+)$", root.read_or(f"/proc/{pid}/status"), re.MULTILINE)
+    return match[1] if match else ""
 
 
-def cgroup2_remedy(root: SysRoot) -> str:
-    """What brings cgroup v2 to /sys/fs/cgroup. A mount over the hierarchies of v1 would hide them from systemd."""
-    if root.list("/sys/fs/cgroup"):
-        return "cgroup v1 is mounted there: boot with systemd.unified_cgroup_hierarchy=1, or track pids"
-    return "mount it: mount -t cgroup2 none /sys/fs/cgroup"
+def resident_bytes(root: SysRoot) -> int:
+    """Resident memory of this process, 0 when it cannot be told."""
+    words = root.read_or("/proc/self/statm").split()
+    return int(words[1]) * PAGE_BYTES if len(words) > 1 else 0
 
 
-def cgroup_path(path: str) -> str:
-    """The directory of a cgroup.
-
-    >>> cgroup_path("/system.slice")
-    '/sys/fs/cgroup/system.slice'
-    """
-    return "/sys/fs/cgroup/" + path.removeprefix("/sys/fs/cgroup").strip("/")
+def pid_max(root: SysRoot) -> int:
+    """A bound above every pid. When it cannot be read: the most that 64-bit kernels have."""
+    return int(root.read_or("/proc/sys/kernel/pid_max", "4194304"))
 
 
-def memory_cgroups(root: SysRoot, path: str) -> list[str]:
-    """The cgroups, `path` and those below it, to which memory is charged, as the kernel names them ("/a/b").
-
-    A group without the memory controller charges to the nearest one above it that has it. Raises `UsageError` when
-    `path` itself is such a one: its memory cannot be told from that of others. Empty when it does not exist any more.
-    """
-    top = cgroup_path(path)
-    if not root.exists(top):
-        return []
-    if not root.exists(f"{top}/memory.current"):
-        raise UsageError(
-            f"the memory of the cgroup {path} is not accounted for itself",
-            f"echo +memory > {top.rpartition('/')[0]}/cgroup.subtree_control, before its programs start",
-        )
-    found, waiting = [], [top]
-    while waiting:
-        group = waiting.pop()
-        if root.exists(f"{group}/memory.current"):
-            found.append(group.removeprefix("/sys/fs/cgroup"))
-            waiting += [
-                f"{group}/{entry}" for entry in root.list(group) if root.path(f"{group}/{entry}").is_dir()
-            ]
-    return sorted(found)
+def descriptor_path(fd: int) -> str:
+    """A path to the file behind an open descriptor of this process, even if its own path has been replaced since."""
+    return f"/proc/self/fd/{fd}"
 
 
-def cgroup_of(root: SysRoot, pid: int) -> str:
-    """The process's cgroup v2, "/" when it has none or it cannot be read."""
-    for line in root.read_or(f"/proc/{pid}/cgroup").splitlines():
-        if line.startswith("0::"):
-            return line[3:]
-    return "/"
-
-
-def capabilities(root: SysRoot, pid: str = "self") -> int:
-    """Effective capabilities as a bit mask."""
-    for line in root.read_or(f"/proc/{pid}/status").splitlines():
-        if line.startswith("CapEff:"):
-            return int(line.split()[1], 16)
-    return 0
+def capabilities(root: SysRoot) -> int:
+    """Effective capabilities of this process as a bit mask."""
+    return int(_status_field(root, "self", "CapEff") or "0", 16)
 
 
 CAPABILITIES = {"CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_SYS_NICE": 23, "CAP_PERFMON": 38}
@@ -213,8 +173,8 @@ def has_capability(root: SysRoot, name: str) -> bool:
 
 
 def with_capabilities(*names: str) -> str:
-    """The command that lets a user run pghot with capabilities. Ambient are only those that are inheritable
-    (capabilities(7)): setpriv drops the others without a word.
+    """The command that lets a user run pghot with capabilities. Only inheritable ones can be ambient
+    (capabilities(7)): setpriv drops the others silently.
 
     >>> with_capabilities("CAP_SYS_NICE")
     'sudo setpriv --reuid=$USER --init-groups --inh-caps +sys_nice --ambient-caps +sys_nice pghot ...'

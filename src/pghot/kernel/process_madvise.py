@@ -1,8 +1,8 @@
 """process_madvise(2): pages of another process into swap and back (mm/madvise.c).
 
-MADV_PAGEOUT reclaims private anonymous pages, which puts them into swap; the kernel passes over pages that others map
+MADV_PAGEOUT reclaims private anonymous pages, which puts them into swap; the kernel skips pages that others map
 too, and refuses locked mappings (VM_LOCKED) with EINVAL. MADV_WILLNEED reads swapped pages into the swap cache, from
-where the next touch takes them. It maps none of them: `touch` does, with process_vm_readv(2) (mm/process_vm_access.c).
+which the next access takes them. It does not map them: `touch` does, with process_vm_readv(2) (mm/process_vm_access.c).
 
 Remote MADV_PAGEOUT came with Linux 5.10, MADV_WILLNEED with 5.16 (process_madvise_behavior_valid). The caller needs
 CAP_SYS_NICE, and ptrace access to the process.
@@ -42,7 +42,7 @@ def page_out(pid: int, address: U64) -> I32:
 
     address  uint64[K]  bytes, ascending, each page once
 
-    0 does not mean that the page went: the kernel says nothing of single pages, /proc/PID/pagemap does. Raises
+    0 does not mean that the page is in swap: the call says nothing about single pages, /proc/PID/pagemap does. Raises
     `OSError`: ESRCH when the process is gone, EPERM when it is not this user's.
     """
     return _advise(pid, address, MADV_PAGEOUT)
@@ -92,7 +92,7 @@ def _read_bytes(number: int, pid: int, address: U64, buffer: ctypes.Array[ctypes
 
 
 def bring_back(pid: int, address: U64) -> None:
-    """Read swapped pages in and map them; what could not be is still swapped. Raises `OSError` as `page_out`."""
+    """Read swapped pages in and map them. Those that cannot be read stay swapped. Raises `OSError` as `page_out`."""
     will_need(pid, address)
     touch(pid, address)
 
@@ -138,7 +138,7 @@ def _call(fd: int, vector: U64, advice: int) -> int:
 
 
 def advise_ranges(call: Call, address: U64) -> I32:
-    """Hand the runs of pages to `call`, as many as fit at once, and go on after each range that it refuses.
+    """Pass the runs of pages to `call`, as many as fit at once, and go on after each range that it refuses.
 
     call     takes uint64[R, 2] iovecs; returns the bytes of the leading ranges that it took, or a negative errno of
              the first (as the system call does)

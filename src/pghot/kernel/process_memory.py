@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import U64
-from pghot.kernel.pagemap import PRESENT, SWAPPED
+from pghot.kernel.pagemap import PRESENT, SWAPPED, open_pagemap
 from pghot.kernel.process import refused
 from pghot.kernel.sysroot import SysRoot
 from pghot.units import PAGE_BYTES
@@ -49,7 +49,7 @@ def read_pages(root: SysRoot, pid: int, address: U64) -> tuple[npt.NDArray[np.in
 def _resident(root: SysRoot, pid: int, address: U64) -> list[int]:
     """Places of the addresses that have a page in memory or in swap."""
     try:
-        pagemap = os.open(root.path(f"/proc/{pid}/pagemap"), os.O_RDONLY | os.O_CLOEXEC)
+        pagemap = open_pagemap(root, pid)
     except PermissionError:
         raise refused(pid, "read the memory of", "CAP_SYS_PTRACE") from None
     except OSError:

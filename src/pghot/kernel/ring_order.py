@@ -1,9 +1,9 @@
-"""Memory order at a perf ring, as perf_output_put_handle (kernel/events/ring_buffer.c) asks it of its reader.
+"""Memory ordering at a perf ring, as perf_output_put_handle (kernel/events/ring_buffer.c) demands of the reader.
 
-The kernel writes records and then the head; who read the head must not have read the records before. The reader reads
-the records and then writes the tail; the kernel must not write new ones over those that are not read yet. x86 keeps
-that order by itself, Arm does not: each compiled pass over a ring begins and ends with a barrier. The head is read
-and the tail written around it, in Python.
+The kernel writes records, then the head. The reader must read the head before the records. It then writes the tail, and
+must have read the records by then, or the kernel may overwrite them. x86 keeps this order by itself, Arm does not: so
+each compiled pass over a ring begins and ends with a barrier. Python reads the head before the pass and writes the
+tail after it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""From page frames back to the programs that map them, out of their `/proc/PID/pagemap`.
+"""From page frames back to the programs that map them, using `/proc/PID/pagemap`.
 
-For devices and CPUs that report physical addresses only. The kernel keeps such a map (mm/rmap.c) but shows it to
-nobody.
+For devices and CPUs that report only physical addresses. The kernel has such a map (mm/rmap.c), but does not show it.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ _NO_I32 = np.empty(0, np.int32)
 class ReverseMap:
     """The present pages of some address spaces, sorted by frame: 20 bytes a page.
 
-    It is a picture of the moment in which it was built: a page that moved since is not found, and a frame given to
-    another page since is taken for the old one. Of a frame that several spaces map, one of them is found.
+    It is a snapshot: a page that has moved since is not found, and a frame that holds another page by now is taken for
+    the old page. For a frame that several spaces map, one of them is found.
     """
 
     def __init__(self) -> None:
@@ -77,7 +76,7 @@ class ReverseMap:
 
 
 def _wanted(frame: U64, ranges: Sequence[tuple[int, int]] | None) -> I64:
-    """Indices of the frames in the ranges. Frame 0 stands for one that the kernel hid."""
+    """Indices of the frames in the ranges. Frame 0 means that the kernel hid the number."""
     if ranges is None:
         return np.flatnonzero(frame)
     inside = np.zeros(len(frame), np.bool_)

@@ -37,7 +37,7 @@ def decode_records(ring: U8, tail: int, head: int, out: Records) -> int:
     """Decode the records in bytes [tail, head) of an AUX area, a power of two of bytes; returns how many `out` got.
 
     `out.counts[TAIL]` says how far the pass came: less than `head` when `out` was full, then the first byte after the
-    last record decoded. Bytes that are no packet cost the record they are in, and nothing more. A record that stops
+    last record decoded. Bytes that are no packet spoil the record they are in, and nothing more. A record that stops
     at `head` without an end is lost and counted as corrupt.
     """
     decode(ring, tail, head, out.fields, out.counts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from pghot.kernel.meminfo import meminfo_pages
 from pghot.kernel.node_files import read_number
 from pghot.kernel.sysroot import SysRoot
 from pghot.units import PAGE_BYTES
@@ -16,7 +17,7 @@ _KIB_PAGE = PAGE_BYTES // 1024
 
 @dataclass(frozen=True, slots=True)
 class SwapArea:
-    """One line of /proc/swaps. The kernel fills the areas of the highest priority first, those of one in turn."""
+    """One line of /proc/swaps. The kernel fills areas of higher priority first, those of equal priority in turn."""
 
     path: str
     size_pages: int
@@ -78,9 +79,3 @@ def zswap_enabled(root: SysRoot) -> bool:
 def zswap_limit_pages(root: SysRoot) -> int:
     """How large the pool may grow: max_pool_percent of all memory."""
     return (read_number(root, f"{ZSWAP}/max_pool_percent") or 0) * meminfo_pages(root, "MemTotal") // 100
-
-
-def meminfo_pages(root: SysRoot, key: str) -> int:
-    """A line of /proc/meminfo in pages, 0 where the kernel has none. Zswap and Zswapped: Linux >= 5.19."""
-    match = re.search(rf"^{key}:\s*(\d+) kB", root.read_or("/proc/meminfo"), re.MULTILINE)
-    return int(match[1]) // _KIB_PAGE if match else 0

@@ -44,8 +44,7 @@ class SysRoot:
             return default
 
     def write(self, name: str, text: str) -> None:
-        """Write a knob with a single write(2), as kernel files expect. It is the file of that name itself: no part of
-        the name may be a link."""
+        """Write a knob with a single write(2), as kernel files expect. No part of the path may be a symbolic link."""
         fd = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             *directories, last = name.strip("/").split("/")
@@ -71,18 +70,26 @@ class SysRoot:
         except OSError:
             return []
 
+    def osrelease(self) -> str:
+        """The kernel's release as `uname -r` prints it, "" when it cannot be read."""
+        return self.read_or("/proc/sys/kernel/osrelease")
+
+    def boot_id(self) -> str:
+        """A text that differs with every boot, "" when it cannot be read."""
+        return self.read_or("/proc/sys/kernel/random/boot_id")
+
     def release(self) -> tuple[int, int]:
-        """Major and minor version of the kernel, (0, 0) when it cannot be told.
+        """Major and minor version of the kernel, (0, 0) when it is not known.
 
         >>> SysRoot(Path("/no/such/tree")).release()
         (0, 0)
         """
-        match = re.match(r"(\d+)\.(\d+)", self.read_or("/proc/sys/kernel/osrelease"))
+        match = re.match(r"(\d+)\.(\d+)", self.osrelease())
         return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _step(directory: int, name: str, flags: int) -> int:
-    """Open what is in a directory, unless it is a link, and close the directory."""
+    """Open an entry of a directory, unless it is a link, and close the directory."""
     fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     os.close(directory)
     return fd

@@ -14,7 +14,7 @@ class Space:
     """The memory of one process.
 
     number    1.. in the order of discovery; used again only after 65535 others
-    identity  pid and what tells it from a later process with that pid
+    identity  pid, and what tells it apart from a later process with that pid
     name      the command, for people
     start, end  uint64[R]  bytes; the ranges whose pages may be moved, ascending and disjoint
     """

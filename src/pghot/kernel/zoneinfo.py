@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pghot.kernel.sysroot import SysRoot
+
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """One zone of a node; all in pages. The watermarks are those that last: the kernel shows them with `boost`, what it
-    adds for a while after fragmentation (watermark_boost_factor; wmark_pages in include/linux/mmzone.h).
+    """One zone of a node; all in pages. The watermarks are without `boost`, which the kernel adds
+    for a while after fragmentation (watermark_boost_factor; wmark_pages in include/linux/mmzone.h).
 
-    promo  above it promotion finds room (WMARK_PROMO, Linux >= 5.18). 6.12 shows it, 6.1 does not: then it is
-           computed, as far above `high` as `high` is above `low` (__setup_per_zone_wmarks).
-    batch  how many pages a per-CPU list takes from the zone at once, at first; 0 when it is not shown
+    promo  with more free than this, promotion has room (WMARK_PROMO, Linux >= 5.18). 6.12 shows it. 6.1 does not: then
+           it is computed, as far above `high` as `high` is above `low` (__setup_per_zone_wmarks).
+    batch  pages that a per-CPU list takes from the zone at once, initially; 0 when it is not shown
     """
 
     node: int
@@ -28,7 +30,7 @@ class Zone:
 
 
 @dataclass(frozen=True, slots=True)
-class Watermarks:
+class NodeWatermarks:
     """Sums over the zones of a node, in pages."""
 
     min: int = 0
@@ -40,8 +42,13 @@ class Watermarks:
 _SHOWN = ("min", "low", "high", "promo", "managed", "boost")
 
 
+def read_zoneinfo(root: SysRoot) -> tuple[Zone, ...]:
+    """All populated zones, none when they cannot be read."""
+    return parse_zoneinfo(root.read_or("/proc/zoneinfo"))
+
+
 def parse_zoneinfo(text: str) -> tuple[Zone, ...]:
-    """All populated zones. Lines of another form are passed over: each kernel adds some.
+    """All populated zones. Other lines are skipped: each kernel adds some.
 
     >>> parse_zoneinfo("Node 1, zone Normal\\n pages free 9\\n min 1\\n low 2\\n high 3\\n managed 20")
     (Zone(node=1, name='Normal', free=9, managed=20, min=1, low=2, high=3, promo=4, batch=0),)
@@ -67,14 +74,22 @@ def _zone(node: int, name: str, values: dict[str, int]) -> Zone:
     least, low, high = (max(0, values.get(key, 0) - boost) for key in ("min", "low", "high"))
     promo = values["promo"] - boost if "promo" in values else 2 * high - low
     return Zone(
-        node, name, values.get("free", 0), values["managed"], least, low, high, promo, values.get("batch", 0)
+        node=node,
+        name=name,
+        free=values.get("free", 0),
+        managed=values["managed"],
+        min=least,
+        low=low,
+        high=high,
+        promo=promo,
+        batch=values.get("batch", 0),
     )
 
 
-def watermarks(zones: Iterable[Zone], node: int) -> Watermarks:
+def watermarks(zones: Iterable[Zone], node: int) -> NodeWatermarks:
     """The watermarks of a node; zeros when it has no zone."""
     own = [zone for zone in zones if zone.node == node]
-    return Watermarks(
+    return NodeWatermarks(
         sum(zone.min for zone in own),
         sum(zone.low for zone in own),
         sum(zone.high for zone in own),

@@ -6,7 +6,7 @@ from pghot.live.own_cost import OwnCost
 
 CHECK_S = 5.0
 LOWEST_EFFORT = 1 / 64
-_RECOVERY = 1.25  # slow on the way back, so that it does not swing
+_RECOVERY = 1.25  # slow recovery, so that it does not oscillate
 
 
 class Budget:
@@ -27,7 +27,7 @@ class Budget:
         return self.judge(self._cost.percent_since_last())
 
     def judge(self, cpu_percent: float) -> bool:
-        """Set the effort for a CPU use of `cpu_percent` at the present effort."""
+        """Adjust the effort to a CPU use of `cpu_percent` at the current effort."""
         self.cpu_percent = cpu_percent
         before = self.effort
         if cpu_percent > self.max_cpu_percent:

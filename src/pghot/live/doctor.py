@@ -5,23 +5,57 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TypedDict
 
 from pghot.errors import PghotError
 from pghot.kernel.base_pages import base_page_needs
 from pghot.kernel.kconfig import KernelConfig, read_config
 from pghot.kernel.needs import Need, Verdict
+from pghot.kernel.numa_settings import read_numa_settings
 from pghot.kernel.sysroot import SysRoot
-from pghot.kernel.tiering import read_kernel_tiering
 from pghot.live.machine.nodes import LiveTopology, free_pages, read_nodes
 from pghot.live.sources import LIVE_SOURCES
-from pghot.live.ways_to_move import MOVERS
+from pghot.live.ways_to_move import WAYS
 from pghot.units import PAGE_BYTES
-
-Facts = dict[str, Any]
 
 _OPTION = re.compile(r"CONFIG_[A-Z0-9_]+")
 _SEVERITY: dict[Verdict, int] = {"yes": 0, "not permitted": 1, "unsupported": 2}
+
+
+class FindingFacts(TypedDict):
+    name: str
+    summary: str
+    verdict: Verdict
+    needs: list[dict[str, str]]
+
+
+class NodeReport(TypedDict):
+    node: int
+    tier: int | None
+    memory_tier: int | None
+    cpus: list[int]
+    size_bytes: int
+    free_bytes: int
+    watermark_bytes: dict[str, int]
+    access: dict[str, object] | None
+    distances: dict[str, int]
+    promotion_targets: list[int]
+    demotion_targets: list[int]
+
+
+class DoctorFacts(TypedDict):
+    """The document `pghot.doctor/1`; docs/cli.md says what each key means."""
+
+    schema: str
+    kernel: str
+    kernel_config: str
+    captured_tree: str
+    tiers_from: str
+    nodes: list[NodeReport]
+    kernel_tiering: dict[str, object]
+    notes: list[str]
+    sources: list[FindingFacts]
+    movers: list[FindingFacts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +70,7 @@ class Finding:
     def verdict(self) -> Verdict:
         return max((need.verdict for need in self.needs), key=_SEVERITY.__getitem__, default="yes")
 
-    def facts(self) -> Facts:
+    def facts(self) -> FindingFacts:
         return {
             "name": self.name,
             "summary": self.summary,
@@ -45,18 +79,18 @@ class Finding:
         }
 
 
-def diagnose(root: SysRoot) -> Facts:
-    """The JSON of `pghot doctor`. Changes nothing and never fails: what cannot be read is said in it."""
+def diagnose(root: SysRoot) -> DoctorFacts:
+    """The JSON of `pghot doctor`. Changes nothing and never fails: it says what could not be read."""
     config = read_config(root)
     topology, notes = _topology(root)
     return {
         "schema": "pghot.doctor/1",
-        "kernel": root.read_or("/proc/sys/kernel/osrelease"),
+        "kernel": root.osrelease(),
         "kernel_config": config.path,
         "captured_tree": "" if root.live else str(root.root),
         "tiers_from": topology.tier_source if topology else "",
         "nodes": _nodes(root, topology) if topology else [],
-        "kernel_tiering": asdict(read_kernel_tiering(root)),
+        "kernel_tiering": asdict(read_numa_settings(root)),
         "notes": notes,
         "sources": [finding.facts() for finding in sources(root, config)],
         "movers": [finding.facts() for finding in movers(root, topology, config)],
@@ -72,21 +106,21 @@ def _topology(root: SysRoot) -> tuple[LiveTopology | None, list[str]]:
 
 
 def _hint_fault_notes(topology: LiveTopology) -> Iterator[str]:
-    """The kernel's idea of a top tier decides where hint faults come from, not ours."""
+    """The kernel's notion of a top tier decides which pages get hint faults, not ours."""
     blind = [node for node in topology.lower if node in topology.kernel_top_nodes]
     if blind:
         names = ", ".join(str(node) for node in blind)
         yield f"the kernel calls node {names} top tier too: in mode 2 its pages get no hint faults"
 
 
-def _nodes(root: SysRoot, topology: LiveTopology) -> list[Facts]:
+def _nodes(root: SysRoot, topology: LiveTopology) -> list[NodeReport]:
     free = free_pages(root, topology)
     return [
         _node(topology, node, int(free[node])) for node in sorted({*topology.online, *topology.with_memory})
     ]
 
 
-def _node(topology: LiveTopology, node: int, free: int) -> Facts:
+def _node(topology: LiveTopology, node: int, free: int) -> NodeReport:
     access = topology.access[node]
     marks = topology.watermarks[node]
     has_memory = node in topology.with_memory
@@ -126,16 +160,16 @@ def sources(root: SysRoot, config: KernelConfig) -> Iterator[Finding]:
 
 def movers(root: SysRoot, topology: LiveTopology | None, config: KernelConfig) -> Iterator[Finding]:
     """Every way in which pages can change tiers."""
-    for mover in MOVERS:
+    for way in WAYS:
         yield Finding(
-            mover.name,
-            mover.summary,
-            with_config([*base_page_needs(root), *mover.needs(root, topology)], config),
+            way.name,
+            way.summary,
+            with_config([*base_page_needs(root), *way.needs(root, topology)], config),
         )
 
 
 def with_config(needs: Iterable[Need], config: KernelConfig) -> tuple[Need, ...]:
-    """The needs; where one that is not met names kernel options, its reason says how these are set here."""
+    """The needs. An unmet need that names kernel options also says how they are set here."""
     return tuple(need if need.met else _explained(need, config) for need in needs)
 
 

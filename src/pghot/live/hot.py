@@ -1,19 +1,27 @@
-"""The ranked hot pages and regions: what `pghot hot` and every consumer of the socket gets."""
+"""The ranked hot pages and regions: what `pghot hot` and the consumers of the socket get."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import NOWHERE
-from pghot.kernel.maps import Kind
+from pghot.kernel.maps import MappingKind
 from pghot.live.machine.spaces import Spaces
 from pghot.units import PAGE_BYTES
 
 By = Literal["page", "region"]
+
+
+class HotRow(TypedDict):
+    pid: int
+    address: int
+    bytes: int
+    node: int
+    heat: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,7 @@ class Hottest:
     def __len__(self) -> int:
         return len(self.pid)
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[HotRow]:
         """One object for each row, for JSON."""
         return [
             {"pid": pid, "address": address, "bytes": pages * PAGE_BYTES, "node": node, "heat": heat}
@@ -68,13 +76,13 @@ def hottest(spaces: Spaces, top: int, by: By = "region") -> Hottest:
     """The `top` hottest pages, or regions: runs of neighbouring pages that all have some heat, on one node."""
     state = spaces.pages
     warm = [
-        (np.flatnonzero((state.heat[held] > 0) & (state.kind[held] == Kind.MOVABLE)) + held.start).astype(
-            np.uint32
-        )
+        (
+            np.flatnonzero((state.heat[held] > 0) & (state.kind[held] == MappingKind.MOVABLE)) + held.start
+        ).astype(np.uint32)
         for held in spaces.sections_in_use()
     ]
     page = np.concatenate(warm) if warm else np.empty(0, np.uint32)
-    # In the order of spaces and addresses, as `sections_in_use`; not that of the dense pages.
+    # In the order of `sections_in_use`: by space and address, not by dense page.
     number, address = spaces.table.where(page)
     first = np.arange(len(page)) if by == "page" else _region_starts(number, address, state.place[page])
     length = np.diff(np.concatenate((first, [len(page)]))).astype(np.uint32)

@@ -1,11 +1,11 @@
 """The journal: what was where, before pghot changed it.
 
-A text file of sealed JSON lines (`pghot.sealed`), appended with one write(2) each before the act it stands for. A
-killed pghot therefore loses nothing that it did; a line that was cut off names an act that never began. Nothing is
-fsynced: after a crash of the machine neither the pages nor the knobs are what they were anyway.
+A text file of sealed JSON lines (`pghot.sealed`), appended with one write(2) each before the act that it records. A
+killed pghot therefore leaves a record of everything it did; a line that was cut off is about an act that never began.
+Nothing is fsynced: after a crash of the machine, pages and knobs have lost their state anyway.
 
-Each line stands for itself: it names the boot, the pghot that wrote it, and the process whose pages it is about. One
-that was damaged takes nothing with it, whichever it is.
+Each line is complete in itself: it names the boot, the pghot that wrote it, and the process whose pages it is about.
+So a damaged line does not affect the others.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Journal:
         me = read_stat(root, os.getpid()).identity if root.live else Identity(os.getpid(), 0, (0, 0, 0))
         self._session: dict[str, Any] = {
             "format": FORMAT,
-            "boot_id": root.read_or("/proc/sys/kernel/random/boot_id"),
+            "boot_id": root.boot_id(),
             "writer": [me.pid, me.start_ticks],
         }
         self._append(kind="journal", pghot=__version__, command=sys.argv)
@@ -60,11 +60,11 @@ class Journal:
         self._append(kind="knob", path=path, old=old, new=new)
 
     def compressed(self, node: int) -> None:
-        """Pages may be put into compressed swap from now on, which stands as this node in what follows."""
+        """Pages may be put into compressed swap from now on. The lines that follow call it by this node number."""
         self._append(kind="compressed", node=node)
 
     def origins(self, space: Space, address: U64, node: U8) -> None:
-        """Pages (uint64[K] bytes, ascending) of `space` that may move from now on, and where they are."""
+        """Pages (uint64[K] bytes, ascending) of `space` that may move from now on, and the node of each."""
         self.empty = False
         who = space.identity
         runs = runs_of(address // np.uint64(PAGE_BYTES), node)
@@ -84,7 +84,7 @@ class Journal:
                 self.path.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Everything is back: the file goes with the next `close`."""
+        """Everything was put back: the next `close` removes the file."""
         self.empty = True
 
     def __enter__(self) -> Self:
@@ -98,7 +98,7 @@ class Journal:
 
 
 def _create(path: Path) -> int:
-    """A new journal file, in the place of one whose contents were put back."""
+    """A new journal file. It may replace one whose contents were put back."""
     try:
         make_directory(path.parent, 0o755)
         if _is_undone(path):
@@ -129,8 +129,8 @@ def _is_undone(path: Path) -> bool:
 def mark_undone(path: Path, file: tuple[int, int]) -> None:
     """Write into a journal that everything in it was put back. Raises `OSError` or `PghotError`.
 
-    file  its device and inode when it was read: whoever owns the directory may have put another in its place since,
-          or a link to any file that we may write
+    file  its device and inode when it was read: whoever owns the directory may have replaced it since by another file,
+          or by a link to any file that we may write
     """
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

@@ -1,7 +1,7 @@
-"""Reading a journal that `pghot.live.journal` wrote: as far as it can be read, believing no more than it may say.
+"""Reading a journal that `pghot.live.journal` wrote, without trusting it.
 
-Undo writes what a journal says to files of the kernel: one that another user may have written is refused, and so is a
-knob that pghot does not set, a value that it cannot have, or a page that no address space has.
+Undo writes what a journal says to files of the kernel. So a journal that another user may have written is refused, and
+so are a knob that pghot does not set, a value that the knob cannot have, and a page that no address space has.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from pghot.units import PAGE_BYTES
 
 FORMAT = 2
 RUN = np.dtype([("first", "<u8"), ("pages", "<u4"), ("node", "<u4")])  # neighbouring pages on one node
-_LINE_PAGES = 1 << 30  # 4 TiB, far more than a step of a run is about
+_LINE_PAGES = 1 << 30  # 4 TiB, far more than one step of a run moves
 END_VPN = np.uint64(1 << 52)
 MOST_NODE = 254  # 255 is "nowhere"
 
 
 @dataclass(slots=True)
 class SpaceEntry:
-    """One address space of a journal. Later entries of a page are ignored: the first is where it came from."""
+    """One address space of a journal. Only the first entry of a page counts: it says where the page came from."""
 
     identity: Identity
     name: str
@@ -56,7 +56,7 @@ class SpaceEntry:
 class JournalFile:
     """A journal that was read.
 
-    file            device and inode: what has the name later may be another file
+    file            device and inode: another file may have that name later
     boot_id         of the boot in which it was written
     writer          pid and start time (clock ticks since boot) of the pghot that wrote it
     damaged         numbers of the lines that could not be read, from 1
@@ -78,10 +78,10 @@ def _read_own(path: Path) -> tuple[bytes, tuple[int, int]]:
     """The bytes of a journal, and which file it is. Raises `UsageError` when it cannot be read, or others may
     have written it.
 
-    Asked of the open file: who owns its directory may have put another in its place since.
+    The open file is asked, because the owner of its directory may have replaced it since.
     """
     try:
-        # Opening a pipe must not wait for its writer, and a device may never end.
+        # Opening a pipe must not wait for a writer, and a device may never end.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             facts = os.fstat(file.fileno())
             if not stat.S_ISREG(facts.st_mode):
@@ -122,13 +122,13 @@ def read_journal(path: Path) -> JournalFile:
         except (KeyError, OverflowError, TypeError, ValueError, zlib.error):
             journal.damaged.append(number)
     if not journal.damaged and facts[0].get("kind") != "journal":
-        journal.damaged.append(1)  # cut off in front: what else is missing, nobody knows
+        journal.damaged.append(1)  # the beginning is missing, and nobody knows what else
     journal.spaces = list(entries.values())
     return journal
 
 
 def _fact(line: str) -> dict[str, Any]:
-    """What a line says, nothing when it is damaged."""
+    """What a line says; empty when it is damaged."""
     try:
         return unseal(line)
     except ValueError:
@@ -136,7 +136,7 @@ def _fact(line: str) -> dict[str, Any]:
 
 
 def _journal_of(path: Path, file: tuple[int, int], fact: dict[str, Any]) -> JournalFile:
-    """The journal that a line is of."""
+    """The journal that a line belongs to."""
     if fact.get("format", FORMAT) != FORMAT:
         raise UsageError(
             f"{path} has format {fact['format']}, this pghot reads {FORMAT}", "use the pghot that wrote it"
@@ -151,7 +151,7 @@ def _journal_of(path: Path, file: tuple[int, int], fact: dict[str, Any]) -> Jour
 
 
 def _possible(runs: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The runs, which must be such as an address space can have. Raises `ValueError`."""
+    """The runs, if an address space can have such pages. Raises `ValueError` otherwise."""
     pages = runs["pages"].astype(np.uint64)
     if (runs["node"] > MOST_NODE).any() or (runs["first"] > END_VPN - pages).any():
         raise ValueError("no such page or node")

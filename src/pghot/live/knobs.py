@@ -16,7 +16,7 @@ Change = tuple[str, str, str]
 
 @dataclass(slots=True)
 class _Knob:
-    """A knob that was changed: what it was at first, and all that it has been since by our doing."""
+    """A changed knob: its first value, and all values that we gave it since."""
 
     path: str
     old: str
@@ -28,7 +28,7 @@ class _Knob:
 
 
 def knobs_of(changed: Iterable[Change]) -> list[_Knob]:
-    """The knobs of some changes, in the order of their first. A value that somebody else gave one is its old one."""
+    """The changed knobs in the order of their first change. A value that somebody else set becomes the old one."""
     found: dict[str, _Knob] = {}
     for path, old, new in changed:
         knob = found.setdefault(path, _Knob(path, old))
@@ -59,7 +59,7 @@ class Knobs:
         if old == value:
             return
         _check(path, old)
-        # A budget sets the same few values for as long as a daemon runs: what is known already is not written again.
+        # A budget sets the same few values again and again while a daemon runs. They are written to the journal once.
         known = any(knob.path == path and {old, value} <= knob.values for knob in knobs_of(self._changed))
         if self._journal is not None and not known:
             self._journal.knob(path, old, value)
@@ -75,7 +75,7 @@ class Knobs:
 
 
 def _check(path: str, value: str) -> None:
-    """Nothing is set that could not be undone from the journal. Sources of other packages come here, too."""
+    """Nothing is set that could not be undone from the journal. This also holds for sources of other packages."""
     try:
         check_knob(path, value)
     except ValueError as error:
@@ -97,7 +97,7 @@ def write_knob(root: SysRoot, path: str, value: str) -> None:
 
 
 def put_back(root: SysRoot, changed: Iterable[Change]) -> list[str]:
-    """Put knobs back, the first changed last; what somebody else changed since is left alone."""
+    """Put knobs back in reverse order. A knob that somebody else has changed since is left alone."""
     problems = []
     for knob in reversed(knobs_of(changed)):
         try:
@@ -111,7 +111,7 @@ def put_back(root: SysRoot, changed: Iterable[Change]) -> list[str]:
                 continue
             root.write(knob.path, knob.old)
         except FileNotFoundError:
-            continue  # what it belonged to is gone
+            continue  # the thing it belonged to is gone
         except OSError as error:
             problems.append(f"{knob.path} could not be put back to '{knob.old}': {error.strerror}")
     return problems

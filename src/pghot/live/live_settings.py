@@ -1,4 +1,4 @@
-"""What a live run is told, and whether this machine can do it: checked before a program is started in vain."""
+"""The settings of a live run, and whether this machine can do it. Checked before a program is started in vain."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any
 from pghot.arrays import NOWHERE
 from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.base_pages import base_page_needs
-from pghot.kernel.cgroup_limits import read_limits
+from pghot.kernel.cgroup import memory_cgroups, read_limits
 from pghot.kernel.needs import require
-from pghot.kernel.process import memory_cgroups
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.damos_needs import damos_needs, kernel_needs
 from pghot.live.damos.plan import DamosSettings
-from pghot.live.machine.linux import MoverSettings
+from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import LiveTopology, read_nodes
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.swap_tier.setup import SWAP_SOURCE, check_compressed
@@ -30,6 +29,8 @@ class LiveSettings:
 
     sources         names of live sources, and the options of each
     policy          name of a policy, and its options
+    apply           False: a dry run; nothing moves, what would move is counted once for each page
+    mover           how pages are moved
     tracked_bytes   address space that may have sections at once; pages beyond it are counted, not tracked
     max_cpu_percent sources sample less when pghot itself uses more of a CPU than this
     damos           what DAMON finds hot, when it is the mover: there are no sources then and the policy is "none"
@@ -40,6 +41,7 @@ class LiveSettings:
     source_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     policy: str = "pghot-default"
     policy_options: Mapping[str, Any] = field(default_factory=dict)
+    apply: bool = False
     mover: MoverSettings = field(default_factory=MoverSettings)
     tracked_bytes: int = 64 << 30
     max_cpu_percent: float = math.inf
@@ -47,7 +49,7 @@ class LiveSettings:
 
     @property
     def all_sources(self) -> tuple[str, ...]:
-        """The sources, and with compressed swap as a tier the one that sees what comes back from there."""
+        """The sources. With compressed swap as a tier, also the one that sees what comes back from there."""
         more = (SWAP_SOURCE,) if self.mover.compressed and SWAP_SOURCE not in self.sources else ()
         return (*self.sources, *more)
 
@@ -72,7 +74,7 @@ def check_sources(root: SysRoot, settings: LiveSettings) -> None:
         for name in settings.all_sources
     }
     require("live", base_page_needs(root))
-    if settings.mover.mover == "damos":
+    if settings.mover.kind == "damos":
         require("damos", damos_needs(root, read_nodes(root), bool(settings.targets.cgroups)))
     if settings.mover.compressed:
         check_compressed(root, settings.mover)
@@ -81,7 +83,7 @@ def check_sources(root: SysRoot, settings: LiveSettings) -> None:
 
 
 def check_nodes(topology: LiveTopology) -> None:
-    """Raise for a node that a byte cannot name, as each page has one; compressed swap takes the one after the last."""
+    """Raise for a node number that does not fit into the byte that each page has. Compressed swap takes one more."""
     if (last := max(topology.with_memory)) >= NOWHERE - 1:
         raise UnsupportedError(
             f"memory node {last} is more than pghot can count: it ends at {NOWHERE - 2}",
@@ -90,9 +92,9 @@ def check_nodes(topology: LiveTopology) -> None:
 
 
 def check_demotion(root: SysRoot, settings: LiveSettings) -> None:
-    """Reclaim acts on whole cgroups: with single processes named, or a cgroup whose memory is charged to the one
-    above it, it would touch others."""
-    if not settings.mover.apply or settings.mover.demotion not in ("reclaim", "lru_gen"):
+    """Raise where reclaim would touch other programs. It acts on whole cgroups, so it cannot be used with single
+    processes, or with a cgroup whose memory is charged to the one above it."""
+    if not settings.apply or not settings.mover.kernel_demotes:
         return
     if settings.targets.pids or not settings.targets.cgroups:
         raise UsageError(
@@ -104,8 +106,8 @@ def check_demotion(root: SysRoot, settings: LiveSettings) -> None:
 
 
 def check_cpusets(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -> None:
-    """A cgroup that may have no memory on any top-tier node: every promotion of its pages would be refused."""
-    if not settings.mover.apply:
+    """Raise for a cgroup that may have no memory on any top-tier node: the kernel would refuse every promotion."""
+    if not settings.apply:
         return
     for cgroup in settings.targets.cgroups:
         allowed = read_limits(root, cgroup).nodes
@@ -118,8 +120,8 @@ def check_cpusets(root: SysRoot, settings: LiveSettings, topology: LiveTopology)
 
 
 def check_damos(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -> None:
-    """What DAMON as the mover takes, and whether it moves anything on this kernel and these nodes."""
-    if settings.mover.mover != "damos":
+    """Raise for settings that the mover damos does not take, and where it cannot move anything."""
+    if settings.mover.kind != "damos":
         return
     if settings.targets.cgroups and settings.targets.pids:
         raise UsageError("the mover damos takes cgroups or pids, not both", "name one kind")

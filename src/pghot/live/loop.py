@@ -1,6 +1,6 @@
 """One round of the live side: sources report, addresses become dense pages, the policy acts on the machine.
 
-`Live` owns everything that a run needs and nothing that shows it: `pghot run`, `pghot record` and the daemon call
+`Live` owns everything that a run needs, but does not show anything: `pghot run`, `pghot record` and the daemon call
 `tick` and read the counts.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,6 +31,7 @@ from pghot.live.machine.nodes import LiveTopology, read_nodes
 from pghot.live.machine.sections import SECTION_PAGES
 from pghot.live.machine.spaces import Spaces
 from pghot.live.own_cost import OwnCost
+from pghot.live.slices import SliceRecorder
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.sources.access_source import AccessSource, Sightings
 from pghot.live.swap_tier.setup import SWAP_SOURCE, compressed_tier
@@ -39,9 +39,6 @@ from pghot.live.swap_tier.tier import with_compressed
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.policy import Forgets, Policy, World
 from pghot.units import PAGE_BYTES, format_size
-
-if TYPE_CHECKING:
-    from pghot.live.live_recorder import LiveRecorder
 
 REFRESH_MS = 1000
 GIB_PAGES = (1 << 30) // PAGE_BYTES
@@ -72,7 +69,7 @@ class Live:
             LIVE_SOURCES.make(name, root, **settings.source_options.get(name, {}))
             for name in settings.all_sources
         ]
-        tier = compressed_tier(root, settings.mover, self.topology, self.sources)
+        tier = self._tier = compressed_tier(root, settings.mover, self.topology, self.sources)
         if tier is not None:
             self.topology = with_compressed(self.topology, tier.swap)
         self.policy: Policy[World] = LIVE_POLICIES.make(settings.policy, **settings.policy_options)
@@ -83,12 +80,13 @@ class Live:
             self.topology,
             self.spaces,
             settings.mover,
-            journal,
-            clock_ns(),
-            settings.targets.cgroups,
-            tier,
+            apply=settings.apply,
+            journal=journal,
+            now_ns=clock_ns(),
+            cgroups=settings.targets.cgroups,
+            tier=tier,
         )
-        self.damos = self._make_damos() if settings.mover.mover == "damos" else None
+        self.damos = self._make_damos() if settings.mover.kind == "damos" else None
         self.world = world_of(self.machine, self.spaces)
         self.policy.start(self.world)
         self._faults = FaultLatency(sections)
@@ -96,7 +94,7 @@ class Live:
         self._refreshed_ms = 0
         self._started: list[AccessSource] = []
         self._damos_started = False
-        self.recorder: LiveRecorder | None = None
+        self.recorder: SliceRecorder | None = None
         self.cost = OwnCost()
         self.budget = Budget(settings.max_cpu_percent, clock_ns() / 1e9)
         self._kernel_promoted = vmstat(root, "pgpromote_success")
@@ -105,14 +103,14 @@ class Live:
     # ---- the loop
 
     def start(self) -> None:
-        """Find the programs, write down where their pages are, start the sources. On an error call `stop` still."""
+        """Find the programs, write down where their pages are, start the sources. Call `stop` even after an error."""
         self._refresh(self._clock_ns() // 1_000_000)
         self.machine.tick(self._clock_ns())
         self._refuse_kernel_promotion()
-        if self.settings.mover.apply and self.settings.mover.demotion in ("reclaim", "lru_gen"):
+        if self.settings.apply and self.settings.mover.kernel_demotes:
             self.knobs.set(DEMOTION_ENABLED, "true")
-        if self.machine.tier is not None and self.settings.mover.apply and self.journal is not None:
-            self.journal.compressed(self.machine.tier.node)
+        if self._tier is not None and self.settings.apply and self.journal is not None:
+            self.journal.compressed(self._tier.node)
         for space in self.spaces.spaces:
             self.machine.survey(space)
         for source in self.sources:
@@ -153,7 +151,7 @@ class Live:
             damos.stop()
         problems += self.knobs.restore()
         if damos is not None:
-            damos.count()  # when nothing moves any more
+            damos.count()  # now that nothing moves any more
         return problems
 
     @property
@@ -190,9 +188,9 @@ class Live:
         seen = self._faults.counts(page, now_ms) if sightings.hint_fault else sightings.count[movable]
         count = seen * np.uint32(source.weight)
         self.machine.locate(np.unique(page))
-        if source.name != SWAP_SOURCE and self.machine.tier is not None:
-            # Whoever calls a page in swap used (a region's neighbour, mostly) did not see it: it would have come back.
-            inside = self.machine.place[page] != self.machine.tier.node
+        if self._tier is not None and source.name != SWAP_SOURCE:
+            # A page in swap was not used, or it would have come back. The source saw a neighbour in the same region.
+            inside = self.machine.in_memory(page)
             page, count, movable[movable] = page[inside], count[inside], inside
         self.spaces.pages.saw(page, count)
         if self.recorder is not None:
@@ -216,18 +214,24 @@ class Live:
     def _make_damos(self) -> Damos:
         mover, machine = self.settings.mover, self.machine
         planner = Planner(
-            self.topology,
-            self.settings.damos,
-            mover.rate_limit_mb_s,
-            mover.demotion != "off",
-            machine.nodes.floor_pages.tolist(),
-            self.root.release(),
-            mover.apply,
+            topology=self.topology,
+            settings=self.settings.damos,
+            rate_mb_s=mover.rate_limit_mb_s,
+            demote=mover.demotion != "off",
+            floor_pages=machine.floor_pages.tolist(),
+            release=self.root.release(),
+            apply=self.settings.apply,
         )
         return Damos(
-            self.root, self.spaces, machine.placement, machine.mover, machine.nodes, self.journal, planner,
-            self.settings.targets.cgroups,
-        )  # fmt: skip
+            self.root,
+            planner,
+            self.spaces,
+            placement=machine.placement,
+            mover=machine.mover,
+            room=machine.nodes,
+            journal=self.journal,
+            cgroups=self.settings.targets.cgroups,
+        )
 
     def _watched(self) -> Watched:
         return Watched(self.spaces.spaces, self.settings.targets.only_cgroup)
@@ -239,7 +243,7 @@ class Live:
         watermark. A dry run must not move anything, so it refuses.
         """
         hint_faults = any(source.mechanism == "hint fault" for source in self.sources)
-        if self.settings.mover.apply or not hint_faults:
+        if self.settings.apply or not hint_faults:
             return
         for node in self.topology.top_nodes:
             enough = max(GIB_PAGES, int(self.machine.capacity_pages[node]) // 16)
@@ -255,7 +259,7 @@ class Live:
 
 
 def _stopped(source: AccessSource) -> list[str]:
-    """End a source. One of another package may fail in any way: the others still end, and the knobs go back."""
+    """End a source. One of another package may fail in any way; the others must still end and the knobs be put back."""
     try:
         source.stop()
     except Exception as error:

@@ -1,23 +1,15 @@
-"""What pghot itself costs: its CPU time and memory, as the kernel counts them."""
+"""What pghot itself costs: its CPU time, as the kernel counts it."""
 
 from __future__ import annotations
 
 import resource
 import time
 
-from pghot.kernel.sysroot import SysRoot
-
 
 def cpu_seconds() -> float:
     """User and system time of this process so far."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
-
-
-def resident_bytes(root: SysRoot) -> int:
-    """Resident memory of this process."""
-    words = root.read_or("/proc/self/statm").split()
-    return int(words[1]) * resource.getpagesize() if len(words) > 1 else 0
 
 
 class OwnCost:

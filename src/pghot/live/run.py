@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from pghot.errors import CutShortError, NotPermittedError, UsageError
 from pghot.kernel.sysroot import SysRoot
@@ -18,6 +18,7 @@ from pghot.live.journal import SUFFIX, Journal
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
 from pghot.live.status import status
+from pghot.live.status_facts import StatusFacts
 from pghot.live.stopping import StopSignals
 from pghot.live.undo import undo_open
 from pghot.trusted import private_directory
@@ -27,7 +28,7 @@ Say = Callable[[Live], None]
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """What `pghot run` was told beside what the live loop is.
+    """What `pghot run` was told in addition to `LiveSettings`.
 
     interval_ms  between two rounds
     duration_s   0: until the programs end
@@ -45,10 +46,10 @@ class RunSettings:
 class Summary:
     """What a run did; `facts` is the JSON of `pghot run --json`.
 
-    restored  nothing is left that `--restore` should have put back
+    restored  everything that `--restore` should put back was put back
     """
 
-    facts: dict[str, Any]
+    facts: StatusFacts
     problems: list[str]
     interrupted: bool
     restored: bool = True
@@ -59,7 +60,7 @@ def start_command(
 ) -> subprocess.Popen[bytes]:
     """Start the program, its output going to the descriptor `stdout` (None: where ours goes).
 
-    held  a file that gets everything it prints, errors too, because a screen has the terminal; it has no input then
+    held  a file for everything that it prints, errors included, when a screen has the terminal; it gets no input then
 
     Raises `UsageError` when there is none of that name.
     """
@@ -80,10 +81,10 @@ def start_command(
 
 
 def journal_path(chosen: Path | None, name: str) -> Path:
-    """Where a journal goes when nobody says: below /run, which ends with the boot as its contents do.
+    """The path of a journal. The default is below /run, which is lost with the boot, like the state that it describes.
 
-    The temporary directory is everybody's: a directory there has the user in its name, or only one could use it.
-    Raises `UsageError` when somebody else could change what is in that place.
+    All users share the temporary directory, so the name of a directory there includes the user.
+    Raises `UsageError` when somebody else could change what is in the default place.
     """
     place = Path("/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR", ""), "pghot")
     if not place.is_absolute():
@@ -94,11 +95,11 @@ def journal_path(chosen: Path | None, name: str) -> Path:
 
 
 def _refuse_shared(place: Path) -> None:
-    """Who may write to a journal's directory may take the journal away, and with it all that would be undone."""
+    """Whoever may write to the directory of a journal can remove the journal, and then nothing could be undone."""
     try:
         reason = private_directory(place, 0o755)
     except OSError:
-        return  # who makes the journal says why it cannot be
+        return  # making the journal will say why it fails
     if reason:
         raise UsageError(f"no place for a journal: {reason}", "name a file elsewhere: --journal FILE")
 
@@ -108,7 +109,7 @@ def run_live(
 ) -> Summary:
     """Track until the programs end, the time is over or the user interrupts.
 
-    stop  signals that the caller already listens to; None: listen while running
+    stop  signals that the caller already handles; None: handle them while running
 
     Raises `PghotError` when a source, a mover or the journal fails. Knobs are put back in any case.
     """
@@ -128,7 +129,7 @@ def run_live(
 
 
 def restore(summary: Summary, journal: Journal, root: SysRoot) -> None:
-    """Put the pages back, and say so in the summary. A journal in which nothing is left to undo goes."""
+    """Put the pages back, and say so in the summary. A journal with nothing left to undo is removed."""
     undone = undo_open(journal, root)
     summary.facts["undone"] = undone.facts()
     summary.problems += undone.problems
@@ -139,7 +140,7 @@ def restore(summary: Summary, journal: Journal, root: SysRoot) -> None:
 
 
 def end(live: Live, journal: Journal) -> list[str]:
-    """Stop; returns what could not be put back, in words. A journal in which nothing is left to undo goes.
+    """Stop; returns what could not be put back, in words. A journal with nothing left to undo is removed.
 
     Raises `CutShortError` when a signal comes meanwhile.
     """
@@ -149,7 +150,7 @@ def end(live: Live, journal: Journal) -> list[str]:
         raise CutShortError(
             "interrupted before everything was put back", f"pghot undo {journal.path}"
         ) from None
-    if not problems and not live.settings.mover.apply:
+    if not problems and not live.settings.apply:
         journal.discard()
     return problems
 

@@ -5,29 +5,28 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import NOWHERE
 from pghot.errors import UsageError
-from pghot.kernel.cgroup_limits import read_limits
-from pghot.kernel.maps import Kind
+from pghot.kernel.cgroup import read_limits
+from pghot.kernel.maps import MappingKind
+from pghot.kernel.process import resident_bytes
 from pghot.live.loop import Live
-from pghot.live.own_cost import resident_bytes
-from pghot.live.swap_tier.setup import compressed_counters, compressed_facts
+from pghot.live.status_facts import BudgetFacts, CgroupFacts, NodeFacts, SourceFacts, StatusFacts
+from pghot.live.swap_tier.setup import CompressedFacts, compressed_counters, compressed_facts
 from pghot.units import PAGE_BYTES, format_size
 
 Counts = npt.NDArray[np.int64]
 
 
-def counters(live: Live, out: dict[str, Any] | None = None) -> dict[str, float]:
+def counters(live: Live, out: CompressedFacts | None = None) -> dict[str, float]:
     """The counters of everything but the sources, under their declared names. `out`: see `compressed_facts`.
 
-    What the policy counts under the name of a source's counter are the events that this source told it of: they are
-    counted there, and left out here (as `lab.bench.all_counters`).
+    A policy may count the events of a source under the name of the source's own counter. Those are left out here, since
+    the source counts them (as `lab.bench.all_counters`).
     """
     moves = live.machine.counts
     counted = {name for source in live.sources for name in source.counters()}
@@ -48,7 +47,7 @@ def counters(live: Live, out: dict[str, Any] | None = None) -> dict[str, float]:
     }
 
 
-def source_facts(live: Live) -> list[dict[str, Any]]:
+def source_facts(live: Live) -> list[SourceFacts]:
     """Each source with its sampling, sightings and own counters."""
     return [
         {
@@ -62,7 +61,7 @@ def source_facts(live: Live) -> list[dict[str, Any]]:
     ]
 
 
-def node_facts(live: Live, tracked: Counts, hot: Counts) -> list[dict[str, Any]]:
+def node_facts(live: Live, tracked: Counts, hot: Counts) -> list[NodeFacts]:
     """Each node with memory: its tier, what is free, its floor, and the tracked and hot pages on it."""
     machine = live.machine
     return [
@@ -80,17 +79,26 @@ def node_facts(live: Live, tracked: Counts, hot: Counts) -> list[dict[str, Any]]
     ]
 
 
-def cgroup_facts(live: Live) -> list[dict[str, Any]]:
+def cgroup_facts(live: Live) -> list[CgroupFacts]:
     """Each tracked cgroup with its limits in force; one that vanished is left out."""
-    found = []
+    found: list[CgroupFacts] = []
     for cgroup in live.settings.targets.cgroups:
         with contextlib.suppress(UsageError):
-            found.append({"cgroup": cgroup, **asdict(read_limits(live.root, cgroup))})
+            limits = read_limits(live.root, cgroup)
+            found.append(
+                {
+                    "cgroup": cgroup,
+                    "max_bytes": limits.max_bytes,
+                    "high_bytes": limits.high_bytes,
+                    "current_bytes": limits.current_bytes,
+                    "nodes": limits.nodes,
+                }
+            )
     return found
 
 
-def budget_facts(live: Live) -> dict[str, float | None]:
-    """What pghot may use of a CPU, None without a limit, and the share of their full rate the sources sample at."""
+def budget_facts(live: Live) -> BudgetFacts:
+    """The share of a CPU that pghot may use (None: no limit), and the share of the full rate at which sources run."""
     limit = live.budget.max_cpu_percent
     return {
         "max_cpu_percent": limit if math.isfinite(limit) else None,
@@ -99,12 +107,13 @@ def budget_facts(live: Live) -> dict[str, float | None]:
 
 
 def placed_pages(live: Live) -> tuple[Counts, Counts]:
-    """int64[nodes], twice: movable tracked pages on each node, as last heard, and those of them that have some
-    heat, which are the ones that `pghot hot` ranks."""
+    """Two int64[nodes]: the movable tracked pages on each node as last heard, and those of them with some heat.
+
+    `pghot hot` ranks the latter."""
     state = live.spaces.pages
     tracked, hot = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for pages in live.spaces.sections_in_use():
-        movable = state.kind[pages] == Kind.MOVABLE
+        movable = state.kind[pages] == MappingKind.MOVABLE
         place = state.place[pages]
         tracked += np.bincount(place[movable], minlength=256)
         hot += np.bincount(place[movable & (state.heat[pages] > 0)], minlength=256)
@@ -113,7 +122,7 @@ def placed_pages(live: Live) -> tuple[Counts, Counts]:
     return tracked[:nodes], hot[:nodes]
 
 
-def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
+def status(live: Live, schema: str = "pghot.status/1") -> StatusFacts:
     """Everything, ready for JSON."""
     on_node, hot_on_node = placed_pages(live)
     tracked = int(on_node.sum())
@@ -121,7 +130,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
     out = compressed_facts(live.machine, live.root, on_node)
     return {
         "schema": schema,
-        "mode": "apply" if live.settings.mover.apply else "dry run",
+        "mode": "apply" if live.settings.apply else "dry run",
         "seconds": round(live.seconds, 3),
         "policy": live.policy.name,
         "programs": [{"pid": space.pid, "name": space.name} for space in live.spaces.spaces],
@@ -129,14 +138,14 @@ def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
         "compressed": out,
         "sources": source_facts(live),
         "nodes": node_facts(live, on_node, hot_on_node),
-        "mover": live.damos.facts() if live.damos else {"name": live.settings.mover.mover},
+        "mover": live.damos.facts() if live.damos else {"name": live.settings.mover.kind},
         "moves": {
             "promoted_pages": live.machine.counts.promoted,
             "demoted_pages": live.machine.counts.demoted,
             "failed": dict(sorted(live.machine.counts.status.items())),
-            "lowest_free_above_floor_pages": live.machine.nodes.lowest_margin,
-            "rate_limit_mb_s": live.machine.bucket.rate_mb_s,
-            "pingpong_guard_share": live.machine.guard.share,
+            "lowest_free_above_floor_pages": live.machine.lowest_margin,
+            "rate_limit_mb_s": live.settings.mover.rate_limit_mb_s,
+            "pingpong_guard_share": live.machine.promotion_share,
             "promoted_by_the_kernel_pages": live.promoted_by_kernel(),
         },
         "counters": counters(live, out),
@@ -153,7 +162,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> dict[str, Any]:
 def line(live: Live) -> str:
     """One line for the terminal."""
     moves = live.machine.counts
-    verb = "promoted" if live.settings.mover.apply else "would promote"
+    verb = "promoted" if live.settings.apply else "would promote"
     seen = sum(live.sighted.values())
     parts = [
         f"{live.seconds:.0f} s",

@@ -1,5 +1,5 @@
-"""Ctrl-C, SIGTERM and a lost terminal (SIGHUP) end a run after its present round, so that what moved is counted and
-the knobs go back; a second signal ends it at once."""
+"""Ctrl-C, SIGTERM and a lost terminal (SIGHUP) end a run after the current round, so that moves are counted and knobs
+are put back. A second signal ends it at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class StopSignals:
         return self._event.is_set()
 
     def ask(self) -> None:
-        """End the run after its present round, as a signal would."""
+        """End the run after the current round, as a signal would."""
         self._event.set()
 
     def sleep(self, seconds: float) -> None:
@@ -32,10 +32,10 @@ class StopSignals:
         self._event.wait(seconds)
 
     def __enter__(self) -> Self:
-        # Signals go to the main thread; a run in another one is ended by whoever started it.
+        # Only the main thread gets signals. A run in another thread is ended by whoever started it.
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                # nohup(1) has SIGHUP ignored, and means it.
+                # nohup(1) ignores SIGHUP on purpose.
                 if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._on)
         return self

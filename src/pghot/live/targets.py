@@ -9,14 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from pghot.errors import UsageError
+from pghot.kernel.cgroup import cgroup_members
+from pghot.kernel.maps import read_maps
 from pghot.kernel.move_pages import query_nodes
-from pghot.kernel.process import cgroup_members, check_target, descendants, refused
+from pghot.kernel.process import check_target, descendants, refused
 from pghot.kernel.sysroot import SysRoot
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What the user named. `members` looks it up anew each time."""
+    """What the user named. `members` looks up the processes each time."""
 
     pids: tuple[int, ...] = ()
     cgroups: tuple[str, ...] = ()
@@ -24,11 +26,11 @@ class Targets:
 
     @property
     def only_cgroup(self) -> str:
-        """The one cgroup that holds everything, "" when there is no such."""
+        """The one cgroup that holds everything, "" when there is none."""
         return self.cgroups[0] if len(self.cgroups) == 1 and not self.pids else ""
 
     def check(self, root: SysRoot) -> None:
-        """Raise for a pid that is no program, is not ours, or a cgroup that does not exist."""
+        """Raise for a pid that is no program or is not ours, and for a cgroup that does not exist."""
         if not self.pids and not self.cgroups:
             raise UsageError("nothing to track", "name a command, -p PID or --cgroup PATH")
         for pid in self.pids:
@@ -55,7 +57,7 @@ def _check_rights(root: SysRoot, pid: int) -> None:
         return
     try:
         query_nodes(pid, np.zeros(1, np.uint64))
-        root.read(f"/proc/{pid}/maps")
+        read_maps(root, pid)
     except PermissionError as error:
         raise refused(pid, "look at the pages of", "CAP_SYS_PTRACE") from error
     except OSError:

@@ -6,8 +6,8 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,17 @@ ROUNDS = 5  # for pages that are busy
 Progress = Callable[[int, int], None]
 
 
+class UndoneFacts(TypedDict):
+    schema: str
+    pages_back: int
+    pages_home: int
+    pages_gone: int
+    pages_left: dict[str, int]
+    processes_gone: list[str]
+    knobs: list[str]
+    problems: list[str]
+
+
 @dataclass(slots=True)
 class Undone:
     """What an undo did.
@@ -36,7 +47,7 @@ class Undone:
     pages_home     pages that never left, or had come back
     pages_gone     pages that their program gave up since
     pages_left     pages that could not be moved back (busy, pinned, shared, no room), by process
-    processes_gone processes that ended, or are another program now
+    processes_gone processes that ended or run another program now
     """
 
     pages_back: int = 0
@@ -47,12 +58,39 @@ class Undone:
     knobs: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def facts(self) -> dict[str, Any]:
-        return {"schema": "pghot.undo/1", **asdict(self)}
+    def facts(self) -> UndoneFacts:
+        """The JSON of `pghot undo`."""
+        return {
+            "schema": "pghot.undo/1",
+            "pages_back": self.pages_back,
+            "pages_home": self.pages_home,
+            "pages_gone": self.pages_gone,
+            "pages_left": self.pages_left,
+            "processes_gone": self.processes_gone,
+            "knobs": self.knobs,
+            "problems": self.problems,
+        }
 
     @property
     def complete(self) -> bool:
         return not self.problems and not self.pages_left
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Pages of one process: addresses uint64[K] (bytes, ascending) and the node where each belongs, uint8[K]."""
+
+    entry: SpaceEntry
+    address: U64
+    node: U8
+
+    @property
+    def identity(self) -> Identity:
+        return self.entry.identity
+
+    @property
+    def who(self) -> str:
+        return f"{self.identity.pid} ({self.entry.name})"
 
 
 def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, of: None) -> Undone:
@@ -62,26 +100,28 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
     after the others' pages were put back.
     """
     result = Undone()
-    if journal.boot_id != root.read_or("/proc/sys/kernel/random/boot_id"):
-        result.processes_gone.append("the machine was started anew since: nothing to put back")
+    if journal.boot_id != root.boot_id():
+        result.processes_gone.append("the machine was rebooted since: nothing to put back")
         _mark(journal)
         return result
     _refuse_while_running(journal, root)
     result.problems += put_back(root, journal.knobs)
     result.knobs = list(dict.fromkeys(path for path, _, _ in journal.knobs))
-    plans = [(entry, *entry.origins()) for entry in journal.spaces]
+    plans = [_Plan(entry, *entry.origins()) for entry in journal.spaces]
     if journal.damaged:
         result.problems.append(_what_is_lost(journal))
-    total, done = sum(len(address) for _, address, _ in plans), 0
+    total, done = sum(len(plan.address) for plan in plans), 0
     denied: NotPermittedError | None = None
-    for entry, address, node in plans:
-        nothing = np.zeros(len(address), np.bool_)
+    for plan in plans:
+        nothing = np.zeros(len(plan.address), np.bool_)
         try:
-            out, still = fetch(root, entry.identity, address) if journal.compressed else (nothing, nothing)
-            _put_pages_back(root, entry, address, node, out, still, result)
+            out, still = (
+                fetch(root, plan.identity, plan.address) if journal.compressed else (nothing, nothing)
+            )
+            _put_pages_back(root, plan, out, still, result)
         except NotPermittedError as error:
             denied = denied or error
-        done += len(address)
+        done += len(plan.address)
         progress(done, total)
     if denied is not None:
         raise denied
@@ -91,13 +131,13 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
 
 
 def _mark(journal: JournalFile) -> None:
-    """The file may be written anew. Nothing is left to put back, whether it can be marked or not."""
+    """Mark the journal as undone, so that its file may be replaced. Failing to mark it does no harm."""
     with contextlib.suppress(OSError, PghotError):
         mark_undone(journal.path, journal.file)
 
 
 def undo_open(journal: Journal, root: SysRoot) -> Undone:
-    """Undo what this very process wrote into its journal."""
+    """Undo what this process itself wrote to its journal."""
     return undo(read_journal(journal.path), root)
 
 
@@ -114,7 +154,7 @@ def _refuse_while_running(journal: JournalFile, root: SysRoot) -> None:
 
 
 def _what_is_lost(journal: JournalFile) -> str:
-    """What is not known of the lines that cannot be read, and what to do about it."""
+    """What may be missing because of unreadable lines, and what to do about it."""
     shown = ", ".join(map(str, journal.damaged[:5])) + (", ..." if len(journal.damaged) > 5 else "")
     return (
         f"line {shown} of the journal cannot be read; what the others name was put back. Pages that no other line "
@@ -123,12 +163,10 @@ def _what_is_lost(journal: JournalFile) -> str:
     )
 
 
-def _put_pages_back(
-    root: SysRoot, entry: SpaceEntry, address: U64, node: U8, out: Bool, still: Bool, result: Undone
-) -> None:
+def _put_pages_back(root: SysRoot, plan: _Plan, out: Bool, still: Bool, result: Undone) -> None:
     """`out`, `still`: bool[K], pages that were in swap before this undo, and those that are even now."""
-    who = f"{entry.identity.pid} ({entry.name})"
-    before = _query(root, entry.identity, address)
+    address, node = plan.address, plan.node
+    before = _query(root, plan.identity, address)
     now = before
     for _ in range(ROUNDS):
         if now is None:
@@ -136,10 +174,10 @@ def _put_pages_back(
         away = (now >= 0) & (now != node)
         if not away.any():
             break
-        _move(root, entry.identity, address[away], node[away])
-        now = _query(root, entry.identity, address)
+        _move(root, plan.identity, address[away], node[away])
+        now = _query(root, plan.identity, address)
     if before is None or now is None:
-        result.processes_gone.append(who)
+        result.processes_gone.append(plan.who)
         return
     away = (before != node) | out
     result.pages_back += int(np.count_nonzero((now == node) & away))
@@ -147,11 +185,11 @@ def _put_pages_back(
     result.pages_gone += int(np.count_nonzero((now < 0) & ~still))
     left = int(np.count_nonzero(((now >= 0) & (now != node)) | ((now < 0) & still)))
     if left:
-        result.pages_left[who] = left
+        result.pages_left[plan.who] = left
 
 
 def _query(root: SysRoot, identity: Identity, address: U64) -> npt.NDArray[np.int32] | None:
-    """Node of each page, None when the process ended or is another program now."""
+    """Node of each page, None when the process ended or runs another program now."""
     if not alive(root, identity):
         return None
     try:
@@ -164,7 +202,7 @@ def _query(root: SysRoot, identity: Identity, address: U64) -> npt.NDArray[np.in
 
 
 def _move(root: SysRoot, identity: Identity, address: U64, node: U8) -> None:
-    """Move pages to their nodes in batches, those for the higher (slower) node numbers first: that frees room."""
+    """Move pages to their nodes in batches, those for higher (slower) nodes first, which frees room on the others."""
     order = np.argsort(255 - node, kind="stable")
     for begin in range(0, len(order), BATCH_PAGES):
         batch = np.sort(order[begin : begin + BATCH_PAGES])

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pghot.kernel.cgroup import CGROUPS, cgroup2_remedy
 from pghot.kernel.damon_sysfs import damon_need
 from pghot.kernel.knob_files import DEMOTION_ENABLED, NUMA_BALANCING, PROMOTE_RATE_LIMIT
 from pghot.kernel.lru_gen import lru_gen_need
 from pghot.kernel.needs import Need, knob_need
-from pghot.kernel.process import cgroup2_remedy, has_capability, with_capabilities
+from pghot.kernel.process import has_capability, with_capabilities
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.machine.nodes import LiveTopology
 from pghot.live.swap_tier.swap_space import compressed_needs
 
-CGROUPS = "/sys/fs/cgroup"
-
 
 @dataclass(frozen=True, slots=True)
-class Mover:
+class WayToMove:
     """One way. `needs` takes the topology, None where it cannot be read."""
 
     name: str
@@ -38,7 +37,7 @@ def _tiers_need(topology: LiveTopology | None) -> Need:
 def _move_pages(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
     """Since Linux 4.13 the caller needs ptrace read access: own programs, or CAP_SYS_PTRACE.
 
-    CAP_SYS_NICE, which older manual pages name, is for MPOL_MF_MOVE_ALL only; tried on 6.12.
+    CAP_SYS_NICE, which older manual pages name, is needed only for MPOL_MF_MOVE_ALL; tried on 6.12.
     """
     what = "pages of other users' programs"
     if has_capability(root, "CAP_SYS_PTRACE"):
@@ -104,12 +103,12 @@ def _compressed(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
     return compressed_needs(root)
 
 
-MOVERS = (
-    Mover("move_pages", "promotes and demotes chosen pages of chosen programs", _move_pages),
-    Mover("memory.reclaim", "demotes what a cgroup uses least, by its size", _reclaim),
-    Mover("demotion", "the kernel's reclaim demotes when a node is short", _demotion),
-    Mover("lru_gen", "demotes the oldest generation of a cgroup on a node", _lru_gen),
-    Mover("compressed", "puts cold pages into zram or zswap, and fetches them back", _compressed),
-    Mover("damos", "DAMON promotes hot and demotes cold regions", _damos),
-    Mover("numa_balancing", "the kernel's own promotion, for comparison", _mode2),
+WAYS = (
+    WayToMove("move_pages", "promotes and demotes chosen pages of chosen programs", _move_pages),
+    WayToMove("memory.reclaim", "demotes what a cgroup uses least, by its size", _reclaim),
+    WayToMove("demotion", "the kernel's reclaim demotes when a node is short", _demotion),
+    WayToMove("lru_gen", "demotes the oldest generation of a cgroup on a node", _lru_gen),
+    WayToMove("compressed", "puts cold pages into zram or zswap, and fetches them back", _compressed),
+    WayToMove("damos", "DAMON promotes hot and demotes cold regions", _damos),
+    WayToMove("numa_balancing", "the kernel's own promotion, for comparison", _mode2),
 )

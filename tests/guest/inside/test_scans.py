@@ -18,7 +18,8 @@ from helpers import Daemon, Pghot, Program, huge_mib, knobs, pghot, report
 
 from pghot.kernel import pagemap
 from pghot.kernel.damon_sysfs import NUMBER, STATE
-from pghot.kernel.lru_gen import DEMOTION, Generation, age, demote_oldest, read_lru_gen
+from pghot.kernel.knob_files import DEMOTION_ENABLED
+from pghot.kernel.lru_gen import Generation, age, demote_oldest, read_lru_gen
 from pghot.kernel.maps import movable_ranges, read_maps
 from pghot.kernel.process import read_stat
 from pghot.kernel.sysroot import SysRoot
@@ -337,13 +338,13 @@ def test_the_lrugen_source_through_pghot(group: Path, tmp_path: Path) -> None:
 def test_the_oldest_are_demoted_and_the_hot_stay(group: Path) -> None:
     with program_in(group, 0) as program:
         aged(group, 0, program)
-        Path(DEMOTION).write_text("1")
+        Path(DEMOTION_ENABLED).write_text("1")
         try:
             before = pages_demoted()
             demote_oldest(ROOT, [f"/{group.name}"], 0, 2000)
             demoted = pages_demoted() - before
         finally:
-            Path(DEMOTION).write_text("0")
+            Path(DEMOTION_ENABLED).write_text("0")
         where = program.on(1)
     report(
         "scans", {"source": "lru_gen demotion", "asked": 2000, "demoted": demoted, "hot_demoted": where.hot}

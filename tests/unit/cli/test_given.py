@@ -266,7 +266,7 @@ def test_texts_are_parsed_before_the_machine_is_asked_and_a_program_started(
     def too_late(*_: object, **__: object) -> NoReturn:
         raise AssertionError("asked or started already")
 
-    for module in ("cli.live", "service.live_settings", "service.compressed"):
+    for module in ("cli.live_options", "live.live_settings", "live.swap_tier.setup"):
         monkeypatch.setattr(f"pghot.{module}.require", too_late)
     monkeypatch.setattr("pghot.cli.what_if.choose_source", too_late)
     monkeypatch.setattr("subprocess.Popen", too_late)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pghot.cli.live_options import mover_settings
 from pghot.cli.main import run
 from pghot.daemon.config import Config, load_config
 from pghot.errors import UsageError
@@ -195,6 +196,22 @@ def test_values_that_cannot_be(
 
 
 @pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"rate_limit_mb_s": 2e6}, "--rate 2e\\+06: .*1000000"),
+        ({"batch_pages": 65537}, "--batch 65537: .*65536"),
+        ({"cold_after_s": 511.0}, "--cold-after 511: .*510"),
+        ({"kind": "damon"}, "unknown --mover 'damon'"),
+    ],
+)
+def test_a_setting_of_the_mover_out_of_range_names_its_option(
+    settings: dict[str, object], named: str
+) -> None:
+    with pytest.raises(UsageError, match=named):
+        mover_settings(**settings)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--policy", "nonsense"], "unknown policy 'nonsense'"),
@@ -275,7 +292,7 @@ def test_the_example_is_right(capsys: pytest.CaptureFixture[str], tmp_path: Path
         ("max_cpu_percent = -1", "5: service.max_cpu_percent", "greater than 0"),
         ("[mover]\nfree_floor = 3", "6: mover.free_floor", "'3' is not a share"),
         ('[mover]\nfree_floor = "much"', "6: mover.free_floor", "not a share"),
-        ("[mover]\nrate_limit_mb_s = 0", "6: mover.rate_limit_mb_s", "greater than 0"),
+        ("[mover]\nrate_limit_mb_s = 0", "6: mover.rate_limit_mb_s", "equal to 0.001"),
         ("[mover]\nrate_limit_mb_s = inf", "6: mover.rate_limit_mb_s", "finite"),
         ("[mover]\nrate_limit_mb_s = nan", "6: mover.rate_limit_mb_s", "finite"),
         ('[mover]\ndemotion = "all"', "6: mover.demotion", "'move_pages'"),

@@ -227,8 +227,8 @@ def test_the_file_becomes_the_loop_s_settings(bench: Bench) -> None:
 
     settings = live_settings(load_config(bench.config))
     assert settings.mover.rate_limit_mb_s == 23
-    assert settings.mover.floor_share == 0.05
+    assert settings.mover.free_floor == 0.05
     assert settings.mover.demotion == "off"
-    assert settings.mover.apply
+    assert settings.apply
     assert settings.policy_options == {"freq_threshold": 2}
     assert settings.tracked_bytes == 1 << 30

@@ -242,7 +242,7 @@ def test_where_no_socket_can_be(tmp_path: Path) -> None:
     async def no_group() -> None:
         await Server(dict, head).open(tmp_path / "s", "no-such-group")
 
-    with pytest.raises(UsageError, match="no group 'no-such-group'"):
+    with pytest.raises(UsageError, match="the group 'no-such-group'"):
         asyncio.run(no_group())
 
 

@@ -590,7 +590,7 @@ def test_after_a_boot_there_is_nothing_to_put_back(kernel: FakeKernel, tmp_path:
     put(tmp_path, "proc/sys/kernel/random/boot_id", BOOT_ID.replace("1", "2"))
     done = undo(journal, kernel.root)
     assert done.pages_back == 0
-    assert "started anew" in done.processes_gone[0]
+    assert "rebooted" in done.processes_gone[0]
     Journal(tmp_path / "j", kernel.root).close()  # what is on a disk does not keep the daemon from starting
 
 
@@ -624,7 +624,7 @@ def test_without_its_first_line_a_journal_is_undone_all_the_same(kernel: FakeKer
     assert (done.pages_back, done.knobs, len(done.problems)) == (PAGES, [A], 1)
     assert kernel.root.read(A) == "65536"
     put(tmp_path, "proc/sys/kernel/random/boot_id", BOOT_ID.replace("1", "2"))
-    assert "started anew" in undo(read_journal(tmp_path / "j"), kernel.root).processes_gone[0]
+    assert "rebooted" in undo(read_journal(tmp_path / "j"), kernel.root).processes_gone[0]
 
 
 def test_knobs_of_a_journal_go_back_too(kernel: FakeKernel, tmp_path: Path) -> None:

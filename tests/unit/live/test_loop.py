@@ -26,17 +26,19 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.live import journal as journal_module
 from pghot.live.journal import Journal
 from pghot.live.journal_file import read_journal
-from pghot.live.live_recorder import Estimate, LiveRecorder, lost_of
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
-from pghot.live.machine.linux import MoverSettings
+from pghot.live.machine.mover_settings import MoverSettings
+from pghot.live.record_live import lost_of
 from pghot.live.run import Summary, end, restore
+from pghot.live.slices import Estimate, SliceRecorder
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.sources.access_source import Sightings, sightings_of
 from pghot.live.status import counters, line, status
 from pghot.live.targets import Targets
 from pghot.live.undo import undo_open
 from pghot.recording.trace import TraceInfo
+from pghot.recording.writer import RecordingWriter
 from pghot.report.live_text import render_run, render_status, render_undo, source_line
 
 PID = 500
@@ -54,10 +56,10 @@ class Bench:
     lives: list[Live] = field(default_factory=list)
 
     def live(self, journal: Journal | None, **given: Any) -> Live:
-        mover = MoverSettings(apply=given.pop("apply", True), rate_limit_mb_s=given.pop("rate", 1000.0))
+        given = {"apply": True, "mover": MoverSettings(rate_limit_mb_s=given.pop("rate", 1000.0)), **given}
         targets = given.pop("targets", Targets((PID,)))
         options = given.pop("policy_options", {"freq_threshold": 2})
-        settings = LiveSettings(targets, ("scripted",), mover=mover, policy_options=options, **given)
+        settings = LiveSettings(targets, ("scripted",), policy_options=options, **given)
         made = Live(self.kernel.root, settings, journal, lambda: self.now_ns)
         self.lives.append(made)
         return made
@@ -219,9 +221,10 @@ def test_status_shows_the_rate_and_the_losses_of_each_source(bench: Bench) -> No
 @pytest.mark.parametrize("counter", LOSSES)
 def test_no_loss_of_a_source_goes_unsaid(counter: str) -> None:
     """Hardware that loses what it wrote itself (spe, chmu) counts the times only: 0 would be untrue."""
-    source = {"name": "x", "sampling": "y", "counters": {"pghot_sightings": 5, counter: 3}}
+    counters = {"pghot_sightings": 5, counter: 3}
+    source = {"name": "x", "sampling": "y", "counters": counters}
     assert source_line(source) == "x: 5 sightings, 3 lost; y"
-    assert lost_of({"sources": [source, source]}) == 6
+    assert lost_of([counters, counters]) == 6
 
 
 def test_every_counter_of_a_loss_is_one_of_a_source() -> None:
@@ -370,15 +373,18 @@ def test_a_reused_pid_costs_a_recording_no_cpu_time(bench: Bench, tmp_path: Path
     """Its clock begins anew: the difference must not be below zero, which no slice can hold."""
 
     def used(ticks: int) -> int:
-        put(
-            bench.kernel.tree, f"proc/{PID}/stat", f"{PID} (program) S {' '.join(['0'] * 10)} {ticks} {ticks}"
-        )
+        zeros, more = " ".join(["0"] * 10), " ".join(["0"] * 34)
+        stat = f"{PID} (program) S {zeros} {ticks} {ticks} {more}"
+        put(bench.kernel.tree, f"proc/{PID}/stat", stat)
         return recorder._used_cpu_ns() * os.sysconf("SC_CLK_TCK") // 10**9
 
     live = bench.live(None, apply=False)
     live.start()
     info = TraceInfo(name="live", source="live", slice_ns=10**7)
-    recorder = LiveRecorder(tmp_path / "r.pghot", bench.kernel.root, live.spaces, info, Estimate(), False)
+    writer = RecordingWriter(tmp_path / "r.pghot", info)
+    recorder = SliceRecorder(
+        bench.kernel.root, writer, live.spaces, slice_ns=info.slice_ns, estimate=Estimate()
+    )
     assert [used(ticks) for ticks in (100, 130, 10, 20)] == [0, 60, 0, 20]
     recorder.finish(lost=0)
 
@@ -409,8 +415,8 @@ def test_memory_that_is_charged_to_the_group_above_is_not_left_to_the_kernel(
     for group, procs in (("", ""), ("a", ""), ("a/b", str(PID))):
         put(bench.kernel.tree, f"sys/fs/cgroup/{group}/cgroup.procs", procs)
     put(bench.kernel.tree, "sys/fs/cgroup/a/memory.current", "1")
-    settings = LiveSettings(Targets((), ("a/b",)), mover=MoverSettings(apply=True, demotion=demotion))
-    with pytest.raises(UsageError, match="the memory of the cgroup a/b is not accounted for itself"):
+    settings = LiveSettings(Targets((), ("a/b",)), apply=True, mover=MoverSettings(demotion=demotion))
+    with pytest.raises(UsageError, match="the memory of the cgroup a/b is not counted on its own"):
         Live(bench.kernel.root, settings, None)
 
 

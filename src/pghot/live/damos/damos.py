@@ -1,8 +1,7 @@
-"""DAMOS as the mover: the kernel's DAMON finds hot and cold regions and moves their pages; here it is armed, bounded,
-watched and counted.
+"""DAMOS as the mover: the kernel's DAMON finds hot and cold regions and moves their pages.
 
-Nothing is moved by pghot itself. Every page that may move is in the journal before its kdamond is switched on; what
-did move is seen by asking for the nodes of all tracked pages.
+pghot moves nothing itself. It sets DAMON up, limits it, watches it and counts. Every page that may move is in the
+journal before its kdamond is switched on. To see what moved, pghot asks for the nodes of all tracked pages.
 """
 
 from __future__ import annotations
@@ -10,21 +9,21 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 from pghot.errors import PghotError, UnsupportedError
+from pghot.kernel.cgroup import cgroup_inode, memory_cgroups
 from pghot.kernel.damon_sysfs import NUMBER, Kdamond, Ranges
 from pghot.kernel.damos_sysfs import STATS, Schemes
 from pghot.kernel.iomem import system_ram
 from pghot.kernel.memory_blocks import read_block_ranges
 from pghot.kernel.needs import require
-from pghot.kernel.process import memory_cgroups
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Space
 from pghot.live.damos.damos_needs import damon_needs
 from pghot.live.damos.others import OtherPages
 from pghot.live.damos.plan import MIB, Lane, Planner
-from pghot.live.machine.mover import Journal, Mover
+from pghot.live.machine.mover import Mover, Origins
 from pghot.live.machine.placement import Placement
 from pghot.live.machine.room import Room
 from pghot.live.machine.spaces import Spaces
@@ -32,9 +31,13 @@ from pghot.units import PAGE_BYTES
 
 STATS_MS = 5_000
 ASK_MS = 300  # the kernel's answer takes an aggregation
-OTHERS_MS = 10_000  # between two looks for anonymous pages in mappings that are not movable
-LOOK_SHARE = 0.1  # of the time may go into looking where pages are
-COMMIT_MS = 100  # the kernel looks for a finished commit so often (damon_sysfs_handle_cmd)
+OTHERS_MS = 10_000  # between two searches for anonymous pages in mappings that are not movable
+LOOK_SHARE = 0.1  # at most so much of the time goes into looking where pages are
+COMMIT_MS = 100  # how often the kernel checks for a finished commit (damon_sysfs_handle_cmd)
+
+
+# What kdamonds are told to watch: a cgroup and its inode, or a pid and its movable ranges.
+Target = tuple[str, int] | tuple[int, Ranges]
 
 
 @dataclass(slots=True)
@@ -52,18 +55,27 @@ class _Kdamond:
     stats: list[dict[str, int]] = field(default_factory=list)
 
 
+class DamosFacts(TypedDict):
+    """`schemes` have the kernel's own counts among their keys, once it has told any."""
+
+    name: str
+    operations: str
+    schemes: list[dict[str, int | str | bool | None]]
+
+
 class Damos:
     """`start` once the origins of all movable pages are written; `tick` each round, `refresh` each second."""
 
     def __init__(
         self,
         root: SysRoot,
+        planner: Planner,
         spaces: Spaces,
+        *,
         placement: Placement,
         mover: Mover,
         room: Room,
-        journal: Journal | None,
-        planner: Planner,
+        journal: Origins | None,
         cgroups: tuple[str, ...],
     ) -> None:
         self._root, self._topology, self._spaces = root, planner.topology, spaces
@@ -72,7 +84,7 @@ class Damos:
         self._apply = planner.apply
         self.operations = "paddr" if cgroups else "fvaddr"
         self._kdamonds: list[_Kdamond] = []
-        self._watched: list[Any] = []
+        self._watched: list[Target] = []
         self._set_knob: SetKnob | None = None
         self._others = OtherPages(root, spaces, journal) if cgroups and planner.apply else None
         self._gone = dict.fromkeys(STATS, 0)
@@ -83,9 +95,9 @@ class Damos:
     # ---- the run
 
     def start(self, set_knob: SetKnob) -> None:
-        """Make the kdamonds and switch them on, through the journal: undone in reverse, each off, then all gone.
+        """Make the kdamonds and switch them on, through the journal. Undo switches each off, then removes them.
 
-        Raises `PghotError` when DAMON refuses, `UsageError` for a cgroup whose memory is not accounted for itself.
+        Raises `PghotError` when DAMON refuses, `UsageError` for a cgroup whose memory is not counted on its own.
         """
         require("damos", damon_needs(self._root, bool(self._cgroups)))
         self._set_knob = set_knob
@@ -104,7 +116,7 @@ class Damos:
             self._on(each)
 
     def tick(self, now_ms: int) -> None:
-        """Let schemes act or hold them back, by what is free now. Waits for the kdamond when one changes."""
+        """Let schemes act or hold them back, depending on free memory. Waits for the kdamond when one changes."""
         gap_ms = now_ms - self._then_ms if self._then_ms else 0
         self._then_ms = now_ms
         for node in self._filling():
@@ -121,7 +133,7 @@ class Damos:
         """Follow programs and cgroups that came, went or changed; write down new pages; count what moved."""
         watched = self._to_watch()
         changed = watched != self._watched
-        # What is told to DAMON is written down before.
+        # The journal comes before anything that DAMON is told.
         if changed or now_ms - self._looked_ms >= self._look_cost_ms / LOOK_SHARE:
             self._look(now_ms)
         if changed:
@@ -136,12 +148,12 @@ class Damos:
             self._read_stats()
 
     def stop(self) -> None:
-        """Read the last statistics; the knobs are put back by whoever set them. `count` afterwards."""
+        """Read the last statistics. Whoever set the knobs puts them back; call `count` after that."""
         self._read_stats()
         self._set_knob = None
 
     def count(self) -> None:
-        """Ask where all tracked pages are: new ones are written down, moved ones counted."""
+        """Ask where all tracked pages are; write down new ones and count moved ones."""
         if self._apply:
             for space in self._spaces.spaces:
                 for page, before in self._placement.look(space):
@@ -161,7 +173,7 @@ class Damos:
                         total[name] += stats[name]
         return {**{f"damos_{name}": total[name] for name in STATS}, **self._counts}
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> DamosFacts:
         """For `status`: each scheme, what it may do now, and what it did."""
         return {
             "name": "damos",
@@ -193,13 +205,13 @@ class Damos:
         found = [memcg for cgroup in self._cgroups for memcg in memory_cgroups(self._root, cgroup)]
         return list(dict.fromkeys(found))
 
-    def _to_watch(self) -> list[Any]:
-        """What the kdamonds were told, or would be: compared to find out whether it changed.
+    def _to_watch(self) -> list[Target]:
+        """What the kdamonds should watch; compared with what they were told, to see changes.
 
-        A cgroup with its inode: a filter holds a number, which a later cgroup may get.
+        A cgroup comes with its inode, because a filter holds a number that a later cgroup may get.
         """
         if self._cgroups:
-            return [(memcg, _inode(self._root, memcg)) for memcg in self._memcgs()]
+            return [(memcg, cgroup_inode(self._root, memcg)) for memcg in self._memcgs()]
         return [(space.pid, _ranges(space)) for space in self._spaces.spaces if len(space.start)]
 
     def _lanes(self) -> list[Lane]:
@@ -215,14 +227,14 @@ class Damos:
         each.schemes.write([step.scheme for step in each.lane.steps], each.acts)
 
     def _follow(self) -> None:
-        """Other programs or cgroups: the same kdamonds, told anew; what they know of unchanged memory stays."""
+        """Tell the same kdamonds about other programs or cgroups. What they know about unchanged memory stays."""
         if not self._watched:
             for each in self._kdamonds:
                 each.kdamond.off()
                 each.on = False
             return
         for each, lane in zip(self._kdamonds, self._lanes(), strict=False):
-            # The kernel keeps what it counted by a scheme's place in the list, and drops the last ones.
+            # The kernel keeps its counts by the position of a scheme in the list, and drops the last ones.
             count = len(lane.steps)
             self._keep(each, count)
             each.lane = lane
@@ -234,8 +246,8 @@ class Damos:
                 self._commit(each, anew=True)
 
     def _commit(self, each: _Kdamond, anew: bool = False) -> None:
-        """Tell a running kdamond. One that refuses (a program or cgroup just ended) is switched off, so that nothing
-        acts that should not; the next refresh tries again."""
+        """Tell a running kdamond. One that refuses (a program or cgroup just ended) is switched off, so that no scheme
+        acts that should not. The next refresh tries again."""
         try:
             if anew:
                 self._fill(each)
@@ -248,7 +260,7 @@ class Damos:
             each.on = False
 
     def _keep(self, each: _Kdamond, first: int) -> None:
-        """Keep what the kernel counted of the schemes from `first` on: it forgets it."""
+        """Add up what the kernel counted for the schemes from `first` on, because it is about to forget that."""
         for step, stats in list(zip(each.lane.steps, each.stats, strict=False))[first:]:
             if step.when != "prime":
                 for name in STATS:
@@ -262,7 +274,7 @@ class Damos:
             self._keep(each, 0)
 
     def _ask_bounded(self, each: _Kdamond, now_ms: int) -> None:
-        """Nothing acts before its quota does. A goal that is reached already leaves a quota at nothing for long."""
+        """No scheme acts before its quota is in force. A goal already reached keeps a quota at zero for long."""
         steps = zip(each.lane.steps, each.bounded, strict=True)
         wait_ms = STATS_MS if all(bounded for step, bounded in steps if step.when == "promote") else ASK_MS
         if all(each.bounded) or not each.on or now_ms - each.asked_ms < wait_ms:
@@ -273,7 +285,7 @@ class Damos:
             each.bounded = [was or new for was, new in zip(each.bounded, now, strict=True)]
 
     def _revive(self, each: _Kdamond) -> None:
-        """A kdamond ends with its last program; it was switched off when it refused a change."""
+        """Start a kdamond again. It ended with its last program, or was switched off when it refused a change."""
         each.acts, each.bounded = _none(each.lane)
         try:
             self._fill(each)
@@ -284,8 +296,8 @@ class Damos:
     # ---- the free floor
 
     def _gate(self, gap_ms: int) -> None:
-        """Hold promotion back while its target has less room than what may come before it could be stopped; let it
-        act again at twice as much. Demotion makes room up to three times as much."""
+        """Hold promotion back while its target has less room than could be filled before promotion can be stopped. Let
+        it act again at twice that room. Demotion makes room up to three times as much."""
         slack = self._slack_pages(gap_ms)
         for each in self._kdamonds:
             for number, step in enumerate(each.lane.steps):
@@ -311,8 +323,8 @@ class Damos:
         }
 
     def _slack_pages(self, gap_ms: int) -> int:
-        """What the quotas allow from one look at free memory until a change that it leads to has been taken up: the
-        time between two rounds, the wait for the commit and an aggregation, and a quota that was not used yet."""
+        """Pages that the quotas allow from one look at free memory until a resulting change takes effect: the time
+        between two rounds, the wait for the commit and an aggregation, and a quota that is still unused."""
         settings = self._planner.settings
         _, reset_ms = self._planner.quota(1)
         wait_ms = 2 * max(gap_ms, COMMIT_MS) + COMMIT_MS + settings.aggregate_us // 1000 + reset_ms
@@ -346,15 +358,8 @@ class Damos:
 
 
 def _none(lane: Lane) -> tuple[list[bool], list[bool]]:
-    """No step acts but priming, which moves nothing and must not come too late; none is bounded."""
+    """Only priming acts, since it moves nothing and must not come too late. No quota is in force."""
     return [step.when == "prime" for step in lane.steps], [False] * len(lane.steps)
-
-
-def _inode(root: SysRoot, memcg: str) -> int:
-    try:
-        return root.path(f"/sys/fs/cgroup{memcg}").stat().st_ino
-    except OSError:
-        return -1  # it went just now
 
 
 def _ranges(space: Space) -> Ranges:

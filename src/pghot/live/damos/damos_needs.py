@@ -1,10 +1,10 @@
-"""What DAMON as the mover needs: a kernel whose DAMOS migrates, nodes between which it can, and DAMON for itself."""
+"""What DAMON as the mover needs: a kernel whose DAMOS migrates pages, nodes to migrate between, and DAMON to itself."""
 
 from __future__ import annotations
 
 from pghot.kernel.damon_sysfs import damon_need
 from pghot.kernel.damos_sysfs import PADDR_MIGRATES, VADDR_MIGRATES
-from pghot.kernel.iomem import system_ram
+from pghot.kernel.iomem import iomem_need
 from pghot.kernel.needs import Need
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.machine.nodes import LiveTopology
@@ -46,7 +46,6 @@ def kernel_needs(root: SysRoot, topology: LiveTopology, by_cgroup: bool) -> list
 def damon_needs(root: SysRoot, by_cgroup: bool) -> list[Need]:
     """Of DAMON itself, which must not be in use yet."""
     needs = [damon_need(root, "paddr" if by_cgroup else "fvaddr")]
-    if by_cgroup and not system_ram(root):
-        what = "where the physical memory is: /proc/iomem"
-        needs.append(Need(what, "not permitted", "/proc/iomem hides addresses", "run as root"))
+    if by_cgroup and not (iomem := iomem_need(root)).met:
+        needs.append(iomem)
     return needs

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.arrays import U64
-from pghot.kernel.maps import Kind, read_maps
+from pghot.kernel.maps import MappingKind, read_maps
 from pghot.kernel.move_pages import query_nodes
 from pghot.kernel.pagemap import anonymous
 from pghot.kernel.process import Identity
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
-from pghot.live.machine.mover import Journal
+from pghot.live.machine.mover import Origins
 from pghot.live.machine.spaces import Spaces
 
 
@@ -19,12 +19,12 @@ class OtherPages:
     """Anonymous pages outside the movable ranges of the tracked spaces: copies of file pages, and memory under a strict
     policy of its owner."""
 
-    def __init__(self, root: SysRoot, spaces: Spaces, journal: Journal | None) -> None:
+    def __init__(self, root: SysRoot, spaces: Spaces, journal: Origins | None) -> None:
         self._root, self._spaces, self._journal = root, spaces, journal
         self._known: dict[Identity, U64] = {}
 
     def write(self) -> None:
-        """Tell the journal where they are, those that it does not know yet."""
+        """Tell the journal the origins of those pages that it does not know yet."""
         if self._journal is None:
             return
         for space in self._spaces.spaces:
@@ -46,7 +46,7 @@ def _other_pages(root: SysRoot, space: Space) -> U64:
     """Addresses of the private anonymous pages outside the movable ranges of a space."""
     found = []
     for mapping in read_maps(root, space.pid):
-        if mapping.kind not in (Kind.FILE, Kind.MOVABLE):
+        if mapping.kind not in (MappingKind.FILE, MappingKind.MOVABLE):
             continue
         inside = np.searchsorted(space.start, mapping.start, side="right") - 1
         if inside < 0 or mapping.start >= space.end[inside]:

@@ -1,14 +1,14 @@
 """What DAMOS is told to do: one kdamond for the memory of each node, or one for the address spaces of programs.
 
-DAMON of physical memory sees the pages of everybody; what keeps it from moving those of others are filters on the
-cgroup that a page is charged to. DAMON of address spaces is given the movable ranges of the programs and sees
+DAMON of physical memory sees everybody's pages. Filters on the cgroup that a page is charged to keep it from moving
+those of others. DAMON of address spaces is given the movable ranges of the programs and sees
 nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import ceil
 from typing import Any
 
@@ -23,8 +23,8 @@ MIB = 1 << 20
 LEAST_QUOTA_BYTES = 16 * PAGE_BYTES
 # Share of a CPU that priming, and demotion, may take of each kdamond.
 CPU_SHARE = 0.2
-# Demotion may try so many times what promotion may: a try is charged whether anything moves or not, and on a fast node
-# full of others' memory most of them move nothing (6.12 took minutes to find 96 MiB of ours among 900).
+# Demotion may try this many times as much as promotion. A try is charged whether anything moves or not, and on a fast
+# node full of others' memory most tries move nothing (6.12 took minutes to find 96 MiB of ours among 900).
 DEMOTION_TRIES = 16
 EVERYTHING = 10_000  # basis points
 _ANON = Reject("anon", unless=True)
@@ -36,11 +36,11 @@ class DamosSettings:
 
     sample_us, aggregate_us, min_regions, max_regions  as in DAMON's monitoring_attrs, for each node or program
     min_accesses  samples of an aggregation that must have found a region in use, for it to be promoted
-    min_age       aggregations for which it must have been about so; before, its pages are primed, and with few
-                  aggregations not all are in time
+    min_age       aggregations for which that must have lasted. Until then its pages are primed; with few
+                  aggregations not all are primed in time
     cold_age      aggregations without any access before a region may be demoted
-    young         of these regions, only pages that were accessed since the last look at them are promoted, and only
-                  others demoted; false: all their pages
+    young         of these regions, promote only pages that were accessed since they were last checked, and demote
+                  only the others; false: all their pages
     """
 
     sample_us: int = 5_000
@@ -58,7 +58,7 @@ class DamosSettings:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> DamosSettings:
-        """Raises `UsageError` for an option that does not exist, is no such number, or that DAMON would refuse."""
+        """Raises `UsageError` for an unknown option, a value of the wrong kind, or one that DAMON would refuse."""
         defaults: dict[str, Any] = {each.name: each.default for each in fields(cls)}
         for name, value in options.items():
             if name not in defaults:
@@ -112,7 +112,7 @@ class Planner:
     def by_node(self, memcgs: Sequence[str]) -> list[Lane]:
         """Physical memory: a kdamond for each node, a set of schemes for each cgroup with memory of its own.
 
-        A filter names one cgroup, and several that reject would leave no page: so a scheme for each.
+        A filter names one cgroup, and several rejecting filters would leave no page. So each cgroup gets a scheme.
         """
         topology = self.topology
         sharing = max(1, len(topology.lower)) * max(1, len(memcgs))
@@ -149,26 +149,38 @@ class Planner:
         bytes_, reset_ms = self.quota(sharing)
         young = (Reject("young", unless=True),) if s.young else ()
         action, nid = ("migrate_hot", target) if self.apply else ("stat", -1)
-        steps = [
-            Step("promote", source, target, Scheme(
-                action, nid, hot, (s.min_age, MOST), bytes_, 0, reset_ms,
-                self._used_bp(target, sharing), rejects + young,
-            )),
-        ]  # fmt: skip
+        scheme = Scheme(
+            action=action,
+            target_nid=nid,
+            accesses=hot,
+            age=(s.min_age, MOST),
+            quota_bytes=bytes_,
+            quota_ms=0,
+            reset_ms=reset_ms,
+            used_bp=self._used_bp(target, sharing),
+            rejects=rejects + young,
+        )
+        steps = [Step("promote", source, target, scheme)]
         prime = self._prime_action(operations, source)
         if s.young and s.min_age and prime is not None:
-            scheme = Scheme(
-                *prime, hot, (0, s.min_age - 1), 0, self._cpu_ms(reset_ms), reset_ms, 0,
-                rejects + young,
-            )  # fmt: skip
-            steps.insert(0, Step("prime", source, target, scheme))
+            action, nid = prime
+            primer = replace(
+                scheme,
+                action=action,
+                target_nid=nid,
+                age=(0, s.min_age - 1),
+                quota_bytes=0,
+                quota_ms=self._cpu_ms(reset_ms),
+                used_bp=0,
+            )
+            steps.insert(0, Step("prime", source, target, primer))
         return steps
 
     def _prime_action(self, operations: str, source: int) -> tuple[str, int] | None:
-        """What makes the pages of a region old that just became hot, so that `young` says something of them.
+        """The action that clears the accessed bits in a region that just became hot, so that `young` means something.
 
-        Every page is young that was ever accessed and never looked at. A migration to the node where they are
-        looks at pages and moves none.
+        A page that was accessed and never checked is young. Migrating pages to the node where they already are
+        checks them and moves none.
         """
         if self.release >= STAT_FILTERS[operations]:
             return "stat", -1
@@ -181,25 +193,33 @@ class Planner:
         bytes_, reset_ms = self.quota(sharing)
         young = (Reject("young"),) if s.young else ()
         action, nid = ("migrate_cold", target) if self.apply else ("stat", -1)
-        return Step("demote", source, target, Scheme(
-            action, nid, (0, 0), (s.cold_age, MOST), DEMOTION_TRIES * bytes_, self._cpu_ms(reset_ms), reset_ms,
-            self._used_bp(target, sharing), rejects + young,
-        ))  # fmt: skip
+        scheme = Scheme(
+            action=action,
+            target_nid=nid,
+            accesses=(0, 0),
+            age=(s.cold_age, MOST),
+            quota_bytes=DEMOTION_TRIES * bytes_,
+            quota_ms=self._cpu_ms(reset_ms),
+            reset_ms=reset_ms,
+            used_bp=self._used_bp(target, sharing),
+            rejects=rejects + young,
+        )
+        return Step("demote", source, target, scheme)
 
     def _cpu_ms(self, reset_ms: int) -> int:
         return max(1, int(reset_ms * CPU_SHARE))
 
     def _used_bp(self, node: int, sharing: int) -> int:
-        """How full a node may be before the next quota could take it below its floor; 1/10000."""
+        """How full a node may be (1/10000) before the next quota could take it below its floor."""
         capacity = self.topology.capacity_pages[node]
         reserve = self.floor_pages[node] + sharing * self.quota(sharing)[0] // PAGE_BYTES
         return max(1, EVERYTHING * (capacity - reserve) // capacity) if self.apply else 0
 
     def quota(self, sharing: int) -> tuple[int, int]:
-        """Bytes and milliseconds: the rate limit, shared out; longer intervals for a rate of a few pages or less.
+        """Bytes and milliseconds: a share of the rate limit. Rates of a few pages or less get longer intervals.
 
-        Whole pages: a quota that pages cannot fill exactly never counts as used up, and the kernel then begins each
-        interval with the same regions again.
+        Always whole pages. A quota that pages cannot fill exactly never counts as used up, and then the kernel
+        starts each interval with the same regions.
         """
         per_ms = self.rate_mb_s * MIB / 1000 / sharing
         reset_ms = max(self.settings.aggregate_us // 1000, ceil((LEAST_QUOTA_BYTES + 1) / per_ms))

@@ -10,8 +10,8 @@ MB = 1 << 20  # the kernel counts its *_MBps knobs in MiB
 class TokenBucket:
     """Allows `rate_mb_s` MiB/s. Starts empty, so that no span of time ever gets more than its share.
 
-    Of what is left over, more than `burst_s` earns is lost, but for the remainder of a page: a slow rate moves one
-    now and then. A folio that moves whole may spend more than there was: the debt is paid before anything else moves.
+    Unused bytes are kept up to what `burst_s` earns, plus a page, so that a slow rate still moves a page now and then.
+    A folio that moves as a whole may spend more than there is; that debt is paid before anything else moves.
     """
 
     def __init__(self, rate_mb_s: float, now_ns: int, burst_s: float = 0.5) -> None:
@@ -23,7 +23,7 @@ class TokenBucket:
     def refill(self, now_ns: int) -> None:
         """Let time pass."""
         earned = self.rate_mb_s * MB * max(0, now_ns - self._then_ns) / 1e9
-        # What a long round earned is never lost, only what earlier rounds left over.
+        # The earnings of a long round are never cut, only what earlier rounds left over.
         self._bytes = min(self._bytes, self.rate_mb_s * MB * self._burst_s + PAGE_BYTES) + earned
         self._then_ns = now_ns
 

@@ -1,4 +1,4 @@
-"""Making room on a full node: who goes down to the next tier.
+"""Making room on a full node: which pages go down to the next tier.
 
 pghot picks the tracked pages that were not seen for longest and moves them itself, or it lets the kernel pick among
 the memory of the tracked cgroups.
@@ -12,41 +12,37 @@ import numpy as np
 
 from pghot.arrays import U32
 from pghot.errors import UsageError
+from pghot.kernel.cgroup import cgroup_path, memory_cgroups
 from pghot.kernel.lru_gen import age, demote_oldest, read_lru_gen
-from pghot.kernel.process import cgroup_path, memory_cgroups
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.machine.mover import Mover
+from pghot.live.machine.mover_settings import DemotionKind
 from pghot.live.machine.nodes import free_pages_on
 from pghot.live.machine.pages import AGEING_MS, DEMOTED, OLDEST, PROMOTED, Pages
 from pghot.live.machine.placement import Placement
 from pghot.units import PAGE_BYTES
 
-# "move_pages": the tracked pages that were not seen for longest; "reclaim": memory.reclaim of the tracked cgroups
-# (Linux >= 5.19); "lru_gen": their oldest generation of the multi-gen LRU; "off": nobody. With the second and the
-# third the kernel picks the pages, and needs demotion_enabled.
-DEMOTIONS = ("move_pages", "reclaim", "lru_gen", "off")
-
 COLD_AGE = 2  # ageing periods unseen before a page may be demoted to make room
-# The same for a page that came back after a demotion. A source that sees lower tiers only (hint faults) never sees
-# a promoted page again, so being unseen says little of it; having come back says much. Each hot page is taken down
-# wrongly once at most.
+# The same for a page that came back after a demotion. A source that sees only lower tiers (hint faults) never sees a
+# promoted page again, so being unseen says little about it, but having come back says much. So each hot page is
+# demoted wrongly once at most.
 RETURNED_AGE = 30
 
 
 class Demotion:
-    """Makes room in one of the ways of `DEMOTIONS`.
+    """Makes room in one of the ways of `DemotionKind`.
 
-    cgroups  where the kernel may demote: cgroups whose every program is tracked
+    cgroups  where the kernel may demote: cgroups of which every program is tracked
     """
 
     def __init__(
         self,
         root: SysRoot,
-        how: str,
-        cgroups: tuple[str, ...],
         pages: Pages,
         placement: Placement,
         mover: Mover,
+        how: DemotionKind,
+        cgroups: tuple[str, ...] = (),
     ) -> None:
         self._root, self._how, self._cgroups = root, how, cgroups
         self._pages, self._placement, self._mover = pages, placement, mover
@@ -85,7 +81,7 @@ class Demotion:
         return chosen
 
     def _let_the_kernel(self, node: int, pages: int, targets: tuple[int, ...], now_ms: int) -> None:
-        """What may go is in the journal before, and what went is looked up after."""
+        """The journal gets all pages that may go first; what did go is looked up afterwards."""
         held = self._placement.movable_on(node)
         for space, mine, _ in self._placement.by_space(held):
             self._mover.write_origins(space, mine)
@@ -106,8 +102,8 @@ class Demotion:
             self._mover.count(held, before, target)
 
     def _evict(self, cgroup: str, node: int, pages: int, now_ms: int) -> None:
-        """Demote the oldest generations of the cgroup and of those below it. Only ageing makes some: nobody else asks
-        for it while pages are free."""
+        """Demote the oldest generations of the cgroup and of those below it. Only ageing
+        makes generations, and nobody else asks for it while pages are free."""
         memcgs = memory_cgroups(self._root, cgroup)
         if now_ms - self._aged_ms.get((cgroup, node), 0) >= AGEING_MS:
             self._aged_ms[cgroup, node] = now_ms

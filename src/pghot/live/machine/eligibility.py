@@ -5,11 +5,11 @@ from __future__ import annotations
 from numba import njit
 
 from pghot.arrays import I64, NOWHERE, U8, U32, Bool, Int
-from pghot.kernel.maps import Kind
+from pghot.kernel.maps import MappingKind
 from pghot.live.machine.pages import DEMOTED, MOST_TRIES, PROMOTED, RETRY_SHIFT
 
 BUSY_RETRIES = 3
-_MOVABLE = int(Kind.MOVABLE)
+_MOVABLE = int(MappingKind.MOVABLE)
 
 
 @njit(cache=True)

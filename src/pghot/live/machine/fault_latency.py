@@ -1,4 +1,4 @@
-"""How soon after its marking a page took its NUMA hint fault, without being told when it was marked.
+"""How soon a page took its NUMA hint fault after it was marked, without knowing when that was.
 
 The kernel calls a page hot when it faults within `hot_threshold_ms` of the scan that marked it
 (numa_hint_fault_latency, kernel/sched/fair.c); user space sees the fault only. But every scan makes a page fault

@@ -7,17 +7,17 @@ the target falls below its free floor. Before anything moves, the journal is tol
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from pghot.arrays import U32
+from pghot.arrays import U32, Bool
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
 from pghot.live.machine.bucket import TokenBucket
 from pghot.live.machine.demotion import Demotion
 from pghot.live.machine.eligibility import may_move
-from pghot.live.machine.mover import Journal, Mover
+from pghot.live.machine.mover import Mover, Origins
+from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import LiveTopology
 from pghot.live.machine.pages import AGEING_MS, WOULD_MOVE
 from pghot.live.machine.pingpong import PingPongGuard
@@ -29,37 +29,12 @@ from pghot.live.swap_tier.tier import CompressedTier
 from pghot.policies.machine import Moves
 from pghot.units import PAGE_BYTES
 
-# "move_pages": pghot, what its policy finds hot; "damos": the kernel's DAMON (`pghot.live.damos.damos`).
-MOVERS = ("move_pages", "damos")
-
-
-@dataclass(frozen=True, slots=True)
-class MoverSettings:
-    """How pages are moved.
-
-    apply            False: a dry run; nothing moves, what would move is counted once for each page
-    rate_limit_mb_s  promotions, MiB/s
-    floor_share      a target keeps this share of its pages free, and its high watermark in any case
-    batch_pages      pages in one move_pages call
-    demotion         who makes room on a full node, one of `pghot.live.machine.demotion.DEMOTIONS`
-    mover            who finds and moves pages, one of `MOVERS`
-    compressed       compressed swap is one more tier: pages unseen for `cold_after_s` go there
-    """
-
-    apply: bool = False
-    rate_limit_mb_s: float = 256.0
-    floor_share: float = 0.01
-    batch_pages: int = 512
-    demotion: str = "move_pages"
-    mover: str = "move_pages"
-    compressed: bool = False
-    cold_after_s: float = 30.0
-
 
 class LinuxMachine:
     """A `Machine` over the tracked spaces. `tick` once before each round of the policy.
 
-    cgroups  those of which every program is tracked: where the kernel may demote when it is to pick the pages
+    apply    False: a dry run; nothing moves, what would move is counted once for each page
+    cgroups  cgroups of which every program is tracked: the kernel may demote there when it picks the pages
     tier     compressed swap, which the topology has as its last node; None without
     """
 
@@ -69,12 +44,15 @@ class LinuxMachine:
         topology: LiveTopology,
         spaces: Spaces,
         settings: MoverSettings,
-        journal: Journal | None,
+        *,
+        apply: bool,
+        journal: Origins | None,
         now_ns: int,
         cgroups: tuple[str, ...] = (),
         tier: CompressedTier | None = None,
     ) -> None:
-        self._spaces, self._settings = spaces, settings
+        self._spaces, self._apply = spaces, apply
+        self._demotion_off = settings.demotion == "off"
         self.topology = topology
         self.place = spaces.pages.place
         self.rank = np.array(topology.rank, np.int64)
@@ -83,23 +61,37 @@ class LinuxMachine:
         self.high_pages = np.array(topology.high_pages, np.int64)
         self.top_nodes = topology.top_nodes
         self.demotion_enabled = True  # a policy that demotes by itself switches it off
-        self.nodes = Room(root, topology, settings.floor_share, tier)
+        self.nodes = Room(root, topology, settings.free_floor, tier)
         self.free_pages, self.floor_pages = self.nodes.free_pages, self.nodes.floor_pages
         self.bucket = TokenBucket(settings.rate_limit_mb_s, now_ns)
         self.guard = PingPongGuard(now_ns // 1_000_000)
         self.placement = Placement(root, spaces, tier)
         self.mover = Mover(
-            root, self.rank, spaces, self.placement, self.nodes, journal, settings.batch_pages, tier
+            root,
+            spaces,
+            self.placement,
+            self.nodes,
+            rank=self.rank,
+            batch_pages=settings.batch_pages,
+            journal=journal,
+            tier=tier,
         )
-        self.demotion = Demotion(root, settings.demotion, cgroups, spaces.pages, self.placement, self.mover)
+        self.demotion = Demotion(root, spaces.pages, self.placement, self.mover, settings.demotion, cgroups)
         self.counts = self.mover.counts
-        self.tier = tier
-        self.compressing = (
-            Compressing(tier, topology, spaces, self.placement, self.demotion, self._put_out, settings.rate_limit_mb_s,
-                        settings.cold_after_s, now_ns)
-            if tier is not None
-            else None
-        )  # fmt: skip
+        self._tier = tier
+        self.compressing = None
+        if tier is not None:
+            self.compressing = Compressing(
+                tier,
+                spaces,
+                self.placement,
+                self.demotion,
+                from_nodes=topology.lowest_nodes,
+                put=self._put_out,
+                rate_mb_s=settings.rate_limit_mb_s,
+                cold_after_s=settings.cold_after_s,
+                now_ns=now_ns,
+            )
         self.now_ns: float = now_ns
         self.hash_list_step_ns = 0.0  # what takes time here takes it by itself
         self._aged_ms = now_ns // 1_000_000
@@ -134,6 +126,23 @@ class LinuxMachine:
         """See `Placement.faulted`."""
         return self.placement.faulted
 
+    @property
+    def lowest_margin(self) -> int | None:
+        """See `Room.lowest_margin`."""
+        return self.nodes.lowest_margin
+
+    @property
+    def promotion_share(self) -> float:
+        """Part of the promotion rate that the ping-pong guard leaves."""
+        return self.guard.share
+
+    def in_memory(self, page: U32) -> Bool:
+        """bool[K]: which of the pages are not in the compressed tier, as last heard."""
+        if self._tier is None:
+            return np.ones(len(page), np.bool_)
+        inside: Bool = self.place[page] != self._tier.node
+        return inside
+
     def locate(self, page: U32) -> None:
         """Ask the kernel for the node of each page (uint32[K]) and remember it."""
         self.placement.locate(page)
@@ -141,7 +150,7 @@ class LinuxMachine:
     def survey(self, space: Space) -> None:
         """Find all movable pages of a space that are present, and write their origins when moves are allowed."""
         for page in self.placement.survey(space):
-            if self._settings.apply:
+            if self._apply:
                 self.mover.write_origins(space, page)
 
     # ---- what may move
@@ -165,7 +174,7 @@ class LinuxMachine:
     def migrate(self, page: U32, target: int, payer: str, batch_pages: int = 512) -> Moves:
         """See `Machine.migrate`. `failed` are pages that were busy, or found no room or no budget."""
         page = self._candidates(page, target)
-        if not self._settings.apply:
+        if not self._apply:
             fresh = self._pretend(page, target)
             self.counts.promoted += len(fresh)
             return Moves(fresh, page[:0])
@@ -201,11 +210,11 @@ class LinuxMachine:
             self.nodes.read()
 
     def demote(self, page: U32, node: int, thread: str) -> int:
-        """See `Machine.demote`. With demotion "off" nothing goes, whoever asks."""
-        if self._settings.demotion == "off":
+        """See `Machine.demote`. With demotion "off" nothing is demoted, even if a policy asks for it."""
+        if self._demotion_off:
             return 0
         below = self.topology.demotion_targets[node]
-        if self._settings.apply:
+        if self._apply:
             return self.demotion.demote(page, below)
         went = sum(len(self._pretend(page, target)) for target in below)
         self.counts.demoted += went
@@ -213,7 +222,7 @@ class LinuxMachine:
 
     def _put_out(self, page: U32, target: int) -> None:
         """Move cold pages to the compressed tier, or count them in a dry run."""
-        if self._settings.apply:
+        if self._apply:
             self.mover.move(page, target)
             self.nodes.read()
             return
@@ -224,7 +233,7 @@ class LinuxMachine:
     def _pretend(self, page: U32, target: int) -> U32:
         """Those of the pages that would move and were not counted before, as many as the target has room for."""
         marks = self._spaces.pages.marks
-        fresh = page[(marks[page] & WOULD_MOVE) == 0][: self.room(target)]
+        fresh: U32 = page[(marks[page] & WOULD_MOVE) == 0][: self.room(target)]
         marks[fresh] |= WOULD_MOVE
         self.nodes.pretend(target, len(fresh))
         return fresh

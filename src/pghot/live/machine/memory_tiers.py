@@ -1,9 +1,8 @@
 """Which tier each node is in: what the kernel says, or what it would say (mm/memory-tiers.c).
 
 Linux >= 6.1 shows its tiers in /sys/devices/virtual/memory_tiering; since 6.7 (drivers/acpi/numa/hmat.c) it forms
-them from latency and bandwidth. An older kernel that knows these but has everything in one tier is corrected, and a
-kernel without tiers replaced, in the way of the newer ones. Without attributes, nodes without CPUs are below the
-nodes with CPUs.
+them from latency and bandwidth. Where an older kernel knows these but puts everything into one tier, or has no tiers at
+all, pghot forms them the way newer kernels do. Without attributes, nodes without CPUs are below nodes with CPUs.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ ADISTANCE_DAX = 5 * tiers.ADISTANCE_DRAM
 class TierNumbers:
     """The N of memory_tierN of each node with memory.
 
-    source  "memory_tiering": from the kernel; "attributes": from latency and bandwidth; "CPUs": from who has CPUs
+    source  "memory_tiering": from the kernel; "attributes": from latency and bandwidth; "CPUs": by which have CPUs
     why     why the kernel's own tiers were not used, in words
     """
 

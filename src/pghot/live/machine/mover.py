@@ -1,4 +1,4 @@
-"""Moving pages with move_pages(2): in batches, within the room of the target, each origin in the journal before."""
+"""Moving pages with move_pages(2): in batches, within the room of the target, after each origin is in the journal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from pghot.arrays import I32, I64, NOWHERE, U8, U32, U64
-from pghot.kernel.maps import Kind
+from pghot.kernel.maps import MappingKind
 from pghot.kernel.move_pages import move_pages, query_nodes
 from pghot.kernel.pagemap import OpenPagemap
 from pghot.kernel.process import alive
@@ -23,12 +23,12 @@ from pghot.live.machine.spaces import Spaces
 from pghot.live.swap_tier.tier import CompressedTier
 from pghot.policies.machine import Moves
 
-_NO_ROOM = np.iinfo(np.int32).min  # as a status: not tried, the target had no room for it
+_NO_ROOM = np.iinfo(np.int32).min  # a status: not tried, because the target had no room
 _TRANSIENT = (errno.EBUSY, errno.EAGAIN, errno.ENOMEM)
 
 
-class Journal(Protocol):
-    """Remembers where pages were, before they move."""
+class Origins(Protocol):
+    """Remembers where pages were, before they move: the journal."""
 
     def origins(self, space: Space, address: U64, node: U8) -> None:
         """Pages of `space` (uint64[K] bytes, ascending) and the node of each (uint8[K])."""
@@ -64,12 +64,13 @@ class Mover:
     def __init__(
         self,
         root: SysRoot,
-        rank: I64,
         spaces: Spaces,
         placement: Placement,
         room: Room,
-        journal: Journal | None,
+        *,
+        rank: I64,
         batch_pages: int,
+        journal: Origins | None,
         tier: CompressedTier | None = None,
     ) -> None:
         self._root, self._rank, self._spaces, self._journal = root, rank, spaces, journal
@@ -204,13 +205,13 @@ class Mover:
         """Remember what the kernel said of each page that did not move; return those that may another time."""
         state = self._state
         no_room = pages[status == _NO_ROOM]
-        # Of a process that ended the next refresh hears.
+        # The next refresh notices a process that ended.
         answered = (status != target) & (status != _NO_ROOM) & (status != -errno.ESRCH)
         pages, status = pages[answered], status[answered]
         state.place[pages] = np.where(status >= 0, status, state.place[pages])
         state.place[pages[np.isin(status, (-errno.ENOENT, -errno.EFAULT))]] = NOWHERE
-        # Mapped by other processes too: theirs is not ours to move.
-        state.kind[pages[status == -errno.EACCES]] = Kind.SHARED
+        # Other processes map it too, so we must not move it.
+        state.kind[pages[status == -errno.EACCES]] = MappingKind.SHARED
         status = np.where(status >= 0, -errno.EBUSY, status)
         self.counts.note(status)
         busy: U32 = pages[np.isin(status, [-number for number in _TRANSIENT])]
@@ -223,7 +224,7 @@ class Mover:
 
 
 def _ask_again(pid: int, address: U64, status: I32) -> None:
-    """Ask for the status of the busy pages: a call that gave up has not come to some of them."""
+    """Ask for the status of the busy pages: a call that gave up did not reach some of them."""
     unsure = status == -errno.EBUSY
     try:
         status[unsure] = query_nodes(pid, address[unsure])

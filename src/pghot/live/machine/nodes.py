@@ -5,7 +5,6 @@ Mirrors what mm/memory-tiers.c, drivers/base/node.c and mm/vmstat.c show.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,18 +12,17 @@ import numpy as np
 
 from pghot.arrays import I64
 from pghot.errors import UnsupportedError
+from pghot.kernel.meminfo import node_meminfo_pages
 from pghot.kernel.node_access import NodeAccess, read_access
 from pghot.kernel.node_files import NODES, read_list
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes, nodes_with_memory
-from pghot.kernel.zoneinfo import Watermarks, parse_zoneinfo, watermarks
+from pghot.kernel.zoneinfo import NodeWatermarks, read_zoneinfo, watermarks
 from pghot.live.machine.memory_tiers import read_tiers
 from pghot.policies import tiers
-from pghot.units import PAGE_BYTES
 
 UNREACHABLE = 255  # as in SLIT
 LOCAL = 10
-_PAGE_KIB = PAGE_BYTES // 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class LiveTopology:
 
     A number without memory (a gap, or a node of CPUs only) has capacity 0 and a rank after all others.
 
-    possible, online  numbers of nodes
+    online          numbers of the nodes that are online
     with_memory     nodes that have memory
     cpus            CPUs of each node
     tier_number     N of the kernel's memory_tierN, -1 for a number without memory
@@ -46,10 +44,9 @@ class LiveTopology:
     promotion_targets   top-tier nodes by distance
     demotion_targets    lower nodes as the kernel prefers them
     kernel_top_nodes    see `pghot.kernel.toptier`
-    notes           what was damaged or missing and what was assumed instead, in words
+    notes           in words: what was damaged or missing, and what was assumed instead
     """
 
-    possible: tuple[int, ...]
     online: tuple[int, ...]
     with_memory: tuple[int, ...]
     cpus: tuple[tuple[int, ...], ...]
@@ -59,7 +56,7 @@ class LiveTopology:
     distances: tuple[tuple[int, ...], ...]
     access: tuple[NodeAccess | None, ...]
     capacity_pages: tuple[int, ...]
-    watermarks: tuple[Watermarks, ...]
+    watermarks: tuple[NodeWatermarks, ...]
     promotion_targets: tuple[tuple[int, ...], ...]
     demotion_targets: tuple[tuple[int, ...], ...]
     kernel_top_nodes: tuple[int, ...]
@@ -84,6 +81,12 @@ class LiveTopology:
     def lower(self) -> tuple[int, ...]:
         """Nodes with memory below the top tier."""
         return tuple(node for node in self.with_memory if self.rank[node] > 0 and self.capacity_pages[node])
+
+    @property
+    def lowest_nodes(self) -> tuple[int, ...]:
+        """Nodes with memory of the slowest tier."""
+        lowest = max(self.rank[node] for node in self.with_memory)
+        return tuple(node for node in self.with_memory if self.rank[node] == lowest)
 
     @property
     def tiers(self) -> int:
@@ -113,11 +116,10 @@ def read_nodes(root: SysRoot) -> LiveTopology:
     after_all = max(numbers.values()) + 1
     rank = tuple(tiers.ranks([numbers.get(node, after_all) for node in range(count)]))
     distances = tuple(_distances(root, node, online, count) for node in range(count))
-    zones = parse_zoneinfo(root.read_or("/proc/zoneinfo"))
-    capacity = tuple(_meminfo_pages(root, node, "MemTotal") for node in range(count))
+    zones = read_zoneinfo(root)
+    capacity = tuple(node_meminfo_pages(root, node, "MemTotal") for node in range(count))
     marks = tuple(watermarks(zones, node) for node in range(count))
     return LiveTopology(
-        possible=read_list(root, f"{NODES}/possible"),
         online=online,
         with_memory=with_memory,
         cpus=cpus,
@@ -160,7 +162,7 @@ def _notes(
     root: SysRoot,
     with_memory: tuple[int, ...],
     capacity: tuple[int, ...],
-    marks: tuple[Watermarks, ...],
+    marks: tuple[NodeWatermarks, ...],
     why: str,
     source: str,
 ) -> Iterator[str]:
@@ -175,12 +177,6 @@ def _notes(
             yield f"node {node} tells no distances: targets are in the order of their numbers"
 
 
-def _meminfo_pages(root: SysRoot, node: int, key: str) -> int:
-    """A size of a node's meminfo in pages, 0 when it has none."""
-    match = re.search(rf"\b{key}:\s*(\d+) kB", root.read_or(f"{NODES}/node{node}/meminfo"))
-    return int(match[1]) // _PAGE_KIB if match else 0
-
-
 def free_pages(root: SysRoot, topology: LiveTopology) -> I64:
     """int64[nodes]: what is free now. One small file for each node with memory; meant for every tick."""
     free = np.zeros(len(topology.rank), np.int64)
@@ -191,4 +187,4 @@ def free_pages(root: SysRoot, topology: LiveTopology) -> I64:
 
 def free_pages_on(root: SysRoot, node: int) -> int:
     """What is free on one node now; meant for every batch of moves."""
-    return _meminfo_pages(root, node, "MemFree")
+    return node_meminfo_pages(root, node, "MemFree")

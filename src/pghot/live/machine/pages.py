@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from pghot.arrays import NOWHERE, U8, U16, U32, Int
-from pghot.kernel.maps import Kind
+from pghot.kernel.maps import MappingKind
 
 OLDEST = 255
 AGEING_MS = 2000  # one ageing period: as often as the kernel's page-table scans
@@ -27,7 +27,7 @@ MOST_TRIES = 3
 class Pages:
     """State of every dense page.
 
-    kind   uint8[pages]  `Kind` of its mapping; UNMAPPED for pages of no section
+    kind   uint8[pages]  `MappingKind` of its mapping; UNMAPPED for pages of no section
     place  uint8[pages]  node as last heard, `NOWHERE`
     age    uint8[pages]  ageing periods since a source last saw it (or since its promotion), to `OLDEST`
     heat   uint16[pages] accesses seen, halved every ageing period: the order of `pghot hot`
@@ -42,8 +42,8 @@ class Pages:
         self.marks = np.zeros(pages, np.uint8)
 
     def reset(self, pages: slice | U32) -> None:
-        """These pages hold nothing any more."""
-        self.kind[pages] = Kind.UNMAPPED
+        """These pages no longer hold anything."""
+        self.kind[pages] = MappingKind.UNMAPPED
         self.place[pages] = NOWHERE
         self.age[pages] = OLDEST
         self.heat[pages] = 0
@@ -59,7 +59,7 @@ class Pages:
         self.marks[again] += 1 << shift
 
     def give_up(self, page: U32) -> None:
-        """The compressed tier will not take these pages, however often it is tried."""
+        """The compressed tier will never take these pages."""
         self.marks[page] |= MOST_TRIES << REFUSAL_SHIFT
 
     def saw(self, page: U32, count: U32) -> None:

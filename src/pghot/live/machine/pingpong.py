@@ -9,7 +9,7 @@ LOWEST_SHARE = 1 / 64
 
 
 class PingPongGuard:
-    """`share` is the part of the promotion rate that may be used, 1 when pages stay where they were put."""
+    """`share` is the part of the promotion rate that may be used; 1 while pages stay where they were put."""
 
     def __init__(self, now_ms: int) -> None:
         self.share = 1.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pghot.arrays import I32, NOWHERE, U8, U32, U64
-from pghot.kernel.maps import Kind
+from pghot.kernel.maps import MappingKind
 from pghot.kernel.move_pages import query_nodes
 from pghot.kernel.pagemap import PRESENT, SWAPPED, read_entries
 from pghot.kernel.sysroot import SysRoot
@@ -83,30 +83,29 @@ class Placement:
 
     @property
     def _first_age(self) -> int:
-        """Age of a page met for the first time. What goes out because it was not seen must have been watched first."""
+        """Age of a page found for the first time. A page must be watched for a while before being unseen means cold."""
         return OLDEST if self._tier is None else 0
 
-    def rescan(self, space: Space) -> None:
-        """Find out what came, went to swap or came back since; cheaper than a survey (reads pagemap)."""
-        assert self._tier is not None
+    def rescan(self, space: Space, tier_node: int) -> None:
+        """Find out what is new, went to swap (`tier_node`) or came back. Reads pagemap, which is cheaper than a
+        survey."""
         for start, end in zip(space.start.tolist(), space.end.tolist(), strict=True):
             try:
                 for begin, entries in read_entries(self._root, space.pid, start, end):
-                    self._take_entries(space, begin, entries)
+                    self._take_entries(space, begin, entries, tier_node)
             except OSError:
                 return  # it ended; the next refresh notices
 
-    def _take_entries(self, space: Space, begin: int, entries: U64) -> None:
+    def _take_entries(self, space: Space, begin: int, entries: U64, tier_node: int) -> None:
         held = np.flatnonzero(entries & np.uint64(PRESENT | SWAPPED))
         address = np.uint64(begin) + held.astype(np.uint64) * np.uint64(PAGE_BYTES)
         page, movable = self._spaces.lookup(np.full(len(held), space.pid, np.int32), address)
         page, out = page[movable], entries[held[movable]] & np.uint64(PRESENT) == 0
-        assert self._tier is not None
         fresh = self._state.place[page] == NOWHERE
         self._state.age[page[fresh]] = self._first_age
-        self._state.place[page[out]] = self._tier.node
+        self._state.place[page[out]] = tier_node
         came = page[~out]
-        self.locate(came[self._state.place[came] >= self._tier.node])
+        self.locate(came[self._state.place[came] >= tier_node])
 
     def by_space(self, page: U32) -> Iterator[tuple[Space, U32, U64]]:
         """The pages of each tracked space with their addresses, ascending within a section."""
@@ -128,7 +127,7 @@ class Placement:
         """Movable tracked pages on `node`; those of one block side by side."""
         found = []
         for section in self._spaces.sections_in_use():
-            held = (self._state.place[section] == node) & (self._state.kind[section] == Kind.MOVABLE)
+            held = (self._state.place[section] == node) & (self._state.kind[section] == MappingKind.MOVABLE)
             found.append((np.flatnonzero(held) + section.start).astype(np.uint32))
         return joined(found)
 
@@ -147,7 +146,7 @@ class Placement:
         return total
 
     def first_within(self, page: U32, most: int) -> int:
-        """How many of the first pages can move so that no more than `most` do, whole folios counted; one at least."""
+        """How many of the first pages can move so that, with whole folios, no more than `most` move; at least one."""
         if self.at_most(page) <= most:
             return len(page)
         huge = self._huge_spaces()
@@ -174,13 +173,13 @@ class Placement:
         """All movable pages of the 2 MiB blocks of these pages, which are ascending."""
         first = blocks_of(pages) * np.uint32(HUGE_PAGES)
         around = (first[:, None] + np.arange(HUGE_PAGES, dtype=np.uint32)).ravel()
-        movable: U32 = around[self._state.kind[around] == Kind.MOVABLE]
+        movable: U32 = around[self._state.kind[around] == MappingKind.MOVABLE]
         return movable
 
     def ages(self, page: U32) -> U8:
         """Ageing periods since each page was seen; with large folios, since any of its block was.
 
-        The neighbours that came along with a promoted page are old by themselves, and would take it down again.
+        Neighbours that moved along with a promoted page are old, and would otherwise get it demoted again.
         """
         ages: U8 = self._state.age[page]
         huge = self._huge_spaces()

@@ -8,7 +8,7 @@ import numpy as np
 
 from pghot.arrays import I64
 from pghot.kernel.sysroot import SysRoot
-from pghot.kernel.zoneinfo import parse_zoneinfo
+from pghot.kernel.zoneinfo import read_zoneinfo
 from pghot.live.machine.nodes import LiveTopology, free_pages, free_pages_on
 from pghot.live.machine.placement import HUGE_PAGES
 from pghot.live.swap_tier.tier import CompressedTier
@@ -16,13 +16,13 @@ from pghot.units import PAGE_BYTES
 
 # Pages that per-CPU counters can hide from nodeN/meminfo (stat_threshold is at most 125, mm/vmstat.c).
 DRIFT_PAGES_PER_CPU = 125
-# CONFIG_PCP_BATCH_SCALE_MAX by default: since Linux 6.7 a CPU that goes on allocating takes up to 32 batches at once
+# CONFIG_PCP_BATCH_SCALE_MAX by default: since Linux 6.7 a CPU that keeps allocating takes up to 32 batches at once
 # (nr_pcp_alloc, mm/page_alloc.c).
 BATCH_SCALE = 5
-# The CPU that we run on allocates what we move, and another one when we are put there in mid-batch.
+# The CPU that we run on allocates for our moves, and a second one when we are moved there during a batch.
 REFILLING_CPUS = 2
-# For each 64 MiB of room above the floor four batches of 512 go without asking what is free, sixteen at most: four take
-# about 3 ms, in which nobody else allocates 64 MiB.
+# For each 64 MiB of room above the floor, four batches of 512 pages go without asking what is free, sixteen at most.
+# Four take about 3 ms, and nobody else allocates 64 MiB in that time.
 PLENTY_PAGES = (64 << 20) // PAGE_BYTES
 PLENTY_BATCHES = 4
 MOST_BATCHES = 16
@@ -34,7 +34,7 @@ class Room:
     free_pages, floor_pages  int64[nodes]; the floor is `floor_share` of the node, and its high watermark in any case
     drift_pages, refill_pages  int and int64[nodes], kept beside the floor: what per-CPU counters may hide, and what
         CPUs may take into their own lists of free pages while we move
-    lowest_margin  the nearest that a node which we filled came to its floor, None before the first move
+    lowest_margin  how near a node that we filled came to its floor, None before the first move
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class Room:
         return max(0, above - self.drift_pages - int(self.refill_pages[node]))
 
     def look(self, node: int) -> tuple[int, int]:
-        """`on` now, for others allocate between two batches; and for how many batches that may be relied on.
+        """`on` as of now, since others allocate between two batches, and the number of batches for which it holds.
 
-        The kernel is asked seldom while there is plenty.
+        While there is plenty, the kernel is asked seldom.
         """
         self.filled(node)
         room = self.on(node)
@@ -88,15 +88,15 @@ class Room:
 
 
 def refill_pages(root: SysRoot, nodes: int) -> I64:
-    """int64[nodes]: by how much more than what we move there the free pages of a node can fall meanwhile.
+    """int64[nodes]: how far the free pages of a node can fall beyond what we move there at the same time.
 
-    A CPU allocates from lists of its own, and fills an empty one from the zone with many pages at once: what is in the
-    lists is no longer free to the kernel, nor to its watermarks. It takes `batch` pages, since Linux 6.7 up to
+    A CPU allocates from lists of its own, and fills an empty one from the zone with many pages at once: pages in the
+    lists no longer count as free, nor for the watermarks. It takes `batch` pages, since Linux 6.7 up to
     `batch << BATCH_SCALE` (2016 where a batch is 63), and of huge pages two where one is needed.
     """
     scale = BATCH_SCALE if root.release() >= (6, 7) else 0
     most = np.zeros(nodes, np.int64)
-    for zone in parse_zoneinfo(root.read_or("/proc/zoneinfo")):
+    for zone in read_zoneinfo(root):
         if zone.batch and zone.node < nodes:
             most[zone.node] = max(most[zone.node], (zone.batch << scale) + HUGE_PAGES)
     return most * min(REFILLING_CPUS, os.cpu_count() or 1)

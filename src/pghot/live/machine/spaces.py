@@ -1,7 +1,7 @@
-"""The address spaces of the tracked programs: who is tracked, and what their addresses are.
+"""The address spaces of the tracked programs, and how their addresses become dense pages.
 
-Follows forks, execs, exits and changing mappings by looking at `/proc`; gives sections to address ranges when
-something in them is first seen and takes them back on unmap, exec and exit.
+Follows forks, execs, exits and changed mappings by reading `/proc`. An address range gets sections when something in it
+is first seen, and loses them on unmap, exec and exit.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from pghot.arrays import I32, U32, U64
 from pghot.kernel.folios import folio_births, has_large_folios, small_sizes_on
-from pghot.kernel.maps import Kind, Mapping, bound_starts, movable_ranges, read_maps
-from pghot.kernel.process import Identity, Stat, read_stat
+from pghot.kernel.maps import Mapping, MappingKind, bound_starts, movable_ranges, read_maps
+from pghot.kernel.process import Identity, Stat, pid_max, read_stat
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
 from pghot.live.machine.pages import Pages
@@ -31,9 +31,9 @@ from pghot.live.machine.sections import (
 
 _SECTION_BYTES_SHIFT = PAGE_SHIFT + SECTION_SHIFT
 LAST_SPACE = 65535
-# What a program's own calls or khugepaged change without a trace in its maps, and the kernel tells by a walk of the
-# page tables (numa_maps 12 ms, smaps_rollup 11 ms for each GiB of 4 KiB pages, 0.3 ms of huge ones; Linux 6.18), is
-# asked again after so many refreshes at the earliest, within so many seconds for each refresh: 1 % of the time.
+# A program's own calls or khugepaged change some things without a trace in its maps. To tell them, the kernel walks the
+# page tables (numa_maps 12 ms, smaps_rollup 11 ms for each GiB of 4 KiB pages, 0.3 ms of huge ones; Linux 6.18), so
+# pghot asks again after this many refreshes at the earliest, and spends this many seconds per refresh: 1 % of the time.
 ASK_EVERY = 10
 ASK_S = 0.01
 
@@ -61,7 +61,7 @@ class Spaces:
 
     def __init__(self, root: SysRoot, sections: int) -> None:
         self._root = root
-        self.table = SectionTable(sections, int(root.read_or("/proc/sys/kernel/pid_max", "4194304")))
+        self.table = SectionTable(sections, pid_max(root))
         self.pages = Pages(self.table.pages)
         self._tracked: dict[int, _Tracked] = {}
         self._last_number = 0
@@ -69,7 +69,9 @@ class Spaces:
         self._births = folio_births(root)
         self._small_sizes = small_sizes_on(root)
         self._spare_s = 0.0
-        self.skipped = dict.fromkeys((kind.name.lower() for kind in Kind if kind is not Kind.MOVABLE), 0)
+        self.skipped = dict.fromkeys(
+            (kind.name.lower() for kind in MappingKind if kind is not MappingKind.MOVABLE), 0
+        )
         self.skipped |= {"foreign": 0, "no_section": 0}
 
     @property
@@ -91,9 +93,9 @@ class Spaces:
         return tracked.huge
 
     def notice_folios(self) -> bool:
-        """Whether somebody got large folios since this was last asked: then it may be any program of ours.
+        """Whether any program got large folios since this was last asked; it may be one of ours.
 
-        khugepaged makes some of old memory at any time. Until a program is asked again, it is taken to have some.
+        khugepaged can make some from old memory at any time. Until a program is asked again, it counts as having some.
         """
         births = folio_births(self._root)
         if births == self._births:
@@ -108,12 +110,12 @@ class Spaces:
                 tracked.huge = tracked.guessed = True
 
     def bound_bytes(self) -> int:
-        """Memory that would be moved, were it not under a strict policy of its owner."""
+        """Memory that is not moved only because its owner set a strict policy."""
         return sum(
             mapping.end - mapping.start
             for tracked in self._tracked.values()
             for mapping in tracked.mappings
-            if mapping.start in tracked.bound and mapping.kind is Kind.MOVABLE
+            if mapping.start in tracked.bound and mapping.kind is MappingKind.MOVABLE
         )
 
     # ---- who is tracked
@@ -184,7 +186,7 @@ class Spaces:
         changes.any = True
 
     def _next_number(self) -> int:
-        """A number that no tracked space has: after 65535 programs the first ones are used again."""
+        """A number that no tracked space has. After 65535 programs the first numbers are reused."""
         self._last_number = self._last_number % LAST_SPACE + 1
         while self._last_number in self._tracked:
             self._last_number = self._last_number % LAST_SPACE + 1
@@ -204,7 +206,7 @@ class Spaces:
             return
         tracked.mappings = mappings
         if tracked.bound:
-            tracked.asked = 0  # known by where they begin, which may have changed: soon
+            tracked.asked = 0  # they are known by their start address, which may have changed: ask soon
         self._changed(tracked, changes)
 
     def _changed(self, tracked: _Tracked, changes: Changes) -> None:
@@ -224,13 +226,13 @@ class Spaces:
     # ---- sections
 
     def _rekind(self, slot: int, section: int, tracked: _Tracked, changes: Changes) -> None:
-        """Write the kinds of a section's pages anew; pages that lost their mapping are forgotten."""
+        """Rewrite the kinds of a section's pages. Pages that lost their mapping are forgotten."""
         pages = slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
         kind = _kinds(section, tracked.mappings, tracked.bound)
         if not kind.any():
             self._release(slot, changes)
             return
-        gone = (kind == Kind.UNMAPPED) & (self.pages.kind[pages] != Kind.UNMAPPED)
+        gone = (kind == MappingKind.UNMAPPED) & (self.pages.kind[pages] != MappingKind.UNMAPPED)
         for first, last in _runs(gone):
             lost = slice(pages.start + first, pages.start + last)
             self.pages.reset(lost)
@@ -281,10 +283,10 @@ class Spaces:
         self.skipped["no_section"] += int(np.count_nonzero(page == ABSENT))
         kind = np.zeros(len(page), np.uint8)
         kind[tracked] = self.pages.kind[page[tracked]]
-        movable = tracked & (kind == Kind.MOVABLE)
-        counts = np.bincount(kind[tracked & ~movable], minlength=len(Kind))
-        for reason in Kind:
-            if reason is not Kind.MOVABLE:
+        movable = tracked & (kind == MappingKind.MOVABLE)
+        counts = np.bincount(kind[tracked & ~movable], minlength=len(MappingKind))
+        for reason in MappingKind:
+            if reason is not MappingKind.MOVABLE:
                 self.skipped[reason.name.lower()] += int(counts[reason])
         return page, movable
 
@@ -305,7 +307,7 @@ def _kinds(section: int, mappings: list[Mapping], bound: frozenset[int]) -> npt.
         first = max(0, (mapping.start - begin) >> PAGE_SHIFT)
         last = min(SECTION_PAGES, (mapping.end - begin) >> PAGE_SHIFT)
         if first < last:
-            kind[first:last] = Kind.BOUND if mapping.start in bound else mapping.kind
+            kind[first:last] = MappingKind.BOUND if mapping.start in bound else mapping.kind
     return kind
 
 

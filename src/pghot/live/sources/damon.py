@@ -20,7 +20,7 @@ from pghot.errors import PghotError, UsageError
 from pghot.kernel.damon_records import Regions
 from pghot.kernel.damon_sysfs import NUMBER, STATE, Intervals, Kdamond, damon_need
 from pghot.kernel.damon_trace import RegionTrace, trace_need
-from pghot.kernel.iomem import system_ram
+from pghot.kernel.iomem import iomem_need, system_ram
 from pghot.kernel.needs import Need, require
 from pghot.kernel.pagemap import pfns
 from pghot.kernel.perf_event import perf_need
@@ -39,7 +39,7 @@ class Damon:
     programs' pages are reported;
     sample_us, aggregate_us  as in DAMON's monitoring_attrs; min_regions, max_regions  too, for each program;
     min_accesses  samples of one aggregation that must have found a region in use, for it to be reported;
-    min_age  aggregations for which it must have been about so;
+    min_age  aggregations for which that must have lasted;
     period_ms  time between two reports, each of the newest aggregation.
     """
 
@@ -83,9 +83,8 @@ class Damon:
 
     def needs(self) -> list[Need]:
         needs = [damon_need(self._root, self._operations), trace_need(self._root), perf_need(self._root)]
-        if self._operations == "paddr" and not system_ram(self._root):
-            what = "where the physical memory is: /proc/iomem"
-            needs.append(Need(what, "not permitted", "/proc/iomem hides addresses", "run as root"))
+        if self._operations == "paddr" and not (iomem := iomem_need(self._root)).met:
+            needs.append(iomem)
         return needs
 
     def start(self, watched: Watched, set_knob: SetKnob) -> None:

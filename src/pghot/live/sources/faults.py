@@ -16,9 +16,9 @@ import numpy as np
 from pghot.engine.accesses import Mechanism
 from pghot.errors import UsageError
 from pghot.kernel import perf_event
-from pghot.kernel.cpus import node_of_cpu
-from pghot.kernel.knob_files import NUMA_BALANCING, PROMOTE_RATE_LIMIT, SCAN
+from pghot.kernel.knob_files import NUMA_BALANCING, PROMOTE_RATE_LIMIT, SCAN, SCHED
 from pghot.kernel.needs import Need, knob_need, require
+from pghot.kernel.node_files import node_of_cpu
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, perf_need
 from pghot.kernel.perf_records import ADDR, CPU, PID, Samples, words_of
 from pghot.kernel.sysroot import SysRoot
@@ -81,7 +81,7 @@ class Faults:
 
     def _scan_need(self) -> Need:
         what = f"how often pages are marked: {SCAN}"
-        if self._root.exists("/sys/kernel/debug/sched"):
+        if self._root.exists(SCHED):
             lacking = "a kernel with CONFIG_SCHED_DEBUG (before 6.15)"
             return knob_need(self._root, what, f"{SCAN}/scan_period_min_ms", lacking, _RIGHTS)
         return Need(

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from pghot.engine.accesses import Mechanism
 from pghot.errors import PghotError
+from pghot.kernel.cgroup import cgroup_name, cgroup_of
 from pghot.kernel.lru_gen import Generation, age, lru_gen_need, memcg_path, read_lru_gen
 from pghot.kernel.needs import Need, require
-from pghot.kernel.process import cgroup_of, cgroup_path
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes
 from pghot.kernel.watched import SetKnob, Watched
@@ -72,7 +72,7 @@ class LruGen:
     def _ours(self, generations: Sequence[Generation]) -> list[Generation]:
         """Those of the watched cgroup and the groups below it, or of the memcgs that the programs are in."""
         if self._watched.cgroup:
-            top = "/" + cgroup_path(self._watched.cgroup).removeprefix("/sys/fs/cgroup").strip("/")
+            top = cgroup_name(self._watched.cgroup)
             below = top.rstrip("/") + "/"
             return [each for each in generations if each.path == top or each.path.startswith(below)]
         cgroups = {cgroup_of(self._root, pid) for pid in self._watched.pids}

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from pghot.arrays import U64
 from pghot.errors import UsageError
 from pghot.kernel import perf_event
-from pghot.kernel.cpus import node_of_cpu
 from pghot.kernel.mem_data_src import stores
+from pghot.kernel.node_files import node_of_cpu
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus
 from pghot.kernel.perf_records import ADDR, CPU, DATA_SRC, PID, Samples, words_of
 from pghot.kernel.sysroot import SysRoot

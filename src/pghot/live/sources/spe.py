@@ -15,8 +15,9 @@ import numpy.typing as npt
 from pghot.arrays import U64
 from pghot.engine.accesses import Mechanism
 from pghot.kernel import spe_packets
-from pghot.kernel.cpus import node_of_cpu
+from pghot.kernel.cpus import midr
 from pghot.kernel.needs import Need, require
+from pghot.kernel.node_files import node_of_cpu
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, perf_need
 from pghot.kernel.pmu import Pmu, pmu_names, read_pmu
 from pghot.kernel.rmap import frames_need
@@ -156,6 +157,5 @@ def from_memory(fields: U64, neoverse: bool) -> npt.NDArray[np.bool_]:
 
 def is_neoverse(root: SysRoot, cpu: int) -> bool:
     """Whether a CPU's Data Source packets are understood."""
-    text = root.read_or(f"/sys/devices/system/cpu/cpu{cpu}/regs/identification/midr_el1", "0")
-    midr = int(text, 16)
-    return midr >> 24 & 0xFF == _ARM and midr >> 4 & 0xFFF in _NEOVERSE
+    number = midr(root, cpu)
+    return number >> 24 & 0xFF == _ARM and number >> 4 & 0xFFF in _NEOVERSE

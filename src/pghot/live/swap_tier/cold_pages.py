@@ -1,4 +1,4 @@
-"""Who goes into the compressed tier: pages of the lowest node tier that no source saw for long, a few at a time."""
+"""Putting pages into the compressed tier, a few at a time: those of the lowest nodes that were not seen for long."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from pghot.arrays import U32
 from pghot.live.machine.bucket import TokenBucket
 from pghot.live.machine.demotion import Demotion
-from pghot.live.machine.nodes import LiveTopology
 from pghot.live.machine.pages import AGEING_MS, MOST_TRIES, OLDEST, REFUSAL_SHIFT
 from pghot.live.machine.pingpong import PingPongGuard
 from pghot.live.machine.placement import Placement, joined
@@ -18,57 +17,61 @@ from pghot.live.machine.spaces import Spaces
 from pghot.live.swap_tier.tier import CompressedTier
 from pghot.units import PAGE_BYTES
 
-LONGEST_COLD_S = OLDEST * AGEING_MS / 1000
-
 
 class Compressing:
-    """Paced by a bucket of its own, and by a guard: it puts out less while most of what went out comes back.
+    """Limited by its own bucket and by a guard: it puts out less while most of what it puts out comes back.
 
-    cold_after_s  how long a page must not have been seen, in whole ageing periods
+    from_nodes    nodes of the lowest tier in memory
     put           moves pages (uint32[K]) to the tier
+    cold_after_s  how long a page must not have been seen, in whole ageing periods
     """
 
     def __init__(
         self,
         tier: CompressedTier,
-        topology: LiveTopology,
         spaces: Spaces,
         placement: Placement,
         demotion: Demotion,
+        *,
+        from_nodes: tuple[int, ...],
         put: Callable[[U32, int], None],
         rate_mb_s: float,
         cold_after_s: float,
         now_ns: int,
     ) -> None:
-        self._tier, self._spaces, self._placement = tier, spaces, placement
+        self.tier, self._spaces, self._placement = tier, spaces, placement
         self._demotion, self._put = demotion, put
-        lowest = max(topology.rank[node] for node in topology.with_memory)
-        self.nodes = tuple(node for node in topology.with_memory if topology.rank[node] == lowest)
+        self.nodes = from_nodes
         self.cold_age = min(OLDEST, max(1, math.ceil(cold_after_s * 1000 / AGEING_MS)))
         self.bucket = TokenBucket(rate_mb_s, now_ns)
         self.guard = PingPongGuard(now_ns // 1_000_000)
         self._looked_ms = now_ns // 1_000_000
         self._waiting: U32 = np.empty(0, np.uint32)
 
+    @property
+    def share(self) -> float:
+        """Part of the rate that the guard leaves."""
+        return self.guard.share
+
     def act(self, now_ns: int, went: int, came_back: int) -> None:
-        """One round. `went` and `came_back`: pages so far. Once in an ageing period it looks who is cold."""
+        """One round. `went` and `came_back`: pages so far. Looks for cold pages once per ageing period."""
         self.bucket.refill(now_ns)
         self.guard.tick(now_ns // 1_000_000, went, came_back)
         if now_ns // 1_000_000 - self._looked_ms >= AGEING_MS:
             self._looked_ms = now_ns // 1_000_000
             self._look()
-        budget = int(self.bucket.bytes_now() * self.guard.share) // PAGE_BYTES
+        budget = int(self.bucket.bytes_now() * self.share) // PAGE_BYTES
         if budget == 0 or len(self._waiting) == 0:
             return
         now, self._waiting = self._waiting[:budget], self._waiting[budget:]
         still = self._still_cold(now)
-        self._put(still, self._tier.node)
+        self._put(still, self.tier.node)
         self.bucket.spend(len(still) * PAGE_BYTES)
 
     def _look(self) -> None:
         """Where pages are now, and which of them may go: oldest first."""
         for space in self._spaces.spaces:
-            self._placement.rescan(space)
+            self._placement.rescan(space, self.tier.node)
         found = [self._demotion.coldest(node, self._spaces.table.pages, self.cold_age) for node in self.nodes]
         page = joined(found)
         self._waiting = page[self._spaces.pages.retries(page, REFUSAL_SHIFT) < MOST_TRIES]

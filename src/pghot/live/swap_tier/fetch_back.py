@@ -7,10 +7,10 @@ import errno
 import numpy as np
 
 from pghot.arrays import U64, Bool
+from pghot.kernel.meminfo import meminfo_pages
 from pghot.kernel.pagemap import swapped
 from pghot.kernel.process import Identity, alive, refused
 from pghot.kernel.process_madvise import bring_back
-from pghot.kernel.swap import meminfo_pages
 from pghot.kernel.sysroot import SysRoot
 
 BATCH_PAGES = 512

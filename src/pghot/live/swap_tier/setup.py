@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-from pghot.errors import UsageError
+from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.needs import require
 from pghot.kernel.sysroot import SysRoot
-from pghot.live.machine.linux import LinuxMachine, MoverSettings
+from pghot.live.machine.linux import LinuxMachine
+from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import LiveTopology
 from pghot.live.sources.access_source import AccessSource
-from pghot.live.swap_tier.cold_pages import LONGEST_COLD_S
-from pghot.live.swap_tier.swap_space import compressed_needs, find_compressed_swap
+from pghot.live.swap_tier.swap_space import CompressedSwap, compressed_needs, find_compressed_swap
 from pghot.live.swap_tier.tier import CompressedTier
 from pghot.units import PAGE_BYTES
 
 SWAP_SOURCE = "swapins"  # sees what comes back from there
 
 
-def check_compressed(root: SysRoot, mover: MoverSettings) -> None:
-    """Raise for settings that cannot be, or a machine that cannot do it."""
-    if mover.mover == "damos":
+def check_compressed(root: SysRoot, mover: MoverSettings) -> CompressedSwap:
+    """The swap to use. Raises for the mover damos, which cannot move pages there, and for a machine that cannot."""
+    if mover.kind == "damos":
         raise UsageError(
             "the mover damos cannot move pages to compressed swap", "leave --compressed or --mover damos out"
         )
-    if not 0 < mover.cold_after_s <= LONGEST_COLD_S:
-        raise UsageError(
-            f"pages cannot turn cold after {mover.cold_after_s:g} s (cold_after)",
-            f"give more than 0 s, up to {LONGEST_COLD_S:g} s",
-        )
     require("compressed", compressed_needs(root))
+    swap = find_compressed_swap(root)
+    if swap is None:
+        raise UnsupportedError("the compressed swap was just switched off", "switch it on again")
+    return swap
 
 
 def compressed_tier(
@@ -44,9 +42,7 @@ def compressed_tier(
     what is hot above it."""
     if not mover.compressed:
         return None
-    check_compressed(root, mover)
-    swap = find_compressed_swap(root)
-    assert swap is not None
+    swap = check_compressed(root, mover)
     blind = all(source.sees == "lower" for source in sources)
     if blind and not topology.lower:
         names = ", ".join(source.name for source in sources if source.name != SWAP_SOURCE)
@@ -57,17 +53,36 @@ def compressed_tier(
     return CompressedTier(root, swap, len(topology.rank))
 
 
+class CompressedFacts(TypedDict):
+    """What docs/cli.md lists under `compressed`; the sizes are those of `Usage`."""
+
+    kind: str
+    areas: list[str]
+    node: int
+    pages: int
+    out_pages: int
+    fetched_pages: int
+    faulted_pages: int
+    locked_pages: int
+    original_bytes: int
+    compressed_bytes: int
+    used_bytes: int
+    saved_bytes: int
+    guard_share: float
+
+
 def compressed_facts(
     machine: LinuxMachine, root: SysRoot, tracked: npt.NDArray[np.int64]
-) -> dict[str, Any] | None:
+) -> CompressedFacts | None:
     """What is there, and what it saves. None without the tier. `tracked`: int64[nodes], tracked pages on each.
 
     `saved_bytes` is what the tracked programs' pages there would take in memory, less everything that compressed
     swap takes, other programs' pages included: it may be negative.
     """
-    tier, compressing = machine.tier, machine.compressing
-    if tier is None or compressing is None:
+    compressing = machine.compressing
+    if compressing is None:
         return None
+    tier = compressing.tier
     usage, pages = tier.swap.usage(root), int(tracked[tier.node])
     return {
         "kind": tier.swap.kind,
@@ -78,13 +93,15 @@ def compressed_facts(
         "fetched_pages": machine.counts.fetched,
         "faulted_pages": machine.faulted,
         "locked_pages": machine.counts.locked,
-        **asdict(usage),
+        "original_bytes": usage.original_bytes,
+        "compressed_bytes": usage.compressed_bytes,
+        "used_bytes": usage.used_bytes,
         "saved_bytes": pages * PAGE_BYTES - usage.used_bytes,
-        "guard_share": compressing.guard.share,
+        "guard_share": compressing.share,
     }
 
 
-def compressed_counters(facts: dict[str, Any] | None) -> dict[str, int]:
+def compressed_counters(facts: CompressedFacts | None) -> dict[str, int]:
     """The same under the declared names; none without the tier."""
     if facts is None:
         return {}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
+from pghot.kernel.meminfo import meminfo_pages
 from pghot.kernel.needs import Need
 from pghot.kernel.process import has_capability, with_capabilities
 from pghot.kernel.swap import (
     SwapArea,
-    meminfo_pages,
     read_swaps,
     read_zram,
     zswap_enabled,
@@ -55,7 +55,7 @@ class CompressedSwap:
         return int(self.capacity_pages * FREE_SHARE)
 
     def free_pages(self, root: SysRoot) -> int:
-        """Pages that fit for sure: were none of them to compress, the memory limits would hold still."""
+        """Pages that certainly fit: even if none of them compressed, the memory limits would hold."""
         paths = {area.path for area in self.areas}
         now = [area for area in read_swaps(root) if area.path in paths]
         free = sum(area.size_pages - area.used_pages for area in now)
@@ -111,7 +111,9 @@ def _kernel_need(root: SysRoot) -> Need:
     if release >= (5, 16):
         return Need(what)
     # MADV_PAGEOUT of other processes is of 5.10, MADV_WILLNEED of 5.16.
-    return Need(what, "unsupported", f"Linux {release[0]}.{release[1]} has not both", "Linux 5.16 or later")
+    return Need(
+        what, "unsupported", f"Linux {release[0]}.{release[1]} lacks one of the two", "Linux 5.16 or later"
+    )
 
 
 def _swap_need(root: SysRoot) -> Need:

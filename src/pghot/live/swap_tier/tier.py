@@ -11,7 +11,7 @@ from pghot.arrays import I32, U64
 from pghot.kernel.pagemap import swapped
 from pghot.kernel.process_madvise import bring_back, page_out
 from pghot.kernel.sysroot import SysRoot
-from pghot.kernel.zoneinfo import Watermarks
+from pghot.kernel.zoneinfo import NodeWatermarks
 from pghot.live.machine.nodes import UNREACHABLE, LiveTopology
 from pghot.live.swap_tier.swap_space import CompressedSwap
 
@@ -25,7 +25,7 @@ class CompressedTier:
     def put(self, pid: int, address: U64) -> I32:
         """Put pages (uint64[K] bytes) into swap; status of each: `node`, or a negative errno.
 
-        -EBUSY: the kernel passed it over (in use at that moment, shared, on its way to a list); -EINVAL: its mapping is
+        -EBUSY: the kernel skipped it (in use at that moment, shared, on its way to a list). -EINVAL: its mapping is
         locked.
         """
         order = np.argsort(address)
@@ -43,7 +43,7 @@ class CompressedTier:
         try:
             bring_back(pid, np.sort(address))
         except OSError:
-            return  # it ended, or is not ours any more; whoever asks where the pages are hears it
+            return  # it ended or is no longer ours; the next query for its pages will say so
 
     def places(self, pid: int, address: U64, status: I32) -> I32:
         """`status` of a query for nodes (int32[K]), with this tier's number for pages that are swapped."""
@@ -58,13 +58,13 @@ class CompressedTier:
 
 
 def with_compressed(topology: LiveTopology, swap: CompressedSwap) -> LiveTopology:
-    """The topology with the swap as one more node: the last tier, to which every node may demote when no other is left.
+    """The topology with the swap as one more node: the last tier, to which each node may demote as a last resort.
 
-    It is none of `with_memory`: the kernel knows no such node.
+    It is not in `with_memory`, because the kernel has no such node.
     """
     number = len(topology.rank)
-    lowest = max(topology.rank[node] for node in topology.with_memory)
-    none = Watermarks(0, 0, 0, 0)
+    lowest = topology.rank[topology.lowest_nodes[0]]
+    none = NodeWatermarks(0, 0, 0, 0)
     row = (UNREACHABLE,) * number
     return replace(
         topology,

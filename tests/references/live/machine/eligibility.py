@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.arrays import I64, NOWHERE, U8, U32, Bool
-from pghot.kernel.maps import Kind
+from pghot.kernel.maps import MappingKind
 from pghot.live.machine.eligibility import BUSY_RETRIES
 from pghot.live.machine.pages import DEMOTED, MOST_TRIES, PROMOTED, RETRY_SHIFT
 
@@ -14,7 +14,7 @@ def may_move_reference(kind: U8, place: U8, marks: U8, page: U32, target: int, f
     """`may_move` in NumPy."""
     tries = (marks[page] >> np.uint8(RETRY_SHIFT)) & np.uint8(MOST_TRIES)
     elsewhere = (place[page] != NOWHERE) & (place[page] != target)
-    fit[:] = (kind[page] == Kind.MOVABLE) & elsewhere & (tries < BUSY_RETRIES)
+    fit[:] = (kind[page] == MappingKind.MOVABLE) & elsewhere & (tries < BUSY_RETRIES)
 
 
 def tally_reference(

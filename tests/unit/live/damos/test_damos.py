@@ -22,11 +22,11 @@ from pghot.cli.live_options import damos_settings
 from pghot.daemon.config import load_config
 from pghot.daemon.daemon import live_settings
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
+from pghot.kernel.cgroup import memory_cgroups
 from pghot.kernel.damon_sysfs import NUMBER
 from pghot.kernel.damos_sysfs import ANY_SIZE, MOST
 from pghot.kernel.memory_blocks import BLOCK_SIZE
 from pghot.kernel.pagemap import FILE_OR_SHARED, PRESENT
-from pghot.kernel.process import memory_cgroups
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.damos_needs import damos_needs
 from pghot.live.damos.plan import LEAST_QUOTA_BYTES, DamosSettings, Planner
@@ -34,8 +34,8 @@ from pghot.live.journal import Journal
 from pghot.live.journal_file import read_journal
 from pghot.live.live_settings import LiveSettings, with_damos
 from pghot.live.loop import Live
-from pghot.live.machine.linux import MoverSettings
-from pghot.live.machine.nodes import read_nodes
+from pghot.live.machine.mover_settings import MoverSettings
+from pghot.live.machine.nodes import LiveTopology, read_nodes
 from pghot.live.status import counters, status
 from pghot.live.targets import Targets
 from pghot.live.undo import undo, undo_open
@@ -60,9 +60,10 @@ class Bench:
 
     def live(self, journal: Journal | None, cgroup: str = "/jobs", **given: Any) -> Live:
         options = given.pop("options", {})
-        mover = {"apply": True, "rate_limit_mb_s": 4.0, "mover": "damos", "floor_share": 0.0, **given}
+        apply = given.pop("apply", True)
+        mover = MoverSettings(**{"rate_limit_mb_s": 4.0, "kind": "damos", "free_floor": 0.0, **given})
         targets = Targets((), (cgroup,)) if cgroup else Targets((PID,))
-        settings = with_damos(LiveSettings(targets, mover=MoverSettings(**mover)), options)
+        settings = with_damos(LiveSettings(targets, apply=apply, mover=mover), options)
         return Live(self.kernel.root, settings, journal, lambda: self.now_ns)
 
     def tick(self, live: Live, ms: int = 100) -> None:
@@ -240,7 +241,7 @@ def test_schemes_that_join_wait_for_theirs(bench: Bench, journal: Journal) -> No
 def test_linux_7_3_is_told_the_programs_ranges_and_keeps_the_floor_itself(
     new: Bench, journal: Journal
 ) -> None:
-    new.live(journal, cgroup="", floor_share=0.25).start()
+    new.live(journal, cgroup="", free_floor=0.25).start()
     context = "0/contexts/0"
     assert new.damon.read("nr_kdamonds") == "1"
     assert new.damon.read(f"{context}/operations") == "fvaddr"
@@ -287,9 +288,21 @@ def test_each_cgroup_with_memory_of_its_own_has_schemes_and_a_share_of_the_rate(
     assert set(limits) == {str(share), str(16 * share)}
 
 
+def planner_of(topology: LiveTopology | None, rate_mb_s: float) -> Planner:
+    return Planner(
+        topology=topology,  # type: ignore[arg-type]
+        settings=DamosSettings(),
+        rate_mb_s=rate_mb_s,
+        demote=True,
+        floor_pages=(0,) * 4,
+        release=(6, 12),
+        apply=True,
+    )
+
+
 @given(st.floats(0.001, 1e6), st.integers(1, 500))
 def test_quotas_keep_to_the_rate(rate_mb_s: float, sharing: int) -> None:
-    planner = Planner(None, DamosSettings(), rate_mb_s, True, (), (6, 12), True)  # type: ignore[arg-type]
+    planner = planner_of(None, rate_mb_s)
     bytes_, reset_ms = planner.quota(sharing)
     assert bytes_ * sharing * 1000 / reset_ms <= rate_mb_s * MIB * (1 + 1e-9)
     assert bytes_ >= LEAST_QUOTA_BYTES
@@ -302,7 +315,7 @@ def test_each_node_promotes_to_the_nearest_fast_one_and_demotes_below(tmp_path: 
         tmp_path, Node(0, "10 21 14 24", "0", 64, 4), Node(1, "21 10 24 14", "1", 64, 4),
         Node(2, "14 24 10 26", "", 64, 45), Node(3, "24 14 26 10", "", 64, 45),
     )  # fmt: skip
-    planner = Planner(read_nodes(root), DamosSettings(), 256.0, True, (0,) * 4, (6, 12), True)
+    planner = planner_of(read_nodes(root), 256.0)
     steps = [(lane.node, step.when, step.target) for lane in planner.by_node(["/a"]) for step in lane.steps]
     assert [each for each in steps if each[1] != "prime"] == [
         (0, "demote", 2), (1, "demote", 3), (2, "promote", 0), (3, "promote", 1),
@@ -587,10 +600,10 @@ def test_single_programs_need_exactly_two_nodes(new: Bench, tmp_path: Path) -> N
     assert "one fast and one slow node" in unmet[0]
 
 
-def test_a_cgroup_whose_memory_is_not_accounted_for_is_refused(bench: Bench, journal: Journal) -> None:
+def test_a_cgroup_whose_memory_is_not_counted_on_its_own_is_refused(bench: Bench, journal: Journal) -> None:
     put(bench.tree, "sys/fs/cgroup/plain/cgroup.procs", str(PID))
     live = bench.live(journal, cgroup="/plain")
-    with pytest.raises(UsageError, match="not accounted") as caught:
+    with pytest.raises(UsageError, match="not counted on its own") as caught:
         live.start()
     assert "echo +memory > /sys/fs/cgroup/cgroup.subtree_control" in caught.value.hint
     assert live.stop() == []
@@ -619,7 +632,7 @@ def test_the_kernels_own_choice_of_cold_pages_is_another_mover(bench: Bench) -> 
 
 
 def test_an_option_that_it_does_not_have_is_a_mistake() -> None:
-    mover = MoverSettings(mover="damos")
+    mover = MoverSettings(kind="damos")
     with pytest.raises(UsageError, match="unknown option of 'damos'"):
         damos_settings(["damos.min_acceses=3"], mover, True)
 
@@ -645,7 +658,7 @@ def test_the_daemons_configuration(tmp_path: Path) -> None:
     text = "apply = true\n[targets]\ncgroups = ['/jobs']\n[mover]\nkind = 'damos'\n[options.damos]\nmin_age = 7\n"
     path.write_text(text)
     settings = live_settings(load_config(path))
-    assert (settings.mover.mover, settings.sources, settings.policy) == ("damos", (), "none")
+    assert (settings.mover.kind, settings.sources, settings.policy) == ("damos", (), "none")
     assert settings.damos.min_age == 7
     path.write_text("sources = ['idle']\n" + text)
     with pytest.raises(UsageError, match="leave out sources"):
@@ -653,7 +666,7 @@ def test_the_daemons_configuration(tmp_path: Path) -> None:
 
 
 def test_cgroups_and_pids_together_are_a_mistake(bench: Bench) -> None:
-    settings = with_damos(LiveSettings(Targets((PID,), ("/jobs",)), mover=MoverSettings(mover="damos")), {})
+    settings = with_damos(LiveSettings(Targets((PID,), ("/jobs",)), mover=MoverSettings(kind="damos")), {})
     with pytest.raises(UsageError, match="not both"):
         Live(bench.kernel.root, settings, None)
 

@@ -25,8 +25,9 @@ from builders.live_loop import (
 )
 from builders.machine_trees import put
 from pghot.errors import PghotError
-from pghot.kernel.lru_gen import DEMOTION, LRU_GEN
-from pghot.kernel.maps import Kind
+from pghot.kernel.knob_files import DEMOTION_ENABLED
+from pghot.kernel.lru_gen import LRU_GEN
+from pghot.kernel.maps import MappingKind
 from pghot.kernel.sysroot import SysRoot
 from pghot.live import journal as journal_module
 from pghot.live.journal_file import read_journal
@@ -155,7 +156,7 @@ def test_shared_pages_are_left_for_good(kernel: FakeKernel) -> None:
         assert moves.moved.tolist() == page[1:].tolist()
         assert len(moves.failed) == 0
         assert machine.counts.status == {"EACCES": 1}
-        assert spaces.pages.kind[page[0]] == Kind.SHARED
+        assert spaces.pages.kind[page[0]] == MappingKind.SHARED
         before = dict(spaces.skipped)
         assert len(seen(machine, spaces, PID, addresses(0, 1))) == 0
         assert spaces.skipped["shared"] == before["shared"] + 1
@@ -567,7 +568,7 @@ def crowd(kernel: FakeKernel) -> None:
         put(kernel.tree, f"sys/fs/cgroup/{cgroup}/memory.current", "1")
         put(kernel.tree, f"sys/fs/cgroup/{cgroup}/memory.reclaim", "")
     put(kernel.tree, LRU_GEN.lstrip("/"), LRU_GEN_TEXT)
-    put(kernel.tree, DEMOTION.lstrip("/"), "true")
+    put(kernel.tree, DEMOTION_ENABLED.lstrip("/"), "true")
 
 
 def test_of_several_cgroups_no_more_is_reclaimed_than_is_short(

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from builders.machine_trees import CAPTURED, NODES, TIERS, Node, captured, machine, put
 from pghot.errors import NotPermittedError, UnsupportedError, UsageError
-from pghot.kernel.cgroup_limits import read_limits
+from pghot.kernel.cgroup import read_limits
 from pghot.kernel.memory_blocks import BlockRange, read_block_ranges
+from pghot.kernel.numa_settings import read_numa_settings
 from pghot.kernel.sysroot import SysRoot
-from pghot.kernel.tiering import read_kernel_tiering
 from pghot.kernel.zoneinfo import parse_zoneinfo, watermarks
 from pghot.live.machine.nodes import free_pages, read_nodes
 
@@ -301,10 +301,10 @@ def test_the_least_limit_of_a_group_and_its_ancestors_is_in_force(tmp_path: Path
 
 
 def test_knobs_of_a_real_machine_and_of_a_kernel_without_them(tmp_path: Path) -> None:
-    knobs = read_kernel_tiering(captured("two-tiers-6.12"))
+    knobs = read_numa_settings(captured("two-tiers-6.12"))
     assert (knobs.numa_balancing, knobs.demotion_enabled) == (0, False)
     assert (knobs.promote_rate_limit_mb_s, dict(knobs.weights)) == (65536, {0: 1, 1: 1})
-    none = read_kernel_tiering(SysRoot(tmp_path))
+    none = read_numa_settings(SysRoot(tmp_path))
     assert (none.numa_balancing, none.demotion_enabled, none.promote_rate_limit_mb_s) == (None, None, None)
 
 

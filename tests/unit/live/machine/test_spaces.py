@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from builders.live_loop import START, FakeKernel, addresses, maps_line
 from builders.machine_trees import put
-from pghot.kernel.maps import Kind
+from pghot.kernel.maps import MappingKind
 from pghot.live.hot import hottest
 from pghot.live.machine import spaces as spaces_module
 from pghot.live.machine.sections import ABSENT, FOREIGN, SECTION_PAGES, SECTION_SHIFT, SectionTable
@@ -408,7 +408,7 @@ def check_owners(spaces: Spaces, mapped: dict[int, set[int]]) -> None:
                 number, address = spaces.table.where(page)
                 assert pids[int(number[0])] == pid
                 assert int(address[0]) == START + section * SECTION_BYTES
-                assert spaces.pages.kind[page[0]] == Kind.MOVABLE
+                assert spaces.pages.kind[page[0]] == MappingKind.MOVABLE
                 spaces.pages.saw(page, np.ones(1, np.uint32))
                 found.add(int(page[0]) >> SECTION_SHIFT)
     assert len(found) == len(spaces.table) == min(3, sum(len(held) for held in mapped.values()))
@@ -443,7 +443,7 @@ def reference(spaces: Spaces, by: str) -> list[tuple[int, int, int, int, int]]:
         for i in range(2 * SECTION_PAGES):
             page = spaces.table.lookup(np.array([space.pid], np.int32), addresses(i, 1))[0]
             heat = int(spaces.pages.heat[page]) if page < ABSENT else 0
-            if not heat or spaces.pages.kind[page] != Kind.MOVABLE:
+            if not heat or spaces.pages.kind[page] != MappingKind.MOVABLE:
                 continue
             address, node = START + i * 4096, int(spaces.pages.place[page])
             node = -1 if node == 255 else node

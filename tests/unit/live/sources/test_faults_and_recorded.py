@@ -13,8 +13,8 @@ from builders.live_loop import space_of
 from builders.machine_trees import Node, machine, put
 from builders.rings import record, ring_of
 from pghot.errors import NotPermittedError, UnsupportedError, UsageError
-from pghot.kernel.cpus import node_of_cpu
 from pghot.kernel.knob_files import NUMA_BALANCING, PROMOTE_RATE_LIMIT, SCAN
+from pghot.kernel.node_files import node_of_cpu
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Watched
 from pghot.live.journal import Journal

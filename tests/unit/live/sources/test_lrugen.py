@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from builders.scan_trees import Process, get, put, watched
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError
 from pghot.kernel import lru_gen
+from pghot.kernel.knob_files import DEMOTION_ENABLED
 from pghot.kernel.lru_gen import (
-    DEMOTION,
     ENABLED,
     LRU_GEN,
     Generation,
@@ -180,7 +180,7 @@ def test_a_memcg_that_goes_away_is_passed_over(tmp_path: Path, monkeypatch: pyte
 
 def test_the_oldest_are_demoted_first_and_never_the_active(tmp_path: Path, commands: list[str]) -> None:
     root = lru_tree(tmp_path)
-    put(tmp_path, DEMOTION, "true\n")
+    put(tmp_path, DEMOTION_ENABLED, "true\n")
     put(tmp_path, LRU_GEN, TEXT.replace("2100          0", "2100        400"))
     demote_oldest(root, ["/my group"], 0, 5500)
     assert commands == ["- 2 0 3 200 5272", "- 2 0 4 200 228"]
@@ -195,10 +195,10 @@ def test_the_oldest_are_demoted_first_and_never_the_active(tmp_path: Path, comma
 def test_without_demotion_nothing_is_evicted(tmp_path: Path, commands: list[str]) -> None:
     """It would be swapped out."""
     root = lru_tree(tmp_path)
-    put(tmp_path, DEMOTION, "false\n")
+    put(tmp_path, DEMOTION_ENABLED, "false\n")
     with pytest.raises(UnsupportedError) as caught:
         demote_oldest(root, ["/my group"], 0, 100)
-    assert caught.value.hint == f"echo 1 > {DEMOTION}"
+    assert caught.value.hint == f"echo 1 > {DEMOTION_ENABLED}"
     assert commands == []
 
 

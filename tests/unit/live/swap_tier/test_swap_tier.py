@@ -29,7 +29,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.live.journal_file import read_journal
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
-from pghot.live.machine.linux import MoverSettings
+from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.sources.access_source import sightings_of
 from pghot.live.status import status
 from pghot.live.swap_tier.swap_space import compressed_needs, find_compressed_swap
@@ -301,7 +301,7 @@ def test_missing_rights_are_named(tree: Path) -> None:
 
 
 def live_settings(source: str = "scripted") -> LiveSettings:
-    mover = MoverSettings(apply=False, compressed=True)
+    mover = MoverSettings(compressed=True)
     return LiveSettings(Targets((PID,)), (source,), mover=mover)
 
 

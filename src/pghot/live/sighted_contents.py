@@ -19,11 +19,11 @@ from pghot.recording.page_contents import measure
 from pghot.recording.sampler import Sampler
 from pghot.recording.writer import RecordingWriter
 
-# (space, section number) of each section of the recording: `LiveRecorder` numbers them.
+# (space, section number) of each section of the recording: `SliceRecorder` numbers them.
 Slots = Mapping[tuple[int, int], int]
 
 
-class LiveContents:
+class SightedContents:
     """Rounds of samples into the recording, of the pages that a source has sighted so far."""
 
     def __init__(self, root: SysRoot, spaces: Spaces, writer: RecordingWriter) -> None:
@@ -40,12 +40,12 @@ class LiveContents:
         self._seen[page] = True
 
     def take_when_due(self, time_ns: int, elapsed_s: float, slots: Slots) -> None:
-        """A round when it is time. Raises `NotPermittedError` for a program whose memory may not be read."""
+        """Take a round of samples when it is due. Raises `NotPermittedError` for memory that may not be read."""
         if self._sampler.due(elapsed_s):
             self._take(time_ns, slots)
 
     def _take(self, time_ns: int, slots: Slots) -> None:
-        """Every page of a living program is as likely to be read."""
+        """Every page of a running program is equally likely to be read."""
         keys = [key for key in slots if self._spaces.space(key[0]) is not None]
         pages = [self._sighted(slots[key]) for key in keys]
         page = np.concatenate([np.empty(0, np.uint32), *pages])

@@ -1,4 +1,4 @@
-"""`pghot record --source faults ...`: what the live sources see, as a recording for the lab.
+"""What the live sources see, as slices of a recording for the lab.
 
 Live sources say which pages are hot, not how many cache misses a page takes. The recorder estimates those: of the
 CPU time that the programs used in a slice, `stall_share` is taken to be spent waiting for memory, at the latency of
@@ -11,25 +11,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import U32
-from pghot.counters import LOSSES
+from pghot.kernel.process import read_stat
 from pghot.kernel.sysroot import SysRoot
-from pghot.live.journal import Journal
-from pghot.live.live_contents import LiveContents
-from pghot.live.live_settings import LiveSettings
-from pghot.live.loop import Live
 from pghot.live.machine.sections import SECTION_SHIFT
 from pghot.live.machine.spaces import Spaces
-from pghot.live.run import RunSettings, Say, Summary, end, journal_path, rounds
-from pghot.live.status import status
-from pghot.live.stopping import StopSignals
-from pghot.recording.trace import Region, SliceBatch, TraceInfo
+from pghot.live.sighted_contents import SightedContents
+from pghot.recording.trace import Region, SliceBatch
 from pghot.recording.writer import RecordingWriter
 
 NS_PER_INSTRUCTION = 0.5
@@ -72,23 +64,26 @@ class _Slice:
     write: list[npt.NDArray[np.bool_]] = field(default_factory=list)
 
 
-class LiveRecorder:
-    """Collects accesses and appends a slice whenever `slice_ms` have passed."""
+class SliceRecorder:
+    """Collects accesses and appends a slice whenever `slice_ns` have passed.
+
+    contents  samples what the sighted pages hold, None: only accesses are recorded
+    """
 
     def __init__(
         self,
-        path: Path,
         root: SysRoot,
+        writer: RecordingWriter,
         spaces: Spaces,
-        info: TraceInfo,
+        *,
+        slice_ns: int,
         estimate: Estimate,
-        force: bool,
-        compressibility: bool = False,
+        contents: SightedContents | None = None,
     ) -> None:
+        self.writer = writer
         self._root, self._spaces, self._estimate = root, spaces, estimate
-        self._slice_ns = info.slice_ns
-        self.writer = RecordingWriter(path, info, force=force)
-        self._contents = LiveContents(root, spaces, self.writer) if compressibility else None
+        self._slice_ns = slice_ns
+        self._contents = contents
         self._now = _Slice()
         self._began_ns = -1
         self._due_ns = 0
@@ -150,12 +145,13 @@ class LiveRecorder:
         tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
         used = 0
         for space in self._spaces.spaces:
-            fields = self._root.read_or(f"/proc/{space.pid}/stat").rpartition(")")[2].split()
-            if len(fields) > 12:
-                now = (int(fields[11]) + int(fields[12])) * tick_ns
-                # Below its last only where another program has the pid, until the next refresh says so.
-                used += max(0, now - self._cpu_ns.get(space.number, now))
-                self._cpu_ns[space.number] = now
+            try:
+                now = read_stat(self._root, space.pid).cpu_ticks * tick_ns
+            except OSError:
+                continue  # it ended
+            # Lower than before only where another program has the pid; the next refresh notices.
+            used += max(0, now - self._cpu_ns.get(space.number, now))
+            self._cpu_ns[space.number] = now
         return used
 
     def _close(self, now_ns: int) -> None:
@@ -203,70 +199,3 @@ def slice_batch(
         writes=np.rint(misses * (written / np.maximum(seen, 1))).astype(np.uint32),
         node=np.zeros(len(distinct), np.int16),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingPlan:
-    """What `pghot record` was told beside sources and targets."""
-
-    path: Path
-    slice_ms: int = 100
-    duration_s: float = 0.0
-    estimate: Estimate = field(default_factory=Estimate)
-    command: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    force: bool = False
-    compressibility: bool = False
-
-
-def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say: Say) -> Summary:
-    """Record until the programs end, the time is over or the user interrupts.
-
-    Raises `PghotError` when a source fails or the recording cannot be written; knobs are put back in any case.
-    """
-    settings.targets.check(root)
-    with Journal(journal_path(None, "record"), root) as journal:
-        live = Live(root, settings, journal)
-        recorder = LiveRecorder(
-            plan.path,
-            root,
-            live.spaces,
-            _info(live, plan, root),
-            plan.estimate,
-            plan.force,
-            plan.compressibility,
-        )
-        live.recorder = recorder
-        with StopSignals() as stop:
-            try:
-                live.start()
-                rounds(live, RunSettings(min(100, plan.slice_ms), plan.duration_s), say, stop)
-            finally:
-                problems = end(live, journal)
-        facts = status(live)
-        recorder.finish(lost_of(facts))
-    writer = recorder.writer
-    recorded = {
-        "recording": str(plan.path), "slices": writer.slices, "rows": writer.rows, "file_bytes": writer.bytes_written,
-        "sources": facts["sources"], "interrupted": stop.asked, "seconds": facts["seconds"],
-    }  # fmt: skip
-    return Summary(recorded, problems, stop.asked)
-
-
-def _info(live: Live, plan: RecordingPlan, root: SysRoot) -> TraceInfo:
-    """The head of a live recording."""
-    return TraceInfo(
-        name=plan.path.stem,
-        source="+".join(source.name for source in live.sources),
-        slice_ns=plan.slice_ms * 1_000_000,
-        ns_per_instruction=NS_PER_INSTRUCTION,
-        mlp=plan.estimate.mlp,
-        command=plan.command,
-        kernel=root.read_or("/proc/sys/kernel/osrelease"),
-        notes=(plan.estimate.note(), *(source.sampling() for source in live.sources), *plan.notes),
-    )
-
-
-def lost_of(facts: dict[str, Any]) -> int:
-    """What the sources lost, at least, from the status facts."""
-    return sum(int(source["counters"].get(name, 0)) for source in facts["sources"] for name in LOSSES)

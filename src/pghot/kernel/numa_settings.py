@@ -1,4 +1,4 @@
-"""What the kernel itself does with tiers now: balancing mode, demotion, interleave weights."""
+"""What the kernel itself does with NUMA nodes now: balancing mode, demotion, interleave weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DEMOTION = {"true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
-class KernelTiering:
+class NumaSettings:
     """None where this kernel has no such thing.
 
     numa_balancing           bits: 1 = towards the accessing CPU's node, 2 = promotion from lower tiers (>= 5.18)
@@ -30,14 +30,14 @@ class KernelTiering:
     weights: Mapping[int, int]
 
 
-def read_kernel_tiering(root: SysRoot) -> KernelTiering:
+def read_numa_settings(root: SysRoot) -> NumaSettings:
     """The knobs as they are now."""
     weights = {}
     for name in root.list(WEIGHTS):
         weight = read_number(root, f"{WEIGHTS}/{name}")
         if name[:4] == "node" and name[4:].isdigit() and weight is not None:
             weights[int(name[4:])] = weight
-    return KernelTiering(
+    return NumaSettings(
         read_number(root, NUMA_BALANCING),
         read_number(root, PROMOTE_RATE_LIMIT),
         _DEMOTION.get(root.read_or(DEMOTION_ENABLED)),

@@ -1,0 +1,60 @@
+"""How pages are moved: the `[mover]` table of the daemon's configuration, and the options of `pghot run`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from pghot.errors import UsageError
+from pghot.live.machine.pages import AGEING_MS, OLDEST
+from pghot.units import parse_share
+
+# A page's age is counted no further.
+LONGEST_COLD_S = OLDEST * AGEING_MS / 1000
+
+# "move_pages": pghot moves what its policy finds hot; "damos": the kernel's DAMON finds and moves pages
+# (`pghot.live.damos.damos`).
+MoverKind = Literal["move_pages", "damos"]
+# Who makes room on a full node. "move_pages": pghot demotes the tracked pages that were not seen for longest;
+# "reclaim": memory.reclaim of the tracked cgroups (Linux >= 5.19); "lru_gen": their oldest generation of the multi-gen
+# LRU; "off": nobody. With "reclaim" and "lru_gen" the kernel picks the pages, and demotion_enabled must be on.
+DemotionKind = Literal["move_pages", "reclaim", "lru_gen", "off"]
+
+
+class MoverSettings(BaseModel):
+    """How pages are moved. Raises pydantic's `ValidationError` for a value out of range.
+
+    kind             who finds and moves pages
+    rate_limit_mb_s  promotions, MiB/s
+    free_floor       share of a target node that stays free; its high watermark stays free in any case. Text such as
+                     "5%" is read as well
+    batch_pages      pages in one move_pages call
+    demotion         who makes room on a full node
+    compressed       compressed swap is one more tier: pages that were not seen for `cold_after_s` go there
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    kind: MoverKind = "move_pages"
+    rate_limit_mb_s: float = Field(256.0, ge=0.001, le=1e6)
+    free_floor: float = Field(0.01, ge=0, le=1)
+    batch_pages: int = Field(512, ge=1, le=65536)
+    demotion: DemotionKind = "move_pages"
+    compressed: bool = False
+    cold_after_s: float = Field(30.0, gt=0, le=LONGEST_COLD_S)
+
+    @field_validator("free_floor", mode="before")
+    @classmethod
+    def _share(cls, value: Any) -> Any:
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_share(str(value))
+        except UsageError as error:
+            raise ValueError(f"{error}; {error.hint}") from None
+
+    @property
+    def kernel_demotes(self) -> bool:
+        """Whether the kernel picks the pages that make room."""
+        return self.demotion in ("reclaim", "lru_gen")

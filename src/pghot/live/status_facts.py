@@ -1,0 +1,90 @@
+"""The shape of the documents `pghot.status/1` and `pghot.run/1`; docs/cli.md says what each key means."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+from pghot.live.damos.damos import DamosFacts
+from pghot.live.swap_tier.setup import CompressedFacts
+from pghot.live.undo import UndoneFacts
+
+
+class ProgramFacts(TypedDict):
+    pid: int
+    name: str
+
+
+class SourceFacts(TypedDict):
+    name: str
+    sampling: str
+    weight: int
+    effort: float
+    counters: dict[str, int]
+
+
+class NodeFacts(TypedDict):
+    node: int
+    tier: int
+    capacity_bytes: int
+    free_bytes: int
+    floor_bytes: int
+    tracked_bytes: int
+    hot_bytes: int
+
+
+class CgroupFacts(TypedDict):
+    cgroup: str
+    max_bytes: int | None
+    high_bytes: int | None
+    current_bytes: int | None
+    nodes: tuple[int, ...] | None
+
+
+class MoverFacts(TypedDict):
+    """Of the mover move_pages; damos has `DamosFacts`."""
+
+    name: str
+
+
+class MoveFacts(TypedDict):
+    promoted_pages: int
+    demoted_pages: int
+    failed: dict[str, int]
+    lowest_free_above_floor_pages: int | None
+    rate_limit_mb_s: float
+    pingpong_guard_share: float
+    promoted_by_the_kernel_pages: int
+
+
+class TrackingFacts(TypedDict):
+    tracked_pages: int
+    bytes_used: int
+    bytes_per_tracked_page: float | None
+
+
+class BudgetFacts(TypedDict):
+    max_cpu_percent: float | None
+    effort: float
+
+
+class StatusFacts(TypedDict):
+    """`consumers`, `consumers_dropped`: of a daemon; `undone`: of a run with --restore."""
+
+    schema: str
+    mode: Literal["apply", "dry run"]
+    seconds: float
+    policy: str
+    programs: list[ProgramFacts]
+    cgroups: list[CgroupFacts]
+    compressed: CompressedFacts | None
+    sources: list[SourceFacts]
+    nodes: list[NodeFacts]
+    mover: MoverFacts | DamosFacts
+    moves: MoveFacts
+    counters: dict[str, float]
+    tracking: TrackingFacts
+    budget: BudgetFacts
+    journal: str | None
+    consumers: NotRequired[int]
+    consumers_dropped: NotRequired[int]
+    undone: NotRequired[UndoneFacts]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +12,6 @@ KINDS = ("two_tiers", "three_tiers", "cxl", "compressed", "linux_6_1", "linux_7_
 collect_ignore = ["test_guest.py"] if INSIDE else ["inside"]
 
 if not INSIDE:
-    sys.path.insert(0, str(Path(__file__).parent))
     from suites import Suites
 
     SUITES = pytest.StashKey[Suites]()

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[2]))  # what the tests outside share
 from forked import start_server
 from helpers import FORK_SERVER, SHARED, knobs
 from helpers import report as add_row

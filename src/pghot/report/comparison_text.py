@@ -12,6 +12,7 @@ from pghot.lab.metrics import METRICS, Metric
 from pghot.lab.outcomes import SummaryRow
 from pghot.lab.results import Comparison
 from pghot.printable import printable
+from pghot.sim.policies import POLICIES
 from pghot.sim.sources import SOURCES, clairvoyant
 from pghot.units import format_share, format_size
 
@@ -131,8 +132,8 @@ def footnotes(result: Comparison) -> list[str]:
 def _is_starved(row: SummaryRow, footprint_pages: int) -> bool:
     """Whether hint faults, under the kernel's threshold, let one of pghot's stores promote hardly anything."""
     return (
-        row.policy.startswith("pghot-")
-        and row.sources == ("hintfaults",)
+        [SOURCES.get(name).mechanism for name in row.sources] == ["hint fault"]
+        and "freq_threshold" in POLICIES.options(row.policy)
         and row.figures.promotions < 0.01 * footprint_pages
         and not any(option.startswith("freq_threshold=") for option in row.options)
     )

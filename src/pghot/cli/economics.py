@@ -1,4 +1,4 @@
-"""`pghot economics`: what a compressed tier saves and costs under each access rule. Thin: parse, call, print."""
+"""`pghot economics`: what a compressed tier saves and costs under each access rule."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def _policies() -> dict[str, str]:
 
 
 def _sources() -> dict[str, str]:
-    """Those of the lab first; of one that both have the live summary as well, for it may see something else."""
+    """The lab's first. A source that both sides have gets both summaries: the live one may see something else."""
     from pghot.live.sources import LIVE_SOURCES
     from pghot.sim.sources import SOURCES
 

@@ -52,7 +52,7 @@ def targets_of(
     data_on_stdout: bool,
     held: BinaryIO | None = None,
 ) -> Iterator[Targets]:
-    """The targets; a command is started, and ended when pghot fails before it does.
+    """The targets. A command is started here, and terminated if pghot fails while it runs.
 
     data_on_stdout  our stdout carries JSON: what the command prints goes to stderr
     held            a file for what the command prints, because a screen has the terminal
@@ -111,9 +111,9 @@ def live_settings(
     mover: MoverSettings | None = None,
     max_cpu_percent: float = 0.0,
 ) -> LiveSettings:
-    """Settings of the live loop from the command line's words; targets are added when they are known.
+    """Settings of the live loop from the command line. Targets are added once they are known.
 
-    Raises for sources that do not work here, so that no command is started in vain.
+    Raises for sources that do not work here, before a command is started in vain.
     """
     names = tuple(dict.fromkeys(name.strip() for name in sources.split(",") if name.strip()))
     if not names:
@@ -148,7 +148,7 @@ def damos_settings(options: Sequence[str], mover: MoverSettings, by_cgroup: bool
 
 
 def status_on_stderr() -> Callable[[Live], None]:
-    """Shows the status line: rewritten on a terminal twice a second, a new line every few seconds elsewhere."""
+    """Shows the status line: twice a second in place on a terminal, a new line every few seconds elsewhere."""
     terminal = sys.stderr.isatty()
     every_s = 0.5 if terminal else EVERY_S
     said = time.monotonic() + PATIENCE_S - every_s

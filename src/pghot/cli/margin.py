@@ -1,4 +1,4 @@
-"""`pghot margin`: the reserve that makes a compressed tier safe, and the search for what breaks it. Thin."""
+"""`pghot margin`: the reserve that makes a compressed tier safe, and the search for attacks that break it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def margin(
     promotion_rate: Annotated[str, typer.Option(help="what the host can move away")] = "2GB/s",
     batch: Annotated[int, typer.Option(help="pages of one demotion")] = 512,
     grants: Annotated[int, typer.Option(help="pages writable at a time (ro-cow)")] = 1024,
-    pinned: Annotated[str, typer.Option(help="what tenants may pin, together")] = "0",
+    pinned: Annotated[str, typer.Option(help="what all tenants together may pin")] = "0",
     kill: Annotated[str, typer.Option(help="time to stop a tenant and zero its pages (contained)")] = "10ms",
     protect: Annotated[
         str, typer.Option(help="time to make the node read-only after a warning (writable)")
@@ -61,10 +61,10 @@ def margin(
         str | None, typer.Option(help="try to break it: search, all or an attack's name")
     ] = None,
     access: Annotated[
-        str | None, typer.Option(help="access rule under attack; that of the tiers by default")
+        str | None, typer.Option(help="access rule under attack; by default that of the tiers")
     ] = None,
-    reserve: Annotated[str, typer.Option(help="reserve under attack; that of the tiers by default")] = "",
-    tenants: Annotated[int, typer.Option(help="tenants, who all collude")] = 2,
+    reserve: Annotated[str, typer.Option(help="reserve under attack; by default that of the tiers")] = "",
+    tenants: Annotated[int, typer.Option(help="tenants; all collude")] = 2,
     budget: Annotated[int, typer.Option(help="attacks that a search tries")] = 1000,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of the search")] = 0,
     output: Annotated[str, typer.Option("--output", "-o", help="report.html: the worst attack, drawn")] = "",

@@ -1,4 +1,4 @@
-"""`pghot record`: write down which pages programs touch. Thin: which of the two recorders, and what it is told."""
+"""`pghot record`: record which pages programs touch. Chooses one of the two recorders and passes on its settings."""
 
 from __future__ import annotations
 
@@ -31,27 +31,30 @@ def record(
     ctx: typer.Context,
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE.pghot] -- CMD [ARGS]...", help="recording to make, command to run"),
+        typer.Argument(metavar="[FILE.pghot] -- CMD [ARGS]...", help="recording to write, command to run"),
     ] = None,
     output: Annotated[
         str, typer.Option("--output", "-o", help="the recording, instead of the first argument")
     ] = "",
     source: Annotated[
-        str, typer.Option(help="who sees the accesses: qemu (exact, emulated), or live sources by comma")
+        str,
+        typer.Option(help="who sees the accesses: qemu (emulated, exact), or live sources, comma-separated"),
     ] = "qemu",
     pid: Pids = None,
     cgroup: Cgroup = "",
     children: Children = True,
     stall_share: Annotated[
-        str, typer.Option(help="live: share of the CPU time that waits for memory")
+        str, typer.Option(help="live: share of CPU time spent waiting for memory")
     ] = "50%",
-    latency: Annotated[float, typer.Option(min=1, help="live: ns of a cache miss while recording")] = 100.0,
+    latency: Annotated[
+        float, typer.Option(min=1, help="live: latency of a cache miss while recording, ns")
+    ] = 100.0,
     set_: Set = None,
     slice_: Annotated[
         str | None, typer.Option("--slice", help="time in one slice (live: at least 10 ms)")
     ] = None,
     llc: Annotated[str, typer.Option(help="size of the modelled last-level cache")] = "32 MiB",
-    llc_ways: Annotated[int, typer.Option(help="its associativity")] = 16,
+    llc_ways: Annotated[int, typer.Option(help="associativity of that cache")] = 16,
     follow_children: Annotated[
         bool, typer.Option("--follow-children", help="record forked processes too")
     ] = False,
@@ -69,7 +72,7 @@ def record(
     force: Annotated[bool, typer.Option("--force", help="overwrite an existing recording")] = False,
     json_: Annotated[bool, typer.Option("--json", help="print what was recorded as JSON on stdout")] = False,
 ) -> None:
-    """Record which pages programs touch: exactly under emulation, or as live sources see it.
+    """Record which pages programs touch: exactly, under emulation, or as live sources see it.
 
     pghot record redis.pghot -- redis-server --port 7777
 
@@ -124,7 +127,7 @@ def record(
 
 
 def split_words(words: list[str], output: str) -> tuple[Path, list[str]]:
-    """The recording's path and the command. Without `--output` the path is the first word, a *.pghot."""
+    """The recording's path and the command. Without `--output` the path is the first word and ends in .pghot."""
     if output:
         path, command = output, words
     else:

@@ -23,7 +23,7 @@ _SCHEMA = "pghot.record/1"
 def record_live(
     plan: RecordingPlan, settings: LiveSettings, targets: AbstractContextManager[Targets], as_json: bool
 ) -> None:
-    """Record the targets, which entering the context starts where they are a command, and say what was recorded.
+    """Record the targets, and say what was recorded. Entering the context starts a command, if that is the target.
 
     Raises `typer.Exit` when the user interrupted it.
     """

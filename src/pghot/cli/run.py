@@ -40,7 +40,7 @@ _GOES_WITH = (
         ("source", "policy", "compressed", "batch", "max_cpu"),
     ),
     GoesWith("--compressed", lambda of: of["compressed"], ("cold_after",)),
-    # A dry run ranks within --rate and counts what --free-floor leaves room for, but nobody makes that room.
+    # A dry run keeps to --rate and --free-floor, but nothing makes room: demotion needs --apply.
     GoesWith("--apply", lambda of: of["apply"], ("batch", "restore")),
     GoesWith("--apply, or --mover damos", lambda of: of["apply"] or of["mover"] == "damos", ("demotion",)),
     GoesWith("--pid, or a command", lambda of: not of["cgroup"], ("children",)),
@@ -55,7 +55,9 @@ def run(
     pid: Pids = None,
     cgroup: Cgroup = "",
     children: Children = True,
-    apply: Annotated[bool, typer.Option("--apply", help="promote for real; else nothing is changed")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="promote for real; without it nothing is changed")
+    ] = False,
     source: Sources = None,
     policy: Annotated[
         str, typer.Option(help="pghot-default, pghot-precise, pghot-hashed, hemem")
@@ -73,20 +75,20 @@ def run(
         ),
     ] = "move_pages",
     compressed: Annotated[
-        bool, typer.Option("--compressed", help="compressed swap is one more tier: zram or zswap")
+        bool, typer.Option("--compressed", help="use compressed swap, zram or zswap, as one more tier")
     ] = False,
     cold_after: Annotated[
-        str, typer.Option(help="with --compressed: pages unseen for so long go there")
+        str, typer.Option(help="with --compressed: pages not seen for this long go there")
     ] = "30s",
     interval: Annotated[str, typer.Option(help="time between rounds")] = "100 ms",
     duration: Annotated[str | None, typer.Option(help="end after this time")] = None,
     journal: Annotated[
-        str | None, typer.Option(help="file that remembers what was changed, for `pghot undo`")
+        str | None, typer.Option(help="file that records what was changed, for `pghot undo`")
     ] = None,
     restore: Annotated[bool, typer.Option("--restore", help="put the pages back at the end")] = False,
     what_if: Annotated[
         str | None,
-        typer.Option(metavar="TIERS", help="no slow tier here: replay what was seen on simulated tiers"),
+        typer.Option(metavar="TIERS", help="without a slow tier: replay what was seen on simulated tiers"),
     ] = None,
     fast_share: Annotated[str, typer.Option(help="what-if: top tier's share of the footprint")] = "20%",
     max_cpu: Annotated[
@@ -175,7 +177,7 @@ def _viewed(
     from pghot.cli.view import output_held, require_terminal, screen
     from pghot.kernel.sysroot import SysRoot
 
-    require_terminal("--view", "leave it out: a status line goes to stderr then", stdout_too=not as_json)
+    require_terminal("--view", "leave it out: then a status line goes to stderr", stdout_too=not as_json)
     with (
         output_held(command) as held,
         targets_of(command, pid, cgroup, children, as_json, held) as targets,

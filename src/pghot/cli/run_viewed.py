@@ -1,4 +1,4 @@
-"""`pghot run --view`: the live loop in a thread, the screen in the main one, which has the terminal and the signals."""
+"""`pghot run --view`: the live loop runs in a thread. The screen has the main thread, for the terminal and signals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVERY_S = 1.0
 def run_viewed(
     root: SysRoot, settings: LiveSettings, run: RunSettings, screen: Callable[[Mailbox], object]
 ) -> Summary:
-    """As `run_live`; `screen` shows the mailbox until it is over or the user ends it, which ends the run.
+    """As `run_live`. `screen` shows the mailbox until the run is over, or until the user leaves, which ends the run.
 
     Raises what `run_live` raises, and what `screen` raises after the run has ended.
     """
@@ -46,7 +46,7 @@ def _run_and_end(
 
 
 def into(mailbox: Mailbox, now_s: Callable[[], float] = time.monotonic) -> Say:
-    """Puts a document into the mailbox once a second, made between two rounds."""
+    """Between two rounds, once a second, puts a new document into the mailbox."""
     next_s = now_s()
 
     def say(live: Live) -> None:

@@ -1,4 +1,4 @@
-"""What attacks on a compressed tier found, as text and as JSON; sizes are those of the real thing, not of the scene."""
+"""What attacks on a compressed tier found, as text and JSON; sizes are those of the real device, not of the scene."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOWN = 12
 
 
 def attack_facts(campaign: Campaign) -> dict[str, Any]:
-    """For JSON: the scene, each attack, the worst one in numbers that replay it."""
+    """For JSON: the scene, each attack, and the numbers that replay the worst one."""
     scene = campaign.scene
     return {
         "rule": scene.rule,
@@ -60,7 +60,7 @@ def render_attack(found: Margins, campaign: Campaign) -> str:
 
 
 def played(scene: Scene) -> str:
-    """What was attacked, how much smaller than it is, and what of that did not shrink."""
+    """What was attacked, at which scale, and by how much the reserve was rounded."""
     whole = scene.rounding * scene.scale
     rounding = (
         f"; reserve {'+' if whole > 0 else '-'}{format_size(abs(whole))}, as pages and lines do not shrink"
@@ -106,7 +106,7 @@ def verdict(found: Margins, campaign: Campaign) -> list[str]:
 
 
 def unresolved(campaign: Campaign, margin: RuleMargin) -> str:
-    """Says when the reserve falls short by less than the scene in small can tell."""
+    """Says so when the reserve falls short by less than the scaled-down scene can show."""
     short = margin.reserve_bytes - campaign.scene.real_reserve
     told = 2 * PAGE_BYTES * campaign.scene.scale
     if campaign.lost or not 0 < short < told:

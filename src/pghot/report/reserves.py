@@ -1,4 +1,4 @@
-"""Reserves as plain text: what was asked, what a cache can do, for each access rule its terms."""
+"""Reserves as text: device and host, what the cache can hold back, and the terms of each access rule."""
 
 from __future__ import annotations
 

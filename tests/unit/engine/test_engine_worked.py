@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from builders.engines import ABIT, PEBS, TRUTH, Seer
 from pghot.engine.accesses import Accesses, no_accesses
-from pghot.engine.engine import SOURCE_COUNTERS, HotnessEngine, Promotions, total
+from pghot.engine.engine import HotnessEngine, Promotions, total
 from pghot.engine.settings import EngineSettings
 from pghot.engine.store import Candidates, hottest_first
 
@@ -21,7 +22,7 @@ def make(store="precise", pages_per_s=10**6, **changes) -> HotnessEngine:
     return HotnessEngine(EngineSettings(store, **{**values, "rate_limit_mb_s": pages_per_s / 256, **changes}))
 
 
-def touch(engine, pages, now_ms, count=2, source="pebs", node=0, place=ON_LOWER):
+def touch(engine, pages, now_ms, count=2, source=PEBS, node=0, place=ON_LOWER):
     pages = np.array(pages, np.uint32)
     size = len(pages)
     report = Accesses(pages, np.full(size, node, np.int16), np.full(size, count, np.uint32), now_ms)
@@ -119,8 +120,8 @@ def test_each_access_is_recorded_dropped_or_ignored():
     engine = make("hashed", table_share=0.002, heap_share=1.0)  # two records
     place = ON_LOWER.copy()
     place[5] = 1
-    touch(engine, [1, 2, 3, 5], 0, count=3, source="abit", place=place)
-    touch(engine, [1], 1, count=4, source="truth")
+    touch(engine, [1, 2, 3, 5], 0, count=3, source=ABIT, place=place)
+    touch(engine, [1], 1, count=4, source=TRUTH)
     found = engine.counters
     assert found["pghot_reported_accesses"] == 16  # 4 * 3 + 4
     assert found["pghot_recorded_accesses"] == 10  # pages 1 and 2, and 1 again
@@ -131,25 +132,24 @@ def test_each_access_is_recorded_dropped_or_ignored():
 
 
 @pytest.mark.parametrize(
-    "kind, sources",
+    "kind, mechanism",
     [
-        ("pghot_recorded_hintfaults", {"hintfaults", "faults"}),
-        ("pghot_recorded_hwhints", {"ibs", "pebs", "chmu", "spe"}),
-        ("pghot_recorded_pgtscans", {"abit", "softdirty", "idle", "damon"}),
+        ("pghot_recorded_hintfaults", "hint fault"),
+        ("pghot_recorded_hwhints", "hardware"),
+        ("pghot_recorded_pgtscans", "page-table scan"),
     ],
 )
-def test_the_kernel_s_counter_of_each_source(kind, sources):
-    assert {source for source, counter in SOURCE_COUNTERS.items() if counter == kind} == sources
-    for source in sources:
-        engine = make()
-        touch(engine, [1], 0, count=3, source=source)
-        assert engine.counters[kind] == 3
+def test_the_kernel_s_counter_of_each_mechanism(kind, mechanism):
+    engine = make()
+    touch(engine, [1], 0, count=3, source=Seer("any", mechanism))
+    kinds = ("pghot_recorded_hintfaults", "pghot_recorded_hwhints", "pghot_recorded_pgtscans")
+    assert {each: engine.counters[each] for each in kinds} == {**dict.fromkeys(kinds, 0), kind: 3}
 
 
 def test_an_empty_report_and_a_switched_off_source_change_nothing():
     engine = make()
     before = engine.counters
-    engine.record("pebs", no_accesses(5), ON_LOWER, LOWER)
+    engine.record(PEBS, no_accesses(5), ON_LOWER, LOWER)
     engine.disable("pebs")
     touch(engine, [1], 0)
     assert engine.counters == before

@@ -32,8 +32,8 @@ def touch(store, pages, now_ms, node=0, count=1, place=ON_LOWER, hint_fault=Fals
 
 def record_of(store, page) -> int | None:
     """The page's record, None without one."""
-    slot = find(store.table, page)
-    return int(store.table[slot, RECORD]) if store.table[slot, KEY] else None
+    slot = find(store.arrays.table, page)
+    return int(store.arrays.table[slot, RECORD]) if store.arrays.table[slot, KEY] else None
 
 
 def counts(store) -> list[int]:
@@ -50,21 +50,21 @@ def test_a_record_and_its_second_access():
     touch(store, [7], 1001, node=-1)
     assert record_of(store, 7) == 8_200_202  # 2 + 8 * 1 + 8192 * 1001: the node is kept
     assert counts(store) == [1, 1]
-    assert store.sizes.tolist() == [0, 1]  # in node 1's heap
+    assert store.arrays.sizes.tolist() == [0, 1]  # in node 1's heap
 
 
 def test_another_known_node_starts_the_page_over_in_that_node_s_heap():
     store = make()
     touch(store, [7], 0, node=0, count=2)
-    assert store.sizes.tolist() == [1, 0]
+    assert store.arrays.sizes.tolist() == [1, 0]
     touch(store, [7], 1, node=1)
     assert record_of(store, 7) == 8201  # 1 + 8 * 1 + 8192 * 1
-    assert store.sizes.tolist() == [0, 0]
+    assert store.arrays.sizes.tolist() == [0, 0]
     touch(store, [7], 2, node=0, count=3)
     assert record_of(store, 7) == 16_387  # 3 + 0 + 8192 * 2
-    assert store.sizes.tolist() == [1, 0]
+    assert store.arrays.sizes.tolist() == [1, 0]
     touch(store, [7], 2, node=1, count=2)
-    assert store.sizes.tolist() == [0, 1]
+    assert store.arrays.sizes.tolist() == [0, 1]
 
 
 def test_a_node_after_an_unknown_one_starts_nothing_over():
@@ -73,7 +73,7 @@ def test_a_node_after_an_unknown_one_starts_nothing_over():
     assert record_of(store, 7) == 8185  # 1 + 8 * 1023
     touch(store, [7], 0, node=1)
     assert record_of(store, 7) == 10  # 2 + 8 * 1
-    assert store.sizes.tolist() == [0, 1]
+    assert store.arrays.sizes.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -141,11 +141,11 @@ def test_a_full_table_hears_known_pages_only():
 def test_shares_are_cut_off_and_at_least_one():
     # 100 * 0.029 = 2 records; 2 / 0.75 + 2 = 4 slots of 16 bytes; 2 * 0.75 = 1 place of 8 bytes in two heaps.
     store = make(table_share=0.029, heap_share=0.75)
-    assert store.table.shape == (4, 4)
-    assert store.heaps.shape == (2, 1)
+    assert store.arrays.table.shape == (4, 4)
+    assert store.arrays.heaps.shape == (2, 1)
     assert store.bytes_total() == 80
-    assert make(table_share=0.001, heap_share=0.001).table.shape == (3, 4)  # 1 / 0.75 + 2
-    assert make(heap_share=0.001).heaps.shape == (2, 1)
+    assert make(table_share=0.001, heap_share=0.001).arrays.table.shape == (3, 4)  # 1 / 0.75 + 2
+    assert make(heap_share=0.001).arrays.heaps.shape == (2, 1)
 
 
 def test_a_full_heap_leaves_the_record_in_the_table_until_its_next_access():
@@ -209,7 +209,7 @@ def test_restore_waiting_goes_back_to_the_heap_and_otherwise_only_to_the_table()
     store.restore(taken.select(taken.page == 1), waiting=True)
     store.restore(taken.select(taken.page == 2), waiting=False)
     assert [record_of(store, page) for page in (1, 2)] == [40_971, 40_971]  # 3 + 8 * 1 + 8192 * 5
-    assert store.sizes.tolist() == [0, 1]
+    assert store.arrays.sizes.tolist() == [0, 1]
     again = store.take(5, 1)
     assert (again.page.tolist(), again.node.tolist()) == ([1], [1])
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from pghot.engine.stores import make_store
 
+from pghot.engine import STORES
 from pghot.engine.settings import MOST, EngineSettings, faithful_options
+from pghot.engine.store import HotnessStore
 from pghot.errors import UsageError
+
+
+def made(settings: EngineSettings) -> HotnessStore:
+    return STORES.make(settings.store, settings)
 
 
 def make(store="precise", **changes) -> EngineSettings:
@@ -85,15 +90,15 @@ def test_the_first_value_that_is_refused(changes, named):
     "store, window_ms, freq", [("default", 3968, 3), ("precise", 16_383, 7), ("hashed", 524_287, 7)]
 )
 def test_the_layout_s_last_window_and_frequency(store, window_ms, freq):
-    assert make_store(make(store, window_ms=window_ms - 1, freq_threshold=freq)).window_ms == window_ms - 1
+    assert made(make(store, window_ms=window_ms - 1, freq_threshold=freq)).window_ms == window_ms - 1
     for changes in ({"window_ms": window_ms}, {"freq_threshold": freq + 1}):
         with pytest.raises(UsageError):
-            make_store(make(store, **changes))
+            made(make(store, **changes))
 
 
 @pytest.mark.parametrize("store, published", [("default", 3000), ("precise", 5000), ("hashed", 5000)])
 def test_the_published_windows(store, published):
-    assert make_store(make(store)).window_ms == published
+    assert made(make(store)).window_ms == published
 
 
 def test_defaults_are_the_published_ones():

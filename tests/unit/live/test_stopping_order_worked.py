@@ -14,7 +14,6 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.live.journal import Journal
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
-from pghot.live.machine.linux import MoverSettings
 from pghot.live.run import Summary, end, restore
 from pghot.live.targets import Targets
 
@@ -47,7 +46,7 @@ def test_sources_end_before_their_knobs_go_back_and_pages_come_last(
         settings = LiveSettings(
             Targets((PID,)),
             ("scripted",),
-            mover=MoverSettings(apply=True),
+            apply=True,
             source_options={"scripted": {"knob": NUMA_BALANCING}},
         )
         live = Live(kernel.root, settings, journal, lambda: 10**12)

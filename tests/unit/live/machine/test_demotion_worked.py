@@ -66,7 +66,7 @@ class Taker:
 
 
 def made(how: str, taker: Taker, tree: Path = Path("/no/such/tree")) -> Demotion:
-    return Demotion(SysRoot(tree), how, (), Pages(1), None, taker)  # type: ignore[arg-type]
+    return Demotion(SysRoot(tree), Pages(1), None, taker, how)  # type: ignore[arg-type]
 
 
 def test_what_one_node_does_not_take_goes_to_the_next() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pghot.kernel.maps import Kind
+from pghot.kernel.maps import MappingKind
 from pghot.live.machine.eligibility import may_move, tally
 from pghot.live.machine.pages import DEMOTED, NOWHERE, PROMOTED
 
@@ -12,17 +12,17 @@ from pghot.live.machine.pages import DEMOTED, NOWHERE, PROMOTED
 def test_each_reason_why_a_page_may_not_move():
     rows = [
         # kind, place, marks, may move to node 0
-        (Kind.MOVABLE, 1, 0, True),
-        (Kind.MOVABLE, 254, 0b0000_1111, True),
-        (Kind.SHARED, 1, 0, False),
-        (Kind.UNMAPPED, 1, 0, False),
-        (Kind.FILE, 1, 0, False),
-        (Kind.MOVABLE, 0, 0, False),  # is there
-        (Kind.MOVABLE, NOWHERE, 0, False),
-        (Kind.MOVABLE, 1, 0b0010_0000, True),  # busy twice: bits 4 and 5
-        (Kind.MOVABLE, 1, 0b0011_0000, False),  # busy three times
+        (MappingKind.MOVABLE, 1, 0, True),
+        (MappingKind.MOVABLE, 254, 0b0000_1111, True),
+        (MappingKind.SHARED, 1, 0, False),
+        (MappingKind.UNMAPPED, 1, 0, False),
+        (MappingKind.FILE, 1, 0, False),
+        (MappingKind.MOVABLE, 0, 0, False),  # is there
+        (MappingKind.MOVABLE, NOWHERE, 0, False),
+        (MappingKind.MOVABLE, 1, 0b0010_0000, True),  # busy twice: bits 4 and 5
+        (MappingKind.MOVABLE, 1, 0b0011_0000, False),  # busy three times
         (
-            Kind.MOVABLE,
+            MappingKind.MOVABLE,
             1,
             0b1101_0000,
             True,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from builders.live_loop import ALWAYS, PAGE, START, FakeKernel, addresses, install, maps_line, mover, seen
-from pghot.kernel.maps import Kind
+from pghot.kernel.maps import MappingKind
 from pghot.live.journal_file import read_journal
 from pghot.live.machine import mover as mover_module
 from pghot.live.machine.mover import MoveCounts
@@ -94,7 +94,10 @@ def test_each_answer_of_the_kernel(kernel: FakeKernel) -> None:
         assert moves.moved.tolist() == page[[0, 4, 5]].tolist()
         assert moves.failed.tolist() == [page[1]]  # the busy one may be tried again
         assert machine.place[page].tolist() == [0, 1, 1, NOWHERE, 0, 0]
-        assert spaces.pages.kind[page].tolist() == [Kind.MOVABLE] * 2 + [Kind.SHARED] + [Kind.MOVABLE] * 3
+        assert (
+            spaces.pages.kind[page].tolist()
+            == [MappingKind.MOVABLE] * 2 + [MappingKind.SHARED] + [MappingKind.MOVABLE] * 3
+        )
         assert spaces.pages.retries(page).tolist() == [0, 1, 0, 0, 0, 0]
         assert machine.counts.status == {"EBUSY": 1, "EACCES": 1, "ENOENT": 1}
         assert (machine.counts.promoted, machine.counts.failed) == (3, 3)

@@ -1,5 +1,6 @@
 # make run         compare policies on a bundled recording, write report.html
 # make test        lint, types, import arrows, tests with coverage (.ci/run calls this); those of the guest come last, alone
+# make test-newest the unit tests on the newest Python of this machine, where one is newer than 3.11
 # make test-guest  only the tests in the guest: a Debian kernel in QEMU with real memory tiers
 # make bench       benchmarks as ratios, written to benchmarks/results/latest.json
 
@@ -9,7 +10,11 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 RECORDING := bundled:bfs-kron
 
-.PHONY: run test test-guest bench recordings tools clean
+# The newest Python that Numba supports, where this machine has one newer than 3.11; NEWEST=... names another.
+NEWEST ?= $(shell for python in $(foreach minor,14 13 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python)); do \
+	"$$python" -c "import venv" 2>/dev/null && echo "$$python" && break; done)
+
+.PHONY: run test test-newest test-guest bench recordings tools clean
 
 run: $(VENV)/.product
 	$(BIN)/pghot compare $(RECORDING) --tiers dram-cxl --fast-share 20% --repeat 2 \
@@ -21,7 +26,16 @@ test: $(VENV)/.test tools
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -rs --cov --cov-report= --cov-fail-under=0 -n 2 --ignore=tests/guest
+	$(MAKE) test-newest
 	$(BIN)/pytest -rs --cov --cov-append --cov-report=term tests/guest
+
+test-newest:
+ifeq ($(NEWEST),)
+	@echo "no Python newer than 3.11 here: the tests ran with $$($(PYTHON) --version) alone"
+else
+	$(MAKE) VENV=.venv-newest PYTHON=$(NEWEST) .venv-newest/.test
+	.venv-newest/bin/pytest -rs --no-cov -n 2 tests/unit
+endif
 
 test-guest: $(VENV)/.test tools
 	$(BIN)/pytest --no-cov -rs tests/guest
@@ -63,4 +77,4 @@ $(VENV)/.bench: $(VENV)/.test
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build report.html .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-newest build report.html .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -49,10 +49,15 @@ def summary_row(
     kind: str = "mover",
     half: float | None = None,
     options: tuple[str, ...] = (),
+    access: str | None = None,
     **figures: Any,
 ) -> SummaryRow:
-    """A run `POLICY/SOURCE` that took 1 s, promoted 500 pages and did well. half: of the speed-up's interval."""
+    """A run `POLICY/SOURCE` that took 1 s, promoted 500 pages and did well. half: of the speed-up's interval.
+
+    With an access rule it is labelled as one of several: `POLICY/SOURCE [RULE]`.
+    """
     policy, _, source = label.partition("/")
+    label = f"{label} [{access}]" if access else label
     values = {
         "time_s": 1.0,
         "steady_time_s": 1.0,
@@ -82,4 +87,5 @@ def summary_row(
         ci95={**dict.fromkeys(metric.name for metric in METRICS), "speedup": half},
         node_shares={"dram": 0.5, "cxl": 0.5},
         sampling=(),
+        access=access,
     )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pghot.safety.adversary.reference import Reference
+from pghot.rules import PROMOTE_ON_WRITE, RO_COW, AccessRule, device_rules
 from pghot.safety.adversary.scene import Scene
 from pghot.safety.adversary.state import (
     DEMOTED,
@@ -29,7 +29,8 @@ from pghot.safety.adversary.state import (
 )
 from pghot.safety.adversary.steps import COLD, OPERATIONS, WAIT, audit, play
 from pghot.safety.margin import Host
-from pghot.sim.compressed.device import ACCESS_RULES, CompressedDevice
+from pghot.sim.compressed.device import CompressedDevice
+from references.adversary import Reference
 
 PAGES = 12
 DEVICES = [
@@ -87,7 +88,7 @@ scenes = st.builds(
         st.sampled_from(["page", "growth", "line"]),
         st.booleans(),
     ),
-    st.sampled_from(ACCESS_RULES),
+    st.sampled_from(device_rules()),
     st.integers(0, 3 * 4096),
     st.integers(1, 3),
     st.sampled_from([0.05, 0.3]),
@@ -178,11 +179,11 @@ def hold(state: State, step: list[int], place: np.ndarray, refused: int) -> None
 SOUND = Host(llc=4096, write_gb_s=1.0, promotion_gb_s=0.5, batch_pages=2, grants=2, pinned=8192)
 
 
-@pytest.mark.parametrize("rule", ["ro-cow", "promote-on-write"])
+@pytest.mark.parametrize("rule", [RO_COW, PROMOTE_ON_WRITE], ids=lambda rule: rule.name)
 @settings(max_examples=60, deadline=None)
 @given(traces, st.sampled_from(DEVICES), st.floats(0, 5))
 def test_read_only_rules_lose_nothing_without_any_reserve(
-    rule: Any, made: tuple[int, int], device: CompressedDevice, report_us: float
+    rule: AccessRule, made: tuple[int, int], device: CompressedDevice, report_us: float
 ) -> None:
     scene = Scene(device.model_copy(update={"report_us": report_us}), SOUND, 6 * 4096, PAGES * 4096, rule, 0)
     state = new_state(scene, made[0] % 3)

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pghot.arrays import NOWHERE
+from pghot.rules import RO_COW, RULES
 from pghot.sim.compressed.admission import admit_pages, grant_pages, release_pages, write_pages
-from pghot.sim.compressed.device import ACCESS_RULES, CompressedDevice
+from pghot.sim.compressed.device import CompressedDevice
 from pghot.sim.compressed.node import CompressedNode, Contents
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import Node, Topology
@@ -91,7 +92,7 @@ steps = st.lists(
 )
 
 
-@given(st.sampled_from((*ACCESS_RULES, "swap")), sizes, sizes, st.integers(1, 4), st.integers(8, 128), steps)
+@given(st.sampled_from(list(RULES)), sizes, sizes, st.integers(1, 4), st.integers(8, 128), steps)
 def test_accounts_are_exact_and_safe_rules_lose_nothing(rule, first, again, tenants, real, steps):
     machine = machine_of(rule, first, again, tenants, real)
     admitted: set[int] = set()
@@ -201,7 +202,15 @@ def test_admission_leaves_what_granted_pages_may_still_grow() -> None:
         np.full(PAGES, 64, np.uint32), np.full(PAGES, 4096, np.uint32), np.zeros(PAGES, np.uint16)
     )
     device = CompressedDevice(low_share=0.001, high_share=0.002)
-    tier = CompressedNode(device, "ro-cow", 8 * 4096, 0, contents, 4096, 512.0)
+    tier = CompressedNode(
+        device,
+        RO_COW,
+        real_bytes=8 * 4096,
+        reserve_bytes=0,
+        contents=contents,
+        page_bytes=4096,
+        scale=512.0,
+    )
     granted = tier.grant(tier.admit(np.arange(7, dtype=np.uint32)))
     assert granted.tolist() == list(range(7))
     assert tier.admit(np.arange(7, 20, dtype=np.uint32)).tolist() == [7]

@@ -8,12 +8,13 @@ from dataclasses import replace
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from pghot.rules import RO_COW, device_rules
 from pghot.safety.adversary.attacks import ATTACKS, attack
 from pghot.safety.adversary.scene import Scene
 from pghot.safety.adversary.state import ORDERS
 from pghot.safety.adversary.trial import run_attack
 from pghot.safety.margin import Host
-from pghot.sim.compressed.device import ACCESS_RULES, DEVICES, CompressedDevice, load_device
+from pghot.sim.compressed.device import DEVICES, CompressedDevice, load_device
 
 REAL = 1024 * 4096
 
@@ -53,7 +54,7 @@ hosts = st.builds(
 @given(
     devices,
     hosts,
-    st.sampled_from(ACCESS_RULES),
+    st.sampled_from(device_rules()),
     st.sampled_from([1, 10, 200]),
     st.integers(1, 4),
     st.sampled_from(list(ATTACKS)),
@@ -63,7 +64,7 @@ hosts = st.builds(
 @example(
     device("line-64", report_us=1),
     Host(charge="line", grants=1, llc=4 << 20, batch_pages=1),
-    "ro-cow", 10, 2, "line-after-line", "lifo", 0.3,
+    RO_COW, 10, 2, "line-after-line", "lifo", 0.3,
 )  # fmt: skip
 def test_no_named_attack_loses_data_with_the_calculators_reserve(
     device, host, rule, more_pages, tenants, name, order, noise

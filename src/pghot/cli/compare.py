@@ -42,6 +42,10 @@ def compare(
     fast_share: Annotated[str, typer.Option(help="top tier's share of the footprint, or as-file")] = "20%",
     policies: Annotated[str, typer.Option(help="names or groups, comma-separated")] = "all",
     sources: Annotated[str, typer.Option(help="sources for policies that take any, comma-separated")] = "",
+    access: Annotated[
+        str,
+        typer.Option(help="access rules of compressed memory, comma-separated; the tiers' own by default"),
+    ] = "",
     seeds: Annotated[int, typer.Option(help="runs with different seeds")] = 1,
     repeat: Annotated[int, typer.Option(help="passes over the trace")] = 1,
     scale_time: Annotated[
@@ -98,6 +102,7 @@ def compare(
         setting=setting,
         bounds=bounds,
         options=set_ or (),
+        access=_words(access),
         progress=announcing(progress_on_stderr("replaying")),
     )
     for path in outputs:

@@ -35,8 +35,10 @@ def economics(
 
     topology = load_topology(tiers)
     host = Host(llc=parse_size(llc), promotion_gb_s=parse_rate_gb_s(promotion_rate))
-    if topology.compressed_node is not None:  # what tenants can write is its link's, as for `pghot margin`
-        host = replace(host, write_gb_s=topology.nodes[topology.compressed_node].bandwidth_gb_s)
+    if (
+        held := topology.compression
+    ) is not None:  # what tenants can write is its link's, as for `pghot margin`
+        host = replace(host, write_gb_s=held.bandwidth_gb_s)
     chosen = recordings or [f"{bundled.PREFIX}{name}" for name in bundled.names()]
     found = run(chosen, topology, host, parse_share(fast_share), announcing(progress_on_stderr("replaying")))
     print(json.dumps(found.to_dict(), allow_nan=False) if json_ else render(found))

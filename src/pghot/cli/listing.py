@@ -61,6 +61,12 @@ def _devices() -> dict[str, str]:
     return {name: load_device(name).description for name in DEVICES.names()}
 
 
+def _rules() -> dict[str, str]:
+    from pghot.rules import RULES
+
+    return {rule.name: rule.summary for rule in RULES.values()}
+
+
 def _attacks() -> dict[str, str]:
     from pghot.safety.adversary.attacks import ATTACKS
 
@@ -110,6 +116,7 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "stores": _stores,
     "tiers": _tiers,
     "devices": _devices,
+    "rules": _rules,
     "attacks": _attacks,
     "workloads": _workloads,
     "recordings": _recordings,

@@ -12,13 +12,14 @@ import typer
 from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.shared_options import Json
 from pghot.errors import UsageError, unknown_name
+from pghot.rules import AccessRule, device_rules, rule_named
 from pghot.units import parse_duration_ns, parse_rate_gb_s, parse_size
 
 if TYPE_CHECKING:
     from pghot.safety.adversary.search import Campaign
     from pghot.safety.margin import Margins
     from pghot.sim.compressed.device import CompressedDevice
-    from pghot.sim.machine.topology import Node
+    from pghot.sim.machine.topology import Compression
 
 
 MOST_TENANTS = 1024  # each report looks at all of them
@@ -76,14 +77,15 @@ def margin(
     from pghot.report.files import check_output
     from pghot.report.reserves import render
     from pghot.safety.margin import Host, margins
+    from pghot.sim.compressed.device import load_device
 
     if output:
         check_output(Path(output), force, (".html",))
-    node = _node(tiers, device)
-    described = _device(device, node, block, line)
+    held = _compression(tiers, device)
+    described = _device(held.device if device is None else load_device(device), block, line)
     host = Host(
         llc=parse_size(llc),
-        write_gb_s=parse_rate_gb_s(write_rate) if write_rate else node.bandwidth_gb_s,
+        write_gb_s=parse_rate_gb_s(write_rate) if write_rate else held.bandwidth_gb_s,
         promotion_gb_s=parse_rate_gb_s(promotion_rate),
         batch_pages=batch,
         grants=grants,
@@ -92,19 +94,23 @@ def margin(
         protect_us=parse_duration_ns(protect) / 1e3 if protect else None,
         **_shortcuts(shortcut or []),
     )
-    assert node.real_capacity is not None
     found = margins(
         described,
         host,
-        parse_size(real) if real else node.real_capacity,
-        parse_size(promised) if promised else node.capacity,
+        parse_size(real) if real else held.real,
+        parse_size(promised) if promised else held.promised,
     )
     if adversary is None:
         print(json.dumps(found.to_dict(), allow_nan=False) if json_ else render(found))
         return
-    rule = node.access if access is None else access
     campaign = _attack(
-        found, rule, parse_size(reserve) if reserve else node.reserve, tenants, adversary, budget, seed
+        found,
+        held.access if access is None else rule_named(access),
+        parse_size(reserve) if reserve else held.reserve,
+        tenants,
+        adversary=adversary,
+        budget=budget,
+        seed=seed,
     )
     if output:
         _draw_attack(found, campaign, output)
@@ -123,22 +129,27 @@ def _shortcuts(names: list[str]) -> dict[str, Any]:
 
 
 def _attack(
-    found: Margins, rule: str, reserve: int, tenants: int, adversary: str, budget: int, seed: int
+    found: Margins,
+    rule: AccessRule,
+    reserve: int,
+    tenants: int,
+    *,
+    adversary: str,
+    budget: int,
+    seed: int,
 ) -> Campaign:
     """Run what was asked for, on the scene in small."""
     from pghot.cli.compiling import ADVERSARY, announce_compilation
     from pghot.cli.progress import progress_on_stderr
     from pghot.safety.adversary.attacks import ATTACKS
     from pghot.safety.adversary.scene import Scene, scaled
-    from pghot.sim.compressed.device import ACCESS_RULES
 
-    if rule == "swap":
+    if rule not in device_rules():
         raise UsageError(
-            "access rule 'swap' has no device to break: only the kernel writes there, and it knows each size before",
-            f"give --access another rule: {', '.join(ACCESS_RULES)}",
+            f"access rule '{rule.name}' has no device to break: only the kernel writes there, and it knows each size "
+            "before",
+            f"give --access another rule: {', '.join(each.name for each in device_rules())}",
         )
-    if rule not in ACCESS_RULES:
-        raise unknown_name("access rule", rule, list(ACCESS_RULES))
     if adversary not in ("search", "all", *ATTACKS):
         raise unknown_name("attack", adversary, ["search", "all", *ATTACKS])
     if budget < 1 or not 1 <= tenants <= MOST_TENANTS:
@@ -175,34 +186,26 @@ def _print_attack(found: Margins, campaign: Campaign, json_: bool) -> None:
         print(render_attack(found, campaign))
 
 
-def _node(tiers: str | None, device: str | None) -> Node:
-    """The compressed node of a tiers file; without one, that of the shipped tiers."""
+def _compression(tiers: str | None, device: str | None) -> Compression:
+    """The node that compresses in a tiers file; without one, that of the shipped tiers."""
     from pghot.sim.machine.topology import load_topology
 
     if tiers is not None and device is not None:
         raise UsageError(
             "--tiers and --device exclude each other", "leave one out: the tiers file names its device"
         )
-    nodes = [
-        node
-        for node in load_topology("dram-cxl-compressed" if tiers is None else tiers).nodes
-        if node.compressed
-    ]
-    if len(nodes) != 1:
-        raise UsageError(
-            f"'{tiers}' has {len(nodes)} compressed nodes", "give tiers with one node with 'compressed'"
-        )
-    return nodes[0]
+    held = load_topology("dram-cxl-compressed" if tiers is None else tiers).compression
+    if held is None:
+        raise UsageError(f"'{tiers}' has no node that compresses", "give tiers with a node with 'compressed'")
+    return held
 
 
-def _device(name: str | None, node: Node, block: str, line: str) -> CompressedDevice:
+def _device(described: CompressedDevice, block: str, line: str) -> CompressedDevice:
     """The device, with the sizes that the command line gives instead."""
     from pydantic import ValidationError
 
-    from pghot.sim.compressed.device import CompressedDevice, load_device
+    from pghot.sim.compressed.device import CompressedDevice
 
-    described = node.compressed if name is None else load_device(name)
-    assert described is not None
     sizes: dict[str, Any] = {
         key: parse_size(text) for key, text in (("block", block), ("line", line)) if text
     }

@@ -19,13 +19,12 @@ from pghot.engine.accesses import by_mechanism
 from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.lab.capacity import size_nodes
-from pghot.lab.compare import BASELINES, compare, plan_runs
+from pghot.lab.compare import BASELINES, DEVICE_MOVER, compare, plan_runs
 from pghot.live.record_live import RecordingPlan
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.sources.access_source import Sees
 from pghot.recorder.record_settings import RecordSettings
 from pghot.report.comparison_text import chosen_columns, render
-from pghot.sim.compressed.device import ACCESS_RULES
 from pghot.sim.machine.topology import Topology, load_topology
 from pghot.trusted import temporary_place
 from pghot.units import PAGE_BYTES
@@ -80,7 +79,7 @@ def what_if(asked: WhatIf, programs: Programs, as_json: bool) -> None:
         result = compare(
             path,
             topology,
-            policies_beside(asked.policy),
+            [*policies_beside(asked.policy), *([DEVICE_MOVER] if topology.compression else [])],
             fast_share=asked.fast_share,
             progress=announcing(progress_on_stderr("replaying")),
         )
@@ -115,14 +114,8 @@ def policies_beside(policy: str) -> list[str]:
 
 def check_simulation(topology: Topology, policy: str, fast_share: float) -> None:
     """Raise the `UsageError` now that the simulation would raise once the program has run."""
-    plan = plan_runs(policies_beside(policy), ())
+    plan_runs(policies_beside(policy), ())
     size_nodes(topology, 1, PAGE_BYTES, fast_share)
-    rule = next((run.policy for run in plan if run.policy in ACCESS_RULES), None)
-    if rule and topology.compressed_node is None:
-        raise UsageError(
-            f"policy '{rule}' is a rule for compressed memory, and no node of these tiers compresses",
-            "give --what-if dram-cxl-compressed, or a tiers file with such a node",
-        )
 
 
 def witnesses() -> list[str]:

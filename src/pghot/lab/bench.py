@@ -19,6 +19,7 @@ from pghot.lab.traces import trace_warnings
 from pghot.recording.compressibility import compressibility_of
 from pghot.recording.ratios import describe
 from pghot.recording.trace import Trace
+from pghot.rules import rule_named
 from pghot.sim.compressed.node import Contents
 from pghot.sim.lab_world import LabWorld
 from pghot.sim.machine.simulated import SimulatedMachine
@@ -33,17 +34,26 @@ PLACEMENTS = ("first-touch", "slow", "interleave", "bind:NODE")
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """A policy with its options and the sources it listens to."""
+    """A policy with its options and the sources it listens to.
+
+    access  name of the access rule of the node that compresses; None: as in the tiers file
+    """
 
     policy: str
     sources: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     source_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    access: str | None = None
 
     @property
     def label(self) -> str:
-        """Policy and sources. Runs that differ in their options only share it: see `labels`."""
-        return f"{self.policy}/{'+'.join(self.sources)}" if self.sources else self.policy
+        """Policy and sources, and the access rule if one is named. For runs that share it, see `labels`.
+
+        >>> RunSpec("pghot-default", ("chmu",), access="ro-cow").label
+        'pghot-default/chmu [ro-cow]'
+        """
+        mover = f"{self.policy}/{'+'.join(self.sources)}" if self.sources else self.policy
+        return mover if self.access is None else f"{mover} [{self.access}]"
 
     def option_texts(self) -> list[str]:
         """The options as `--set` takes them: the policy's as NAME=VALUE, a source's as SOURCE.NAME=VALUE.
@@ -151,10 +161,8 @@ class Bench:
         self.threads = setting.threads or trace.info.threads
         self.compressibility = describe(compressibility_of(trace))
         self.contents: Contents | None = None
-        if (node := topology.compressed_node) is not None:
-            device = topology.nodes[node].compressed
-            assert device is not None
-            self.contents = contents_of(trace, device, seed)
+        if (held := topology.compression) is not None:
+            self.contents = contents_of(trace, held.device, seed)
 
     def play(self, specs: Sequence[RunSpec], progress: Callable[[float], None]) -> list[RunOutcome]:
         runs = [self._new_run(spec) for spec in specs]
@@ -178,7 +186,7 @@ class Bench:
     def _new_run(self, spec: RunSpec) -> Run:
         info = self.trace.info
         machine = SimulatedMachine(
-            self.topology,
+            self._under(spec),
             self.trace.pages,
             info.page_bytes,
             self.sizing.capacity_pages,
@@ -209,6 +217,12 @@ class Bench:
             future,
             self._initial_placement,
         )
+
+    def _under(self, spec: RunSpec) -> Topology:
+        """The tiers under the rule of the run. Raises `UsageError` when it names one and no node compresses."""
+        if spec.access is None:
+            return self.topology
+        return self.topology.with_compressed_node(access=rule_named(spec.access))
 
     def _sources(self, spec: RunSpec) -> list[SimulatedSource]:
         settings = SourceSettings(
@@ -267,6 +281,7 @@ class Bench:
             sampling=tuple(source.sampling() for source in run.sources),
             counters=all_counters(run.policy.counters(), [source.counters() for source in run.sources]),
             samples=samples,
+            access=held.access.name if (held := self._under(spec).compression) else None,
         )
 
     def setup(self) -> Setup:

@@ -8,21 +8,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pghot.errors import unknown_name
+from pghot.errors import UsageError, unknown_name
 from pghot.lab.bench import Bench, RunSpec, Setting
 from pghot.lab.bounds import TraceBounds, trace_bounds
+from pghot.lab.comparison_setup import Setup
 from pghot.lab.outcomes import RunOutcome
 from pghot.lab.results import Comparison, collect
 from pghot.lab.traces import load_trace
 from pghot.policies.options import parse_options
 from pghot.recording.trace import Trace
+from pghot.rules import rule_named, warnings_of
 from pghot.sim.machine.topology import Topology, load_topology
-from pghot.sim.policies import COMPRESSED, POLICIES, expand
+from pghot.sim.policies import POLICIES, expand
 from pghot.sim.sources import SOURCES
 
 __all__ = ["BASELINES", "Comparison", "RunSpec", "Setting", "compare", "plan_runs"]
 
 BASELINES = ("none", "all-fast")
+# What a device that compresses can do for the promotion of its pages: its hotness unit names them (docs/FACTS.md 6).
+DEVICE_MOVER = RunSpec("pghot-default", ("chmu",))
 Progress = Callable[[int, int], None]
 
 
@@ -62,6 +66,7 @@ def compare(
     setting: Setting | None = None,
     bounds: bool = False,
     options: Sequence[str] = (),
+    access: Sequence[str] = (),
     progress: Progress = lambda done, total: None,
     **settings: Any,
 ) -> Comparison:
@@ -72,6 +77,7 @@ def compare(
     sources    see `plan_runs`
     settings   fields of `Setting`
     options    "NAME.OPTION=VALUE" for planned policies and their sources, see `policies.options`
+    access     names of access rules (`pghot.rules.RULES`): every policy runs under each. Empty: the tiers' own
     bounds     also run the LRU and CLOCK page caches of `lab.bounds`, once for each seed
     progress   called with (done, of) in thousandths
 
@@ -81,9 +87,9 @@ def compare(
     """
     setting = setting or Setting(**settings)
     topology = tiers if isinstance(tiers, Topology) else load_topology(tiers)
-    if "all" in policies and topology.compressed_node is not None:
-        policies = [*policies, COMPRESSED]
-    specs = _with_options(_plan(policies, sources), options)
+    if "all" in policies and not sources and topology.compression is not None:
+        policies = [*policies, DEVICE_MOVER]
+    specs = _under_rules(_with_options(_plan(policies, sources), options), access, topology)
     runs: list[RunOutcome] = []
     caches: list[TraceBounds] = []
     for number in range(setting.seeds):
@@ -95,7 +101,14 @@ def compare(
         runs += bench.play(specs, report)
         if bounds:
             caches.append(trace_bounds(trace, bench.top_pages(), seed))
-    return collect(runs, bench.setup(), topology, caches)
+    return collect(runs, _with_rules(bench.setup(), runs), topology, caches)
+
+
+def _with_rules(setup: Setup, runs: Sequence[RunOutcome]) -> Setup:
+    """The setup with the access rules that were compared, and what must be said of them."""
+    rules = tuple(dict.fromkeys(run.access for run in runs if run.access))
+    told = warnings_of(map(rule_named, rules))
+    return replace(setup, access=rules, warnings=(*setup.warnings, *told))
 
 
 def _plan(policies: Sequence[str | RunSpec], sources: Sequence[str]) -> list[RunSpec]:
@@ -127,7 +140,32 @@ def _with_options(specs: list[RunSpec], assignments: Sequence[str]) -> list[RunS
         )
         for spec in specs
     ]
-    return [spec for place, spec in enumerate(given) if spec not in given[:place]]
+    return _each_once(given)
+
+
+def _under_rules(specs: list[RunSpec], access: Sequence[str], topology: Topology) -> list[RunSpec]:
+    """The runs under each of these rules, with a baseline for every rule that any run has.
+
+    Raises `UsageError` for an unknown rule, and where no node compresses.
+    """
+    rules: list[str | None] = list(dict.fromkeys(rule_named(name).name for name in access))
+    if rules and topology.compression is None:
+        raise UsageError(
+            "no node of these tiers compresses: there is no access rule to choose (--access)",
+            "give --tiers dram-cxl-compressed, or leave --access out",
+        )
+    if not rules or (topology.compression and rules == [topology.compression.access.name]):
+        rules = [None]
+    ruled = [replace(spec, access=spec.access or rule) for spec in specs for rule in rules]
+    named = dict.fromkeys(spec.access for spec in ruled)
+    baselines = [RunSpec(name, access=rule) for rule in named for name in BASELINES]
+    have = {(spec.policy, spec.access) for spec in ruled if not spec.sources}
+    missing = [spec for spec in baselines if (spec.policy, spec.access) not in have]
+    return [*missing, *_each_once(ruled)]
+
+
+def _each_once(specs: Sequence[RunSpec]) -> list[RunSpec]:
+    return [spec for place, spec in enumerate(specs) if spec not in specs[:place]]
 
 
 def _report(progress: Progress, seed_number: int, seeds: int, part: float) -> None:

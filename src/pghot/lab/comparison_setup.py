@@ -29,6 +29,7 @@ class Setup:
     costs, curve     constants of the cost model and of the latency curve, by name
     compressibility  samples of page contents summed up, see `recording.ratios.describe`; None: not sampled
     contents         where the page sizes on a compressed node come from; None: no node compresses
+    access           the access rules that were compared; empty, and not in `to_dict`: no node compresses
     """
 
     trace: str
@@ -62,6 +63,8 @@ class Setup:
     compressibility: Mapping[str, Any] | None
     contents: str | None
     warnings: tuple[str, ...]
+    access: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        facts = asdict(self)
+        return facts if self.access else {name: value for name, value in facts.items() if name != "access"}

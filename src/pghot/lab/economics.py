@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pghot.errors import UsageError
-from pghot.lab.compare import compare
+from pghot.lab.compare import DEVICE_MOVER, compare
 from pghot.lab.metrics import Figures
 from pghot.lab.traces import load_trace
+from pghot.rules import device_rules
 from pghot.safety.margin import Host, Margins, margins
-from pghot.sim.compressed.device import ACCESS_RULES, AccessRule
-from pghot.sim.machine.topology import Node, Topology
+from pghot.sim.machine.topology import Topology
 
 SCHEMA = "pghot.economics/1"
 Progress = Callable[[int, int], None]
@@ -24,16 +24,18 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class RuleCost:
-    """One recording under one rule. All but `reserve_bytes` is simulated.
+    """One recording under one rule, promoted as the device's hotness unit says. All but `reserve_bytes` is simulated.
 
+    rule           its name
     reserve_bytes  of the node as in the tiers file; None: no reserve makes the rule safe, and none was kept
     saved_share    share of the footprint that compression saves, steady mean; None when a tenant was killed
     slowdown       run time over that with all memory fast; None when a tenant was killed
-    speedup        run time of 'none' (pages come down when memory is full, up when written) over that of the rule
+    speedup        run time of 'none' under the same rule (pages come down when memory is full, and up when the rule
+                   sends them) over that of the mover; None when a tenant was killed
     """
 
     recording: str
-    rule: AccessRule
+    rule: str
     reserve_bytes: int | None
     saved_share: float | None
     slowdown: float | None
@@ -46,8 +48,13 @@ class RuleCost:
 
 @dataclass(frozen=True, slots=True)
 class Economics:
-    """The lines, the reserves with their reasons, where the page sizes of each recording come from, and what a reader
-    must know of a recording: that it is damaged, or that its page sizes are assumed."""
+    """What `economics` found.
+
+    lines     one for each recording and rule
+    margins   the reserves, with their reasons
+    contents  where the page sizes of each recording come from
+    warnings  what a reader must know of a recording: that it is damaged, or that its page sizes are assumed
+    """
 
     lines: tuple[RuleCost, ...]
     margins: Margins
@@ -77,50 +84,49 @@ def economics(
     progress: Progress = lambda done, total: None,
 ) -> Economics:
     """Replay every recording under every rule. Raises `UsageError` when no node of the tiers compresses."""
-    if (index := topology.compressed_node) is None:
+    if (held := topology.compression) is None:
         raise UsageError("no node of these tiers compresses", "give --tiers dram-cxl-compressed")
-    node = topology.nodes[index]
-    assert node.compressed is not None
-    assert node.real_capacity is not None
-    found = margins(node.compressed, host, node.real_capacity, node.capacity)
+    found = margins(held.device, host, held.real, held.promised)
     for recording in recordings:  # a wrong name is told now, not after an hour of replays
         load_trace(recording)
     lines: list[RuleCost] = []
     contents: dict[str, str] = {}
     warnings: dict[str, list[str]] = {}
-    total = len(recordings) * len(ACCESS_RULES)
+    rules = device_rules()
+    total = len(recordings) * len(rules)
     for recording in recordings:
-        for rule in ACCESS_RULES:
+        for rule in rules:
             progress(len(lines), total)
-            margin = found.rules[rule]
+            margin = found.rules[rule.name]
             reserve = int(margin.reserve_bytes) if margin.fits else None
-            result = compare(
-                recording, _with_reserve(topology, index, reserve or 0), [rule], fast_share=fast_share
-            )
-            figures = next(row.figures for row in result.rows if row.policy == rule)
-            lines.append(_line(recording, rule, reserve, figures))
+            tiers = topology.with_compressed_node(access=rule, reserve=reserve or 0)
+            result = compare(recording, tiers, [DEVICE_MOVER], fast_share=fast_share)
+            figures = next(row.figures for row in result.rows if row.kind == "mover")
+            lines.append(_line(recording, rule.name, reserve, figures))
             contents[recording] = result.setup.contents or ""
-            warnings[recording] = list(result.setup.warnings)
+            # What is said of a rule is said of it once, not of each recording.
+            warnings[recording] = [text for text in result.setup.warnings if text != rule.warning]
     progress(total, total)
-    return Economics(tuple(lines), found, contents, warnings, topology.description, fast_share)
+    return Economics(
+        lines=tuple(lines),
+        margins=found,
+        contents=contents,
+        warnings=warnings,
+        tiers=topology.description,
+        fast_share=fast_share,
+    )
 
 
-def _with_reserve(topology: Topology, index: int, reserve: int) -> Topology:
-    nodes: list[Node] = list(topology.nodes)
-    nodes[index] = nodes[index].model_copy(update={"reserve": reserve})
-    return topology.model_copy(update={"nodes": tuple(nodes)})
-
-
-def _line(recording: str, rule: AccessRule, reserve: int | None, figures: Figures) -> RuleCost:
+def _line(recording: str, rule: str, reserve: int | None, figures: Figures) -> RuleCost:
     return RuleCost(
-        recording,
-        rule,
-        reserve,
-        None if figures.killed_tenants else figures.saved_share,
-        figures.slowdown,
-        figures.speedup,
-        int(figures.write_faults or 0),
-        int(figures.refused_pages or 0),
-        int(figures.lost_pages or 0),
-        int(figures.killed_tenants or 0),
+        recording=recording,
+        rule=rule,
+        reserve_bytes=reserve,
+        saved_share=None if figures.killed_tenants else figures.saved_share,
+        slowdown=figures.slowdown,
+        speedup=figures.speedup,
+        write_faults=int(figures.write_faults or 0),
+        refused_pages=int(figures.refused_pages or 0),
+        lost_pages=int(figures.lost_pages or 0),
+        killed_tenants=int(figures.killed_tenants or 0),
     )

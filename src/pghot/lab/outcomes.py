@@ -20,6 +20,7 @@ class RunOutcome:
     options   as `--set` takes them
     sampling  how each source samples, in words
     samples   at the end of each epoch
+    access    the rule of the node that compresses; None, and not in `to_dict`: no node does
     """
 
     label: str
@@ -33,6 +34,7 @@ class RunOutcome:
     sampling: tuple[str, ...]
     counters: Mapping[str, int]
     samples: Sequence[EpochSample]
+    access: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A row of the table `runs`: all but the samples. The ratios come last, as they are known last."""
@@ -44,6 +46,7 @@ class RunOutcome:
             "kind": self.kind,
             "sources": self.sources,
             "options": self.options,
+            **_if_ruled(self.access),
             "seed": self.seed,
             **figures,
             "node_shares": self.node_shares,
@@ -71,6 +74,7 @@ class SummaryRow:
     ci95: Mapping[str, float | None]
     node_shares: Mapping[str, float]
     sampling: tuple[str, ...]
+    access: str | None = None
 
     @property
     def needs_foresight(self) -> bool:
@@ -92,6 +96,7 @@ class SummaryRow:
             "kind": self.kind,
             "sources": self.sources,
             "options": self.options,
+            **_if_ruled(self.access),
             "seeds": self.seeds,
             **cells,
             "node_shares": self.node_shares,
@@ -123,6 +128,10 @@ class EpochRow:
     latency_ns: tuple[float, ...]
 
 
+def _if_ruled(access: str | None) -> dict[str, str]:
+    return {} if access is None else {"access": access}
+
+
 def summarise_runs(runs: Sequence[RunOutcome]) -> list[SummaryRow]:
     """One row for each label, in the order of the runs."""
     by_label: dict[str, list[RunOutcome]] = {}
@@ -139,16 +148,19 @@ def _summary_row(same: Sequence[RunOutcome]) -> SummaryRow:
     }
     means: dict[str, Any] = {name: mean for name, (mean, _) in cells.items()}
     return SummaryRow(
-        first.label,
-        first.policy,
-        first.kind,
-        first.sources,
-        first.options,
-        len(same),
-        Figures(**means),
-        {name: half for name, (_, half) in cells.items()},
-        {name: sum(run.node_shares[name] for run in same) / len(same) for name in first.node_shares},
-        first.sampling,
+        label=first.label,
+        policy=first.policy,
+        kind=first.kind,
+        sources=first.sources,
+        options=first.options,
+        seeds=len(same),
+        figures=Figures(**means),
+        ci95={name: half for name, (_, half) in cells.items()},
+        node_shares={
+            name: sum(run.node_shares[name] for run in same) / len(same) for name in first.node_shares
+        },
+        sampling=first.sampling,
+        access=first.access,
     )
 
 

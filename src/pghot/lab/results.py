@@ -102,11 +102,15 @@ def _with_ratios(run: RunOutcome, runs: Sequence[RunOutcome]) -> RunOutcome:
 
 
 def _baseline(name: str, run: RunOutcome, runs: Sequence[RunOutcome]) -> Figures | None:
-    """The baseline of the run's seed; None when it or the run did not do all its work: times do not compare then.
+    """The baseline of the run's seed and access rule, which is in every plan and listens to no source.
 
-    The baselines are in every plan, without sources or options, so that their label is the name of their policy.
+    None when it or the run did not do all its work: times do not compare then.
     """
-    found = next(other.figures for other in runs if other.label == name and other.seed == run.seed)
+    found = next(
+        other.figures
+        for other in runs
+        if other.policy == name and not other.sources and (other.seed, other.access) == (run.seed, run.access)
+    )
     return None if found.killed_tenants or run.figures.killed_tenants else found
 
 

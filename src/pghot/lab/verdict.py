@@ -11,6 +11,7 @@ from typing import Any
 
 from pghot.lab.metrics import Figures
 from pghot.lab.outcomes import SummaryRow
+from pghot.rules import rule_named
 
 MATTERS = 0.02  # a difference in run time below this share counts as none
 ENOUGH = 0.9  # a mover that captures this share of the possible gain is not asked what limits it
@@ -60,8 +61,7 @@ def judge(summary: Sequence[SummaryRow], footprint_pages: int) -> Verdict:
         for row in summary
         if row.figures.speedup is not None and not row.figures.lost_pages
     ]
-    none = _find(sound, "none")
-    real = [run for run in sound if _is_mover(run.row)] if none else []
+    real = [run for run in sound if _is_mover(run.row) and _none_beside(run, sound)]
     judged = {run.label for run in real}
     unsafe = [row.label for row in summary if _is_mover(row) and row.label not in judged]
     movers = [run for run in real if run.figures.promotions >= IDLE * footprint_pages]
@@ -72,7 +72,7 @@ def judge(summary: Sequence[SummaryRow], footprint_pages: int) -> Verdict:
             0.0,
             ["Moving pages does not pay: no policy that could promote found pages to promote."],
         )
-    if none is None or not movers:
+    if not movers:
         why = ["No policy that moves pages was run: nothing to judge."]
         return Verdict("nothing to compare", "", 0.0, _unjudged(unsafe) or why)
     best = max(movers, key=lambda run: run.speedup)
@@ -80,21 +80,20 @@ def judge(summary: Sequence[SummaryRow], footprint_pages: int) -> Verdict:
     gain = best.speedup - 1
     noise = max(MATTERS, best.row.ci95["speedup"] or 0.0)
     outcome = "pays" if gain > noise else "hurts" if gain < -noise else "does not pay"
-    sentences = [_headline(outcome, best, gain), *_limits(best, none, sound)]
+    beside = _beside(best, sound)
+    sentences = [_headline(outcome, best, gain, _base(best, sound)), *_limits(best, beside)]
     if worst.speedup < 1 - MATTERS and outcome != "hurts":
         sentences.append(
-            f"Moving can also hurt here: {worst.label} is {_percent(1 / worst.speedup - 1)} slower than 'none'."
+            f"Moving can also hurt here: {worst.label} is {_percent(1 / worst.speedup - 1)} slower than "
+            f"{_base(worst, sound)}."
         )
     idle = [run.label for run in real if run not in movers]
     if idle:
         who = ", ".join(idle) if len(idle) <= 3 else f"{len(idle)} runs"
         sentences.append(f"Not judged, having promoted (almost) nothing: {who}.")
-    sentences += _against_static(best, sound)
-    if best.row.policy == "writable":
-        sentences.append(
-            "Nothing was lost here, but under 'writable' a hostile program may lose data of all: `pghot margin` says "
-            "which reserve, if any, prevents that."
-        )
+    sentences += _against_static(best, beside)
+    if best.row.access and (warning := rule_named(best.row.access).warning):
+        sentences.append(f"Nothing was lost here, but {warning}.")
     sentences += _unjudged(unsafe)
     return Verdict(outcome, best.label, gain, sentences)
 
@@ -109,20 +108,21 @@ def _unjudged(labels: Sequence[str]) -> list[str]:
     return [f"Not judged, for data was lost or a tenant killed, there or under 'none': {', '.join(labels)}."]
 
 
-def _headline(outcome: str, best: _Sound, gain: float) -> str:
+def _headline(outcome: str, best: _Sound, gain: float, base: str) -> str:
     who = f"the best mover, {best.label}, "
     half = best.row.ci95["speedup"]
     spread = f" (95 % interval +-{_percent(half)})" if half else ""
     if outcome == "pays":
-        return f"Moving pages pays: {who}is {_percent(gain)} faster than 'none' in the steady state{spread}."
+        return f"Moving pages pays: {who}is {_percent(gain)} faster than {base} in the steady state{spread}."
     if outcome == "hurts":
-        return f"Moving pages hurts: even {who}is {_percent(1 / (1 + gain) - 1)} slower than 'none'{spread}."
+        return f"Moving pages hurts: even {who}is {_percent(1 / (1 + gain) - 1)} slower than {base}{spread}."
     return f"Moving pages does not pay: {who}changes run time by {100 * gain:+.1f} %{spread}."
 
 
-def _limits(best: _Sound, none: _Sound, sound: Sequence[_Sound]) -> list[str]:
+def _limits(best: _Sound, sound: Sequence[_Sound]) -> list[str]:
     """What keeps the best mover from doing better: at most three sentences, the largest cause first."""
-    if none.slowdown is None or best.slowdown is None:
+    none = _none_beside(best, sound)
+    if none is None or none.slowdown is None or best.slowdown is None:
         return []
     room = none.slowdown - 1
     if room < -MATTERS / 2:
@@ -135,7 +135,7 @@ def _limits(best: _Sound, none: _Sound, sound: Sequence[_Sound]) -> list[str]:
         ]
     captured = (none.slowdown - best.slowdown) / room
     sentences = [
-        f"All-fast would be {_percent(room)} faster than 'none'; {best.label} captures "
+        f"All-fast would be {_percent(room)} faster than '{none.label}'; {best.label} captures "
         f"{max(0, round(100 * captured))} % of that gap."
     ]
     if captured > ENOUGH:
@@ -187,11 +187,29 @@ def _against_static(best: _Sound, sound: Sequence[_Sound]) -> list[str]:
     static = max(fixed, key=lambda run: run.speedup, default=None)
     if static is None or static.speedup < max(best.speedup * (1 - MATTERS), 1 + MATTERS):
         return []
-    return [f"What never promotes does as well or better: {static.label}, {static.speedup:.2f} x 'none'."]
+    return [
+        f"What never promotes does as well or better: {static.label}, {static.speedup:.2f} x {_base(best, sound)}."
+    ]
 
 
-def _find(sound: Sequence[_Sound], label: str) -> _Sound | None:
-    return next((run for run in sound if run.label == label), None)
+def _beside(run: _Sound, sound: Sequence[_Sound]) -> list[_Sound]:
+    """What a run is compared with: the runs under the same access rule."""
+    return [other for other in sound if other.row.access == run.row.access]
+
+
+def _none_beside(run: _Sound, sound: Sequence[_Sound]) -> _Sound | None:
+    return _find(_beside(run, sound), "none")
+
+
+def _base(run: _Sound, sound: Sequence[_Sound]) -> str:
+    """What a speed-up is against, in quotes: 'none', with its rule where several are compared."""
+    none = _none_beside(run, sound)
+    return f"'{none.label}'" if none else "'none'"
+
+
+def _find(sound: Sequence[_Sound], policy: str) -> _Sound | None:
+    """The run of a policy that listens to no source."""
+    return next((run for run in sound if run.row.policy == policy and not run.row.sources), None)
 
 
 def _percent(share: float) -> str:

@@ -22,8 +22,8 @@ def render(found: Margins, campaign: Campaign, command: Sequence[str]) -> str:
     scene = campaign.scene
     first, *others = verdict(found, campaign)
     return page(
-        f"{scene.rule} under attack",
-        f"Can a tenant make it lose data? {scene.rule}, {format_size(scene.real_reserve)} in reserve",
+        f"{scene.rule.name} under attack",
+        f"Can a tenant make it lose data? {scene.rule.name}, {format_size(scene.real_reserve)} in reserve",
         f"<p class=verdict>{escape(first)}</p><p>All figures are simulated.</p>"
         f"{listed([*setup(found), played(scene), *others])}"
         f"{drawn([attack_chart(campaign, history(scene, campaign.worst))])}"

@@ -19,7 +19,7 @@ def attack_facts(campaign: Campaign) -> dict[str, Any]:
     """For JSON: the scene, each attack, and the numbers that replay the worst one."""
     scene = campaign.scene
     return {
-        "rule": scene.rule,
+        "rule": scene.rule.name,
         "reserve_bytes": scene.real_reserve,
         "rounding_bytes": round(scene.rounding * scene.scale),
         "tenants": scene.tenants,
@@ -68,7 +68,7 @@ def played(scene: Scene) -> str:
         else ""
     )
     return (
-        f"under attack: {scene.rule}, reserve {format_size(scene.real_reserve)}, {scene.tenants} tenants; "
+        f"under attack: {scene.rule.name}, reserve {format_size(scene.real_reserve)}, {scene.tenants} tenants; "
         f"played 1:{scene.scale:g} in size and time, {scene.pages} pages, {scene.cache_lines} lines of cache{rounding}"
     )
 
@@ -88,7 +88,7 @@ def _row(campaign: Campaign, outcome: Outcome) -> str:
 
 def verdict(found: Margins, campaign: Campaign) -> list[str]:
     """Lost or not, the worst attack in numbers, and what the calculator says."""
-    rule, worst = campaign.scene.rule, campaign.worst
+    rule, worst = campaign.scene.rule.name, campaign.worst
     margin = found.rules[rule]
     if campaign.lost:
         first = f"DATA LOST: '{worst.name}' exceeds the medium by {format_size(-real_size(campaign, worst))}"

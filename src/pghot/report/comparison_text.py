@@ -74,7 +74,7 @@ def setup_lines(setup: Setup) -> list[str]:
     return [
         f"SIMULATED: {setup.trace}" + (f" ({shlex.join(setup.command)})" if setup.command else ""),
         f"footprint {format_size(footprint)}{cache}",
-        f"tiers: {nodes}; {share}",
+        f"tiers: {nodes}; {share}" + (f"; access {', '.join(setup.access)}" if setup.access else ""),
         f"{setup.scale_note}; {setup.repeat} pass(es), {setup.seeds} seed(s), steady after "
         f"{setup.warmup_epochs} of {setup.epochs} epochs",
         *(f"warning: {text}" for text in setup.warnings),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pghot.lab.economics import Economics, RuleCost
 from pghot.printable import printable
+from pghot.rules import rule_named, warnings_of
 from pghot.units import format_share, format_size
 
 TITLES = ("recording", "rule", "reserve", "saved", "slowdown", "speed-up", "write faults", "lost", "killed")
@@ -22,13 +23,14 @@ def render(found: Economics) -> str:
         f"promises the rest and more, and has real memory for {real} of what it promises.",
         "reserve: what `pghot margin` computes for this device and host; none: no reserve makes the rule safe, and it "
         "ran without.",
-        "saved: share of the footprint; slowdown: against all memory fast; speed-up: against first touch and reclaim; "
-        "killed: the program ran out of memory, or under 'contained' of its budget, as it does not compress enough for "
-        "what the device promises.",
+        "saved: share of the footprint; slowdown: against all memory fast; speed-up: against first touch and reclaim "
+        "under the same rule; killed: the program ran out of memory, or of its budget where the rule gives it one, as "
+        "it does not compress enough for what the device promises.",
         *(
             f"{note}: {', '.join(name for name, why in found.contents.items() if why == note)}."
             for note in sizes
         ),
+        *(f"warning: {text}" for text in warnings_of(rule_named(line.rule) for line in found.lines)),
         *(f"warning: {name}: {text}" for name, texts in found.warnings.items() for text in texts),
     ]
     return "\n".join(map(printable, [lines[0], rule, *lines[1:], "", *notes]))

@@ -45,9 +45,9 @@ def cache(found: Margins) -> list[str]:
 def rule_lines(margin: RuleMargin, real: int) -> list[str]:
     """One rule: its reserve on `real` bytes of medium, then a line for each term and note."""
     if margin.fits:
-        lines = [f"{margin.rule:18} reserve {format_size(margin.reserve_bytes):>12}"]
+        lines = [f"{margin.rule.name:18} reserve {format_size(margin.reserve_bytes):>12}"]
     else:
-        lines = wrapped(f"{margin.rule:18} no reserve is enough: {margin.reason}")
+        lines = wrapped(f"{margin.rule.name:18} no reserve is enough: {margin.reason}")
     for term in margin.terms:
         needs = "beyond real" if term.bytes >= real else format_size(term.bytes)
         lines += wrapped(f"{needs:>14}  {term.name}: {term.reason} [{term.formula}]", "  ", 18)

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pghot.errors import UsageError
-from pghot.sim.compressed.device import ACCESS_RULES, AccessRule, CompressedDevice
+from pghot.rules import AccessRule, device_rules
+from pghot.sim.compressed.device import CompressedDevice
 from pghot.units import PAGE_BYTES, format_size
 
 Ask = Literal["page", "batch"]
@@ -27,15 +28,15 @@ class Host:
     write_gb_s      what tenants together can write to the device, 10**9 bytes/s
     promotion_gb_s  rate at which the host can move pages away while tenants write
     batch_pages     pages that one demotion moves together
-    grants          pages that "ro-cow" keeps writable at a time; the oldest is protected again for a new one
+    grants          rules that grant pages: how many are writable at a time. For one more the oldest is protected again
     pinned          bytes of pages that tenants may pin (RLIMIT_MEMLOCK, VFIO), all tenants together
-    kill_us         "contained" only: from the decision to kill a tenant to its last store, and to zero its pages
-    protect_us      "writable" only: from a warning to all pages of the node being read-only; None: the host
+    kill_us         rules with budgets: from the decision to kill a tenant to its last store, and to zero its pages
+    protect_us      rules that drain in time: from a warning to all pages of the node being read-only; None: the host
                     only moves pages away
     flush           the host writes a page's cache lines back before it forgets what it let in
     ask             whether each page of a demotion asks the control plane, or only the first of its batch
-    charge          what "ro-cow" reserves for a page before it may be written: a whole "page"; its "growth" since
-                    now (unsafe: it may shrink first and grow back); one "line" (unsafe: more lines follow)
+    charge          rules that grant pages: what is reserved for a page before it may be written. A whole "page"; its
+                    "growth" since now (unsafe: it may shrink first and grow back); one "line" (unsafe: more follow)
     pin_promotes    read-only rules: a page leaves the device before it is pinned
     """
 
@@ -122,7 +123,7 @@ class RuleMargin:
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """All access rules of one device behind one host. `cache_bytes` is what the cache alone can make it grow."""
+    """The rules of one device behind one host, by name. `cache_bytes` is what the cache alone can make it grow."""
 
     device: CompressedDevice
     host: Host
@@ -130,7 +131,7 @@ class Margins:
     promised: int
     line_growth_bytes: int
     cache_bytes: int
-    rules: dict[AccessRule, RuleMargin]
+    rules: dict[str, RuleMargin]
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -175,9 +176,9 @@ def margins(device: CompressedDevice, host: Host, real: int, promised: int) -> M
         host,
         real,
         promised,
-        device.line_growth_bytes,
-        calculator.cache_bytes,
-        {rule: calculator.rule(rule) for rule in ACCESS_RULES},
+        line_growth_bytes=device.line_growth_bytes,
+        cache_bytes=calculator.cache_bytes,
+        rules={rule.name: calculator.rule(rule) for rule in device_rules()},
     )
 
 
@@ -194,30 +195,37 @@ class _Calculator:
         if self.over == 0:
             note = "the device promises no more than it has: it cannot run out"
             return RuleMargin(rule, 0, (), (note,))
-        terms, notes = {
-            "writable": self.writable,
-            "ro-cow": self.ro_cow,
-            "promote-on-write": self.promote_on_write,
-            "contained": self.contained,
-        }[rule]()
+        terms, notes = self.terms(rule)
         reserve = sum(term.bytes for term in terms)
         if reserve < self.real:
             return RuleMargin(rule, reserve, tuple(terms), tuple(notes))
-        return RuleMargin(rule, math.inf, tuple(terms), tuple(notes), self.reason(rule, terms))
+        return RuleMargin(rule, math.inf, tuple(terms), tuple(notes), self.reason(terms))
+
+    def terms(self, rule: AccessRule) -> tuple[list[Term], list[str]]:
+        """Terms and notes of a rule: of what it lets tenants write, and of what stops them."""
+        if rule.writes == "promotes":
+            return self.promoted()
+        if rule.writes == "granted":
+            return self.granted()
+        if rule.budgets:
+            return self.killed()
+        if rule.drains == "in time":
+            return self.drained()
+        return [Term("unstopped", math.inf, "no bound", "nothing stops tenants that write")], []
 
     def spoiled(self, seconds: float, extra_lines: int = 1) -> int:
         """Growth of the device while tenants write for `seconds`, each line at its worst."""
         return (math.ceil(seconds / self.line_s) + extra_lines) * self.device.line_growth_bytes
 
-    def writable(self) -> tuple[list[Term], list[str]]:
-        """A host that protects the pages moves them away as well: the cheaper of both is enough."""
-        drained = self.writable_drained()
+    def drained(self) -> tuple[list[Term], list[str]]:
+        """Of a host that protects the pages, the cheaper of two ways: it moves them away as well."""
+        moved = self.moved_away()
         if self.host.protect_us is None:
-            return drained
-        protected = self.writable_protected(self.host.protect_us)
-        return min(protected, drained, key=lambda way: sum(term.bytes for term in way[0]))
+            return moved
+        protected = self.protected(self.host.protect_us)
+        return min(protected, moved, key=lambda way: sum(term.bytes for term in way[0]))
 
-    def writable_drained(self) -> tuple[list[Term], list[str]]:
+    def moved_away(self) -> tuple[list[Term], list[str]]:
         terms = [self.in_flight(), self.reaction("interrupt", self.device.interrupt_us * 1e-6), self.drain()]
         if self.host.pinned > self.real:
             terms.append(
@@ -230,7 +238,7 @@ class _Calculator:
             )
         return terms, [f"the host needs {format_size(self.over)} of free memory to move the pages to"]
 
-    def writable_protected(self, protect_us: float) -> tuple[list[Term], list[str]]:
+    def protected(self, protect_us: float) -> tuple[list[Term], list[str]]:
         seconds = (self.device.interrupt_us + protect_us) * 1e-6
         terms = [
             self.in_flight(),
@@ -241,7 +249,7 @@ class _Calculator:
             terms.append(self.pins("zero-copy devices write to pinned pages whatever the page tables say"))
         return terms, []
 
-    def ro_cow(self) -> tuple[list[Term], list[str]]:
+    def granted(self) -> tuple[list[Term], list[str]]:
         terms = [
             Term(
                 "check",
@@ -263,14 +271,14 @@ class _Calculator:
         notes = [f"every GiB free above the reserve lets {2**30 // PAGE_BYTES} pages be writable at a time"]
         return [*terms, *self.read_only()], notes
 
-    def promote_on_write(self) -> tuple[list[Term], list[str]]:
+    def promoted(self) -> tuple[list[Term], list[str]]:
         check = Term(
             "check", 0, "0", "no line of the device is ever dirty but those of demotions, charged in full"
         )
         return [check, *self.read_only()], []
 
     def read_only(self) -> list[Term]:
-        """What the host's shortcuts cost the rules under which tenants cannot write unasked."""
+        """What the host's shortcuts cost where tenants cannot write unasked."""
         terms = []
         if self.host.ask == "batch":
             size = (self.host.batch_pages - 1) * PAGE_BYTES
@@ -290,7 +298,7 @@ class _Calculator:
             terms.append(self.pins("zero-copy devices write to pinned pages whatever the page tables say"))
         return terms
 
-    def contained(self) -> tuple[list[Term], list[str]]:
+    def killed(self) -> tuple[list[Term], list[str]]:
         seconds = (self.device.report_us + self.device.interrupt_us + self.host.kill_us) * 1e-6
         terms = [
             self.in_flight(),
@@ -330,7 +338,7 @@ class _Calculator:
         return Term("drain", self.spoiled(seconds, 0), formula, f"{reason}: {seconds:.3g} s")
 
     def unreported(self) -> Term:
-        """What pages grew that one after the other had the same grant; each was charged a line."""
+        """What pages grew that had the same grant one after the other. Each was charged a line."""
         return Term(
             "unreported",
             self.spoiled(self.device.report_us * 1e-6),
@@ -345,10 +353,10 @@ class _Calculator:
         size = min(self.host.pinned, self.promised) // PAGE_BYTES * self.page_growth
         return Term("pinned", size, "pinned pages x page growth", reason)
 
-    def reason(self, rule: AccessRule, terms: list[Term]) -> str:
+    def reason(self, terms: list[Term]) -> str:
         """Why no reserve helps, and how much could be promised instead."""
         largest = max(terms, key=lambda term: term.bytes)
-        if largest.name == "pinned":
+        if largest.name in ("pinned", "unstopped"):
             return largest.reason
         if largest.name != "drain":
             return f"more can grow unseen than the {format_size(self.real)} of the medium"

@@ -155,6 +155,7 @@ def test_all_columns_come_in_parts_that_fit_a_page(capsys: pytest.CaptureFixture
         "sources",
         "stores",
         "tiers",
+        "rules",
         "workloads",
         "recordings",
         "counters",

@@ -215,7 +215,6 @@ def test_a_setting_of_the_mover_out_of_range_names_its_option(
     ("options", "message"),
     [
         (["--policy", "nonsense"], "unknown policy 'nonsense'"),
-        (["--policy", "writable"], "a rule for compressed memory"),
         (["--fast-share", "0"], "leaves nothing to decide"),
         (["--fast-share", "100%"], "leaves nothing to decide"),
         (["--compressed"], "--compressed goes with a run on the tiers"),

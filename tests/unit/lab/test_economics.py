@@ -10,8 +10,8 @@ import pytest
 
 from pghot.cli.main import run
 from pghot.recording import bundled
+from pghot.rules import device_rules
 from pghot.safety.margin import Host, margins
-from pghot.sim.compressed.device import ACCESS_RULES
 from pghot.sim.machine.topology import load_topology
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "compressed-tier.md"
@@ -21,23 +21,23 @@ def test_lines_agree_with_compare_and_margin(capsys: pytest.CaptureFixture[str])
     assert run(["economics", "bundled:xz-decompress", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["schema"], found["simulated"]) == ("pghot.economics/1", True)
-    assert [line["rule"] for line in found["lines"]] == list(ACCESS_RULES)
+    assert [line["rule"] for line in found["lines"]] == [rule.name for rule in device_rules()]
     assert "zstd" in found["contents"]["bundled:xz-decompress"]
 
-    node = load_topology("dram-cxl-compressed").nodes[1]
-    assert node.compressed is not None
-    assert node.real_capacity is not None
-    rules = margins(node.compressed, Host(), node.real_capacity, node.capacity).rules
+    held = load_topology("dram-cxl-compressed").compression
+    assert held is not None
+    rules = margins(held.device, Host(), held.real, held.promised).rules
     for line in found["lines"]:
         margin = rules[line["rule"]]
         assert line["reserve_bytes"] == (int(margin.reserve_bytes) if margin.fits else None)
         assert line["lost_pages"] == 0
 
     # The shipped tiers run promote-on-write with a reserve of their own, which this program does not reach.
-    words = ["--tiers", "dram-cxl-compressed", "--policies", "promote-on-write", "--json"]
+    words = ["--tiers", "dram-cxl-compressed", "--policies", "pghot-default", "--sources", "chmu", "--json"]
     assert run(["compare", "bundled:xz-decompress", *words]) == 0
     rows = json.loads(capsys.readouterr().out)["summary"]
-    row = next(row for row in rows if row["policy"] == "promote-on-write")
+    row = next(row for row in rows if row["label"] == "pghot-default/chmu")
+    assert row["access"] == "promote-on-write"
     line = next(line for line in found["lines"] if line["rule"] == "promote-on-write")
     assert line["slowdown"] == pytest.approx(row["slowdown"])
     assert line["saved_share"] == pytest.approx(row["saved_share"])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from builders.summary_rows import summary_row as row
+from pghot.lab.outcomes import SummaryRow
 from pghot.lab.verdict import judge
 
 PAGES = 1000  # of the footprint
@@ -28,10 +31,36 @@ def test_nothing_that_moves_is_nothing_to_compare() -> None:
     assert judge([NONE, row("interleave", 1.3, "static")], PAGES).outcome == "nothing to compare"
 
 
-def test_the_writable_rule_is_not_recommended_without_a_word() -> None:
-    rules = [row("writable/chmu", 1.4), row("ro-cow/chmu", 1.3)]
-    assert "`pghot margin` says which reserve" in str(judge([NONE, *rules], PAGES))
-    assert "pghot margin" not in str(judge([NONE, *rules[1:]], PAGES))
+def under(access: str, slowdown: float, speedup: float, **none: Any) -> list[SummaryRow]:
+    """'none', which takes `slowdown` times as long as all-fast, and a mover that is `speedup` times as fast."""
+    return [
+        row("none", 1.0, "baseline", access=access, promotions=0, slowdown=slowdown, **none),
+        row("pghot-default/chmu", speedup, access=access, slowdown=slowdown / speedup),
+    ]
+
+
+def test_a_rule_with_a_danger_is_not_recommended_without_a_word() -> None:
+    writable, ro_cow = under("writable", 1.5, 1.4), under("ro-cow", 1.5, 1.3)
+    said = str(judge([*ro_cow, *writable], PAGES))
+    assert "Nothing was lost here, but under 'writable' a hostile program may lose data of all" in said
+    assert "`pghot margin` says which reserve" in said
+    assert "pghot margin" not in str(judge(ro_cow, PAGES))
+
+
+def test_a_run_is_measured_against_none_under_its_own_rule() -> None:
+    """'none' takes 1.5 times as long as all-fast under one rule and 3 times under the other: half of 2 is captured."""
+    verdict = judge([*under("ro-cow", 1.5, 1.2), *under("promote-on-write", 3.0, 1.5)], PAGES)
+    assert verdict.best == "pghot-default/chmu [promote-on-write]"
+    assert "is 50 % faster than 'none [promote-on-write]' in the steady state" in str(verdict)
+    assert "All-fast would be 200 % faster than 'none [promote-on-write]'" in str(verdict)
+    assert "captures 50 % of that gap" in str(verdict)
+
+
+def test_data_lost_by_none_under_one_rule_says_nothing_of_another() -> None:
+    verdict = judge([*under("writable", 1.5, 1.4, lost_pages=3.0), *under("ro-cow", 1.5, 1.2)], PAGES)
+    assert verdict.best == "pghot-default/chmu [ro-cow]"
+    assert "Not judged" in verdict.sentences[-1]
+    assert "pghot-default/chmu [writable]" in verdict.sentences[-1]
 
 
 def test_truth_is_no_mover_and_who_promotes_nothing_is_not_judged() -> None:

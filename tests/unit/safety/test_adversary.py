@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from pghot.cli.main import run
 from pghot.errors import UsageError
+from pghot.rules import PROMOTE_ON_WRITE, RO_COW, RULES, WRITABLE
 from pghot.safety.adversary.attacks import ATTACKS, Strategy, attack, build
 from pghot.safety.adversary.scene import Scene, scaled
 from pghot.safety.adversary.search import necessary_reserve, run_named, search, soak
@@ -25,7 +25,7 @@ GIB = 1 << 30
 REAL, PROMISED = 64 * GIB, 128 * GIB
 
 # Rule, host, promised, the attack that shows the reserve to be necessary.
-CASES: dict[str, tuple[Any, Host, int, str]] = {
+CASES: dict[str, tuple[str, Host, int, str]] = {
     "writable": ("writable", Host(write_gb_s=1, promotion_gb_s=16), 66 * GIB, "streaming-writes"),
     "writable, protected": ("writable", Host(protect_us=50), PROMISED, "llc-of-spoiled-lines"),
     "writable, protected late": (
@@ -44,10 +44,10 @@ CASES: dict[str, tuple[Any, Host, int, str]] = {
 }
 
 
-def scene_of(device: str, rule: Any, host: Host, promised: int = PROMISED, reserve: int = 0) -> Scene:
+def scene_of(device: str, rule: str, host: Host, promised: int = PROMISED, reserve: int = 0) -> Scene:
     """In small; the device warns only when the reserve is touched, so that the reserve is what is tested."""
     late = load_device(device).model_copy(update={"low_share": 1e-6, "high_share": 0.02})
-    return scaled(Scene(late, host, REAL, promised, rule, reserve), 8192)
+    return scaled(Scene(late, host, REAL, promised, RULES[rule], reserve), 8192)
 
 
 @pytest.mark.parametrize("device", DEVICES.names())
@@ -67,7 +67,7 @@ def test_the_calculators_reserve_is_enough_and_at_most_a_tenth_too_much(case: st
     assert needed <= 1.1 * necessary
 
 
-SAFE: dict[str, tuple[Any, Host]] = {
+SAFE: dict[str, tuple[str, Host]] = {
     "ro-cow": ("ro-cow", Host(grants=1 << 16, pinned=GIB)),
     "promote-on-write": ("promote-on-write", Host(pinned=GIB)),
     "contained": ("contained", Host(kill_us=1000, pinned=GIB)),
@@ -164,13 +164,13 @@ def test_an_unknown_attack_is_refused() -> None:
 
 
 def test_a_scaled_scene_needs_the_same_share() -> None:
-    whole = Scene(load_device("ocp-4k"), Host(flush=False), REAL, PROMISED, "ro-cow", 0)
+    whole = Scene(load_device("ocp-4k"), Host(flush=False), REAL, PROMISED, RO_COW, 0)
     small = scaled(whole, 8192)
     assert small.needed() / small.real == pytest.approx(whole.needed() / whole.real)
     assert small.scale == whole.pages / 8192
 
 
-SMALL_TERMS: dict[str, tuple[str, Any, Host]] = {
+SMALL_TERMS: dict[str, tuple[str, str, Host]] = {
     "less than a page in flight": ("ocp-4k", "writable", Host(protect_us=100)),
     "a kill in few lines": ("multi-mode", "contained", Host()),
     "less than a writable page": ("ocp-4k", "ro-cow", Host(charge="growth")),
@@ -181,7 +181,7 @@ SMALL_TERMS: dict[str, tuple[str, Any, Host]] = {
 def test_the_calculators_reserve_holds_in_small_where_terms_are_less_than_a_page(case: str) -> None:
     device, rule, host = SMALL_TERMS[case]
     late = load_device(device).model_copy(update={"low_share": 1e-6, "high_share": 0.02})
-    whole = Scene(late, host, 256 * GIB, 512 * GIB, rule, 0)
+    whole = Scene(late, host, 256 * GIB, 512 * GIB, RULES[rule], 0)
     needed = math.ceil(whole.needed())
     enough = scaled(whole.with_reserve(needed))
     assert (enough.scale, enough.real_reserve) == (32768, needed)
@@ -193,7 +193,7 @@ def test_the_calculators_reserve_holds_in_small_where_terms_are_less_than_a_page
 def test_a_warning_is_no_second_reserve() -> None:
     """The shipped device warns at 5 %; tenants that wait for memory have pages demoted all the same."""
     host = Host(ask="batch", batch_pages=1 << 17)
-    scene = scaled(Scene(load_device("ocp-4k"), host, REAL, PROMISED, "promote-on-write", 0), 8192)
+    scene = scaled(Scene(load_device("ocp-4k"), host, REAL, PROMISED, PROMOTE_ON_WRITE, 0), 8192)
     assert run_named(scene.with_reserve(0), ["last-batch"]).lost
 
 
@@ -202,7 +202,7 @@ def test_one_grant_for_page_after_page_is_covered_until_a_report_tells(report_us
     """Nothing but the age of the report limits what grows beyond a charge of one line."""
     device = load_device("line-64").model_copy(update={"report_us": report_us, "low_share": 1e-6})
     host = Host(charge="line", grants=1, llc=4 << 20, batch_pages=1)
-    scene = Scene(device, host, 4 << 20, (4 << 20) + 40960, "ro-cow", 0)
+    scene = Scene(device, host, 4 << 20, (4 << 20) + 40960, RO_COW, 0)
     alone = 4096 - device.line_growth_bytes  # what its one grant leaves uncharged
     for reserve, lost in ((alone, True), (int(scene.needed()), False)):
         kept = scene.with_reserve(reserve)
@@ -212,7 +212,7 @@ def test_one_grant_for_page_after_page_is_covered_until_a_report_tells(report_us
 
 def test_a_device_that_promises_hardly_more_than_it_has_still_does_in_small() -> None:
     late = load_device("ocp-4k").model_copy(update={"low_share": 1e-6, "high_share": 0.02})
-    scene = scaled(Scene(late, Host(promotion_gb_s=0), 256 * GIB, 256 * GIB + (32 << 20), "writable", 0))
+    scene = scaled(Scene(late, Host(promotion_gb_s=0), 256 * GIB, 256 * GIB + (32 << 20), WRITABLE, 0))
     assert scene.real < scene.promised
     assert run_named(scene, ["synchronised-phase-change"]).lost
 

@@ -94,8 +94,9 @@ class Shape:
 def shape(scene: Scene) -> Shape:
     """
     >>> from pghot.safety.margin import Host
+    >>> from pghot.rules import WRITABLE
     >>> from pghot.sim.compressed.device import load_device
-    >>> shape(Scene(load_device("multi-mode"), Host(), 1 << 30, 2 << 30, "writable", 0))
+    >>> shape(Scene(load_device("multi-mode"), Host(), 1 << 30, 2 << 30, WRITABLE, 0))
     Shape(before=15, lines=1, growth=2176, full=16)
     """
     sizes = block_sizes(scene)
@@ -329,7 +330,8 @@ def attack(name: str, scene: Scene) -> Strategy:
         return replace(strategy, lead=(room - 1) % scene.host.batch_pages)
     if name == "line-after-line":
         return writable_pages(scene, strategy)
-    if scene.rule == "writable" and strategy.stream and not strategy.regrow and shape(scene).growth:
+    races = scene.rule.drains == "in time" and strategy.stream and not strategy.regrow
+    if races and shape(scene).growth:
         return fitted(scene, strategy)
     return strategy
 

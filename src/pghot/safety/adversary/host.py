@@ -6,12 +6,13 @@ from pghot.safety.adversary.compiled import kernel
 from pghot.safety.adversary.state import (
     ACTIVE,
     BATCHED,
-    CONTAINED,
     DEMOTED,
     DIRTY,
     DRAIN_HAND,
     FAULTS,
     GRANT_HAND,
+    GRANTED,
+    IN_PLACE,
     KILLED,
     LEFT,
     NEVER,
@@ -23,8 +24,10 @@ from pghot.safety.adversary.state import (
     P_BATCH,
     P_BLOCKS,
     P_BUDGET,
+    P_BUDGETS,
     P_CHARGE,
     P_CLEAR,
+    P_DRAINS,
     P_FLUSH,
     P_GRANTS,
     P_INTERRUPT_PS,
@@ -34,21 +37,19 @@ from pghot.safety.adversary.state import (
     P_PAGES,
     P_PROTECT_PS,
     P_REAL,
+    P_REFUSES,
     P_REPORT_PS,
     P_RESERVE,
-    P_RULE,
     P_TENANTS,
     P_WARN,
+    P_WRITES,
     PENDING,
-    PROMOTE,
     PROTECT_AT,
     REFUSED,
     REPORTED,
-    RO_COW,
     SETTLING,
     USED,
     WARNED,
-    WRITABLE,
     State,
 )
 from pghot.safety.adversary.storage import account, dirty, forget, page_bytes, write
@@ -61,7 +62,7 @@ def report(s: State) -> None:
     s.var[REPORTED] = s.par[P_REAL] - s.var[USED]
     s.var[SETTLING] = 0
     s.var[NEXT_REPORT] = s.var[NOW] + s.par[P_REPORT_PS]
-    if s.par[P_RULE] == CONTAINED:
+    if s.par[P_BUDGETS]:
         for tenant in range(s.par[P_TENANTS]):
             s.reported_by[tenant] = s.used_by[tenant]
             s.settling_by[tenant] = 0
@@ -88,7 +89,7 @@ def warn(s: State) -> None:
         s.var[PENDING] = s.var[NOW] + s.par[P_INTERRUPT_PS]
     if not s.var[WARNED] and 0 <= s.var[PENDING] <= s.var[NOW]:
         s.var[WARNED] = 1
-        if s.par[P_RULE] == WRITABLE:
+        if s.par[P_DRAINS]:
             s.var[NEXT_DRAIN] = s.var[PENDING] + s.par[P_PAGE_PS]
             if s.par[P_PROTECT_PS] >= 0:
                 s.var[PROTECT_AT] = s.var[PENDING] + s.par[P_PROTECT_PS]
@@ -180,10 +181,10 @@ def admitted(s: State, page: int) -> bool:
     """Whether a page may be demoted; a host that asks for its batches only looks at their first page."""
     if s.par[P_ASK_BATCH] and s.var[BATCHED] > 0:
         return True
-    if s.var[WARNED] and s.par[P_RULE] == WRITABLE:
-        return False  # under other rules tenants can make it the last resort of one that waits for memory
+    if s.var[WARNED] and s.par[P_REFUSES]:
+        return False  # where a warning lets the last resort through, tenants can bring that about
     tenant = page % s.par[P_TENANTS]
-    if s.par[P_RULE] == CONTAINED:
+    if s.par[P_BUDGETS]:
         owed = s.reported_by[tenant] + s.active_by[tenant] + s.settling_by[tenant]
         if s.kill_at[tenant] < NEVER or owed + PAGE_BYTES > s.par[P_BUDGET]:
             return False
@@ -261,22 +262,16 @@ def grant(s: State, page: int) -> bool:
 @kernel
 def may_write(s: State, page: int) -> bool:
     """Whether a store to a page on the device goes there; otherwise the page has gone to DRAM."""
-    rule = s.par[P_RULE]
-    if rule == CONTAINED or (rule == WRITABLE and s.var[NOW] < s.var[PROTECT_AT]):
+    writes = s.par[P_WRITES]
+    if writes == IN_PLACE and s.var[NOW] < s.var[PROTECT_AT]:
         return True
-    if rule == RO_COW and s.grant[page] >= 0:
+    if writes == GRANTED and s.grant[page] >= 0:
         return True
     s.var[FAULTS] += 1
-    if rule == RO_COW and grant(s, page):
+    if writes == GRANTED and grant(s, page):
         return True
     leave(s, page)
     return False
-
-
-@kernel
-def pin_moves(s: State) -> bool:
-    """Whether pages leave the device before they are pinned."""
-    return bool(s.par[P_RULE] == RO_COW or s.par[P_RULE] == PROMOTE)
 
 
 @kernel

@@ -11,8 +11,9 @@ import math
 from dataclasses import dataclass, replace
 
 from pghot.errors import UsageError
+from pghot.rules import AccessRule
 from pghot.safety.margin import Host, Margins, margins
-from pghot.sim.compressed.device import AccessRule, CompressedDevice
+from pghot.sim.compressed.device import CompressedDevice
 from pghot.units import PAGE_BYTES, format_size
 
 FEW_PAGES, MANY_PAGES = 4096, 1 << 16  # promised pages of a scaled scene: 16 .. 256 MiB
@@ -57,7 +58,7 @@ class Scene:
 
     def needed(self) -> float:
         """The calculator's reserve for this scene's rule, in bytes; infinite when there is none."""
-        return self.margins().rules[self.rule].reserve_bytes
+        return self.margins().rules[self.rule.name].reserve_bytes
 
     @property
     def real_reserve(self) -> int:

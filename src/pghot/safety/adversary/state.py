@@ -11,19 +11,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pghot.safety.adversary.scene import Scene
-from pghot.sim.compressed.device import ACCESS_RULES
 from pghot.units import PAGE_BYTES
 
-WRITABLE, RO_COW, PROMOTE, CONTAINED = range(4)  # in the order of ACCESS_RULES
+IN_PLACE, GRANTED, PROMOTES = range(3)
+WRITES = ("in place", "granted", "promotes")  # of `AccessRule`
 FIFO, LIFO, RANDOM = range(3)
 ORDERS = ("fifo", "lifo", "random")
 NEVER = 1 << 62
 PICO = 1e12
 
 # Parameters.
+PARAMETERS = 28
 (P_PAGES, P_BLOCKS, P_LINES, P_CACHE, P_REAL, P_RESERVE, P_WARN, P_CLEAR, P_LINE_PS, P_PAGE_PS, P_REPORT_PS,
- P_INTERRUPT_PS, P_KILL_PS, P_PROTECT_PS, P_BATCH, P_GRANTS, P_PINS, P_RULE, P_FLUSH, P_ASK_BATCH,
- P_PIN_PROMOTES, P_CHARGE, P_ORDER, P_TENANTS, P_BUDGET) = range(25)  # fmt: skip
+ P_INTERRUPT_PS, P_KILL_PS, P_PROTECT_PS, P_BATCH, P_GRANTS, P_PINS, P_WRITES, P_BUDGETS, P_DRAINS,
+ P_REFUSES, P_FLUSH, P_ASK_BATCH, P_PIN_PROMOTES, P_CHARGE, P_ORDER, P_TENANTS, P_BUDGET,
+) = range(PARAMETERS)  # fmt: skip
 CHARGES = ("page", "growth", "line")
 
 # Variables.
@@ -39,7 +41,7 @@ class State(NamedTuple):
     place        uint8[pages]: 1 on the device, 0 in DRAM
     locked       uint8[pages]: in the demotion that is under way
     pinned       uint8[pages]
-    grant        int32[pages]: the page's place among the writable ones ("ro-cow"), -1: read-only
+    grant        int32[pages]: the page's place among the granted ones, -1: none
     charge       int64[pages]: what the host reserved for it
     raw_lines    int16[blocks]: lines that do not compress, of pages on the device
     content      uint8[lines]: 1 raw, 0 zero; as memory has it, DRAM or device
@@ -85,11 +87,11 @@ def _picoseconds(seconds: float) -> int:
 
 def parameters(scene: Scene, order: int = FIFO) -> np.ndarray:
     """`par` of a scene. The warning comes no later than the reserve is touched."""
-    device, host = scene.device, scene.host
+    device, host, rule = scene.device, scene.host, scene.rule
     low = max(round(device.low_share * scene.real), scene.reserve)
     spacing = round((device.high_share - device.low_share) * scene.real)
     drain = host.promotion_gb_s * 1e9
-    par = np.zeros(25, np.int64)
+    par = np.zeros(PARAMETERS, np.int64)
     par[P_PAGES] = scene.pages
     par[P_BLOCKS] = device.blocks_per_page
     par[P_LINES] = device.lines_per_block
@@ -104,9 +106,11 @@ def parameters(scene: Scene, order: int = FIFO) -> np.ndarray:
     par[P_PROTECT_PS] = -1 if host.protect_us is None else round(min(host.protect_us * 1e6, NEVER / 4))
     par[P_BATCH], par[P_GRANTS] = host.batch_pages, host.grants
     par[P_PINS] = host.pinned // PAGE_BYTES
-    par[P_RULE] = ACCESS_RULES.index(scene.rule)
+    par[P_WRITES], par[P_BUDGETS] = WRITES.index(rule.writes), rule.budgets
+    # Where nothing depends on it, the host is played at its worst: it does not drain.
+    par[P_DRAINS], par[P_REFUSES] = rule.drains == "in time", rule.refuses_last_resort
     par[P_FLUSH], par[P_ASK_BATCH] = host.flush, host.ask == "batch"
-    par[P_PIN_PROMOTES] = host.pin_promotes
+    par[P_PIN_PROMOTES] = host.pin_promotes and rule.read_only
     par[P_CHARGE] = CHARGES.index(host.charge)
     par[P_ORDER], par[P_TENANTS] = order, scene.tenants
     par[P_BUDGET] = (scene.real - scene.reserve) // scene.tenants

@@ -18,7 +18,6 @@ from pghot.safety.adversary.host import (
     kills,
     leave,
     may_write,
-    pin_moves,
     settle_all,
 )
 from pghot.safety.adversary.state import (
@@ -92,7 +91,7 @@ def pin(s: State, page: int) -> None:
     if s.var[PINNED] >= s.par[P_PINS]:
         s.var[REFUSED] += 1
         return
-    if s.place[page] and s.par[P_PIN_PROMOTES] and pin_moves(s):
+    if s.place[page] and s.par[P_PIN_PROMOTES]:
         leave(s, page)
     s.pinned[page] = 1
     s.var[PINNED] += 1

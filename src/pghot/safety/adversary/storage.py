@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pghot.safety.adversary.compiled import kernel
 from pghot.safety.adversary.state import (
-    CONTAINED,
     DIRTY,
     FAILED,
     FIFO,
@@ -22,12 +21,12 @@ from pghot.safety.adversary.state import (
     LOST,
     NOW,
     P_BLOCKS,
+    P_BUDGETS,
     P_CACHE,
     P_LINE_PS,
     P_LINES,
     P_ORDER,
     P_REAL,
-    P_RULE,
     P_TENANTS,
     RANDOMS,
     STEPS,
@@ -40,7 +39,7 @@ from pghot.safety.adversary.state import (
 def account(s: State, page: int, growth: int) -> None:
     """`page` takes `growth` more bytes; negative: fewer."""
     s.var[USED] += growth
-    if s.par[P_RULE] == CONTAINED:
+    if s.par[P_BUDGETS]:
         s.used_by[page % s.par[P_TENANTS]] += growth
     remaining = s.par[P_REAL] - s.var[USED]
     if growth > 0 and (remaining < 0 or s.var[FAILED]):

@@ -1,43 +1,61 @@
-"""What happens when a program writes to pages of a compressed node: the access rules of FACTS 6.
-
-writable          the store goes to the device, and the host hears of it when the device warns
-ro-cow            the write faults before the line is dirty: a margin check lets it through, or the page is copied
-promote-on-write  the write faults and the page is promoted, always
-contained         writable, within a budget for each tenant; who overruns it is killed
-"""
+"""What happens when a program accesses pages of a compressed node: the node's rule (`pghot.rules`) at work."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import F64, U32
+from pghot.policies.machine import Machine
 from pghot.sim.compressed.node import CompressedNode
+from pghot.sim.machine.costs import Costs
+from pghot.sim.machine.lru import Generations
 from pghot.sim.machine.touch import touch
 from pghot.units import PAGE_BYTES
-
-if TYPE_CHECKING:
-    from pghot.sim.machine.simulated import SimulatedMachine
-
 
 PROTECT_AGAIN_MS = 1000.0  # granted pages are read-only again after this (est.)
 _DRAIN = "kdrain"
 
 
-class Access:
-    """The rule of a compressed node at work on a machine. `node` is the node's number."""
+class Surroundings(Machine, Protocol):
+    """The machine around the node, as far as a rule needs it; see `SimulatedMachine`."""
 
-    def __init__(self, machine: SimulatedMachine, tier: CompressedNode, node: int) -> None:
+    pages: int
+    page_bytes: int
+    threads: int
+    scale: float
+    costs: Costs
+    generations: Generations
+
+    def reclaim_directly(self, pages: int, on: int | None = None) -> int: ...
+
+    def free(self, page: U32) -> None: ...
+
+    def set_latency(self, node: int, latency_ns: float) -> None: ...
+
+    def occupy(self, node: int, bytes_moved: float) -> None: ...
+
+
+class Access:
+    """The rule of a compressed node at work on a machine.
+
+    node       the node's number
+    hit_ns     what a hit in the device's cache takes
+    link_gb_s  bandwidth of the node's link
+    """
+
+    def __init__(
+        self, machine: Surroundings, tier: CompressedNode, node: int, *, hit_ns: float, link_gb_s: float
+    ) -> None:
         self._machine, self._tier, self._node = machine, tier, node
+        self._hit_ns, self._link_gb_s = hit_ns, link_gb_s
         self._dead: npt.NDArray[np.bool_] | None = None
         self._protected_ms = 0.0
         self._cursor = 0
         self._first = np.zeros(machine.pages, np.bool_)
         self._any_first = False
-        self._hit_ns = machine.topology.nodes[node].latency_ns
-        self._link_gb_s = machine.topology.nodes[node].bandwidth_gb_s
         top_pages = int(machine.capacity_pages[list(machine.top_nodes)].sum())
         self._part = max(1, top_pages // 4)  # pages that come up at a time
 
@@ -47,22 +65,21 @@ class Access:
 
     def writes(self, page: U32, writes: U32) -> None:
         """The slice wrote to these pages (uint32[rows], both): they may move, and tenants may be killed."""
-        tier, machine = self._tier, self._machine
-        if tier.rule in ("writable", "contained") and tier.warned:
+        tier, machine, rule = self._tier, self._machine, self._tier.rule
+        if rule.drains != "never" and tier.warned:
             self._drain()
         written = tier.note_writes(page, writes, self._first, machine.place, self._node)
         if self._any_first:
             self._first[:] = self._any_first = False
-        if tier.rule == "swap":
+        if not rule.reads:
             written = np.unique(page)
             written = written[machine.place[written] == self._node]
         if len(written) == 0:
             return
-        if tier.rule in ("writable", "contained"):
-            for tenant in tier.write(written):
-                self._kill(tenant)
+        if rule.writes == "in place":
+            self._write(written)
             return
-        if tier.rule == "ro-cow":
+        if rule.writes == "granted":
             self._protect_again()
             written = self._check_margin(written)
         else:
@@ -95,8 +112,13 @@ class Access:
         tier.counts.write_faults += len(fresh)
         self._charge_faults(len(fresh))
         let = tier.grant(fresh)
-        tier.write(written[tier.granted[written]])
+        self._write(written[tier.granted[written]])
         return fresh[len(let) :]
+
+    def _write(self, page: U32) -> None:
+        """The stores go to the device; who overran a budget with them is killed."""
+        for tenant in self._tier.write(page):
+            self._kill(tenant)
 
     def _protect_again(self) -> None:
         """Every second the granted pages are made read-only and flushed, so that their margin is free again."""
@@ -125,8 +147,8 @@ class Access:
     def _promote(self, page: U32) -> None:
         """Copy to the top tier while the writer waits. When nothing makes room, writers are killed.
 
-        A slice may write to more pages than the top tier holds: they come up one part after the other, and the first
-        may be down again when the last come.
+        A slice may write to more pages than the top tier holds. They come up one part after the other; the first may
+        be down again when the last come.
         """
         machine = self._machine
         for begin in range(0, len(page), self._part):
@@ -150,7 +172,7 @@ class Access:
         return page
 
     def _drain(self) -> None:
-        """The device warned: promote what there is room and time for, to the top node that has most."""
+        """The device warned: promote what there is time for, to the top node with most room."""
         machine, tier = self._machine, self._tier
         target = max(machine.promotion_targets[self._node], key=machine.room)
         pages = min(machine.room(target), machine.pages_in_budget(_DRAIN))
@@ -164,8 +186,10 @@ class Access:
         tier.counts.drained += len(moved)
 
     def out_of_memory(self, page: U32) -> None:
-        """Nothing holds these pages. First the margin of granted pages is taken back, which may let demotion go on;
-        without any, the tenant with most of the pages is killed, as the OOM killer would."""
+        """Nothing has room for these pages. Take the margin of granted pages back: that may let demotion go on.
+
+        Where no page is granted, the tenant with most of the pages is killed, as the OOM killer would.
+        """
         if not self._protect_all():
             self._kill(self._tier.tenant_with_most(page))
 
@@ -179,7 +203,7 @@ class Access:
         self._machine.free(pages)
 
     def load(self, served: F64) -> None:
-        """What the slice's misses ask of the device: its latency, and the work of compressing what is written back.
+        """Tell the machine how slow the device is in this slice, and how busy with what is written back.
 
         served  float64[initiators, nodes, 3]  random, sequential, dirty misses
         """

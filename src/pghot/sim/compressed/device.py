@@ -15,12 +15,6 @@ from pghot.documents import Shipped
 from pghot.errors import UsageError
 from pghot.units import PAGE_BYTES, parse_size
 
-# How pages on the device may be accessed (FACTS 6). "contained": writable, within a budget for each tenant. "swap" is
-# what zram and zswap are: no page can be accessed where it is, reads fault too. It needs no reserve: nothing is
-# written there but by the kernel, which knows each size before it stores.
-AccessRule = Literal["writable", "ro-cow", "promote-on-write", "contained", "swap"]
-ACCESS_RULES: tuple[AccessRule, ...] = ("writable", "ro-cow", "promote-on-write", "contained")
-
 
 def _size(value: Any) -> int:
     try:

@@ -1,8 +1,8 @@
-"""A compressed node of a simulated machine: what it stores, whom it admits, and who may write (FACTS 6).
+"""A compressed node of a simulated machine: what it stores, whom it admits, and who may write (docs/FACTS.md 6).
 
-The node is private: pages come by demotion only, and demotion asks the control plane first. What is charged before a
-page is known to have settled is the worst it can take, so the reserve is there for what the CPU's cache holds and
-nothing else (docs/compressed-tier.md).
+The node is private: pages come by demotion only, and demotion asks the control plane first. A page is charged the
+worst that it can take until it has settled. So the reserve is there for what the CPU's cache holds, and for nothing
+else (docs/compressed-tier.md).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import I64, U8, U32, Bool
+from pghot.rules import AccessRule
 from pghot.sim.compressed.admission import (
     PEAK,
     USED,
@@ -23,7 +24,7 @@ from pghot.sim.compressed.admission import (
     release_pages,
     write_pages,
 )
-from pghot.sim.compressed.device import AccessRule, CompressedDevice
+from pghot.sim.compressed.device import CompressedDevice
 from pghot.sim.machine.touch import note_writes
 
 DEMOTION_BATCH_PAGES = 512
@@ -51,7 +52,7 @@ class Contents:
 class TierCounts:
     """Totals in pages.
 
-    refused      demotions that the control plane refused: the page stayed
+    refused      demotions that the control plane refused; the page stayed
     write_faults writes to pages that were mapped read-only
     granted      of those, let through by the margin check
     drained      promoted because the device had warned
@@ -76,7 +77,7 @@ class CompressedNode:
     used       their sum
     used_by    int64[T]      the same of each tenant
     granted    bool[pages]   mapped writable after a margin check, charged with its whole growth
-    warned     the device has warned and not taken it back: demotion waits, but for what somebody waits for
+    warned     the device has warned and not taken it back: demotion waits, unless a program waits for it
     failed     data was lost, and the device stores nothing that grows any more (fail-safe)
     """
 
@@ -84,6 +85,7 @@ class CompressedNode:
         self,
         device: CompressedDevice,
         rule: AccessRule,
+        *,
         real_bytes: int,
         reserve_bytes: int,
         contents: Contents,
@@ -143,16 +145,16 @@ class CompressedNode:
     def admit(self, page: U32, last_resort: bool = False) -> U32:
         """Take in pages, batch by batch as far as there is room; returns those that came.
 
-        last_resort  a program waits for it, and would be killed else. A warning then refuses nothing that leaves the
-                     reserve free, except under "writable", whose safety after a warning is that no page comes any more
+        last_resort  a program waits for it, and would be killed otherwise. A warning then refuses nothing that leaves
+                     the reserve free, unless the rule says so (`AccessRule.refuses_last_resort`)
         """
-        heeds_warning = not last_resort or self.rule == "writable"
+        heeds_warning = not last_resort or self.rule.refuses_last_resort
         came = np.zeros(len(page), np.bool_)
         if not self.failed:
             limits, state = self._limits, self._state
             limits[0] = self.real_bytes - self.granted_growth - self.reserve_bytes
             state[USED], state[WARNED], state[PEAK] = self.used, self.warned, self.counts.peak_bytes
-            budget = self.budget if self.rule == "contained" else self._no_budgets
+            budget = self.budget if self.rule.budgets else self._no_budgets
             admit_pages(
                 page, self._size, self.stored, self._tenant, budget, self.used_by, limits, self.page_bytes,
                 self._batch, heeds_warning, state, came,
@@ -209,10 +211,11 @@ class CompressedNode:
     def write(self, page: U32) -> list[int]:
         """Lines of these pages, each once, were written and written back: what no longer fits is lost.
 
-        Returns the tenants that would take more than their budget ("contained"); nothing of theirs is stored.
+        Returns the tenants that would take more than their budget, if the rule gives them one. Nothing of theirs is
+        stored.
         """
         over: list[int] = []
-        if self.rule == "contained":
+        if self.rule.budgets:
             over = self._overrun(page, self._rewritten[page] - self.stored[page])
             rest = np.isin(self._tenant[page], over)
             self.rewritten(page[rest])

@@ -119,19 +119,28 @@ class SimulatedMachine:
         # Programs are given memory down to this; of a private node, none.
         self._allocation_floor = np.where(self.private, np.iinfo(np.int64).max, self.min_pages)
         self.compressed: CompressedNode | None = None
-        for index in np.flatnonzero(self.private).tolist():
-            node = nodes[index]
-            assert node.compressed is not None
-            assert node.real_capacity is not None
-            if contents is None:
-                raise ValueError("a compressed node needs the contents of the pages")
-            # The medium shrinks as the node did.
-            shrink = self.capacity_pages[index] * self.page_bytes / node.capacity
-            self.compressed = CompressedNode(
-                node.compressed, node.access, int(node.real_capacity * shrink), int(node.reserve * shrink),
-                contents, self.page_bytes, self.scale,
-            )  # fmt: skip
-            self._access = Access(self, self.compressed, index)
+        if (held := self.topology.compression) is None:
+            return
+        if contents is None:
+            raise ValueError("a compressed node needs the contents of the pages")
+        # The medium shrinks as the node did.
+        shrink = self.capacity_pages[held.node] * self.page_bytes / held.promised
+        self.compressed = CompressedNode(
+            held.device,
+            held.access,
+            real_bytes=int(held.real * shrink),
+            reserve_bytes=int(held.reserve * shrink),
+            contents=contents,
+            page_bytes=self.page_bytes,
+            scale=self.scale,
+        )
+        self._access = Access(
+            self,
+            self.compressed,
+            held.node,
+            hit_ns=held.latency_ns,
+            link_gb_s=held.bandwidth_gb_s,
+        )
 
     def set_latency(self, node: int, latency_ns: float) -> None:
         """Reads and writes of a node take so long in the slice that is about to be timed."""
@@ -295,8 +304,7 @@ class SimulatedMachine:
 
     def room(self, node: int) -> int:
         """Pages that can be put on `node` without touching its reserve."""
-        if self.private[node]:
-            assert self.compressed is not None
+        if self.private[node] and self.compressed is not None:
             return min(int(self.free_pages[node]), self.compressed.admissible)
         return max(0, int(self.free_pages[node] - self.min_pages[node]))
 

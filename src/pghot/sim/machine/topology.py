@@ -6,14 +6,24 @@ where it can be found, its line. `load_topology` reads a shipped name or a path.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    model_validator,
+)
 
 from pghot.documents import Shipped
 from pghot.errors import UsageError
 from pghot.policies import tiers
-from pghot.sim.compressed.device import AccessRule, CompressedDevice, Size, load_device
+from pghot.rules import PROMOTE_ON_WRITE, AccessRule, rule_named
+from pghot.sim.compressed.device import CompressedDevice, Size, load_device
 from pghot.sim.machine.costs import Costs
 
 
@@ -25,6 +35,23 @@ def _device(value: Any) -> Any:
         return load_device(value)
     except UsageError as error:
         raise ValueError(f"{error}; {error.hint}") from error
+
+
+def _rule(value: Any) -> Any:
+    """An access rule by its name."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return rule_named(value)
+    except UsageError as error:
+        raise ValueError(f"{error}; {error.hint}") from error
+
+
+def _rule_name(rule: AccessRule) -> str:
+    return rule.name
+
+
+NamedRule = Annotated[InstanceOf[AccessRule], BeforeValidator(_rule), PlainSerializer(_rule_name)]
 
 
 class _Strict(BaseModel):
@@ -40,6 +67,10 @@ class Node(_Strict):
     cpus              cores on the node; 0 for HBM, CXL and other CPU-less nodes
     remote_ns         extra latency when the CPU of another node accesses this one, by that node's number
     device            the medium, for people: "dram", "hbm", "cxl", "pmem"
+    compressed        the device behind a node that compresses
+    real_capacity     bytes of its medium; `capacity` is what it promises
+    reserve           bytes of the medium that are kept free
+    access            the name of its access rule
     """
 
     name: str
@@ -49,7 +80,7 @@ class Node(_Strict):
     compressed: Annotated[CompressedDevice, BeforeValidator(_device)] | None = None
     real_capacity: Size | None = Field(None, gt=0)
     reserve: Size = 0
-    access: AccessRule = "promote-on-write"
+    access: NamedRule = PROMOTE_ON_WRITE
     latency_ns: float = Field(gt=0)
     write_latency_ns: float | None = Field(None, gt=0)
     bandwidth_gb_s: float = Field(gt=0)
@@ -75,6 +106,20 @@ class Node(_Strict):
         if self.write_latency_ns is not None:
             raise ValueError("a compressed node has no write_latency_ns: its device says what a miss takes")
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """The node that compresses: its number, its device and rule, sizes in bytes, and the keys of its link."""
+
+    node: int
+    device: CompressedDevice
+    access: AccessRule
+    promised: int
+    real: int
+    reserve: int
+    latency_ns: float
+    bandwidth_gb_s: float
 
 
 class LatencyCurve(_Strict):
@@ -186,9 +231,32 @@ class Topology(_Strict):
         return tuple(index for index, rank in enumerate(self.ranks()) if rank == 0)
 
     @property
-    def compressed_node(self) -> int | None:
+    def compression(self) -> Compression | None:
         """The node that compresses, None without one."""
-        return next((index for index, node in enumerate(self.nodes) if node.compressed), None)
+        for index, node in enumerate(self.nodes):
+            if node.compressed is not None and node.real_capacity is not None:
+                return Compression(
+                    node=index,
+                    device=node.compressed,
+                    access=node.access,
+                    promised=node.capacity,
+                    real=node.real_capacity,
+                    reserve=node.reserve,
+                    latency_ns=node.latency_ns,
+                    bandwidth_gb_s=node.bandwidth_gb_s,
+                )
+        return None
+
+    def with_compressed_node(self, **keys: Any) -> Topology:
+        """The same machine with other keys of the node that compresses.
+
+        Raises `UsageError` when no node does.
+        """
+        if (held := self.compression) is None:
+            raise UsageError("no node of these tiers compresses", "give --tiers dram-cxl-compressed")
+        nodes = list(self.nodes)
+        nodes[held.node] = nodes[held.node].model_copy(update=keys)
+        return self.model_copy(update={"nodes": tuple(nodes)})
 
     def warnings(self) -> list[str]:
         """What looks odd but is allowed."""

@@ -14,18 +14,13 @@ POLICIES: Registry[Policy[LabWorld]] = Registry(
     "policy", ("pghot.policies", "pghot.sim.policies"), GROUP, declares=DECLARES, order=by_kind
 )
 
-COMPRESSED = "compressed"  # the group of the rules for compressed memory: they run where a node compresses
-
 
 def groups() -> dict[str, list[str]]:
-    """The policies of each group that they declare as theirs; "all" has all but the rules for compressed memory."""
-    found: dict[str, list[str]] = {"all": []}
+    """The policies of each group that they declare as theirs; "all" has all of them."""
+    found: dict[str, list[str]] = {"all": POLICIES.names()}
     for name in POLICIES.names():
-        group = _group_of(name)
-        if group:
+        if group := _group_of(name):
             found.setdefault(group, []).append(name)
-        if group != COMPRESSED:
-            found["all"].append(name)
     return found
 
 

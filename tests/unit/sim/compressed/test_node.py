@@ -9,11 +9,12 @@ import pytest
 
 from pghot.arrays import NOWHERE
 from pghot.errors import UsageError
-from pghot.lab.compare import compare
+from pghot.lab.compare import DEVICE_MOVER, compare
 from pghot.lab.contents import contents_of
 from pghot.lab.measures import Measures
 from pghot.lab.traces import load_trace
 from pghot.policies.hemem import HeMem
+from pghot.rules import RULES
 from pghot.sim.compressed.device import CompressedDevice, load_device
 from pghot.sim.compressed.node import CompressedNode, Contents
 from pghot.sim.machine.simulated import SimulatedMachine
@@ -31,8 +32,21 @@ def contents(stored: list[int], rewritten: list[int], tenant: list[int] | None =
 
 
 def tier(rule: str, real_pages: int, held: Contents, reserve_pages: int = 0) -> CompressedNode:
-    device = CompressedDevice(low_share=0.001, high_share=0.002)
-    return CompressedNode(device, rule, real_pages * PAGE, reserve_pages * PAGE, held, PAGE, 512.0)
+    return node(CompressedDevice(low_share=0.001, high_share=0.002), rule, real_pages, held, reserve_pages)
+
+
+def node(
+    device: CompressedDevice, rule: str, real_pages: int, held: Contents, reserve_pages: int, page: int = PAGE
+) -> CompressedNode:
+    return CompressedNode(
+        device,
+        RULES[rule],
+        real_bytes=real_pages * PAGE,
+        reserve_bytes=reserve_pages * PAGE,
+        contents=held,
+        page_bytes=page,
+        scale=512.0,
+    )
 
 
 def pages(*index: int) -> np.ndarray:
@@ -183,9 +197,13 @@ def test_what_a_workload_says_of_its_pages_is_for_4_kib() -> None:
 
 def test_an_adversary_of_large_folios_is_one_as_well() -> None:
     found = compare(
-        "workload:adversary-stream", "dram-cxl-compressed", ["writable", "hemem"], page_bytes=2 << 20
+        "workload:adversary-stream",
+        "dram-cxl-compressed",
+        [DEVICE_MOVER, "hemem"],
+        access=["writable"],
+        page_bytes=2 << 20,
     )
-    row = next(row for row in found.summary.to_pylist() if row["policy"] == "writable")
+    row = next(row for row in found.summary.to_pylist() if row["policy"] == DEVICE_MOVER.policy)
     assert row["lost_pages"] > 0
 
 
@@ -222,7 +240,7 @@ def test_a_warning_refuses_what_nobody_waits_for_and_the_reserve_everybody(
 ) -> None:
     """8 pages of medium, of which 2 are reserve; it warns above 4."""
     device = CompressedDevice(low_share=0.5, high_share=0.6)
-    held = CompressedNode(device, rule, 8 * PAGE, 2 * PAGE, contents([PAGE] * 8, [PAGE] * 8), PAGE, 512.0)
+    held = node(device, rule, 8, contents([PAGE] * 8, [PAGE] * 8), 2)
     assert held.admit(pages(0, 1, 2, 3, 4, 5)).tolist() == [0, 1, 2, 3, 4]
     assert held.admit(pages(5, 6)).tolist() == []
     assert held.admit(pages(5, 6), last_resort=True).tolist() == came
@@ -254,9 +272,7 @@ def test_what_was_written_on_the_device_has_its_new_size_when_it_comes_again() -
 
 
 def test_an_empty_device_takes_its_warning_back_whatever_the_reserve() -> None:
-    held = CompressedNode(
-        CompressedDevice(), "writable", 100 * PAGE, 98 * PAGE, contents([64], [16000]), PAGE * 4, 512.0
-    )
+    held = node(CompressedDevice(), "writable", 100, contents([64], [16000]), 98, page=4 * PAGE)
     held.admit(pages(0))
     held.used = held.stored[0] = 99 * PAGE
     held.write(pages(0))

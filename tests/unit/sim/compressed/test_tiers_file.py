@@ -9,7 +9,7 @@ import pytest
 
 from pghot.cli.main import run
 from pghot.errors import UsageError
-from pghot.lab.compare import compare
+from pghot.lab.compare import DEVICE_MOVER, RunSpec, compare
 from pghot.sim.compressed.device import DEVICES, CompressedDevice, load_device
 from pghot.sim.machine.topology import load_topology
 
@@ -92,16 +92,20 @@ def test_how_far_a_written_line_reaches() -> None:
 
 
 def test_rules_want_a_node_that_compresses(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["compare", "workload:zipf", "--policies", "ro-cow"]) == 2
+    assert run(["compare", "workload:zipf", "--access", "ro-cow"]) == 2
     assert "--tiers dram-cxl-compressed" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="no node of these tiers compresses"):
+        compare("workload:zipf", "dram-cxl", [RunSpec("numab2", access="ro-cow")])
 
 
 def test_the_stream_of_an_adversary(capsys: pytest.CaptureFixture[str]) -> None:
     """`writable` loses data; under the others somebody is killed at worst, and that is said."""
-    words = ["--tiers", "dram-cxl-compressed", "--policies", "compressed", "--json"]
-    assert run(["compare", "workload:adversary-stream", *words]) == 0
+    rules = "writable,ro-cow,promote-on-write,contained"
+    words = ["--tiers", "dram-cxl-compressed", "--policies", "pghot-default", "--sources", "chmu", "--json"]
+    assert run(["compare", "workload:adversary-stream", *words, "--access", rules]) == 0
     result = json.loads(capsys.readouterr().out)
-    rows = {row["policy"]: row for row in result["summary"]}
+    rows = {row["access"]: row for row in result["summary"] if row["policy"] == "pghot-default"}
+    assert list(rows) == rules.split(",")
     assert rows["writable"]["lost_pages"] > 0
     for rule in ("ro-cow", "promote-on-write", "contained"):
         assert rows[rule]["lost_pages"] == 0
@@ -111,9 +115,9 @@ def test_the_stream_of_an_adversary(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_without_samples_the_assumption_is_a_warning() -> None:
-    result = compare("workload:zipf", "dram-cxl-compressed", ["promote-on-write"])
+    result = compare("workload:zipf", "dram-cxl-compressed", [DEVICE_MOVER])
     assert any("assumed" in text for text in result.setup.warnings)
-    row = next(row for row in result.summary.to_pylist() if row["policy"] == "promote-on-write")
+    row = next(row for row in result.summary.to_pylist() if row["policy"] == DEVICE_MOVER.policy)
     assert 0 < row["saved_share"] < 1
     assert row["lost_pages"] == 0
 

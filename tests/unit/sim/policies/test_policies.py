@@ -76,9 +76,8 @@ def test_the_methods_come_in_the_same_order_in_every_file(path: Path) -> None:
 
 def test_names_and_groups() -> None:
     assert groups() == {
-        "all": [name for name in POLICIES.names() if name not in groups()["compressed"]],
+        "all": POLICIES.names(),
         "pghot": ["pghot-default", "pghot-hashed", "pghot-precise"],
-        "compressed": ["contained", "promote-on-write", "ro-cow", "writable"],
         "oracles": ["oracle-epoch", "oracle-static"],
         "bounds": ["all-fast", "all-slow"],
     }
@@ -93,7 +92,7 @@ def test_policies_are_listed_by_kind_those_that_run_live_first() -> None:
     assert POLICIES.names() == [
         "none", "demotion", "all-fast", "all-slow", "interleave", "static-class",
         "hemem", "pghot-default", "pghot-hashed", "pghot-precise",
-        "hemem-colloid", "lru-bw", "numab2", "contained", "promote-on-write", "ro-cow", "writable",
+        "hemem-colloid", "lru-bw", "numab2",
         "oracle-epoch", "oracle-static",
     ]  # fmt: skip
 

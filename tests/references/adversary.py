@@ -1,7 +1,7 @@
-"""The engine once more in plain Python, slow and direct: the oracle of the compiled one.
+"""The adversary's engine in plain Python, slow and direct: what the compiled one is checked against.
 
-Bytes in use are never kept but always counted from the contents; pages are objects; the cache is a list. The rules
-are those of `host` and `steps`, written down a second time.
+Bytes in use are never kept, but always counted from the contents. Pages are objects, the cache is a list. What tenants
+and the host do is written down a second time here; what a rule means is read from the same `AccessRule`.
 """
 
 from __future__ import annotations
@@ -111,9 +111,8 @@ class Reference:
         return next((slot for slot, held in enumerate(self.cache) if held[0] == line), None)
 
     def forget(self, line: int) -> bool:
-        slot = self.slot(line)
-        assert slot is not None
-        return self.drop(slot)
+        """Take a dirty line out of the cache without writing it; its content."""
+        return self.drop([held for held, _ in self.cache].index(line))
 
     def drop(self, slot: int) -> bool:
         """Remove a slot, the last one moving into the gap; what it held."""
@@ -157,7 +156,7 @@ class Reference:
             self.pending = self.now + self.interrupt_ps
         if not self.warned and self.pending is not None and self.pending <= self.now:
             self.warned = True
-            if self.scene.rule == "writable":
+            if self.scene.rule.drains == "in time":
                 self.next_drain = self.pending + self.page_ps
                 if self.scene.host.protect_us is not None:
                     self.protect_at = self.pending + round(self.scene.host.protect_us * 1e6)
@@ -173,7 +172,7 @@ class Reference:
         self.reported = self.scene.real - self.used()
         self.settling = 0
         self.next_report = self.now + self.report_ps
-        if self.scene.rule != "contained":
+        if not self.scene.rule.budgets:
             return
         for tenant in range(self.scene.tenants):
             self.tenant_reported[tenant] = self.used(tenant)
@@ -228,9 +227,9 @@ class Reference:
     def admitted(self, page: Page) -> bool:
         if self.scene.host.ask == "batch" and self.batch:
             return True
-        if self.warned and self.scene.rule == "writable":
+        if self.warned and self.scene.rule.refuses_last_resort:
             return False
-        if self.scene.rule == "contained":
+        if self.scene.rule.budgets:
             owed = (
                 self.tenant_reported[page.tenant]
                 + self.active(page.tenant)
@@ -295,9 +294,9 @@ class Reference:
 
     def may_write(self, number: int) -> bool:
         rule = self.scene.rule
-        if rule == "contained" or (rule == "writable" and self.now < self.protect_at):
+        if rule.writes == "in place" and self.now < self.protect_at:
             return True
-        if rule == "ro-cow" and (number in self.granted or self.grant(number)):
+        if rule.writes == "granted" and (number in self.granted or self.grant(number)):
             return True
         self.leave(number)
         return False
@@ -366,7 +365,7 @@ class Reference:
             if sum(p.pinned for p in self.pages) >= self.scene.host.pinned // PAGE_BYTES:
                 self.refused += 1
                 return
-            moves = self.scene.host.pin_promotes and self.scene.rule in ("ro-cow", "promote-on-write")
+            moves = self.scene.host.pin_promotes and self.scene.rule.read_only
             if page.on_device and moves:
                 self.leave(number)
         page.pinned = wanted

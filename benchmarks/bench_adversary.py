@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pghot.rules import RULES
 from pghot.safety.adversary.attacks import Strategy, build
 from pghot.safety.adversary.scene import Scene, scaled
 from pghot.safety.adversary.search import run_named, soak
@@ -24,9 +25,9 @@ GIB = 1 << 30
 SAFE = ("ro-cow", "promote-on-write", "contained")
 
 
-def scene(rule: Any, reserve: int = 0) -> Scene:
+def scene(rule: str, reserve: int = 0) -> Scene:
     host = Host(pinned=GIB, kill_us=1000)
-    return scaled(Scene(load_device("ocp-4k"), host, 256 * GIB, 512 * GIB, rule, reserve), 8192)
+    return scaled(Scene(load_device("ocp-4k"), host, 256 * GIB, 512 * GIB, RULES[rule], reserve), 8192)
 
 
 def steps_a_second() -> float:

@@ -7,10 +7,12 @@ speed without. Runs in which a tenant was killed have less to replay and are not
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
-from pghot.lab.bench import Bench, RunSpec, Setting
+from pghot.lab.bench import Bench, Setting
+from pghot.lab.compare import DEVICE_MOVER
 from pghot.lab.traces import load_trace
 from pghot.sim.machine.topology import load_topology
 
@@ -22,11 +24,11 @@ REPEATS = 3
 BAR = 0.5
 
 
-def seconds(name: str, tiers: str, policy: str, sources: tuple[str, ...]) -> tuple[float, int]:
+def seconds(name: str, tiers: str, access: str | None) -> tuple[float, int]:
     """CPU seconds of one replay, and how many tenants were killed; the trace is opened and measured before."""
     bench = Bench(load_trace(f"bundled:{name}"), load_topology(tiers), Setting(), seed=0)
     start = time.process_time()
-    (row,) = bench.play([RunSpec(policy, sources)], lambda part: None)
+    (row,) = bench.play([replace(DEVICE_MOVER, access=access)], lambda part: None)
     return time.process_time() - start, int(row.figures.killed_tenants or 0)
 
 
@@ -34,8 +36,8 @@ def share_of(name: str, rule: str) -> float | None:
     """Speed with the rule over that of the same promotion without compression; None when a tenant was killed."""
     shares = []
     for number in range(REPEATS + 1):
-        without, _ = seconds(name, "dram-cxl", "pghot-default", ("chmu",))
-        with_rule, killed = seconds(name, "dram-cxl-compressed", rule, ("chmu",))
+        without, _ = seconds(name, "dram-cxl", None)
+        with_rule, killed = seconds(name, "dram-cxl-compressed", rule)
         if killed:
             return None
         if number:  # the first compiles

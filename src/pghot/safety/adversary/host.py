@@ -58,7 +58,7 @@ from pghot.units import PAGE_BYTES
 
 @kernel
 def report(s: State) -> None:
-    """The control plane tells the remaining capacity; what was settled before is in it."""
+    """The control plane reports the remaining capacity. What was settled before is counted in it."""
     s.var[REPORTED] = s.par[P_REAL] - s.var[USED]
     s.var[SETTLING] = 0
     s.var[NEXT_REPORT] = s.var[NOW] + s.par[P_REPORT_PS]
@@ -155,7 +155,7 @@ def flush_page(s: State, page: int) -> None:
 
 @kernel
 def close_batch(s: State) -> None:
-    """The demotion under way ends: its pages can be used, and are forgotten with the next report."""
+    """The demotion under way ends. Its pages may be used; their charge is dropped at the next report."""
     if s.par[P_FLUSH]:
         for i in range(s.var[BATCHED]):
             flush_page(s, s.batch[i])
@@ -172,7 +172,7 @@ def close_batch(s: State) -> None:
 
 @kernel
 def room(s: State, size: int) -> bool:
-    """Whether `size` more bytes leave the reserve free, all that was let in at its worst."""
+    """Whether `size` more bytes leave the reserve free, with all that was let in at its worst."""
     return bool(s.var[REPORTED] - s.var[ACTIVE] - s.var[SETTLING] - size >= s.par[P_RESERVE])
 
 
@@ -219,7 +219,7 @@ def demote(s: State, page: int) -> None:
 
 @kernel
 def protect(s: State, page: int) -> None:
-    """Make a writable page read-only again; its charge is forgotten with the next report."""
+    """Make a writable page read-only again. Its charge is dropped at the next report."""
     if s.par[P_FLUSH]:
         flush_page(s, page)
     s.granted[s.grant[page]] = -1

@@ -2,7 +2,8 @@
 
 All that counts for safety is linear: bytes and times divided by one factor, with rates as they are, divide every
 term of `pghot.safety.margin` by that factor. So attacks run on a device of some megabytes. Pages and lines do not
-shrink: a term of less than one of them in small is played as one, and the reserve in small is larger by the difference.
+shrink. A term of less than a page or a line is played as one in the small scene, whose reserve is larger by the
+difference.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ LEAST_LINES = 64  # its cache should hold
 class Scene:
     """Who stands against whom. Sizes in bytes; `scale` is how many times larger the real thing is.
 
-    rounding  of `reserve`, what is there because pages and lines did not shrink with the rest; may be negative
+    rounding  the part of `reserve` that is there because pages and lines did not shrink; may be negative
     """
 
     device: CompressedDevice
@@ -89,7 +90,7 @@ def scaled(scene: Scene, pages: int = 0) -> Scene:
     device, host = scene.device, scene.host
     real = round(scene.real / factor / PAGE_BYTES) * PAGE_BYTES
     if scene.promised > scene.real:
-        real = max(PAGE_BYTES, min(real, (pages - 1) * PAGE_BYTES))  # or it could not run out any more
+        real = max(PAGE_BYTES, min(real, (pages - 1) * PAGE_BYTES))  # else it could no longer run out
     small = replace(
         scene,
         device=device.model_copy(

@@ -1,7 +1,7 @@
 """What the engine of the adversary remembers: arrays only, so that compiled kernels can work on them.
 
 `par` holds what never changes, `var` what every step may change; both int64, indexed by the constants below.
-Bytes are bytes, times picoseconds, sizes of arrays as said at each.
+Sizes are in bytes, times in picoseconds. The length of each array is given with it.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def block_sizes(scene: Scene) -> list[int]:
 
 
 def _picoseconds(seconds: float) -> int:
-    """At least one, for time must pass; and so few that sums fit an int64."""
+    """At least 1, because time must pass. At most what leaves room for sums in an int64."""
     return max(1, round(min(seconds * PICO, NEVER / 4)))
 
 

@@ -71,7 +71,7 @@ def store(s: State, page: int, line: int, content: int) -> None:
 
 @kernel
 def dma(s: State, page: int, line: int, content: int) -> None:
-    """A zero-copy device writes a pinned page: no page table is asked, a dirty copy in the cache is void."""
+    """A zero-copy device writes to a pinned page. No page table is asked; a dirty copy in the cache is dropped."""
     if not s.pinned[page]:
         return
     if not s.place[page]:
@@ -172,7 +172,9 @@ def play(s: State, trace: Any) -> None:
 
 @kernel
 def record(s: State, trace: Any, every: int, out: Any) -> None:
-    """As `play`, and write down of each `every` steps the one in which least remained: a kill has its worst inside.
+    """As `play`. Of each `every` steps, write down the one in which least remained.
+
+    A step is judged by its worst moment, for a kill is at its worst in the middle of one.
 
     out  int64[ceil(steps / every), 5]: step from 0, time (ps), least remaining bytes in the step, dirty lines in the
          cache, 1 while a warning stands

@@ -76,15 +76,15 @@ def outcome(state: State, strategy: Strategy, name: str, seed: int) -> Outcome:
         )
     names = {"demoted": DEMOTED, "refused": REFUSED, "left": LEFT, "faults": FAULTS, "killed": KILLED}
     return Outcome(
-        name,
-        strategy,
-        seed,
-        int(v[LEAST]),
-        int(v[LOST]),
-        int(v[STEPS]),
-        int(v[LEAST_STEP]),
-        int(v[FIRST_LOSS]) if v[LOST] else None,
-        {key: int(v[index]) for key, index in names.items()} | {"time_ps": int(v[NOW])},
+        name=name,
+        strategy=strategy,
+        seed=seed,
+        least_bytes=int(v[LEAST]),
+        lost_writes=int(v[LOST]),
+        steps=int(v[STEPS]),
+        worst_step=int(v[LEAST_STEP]),
+        first_loss_step=int(v[FIRST_LOSS]) if v[LOST] else None,
+        counts={key: int(v[index]) for key, index in names.items()} | {"time_ps": int(v[NOW])},
     )
 
 
@@ -93,7 +93,9 @@ HISTORY_ROWS = 2000  # more than a screen has columns
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One attack in steps, of many neighbours the one in which least remained; sizes and times of its scene.
+    """One attack, step by step; of many neighbouring steps, the one in which least remained.
+
+    Sizes and times are those of its scene.
 
     step        int64[N] from 0
     time_ps     int64[N]
@@ -125,12 +127,12 @@ def history(scene: Scene, outcome: Outcome) -> History:
     most = [int(np.bincount(part, minlength=len(OPERATIONS)).argmax()) for part in parts]
     step, time_ps, remaining, dirty, warned = out.T
     return History(
-        step,
-        time_ps,
-        remaining,
-        dirty,
-        warned.astype(np.bool_),
-        np.array(most, np.int64),
-        int(state.par[P_WARN]),
-        int(state.par[P_CLEAR]),
+        step=step,
+        time_ps=time_ps,
+        remaining=remaining,
+        dirty=dirty,
+        warned=warned.astype(np.bool_),
+        operation=np.array(most, np.int64),
+        low=int(state.par[P_WARN]),
+        high=int(state.par[P_CLEAR]),
     )

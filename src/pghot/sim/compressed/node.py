@@ -156,9 +156,19 @@ class CompressedNode:
             state[USED], state[WARNED], state[PEAK] = self.used, self.warned, self.counts.peak_bytes
             budget = self.budget if self.rule.budgets else self._no_budgets
             admit_pages(
-                page, self._size, self.stored, self._tenant, budget, self.used_by, limits, self.page_bytes,
-                self._batch, heeds_warning, state, came,
-            )  # fmt: skip
+                page,
+                size=self._size,
+                stored=self.stored,
+                tenant=self._tenant,
+                budget=budget,
+                used_by=self.used_by,
+                limits=limits,
+                page_bytes=self.page_bytes,
+                batch=self._batch,
+                heeds_warning=heeds_warning,
+                state=state,
+                came=came,
+            )
             self.used, self.warned = int(state[USED]), bool(state[WARNED])
             self.counts.peak_bytes = int(state[PEAK])
         admitted = page[came]
@@ -221,9 +231,18 @@ class CompressedNode:
             self.rewritten(page[rest])
             page = page[~rest]
         grown, charged, lost = write_pages(
-            page, self._rewritten, self._size, self.stored, self.granted, self._lost, self._tenant,
-            self.used_by, self.real_bytes, self.used, self.failed,
-        )  # fmt: skip
+            page,
+            rewritten=self._rewritten,
+            size=self._size,
+            stored=self.stored,
+            granted=self.granted,
+            lost=self._lost,
+            tenant=self._tenant,
+            used_by=self.used_by,
+            real_bytes=self.real_bytes,
+            used=self.used,
+            failed=self.failed,
+        )
         if lost:
             self.failed = True
             self.counts.lost = int(np.count_nonzero(self._lost))
@@ -232,7 +251,7 @@ class CompressedNode:
         return over
 
     def _overrun(self, page: U32, growth: I64) -> list[int]:
-        """Who would take more than its budget, at any moment of this growth: one page comes after the other."""
+        """The tenants that would exceed their budget at any moment of this growth. Pages grow one after the other."""
         owner = self._tenant[page]
         return [
             tenant

@@ -30,7 +30,7 @@ from pghot.safety.adversary.state import (
 from pghot.safety.adversary.steps import COLD, OPERATIONS, WAIT, audit, play
 from pghot.safety.margin import Host
 from pghot.sim.compressed.device import CompressedDevice
-from references.adversary import Reference
+from references.safety.adversary import Reference
 
 PAGES = 12
 DEVICES = [

@@ -9,7 +9,7 @@ from pghot.cli.main import run
 from pghot.errors import UsageError
 from pghot.lab.compare import DEVICE_MOVER, RunSpec, compare
 from pghot.recording.from_accesses import MemoryTrace, trace_from_accesses
-from pghot.report.text import render
+from pghot.report.comparison_text import render
 from pghot.rules import RULES, AccessRule, device_rules, rule_named, warnings_of
 from pghot.safety.adversary.scene import Scene
 from pghot.safety.adversary.search import run_named
@@ -178,7 +178,7 @@ def test_the_tiers_own_rule_needs_no_name() -> None:
     own = compare(TRACE, COMPRESSED, [DEVICE_MOVER])
     named = compare(TRACE, COMPRESSED, [DEVICE_MOVER], access=["promote-on-write"])
     assert named.to_dict() == own.to_dict()
-    assert own.setup["access"] == ["promote-on-write"]
+    assert own.setup.access == ("promote-on-write",)
     assert [row["label"] for row in own.summary.to_pylist()] == ["none", "all-fast", "pghot-default/chmu"]
     assert {row["access"] for row in own.summary.to_pylist()} == {"promote-on-write"}
     other = compare(TRACE, COMPRESSED, [DEVICE_MOVER], access=["contained"])
@@ -215,7 +215,7 @@ def test_text_names_the_rule_and_its_danger() -> None:
 
 def test_tiers_without_compression_have_no_rule() -> None:
     found = compare(TRACE, "dram-cxl", ["none"])
-    assert "access" not in found.setup
+    assert "access" not in found.to_dict()["setup"]
     assert "access" not in found.summary.column_names
     with pytest.raises(UsageError, match="no node of these tiers compresses") as caught:
         compare(TRACE, "dram-cxl", ["none"], access=["ro-cow"])
@@ -247,7 +247,7 @@ def test_a_rule_of_ones_own_is_one_instance(lent: AccessRule, capsys: pytest.Cap
     ours, theirs = (rows[f"pghot-default/chmu [{rule}]"] for rule in ("lent", "ro-cow"))
     assert ours["write_faults"] > 0
     assert theirs["write_faults"] > 0
-    assert "under 'lent' who overruns a budget is killed" in found.setup["warnings"]
+    assert "under 'lent' who overruns a budget is killed" in found.setup.warnings
 
 
 def test_its_fields_combine(lent: AccessRule) -> None:

@@ -44,8 +44,9 @@ from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkItem, WorkResult
 
 ROOT = Path(__file__).parents[1]
-# For each test file. An endless loop burns processor time, however busy the machine is; a deadlock only time.
-CPU_S, WALL_S = 40, 600
+# For each test file, and for one test. An endless loop burns processor time, however busy the machine is; a deadlock
+# only time.
+CPU_S, WALL_S = 40, 300
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,7 @@ def _pytest(part: Part) -> int:
         "-x",
         "-q",
         "--tb=line",
+        f"--timeout={WALL_S}",
         "-p",
         "no:cacheprovider",
         "-p",
@@ -240,7 +242,6 @@ def _pytest(part: Part) -> int:
     # One after the other: most mutants need only the first to be collected.
     for test in part.tests:
         resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + CPU_S, resource.RLIM_INFINITY))
-        signal.alarm(WALL_S)
         if status := int(pytest.main([*options, str(ROOT / "tests" / test)])):
             return status
     return 0

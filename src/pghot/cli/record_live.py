@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pghot.live.record_live import RecordingPlan
     from pghot.live.targets import Targets
 
-_SCHEMA = "pghot.record/1"
-
 
 def record_live(
     plan: RecordingPlan, settings: LiveSettings, targets: AbstractContextManager[Targets], as_json: bool
@@ -30,14 +28,14 @@ def record_live(
     from pghot.cli.live_options import status_on_stderr
     from pghot.kernel.sysroot import SysRoot
     from pghot.live.record_live import record_live as record
+    from pghot.report.recording_text import live_facts, live_line
 
     with targets as found:
         recorded = record(SysRoot(), replace(settings, targets=found), plan, status_on_stderr())
     for problem in recorded.problems:
         print(f"note: {printable(problem)}", file=sys.stderr)
-    facts = {"schema": _SCHEMA, **recorded.facts}
-    print(f"recorded {facts['slices']:,} slices, {facts['rows']:,} rows to {plan.path}", file=sys.stderr)
+    print(live_line(recorded.facts), file=sys.stderr)
     if as_json:
-        print(json.dumps(facts))
-    if facts["interrupted"]:
+        print(json.dumps(live_facts(recorded.facts)))
+    if recorded.facts["interrupted"]:
         raise typer.Exit(130)

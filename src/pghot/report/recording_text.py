@@ -1,4 +1,4 @@
-"""What `pghot record --source qemu` recorded, as lines and as JSON facts."""
+"""What `pghot record` recorded, in the emulator or live, as lines and as JSON facts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from pghot.printable import printable
 from pghot.recorder.recorder import Outcome
 from pghot.recorder.status_line import State, describe
+from pghot.report.facts import Facts
 
 SCHEMA = "pghot.record/1"
 
@@ -44,3 +45,13 @@ def emulated_facts(outcome: Outcome) -> dict[str, Any]:
         "threads": outcome.threads,
         "not_followed": list(outcome.not_followed),
     }
+
+
+def live_line(facts: Facts) -> str:
+    """How much live sources recorded, and where to."""
+    return f"recorded {facts['slices']:,} slices, {facts['rows']:,} rows to {printable(facts['recording'])}"
+
+
+def live_facts(facts: Facts) -> dict[str, Any]:
+    """A `pghot.record/1` document."""
+    return {"schema": SCHEMA, **facts}

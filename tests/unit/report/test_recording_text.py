@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pghot.recorder.recorder import Outcome
-from pghot.report.recording_text import emulated_facts, emulated_lines
+from pghot.report.recording_text import emulated_facts, emulated_lines, live_facts, live_line
 
 OUTCOME = Outcome(
     path=Path("a.pghot"),
@@ -46,3 +46,9 @@ def test_the_facts_keep_their_names() -> None:
         "threads": 3,
         "not_followed": ["sh\x1b[2J"],
     }
+
+
+def test_a_live_recording_has_a_line_and_the_same_schema() -> None:
+    facts = {"recording": "a\x1b[2J.pghot", "slices": 1000, "rows": 20_000, "interrupted": False}
+    assert live_line(facts) == "recorded 1,000 slices, 20,000 rows to a\\x1b[2J.pghot"
+    assert live_facts(facts) == {"schema": "pghot.record/1", **facts}

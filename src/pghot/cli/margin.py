@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pghot.sim.machine.topology import Compression
 
 
-MOST_TENANTS = 1024  # each report looks at all of them
+MOST_TENANTS = 1024  # each of the device's reports goes through all of them
 _GOES_WITH = (
     GoesWith(
         "--adversary: no attack was asked for",
@@ -138,7 +138,7 @@ def _attack(
     budget: int,
     seed: int,
 ) -> Campaign:
-    """Run what was asked for, on the scene in small."""
+    """Run the attacks that were asked for, on the scene scaled down."""
     from pghot.cli.compiling import ADVERSARY, announce_compilation
     from pghot.cli.progress import progress_on_stderr
     from pghot.safety.adversary.attacks import ATTACKS
@@ -187,7 +187,7 @@ def _print_attack(found: Margins, campaign: Campaign, json_: bool) -> None:
 
 
 def _compression(tiers: str | None, device: str | None) -> Compression:
-    """The node that compresses in a tiers file; without one, that of the shipped tiers."""
+    """The node that compresses: that of the tiers file if one is given, else that of the shipped tiers."""
     from pghot.sim.machine.topology import load_topology
 
     if tiers is not None and device is not None:
@@ -201,7 +201,7 @@ def _compression(tiers: str | None, device: str | None) -> Compression:
 
 
 def _device(described: CompressedDevice, block: str, line: str) -> CompressedDevice:
-    """The device, with the sizes that the command line gives instead."""
+    """The device, with the sizes that the command line gives in place of its own."""
     from pydantic import ValidationError
 
     from pghot.sim.compressed.device import CompressedDevice

@@ -1,4 +1,4 @@
-"""`pghot run --what-if`: a machine without a slow tier records with what it has, and the lab simulates the tiers."""
+"""`pghot run --what-if`: record on a machine that has no slow tier, then simulate the tiers in the lab."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from pghot.trusted import temporary_place
 from pghot.units import PAGE_BYTES
 
 EMULATOR = "qemu"
-# Enough to judge the chosen policy by, and no more: each is another replay that somebody waits for.
+# Just enough to judge the chosen policy by: somebody waits for each replay.
 _BESIDE = (*BASELINES, "pghot-default", "pghot-precise", "numab2", "oracle-static")
 
 
@@ -38,10 +38,10 @@ _BESIDE = (*BASELINES, "pghot-default", "pghot-precise", "numab2", "oracle-stati
 class WhatIf:
     """What is asked.
 
-    tiers       their name or file, to be simulated
+    tiers       name or file of the tiers to simulate
     fast_share  the top tier's share of the footprint
-    policy      simulated beside the others, see `policies_beside`
-    source      who sees the accesses; None: the best one here
+    policy      simulated along with others, see `policies_beside`
+    source      what records the accesses; None: the best that works here
     options     "SOURCE.OPTION=VALUE"
     duration_s  0: until the programs end
     """
@@ -56,7 +56,7 @@ class WhatIf:
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Which programs: a command, or pids, or a cgroup."""
+    """The programs to record: a command, or pids, or a cgroup."""
 
     command: tuple[str, ...]
     pids: tuple[int, ...]
@@ -65,7 +65,7 @@ class Programs:
 
 
 def what_if(asked: WhatIf, programs: Programs, as_json: bool) -> None:
-    """Record what the programs do, with whatever can see it here, and replay that on simulated tiers."""
+    """Record what the programs access, with a source that works here, and replay that on simulated tiers."""
     topology = load_topology(asked.tiers)
     check_simulation(topology, asked.policy, asked.fast_share)
     source = choose_source(bool(programs.command)) if asked.source is None else asked.source
@@ -104,7 +104,7 @@ def _record(path: Path, source: str, asked: WhatIf, programs: Programs) -> None:
 
 
 def policies_beside(policy: str) -> list[str]:
-    """The policies to simulate: the chosen one beside bounds, baselines and the kernel's own.
+    """The policies to simulate: the chosen one, along with baselines, a bound and the kernel's own.
 
     >>> policies_beside("hemem")
     ['none', 'all-fast', 'pghot-default', 'pghot-precise', 'numab2', 'oracle-static', 'hemem']
@@ -113,13 +113,13 @@ def policies_beside(policy: str) -> list[str]:
 
 
 def check_simulation(topology: Topology, policy: str, fast_share: float) -> None:
-    """Raise the `UsageError` now that the simulation would raise once the program has run."""
+    """Raise now, before the program runs, the `UsageError` that the simulation would raise after it."""
     plan_runs(policies_beside(policy), ())
     size_nodes(topology, 1, PAGE_BYTES, fast_share)
 
 
 def witnesses() -> list[str]:
-    """The live sources of which one alone shows what programs do where there is one tier, best first.
+    """The live sources that, each alone, show what programs access on a machine with a single tier; best first.
 
     >>> witnesses()[:4]
     ['ibs', 'pebs', 'spe', 'idle']
@@ -133,9 +133,9 @@ def witnesses() -> list[str]:
 
 
 def choose_source(command: bool, root: SysRoot | None = None) -> str:
-    """The best source of this machine: a live one, else the emulator when there is a command to start in it.
+    """The best source on this machine: a live one, else the emulator if there is a command to start in it.
 
-    Raises `UnsupportedError` when nothing can see the accesses of running programs here.
+    Raises `UnsupportedError` if nothing here can see what running programs access.
     """
     root = root or SysRoot()
     for name in witnesses():

@@ -36,7 +36,7 @@ PLACEMENTS = ("first-touch", "slow", "interleave", "bind:NODE")
 class RunSpec:
     """A policy with its options and the sources it listens to.
 
-    access  name of the access rule of the node that compresses; None: as in the tiers file
+    access  name of the compressed node's access rule; None: the one in the tiers file
     """
 
     policy: str
@@ -47,7 +47,7 @@ class RunSpec:
 
     @property
     def label(self) -> str:
-        """Policy and sources, and the access rule if one is named. For runs that share it, see `labels`.
+        """Policy, sources and, if one is named, the access rule. `labels` tells apart the runs that share it.
 
         >>> RunSpec("pghot-default", ("chmu",), access="ro-cow").label
         'pghot-default/chmu [ro-cow]'
@@ -70,7 +70,7 @@ class RunSpec:
 
 
 def labels(specs: Sequence[RunSpec]) -> list[str]:
-    """A label for each run, unlike any other's: where runs share policy and sources, with the options that differ.
+    """A label for each run, no two the same: where runs would share one, it names the options in which they differ.
 
     >>> labels([RunSpec("hemem", ("pebs",)), RunSpec("hemem", ("pebs",), {}, {"pebs": {"period_misses": 499}})])
     ['hemem/pebs', 'hemem/pebs pebs.period_misses=499']
@@ -81,7 +81,7 @@ def labels(specs: Sequence[RunSpec]) -> list[str]:
         shared = set.intersection(*alike)
         own = [text for text in spec.option_texts() if text not in shared]
         plain.append(f"{spec.label} {', '.join(own)}" if own else spec.label)
-    # What still is the same prints alike (1 and '1'): the later ones get a number.
+    # Options can differ and still print the same (1 and '1'): the later labels get a number.
     before = [plain[:place].count(label) for place, label in enumerate(plain)]
     return [f"{label} #{many + 1}" if many else label for label, many in zip(plain, before, strict=True)]
 
@@ -92,15 +92,16 @@ class Setting:
 
     fast_share   share of the footprint in the top tier; None: capacities as in the tiers file
     scale_time   how much faster kernel time runs; None: chosen from the sizes
-    repeat       how often the trace is played, one pass after the other
+    repeat       how many times the trace is played, one pass after another
     warmup       share of the slices that steady figures leave out; None: the first pass when there are
                  several, else a third
-    page_bytes   4096, or a larger folio that is tracked and moved whole
+    page_bytes   4096, or the size of a folio that is tracked and moved as a whole
     placement    where first-touched pages go unless a policy says otherwise: "first-touch" (the toucher's
                  node, then its zonelist), "slow" (the lowest tier), "interleave" (by bandwidth) or "bind:NODE"
                  (that node alone, by its name in the tiers file, as numactl --membind)
     threads      cores that run the program; None: as recorded
     mlp          cache misses a core keeps in flight; None: as the trace says, else the cost model's default
+    epoch_slices slices in an epoch; None: chosen by `lab.epochs.measure_epochs`
     """
 
     fast_share: float | None = 0.2
@@ -142,12 +143,12 @@ class Setting:
 
 
 class Bench:
-    """One seed: the trace with its truth, and everything that builds the runs."""
+    """One seed of a comparison: the trace, what it really accesses in each epoch, and what the runs are built from."""
 
     def __init__(
         self, trace: Trace, topology: Topology, setting: Setting, seed: int, epochs: Epochs | None = None
     ) -> None:
-        """`epochs` of the trace, when they are known already."""
+        """epochs: those of the trace, if they were measured before."""
         self.trace, self.topology, self.setting, self.seed = trace, topology, setting, seed
         self.epochs = epochs or measure_epochs(trace, setting.epoch_slices)
         if not self.epochs.epochs:
@@ -219,7 +220,7 @@ class Bench:
         )
 
     def _under(self, spec: RunSpec) -> Topology:
-        """The tiers under the rule of the run. Raises `UsageError` when it names one and no node compresses."""
+        """The tiers with the run's access rule. Raises `UsageError` if it names one and no node compresses."""
         if spec.access is None:
             return self.topology
         return self.topology.with_compressed_node(access=rule_named(spec.access))
@@ -285,7 +286,7 @@ class Bench:
         )
 
     def setup(self) -> Setup:
-        """What every result states beside its figures."""
+        """What every result states along with its figures."""
         info, setting = self.trace.info, self.setting
         return Setup(
             trace=info.name,
@@ -334,9 +335,9 @@ class Bench:
 def all_counters(policy: Mapping[str, int], sources: Sequence[Mapping[str, int]]) -> dict[str, int]:
     """The counters of a run: those of its sources added up, and those that only the policy has.
 
-    Each source counts events of its own, so a name that several have (`hwhint_total_events` of ibs and pebs) is their
-    sum. A policy counts what it did with them. Where it has a source's name as well (`numa_hint_faults` of numab2 and
-    hintfaults), it counts the events that this source told it of, which are counted already.
+    Each source counts its own events, so a counter that several sources have (`hwhint_total_events` of ibs and pebs) is
+    their sum. A policy counts what it did with these events. A counter that it shares with a source
+    (`numa_hint_faults` of numab2 and hintfaults) counts the events that it got from this source: they are not added.
 
     >>> all_counters({"heard": 5, "moved": 1}, [{"heard": 2}, {"heard": 3}])
     {'heard': 5, 'moved': 1}

@@ -1,4 +1,4 @@
-"""`compare`: one trace, one machine, many policies; figures for each and a verdict over all."""
+"""`compare`: one trace, one machine, many policies; figures for each and a verdict on them all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pghot.sim.sources import SOURCES
 __all__ = ["BASELINES", "Comparison", "RunSpec", "Setting", "compare", "plan_runs"]
 
 BASELINES = ("none", "all-fast")
-# What a device that compresses can do for the promotion of its pages: its hotness unit names them (docs/FACTS.md 6).
+# How a device that compresses can help to promote its pages: its hotness unit names the hot ones (docs/FACTS.md 6).
 DEVICE_MOVER = RunSpec("pghot-default", ("chmu",))
 Progress = Callable[[int, int], None]
 
@@ -33,8 +33,8 @@ Progress = Callable[[int, int], None]
 def plan_runs(policies: Sequence[str], sources: Sequence[str]) -> list[RunSpec]:
     """The runs that `--policies` and `--sources` ask for; the baselines are always among them.
 
-    sources  for policies that take any: each alone, or several joined by "+" together; "all" means every
-             one alone. Empty: each policy's own default.
+    sources  for policies that take any: one run with each, or with several together if they are joined by "+";
+             "all" stands for every source. Empty: each policy's own default.
     """
     chosen = _expand_sources(sources)
     specs = []
@@ -79,11 +79,11 @@ def compare(
     options    "NAME.OPTION=VALUE" for planned policies and their sources, see `policies.options`
     access     names of access rules (`pghot.rules.RULES`): every policy runs under each. Empty: the tiers' own
     bounds     also run the LRU and CLOCK page caches of `lab.bounds`, once for each seed
-    progress   called with (done, of) in thousandths
+    progress   called with (done, total), in thousandths
 
     >>> result = pghot.compare("workload:gups", policies=["numab2"])  # doctest: +SKIP
     >>> result.summary.column_names[:2]  # doctest: +SKIP
-    ['policy', 'sources']
+    ['label', 'policy']
     """
     setting = setting or Setting(**settings)
     topology = tiers if isinstance(tiers, Topology) else load_topology(tiers)
@@ -105,7 +105,7 @@ def compare(
 
 
 def _with_rules(setup: Setup, runs: Sequence[RunOutcome]) -> Setup:
-    """The setup with the access rules that were compared, and what must be said of them."""
+    """The setup with the access rules that were compared, and their warnings."""
     rules = tuple(dict.fromkeys(run.access for run in runs if run.access))
     told = warnings_of(map(rule_named, rules))
     return replace(setup, access=rules, warnings=(*setup.warnings, *told))
@@ -118,7 +118,7 @@ def _plan(policies: Sequence[str | RunSpec], sources: Sequence[str]) -> list[Run
 
 
 def _with_options(specs: list[RunSpec], assignments: Sequence[str]) -> list[RunSpec]:
-    """The runs with what `--set` gives to their policies and sources, each of them once."""
+    """The runs, each once, with the options that `--set` gives to their policies and sources."""
     heard = dict.fromkeys(source for spec in specs for source in spec.sources)
     chosen = parse_options(
         assignments,
@@ -144,7 +144,7 @@ def _with_options(specs: list[RunSpec], assignments: Sequence[str]) -> list[RunS
 
 
 def _under_rules(specs: list[RunSpec], access: Sequence[str], topology: Topology) -> list[RunSpec]:
-    """The runs under each of these rules, with a baseline for every rule that any run has.
+    """The runs under each of these rules, and the baselines under every rule that a run has.
 
     Raises `UsageError` for an unknown rule, and where no node compresses.
     """

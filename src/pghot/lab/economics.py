@@ -1,7 +1,7 @@
-"""What a compressed tier is worth, access rule by access rule: memory saved, slowdown, and the reserve that it needs.
+"""What a compressed tier is worth under each access rule: memory saved, slowdown, and the reserve that it needs.
 
 Every rule runs with the reserve that `pghot.safety.margin` computes for it, so that what is saved is saved safely. A
-rule that no reserve makes safe runs without one, and says so.
+rule that no reserve makes safe runs without one, and the result says so.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class RuleCost:
-    """One recording under one rule, promoted as the device's hotness unit says. All but `reserve_bytes` is simulated.
+    """One recording under one rule; the device's hotness unit names the pages to promote.
+
+    All but `reserve_bytes` is simulated.
 
     rule           its name
-    reserve_bytes  of the node as in the tiers file; None: no reserve makes the rule safe, and none was kept
+    reserve_bytes  for the node at its size in the tiers file; None: no reserve makes the rule safe, and none was kept
     saved_share    share of the footprint that compression saves, steady mean; None when a tenant was killed
-    slowdown       run time over that with all memory fast; None when a tenant was killed
-    speedup        run time of 'none' under the same rule (pages come down when memory is full, and up when the rule
-                   sends them) over that of the mover; None when a tenant was killed
+    slowdown       run time divided by that with all memory fast; None when a tenant was killed
+    speedup        run time of 'none' under the same rule (pages are demoted when memory is full, and promoted when
+                   the rule demands it) divided by that of the mover; None when a tenant was killed
     """
 
     recording: str
@@ -53,7 +55,7 @@ class Economics:
     lines     one for each recording and rule
     margins   the reserves, with their reasons
     contents  where the page sizes of each recording come from
-    warnings  what a reader must know of a recording: that it is damaged, or that its page sizes are assumed
+    warnings  what a reader must know about a recording: that it is damaged, or that its page sizes are assumed
     """
 
     lines: tuple[RuleCost, ...]
@@ -87,7 +89,7 @@ def economics(
     if (held := topology.compression) is None:
         raise UsageError("no node of these tiers compresses", "give --tiers dram-cxl-compressed")
     found = margins(held.device, host, held.real, held.promised)
-    for recording in recordings:  # a wrong name is told now, not after an hour of replays
+    for recording in recordings:  # a wrong name must fail now, not after an hour of replays
         load_trace(recording)
     lines: list[RuleCost] = []
     contents: dict[str, str] = {}
@@ -104,7 +106,7 @@ def economics(
             figures = next(row.figures for row in result.rows if row.kind == "mover")
             lines.append(_line(recording, rule.name, reserve, figures))
             contents[recording] = result.setup.contents or ""
-            # What is said of a rule is said of it once, not of each recording.
+            # The warning about a rule is given once, not again with each recording.
             warnings[recording] = [text for text in result.setup.warnings if text != rule.warning]
     progress(total, total)
     return Economics(

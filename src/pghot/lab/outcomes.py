@@ -62,6 +62,7 @@ class SummaryRow:
 
     figures  means
     ci95     for each metric the half-width of its 95 % confidence interval; None with one seed
+    access   as in `RunOutcome`
     """
 
     label: str

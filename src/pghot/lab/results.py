@@ -24,9 +24,9 @@ class Comparison:
     """What `compare` returns. All figures are simulated.
 
     setup     what was replayed, on which machine, under which scaling
-    rows      one for each policy, sources and options: means over seeds
+    rows      one for each policy, sources, options and access rule: means over seeds
     epochs    one for each epoch of each run: times, moves, coverage
-    runs      table: one row for each policy, sources, options and seed; columns as in `lab.metrics.METRICS`
+    runs      table: one row for each of `rows` and seed; columns as in `lab.metrics.METRICS`
     summary   table of `rows`; `<metric>_ci95` is the half-width of the 95 % confidence interval (null with one seed)
     timeline  table of `epochs`
     verdict   in words

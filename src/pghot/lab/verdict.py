@@ -14,8 +14,8 @@ from pghot.lab.outcomes import SummaryRow
 from pghot.rules import rule_named
 
 MATTERS = 0.02  # a difference in run time below this share counts as none
-ENOUGH = 0.9  # a mover that captures this share of the possible gain is not asked what limits it
-IDLE = 0.001  # a mover that promotes less than this share of the footprint moved nothing
+ENOUGH = 0.9  # for a mover that captures more of the possible gain, nothing is said about its limits
+IDLE = 0.001  # a mover that promotes less than this share of the footprint counts as moving nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Sound:
-    """A run that did all its work and kept all its data, as did its baseline 'none'.
+    """A run that did all its work and kept all its data, and whose baseline 'none' did all its work.
 
-    slowdown  None where 'all-fast' did not
+    slowdown  None if 'all-fast' did not do all its work
     """
 
     row: SummaryRow
@@ -55,7 +55,7 @@ class _Sound:
 
 
 def judge(summary: Sequence[SummaryRow], footprint_pages: int) -> Verdict:
-    """A verdict over the summary rows of a comparison. A run that needs foresight is not judged as a mover."""
+    """The verdict on the summary rows of a comparison. A run that needs foresight is not judged as a mover."""
     sound = [
         _Sound(row, row.figures.speedup, row.figures.slowdown)
         for row in summary
@@ -141,7 +141,7 @@ def _limits(best: _Sound, sound: Sequence[_Sound]) -> list[str]:
     if captured > ENOUGH:
         return sentences
     oracle = max((run for run in sound if run.row.needs_foresight), key=lambda run: run.speedup, default=None)
-    # With compressed memory an oracle of misses can do worse than a mover: it knows nothing of what writes cost there.
+    # With compressed memory an oracle of misses can do worse than a mover: it does not know what a write costs there.
     if oracle is not None and max(oracle.speedup, best.speedup) - 1 < MATTERS:
         sentences.append(
             "Even an oracle gains nothing: the misses are spread too evenly for this share of fast memory."
@@ -156,7 +156,7 @@ def _limits(best: _Sound, sound: Sequence[_Sound]) -> list[str]:
 
 
 def _causes(best: Figures) -> list[tuple[float, str]]:
-    """(weight, sentence part) for each thing that costs the mover."""
+    """(weight, part of a sentence) for each thing that holds the mover back."""
     causes = []
     if best.coverage is not None and best.coverage < 0.8:
         causes.append(
@@ -176,7 +176,7 @@ def _causes(best: Figures) -> list[tuple[float, str]]:
 
 
 def _against_static(best: _Sound, sound: Sequence[_Sound]) -> list[str]:
-    """Whether a placement that never promotes does as well, or a clairvoyant one better."""
+    """Whether a placement that never promotes does as well, or a clairvoyant one does better."""
     oracle = _find(sound, "oracle-static")
     if oracle is not None and oracle.speedup > best.speedup * (1 + MATTERS):
         return [
@@ -202,7 +202,7 @@ def _none_beside(run: _Sound, sound: Sequence[_Sound]) -> _Sound | None:
 
 
 def _base(run: _Sound, sound: Sequence[_Sound]) -> str:
-    """What a speed-up is against, in quotes: 'none', with its rule where several are compared."""
+    """The label, in quotes, of the run that a speed-up refers to: 'none', with its rule where several are compared."""
     none = _none_beside(run, sound)
     return f"'{none.label}'" if none else "'none'"
 

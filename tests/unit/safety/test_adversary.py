@@ -257,7 +257,7 @@ def test_the_command_fails_when_an_attack_succeeds(capsys: pytest.CaptureFixture
         (["--adversary", "flush-arond"], "did you mean 'flush-around'"),
         (["--adversary", "all", "--access", "rw"], "unknown access rule"),
         (["--adversary", "all", "--reserve", "2TiB"], "out of order"),
-        (["--adversary", "search", "--budget", "0"], "must be 1 or more"),
+        (["--adversary", "search", "--budget", "0"], "--budget 0"),
         (["--shortcut", "noflush"], "did you mean 'no-flush'"),
         (["--adversary", "all", "--tenants", "99999999999"], "1 to 1024"),
         (["--adversary", "search", "--seed", "-1"], "'--seed'"),

@@ -1,7 +1,7 @@
 """The seam of the live sources: who saw which process access which address.
 
-A source is one file of this package. It reports batches, never one access per Python call, states its sampling and
-counts what it lost. It checks its needs before it changes anything.
+A source is one file of this package. It reports in batches, never one access per Python call. It states its sampling
+and counts what it lost. It checks its needs before it changes anything.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pghot.kernel.watched import SetKnob, Watched
 
 @dataclass(frozen=True, slots=True)
 class Sightings:
-    """Accesses that one source saw since it was last asked.
+    """Accesses that one source saw since it was last polled.
 
-    pid      int32[K]   process (thread group) that made the access; sightings of foreign processes are
-                        allowed and counted as such by whoever looks the addresses up
+    pid      int32[K]   process (thread group) that made the access; it need not be tracked: sightings of
+                        other processes are counted as such when the addresses are looked up
     address  uint64[K]  virtual address, bytes; need not be page aligned
     count    uint32[K]  accesses (or samples, or scans that found the page touched) behind this sighting
     node     int16[K]   node of the accessing CPU, -1 where the source cannot know it
@@ -46,7 +46,7 @@ class Sightings:
 def sightings_of(
     pid: int | I32, address: U64, count: U32 | None = None, node: int | I16 = -1, write: bool = False
 ) -> Sightings:
-    """Sightings from what a source has; what is missing is filled in for all of them.
+    """Sightings from the columns that a source has. The others get one value for all rows.
 
     >>> len(sightings_of(1234, np.array([4096, 8192], np.uint64)))
     2
@@ -61,15 +61,15 @@ def sightings_of(
     )
 
 
-# What a source sees, best first: the pages of every tier; regions of them; those that are written; those below the top
-# tier only.
+# What a source sees, best first: pages of every tier; regions of pages; only pages that are written; only pages below
+# the top tier.
 Sees = Literal["any", "regions", "writes", "lower"]
 
 
 class AccessSource(Source, Protocol):
     """A live source of page accesses. Its name is that of its simulated twin, where there is one.
 
-    weight   what one of its reports counts when sources are fused; a positive whole number
+    weight   how much one of its reports counts when sources are fused; a positive whole number
     sees     see `Sees`
     """
 
@@ -80,25 +80,25 @@ class AccessSource(Source, Protocol):
         """Every condition, met or not. Changes nothing."""
 
     def start(self, watched: Watched, set_knob: SetKnob) -> None:
-        """Begin to watch. Knobs are changed through `set_knob` only, so that they are put back.
+        """Start watching. Knobs are changed through `set_knob` only, so that they are put back.
 
-        Raises `PghotError` when what it needs is missing or belongs to somebody else.
+        Raises `PghotError` when something it needs is missing or in use by another program.
         """
 
     def watch(self, watched: Watched) -> None:
-        """Processes or their mappings changed; called with the full new picture."""
+        """Processes or their mappings changed; `watched` is the full new picture."""
 
     def poll(self, now_ms: int) -> Sequence[Sightings]:
-        """What was seen since the last poll. Does not wait. `now_ms` is CLOCK_MONOTONIC milliseconds."""
+        """What was seen since the last poll. Does not block. `now_ms` is CLOCK_MONOTONIC in milliseconds."""
 
     def set_effort(self, share: float) -> None:
-        """Sample less: `share` of the full rate, 0 < share <= 1. For the overhead budget."""
+        """Sample at `share` of the full rate, 0 < share <= 1, to stay within the overhead budget."""
 
     def sampling(self) -> str:
         """One line that states the sampling in force, e.g. "hint faults of 256 MiB every 100 ms"."""
 
     def counters(self) -> dict[str, int]:
-        """Counters as declared in `pghot.counters`; losses included."""
+        """Counters as declared in `pghot.counters`, including losses."""
 
     def stop(self) -> None:
-        """End watching and release what was taken. Called once, also after a failed start."""
+        """Stop watching and release all resources. Called once, also after a failed start."""

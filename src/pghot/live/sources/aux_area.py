@@ -1,4 +1,4 @@
-"""The ring beside an AUX area: PMUs that write their own format into the AUX area put only notes about it there."""
+"""AUX areas and the ring beside each: such a PMU writes its own format to the AUX area, and only notes to the ring."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AUX_COUNTERS = (
 
 
 class Decoded(Protocol):
-    """What a decoder fills: `counts` (int64) says how far the pass came and what was corrupt."""
+    """What a decoder fills: `counts` (int64) says how far the pass got and how many records were corrupt."""
 
     counts: npt.NDArray[np.int64]
 
@@ -38,7 +38,8 @@ def drain_aux(
 ) -> Iterator[int]:
     """Decode an AUX area into `out` until it is empty; yields how many records each pass found.
 
-    tail_row, corrupt_row  where `out.counts` says so; corrupt ones are added to `counts`
+    tail_row, corrupt_row  the rows of `out.counts` with the new tail and the corrupt records; the latter are
+                           added to `counts`
     """
     tail, head = ring.aux_tail, ring.aux_head
     while tail < head:
@@ -50,7 +51,7 @@ def drain_aux(
 
 
 class AuxNotes:
-    """Reads the notes, for what they say about losses."""
+    """Reads the notes, which report losses."""
 
     def __init__(self) -> None:
         self._words, self._samples = words_of(0), Samples.sized(1)

@@ -1,9 +1,10 @@
 """The hotness monitoring units of CXL 3.2 memory devices as a live source (PMUs `cxl_hmu_memX.Y.Z`).
 
 The driver is a proposal that no released kernel has; see `pghot.kernel.hotlist`. A unit counts the accesses that
-reach its own device; what passes a threshold within an epoch stands in its hot list. The driver hands the list over
-when it is half full or when the event stops, and a restart clears the counters: so each epoch is started, awaited and
-read. Addresses are the device's own; they become host addresses, page frames and pages of programs in turn.
+reach its own device. Memory whose count passes a threshold within an epoch is entered in its hot list. The driver
+hands the list over when it is half full or when the event stops. A restart clears the counters, so each epoch is
+started, waited for and read. Addresses are the device's own. They are translated to host addresses, then to page
+frames, then to pages of programs.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from pghot.live.sources.frame_owners import FrameOwners
 from pghot.live.sources.perf_sampling import READ_FORMAT
 
 PREFIX = "cxl_hmu_"
-AUX_BYTES = 1 << 20  # the largest hot list, 65535 entries of 8 bytes, twice
+AUX_BYTES = 1 << 20  # twice the largest hot list, 65535 entries of 8 bytes
 # epoch_scale of the driver -> microseconds
 _SCALES_US = {1: 100, 2: 1_000, 3: 10_000, 4: 100_000, 5: 1_000_000}
 _EPOCH_BASED, _READS_AND_WRITES = 0, 6
@@ -52,10 +53,10 @@ class _Device:
 
 
 class Chmu:
-    """Options, constants as in FACTS section 4.
+    """The options; constants as in FACTS section 4.
 
     epoch_ms      how long accesses are counted
-    threshold     accesses in an epoch from which a unit of memory is hot
+    threshold     a unit of memory with this many accesses in an epoch is hot
     unit_bytes    size of a unit of memory, a power of two of at least 256
     downsampling  one access in this many is counted, a power of two
     """
@@ -130,7 +131,7 @@ class Chmu:
         return found
 
     def _turn(self, device: _Device, ring: Ring, now_ms: int) -> None:
-        """End an epoch that is over, and begin the next when its time has come."""
+        """End an epoch that is over, and begin the next one when it is due."""
         passed_ms = now_ms - device.began_ms
         if device.running and passed_ms >= self._epoch_ms * _MARGIN:
             ring.disable()
@@ -150,9 +151,9 @@ class Chmu:
         return [sightings for sightings in found if len(sightings)]
 
     def sightings(self, fields: U64, extents: Sequence[Extent], now_ms: int) -> Sightings:
-        """Hot-list entries (rows as in `HotList.fields`) of one device that are pages of tracked programs.
+        """Sightings from one device's hot-list entries (rows as in `HotList.fields`): pages of tracked programs.
 
-        A unit that lies in several pages counts in full for each of them.
+        A unit that spans several pages counts in full for each of them.
         """
         self._counts["hwhint_total_events"] += fields.shape[1]
         frame, entry = frames_of_units(extents, fields[UNIT], self._unit_bytes)
@@ -196,7 +197,7 @@ def units_of(root: SysRoot) -> dict[str, Pmu]:
 
 
 def event(pmu: Pmu, epoch_ms: int, threshold: int, unit_bytes: int, downsampling: int) -> EventSpec:
-    """The driver's event, not started. Raises `UsageError` for values that it cannot express."""
+    """The driver's event, not yet started. Raises `UsageError` for values that the driver cannot express."""
     scale, multiplier = epoch_of(epoch_ms)
     terms = {
         "epoch_type": _EPOCH_BASED,
@@ -228,7 +229,7 @@ def log2_of(option: str, value: int, least: int) -> int:
     """The exponent of a power of two. Raises `UsageError` for any other number, or one below `least`."""
     if value < least or value & (value - 1):
         raise UsageError(
-            f"chmu: {option} {value} is not a power of two from {least} on",
-            f"give such a number, the least is {least}",
+            f"chmu: {option} {value} is not a power of two of at least {least}",
+            f"give a power of two, {least} or more",
         )
     return value.bit_length() - 1

@@ -1,11 +1,11 @@
 """DAMON as a live source: adaptive regions with the number of samples in which each was accessed.
 
-Coarse by design: a count is of a whole region, so all its pages are reported with it, also the cold neighbours of
-hot ones. It estimates the share of the region's pages that are in use: 5 of 20 samples are a quarter of the
-pages, and nobody knows which. `min_accesses` says from which share on a region is worth its cold pages, `min_age`
-how long it must have been about so. The defaults report everything that moves; half the samples and an age of 1
-reported 0.71 of the hot and 0.02 of the cold pages of a program where 1 and 0 reported all of both (64 MiB, hot in
-runs of 64 KiB, after 20 s).
+It is coarse by design. A count belongs to a whole region, so all pages of the region are reported with it, including
+the cold neighbours of hot ones. The count estimates the share of the region's pages that are in use: 5 of 20 samples
+mean a quarter of the pages, but not which ones. `min_accesses` sets the count from which a region is reported in spite
+of its cold pages. `min_age` sets how long the region must have been about that hot. The defaults report everything
+that was accessed. On one program (64 MiB, hot in runs of 64 KiB, after 20 s), the defaults of 1 and 0 reported all hot
+and all cold pages. Half the samples and an age of 1 reported 0.71 of the hot and 0.02 of the cold pages.
 """
 
 from __future__ import annotations
@@ -35,12 +35,15 @@ _NOTHING = (np.empty(0, np.uint64), np.empty(0, np.uint32))
 
 
 class Damon:
-    """Options: operations  vaddr: the programs' address spaces; paddr: all physical memory, of which the
-    programs' pages are reported;
-    sample_us, aggregate_us  as in DAMON's monitoring_attrs; min_regions, max_regions  too, for each program;
-    min_accesses  samples of one aggregation that must have found a region in use, for it to be reported;
-    min_age  aggregations for which that must have lasted;
-    period_ms  time between two reports, each of the newest aggregation.
+    """The options.
+
+    operations                "vaddr": the programs' address spaces; "paddr": all physical memory, of which only the
+                              programs' pages are reported
+    sample_us, aggregate_us   as in DAMON's monitoring_attrs
+    min_regions, max_regions  the same, for each program
+    min_accesses              a region is reported if this many samples of one aggregation found it in use
+    min_age                   and if that has lasted for this many aggregations
+    period_ms                 time between two reports, each of the newest aggregation
     """
 
     name = "damon"
@@ -65,7 +68,7 @@ class Damon:
     ) -> None:
         """Raises `UsageError` for options that DAMON would refuse."""
         if operations not in ("vaddr", "paddr"):
-            raise UsageError(f"damon: operations '{operations}' do not exist", "give vaddr or paddr")
+            raise UsageError(f"damon: unknown operations '{operations}'", "give vaddr or paddr")
         self._root, self._operations = root, operations
         self._intervals = Intervals(sample_us, aggregate_us, 1_000_000, min_regions, max_regions)
         self._min_accesses, self._min_age = max(1, min_accesses), min_age
@@ -89,29 +92,32 @@ class Damon:
 
     def start(self, watched: Watched, set_knob: SetKnob) -> None:
         require(self.name, self.needs())
-        # Through the journal: a killed pghot must not leave a kdamond behind. Undone in reverse order: off, then gone.
+        # Through the journal: a killed pghot must not leave a kdamond behind. Undo goes in reverse order: it turns the
+        # kdamond off, then removes it.
         set_knob(NUMBER, "1")
         self._set_knob = set_knob
         self._kdamond.configure()
         self._spaces = watched.spaces
         if self._operations == "paddr":
             self._kdamond.watch_memory(system_ram(self._root))
-            self._run()
+            self._run(set_knob)
         else:
-            self._retarget()
+            self._retarget(set_knob)
 
     def watch(self, watched: Watched) -> None:
-        """DAMON follows changed mappings and execs by itself; only other processes matter."""
+        """Only a changed list of processes matters: DAMON follows changed mappings and execs by itself."""
         self._spaces = watched.spaces
+        if self._set_knob is None or self._operations == "paddr":
+            return
         try:
-            self._retarget()
+            self._retarget(self._set_knob)
         except PghotError:
-            # A process that just ended is refused: the targets stay as they were until the next look.
+            # DAMON refuses a process that has just ended. The targets stay as they were until the next `watch`.
             self._counts["damon_refused_targets"] += 1
 
-    def _retarget(self) -> None:
+    def _retarget(self, set_knob: SetKnob) -> None:
         pids = [space.pid for space in self._spaces]
-        if self._set_knob is None or self._operations == "paddr" or not pids:
+        if not pids:
             return
         running = self._kdamond.running
         if running and pids == self._targets:
@@ -121,15 +127,14 @@ class Damon:
             self._kdamond.commit()
             self._follow(pids)
         else:
-            self._run(pids)
+            self._run(set_knob, pids)
 
-    def _run(self, pids: Sequence[int] = ()) -> None:
-        assert self._set_knob is not None
-        self._set_knob(STATE, "on")
+    def _run(self, set_knob: SetKnob, pids: Sequence[int] = ()) -> None:
+        set_knob(STATE, "on")
         self._follow(pids)
 
     def _follow(self, pids: Sequence[int]) -> None:
-        """Read what the kdamond finds from now on: its thread or its targets are others than before."""
+        """Read what the kdamond finds from now on; called when its thread or its targets have changed."""
         self._close()
         self._targets = list(pids)
         regions = self._intervals.max_regions * max(1, len(pids))
@@ -170,7 +175,7 @@ class Damon:
                 for low, high in zip(space.start.tolist(), space.end.tolist(), strict=True)
             ]
         except OSError:
-            return _NOTHING  # it ended; the next `watch` says so
+            return _NOTHING  # the process ended; the next `watch` leaves it out
         if not parts or len(start) == 0:
             return _NOTHING
         address = np.concatenate([part[0] for part in parts])
@@ -180,7 +185,7 @@ class Damon:
         return address[inside], count[region[inside]]
 
     def set_effort(self, share: float) -> None:
-        """Read less often; the kdamond is not pghot's own CPU."""
+        """Read less often. The kdamond's CPU time is not pghot's own."""
         self._effort = share
 
     def sampling(self) -> str:
@@ -195,7 +200,7 @@ class Damon:
         return {**self._counts, "damon_lost_regions": lost}
 
     def stop(self) -> None:
-        """The knobs are put back by whoever set them: off, then gone."""
+        """Stop reading. `set_knob`'s owner puts the knobs back: the kdamond is turned off, then removed."""
         self._close()
         self._spaces = ()
 
@@ -207,7 +212,7 @@ class Damon:
 
 
 def pages_in(start: U64, end: U64, count: U32, space: Space) -> tuple[U64, U32]:
-    """Addresses (uint64[K]) and counts (uint32[K]) of the pages of regions that lie in a space's movable ranges.
+    """Addresses (uint64[K]) and counts (uint32[K]) of those pages of the regions that are in a space's movable ranges.
 
     start, end, count  the regions, ascending and disjoint
     """

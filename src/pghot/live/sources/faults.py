@@ -1,10 +1,11 @@
 """NUMA hint faults as a live source (kernel/sched/fair.c, mm/memory.c: do_numa_page).
 
-The kernel's tiering mode (numa_balancing=2, Linux >= 5.18) marks pages below the top tier PROT_NONE in turn; an
-access then faults. With numa_balancing_promote_rate_limit_MBps=0 (>= 6.1) the kernel promotes none of them
-itself, but goes on faulting, and a perf software event on minor faults reports the address of each.
+The kernel's tiering mode (numa_balancing=2, Linux >= 5.18) marks pages below the top tier PROT_NONE, one part of the
+address space after the other. The next access then faults. With numa_balancing_promote_rate_limit_MBps=0 (>= 6.1) the
+kernel goes on taking these faults but promotes no page itself. A perf software event on minor faults reports the
+address of each.
 
-Other minor faults, such as first touches, are reported too: they are accesses as well.
+Other minor faults, such as first touches, are accesses too and are reported as well.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ SAMPLE = perf_event.SAMPLE_TID | perf_event.SAMPLE_ADDR | perf_event.SAMPLE_CPU
 _RING_BYTES = 1 << 20  # for each CPU: 26,000 faults between two polls
 _BATCH = 1 << 16
 _MOST_SCANNED_MB = 1 << 16
-# These knobs are the superuser's files, and their handlers ask for the capability too (kernel/sched/core.c).
+# Only root may write these files, and their handlers check the capability too (kernel/sched/core.c).
 _RIGHTS = "as root with CAP_SYS_ADMIN: sudo pghot ..."
 
 
 class Faults:
-    """Options: scan_period_ms, scan_size_mb  how much of each program the kernel marks, and how often."""
+    """Options: scan_period_ms, scan_size_mb  how often the kernel marks pages, and how much of each program (MiB)."""
 
     name = "faults"
     summary = "NUMA hint faults of the kernel's tiering mode, seen by a perf event; root"
@@ -98,7 +99,7 @@ class Faults:
             return Need(what)
         if len(nodes) == 1:
             return Need(what, "unsupported", "this machine has one memory node", "pghot run --what-if TIERS")
-        why = "the kernel takes all memory nodes for its top tier, so none of their pages get hint faults"
+        why = "the kernel puts all memory nodes into its top tier, so none of their pages get hint faults"
         return Need(what, "unsupported", why, "another source, or a kernel that forms tiers of its own")
 
     def start(self, watched: Watched, set_knob: SetKnob) -> None:
@@ -107,17 +108,17 @@ class Faults:
         self._node_of_cpu = node_of_cpu(self._root)
         spec = EventSpec(perf_event.TYPE_SOFTWARE, perf_event.SW_PAGE_FAULTS_MIN, SAMPLE)
         self._rings = open_on_all_cpus(self._root, spec, _RING_BYTES, watched.cgroup)
-        # The rate limit first: there is no moment in which the kernel promotes.
+        # The rate limit comes first, so that the kernel never promotes by itself.
         set_knob(PROMOTE_RATE_LIMIT, "0")
-        # scan_delay_ms stays: four of it are how long a mapping without faults is still scanned (Linux >= 6.4,
-        # VMA_PID_RESET_PERIOD), so a short one makes the kernel lose sight of mappings.
+        # scan_delay_ms stays as it is. The kernel goes on scanning a mapping without faults for four times this delay
+        # (Linux >= 6.4, VMA_PID_RESET_PERIOD), so with a short delay it would lose sight of mappings.
         set_knob(f"{SCAN}/scan_size_mb", str(self._size_mb))
         set_knob(f"{SCAN}/scan_period_max_ms", str(self._period_ms))
         set_knob(f"{SCAN}/scan_period_min_ms", str(self._period_ms))
         set_knob(NUMA_BALANCING, MEMORY_TIERING)
 
     def watch(self, watched: Watched) -> None:
-        """Events are of all processes, or of the cgroup: nothing to do."""
+        """Nothing to do: the events cover all processes, or the cgroup."""
 
     def poll(self, now_ms: int) -> Sequence[Sightings]:
         return [

@@ -1,4 +1,4 @@
-"""Which tracked program has which page frame: for sources that see physical addresses only (`spe`, `chmu`)."""
+"""Which page frame belongs to which tracked program, for sources that see only physical addresses (`spe`, `chmu`)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space, Watched
 
 REFRESH_MS = 2000
-# Reading the page maps of a large program takes long: at most this share of the time, with older pictures as the price.
+# Reading the page maps of a large program takes long. It may take at most this share of the time; the price is an older
+# map.
 _MOST_TIME = 0.05
 
 
 class FrameOwners:
-    """A reverse map that is read anew when it is asked and older than 2 s, or than 20 times what reading it took.
+    """A reverse map from frames to programs. A lookup reads it anew when it is older than 2 s and older than 20 times
+    what reading it took.
 
-    Reading takes about 70 ns a present page, and the map 20 bytes a page (measured; docs/sources.md).
+    Reading takes about 70 ns for each present page, and the map takes 20 bytes for each (measured; docs/sources.md).
     """
 
     def __init__(self, root: SysRoot) -> None:
@@ -35,11 +37,11 @@ class FrameOwners:
         self._spaces = watched.spaces
 
     def keep_only(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Only frames [first, end) of these ranges will be asked for."""
+        """Only frames in these ranges [first, end) will be looked up."""
         self._ranges = ranges
 
     def find(self, frame: U64, now_ms: int) -> tuple[npt.NDArray[np.int32], U64, npt.NDArray[np.int64]]:
-        """As `ReverseMap.find`; `now_ms` is CLOCK_MONOTONIC milliseconds."""
+        """As `ReverseMap.find`; `now_ms` is CLOCK_MONOTONIC in milliseconds."""
         if now_ms >= self._due_ms:
             began = time.monotonic()
             self._map.build(self._root, self._spaces, self._ranges)

@@ -1,8 +1,9 @@
 """AMD's instruction-based sampling as a live source (arch/x86/events/amd/ibs.c, PMU `ibs_op`).
 
-The hardware tags one op in `period_ops`; a tagged load or store that went to memory is a sighting. From Zen 4 on the
-hardware itself passes over ops that did not miss the L3 (`l3missonly`); without that every tagged op interrupts,
-and the data source decides afterwards. AMD tells no data source of stores: they count under `l3missonly` only.
+The hardware tags one op in `period_ops`. A tagged load or store that went to memory is a sighting. From Zen 4 on, the
+hardware itself can skip ops that did not miss the L3 (`l3missonly`). Without that filter every tagged op raises an
+interrupt, and pghot checks the sample's data source afterwards. AMD reports no data source for stores, so stores count
+only with `l3missonly`.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from pghot.live.sources.access_source import Sees, Sightings
 from pghot.live.sources.perf_sampling import READ_FORMAT, SAMPLE, MemorySampling, checked_period, stretched
 
 NAME = "ibs_op"
-PERIOD_STEP = 16  # the low four bits of the hardware's counter do not exist
-# An interrupt for each tagged op is 1..4 us (FACTS section 8): one in 10,000 would take a third of a CPU.
+PERIOD_STEP = 16  # the hardware's counter lacks the low four bits
+# Each tagged op costs an interrupt of 1..4 us (FACTS section 8): one op in 10,000 would take a third of a CPU.
 UNFILTERED_STRETCH = 10
 
 
 class Ibs:
-    """Options: period_ops  one op in this many is sampled; ten times as many where the CPU cannot pass over L3 hits."""
+    """Options: period_ops  one op in this many is sampled; ten times as many where the CPU cannot skip L3 hits."""
 
     name = "ibs"
     summary = "AMD instruction-based sampling: loads and stores that went to memory; CAP_PERFMON"
@@ -41,8 +42,9 @@ class Ibs:
 
     def __init__(self, root: SysRoot, period_ops: int = 10_000) -> None:
         self._root = root
-        self._pmu = read_pmu(root, NAME)
-        self._filtered = self._pmu is not None and "l3missonly" in self._pmu.formats
+        pmu = read_pmu(root, NAME)
+        self._pmus = [pmu] if pmu else []
+        self._filtered = any("l3missonly" in pmu.formats for pmu in self._pmus)
         period_ops = checked_period(self.name, "period_ops", period_ops)
         self._period = stretched(period_ops, 1 if self._filtered else 1 / UNFILTERED_STRETCH, PERIOD_STEP)
         self._effort = 1.0
@@ -53,7 +55,7 @@ class Ibs:
 
     def _pmu_need(self) -> Need:
         what = f"AMD instruction-based sampling: PMU {NAME}"
-        if self._pmu is not None:
+        if self._pmus:
             return Need(what)
         return Need(
             what, "unsupported", f"no PMU {NAME}", "an AMD CPU whose hypervisor, if any, passes IBS on"
@@ -68,8 +70,8 @@ class Ibs:
 
     def start(self, watched: Watched, set_knob: SetKnob) -> None:
         require(self.name, self.needs())
-        assert self._pmu is not None  # needs() has just said so
-        self._sampling.open(event(self._pmu, self._period), watched, self._pmu.cpus)
+        for pmu in self._pmus:
+            self._sampling.open(event(pmu, self._period), watched, pmu.cpus)
         self._sampling.watch(watched)
 
     def watch(self, watched: Watched) -> None:
@@ -99,7 +101,7 @@ class Ibs:
 
 
 def event(pmu: Pmu, period: int) -> EventSpec:
-    """The event for a PMU with or without the filters that later CPUs and kernels brought."""
+    """The event, with those filters of later CPUs and kernels that the PMU has."""
     terms = {"cnt_ctl": 1}  # count ops, not cycles
     if "l3missonly" in pmu.formats:  # Zen 4, Linux 6.0
         terms["l3missonly"] = 1

@@ -1,9 +1,9 @@
 """The idle page bitmap as a live source: exactly which pages were accessed, by anyone, in each period.
 
-Clear-on-read, so there can be one owner only: an access that two owners both wait for is seen by one of them. The
-bitmap names no owner. What can be noticed is one who works: before the first mark the source looks at the bits twice,
-a period apart; a page that turned idle in between was marked by somebody else, and the source refuses to go on.
-DAMON marks pages the same way (damon_folio_mkold) and is noticed so too. Who begins after us is not noticed.
+The bitmap can have one user only. The user clears what it reads, so of two users only one sees an access. The bitmap
+names no user, but an active one can be noticed. Before it marks any page, the source looks at the bits twice, a period
+apart. If a page turned idle in between, another user marked it, and the source refuses to go on. DAMON marks pages the
+same way (damon_folio_mkold) and is noticed in the same way. A user that starts after pghot is not noticed.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class _Look:
     """The tracked pages of one program at one moment.
 
     address  uint64[K]  ascending
-    frame    uint64[K]  the page frame whose bit stands for the page
-    idle     bool[K]    its bit then
-    marked   whether all were marked after that
+    frame    uint64[K]  the page frame that held the page
+    idle     bool[K]    the frame's bit at that moment
+    marked   whether all these pages were marked idle afterwards
     """
 
     address: U64
@@ -73,7 +73,7 @@ class Idle(PeriodicSource):
         )
 
     def look(self, space: Space) -> U64:
-        """See `PeriodicSource.look`. Raises `UnsupportedError` when somebody else marks pages."""
+        """See `PeriodicSource.look`. Raises `UnsupportedError` when another user marks pages."""
         look = self._look(space)
         accessed = self._compare(self._looks.get(space.number), look)
         look = replace(look, marked=self._alone)
@@ -98,7 +98,7 @@ class Idle(PeriodicSource):
         return _Look(address, frame, still_idle(self._root, frame), marked=False)
 
     def _compare(self, before: _Look | None, now: _Look) -> U64:
-        """Addresses of the pages that are where they were marked, and were accessed since."""
+        """Addresses of the pages that are still in the frame that was marked, and were accessed since."""
         if before is None:
             return np.empty(0, np.uint64)
         at, same = same_pages(before, now)
@@ -112,8 +112,8 @@ class Idle(PeriodicSource):
     def _refuse_company(self, marked_pages: int) -> None:
         if marked_pages:
             raise UnsupportedError(
-                f"idle: somebody else uses the idle page bitmap ({marked_pages} pages were marked)",
-                "end that user (or DAMON) first: accesses that it takes are lost for pghot",
+                f"idle: something else uses the idle page bitmap ({marked_pages} pages were marked)",
+                "stop the other user of the bitmap (or DAMON) first: pghot cannot see the accesses that it clears",
             )
         self._alone = True
 
@@ -122,7 +122,7 @@ class Idle(PeriodicSource):
 
 
 def same_pages(before: _Look, now: _Look) -> tuple[npt.NDArray[np.int64], Bool]:
-    """For each page of `before`: where it is in `now`, and whether it is there in the same frame."""
+    """For each page of `before`: its index in `now`, and whether it is there and in the same frame."""
     at = np.searchsorted(now.address, before.address)
     at[at == len(now.address)] = 0
     if len(now.address) == 0:

@@ -1,8 +1,8 @@
 """Generations of the multi-gen LRU as a live source: the live form of the lab's lru-bw.
 
-It ages the generations of the watched programs' memcgs and says how many of their anonymous pages are in use and
-not, above and below. It names no pages, since the kernel shows counts only. `pghot.kernel.lru_gen.demote_oldest` is
-what acts on them: the kernel picks the oldest pages itself.
+It ages the generations of the watched programs' memcgs. It says how many of their anonymous pages are in use and how
+many are not, on the top tier and below it. It names no pages, since the kernel shows only counts.
+`pghot.kernel.lru_gen.demote_oldest` acts on the generations; the kernel picks the oldest pages itself.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ class LruGen:
         try:
             ours = self._ours(read_lru_gen(self._root))
         except PghotError:
-            return []  # a read that fails once says nothing; `needs` has seen it work
+            return []  # one failed read means nothing: `needs` has seen it work
         self._sizes = sizes(ours, self._top_nodes)
         if self._period_ms:
             self._age(ours)
         return []
 
     def _ours(self, generations: Sequence[Generation]) -> list[Generation]:
-        """Those of the watched cgroup and the groups below it, or of the memcgs that the programs are in."""
+        """The generations of the watched cgroup and the groups below it, or of the memcgs that the programs are in."""
         if self._watched.cgroup:
             top = cgroup_name(self._watched.cgroup)
             below = top.rstrip("/") + "/"
@@ -85,7 +85,7 @@ class LruGen:
             try:
                 age(self._root, each)
             except OSError:
-                continue  # its memcg went away
+                continue  # its memcg is gone
             self._counts["lru_gen_walks"] += 1
 
     def set_effort(self, share: float) -> None:
@@ -113,7 +113,7 @@ _GAUGES = {
 
 
 def sizes(generations: Sequence[Generation], top_nodes: frozenset[int]) -> dict[str, int]:
-    """Anonymous pages by gauge. Active below is what could be promoted, inactive on top what could be demoted."""
+    """Anonymous pages by gauge. Active pages below the top tier could be promoted; inactive ones on it, demoted."""
     found = dict.fromkeys(_GAUGES.values(), 0)
     for each in generations:
         found[_GAUGES[each.active, each.node in top_nodes]] += each.anon_pages

@@ -1,7 +1,8 @@
 """Intel's precise event-based sampling as a live source (arch/x86/events/intel/ds.c, PMU `cpu` or `cpu_core`).
 
-Two events that the kernel itself describes: `mem-loads`, loads slower than a threshold, and `mem-stores`. A load is a
-sighting when its data came from memory, a store when it missed the L1: the hardware knows no more about stores.
+It uses two events that the kernel describes in sysfs: `mem-loads`, loads slower than a threshold, and `mem-stores`. A
+load is a sighting when its data came from memory, a store when it missed the L1: the hardware tells no more about
+stores.
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ from pghot.live.sources.perf_sampling import READ_FORMAT, SAMPLE, MemorySampling
 
 # One PMU on most CPUs, one for each kind of core on hybrid ones.
 NAMES = ("cpu", "cpu_core", "cpu_atom")
-_ADDRESSES = 2  # precise_ip from which samples carry data addresses
+_ADDRESSES = 2  # samples carry data addresses from this precise_ip on
 
 
 class Pebs:
-    """Options.
+    """The options.
 
-    period_loads, period_stores  one in this many is sampled. Primes, so that loops do not beat with them; all stores
-                                 count, also those that hit the L1, so theirs is longer
-    latency_cycles               loads that took longer are counted: above an L3 hit, below memory
+    period_loads, period_stores  one in this many is sampled. The defaults are primes, so that they do not fall into
+                                 step with loops. The event counts all stores, including those that hit the L1, so
+                                 the period of stores is longer
+    latency_cycles               loads that took longer are counted; the default is above an L3 hit and below memory
     """
 
     name = "pebs"
@@ -114,12 +116,12 @@ def keep(data_src: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
 
 
 def precise_of(pmu: Pmu) -> int:
-    """The PMU's precision, 0 (none) to 3. The file is there since Linux 4.14; without it 2, as all with PEBS have."""
+    """The PMU's precision, 0 (none) to 3. Linux before 4.14 does not say: then 2, which all PMUs with PEBS have."""
     return min(int(pmu.caps.get("max_precise", "2") or 0), 3)
 
 
 def named_event(pmu: Pmu, name: str, period: int, **terms: int) -> EventSpec:
-    """An event from the PMU's own list, with some terms set otherwise."""
+    """An event from the PMU's own list, with these terms changed."""
     config = pmu.config({**pmu.events[name], **terms})
     return EventSpec(pmu.type, sample_type=SAMPLE, sample_period=period, precise_ip=precise_of(pmu),
                      flags=("exclude_kernel", "exclude_hv"), read_format=READ_FORMAT, **config)  # fmt: skip
@@ -131,9 +133,9 @@ def load_event(pmu: Pmu, period: int, latency_cycles: int) -> EventSpec:
 
 
 def leader_of(pmu: Pmu) -> EventSpec | None:
-    """The event that must lead the group of mem-loads (Alder Lake, Sapphire Rapids), None elsewhere.
+    """The event that must lead the group of mem-loads (Alder Lake, Sapphire Rapids); None elsewhere.
 
-    The kernel lists mem-loads-aux where it is needed, and refuses mem-loads alone there (ENODATA).
+    The kernel lists mem-loads-aux where it is needed, and there refuses mem-loads alone (ENODATA).
     """
     if "mem-loads-aux" not in pmu.events:
         return None

@@ -1,4 +1,4 @@
-"""Emptying perf rings: what every source of samples does alike (`aux_area`: those with an AUX area)."""
+"""Emptying perf rings, the same way for every source of samples (`aux_area` is for sources with an AUX area)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pghot.kernel.perf_records import CORRUPT, LOST, TAIL, THROTTLED, Samples
 
 
 def drain(ring: Ring, words: npt.NDArray[np.int64], out: Samples, counts: dict[str, int]) -> Iterator[int]:
-    """Decode what is in the ring now into `out`, as much at a time as fits; yields how many samples that were.
+    """Decode what is in the ring now into `out`, as much at a time as fits; yields how many samples each pass found.
 
-    Not beyond what was there at first: a busy ring must not keep the other CPUs waiting. Losses are added to
+    Stops at what was there at the start: a busy ring must not keep the other CPUs waiting. Losses are added to
     `hwhint_dropped_events`, `perf_corrupt_records` and, where the source counts it, `perf_throttled` of `counts`.
     """
     from pghot.kernel.perf_decode import decode_samples

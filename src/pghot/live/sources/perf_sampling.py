@@ -1,7 +1,7 @@
 """Memory samples of a CPU's PMU as sightings: what `ibs` and `pebs` share.
 
 Every sample carries the thread, the virtual address, the CPU and where the data came from. Events are opened on all
-CPUs for all processes, or for the cgroup; samples of processes that are not tracked are counted and left out.
+CPUs, for all processes or for the cgroup. Samples of processes that are not tracked are counted and dropped.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ Keep = Callable[[U64], npt.NDArray[np.bool_]]
 
 SAMPLE = perf_event.SAMPLE_TID | perf_event.SAMPLE_ADDR | perf_event.SAMPLE_CPU | perf_event.SAMPLE_DATA_SRC
 READ_FORMAT = perf_event.FORMAT_TOTAL_TIME_ENABLED | perf_event.FORMAT_TOTAL_TIME_RUNNING
-# For each CPU. A sample takes 40 bytes: 13,000 of them between two polls, which at ten polls a second is above
-# the kernel's limit of 100,000 samples a second (kernel.perf_event_max_sample_rate).
+# For each CPU. A sample takes 40 bytes, so 13,000 samples fit between two polls. At ten polls a second that is more
+# than the kernel's limit of 100,000 samples a second (kernel.perf_event_max_sample_rate).
 RING_BYTES = 1 << 19
 _BATCH = 1 << 14
 _USER_END = np.uint64(1 << 63)
 
 
 class MemorySampling:
-    """Rings of one or more events, and what was counted in them.
+    """The rings of one or more events, and the counters of their samples.
 
-    keep  which samples count as accesses of memory, from their data sources uint64[K]
+    keep  tells from the data sources (uint64[K]) which samples count as accesses of memory
     """
 
     def __init__(self, root: SysRoot, keep: Keep) -> None:
@@ -55,7 +55,7 @@ class MemorySampling:
     def open(
         self, spec: EventSpec, watched: Watched, cpus: Sequence[int], leader: EventSpec | None = None
     ) -> None:
-        """Start an event on `cpus`. Raises `PghotError` that says what the kernel refused."""
+        """Start an event on `cpus`. Raises `PghotError`, which says what the kernel refused."""
         rings = open_on_all_cpus(self._root, spec, RING_BYTES, watched.cgroup, cpus, leader=leader)
         self._rings += [(ring, spec.sample_period) for ring in rings]
 
@@ -74,7 +74,7 @@ class MemorySampling:
         return found
 
     def sightings(self, fields: U64) -> Sightings:
-        """The decoded samples (rows as in `Samples.fields`) that are accesses of memory by tracked processes."""
+        """Sightings from decoded samples (rows as in `Samples.fields`): accesses of memory by tracked processes."""
         pid, address, data_src = fields[PID].astype(np.int32), fields[ADDR], fields[DATA_SRC]
         useful = (address != 0) & (address < _USER_END) & self._keep(data_src) & np.isin(pid, self._pids)
         self._counts["hwhint_useful_events"] += int(useful.sum())
@@ -87,7 +87,7 @@ class MemorySampling:
         )
 
     def set_effort(self, share: float, multiple: int = 1) -> None:
-        """Raise the periods, to multiples of `multiple`."""
+        """Lengthen the periods to suit `share`, rounded up to multiples of `multiple`."""
         for ring, period in self._rings:
             ring.set_period(stretched(period, share, multiple))
 
@@ -101,14 +101,14 @@ class MemorySampling:
 
 
 def checked_period(source: str, option: str, period: int) -> int:
-    """The period. Raises `UsageError` below 1: an event would count and never sample, a look follow on the last."""
+    """The period. Raises `UsageError` below 1: an event would never sample, and looks would follow without a pause."""
     if period < 1:
         raise UsageError(f"{source}: {option} {period} is not a period", "give a whole number, 1 or more")
     return period
 
 
 def stretched(period: int, share: float, multiple: int = 1) -> int:
-    """The period for a share of the samples.
+    """The period that takes `share` of the samples, rounded up to a multiple of `multiple`.
 
     >>> stretched(10_000, 0.3, 16)
     33344

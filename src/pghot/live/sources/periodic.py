@@ -1,6 +1,6 @@
-"""Sources that look at each program once in a period: what `idle` and `softdirty` do alike.
+"""Sources that look at each program once in a period: what `idle` and `softdirty` share.
 
-A look clears what it reads, so each program has its own time for the next one.
+A look clears what it reads, so each program has its own due time for the next look.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pghot.live.sources.perf_sampling import checked_period
 class PeriodicSource(ABC):
     """A subclass says what one look at a program saw.
 
-    SCANS  the counter of looks
+    SCANS  the name of the counter of looks
 
-    Raises `UsageError` for a period that is none.
+    Raises `UsageError` for a period below 1 ms.
     """
 
     name: str
@@ -41,11 +41,11 @@ class PeriodicSource(ABC):
 
     @abstractmethod
     def look(self, space: Space) -> U64:
-        """Addresses (uint64[K]) of the pages touched since the last look; nothing at the first. Raises `OSError`."""
+        """Addresses (uint64[K]) of the pages touched since the last look; none at the first one. Raises `OSError`."""
 
     @abstractmethod
     def forget(self, number: int) -> None:
-        """The space with this number is watched no more."""
+        """The space with this number is no longer watched."""
 
     @property
     def period_ms(self) -> float:
@@ -71,7 +71,7 @@ class PeriodicSource(ABC):
             try:
                 address = self.look(space)
             except OSError:
-                continue  # it ended; the next `watch` says so
+                continue  # the process ended; the next `watch` leaves it out
             self._counts[self.SCANS] += 1
             if len(address):
                 found.append(sightings_of(space.pid, address, write=self.sees == "writes"))

@@ -1,7 +1,7 @@
-"""A recording as a live source: its accesses at the pace at which they were recorded.
+"""A recording as a live source: its accesses, replayed at the pace at which they were recorded.
 
-For trying the service, its consumers and the policies without a kernel that can see accesses. The recorded address
-space 0 stands for the first watched program, 1 for the second, and so on; addresses are the recorded ones.
+It lets you try the service, its clients and the policies where the kernel cannot see accesses. The recorded address
+space 0 stands for the first watched program, 1 for the second, and so on. Addresses are the recorded ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pghot.units import PAGE_BYTES
 
 
 class Replay:
-    """Options: file  the recording; loop  start again at its end."""
+    """Options: file  the recording; loop  start again when it ends."""
 
     name = "replay"
     summary = "a recording at its own pace: --set replay.file=FILE"
@@ -67,7 +67,7 @@ class Replay:
         return found
 
     def _read(self) -> Iterator[tuple[int, Sightings]]:
-        """When each slice is due, in ms of virtual time, and what it saw."""
+        """For each slice when it is due, in ms of virtual time, and its accesses."""
         from pghot.recording.reader import open_recording
 
         recording = open_recording(self._file)
@@ -90,7 +90,7 @@ class Replay:
                 yield int(batch.start_ns[i]) // 1_000_000, seen
 
     def set_effort(self, share: float) -> None:
-        """A recording costs nothing that could be saved."""
+        """Does nothing: replaying costs nothing that could be saved."""
 
     def sampling(self) -> str:
         return f"{self._file}, as recorded (pages of {PAGE_BYTES} bytes)"

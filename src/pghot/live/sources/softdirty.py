@@ -1,10 +1,10 @@
-"""Soft-dirty bits as a live source: exactly which pages were written since the last look; reads are invisible.
+"""Soft-dirty bits as a live source: exactly which pages were written since the last look. Reads are invisible.
 
-Each look clears the bits through clear_refs, which write-protects the pages: the program pays one fault for the first
-write to each page in every period. A write between the reading and the clearing of a look is missed.
+Each look clears the bits through clear_refs, which write-protects the pages. So the program pays one fault for the
+first write to each page in every period. A look reads the bits and then clears them; a write in between is missed.
 
-A mapping that is new or grew since the last look has all its pages marked (VM_SOFTDIRTY, mm/mmap.c): they say nothing
-and are counted, not reported. A huge page has one bit.
+If a mapping is new or has grown since the last look, all its pages are marked (VM_SOFTDIRTY, mm/mmap.c). Those marks
+mean nothing, so the pages are counted but not reported. A huge page has one bit.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class SoftDirty(PeriodicSource):
         return [_bits_need(self._root)]
 
     def look(self, space: Space) -> U64:
-        """Read and clear. What was marked before the first clearing says nothing about now."""
+        """Read and clear. The first look reports nothing: its marks may be of any age."""
         before = self._mappings.get(space.number)
         address = np.empty(0, np.uint64) if before is None else self._marked(space)
-        # After the bits: a mapping that grew in between must not pass for one that did not.
+        # Read after the bits: a mapping that grows in between must not look unchanged.
         now = frozenset((mapping.start, mapping.end) for mapping in read_maps(self._root, space.pid))
         clear_soft_dirty(self._root, space.pid)
         self._mappings[space.number] = now
@@ -82,10 +82,10 @@ def within(address: U64, mappings: frozenset[tuple[int, int]]) -> U64:
 
 
 def _bits_need(root: SysRoot) -> Need:
-    """Whether the kernel keeps soft-dirty bits. Without CONFIG_MEM_SOFT_DIRTY bit 55 is never set, or never cleared."""
+    """Whether the kernel keeps soft-dirty bits. Without CONFIG_MEM_SOFT_DIRTY, bit 55 is never set or never cleared."""
     what = "soft-dirty bits"
     if not root.live:
-        return Need(what, "unsupported", "a captured tree has no memory to try on")
+        return Need(what, "unsupported", "a captured tree has no memory to try them on")
     try:
         works = _try_on_ourselves(root)
     except OSError as error:
@@ -100,7 +100,10 @@ def _bits_need(root: SysRoot) -> Need:
 
 
 def _try_on_ourselves(root: SysRoot) -> bool:
-    """Clear our own bits and write one page of two. Shared memory: no growing private mapping merges with it."""
+    """Clear our own bits, write to one page of two, and see which is marked.
+
+    The memory is shared, so that no private mapping that grows can merge with it.
+    """
     with mmap.mmap(-1, 2 * PAGE_BYTES) as memory:
         memory[0] = memory[PAGE_BYTES] = 1
         start = np.frombuffer(memory, np.uint8).ctypes.data

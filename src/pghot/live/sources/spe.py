@@ -1,7 +1,7 @@
 """Arm's Statistical Profiling Extension as a live source (drivers/perf/arm_spe_pmu.c, PMUs `arm_spe_0`, ...).
 
-The CPU samples one operation in `period_ops` and writes a record of it straight into memory. Loads and stores slower
-than `latency_cycles` are asked for with physical addresses, because records do not name the process; those that went
+The CPU samples one operation in `period_ops` and writes a record of it straight into memory. pghot asks for loads and
+stores slower than `latency_cycles`, with physical addresses, because records do not name the process. Those that went
 past the last-level cache are sightings.
 """
 
@@ -34,15 +34,15 @@ PREFIX = "arm_spe_"
 AUX_BYTES = 1 << 20  # for each CPU: about 16,000 records of 64 bytes between two polls
 _BATCH = 1 << 14
 
-# What a Data Source packet says is up to the CPU's maker. These are known to share one encoding: Neoverse N1, V1,
-# N2, V2 (parts of implementer 0x41; their technical reference manuals).
+# The encoding of a Data Source packet is up to the CPU's maker. These CPUs are known to share one: Neoverse N1, V1,
+# N2, V2 (part numbers of implementer 0x41; their technical reference manuals).
 _ARM = 0x41
 _NEOVERSE = (0xD0C, 0xD40, 0xD49, 0xD4F)
 _FROM_REMOTE, _FROM_DRAM = 0xD, 0xE
 
 
 class Spe:
-    """Options: period_ops  one operation in this many is sampled; latency_cycles  faster ones are left out."""
+    """Options: period_ops  one operation in this many is sampled; latency_cycles  faster operations are left out."""
 
     name = "spe"
     summary = "Arm statistical profiling: loads and stores that missed the last-level cache; root"
@@ -94,7 +94,7 @@ class Spe:
 
         found = []
         for ring, node, neoverse in self._rings:
-            # The kernel tells how far the hardware came only when the event stops or half the area is full.
+            # The kernel says how far the hardware has written only when the event stops or half the area is full.
             ring.disable()
             ring.enable()
             self._notes.take(ring, self._counts)
@@ -106,7 +106,7 @@ class Spe:
         return [sightings for sightings in found if len(sightings)]
 
     def sightings(self, fields: U64, node: int, neoverse: bool, now_ms: int) -> Sightings:
-        """Decoded records (rows as in `Records.fields`) of one CPU that went to memory of tracked programs."""
+        """Sightings from one CPU's decoded records (rows as in `Records.fields`): accesses by tracked programs."""
         self._counts["hwhint_total_events"] += fields.shape[1]
         kept = np.flatnonzero(from_memory(fields, neoverse))
         physical = fields[PHYS_ADDR, kept]
@@ -140,14 +140,14 @@ class Spe:
 
 
 def event(pmu: Pmu, period: int, latency_cycles: int) -> EventSpec:
-    """Loads and stores with physical addresses, at periods that vary a little."""
+    """Loads and stores with physical addresses, sampled at periods that vary a little."""
     terms = {"pa_enable": 1, "load_filter": 1, "store_filter": 1, "jitter": 1, "min_latency": latency_cycles}
     return EventSpec(pmu.type, sample_type=0, sample_period=period, flags=("exclude_kernel",),
                      read_format=READ_FORMAT, **pmu.config(terms))  # fmt: skip
 
 
 def from_memory(fields: U64, neoverse: bool) -> npt.NDArray[np.bool_]:
-    """Which records have a physical address and went past the last-level cache, or to another socket."""
+    """Which records have a physical address and are of accesses past the last-level cache, or to another socket."""
     physical = fields[HAS] & np.uint64(1 << PHYS_ADDR) != 0
     missed = fields[EVENTS] & np.uint64(spe_packets.EVENT_LLC_MISS | spe_packets.EVENT_REMOTE_ACCESS) != 0
     if neoverse:
@@ -156,6 +156,6 @@ def from_memory(fields: U64, neoverse: bool) -> npt.NDArray[np.bool_]:
 
 
 def is_neoverse(root: SysRoot, cpu: int) -> bool:
-    """Whether a CPU's Data Source packets are understood."""
+    """Whether pghot understands the CPU's Data Source packets."""
     number = midr(root, cpu)
     return number >> 24 & 0xFF == _ARM and number >> 4 & 0xFFF in _NEOVERSE

@@ -1,8 +1,9 @@
 """Major faults as a live source: pages that come back from swap because their program touched them (mm/memory.c).
 
-A page that is swapped out can be seen by this fault alone, when it is too late for itself. Pages that were put out
-together mostly come back together, so a fault stands for the pages around it too: that is how they can be fetched
-before they are touched. Which of them really are in swap is for the reader to find out.
+A swapped-out page is seen only when it faults, and then it is too late to fetch it early. But pages that were swapped
+out together mostly come back together. So a fault stands for the pages around it too, which can then be fetched before
+they are touched. This source does not know which of them really are in swap; the code that takes its sightings finds
+that out.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ AROUND_COUNT = 2
 
 
 class SwapIns:
-    """Options: around_kib  the block of addresses, aligned, that one fault stands for."""
+    """Options: around_kib  the size of the aligned block of addresses that one fault stands for."""
 
     name = "swapins"
     summary = "major faults: pages that come back from swap, and those around them; CAP_PERFMON"
@@ -46,7 +47,7 @@ class SwapIns:
     def __init__(self, root: SysRoot, around_kib: int = 64) -> None:
         if not 4 <= around_kib <= _MOST_AROUND_KIB or around_kib & (around_kib - 1):
             raise UsageError(
-                f"swapins: around_kib {around_kib} is not a size that it reads",
+                f"swapins: around_kib {around_kib} is not a possible block size",
                 "give a power of two from 4 to 2048",
             )
         self._root = root
@@ -67,7 +68,7 @@ class SwapIns:
         self._rings = open_on_all_cpus(self._root, spec, _RING_BYTES, watched.cgroup)
 
     def watch(self, watched: Watched) -> None:
-        """Events are of all processes, or of the cgroup; those of others are left out."""
+        """The events cover all processes, or the cgroup; those of processes that are not tracked are left out."""
         self._pids = np.array(watched.pids, np.int32)
 
     def poll(self, now_ms: int) -> Sequence[Sightings]:
@@ -89,7 +90,7 @@ class SwapIns:
         return [sightings_of(pid, address, np.full(len(pid), AROUND_COUNT, np.uint32))]
 
     def set_effort(self, share: float) -> None:
-        """Every major fault is seen: one costs the program much more than its record costs us."""
+        """Does nothing: every major fault is seen. A fault costs the program much more than its record costs us."""
 
     def sampling(self) -> str:
         return f"every major fault, for {self._around * PAGE_BYTES // 1024} KiB around it"
@@ -104,7 +105,9 @@ class SwapIns:
 
 
 def blocks_of(pid: I32, address: U64, around: int) -> tuple[I32, U64]:
-    """Process and address (int32[M], uint64[M] bytes) of all pages of the aligned blocks of `around` pages, each once.
+    """All pages of the aligned blocks of `around` pages that hold these addresses, each once.
+
+    Returns their processes (int32[M]) and addresses (uint64[M], bytes).
 
     pid      int32[K]
     address  uint64[K]  bytes

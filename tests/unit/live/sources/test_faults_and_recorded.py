@@ -127,7 +127,7 @@ def test_one_node_or_one_tier_gives_no_faults(tmp_path: Path) -> None:
     two = machine(tmp_path / "two", Node(0, "10 20", "0", 64, 4), Node(1, "20 10", "1", 64, 4))
     for root, why in (
         (one, "this machine has one memory node"),
-        (two, "takes all memory nodes for its top tier"),
+        (two, "puts all memory nodes into its top tier"),
     ):
         assert any(why in need.why for need in Faults(root).needs())
 

@@ -1,4 +1,4 @@
-"""The arrays that pghot passes around, by their dtype, and the node number that means "on no node"."""
+"""Names for the arrays that pghot passes around, by dtype, and the node number that means "on no node"."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Counter:
 
 _DECLARED = (
     # What the sources handed to the engine.
-    Counter("pghot_reported_accesses", "accesses that enabled sources reported", "accesses"),
+    Counter("pghot_reported_accesses", "accesses that the enabled sources reported", "accesses"),
     Counter("pghot_ignored_accesses", "reported accesses of pages on the top tier or not placed", "accesses"),
     Counter("pghot_dropped_accesses", "reported accesses lost because the hash table was full", "accesses"),
     Counter(
@@ -37,14 +37,16 @@ _DECLARED = (
         "pghot_recorded_hwhints", "of the recorded accesses, hardware samples and device counts", "accesses"
     ),
     Counter("pghot_recorded_pgtscans", "of the recorded accesses, page-table A-bit scans", "accesses"),
-    # What the stores hold and what they had to let go.
+    # What the stores hold and what they dropped.
     Counter("pghot_records_hash", "pages with a record in the hash table", "pages", "gauge"),
     Counter("pghot_records_heap", "pages waiting in the heaps of the top-tier nodes", "pages", "gauge"),
     Counter(
-        "pghot_records_dropped", "refused pages that found no room when they came back to the hash", "pages"
+        "pghot_records_dropped", "refused pages that found no room on their return to the hash table", "pages"
     ),
     Counter("pghot_heap_full", "times a hot page found the heap of its node full", "pages"),
-    Counter("pghot_records_pruned", "records dropped because their page was not seen for long", "pages"),
+    Counter(
+        "pghot_records_pruned", "records dropped because their page was not seen for a long time", "pages"
+    ),
     # The consumers: kmigrated and kpromoted.
     Counter("kpromoted_cold_old", "hot pages refused because their last access was too long ago", "pages"),
     Counter("kpromoted_dropped", "hot pages whose record was lost without a promotion", "pages"),
@@ -62,15 +64,17 @@ _DECLARED = (
     Counter("hwhint_total_events", "hardware samples and hot-list entries delivered", "events"),
     Counter("hwhint_useful_events", "of these, those that named a page pghot may promote", "events"),
     Counter("hwhint_dropped_events", "hardware samples and hot-list entries lost to a full ring", "events"),
-    # Live only: what the sources saw and why it was not tracked.
+    # Live only: what the sources saw and why some of it was not tracked.
     Counter("pghot_sightings", "addresses that the sources reported", "sightings"),
-    Counter("pghot_skipped_foreign", "sightings of processes that are not tracked", "sightings"),
+    Counter("pghot_skipped_foreign", "sightings in processes that are not tracked", "sightings"),
     Counter("pghot_skipped_unmapped", "sightings of addresses where nothing is mapped any more", "sightings"),
     Counter("pghot_skipped_file", "sightings of file mappings, which are not moved", "sightings"),
     Counter("pghot_skipped_shared", "sightings of shared memory, which is not moved", "sightings"),
     Counter("pghot_skipped_special", "sightings of device and kernel-provided mappings", "sightings"),
     Counter("pghot_skipped_hugetlb", "sightings of hugetlb pages, which are not moved", "sightings"),
-    Counter("pghot_skipped_bound", "sightings of memory under a strict policy of its owner", "sightings"),
+    Counter(
+        "pghot_skipped_bound", "sightings of memory for which its owner set a strict policy", "sightings"
+    ),
     Counter("pghot_skipped_no_section", "sightings that found no free section", "sightings"),
     Counter("perf_corrupt_records", "records of perf rings whose size made no sense", "records"),
     Counter("softdirty_scans", "times the soft-dirty bits of a program were read and cleared", "scans"),
@@ -85,9 +89,9 @@ _DECLARED = (
     Counter("damon_lost_regions", "regions that the trace ring had no room for", "regions"),
     Counter("damon_refused_targets", "times DAMON refused a changed list of programs", "times"),
     Counter("damos_nr_tried", "regions in which DAMON looked for pages to move", "regions"),
-    Counter("damos_sz_tried", "size of these regions, once for each time", "bytes"),
+    Counter("damos_sz_tried", "size of these regions, counted each time", "bytes"),
     Counter("damos_nr_applied", "regions of which DAMON moved pages", "regions"),
-    Counter("damos_sz_applied", "memory that DAMON moved, or with a dry run looked at", "bytes"),
+    Counter("damos_sz_applied", "memory that DAMON moved, or only looked at in a dry run", "bytes"),
     Counter("damos_qt_exceeds", "times DAMON had more to move than its quota", "times"),
     Counter("damos_held_back", "times promotion by DAMON was held back for the free floor", "times"),
     Counter("damos_refused_commits", "times DAMON refused a change", "times"),
@@ -99,27 +103,23 @@ _DECLARED = (
     Counter("swapins_faults", "major faults of tracked programs: pages that came back from swap", "faults"),
     Counter("replay_slices", "slices of the recording played", "slices"),
     Counter("perf_throttled", "times the kernel throttled an event", "events"),
+    Counter("perf_aux_gaps", "times the hardware lost records of its own; it does not say how many", "times"),
     Counter(
-        "perf_aux_gaps", "times hardware lost records it had written itself; how many is not told", "times"
-    ),
-    Counter(
-        "perf_not_running_ms", "time, over all CPUs, in which other events had the hardware", "milliseconds"
+        "perf_not_running_ms", "time, over all CPUs, in which other events used the hardware", "milliseconds"
     ),
     Counter("pghot_pingpong_pages", "promoted pages that pghot had demoted before", "pages"),
-    Counter("pghot_bound_bytes", "memory left alone under a strict policy of its owner", "bytes", "gauge"),
+    Counter("pghot_bound_bytes", "memory left alone because its owner set a strict policy", "bytes", "gauge"),
     Counter("pghot_compressed_out", "pages put into compressed swap", "pages"),
     Counter("pghot_compressed_fetched", "pages that pghot brought back from compressed swap", "pages"),
-    Counter(
-        "pghot_compressed_faulted", "pages that came back from there when their program touched them", "pages"
-    ),
-    Counter("pghot_compressed_locked", "pages that cannot be put out: their mapping is locked", "pages"),
+    Counter("pghot_compressed_faulted", "pages that came back when their program touched them", "pages"),
+    Counter("pghot_compressed_locked", "pages that cannot be swapped out: their mapping is locked", "pages"),
     Counter("pghot_compressed_pages", "pages of tracked programs in compressed swap", "pages", "gauge"),
     Counter(
         "pghot_compressed_bytes", "memory that compressed swap takes, for all programs", "bytes", "gauge"
     ),
     Counter(
         "pghot_compressed_saved_bytes",
-        "memory saved: what these pages took, less what compressed swap takes",
+        "memory saved: what these pages took before, less what compressed swap takes",
         "bytes",
         "gauge",
     ),
@@ -130,8 +130,8 @@ _DECLARED = (
 
 COUNTERS: dict[str, Counter] = {counter.name: counter for counter in _DECLARED}
 
-# How live sources can lose sightings: each has those of these counters that it can lose by. Of the last two, one stands
-# for an unknown number.
+# The ways in which live sources can lose sightings. Each source has the counters that apply to it. One count of either
+# of the last two stands for an unknown number of sightings.
 LOSSES = (
     "hwhint_dropped_events",
     "damon_lost_regions",

@@ -1,7 +1,7 @@
-"""TOML documents of the user's, validated by pydantic, with errors that name the line.
+"""TOML documents, the user's and those shipped with pghot, validated by pydantic, with errors that name the line.
 
-tomllib keeps no positions, so the line of a key is looked up in the text: good enough to point at, and
-left out when the key cannot be found.
+tomllib keeps no positions, so the line of a key is looked up in the text. That is good enough for an error message.
+The line is left out when the key cannot be found.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def read_text(path: Path, kind: str, hint: str) -> str:
-    """The file's text, or a `UsageError` that says why it cannot be read."""
+    """The file's text. Raises `UsageError`, which says why it cannot be read."""
     try:
         return path.read_text("utf-8")
     except OSError as error:
@@ -45,7 +45,7 @@ def parse_document(model: type[M], text: str, where: str) -> M:
 
 
 def _explain(error: ValidationError, text: str, where: str) -> tuple[str, str]:
-    # A misspelt key is also a missing one: the spelling is what helps.
+    # A misspelt key is also a missing one. The unknown key is the more helpful error.
     problems = error.errors(include_url=False)
     first, *rest = sorted(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     location = first["loc"]
@@ -66,29 +66,29 @@ def shipped_names(folder: str) -> list[str]:
 
 
 def shipped_text(folder: str, name: str) -> str:
-    """The text of one of them."""
+    """The text of one of these files."""
     return resources.files("pghot").joinpath("data", folder, f"{name}.toml").read_text("utf-8")
 
 
 class Shipped(Generic[M]):
-    """The documents of one kind that are installed with the package, and how files of the user's of that kind are read.
+    """The documents of one kind that are installed with the package, and a way to read the user's own files of it.
 
-    kind    what one is called in messages: "device"
-    folder  where they are, below data/; `pghot list` knows them by this word
+    kind    what messages call one of them, such as "device"
+    folder  where they are below data/, and their name in `pghot list`
     """
 
     def __init__(self, model: type[M], kind: str, folder: str) -> None:
         self._model, self._kind, self._folder = model, kind, folder
 
     def names(self) -> list[str]:
-        """Those that are installed, sorted."""
+        """The installed ones, sorted."""
         return shipped_names(self._folder)
 
     def load(self, name: str | Path) -> M:
-        """The installed document called `name`, or the one in the file `name` (ends in .toml or has a slash).
+        """The installed document called `name`, or the one in the file `name` (it ends in .toml or has a slash).
 
-        Raises `UsageError`: an unknown name, suggesting the nearest; or what is wrong in which file, key and, where it
-        can be found, line.
+        Raises `UsageError`: for an unknown name it suggests the nearest; else it says what is wrong, in which file and
+        key and, where it can be found, on which line.
         """
         if isinstance(name, str) and not name.endswith(".toml") and "/" not in name:
             if name not in self.names():
@@ -99,7 +99,7 @@ class Shipped(Generic[M]):
 
 
 def find_line(text: str, location: Sequence[str | int]) -> int | None:
-    """Line (from 1) of the key that a validation error's location names, None when it is not found.
+    """Line (from 1) of the key that a validation error's location names; None when it is not found.
 
     Follows the location through table headers: `("nodes", 1, "cpus")` is the line of `cpus =` after the
     second `[[nodes]]`.
@@ -129,7 +129,7 @@ def find_line(text: str, location: Sequence[str | int]) -> int | None:
         if hit is None:
             inner = re.compile(rf"^\s*\[+\s*(?:[\w.-]+\.)?{re.escape(part)}\s*\.")
             if pending and any(inner.match(line) for line in lines[start:]):
-                continue  # a table that only its own tables have headers of
+                continue  # a table without a header of its own: only its subtables have headers
             break
         start = found = hit
     return None if found is None else found + 1

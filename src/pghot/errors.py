@@ -1,7 +1,7 @@
-"""The exceptions that pghot raises on purpose, and the exit code each stands for.
+"""The exceptions that pghot raises on purpose, each with its exit code.
 
-An error names the thing that is wrong in `str(error)` and the remedy in `hint`. The command line prints
-both in exactly one place (`pghot.cli.main`); library users catch `PghotError`.
+`str(error)` names what is wrong; `hint` names the remedy. The command line prints both in exactly one place
+(`pghot.cli.main`). Users of the library catch `PghotError`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class PghotError(Exception):
-    """Something the user can act on: one line that names the thing, one that names the remedy."""
+    """Something the user can act on: one line says what is wrong, another names the remedy."""
 
     exit_code = 1
 
@@ -21,31 +21,31 @@ class PghotError(Exception):
 
 
 class UsageError(PghotError):
-    """The request itself is wrong: an unknown name, an impossible value, a malformed file of the user's."""
+    """The request itself is wrong: an unknown name, an impossible value, a malformed file."""
 
     exit_code = 2
 
 
 class UnsupportedError(PghotError):
-    """This machine cannot: the kernel, the hardware or an installed tool lacks what was asked for."""
+    """This machine cannot do it: the kernel, the hardware or an installed tool lacks what is needed."""
 
     exit_code = 3
 
 
 class NotPermittedError(PghotError):
-    """This user may not: the hint names the capability or the command that grants it."""
+    """This user may not do it: the hint names the capability or the command that grants it."""
 
     exit_code = 4
 
 
 class CutShortError(PghotError):
-    """A signal ended it before everything was put back: the hint says how to do that."""
+    """A signal ended the run before everything was put back: the hint says how to finish that."""
 
     exit_code = 130
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
-    """A `UsageError` for a name that is not in a registry, suggesting the nearest one that is.
+    """A `UsageError` for a name that is not known. It suggests the nearest one that is.
 
     >>> unknown_name("policy", "numab", ["none", "numab2"]).hint
     "did you mean 'numab2'? known: none, numab2"
@@ -56,7 +56,7 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """A question that names the nearest of the known names, with a space behind it; empty when none is near."""
+    """A question that names the nearest of the known names, with a space at its end; empty when none is near."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1, cutoff=0.5)
@@ -64,7 +64,7 @@ def did_you_mean(name: str, known: list[str]) -> str:
 
 
 def not_written(path: str | Path, error: OSError) -> PghotError:
-    """What to say when a file cannot be written; where there is no room, another name alone is no remedy.
+    """The error for a file that cannot be written. On a full disk, another name alone would not help.
 
     >>> not_written("a.html", OSError(errno.ENOSPC, "No space left on device")).hint
     'make room there, or name a file elsewhere'

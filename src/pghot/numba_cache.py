@@ -1,8 +1,8 @@
 """Where Numba may keep compiled kernels when this package's directory cannot be written.
 
-It takes NUMBA_CACHE_DIR or the user's cache then, and runs what it finds there. When others may have written it, or it
-cannot be written at all (a read-only install, run by a user without a home), the process gets a directory of its own
-and compiles anew each time. What is in this package's directory is as trustworthy as the package.
+Numba then uses NUMBA_CACHE_DIR or the user's cache, and runs what it finds there. If others may have written to that
+directory, or it cannot be written at all (a read-only install, run by a user without a home), the process gets a
+directory of its own and compiles anew each time. The package's own directory is as trustworthy as the package.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _directory(given: str | None) -> Path:
 
 
 def _distrust_parts(path: Path) -> str:
-    """Of the directories in it, one for each of modules, and of their files."""
+    """The first reason to distrust one of the cache's directories, or a file in them; empty without one."""
     parts = (entry for directory in path.iterdir() for entry in (directory, *_files(directory)))
     return next((reason for each in parts if (reason := distrust_entry(str(each), each.lstat()))), "")
 
@@ -45,7 +45,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _writable(path: Path) -> bool:
-    """Whether a directory can be written, or made where it is not."""
+    """Whether a directory can be written, or created if it does not exist."""
     while not os.path.exists(path) and path != path.parent:
         path = path.parent
     return os.access(path, os.W_OK)

@@ -1,4 +1,4 @@
-"""The check of a number that a policy or source takes as an option."""
+"""Checks for numbers that policies and sources take as options."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 from pghot.errors import UsageError
 
 MOST = 1e15  # far beyond any use, and still exact as a float and as an int64
-MOST_NS = 1e9  # what a second would cost is no cost of one sample, page or entry
+MOST_NS = 1e9  # no single sample, page or entry costs a second
 
 
 def check_number(owner: str, option: str, value: float, least: float, most: float = MOST) -> None:
-    """Raise `UsageError` unless `least` <= value <= `most`; a value that is not a number is neither.
+    """Raise `UsageError` unless `least` <= value <= `most`. A NaN is always refused.
 
     >>> check_number("pebs", "period_misses", 0, 1)
     Traceback (most recent call last):
@@ -20,7 +20,7 @@ def check_number(owner: str, option: str, value: float, least: float, most: floa
     if least <= value <= most:
         return
     if isinstance(value, float) and not math.isfinite(value):
-        wrong = "which is no finite number"
+        wrong = "which is not a finite number"
     else:
         wrong = f"which is {'less' if value < least else 'more'} than it can be"
     allowed = f"{least:g} or more" if most == MOST and value < least else f"{least:g} to {most:g}"
@@ -28,7 +28,7 @@ def check_number(owner: str, option: str, value: float, least: float, most: floa
 
 
 def shown(value: float) -> str:
-    """A number for a message, cut when it has more digits than anybody reads.
+    """A number for a message, cut short when it has too many digits to read.
 
     >>> shown(10**400), shown(0.5)
     ('1000000000000000...', '0.5')

@@ -1,8 +1,8 @@
-"""Things by name: policies, sources and stores, those of pghot and those of other packages.
+"""Classes by name: policies, sources and stores, those of pghot and those of other packages.
 
-Whatever has a name says of itself what others need to know, as attributes of its class. One of ours is any class with a
-`name` and a `summary` in a module of the registry's packages: adding one is adding a file. One of another package is
-named by an entry point of the registry's group.
+Each class declares what others need to know about it, as attributes. Ours are all classes with a `name` and a `summary`
+in the modules of the registry's packages, so a new file is all it takes to add one. Classes of other packages are
+named by entry points of the registry's group.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Classes of one kind by name.
 
-    kind      what one is called in messages: "policy"
-    packages  dotted names of the packages whose modules hold ours
+    kind      what messages call one of them, such as "policy"
+    packages  dotted names of the packages whose modules hold our own classes
     group     the group of entry points in which other packages name theirs
-    declares  attributes that each class has
+    declares  attributes that each class must have
     given     how many arguments pghot itself passes to the constructor; the others are options
-    order     sorts ours; without it they come by name
+    order     key that sorts our own classes; without it they are sorted by name
     """
 
     def __init__(
@@ -45,15 +45,15 @@ class Registry(Generic[T]):
         self._declares, self._given, self._order = declares, given, order
 
     def names(self) -> list[str]:
-        """Ours in their order, then those of other packages by name."""
+        """Our own in their order, then those of other packages by name."""
         ours = self._ours()
         return [*ours, *(name for name in sorted(self._points()) if name not in ours)]
 
     def get(self, name: str) -> type[T]:
         """The class called `name`.
 
-        Raises `UsageError` for an unknown name, suggesting the nearest, and `PghotError` for a class of another
-        package that cannot be used.
+        Raises `UsageError` for an unknown name, with the nearest as a suggestion. Raises `PghotError` for a class of
+        another package that cannot be used.
         """
         if (ours := self._ours().get(name)) is not None:
             return ours
@@ -63,21 +63,21 @@ class Registry(Generic[T]):
         return self._load(point)
 
     def make(self, name: str, *given: Any, **options: Any) -> T:
-        """A new object of the class called `name`. Raises as `get`, and what the constructor raises."""
+        """A new object of the class called `name`. Raises what `get` and the constructor raise."""
         return cast(Callable[..., T], self.get(name))(*given, **options)
 
     def options(self, name: str) -> dict[str, Any]:
-        """The options of a class with their defaults: what its constructor takes beside what pghot gives it."""
+        """The options of a class with their defaults: the arguments of its constructor that pghot does not pass."""
         parameters = list(inspect.signature(self.get(name)).parameters.values())[self._given :]
         several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         return {each.name: each.default for each in parameters if each.kind not in several}
 
     def summaries(self) -> dict[str, str]:
-        """Every name with its one line; for a class that cannot be used, why."""
+        """Every name with its one-line summary, or with the reason why the class cannot be used."""
         return {name: self._summary(name) for name in self.names()}
 
     def usable(self) -> dict[str, type[T]]:
-        """The classes by name, without those that cannot be used."""
+        """The classes by name, except those that cannot be used."""
         found = {}
         for name in self.names():
             with contextlib.suppress(PghotError):
@@ -107,7 +107,7 @@ class Registry(Generic[T]):
         package = point.dist.name if point.dist is not None else point.value
         try:
             loaded = point.load()
-        except Exception as error:  # whatever a module of somebody else raises when it is imported
+        except Exception as error:  # another package's module may raise anything when it is imported
             why = f"cannot be loaded: {type(error).__name__}: {error}"
         else:
             says = getattr(loaded, "name", "")
@@ -127,7 +127,7 @@ class Registry(Generic[T]):
 
 
 def _named_classes(module: str) -> Iterator[type[Any]]:
-    """The classes that a module defines and that say their own name; a base of several has none."""
+    """The classes that a module defines and that declare a name of their own; a shared base class has none."""
     for each in vars(import_module(module)).values():
         if not inspect.isclass(each) or each.__module__ != module:
             continue

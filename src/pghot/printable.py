@@ -1,13 +1,13 @@
-"""Names of programs, cgroups and files on a terminal: anyone may choose them, so none of their characters may act.
+"""Names of programs, cgroups and files on a terminal. Anyone may choose them, so no character may control the terminal.
 
-The data (JSON, journals, recordings) keeps them as they are; whoever prints them for people calls `printable`.
+JSON, journals and recordings keep the names as they are. Code that prints them for people calls `printable`.
 """
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """`text` in one line; what is not printable (controls, escapes, changes of direction) stands as its escape.
+    """`text` in one line. What is not printable (controls, escapes, changes of direction) is shown as an escape.
 
     >>> printable("a\\x1b[2Jb\\nc")
     'a\\\\x1b[2Jb\\\\nc'

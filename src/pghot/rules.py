@@ -1,7 +1,7 @@
 """The access rules of compressed memory: what a program may do with a page that is stored compressed.
 
-A rule belongs to the memory, not to a policy. Whoever asks what a rule means reads a field here: the simulated node,
-the calculator of the reserve, the adversary. A rule of your own is one more instance in `RULES`.
+A rule belongs to the memory, not to a policy. Its fields are all there is to know about it. The simulated node, the
+calculator of the reserve and the adversary read them. To add a rule, add an instance to `RULES`.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ Drains = Literal["never", "as it can", "in time"]
 
 @dataclass(frozen=True, slots=True)
 class AccessRule:
-    """What programs may do, and what the host has to do for it.
+    """What programs may do, and what the host must do about it.
 
     name      as in `--access` and in the tiers file's `access`
     summary   one line: what a store to a page does
-    writes    "in place": the store goes to the device, and nobody is asked
-              "granted": it faults before the line is dirty. If the device could take the worst of the page beside all
-              that was granted before, the page becomes writable; else it is promoted
-              "promotes": it faults, and the page is promoted, always
+    writes    "in place": the store goes to the device without a check
+              "granted": it faults before the line is dirty. If the device could still take the page at its worst,
+              together with all that was granted before, the page becomes writable; else it is promoted
+              "promotes": it faults, and the page is always promoted
     reads     False: a read faults as well and brings the page back
-    budgets   each tenant has a share of the medium less the reserve. Who would take more is killed
-    drains    what the host does when the device warns. "in time": it moves pages away, and the reserve is what tenants
-              can spoil until that is done. "as it can": it moves pages away, and nothing depends on it. "never"
+    budgets   each tenant has a share of the medium less the reserve. A tenant that would take more is killed
+    drains    what the host does when the device warns. "in time": it moves pages away, and the reserve covers what
+              tenants can spoil until that is done. "as it can": it moves pages away, but safety does not depend on it.
+              "never": nothing
     refuses_last_resort
-              a warning stops every demotion. False: it lets those through that a program waits for, who would be
-              killed otherwise. The reserve stays free either way
-    danger    what a reader of a result must be told, after "under this rule"; empty: nothing
+              True: a warning stops every demotion. False: it still lets a demotion through when a program waits for it
+              that would be killed otherwise. The reserve stays free either way
+    danger    what a reader of a result must be told, to follow "under this rule"; empty: nothing
     """
 
     name: str
@@ -47,17 +48,17 @@ class AccessRule:
 
     @property
     def read_only(self) -> bool:
-        """Pages are mapped read-only until the host lets a write through; it also moves them before they are pinned."""
+        """Pages are mapped read-only until the host lets a write through; and it moves a page before it is pinned."""
         return self.writes != "in place"
 
     @property
     def warning(self) -> str:
-        """`danger` as a clause that names the rule; empty without a danger."""
+        """`danger` as a clause that names the rule; empty if there is none."""
         return f"under '{self.name}' {self.danger}" if self.danger else ""
 
 
-# What the vendors of such devices ask for, and what the argument of docs/FACTS.md section 6 is against: lines are
-# written back when it is too late to refuse them. The host can only answer the warning.
+# What the vendors of such devices ask for. The argument in docs/FACTS.md section 6 is against it: when lines are
+# written back, it is too late to refuse them. The host can only react to the warning.
 WRITABLE = AccessRule(
     "writable",
     "a store goes to the device; at a warning the host moves pages away",
@@ -65,11 +66,11 @@ WRITABLE = AccessRule(
     drains="in time",
     refuses_last_resort=True,
     danger=(
-        "a hostile program may lose data of all: `pghot margin` says which reserve, if any, prevents that"
+        "a hostile program may destroy anyone's data: `pghot margin` says which reserve, if any, prevents that"
     ),
 )
 
-# Section 6, the first safe design with its margin check: the write faults, and is let through or copied.
+# Section 6, the first safe design with its margin check: the write faults, and is let through or the page is copied.
 RO_COW = AccessRule(
     "ro-cow",
     "a store faults; the page becomes writable if all of its growth fits, else it is promoted",
@@ -92,8 +93,8 @@ CONTAINED = AccessRule(
     drains="as it can",
 )
 
-# zram and zswap (mm/zswap.c): no page can be accessed where it is. Nothing is written there but by the kernel, which
-# knows each size before it stores. So it needs no reserve, and there is no device to break.
+# zram and zswap (mm/zswap.c): no page can be accessed where it is stored. Only the kernel writes there, and it knows
+# each size before it stores. So the rule needs no reserve, and there is no device to break.
 SWAP = AccessRule(
     "swap",
     "any access faults and brings the page back, as from zram or zswap",
@@ -112,12 +113,12 @@ def device_rules() -> list[AccessRule]:
 
 
 def rule_named(name: str) -> AccessRule:
-    """The rule called `name`. Raises `UsageError`, suggesting the nearest."""
+    """The rule called `name`. Raises `UsageError` for an unknown name, with the nearest as a suggestion."""
     if name not in RULES:
         raise unknown_name("access rule", name, list(RULES))
     return RULES[name]
 
 
 def warnings_of(rules: Iterable[AccessRule]) -> list[str]:
-    """What readers of a result under these rules must be told, each once."""
+    """What readers of a result under these rules must be told, each warning once."""
     return list(dict.fromkeys(rule.warning for rule in rules if rule.danger))

@@ -1,4 +1,4 @@
-"""One line of JSON with the CRC-32 of its text: how recordings and journals say facts that must not be misread."""
+"""One line of JSON with the CRC-32 of its text, for facts of recordings and journals that must not be misread."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def seal(facts: Mapping[str, Any]) -> str:
 
 
 def unseal(sealed: str) -> dict[str, Any]:
-    """The facts of `seal`. Raises `ValueError` when the text is not what was sealed."""
+    """The facts that `seal` was given. Raises `ValueError` when the text is not what was sealed."""
     crc, _, text = sealed.partition(" ")
     if crc != f"{zlib.crc32(text.encode(errors='surrogatepass')):08x}":
         raise ValueError("checksum does not match")

@@ -1,7 +1,8 @@
-"""Places on disk that only this user and root can change: what is kept there is run, or decides what root does.
+"""Places on disk that only this user and root can change. pghot runs what is kept there, or root acts on it.
 
-An inherited HOME, XDG_CACHE_HOME, NUMBA_CACHE_DIR or TMPDIR may lead into a directory of somebody else's. Whoever may
-write to a directory on the way may put another in its place; in a sticky one, such as /tmp, only its owner may.
+An inherited HOME, XDG_CACHE_HOME, NUMBA_CACHE_DIR or TMPDIR may lead into another user's directory. Anyone who may
+write to a directory on the path may replace what is in it. In a sticky directory such as /tmp, only the owner of a file
+may replace it.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from pathlib import Path
 def distrust(path: Path, within: bool = False) -> str:
     """Why others could change what is at `path` (a file or a directory), in words; empty when they cannot.
 
-    within  only what we make in that directory matters: it may be sticky
+    within  only what we create in that directory matters, so it may be sticky
 
-    Raises `OSError` when there is nothing.
+    Raises `OSError` when nothing is there.
 
     >>> distrust(Path("/proc/sys"))
     ''
@@ -39,9 +40,9 @@ def distrust(path: Path, within: bool = False) -> str:
 
 
 def distrust_entry(name: str, fact: os.stat_result, sticky: bool = False) -> str:
-    """As `distrust`, of one file or directory alone. Where a link leads is another matter.
+    """As `distrust`, for one file or directory alone. For a link, its target is not looked at.
 
-    sticky  it may be a directory in which each may change only what is theirs
+    sticky  it may be a sticky directory, in which users can change only their own files
     """
     if fact.st_uid not in (0, os.geteuid()):
         return f"{name} belongs to another user (uid {fact.st_uid})"
@@ -53,7 +54,9 @@ def distrust_entry(name: str, fact: os.stat_result, sticky: bool = False) -> str
 
 
 def _own_group(fact: os.stat_result) -> bool:
-    """A user's group with nobody else in it, as many distributions make one, with umask 002. Root has none."""
+    """Whether this is a user's own group without other members; many distributions create one, with umask 002. Root
+    has none.
+    """
     try:
         group, user = grp.getgrgid(fact.st_gid), pwd.getpwuid(fact.st_uid)
     except KeyError:
@@ -62,9 +65,9 @@ def _own_group(fact: os.stat_result) -> bool:
 
 
 def make_directory(path: Path, mode: int = 0o700) -> None:
-    """`mkdir -p`. Raises `OSError`; `NotADirectoryError` when something else has the name.
+    """`mkdir -p`. Raises `OSError`; `NotADirectoryError` when something else has that name.
 
-    mode  of all that are made; the umask can only make it less
+    mode  of all directories that are created; the umask can only restrict it further
     """
     for each in (*reversed(path.parents), path):
         with contextlib.suppress(FileExistsError):
@@ -75,7 +78,7 @@ def make_directory(path: Path, mode: int = 0o700) -> None:
 
 
 def private_directory(path: Path, mode: int = 0o700) -> str:
-    """`distrust` of a directory, which is made unless it is there. Nothing is made where others could exchange it.
+    """`distrust` of a directory, which is created if needed. Nothing is created where others could replace it.
 
     Raises `OSError`.
     """
@@ -87,19 +90,19 @@ def private_directory(path: Path, mode: int = 0o700) -> str:
 
 
 def temporary_place() -> str:
-    """Where temporary files can be made that nobody else can exchange: TMPDIR, unless it is another user's."""
+    """A place for temporary files that nobody else can replace: TMPDIR, unless others can change it; then /tmp."""
     chosen = tempfile.gettempdir()
     return "/tmp" if distrust(Path(chosen), within=True) else chosen
 
 
 def fresh_directory(prefix: str) -> Path:
-    """A directory of this process alone, which goes with it."""
+    """A directory for this process alone, removed when it ends."""
     place = tempfile.mkdtemp(prefix=prefix, dir=temporary_place())
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     return Path(place)
 
 
 def instead_of_cache(path: Path, reason: str, prefix: str) -> Path:
-    """A fresh directory in the place of a cache that others may have filled; the user is told."""
+    """A fresh directory to use in place of a cache that cannot be trusted; the user is told."""
     print(f"note: the cache {path} is not used: {reason}", file=sys.stderr)
     return fresh_directory(prefix)

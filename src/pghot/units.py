@@ -1,7 +1,7 @@
-"""Human units, parsed and printed in one place.
+"""Units as people write them, parsed and printed in one place.
 
-Sizes are binary (1 GiB = 2**30 bytes; a bare K, M, G, T means the binary unit too, as in the kernel's
-command line), durations are decimal, shares are fractions of one.
+Sizes are binary: 1 GiB = 2**30 bytes, and a bare K, M, G or T means the binary unit too, as on the kernel's command
+line. Durations are decimal. Shares are fractions of one.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def parse_size(text: str | int) -> int:
 
 
 def _possible(value: float, text: str, most: str) -> float:
-    """`value`, unless it is more than anything this program computes with can be."""
+    """`value`, unless it is too large for this program to compute with. Raises `UsageError` then."""
     if value <= _MOST:
         return value
     shown = text if len(text) <= 40 else f"{text[:37]}..."
-    raise UsageError(f"'{shown}' is too much", f"give {most} at most")
+    raise UsageError(f"'{shown}' is too much", f"give at most {most}")
 
 
 def parse_duration_ns(text: str) -> int:

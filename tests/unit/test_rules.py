@@ -207,7 +207,7 @@ def test_text_names_the_rule_and_its_danger() -> None:
     shown = " ".join(render(compare(TRACE, COMPRESSED, ["none"], access=["writable"]), []).split())
     assert "; access writable" in shown
     assert "none [writable]" in shown
-    assert "warning: under 'writable' a hostile program may lose data of all" in shown
+    assert "warning: under 'writable' a hostile program may destroy anyone's data" in shown
     shown = " ".join(render(compare(TRACE, COMPRESSED, ["none"]), []).split())
     assert "; access promote-on-write" in shown
     assert "hostile" not in shown

@@ -58,7 +58,7 @@ def _words(line: str) -> tuple[str, ...]:
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["economics", "workload:adversary-stream"]) == 0
     out = capsys.readouterr().out
-    assert out.count("warning: under 'writable' a hostile program may lose data of all") == 1
+    assert out.count("warning: under 'writable' a hostile program may destroy anyone's data") == 1
     table = [line for line in out.splitlines() if line.startswith("|")]
     cells = {row[1]: row for row in map(_words, table)}
     assert cells["writable"][2] == "none", "no reserve makes it safe"

@@ -42,7 +42,7 @@ def under(access: str, slowdown: float, speedup: float, **none: Any) -> list[Sum
 def test_a_rule_with_a_danger_is_not_recommended_without_a_word() -> None:
     writable, ro_cow = under("writable", 1.5, 1.4), under("ro-cow", 1.5, 1.3)
     said = str(judge([*ro_cow, *writable], PAGES))
-    assert "Nothing was lost here, but under 'writable' a hostile program may lose data of all" in said
+    assert "Nothing was lost here, but under 'writable' a hostile program may destroy anyone's data" in said
     assert "`pghot margin` says which reserve" in said
     assert "pghot margin" not in str(judge(ro_cow, PAGES))
 

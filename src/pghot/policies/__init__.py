@@ -1,6 +1,6 @@
 """The seam that the lab and the live side share: policies, and what they may ask of a machine.
 
-The policies of this package run in both halves; those that need what only a simulation has are in the lab's own.
+The policies of this package run in both halves. Those that need a simulation are in `pghot.sim.policies`.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class LivePolicies(Registry[Policy[World]]):
         return super().get(name)
 
     def make(self, name: str, *given: Any, **options: Any) -> Policy[World]:
-        """A new policy. Raises `UsageError` as well for options that only the lab can honour."""
+        """A new policy. Also raises `UsageError` for options that only the lab can honour."""
         policy = super().make(name, *given, **options)
         if isinstance(policy, SomeInTheLab) and (told := policy.lab_options()):
             raise UsageError(
                 f"only the lab can honour {', '.join(f'{name}.{option}' for option in told)}",
-                "leave it out: `pghot compare` takes it, a live run does not",
+                "leave it out: only `pghot compare` takes it, not a live run",
             )
         return policy
 
     def _runs_live(self, name: str) -> bool:
         try:
             return super().get(name).runs_live
-        except PghotError:  # of another package, and broken: who asks for it is told
+        except PghotError:  # another package's policy that is broken: the error comes when it is asked for
             return True
 
 

@@ -1,7 +1,7 @@
 """HeMem (SOSP 2021): sampled counts in 2 MiB pages, a fixed hot threshold, lazy cooling.
 
-Constants as published (FACTS 7): hot at 8 samples, everything is halved when a page reaches 18, the policy
-runs every 10 ms and migrates at most 10 GB/s. The lab's sources do not tell sampled loads from stores, so the
+Constants as published (FACTS 7): a page is hot at 8 samples, all counts are halved when a page reaches 18, and the
+policy runs every 10 ms and migrates at most 10 GB/s. The lab's sources do not tell sampled loads from stores, so the
 lower threshold of 4 stores is not used.
 """
 
@@ -23,7 +23,7 @@ RATE_GB_S = 10.0
 
 
 class SampledCounts(ABC, Generic[W]):
-    """What HeMem and its successors share: the counts, the rounds and their budget. A subclass says what moves."""
+    """What HeMem and its successors share: the counts, the rounds and their budget. A subclass decides what moves."""
 
     name: str
     kind = "mover"
@@ -54,23 +54,23 @@ class SampledCounts(ABC, Generic[W]):
 
     @abstractmethod
     def migrate(self, world: W, budget: int) -> None:
-        """One round of the policy: at most `budget` pages move in all."""
+        """One round of the policy. At most `budget` pages move in total."""
 
     def hot_below(self, world: W) -> U32:
         """Hot pages outside the fast tier, hottest first."""
         place, lower = world.machine.place, world.machine.lower
         hot = np.flatnonzero(self.count >= HOT_COUNT).astype(np.uint32)
-        hot = hot[place[hot] < len(lower)]  # the others are nowhere: their program is gone
+        hot = hot[place[hot] < len(lower)]  # the others are on no node: their program is gone
         hot = hot[lower[place[hot]]]
         return hot[np.argsort(-self.count[hot], kind="stable")]
 
     def promote_hot(self, world: W, page: U32) -> None:
-        """Promote `page` as far as room can be made by demoting cold pages."""
+        """Promote as many of `page` as demoting cold pages makes room for."""
         machine, fast = world.machine, world.fast_node
         room = machine.room(fast)
         short = len(page) - room
         if short > 0:
-            # A page in and a page out: both count against the budget that `page` was cut to.
+            # Each page that comes in pushes another out. Both count against the budget that `page` was cut to.
             short = (short + 1) // 2
             page = page[: room + short]
             cold = np.flatnonzero((machine.place == fast) & (self.count < HOT_COUNT)).astype(np.uint32)

@@ -1,4 +1,4 @@
-"""What a policy may ask of a machine, be it the simulated one or the one we run on."""
+"""What a policy may ask of a machine, whether it is simulated or the one that pghot runs on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pghot.arrays import I64, U8, U32
 
 @dataclass(slots=True)
 class Moves:
-    """What a `migrate` call did. `moved` holds the pages now on the target, `failed` those worth another try."""
+    """What a `migrate` call did. `moved` holds the pages that are now on the target, `failed` those worth another try."""
 
     moved: U32
     failed: U32
@@ -23,15 +23,15 @@ class Moves:
 class Machine(Protocol):
     """Memory nodes in tiers, and where each dense page is.
 
-    place              uint8[pages]  node that holds each page, 255 = nowhere
-    lower              bool[nodes]   below the top tier
+    place              uint8[pages]  node that holds each page, 255 = no node
+    lower              bool[nodes]   True below the top tier
     rank               int64[nodes]  tier, 0 = top
     free_pages, capacity_pages, high_pages  int64[nodes]; the last is the high watermark
     top_nodes          the nodes of the top tier
-    promotion_targets  for each node the top-tier nodes by distance
+    promotion_targets  for each node, the top-tier nodes in order of distance
     demotion_enabled   a full node makes room for promotions by demoting its coldest pages
     now_ns             the machine's clock
-    hash_list_step_ns  what passing one record of a hash list takes, where that is simulated; else 0
+    hash_list_step_ns  time to step past one record of a hash list, where that is simulated; else 0
     """
 
     place: U8
@@ -54,16 +54,16 @@ class Machine(Protocol):
         """Pages that can be put on `node` without touching its reserve."""
 
     def pages_in_budget(self, thread: str, span_ns: float | None = None) -> int:
-        """Pages that may be moved now."""
+        """Pages that `thread` may move now."""
 
     def migrate(self, page: U32, target: int, payer: str, batch_pages: int = 512) -> Moves:
-        """Move distinct pages to `target`, as many as fit; pages that are nowhere or there already are left out."""
+        """Move distinct pages to `target`, as many as fit. Pages on no node, or there already, are left out."""
 
     def demote(self, page: U32, node: int, thread: str) -> int:
-        """Move `page` from `node` to its demotion targets in their order; returns how many went."""
+        """Move `page` from `node` to its demotion targets in order; returns how many moved."""
 
     def balance(self) -> None:
-        """Free what a node lacks to its watermark."""
+        """Demote from each node that is short of memory, up to its watermark."""
 
     def charge_tracking(self, app_ns: float, kernel_ns: float, thread: str) -> None:
-        """Time that tracking took, where it is simulated."""
+        """Account for time that tracking took, where it is simulated."""

@@ -16,10 +16,10 @@ def parse_options(
     planned: Iterable[str],
     accepted_by: Callable[[str], Mapping[str, Any]],
 ) -> dict[str, dict[str, Any]]:
-    """Options by name out of texts such as "pghot-default.freq_threshold=1"; values are JSON or plain words.
+    """Options by name from texts such as "pghot-default.freq_threshold=1". Values are JSON or plain words.
 
-    planned      the policies and sources that will run: naming another is a mistake
-    accepted_by  the options of a name with their defaults
+    planned      the policies and sources that will run; naming any other is a mistake
+    accepted_by  returns the options of a name with their defaults
     Raises `UsageError` for a text of another form, an unknown policy or option, or a value of the wrong kind.
 
     >>> parse_options(["lru-bw.period_ms=500"], ["lru-bw"], lambda name: {"period_ms": 1000.0})
@@ -37,7 +37,7 @@ def parse_options(
             )
         if name not in names:
             raise UsageError(
-                f"--set {key}: '{name}' does not run here",
+                f"--set {key}: '{name}' is not part of this run",
                 f"{did_you_mean(name, names)}these run: {', '.join(names)}",
             )
         defaults = accepted_by(name)
@@ -56,14 +56,14 @@ def check_option(name: str, option: str, known: Iterable[str]) -> None:
 
 
 def typed_options(name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of `name` as values (of a TOML file) rather than texts. Raises `UsageError` as `parse_options`."""
+    """The options of `name` when they come as values (from a TOML file), not texts. Raises as `parse_options`."""
     for option in given:
         check_option(name, option, defaults)
     return {option: _of_kind(option, value, defaults[option]) for option, value in given.items()}
 
 
 def _value(key: str, text: str, default: Any) -> Any:
-    """The text as the kind of value that `default` is; lists come as JSON or as words between commas."""
+    """The text as a value of the same kind as `default`. Lists are JSON or words separated by commas."""
     if isinstance(default, str):
         return text
     try:
@@ -76,11 +76,11 @@ def _value(key: str, text: str, default: Any) -> Any:
 
 
 def _of_kind(key: str, value: Any, default: Any, text: str = "") -> Any:
-    """The value, when it is of the kind that `default` is. `text` is what the user wrote, when that was text."""
+    """The value, if it is of the same kind as `default`. `text` is what the user wrote, if it was text."""
     said = f"{key}: '{text or value}'"
     if isinstance(default, str):
         if not isinstance(value, str):
-            raise UsageError(f"{said} is not a text", "give a text")
+            raise UsageError(f"{said} is not text", "give text")
         return value
     if isinstance(default, bool):
         if not isinstance(value, bool):
@@ -89,12 +89,12 @@ def _of_kind(key: str, value: Any, default: Any, text: str = "") -> Any:
     if default is None or isinstance(default, int | float):
         return _number(key, said, value, default)
     if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
-        raise UsageError(f"{said} is not a list of words", "separate the words by commas")
+        raise UsageError(f"{said} is not a list of words", "separate the words with commas")
     return tuple(value)
 
 
 def _number(key: str, said: str, value: Any, default: float | None) -> float:
-    """The value as a number of `default`'s kind; what has no default (the store's own holds) is a whole number."""
+    """The value as a number of `default`'s kind. None, for a default of the store's own, asks for a whole number."""
     whole = default is None or isinstance(default, int)
     wanted = "a whole number" if whole else "a number"
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -1,6 +1,6 @@
-"""pghot: any source records, a store decides, kernel threads promote in batches (LKML, v2..v8).
+"""pghot: any source can report, a store decides what is hot, kernel threads promote in batches (LKML, v2..v8).
 
-The same engine serves the live service; the lab's machine migrates what it asks for.
+The policy is the same in both halves: the engine says which pages are hot, and the machine migrates them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pghot.engine.settings import FAITHFUL, PACKED, EngineSettings
 from pghot.errors import unknown_name
 from pghot.policies.policy import W, World
 
-# What the policy itself tells the engine, from the machine it runs on.
+# Settings that the policy takes from the machine it runs on.
 _FROM_THE_MACHINE = (
     "store", "pages", "page_bytes", "nodes", "top_nodes", "top_of_node", "scale", "enabled_sources",
 )  # fmt: skip
 
 
 def _options() -> Iterator[inspect.Parameter]:
-    """The fields of `EngineSettings` that a user may set; None where the machine has the default."""
+    """The fields of `EngineSettings` that a user may set; the default is None where it depends on the machine."""
     for each in fields(EngineSettings):
         if each.name not in _FROM_THE_MACHINE:
             made = each.default_factory() if each.default_factory is not MISSING else each.default
@@ -37,7 +37,7 @@ def _options() -> Iterator[inspect.Parameter]:
 
 
 class Pghot(Generic[W]):
-    """pghot with the engine's store named `store`, which a subclass says."""
+    """pghot with the engine's store called `store`, which a subclass names."""
 
     store: str
     name: str
@@ -55,7 +55,7 @@ class Pghot(Generic[W]):
             if option not in known:
                 raise unknown_name(f"option of '{self.name}'", option, known)
         if options:
-            # Values that cannot be are found here, before a program is started in vain; `start` knows the machine.
+            # Impossible values are found here, before a program is started in vain. Only `start` knows the machine.
             nodes = tuple(range(255))
             least = {"pages": 1, "page_bytes": 4096, "nodes": len(nodes), "top_nodes": nodes, "target_nid": 0}
             STORES.make(self.store, EngineSettings(store=self.store, **{**least, **options}))
@@ -106,7 +106,7 @@ class Pghot(Generic[W]):
             f"faithful={name}" for name in sorted(self.options.get("faithful", ())) if FAITHFUL[name].lab_only
         ]
         if self.store in PACKED and self.options.get("batch_nr") is not None:
-            given.append("batch_nr")  # kmigrated's batches; live they are the mover's own, `--batch`
+            given.append("batch_nr")  # kmigrated's batches; in a live run the mover has its own, `--batch`
         return given
 
     def forget(self, page: U32) -> None:
@@ -121,7 +121,7 @@ class Pghot(Generic[W]):
 
 
 class PghotDefault(Pghot[World]):
-    """pghot as of v4: one byte a page."""
+    """pghot since v4: one byte for each page."""
 
     name = "pghot-default"
     summary = "pghot with the default store, any source, batched promotion by kernel threads"
@@ -129,7 +129,7 @@ class PghotDefault(Pghot[World]):
 
 
 class PghotPrecise(Pghot[World]):
-    """pghot as of v4: four bytes a page."""
+    """pghot since v4: four bytes for each page."""
 
     name = "pghot-precise"
     summary = "pghot with the precise store, any source, batched promotion by kernel threads"

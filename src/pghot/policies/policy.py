@@ -1,8 +1,8 @@
-"""The seam of the policies: who moves which page where.
+"""The seam of the policies, which decide where each page goes.
 
 Every policy file holds classes with the same methods in the same order: `start`, `observe`, `act`,
-`tracker_bytes`, `counters`. A policy of your own joins through an entry point of the group "pghot.policies"
-that names a class whose constructor needs no arguments; what it takes are the policy's options.
+`tracker_bytes`, `counters`. To add a policy of your own, name its class in an entry point of the group
+"pghot.policies". Its constructor must work without arguments; the arguments that it takes are the policy's options.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pghot.arrays import U32
 from pghot.engine.accesses import Accesses, Source
 from pghot.policies.machine import Machine
 
-# The group of entry points in which other packages name their policies, and what such a class has to declare.
+# The group of entry points in which other packages name their policies, and what such a class must declare.
 GROUP = "pghot.policies"
 DECLARES = ("name", "summary", "kind", "default_sources", "any_source", "runs_live")
 KINDS = ("baseline", "bound", "static", "mover", "oracle")
@@ -26,9 +26,9 @@ KINDS = ("baseline", "bound", "static", "mover", "oracle")
 class World:
     """What a policy is given for one run.
 
-    machine  the lab's or, live, the one we run on
-    scale    `--scale-time`: kernel time runs faster by it, byte quantities shrink by it; 1 live
-    seed     for a policy that draws random numbers; 0 live
+    machine  the lab's, or in a live run the one that pghot runs on
+    scale    `--scale-time`: kernel time runs faster by this factor, byte quantities shrink by it; 1 in a live run
+    seed     for a policy that draws random numbers; 0 in a live run
     """
 
     machine: Machine
@@ -44,7 +44,7 @@ class World:
 
     @property
     def fast_node(self) -> int:
-        """The top-tier node that pages go to when nothing says which."""
+        """The top-tier node that pages go to when no other is named."""
         return self.machine.top_nodes[0]
 
     @property
@@ -54,7 +54,7 @@ class World:
         return int(len(rank) - 1 - np.argmax(rank[::-1]))
 
     def scaled_pages(self, size_bytes: float) -> int:
-        """A byte quantity of the kernel's (a chunk, a scan step) in pages of this run, at least 1."""
+        """A byte quantity of the kernel (a chunk, a scan step) in pages of this run, at least 1."""
         return max(1, int(size_bytes / self.page_bytes / self.scale))
 
 
@@ -63,13 +63,13 @@ W_contra = TypeVar("W_contra", bound=World, contravariant=True)
 
 
 class Policy(Protocol[W_contra]):
-    """A promotion policy, for the worlds that it can work in: `Policy[World]` runs in both halves.
+    """A promotion policy, by the kind of world it needs: `Policy[World]` runs in both halves.
 
     name             as in `--policies`
     summary          one line for `pghot list policies`
     default_sources  the sources it listens to when the user names none; empty: it listens to none
-    any_source       True when `--sources` may choose others
-    runs_live        True when `pghot run` and the daemon can use it; else it needs what only the lab has
+    any_source       True if `--sources` may choose others
+    runs_live        True if `pghot run` and the daemon can use it; else it needs what only the lab has
     kind             one of `KINDS`; "static" chooses a placement and moves nothing
     """
 
@@ -81,49 +81,49 @@ class Policy(Protocol[W_contra]):
     runs_live: bool
 
     def start(self, world: W_contra) -> None:
-        """Build state and say where first-touched pages go (`world.machine.preferred`)."""
+        """Set up state, and say where pages go at first touch (`world.machine.preferred`)."""
 
     def observe(self, world: W_contra, source: Source, accesses: Accesses) -> None:
-        """What one source saw in the slice that just ended."""
+        """Take in what one source saw in the slice that just ended."""
 
     def act(self, world: W_contra) -> None:
         """Move pages; called once after each slice."""
 
     def tracker_bytes(self) -> int:
-        """Bytes that the policy keeps for its tracking."""
+        """Bytes of memory that the policy's tracking takes."""
 
     def counters(self) -> dict[str, int]:
         """Counters under their kernel names."""
 
 
 def by_kind(policy: type[Policy[Any]]) -> tuple[int, bool, str]:
-    """Sorts policies for lists: by kind, within a kind those first that run live, then by group."""
+    """Sort key for lists of policies: by kind; within a kind, those that run live first; then by group."""
     return KINDS.index(policy.kind), not policy.runs_live, group_of(policy)
 
 
 def group_of(policy: type[Policy[Any]]) -> str:
-    """The name that `--policies` knows it and others by, which a class may have as `group`; empty without."""
+    """The name by which `--policies` selects this policy together with others: its class's `group`, or empty."""
     return str(getattr(policy, "group", ""))
 
 
 @runtime_checkable
 class Forgets(Protocol):
-    """What a policy that runs live has besides, when it remembers pages."""
+    """What a policy that runs live must have as well if it remembers pages."""
 
     def forget(self, page: U32) -> None:
-        """These pages are gone (unmapped, or their program is): their numbers will mean others."""
+        """These pages are gone (unmapped, or their program ended). Their numbers will be used for other pages."""
 
 
 @runtime_checkable
 class SomeInTheLab(Protocol):
-    """What a policy that runs live has besides, when some of its options only mean something in the lab."""
+    """What a policy that runs live must have as well if some of its options have a meaning only in the lab."""
 
     def lab_options(self) -> list[str]:
-        """Those that it was given, as the user wrote them."""
+        """Such options that it was given, as the user wrote them."""
 
 
 class Passive(Generic[W]):
-    """The parts of a policy that neither listens nor moves: placement policies derive from it."""
+    """A base for policies that neither listen nor move, such as placements."""
 
     kind = "static"
     default_sources: tuple[str, ...] = ()

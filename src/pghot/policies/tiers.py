@@ -1,6 +1,6 @@
 """Memory tiers as the kernel forms them (mm/memory-tiers.c): abstract distance, ranks, demotion targets.
 
-Plain functions on plain numbers; the simulated machine and the live topology both call them.
+These are plain functions on plain numbers. The simulated machine and the live topology both call them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def ranks(tier_numbers: Sequence[int]) -> list[int]:
 
 
 def demotion_order(node: int, rank: Sequence[int], distances: Sequence[Sequence[int]]) -> list[int]:
-    """Nodes to demote to from `node`: the nearest of the next lower tier first, then any lower one.
+    """Nodes to demote to from `node`: the nearest of the next lower tier first, then those of any lower tier.
 
     The kernel prefers the nodes of the *next* tier at the smallest distance and falls back to every lower
     tier (establish_demotion_targets, next_demotion_node).
@@ -55,7 +55,7 @@ def demotion_order(node: int, rank: Sequence[int], distances: Sequence[Sequence[
 
 
 def fallback_order(node: int, distances: Sequence[Sequence[int]]) -> list[int]:
-    """Nodes an allocation of a CPU on `node` tries: by distance, as a zonelist does.
+    """Nodes that an allocation by a CPU on `node` tries, in order of distance, as in a zonelist.
 
     >>> fallback_order(0, [[10, 20, 30], [20, 10, 40], [30, 40, 10]])
     [0, 1, 2]

@@ -121,7 +121,7 @@ def rows(out: str) -> dict[str, dict[str, Any]]:
         ("pghot-default.freq_threshold=often", "is not a number"),
         ("pghot-default.freq_threshold=1.5", "is not a whole number"),
         ("pghot-default.freq_threshold=9", "freq_threshold 9"),
-        ("pghot-hashed.freq_threshold=1", "'pghot-hashed' does not run here"),
+        ("pghot-hashed.freq_threshold=1", "'pghot-hashed' is not part of this run"),
         ("freq_threshold=1", "is not of the form NAME.OPTION=VALUE"),
         ("pghot-default.faithful=frequency-wrap", "is not a quirk of the 'default' store"),
         ("none.x=1", "'none' has no options"),

@@ -141,7 +141,7 @@ def test_unknown_names_are_answered_with_a_guess(capsys: pytest.CaptureFixture[s
     fails(
         capsys,
         USAGE,
-        "'faults' does not run here",
+        "'faults' is not part of this run",
         "run",
         *REPLAY,
         "--set",
@@ -332,7 +332,7 @@ def test_mistakes_name_line_and_key(
             RIGHT + "[options.faults]\nscan_size_mb = 0\n",
             "5: options.faults: faults: scan_size_mb 0 is out of range",
         ),
-        (RIGHT + "[options.replay]\nfile = 7\n", "6: options.replay.file: file: '7' is not a text"),
+        (RIGHT + "[options.replay]\nfile = 7\n", "6: options.replay.file: file: '7' is not text"),
         (RIGHT + "[options.replay]\nloop = 1\n", "6: options.replay.loop: loop: '1' is not true or false"),
         (RIGHT + '[options.hemem]\ncool = "x"\n', "6: options.hemem.cool: 'hemem' has no options"),
         (

@@ -128,7 +128,7 @@ def test_set_reaches_a_source_and_the_row_says_so(capsys: pytest.CaptureFixture[
         ("pebs.sample_ns=NaN", "is not a finite number"),
         ("pebs.drain_ms=null", "is not a number"),
         ("pebs.period=3", "unknown option of 'pebs' 'period'"),
-        ("abit.period_ms=5", "'abit' does not run here"),
+        ("abit.period_ms=5", "'abit' is not part of this run"),
         ("pebs.sample_ns=1" + "0" * 400, "1000000000000000... is too large a number"),
     ],
 )

@@ -14,7 +14,7 @@ from pghot.arrays import I64, U8, U32
 
 @dataclass(slots=True)
 class Moves:
-    """What a `migrate` call did. `moved` holds the pages that are now on the target, `failed` those worth another try."""
+    """What a `migrate` call did. `moved` holds the pages now on the target, `failed` those worth another try."""
 
     moved: U32
     failed: U32

@@ -1,1 +1,1 @@
-"""The machine that exists only in the lab: memory, time, sources and policies, simulated."""
+"""The simulated machine of the lab: memory, time, sources and policies."""

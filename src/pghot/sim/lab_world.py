@@ -1,4 +1,4 @@
-"""What the lab gives a policy beyond `World`: a machine that is simulated, and for oracles the future."""
+"""What the lab gives a policy beyond `World`: a simulated machine and, for oracles, the future."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pghot.sim.machine.simulated import SimulatedMachine
 
 
 class Foresight(Protocol):
-    """What only an oracle may ask: the future of the trace."""
+    """The future of the trace, which only oracles may ask for."""
 
     def total_misses(self) -> I64:
         """int64[pages]: misses of each page over the whole trace."""
@@ -24,9 +24,9 @@ class Foresight(Protocol):
 
 @dataclass(slots=True)
 class LabWorld(World):
-    """What a policy of the lab is given for one run.
+    """What a policy is given for one run in the lab.
 
-    regions      the program's memory by name, in dense pages
+    regions      the named regions of the program's memory, in dense pages
     epoch_ended  True in the `act` that closes an epoch
     """
 

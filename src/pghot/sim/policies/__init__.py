@@ -1,5 +1,5 @@
-"""The policies of the lab: those that run live as well, and those that need what only a simulation has: bounds,
-placements, oracles, and systems of others."""
+"""The policies of the lab. Some run live as well. The others, in this package, need a simulation: bounds, placements,
+oracles, and other people's systems."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLICIES: Registry[Policy[LabWorld]] = Registry(
 
 
 def groups() -> dict[str, list[str]]:
-    """The policies of each group that they declare as theirs; "all" has all of them."""
+    """The policies of each group; a policy declares its group. "all" has all policies."""
     found: dict[str, list[str]] = {"all": POLICIES.names()}
     for name in POLICIES.names():
         if group := _group_of(name):
@@ -27,14 +27,14 @@ def groups() -> dict[str, list[str]]:
 def _group_of(name: str) -> str:
     try:
         return group_of(POLICIES.get(name))
-    except PghotError:  # of another package, and broken: who makes it says so
+    except PghotError:  # another package's policy that is broken: the error comes when it is made
         return ""
 
 
 def expand(names: Sequence[str]) -> list[str]:
-    """Policies, with groups written out, each once and in order.
+    """Names of policies, with each group replaced by its policies, each once and in order.
 
-    Raises `UsageError` for what is neither a policy nor a group, suggesting the nearest.
+    Raises `UsageError` for a name that is neither a policy nor a group, with the nearest as a suggestion.
     """
     known, by_group = POLICIES.names(), groups()
     for name in names:

@@ -16,8 +16,10 @@ class AllFast(Passive[LabWorld]):
 
     def start(self, world: LabWorld) -> None:
         machine = world.machine
-        machine.preferred[:] = -1  # whatever --placement says
+        machine.preferred[:] = -1  # overrides --placement
         for node in machine.top_nodes:
             machine.set_capacity(node, int(machine.capacity_pages[node]) + 2 * world.pages)
-        if len(machine.top_nodes) == 1:  # of several sockets each toucher's own comes first anyway
+        if (
+            len(machine.top_nodes) == 1
+        ):  # with several sockets, a page's first choice is its toucher's node anyway
             machine.preferred[:] = world.fast_node

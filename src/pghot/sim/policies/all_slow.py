@@ -18,7 +18,7 @@ class AllSlow(Passive[LabWorld]):
 
     def start(self, world: LabWorld) -> None:
         machine = world.machine
-        # A compressed node takes no allocations: there the bound is the lowest tier that does.
+        # A compressed node takes no allocations. The bound is then the lowest tier that does.
         public = np.flatnonzero(~machine.private)
         node = int(public[np.argmax(machine.rank[public])])
         machine.set_capacity(node, int(machine.capacity_pages[node]) + 2 * world.pages)

@@ -1,9 +1,9 @@
 """HeMem with Colloid (SOSP 2024): balance the tiers' loaded latencies instead of packing the hottest pages.
 
-Each quantum it measures the latency of both tiers by Little's law (occupancy / rate, smoothed), and moves
-pages so that the share `p` of accesses served by the fast tier walks towards the point where the latencies
-are equal, found by bisection between two watermarks. Constants of the paper: smoothing 0.0625 (FACTS 7),
-delta 0.05 and epsilon 0.01.
+In each quantum it measures the latency of both tiers by Little's law (occupancy / rate, smoothed). It moves pages so
+that the share `p` of accesses served by the fast tier approaches the point where the latencies are equal. It finds that
+point by bisection between two watermarks. Constants of the paper: smoothing 0.0625 (FACTS 7), delta 0.05 and epsilon
+0.01.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EPSILON = 0.01
 
 
 class HeMemColloid(SampledCounts[LabWorld]):
-    """HeMem's counts say how much of the accesses each page carries; Colloid says where the share should go."""
+    """HeMem's counts say what share of the accesses each page carries; Colloid says which share the fast tier needs."""
 
     name = "hemem-colloid"
     summary = "HeMem + Colloid: balances the tiers' loaded latencies"
@@ -43,7 +43,7 @@ class HeMemColloid(SampledCounts[LabWorld]):
         served = machine.ledger.served - self._served_before
         self._served_before = machine.ledger.served.copy()
         rate = served / max(machine.slice_ns, 1e-9)
-        # What the uncore counters of a real machine see: the lines waiting and the lines arriving.
+        # A real machine's uncore counters see the same: lines waiting and lines arriving.
         self._occupancy += SMOOTHING * (rate * machine.latency_ns - self._occupancy)
         self._rate += SMOOTHING * (rate - self._rate)
 
@@ -61,13 +61,13 @@ class HeMemColloid(SampledCounts[LabWorld]):
             world.machine.demote(page, fast, self.name)
 
     def _latency_ns(self, world: LabWorld, node: int) -> float:
-        """Little's law; an idle node has its idle latency."""
+        """The node's latency by Little's law; for an idle node, its idle latency."""
         if self._rate[node] <= 1e-12:
             return float(world.machine.topology.nodes[node].latency_ns)
         return float(self._occupancy[node] / self._rate[node])
 
     def _step(self, fast_ns: float, slow_ns: float, share: float) -> float:
-        """How far the fast tier's share of accesses should move now (negative: away from the fast tier)."""
+        """How much the fast tier's share of accesses should change now (negative: it should shrink)."""
         if abs(fast_ns - slow_ns) < DELTA * fast_ns:
             return 0.0
         if fast_ns < slow_ns:
@@ -75,7 +75,7 @@ class HeMemColloid(SampledCounts[LabWorld]):
         else:
             self._high = share
         if self._high < self._low + EPSILON:
-            # The balance point moved out of the bracket: open it on the side it moved to.
+            # The balance point has left the bracket: open the bracket on that side.
             if fast_ns < slow_ns:
                 self._high = 1.0
             else:

@@ -6,7 +6,7 @@ from pghot.policies.policy import Passive, World
 
 
 class DemotionOnly(Passive[World]):
-    """The baseline that separates what demotion gains from what promotion gains: every mover demotes too."""
+    """The baseline that tells the gain of demotion from that of promotion: every mover demotes too."""
 
     name = "demotion"
     summary = "baseline: kswapd demotes cold pages to make room for new ones, nothing is promoted"

@@ -15,7 +15,7 @@ from pghot.sim.machine.simulated import SimulatedMachine
 
 
 def bandwidth_weights(bandwidth_gb_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Weights in proportion to bandwidth, the narrowest node 1, none above 255.
+    """Weights in proportion to bandwidth: 1 for the slowest node, at most 255.
 
     >>> bandwidth_weights(np.array([200.0, 26.0])).tolist()
     [8, 1]
@@ -25,7 +25,7 @@ def bandwidth_weights(bandwidth_gb_s: npt.NDArray[np.float64]) -> npt.NDArray[np
 
 
 class Interleave(Passive[LabWorld]):
-    """Deals pages out in index order: `weight` pages of a node, then the next node's."""
+    """Deals pages out in index order: `weight` pages to a node, then on to the next node."""
 
     name = "interleave"
     summary = "weighted interleave by bandwidth, no moves"
@@ -35,7 +35,7 @@ class Interleave(Passive[LabWorld]):
 
 
 def deal_out(machine: SimulatedMachine) -> None:
-    """Set every page's preferred node: `weight` pages of a node, then the next node's, round and round."""
+    """Set every page's preferred node: `weight` pages to a node, then on to the next node, round and round."""
     bandwidth = np.array([node.bandwidth_gb_s for node in machine.topology.nodes])
     pattern = np.repeat(np.arange(len(bandwidth)), bandwidth_weights(bandwidth))
     machine.preferred[:] = np.resize(pattern, machine.pages)

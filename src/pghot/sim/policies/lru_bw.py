@@ -1,8 +1,8 @@
-"""Bandwidth-aware LRU: the mailing-list thread's demand (FACTS 7).
+"""Bandwidth-aware LRU, as the mailing-list thread asked for (FACTS 7).
 
-Each second, if the fast tier has bandwidth to spare and the slow one is pressed, promote a chunk of the slow
-tier's youngest generation; when space is short, demote a chunk of the fast tier's oldest first. It needs no
-record per page, only the generations that reclaim keeps anyway.
+Each second, if the fast tier has bandwidth to spare and the slow one is busy, it promotes a chunk of the slow tier's
+youngest generation. When space is short, it first demotes a chunk of the fast tier's oldest. It needs no record for
+each page, only the generations that reclaim keeps anyway.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MIB = 1 << 20
 
 
 class LruBandwidth:
-    """Chunks adapt between 8 and 64 MiB; three periods of demotions >= promotions halve them."""
+    """Chunks adapt between 8 and 64 MiB. Three periods in a row with demotions >= promotions halve them."""
 
     name = "lru-bw"
     summary = "promote chunks of the youngest generation while the fast tier has bandwidth to spare"
@@ -51,7 +51,7 @@ class LruBandwidth:
         self._span_ns = 0.0
 
     def observe(self, world: LabWorld, source: Source, accesses: Accesses) -> None:
-        """Listens to no source: the generations are its knowledge."""
+        """Listens to no source: the generations are all it needs."""
 
     def act(self, world: LabWorld) -> None:
         machine = world.machine

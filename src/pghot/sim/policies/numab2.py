@@ -1,6 +1,6 @@
 """NUMA balancing mode 2 (kernel/sched/fair.c, should_numa_migrate_memory; memory tiering since 5.18).
 
-A hint fault whose latency is under the hot threshold promotes the page, inline, in the thread that faulted.
+A hint fault whose latency is below the hot threshold promotes the page, inline, in the thread that faulted.
 """
 
 from __future__ import annotations

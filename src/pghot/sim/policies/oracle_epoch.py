@@ -1,8 +1,8 @@
-"""Oracle, clairvoyant per epoch: before each epoch it exchanges pages when the epoch repays both moves.
+"""Oracle that sees one epoch ahead: before each epoch it exchanges pages if the epoch repays both moves.
 
-The program takes the interrupts and the bandwidth is used, as for everyone else; but all moves land at the
-epoch's end, however long its kernel thread then copies (FACTS 7: swap only when (c_in - c_out) * dL > the cost
-of both moves).
+The program takes the interrupts, and the moves use bandwidth, as with any other policy. But all moves land at the
+epoch's end, however long the kernel thread then copies (FACTS 7: swap only when (c_in - c_out) * dL > the cost of both
+moves).
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ class OracleEpoch:
         return int(pairs if worth.all() else np.argmin(worth))
 
     def _gain_ns(self, world: LabWorld) -> float:
-        """Time one miss saves in the fast tier, as the program feels it (misses overlap)."""
+        """Time that one miss saves the program when the fast tier serves it (misses overlap)."""
         machine = world.machine
         slow = float(machine.latency_ns[machine.lower].min())
         return max(0.0, slow - float(machine.latency_ns[world.fast_node])) / machine.mlp / machine.threads
 
     def _move_cost_ns(self, world: LabWorld) -> float:
-        """Time one page's move takes from the program: its share of a batch's interrupts, and the bytes."""
+        """Time that moving one page takes from the program: its share of a batch's interrupts, and the bytes."""
         machine = world.machine
         interrupt_ns = machine.costs.shootdown_ipi_ns / 512
         copy_ns = world.page_bytes / float(machine.topology.nodes[world.slow_node].bandwidth_gb_s)

@@ -9,7 +9,7 @@ from pghot.sim.lab_world import LabWorld
 
 
 class OracleStatic(Passive[LabWorld]):
-    """The best placement that never moves: knows every page's total, pays nothing."""
+    """The best placement that never moves a page: it knows each page's total and pays nothing."""
 
     name = "oracle-static"
     summary = "oracle: the hottest pages of the whole trace placed fast from the start"
@@ -21,7 +21,7 @@ class OracleStatic(Passive[LabWorld]):
         misses = world.foresight.total_misses()
         order = np.argsort(-misses, kind="stable")
         machine.preferred[:] = world.slow_node
-        # Fastest tier first, then the next: the hottest pages take what each can hold.
+        # The hottest pages fill the fastest tier, then the next, and so on.
         for node in np.argsort(machine.rank, kind="stable"):
             room = machine.room(int(node))
             machine.preferred[order[:room]] = node

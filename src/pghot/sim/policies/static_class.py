@@ -1,8 +1,8 @@
 """Chosen classes of memory stay in the fast tier or out of it; nothing moves.
 
-The discussion of the patch series asked not to put certain classes of memory on CXL at all (stacks, page
-tables, latency-critical heaps), or to put only some there. A class is a region name: exact ("[heap]"), a
-glob ("*.so*") or a kind ("anon", "file", "stack", "heap").
+In the discussion of the patch series people asked to keep certain classes of memory off CXL (stacks, page tables,
+latency-critical heaps), or to put only certain classes there. A class is a region name: exact ("[heap]"), a glob
+("*.so*") or a kind ("anon", "file", "stack", "heap").
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def in_class(region: Region, classes: Sequence[str]) -> bool:
     for name in classes:
         if name == "file" and region.name.startswith("/"):
             return True
-        # "[" opens a character set in a glob; region names such as [heap] mean it literally.
+        # In a glob "[" opens a character set, but in region names such as [heap] it is literal.
         if fnmatchcase(region.name, KINDS.get(name, name).replace("[", "[[]")):
             return True
     return False
@@ -37,8 +37,8 @@ def in_class(region: Region, classes: Sequence[str]) -> bool:
 class StaticClass(Passive[LabWorld]):
     """Classes in `fast` are allocated on the top tier first, classes in `slow` on the lowest.
 
-    With neither given, memory that programs touch most per page by nature goes first: heap and stack fast,
-    mapped files slow.
+    By default the memory that programs usually touch most per page comes first: heap and stack go to the top tier,
+    mapped files to the lowest.
     """
 
     name = "static-class"
@@ -58,12 +58,12 @@ class StaticClass(Passive[LabWorld]):
         self._reserve(world)
 
     def _reserve(self, world: LabWorld) -> None:
-        """Keep room for the fast classes: other memory may only fill what they will not need."""
+        """Keep room for the fast classes: other memory may use only the room that they will not need."""
         machine = world.machine
         reserved = np.count_nonzero(machine.preferred == world.fast_node)
         room = max(0, int(machine.room(world.fast_node)) - int(reserved))
         rest = np.flatnonzero(machine.preferred < 0)[room:]
-        for node in np.argsort(machine.rank, kind="stable"):  # the next fastest first, as far as each reaches
+        for node in np.argsort(machine.rank, kind="stable"):  # the next fastest first, until it is full
             if node != world.fast_node:
                 fits = machine.room(int(node)) - int(np.count_nonzero(machine.preferred == node))
                 machine.preferred[rest[: max(0, fits)]] = node

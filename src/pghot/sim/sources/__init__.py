@@ -20,5 +20,5 @@ SOURCES: Registry[SimulatedSource] = Registry(
 
 
 def clairvoyant(names: Iterable[str]) -> bool:
-    """Whether any of these sources is one that no machine could have."""
+    """Whether any of these sources could not exist on a real machine."""
     return any(SOURCES.get(name).clairvoyant for name in names)

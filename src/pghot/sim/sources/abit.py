@@ -1,11 +1,11 @@
 """Page-table accessed bits, read and cleared by a kernel thread (klruscand of pghot), simulated.
 
-Every period, or when its last walk has taken longer than that, the thread walks the page tables of all
-touched lower-tier memory and reports the pages whose A-bit was set since its last walk. It cannot know who
+Once in each period the thread walks the page tables of all touched lower-tier memory. If the last walk took longer, the
+next one starts when it is done. A walk reports the pages whose A-bit was set since the last one. It cannot tell who
 accessed them, nor how often. Constants: FACTS sections 4 and 8.
 
-What the model leaves out: a walk happens at once, at the end of the slice in which it falls due; a slice
-longer than the period gets one walk; clearing bits without a TLB flush lets no access go unseen.
+Simplifications: a walk takes place in one instant, at the end of the slice in which it falls due. A slice longer than
+the period gets one walk. Bits are cleared without a TLB flush, yet no access is missed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def set_abits(
 ) -> None:
     """Set the A-bits (uint8[pages], in place) of the touched lower-tier pages.
 
-    Touches of the top tier leave none: by the time reclaim demotes such a page it has found the bit clear.
+    Touches of top-tier pages set none: by the time reclaim demotes such a page, it has found the bit clear.
     """
     for row in range(len(page)):
         p = page[row]
@@ -65,9 +65,8 @@ class AbitScan:
     """The A-bit source of the lab.
 
     period_ms  kernel ms between walks (klruscand: 2000)
-    walk_ns    kernel-thread time for one page walked (FACTS 8: 12..53 ns by machine; the middle)
-    set_ns     application time for one bit that was cleared: the page walker sets it again with a locked
-               write (est.)
+    walk_ns    kernel-thread time for one page walked (FACTS 8: 12..53 ns by machine; this is in the middle)
+    set_ns     application time for each cleared bit: the CPU's page walker sets it again with a locked write (est.)
     """
 
     name = "abit"
@@ -119,5 +118,5 @@ class AbitScan:
         return {"pgtscan_walked": self._walked, "pgtscan_accessed": self._reported}
 
     def tracker_bytes(self) -> int:
-        """0: the bit is in the page table."""
+        """0: the bits are in the page tables."""
         return 0

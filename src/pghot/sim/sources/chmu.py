@@ -1,12 +1,12 @@
 """The hotness monitoring unit of a CXL 3.2 memory device (CHMU), simulated: one on each lower-tier node.
 
-A unit counts the misses that reach its own device. At the end of an epoch the units of memory whose count
-exceeds the threshold enter the device's hot list, a ring; those that find it full are lost and counted. A
-kernel thread reads the list, which clears it. The device does not know which node accessed. Constants: FACTS
+A hotness unit counts the misses that reach its own device. At the end of an epoch, each piece of memory whose count
+exceeds the threshold is entered in the device's hot list, a ring. Entries that find the ring full are lost and counted.
+A kernel thread reads the list, which clears it. The device does not know which node made an access. Constants: FACTS
 section 4.
 
-A recording is page-granular, so the unit of counting is one page, although devices may count from 256 B
-upwards. Every node below the top tier counts as such a device.
+Recordings know pages only, so a page is the unit of counting here. Devices may count units of 256 B and more. Every
+node below the top tier is taken to be such a device.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def count_misses(
     rng: npt.NDArray[np.uint64],
     counts: npt.NDArray[np.uint64],
 ) -> None:
-    """Add the lower-tier misses to counts (uint64[pages], in place), one in `downsampling` of them.
+    """Add one in `downsampling` of the lower-tier misses to `counts` (uint64[pages], in place).
 
-    A row's remainder is rounded up with its own chance, so that the counts are unbiased.
+    A row's remainder is rounded up with the matching probability, so that the counts are unbiased.
     """
     for row in range(len(page)):
         p = page[row]
@@ -58,10 +58,11 @@ def fill_hot_list(
     out_page: npt.NDArray[np.uint32],
     out_count: npt.NDArray[np.uint64],
 ) -> tuple[int, int, int]:
-    """Enter the device's hot units in the ring (the out arrays, as long as the ring), from unit `first` on.
+    """Enter the device's hot units in the ring (the out arrays, as long as the ring), starting at unit `first`.
 
-    Returns (entries, units lost, unit to start from in the next epoch: the first one lost, so that an
-    overflowing ring does not always favour the same addresses; how a device chooses is not specified).
+    Returns (entries, units lost, unit to start from in the next epoch). The last is the first unit that was lost, so
+    that an overflowing ring does not always favour the same addresses. The specification does not say how a device
+    chooses.
     """
     entries = 0
     lost = 0
@@ -69,7 +70,7 @@ def fill_hot_list(
     most = np.uint64(threshold)
     for begin, end in ((first, len(place)), (0, first)):
         for p in range(begin, end):
-            # Few units are hot, and many pages are on the device: the rarer is asked first.
+            # Few units are hot, while many pages are on the device: the rarer condition is checked first.
             if counts[p] <= most or place[p] != device:
                 continue
             if entries < len(out_page):
@@ -86,16 +87,16 @@ def fill_hot_list(
 class Chmu:
     """The CHMU source of the lab.
 
-    epoch_ms        kernel ms (bridge default 1000); a slice that spans several epochs is judged by its mean
-    threshold       counts in an epoch that a hot unit exceeds
+    epoch_ms        kernel ms (bridge default 1000); a slice that spans several epochs is judged by their mean
+    threshold       a unit is hot if its count in an epoch exceeds this
     counter_bits    width of the counters, which saturate
-    ring_entries    length of one device's hot list, read once an epoch (est.; devices state their own)
+    ring_entries    length of one device's hot list, read once in each epoch (est.; devices report their own)
     downsampling    1 of this many misses is counted, a power of two from 1 to 32768
     entry_ns        kernel-thread time to read one entry from the device's registers (uncached read, est.)
     """
 
     name = "chmu"
-    summary = "hotness monitoring unit of each CXL device: hot list of an epoch"
+    summary = "hotness monitoring unit of each CXL device: a hot list for each epoch"
     mechanism: Mechanism = "hardware"
     inline = False
     released = False
@@ -114,7 +115,7 @@ class Chmu:
     ) -> None:
         if downsampling not in [1 << k for k in range(16)]:
             raise UsageError(
-                f"chmu.downsampling is {shown(downsampling)}, which is no power of two up to 32768",
+                f"chmu.downsampling is {shown(downsampling)}, which is not a power of two up to 32768",
                 "give 1 to count every miss",
             )
         check_number(self.name, "epoch_ms", epoch_ms, 1)
@@ -174,7 +175,7 @@ class Chmu:
         return (
             f"{part} on the device; pages with more than {self._threshold} counts "
             f"in {self._epoch_ms:.0f} kernel ms, "
-            f"at most {len(self._ring_page)} a device"
+            f"at most {len(self._ring_page)} for each device"
         )
 
     def counters(self) -> dict[str, int]:
@@ -185,5 +186,5 @@ class Chmu:
         }
 
     def tracker_bytes(self) -> int:
-        """On the devices: a counter for each page and 8 bytes for each entry of a hot list."""
+        """Memory on the devices: a counter for each page and 8 bytes for each entry of a hot list."""
         return len(self._counts) * self._counter_bits // 8 + 8 * len(self._ring_page) * self._devices

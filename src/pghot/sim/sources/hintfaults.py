@@ -1,12 +1,11 @@
 """NUMA hint faults as `kernel.numa_balancing=2` makes them (kernel/sched/fair.c, mm/mprotect.c), simulated.
 
-The scanner runs in the application's own context: every scan period it makes the next 256 MiB of the address
-space PROT_NONE, skipping pages of the top tier. The next touch of such a page faults; the fault tells the
-page, the accessing node and the latency since the scan. Constants: FACTS sections 4 and 8.
+The scanner runs in the application's own context. In every scan period it makes the next 256 MiB of the address space
+PROT_NONE, except for pages of the top tier. The next touch of such a page faults. The fault reports the page, the
+accessing node and the time since the scan. Constants: FACTS sections 4 and 8.
 
-What the model leaves out: one scanner serves the whole index space, where the kernel has one for each address
-space; inside a slice a page faults at most once, and a page marked inside a slice can fault from the next
-slice on.
+Simplifications: one scanner serves the whole index space, where the kernel has one for each address space. Inside a
+slice a page faults at most once. A page marked inside a slice can fault from the next slice on.
 """
 
 from __future__ import annotations
@@ -22,11 +21,13 @@ from pghot.parameters import MOST_NS, check_number
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
 
 UNMARKED = -1
-_HASH = 2654435761  # Knuth's multiplicative hash: spreads shared pages' faults over their accessing nodes
+_HASH = (
+    2654435761  # Knuth's multiplicative hash: spreads the faults of shared pages over their accessing nodes
+)
 
 
 class Faults(NamedTuple):
-    """Room for the faults of a slice: their page, their accessing node, and the ms since the page was marked."""
+    """Arrays for the faults of a slice: the page, the accessing node, and the ms since the page was marked."""
 
     page: U32
     node: I16
@@ -46,10 +47,10 @@ def mark_pages(
     span: int,
     now_ms: int,
 ) -> tuple[int, int]:
-    """Mark the unmarked lower-tier pages of `span` pages from `cursor` on, wrapping at the end.
+    """Mark the unmarked lower-tier pages among `span` pages from `cursor` on, wrapping around at the end.
 
-    mark_ms int32[pages] is changed in place: the time of the mark in kernel ms, `UNMARKED` elsewhere. A page
-    that is still marked keeps its older time, as change_pte_range() skips PTEs that are PROT_NONE already.
+    mark_ms int32[pages] is changed in place: the time of the mark in kernel ms, or `UNMARKED`. A page that is
+    still marked keeps its older time, because change_pte_range() skips PTEs that are PROT_NONE already.
     Returns (next cursor, pages marked).
     """
     pages = len(place)
@@ -79,12 +80,12 @@ def take_faults(
     out_node: I16,
     out_latency_ms: U32,
 ) -> int:
-    """One fault for each touched page that is marked; clears the marks. Returns how many, in the out arrays.
+    """Write one fault for each touched page that is marked to the out arrays, and clear the marks; returns how many.
 
-    The first of n touches spread evenly over a slice comes, in the mean, at `start + length / (n + 1)`: that
-    is the fault's time. Of several accessing nodes one faults, chosen in proportion to their touches. A
-    marked page that has left the lower tier loses its mark silently: remove_migration_pte() restores the
-    mapping's permissions.
+    The first of n touches spread evenly over a slice comes, on average, at `start + length / (n + 1)`. That is the
+    fault's time. If several nodes access the page, one of them faults, chosen in proportion to their touches. A marked
+    page that has left the lower tier loses its mark without a fault: remove_migration_pte() restores the mapping's
+    permissions.
     """
     faults = 0
     first = 0
@@ -119,15 +120,15 @@ def take_faults(
 class HintFaults:
     """The hint-fault source of the lab.
 
-    scan_bytes      of address space in one scan step, divided by the settings' scale
-    scan_delay_ms, period_min_ms, period_max_ms   kernel ms; the period doubles up to the maximum after a
-                    period without a fault and halves down to the minimum after one with faults
-    empty_span      a step goes on over parts without an unmarked lower-tier page, up to this many times its
-                    size (`virtpages` of task_numa_work())
+    scan_bytes      bytes of address space in one scan step, divided by the settings' scale
+    scan_delay_ms, period_min_ms, period_max_ms   kernel ms; after a period without a fault the period doubles, up
+                    to the maximum; after one with faults it halves, down to the minimum
+    empty_span      a step skips parts without an unmarked lower-tier page, up to this many times its size
+                    (`virtpages` of task_numa_work())
     fault_ns        application time of one fault (FACTS 8: 1..1.5 us, est.)
     mark_ns         application time to mark one page (FACTS 8)
     backoff         after a step the scanner waits this many times the step's cost: 32 caps it at about 3 % of
-                    CPU
+                    a CPU
     """
 
     name = "hintfaults"
@@ -201,7 +202,7 @@ class HintFaults:
         return Report(seen, app_ns)
 
     def _scan_until(self, view: SliceView) -> float:
-        """Take the scan steps that fall due in this slice; returns their application time in ns."""
+        """Take the scan steps that are due in this slice; returns their application time in ns."""
         factor = 0.5 if self._faulted else 2.0
         self._period_ms = min(max(self._period_ms * factor, self._min_ms), self._max_ms)
         self._faulted = False
@@ -231,12 +232,12 @@ class HintFaults:
         mib = self._scan_bytes / self._scale / (1 << 20)
         return (
             f"{mib:.4g} MiB of address space marked every {self._min_ms:.0f}..{self._max_ms:.0f} kernel ms, "
-            "one fault for a marked page"
+            "one fault for each marked page"
         )
 
     def counters(self) -> dict[str, int]:
         return {"numa_pte_updates": self._updates, "numa_hint_faults": self._faults}
 
     def tracker_bytes(self) -> int:
-        """0: the mark is in the PTE, its time in page flags that exist anyway."""
+        """0: the mark is in the PTE, and its time is in page flags that exist anyway."""
         return 0

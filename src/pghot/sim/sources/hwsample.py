@@ -1,7 +1,7 @@
 """What the two sampling sources have in common: samples of cache misses, through a ring on each CPU.
 
-The rings are drained at the end of each slice, and every 10 ms in slices that are longer; what does not fit
-is lost and counted, after its interrupt has been paid for.
+The rings are drained at the end of each slice, and every 10 ms in slices that are longer. Samples that do not fit are
+lost and counted; their interrupts have been paid for by then.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SAMPLE_BYTES = 48  # addresses (2), node, latency, time and cpu of one ring entr
 
 
 class MissSampler:
-    """Samples of misses of all tiers, with page and accessing node.
+    """Samples of misses in all tiers, with page and accessing node.
 
     sample_ns     application time of each sample
     ring_entries  samples that one CPU's ring holds between two drains (FACTS 4: 150)
@@ -61,8 +61,7 @@ class MissSampler:
         return taken
 
     def counters(self) -> dict[str, int]:
-        """`hwhint_useful_events`: delivered samples of lower-tier pages, the only ones that can be
-        promoted."""
+        """`hwhint_useful_events` counts the delivered samples of lower-tier pages: only those can be promoted."""
         return {
             "hwhint_total_events": self._total,
             "hwhint_useful_events": self._useful,

@@ -1,7 +1,7 @@
 """AMD instruction-based sampling of ops that miss the last-level cache (drivers of pghot), simulated.
 
 Every 10000th op is tagged. With the L3-miss filter (Zen 4 and later) a tagged op that does not miss raises no
-interrupt, so that each miss is reported with a chance of 1 in 10000. Constants: FACTS sections 4 and 8.
+interrupt. So each miss is reported with a probability of 1 in 10000. Constants: FACTS sections 4 and 8.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Ibs(MissSampler):
 
     period_ops    ops (instructions of the trace) between two tags
     sample_ns     application time of one interrupt (FACTS 8: 1..4 us, est.)
-    l3_miss_only  the hardware filter; without it every tagged op interrupts, whether it missed or not
+    l3_miss_only  the hardware filter; without it every tagged op raises an interrupt, whether it missed or not
     """
 
     name = "ibs"
@@ -43,4 +43,4 @@ class Ibs(MissSampler):
         return taken if self._l3_miss_only else max(taken, view.instructions / self._period_ops)
 
     def sampling(self) -> str:
-        return f"1 of {self._period_ops} ops, kept when it missed the last-level cache"
+        return f"1 of {self._period_ops} ops, kept if it missed the last-level cache"

@@ -1,5 +1,7 @@
-"""Intel processor event-based sampling of last-level-cache misses, simulated. Constants: FACTS sections 4 and
-8."""
+"""Intel processor event-based sampling of last-level-cache misses, simulated.
+
+Constants: FACTS sections 4 and 8.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Event sampling shared by the IBS and PEBS sources: which of a slice's events are sampled, and the sample
-ring.
+"""Event sampling shared by the IBS and PEBS sources: which events of a slice are sampled, and what a full ring keeps.
 
-The order of events inside a slice is unknown (and in the program mixed), so both samplers give every event
-the same chance of exactly 1 / period, carry the distance to the next sample from slice to slice, and draw
-from a seeded generator of their own: the same seed sees the same samples.
+The order of events inside a slice is unknown (in the program they are mixed), so both samplers give every event the
+same chance of exactly 1 / period. They carry the distance to the next sample from slice to slice. They draw from a
+seeded generator of their own, so the same seed gives the same samples.
 """
 
 from __future__ import annotations
@@ -39,13 +38,13 @@ def sample_events(
     out_row: npt.NDArray[np.int64],
     out_count: npt.NDArray[np.uint32],
 ) -> int:
-    """Sample the events of each row; returns the number of rows hit, with row and samples in the out arrays.
+    """Sample the events of each row; returns the number of rows hit. The out arrays get those rows and their samples.
 
     independent  True: each event is sampled by itself with chance 1 / period (a tag that falls on an op);
-                 False: one sample in each window of `period` events, at a random place of it (an event
+                 False: one sample in each window of `period` events, at a random place in it (an event
                  counter)
     rng          uint64[1], state of the generator
-    ahead        int64[2], carried over: events up to and with the next sample; that sample's place in its
+    ahead        int64[2], carried over: events up to and including the next sample; that sample's place in its
                  window
     """
     hit = 0
@@ -77,7 +76,7 @@ class Sampler:
         self._period, self._independent = period, independent
         mixed = (seed * 0x9E3779B97F4A7C15 + 0xD1B54A32D192ED03) & _MASK
         self._rng = np.array([mixed or 1], np.uint64)
-        # The first sample falls anywhere in the first window, else short runs would see none at all.
+        # The first sample falls anywhere in the first window. Otherwise short runs would see none at all.
         for _ in range(8):
             place = int(next_unit(self._rng) * period)
         self._ahead = np.array([place + 1, place], np.int64)
@@ -92,8 +91,10 @@ class Sampler:
 def keep_evenly(
     row: npt.NDArray[np.int64], count: npt.NDArray[np.uint32], capacity: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
-    """The `capacity` samples that a full ring keeps of more: evenly spread, because rows are in page order
-    and samples came in no such order; cutting off the tail would favour low addresses."""
+    """The `capacity` samples that a full ring keeps, evenly spread over all samples.
+
+    Rows are in page order, but samples come in no such order: cutting off the tail would favour low addresses.
+    """
     single = np.repeat(row, count)
     kept, times = np.unique(single[np.arange(capacity) * len(single) // capacity], return_counts=True)
     return kept, times.astype(np.uint32)

@@ -1,4 +1,4 @@
-"""The seam of the lab's sources: what a simulated slice shows to hardware, and what watching it costs."""
+"""The seam of the lab's sources: what a source can see of a simulated slice, and what watching it costs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pghot.engine.accesses import Accesses, Source
 
 @dataclass(slots=True)
 class SliceView:
-    """One simulated slice as the hardware lives through it. Row arrays as in `recording.trace.SliceBatch`.
+    """One simulated slice as the hardware sees it. Row arrays as in `recording.trace.SliceBatch`.
 
     place       uint8[pages]  node that holds each page now, 255 = never touched
     lower       bool[nodes]   True for nodes below the top tier
@@ -21,7 +21,7 @@ class SliceView:
     dt_ns                     how long the slice took, real nanoseconds of the simulated machine
     threads                   cores that ran the slice
     instructions              instructions of all threads in the slice
-    busy                      the source's kernel thread has not finished its last work yet
+    busy                      the source's kernel thread has not yet finished its last work
     """
 
     page: npt.NDArray[np.uint32]
@@ -39,7 +39,7 @@ class SliceView:
     busy: bool = False
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:
-        """Leave the other rows out."""
+        """Drop the rows that are not in `kept`."""
         self.page, self.touches, self.misses = self.page[kept], self.touches[kept], self.misses[kept]
         self.sequential, self.writes, self.node = self.sequential[kept], self.writes[kept], self.node[kept]
 
@@ -52,7 +52,7 @@ class SourceSettings:
     page_bytes  bytes of one page (4096, or 2 MiB when folios are moved whole)
     nodes       number of memory nodes
     scale       `--scale-time`: byte quantities such as the 256 MiB scan step are divided by it; periods are
-                not, because `now_ms` already runs faster by it
+                not, because `now_ms` already runs faster by this factor
     seed        for sources that sample
     """
 
@@ -65,10 +65,10 @@ class SourceSettings:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a source saw in a slice and what seeing it cost.
+    """What a source saw in a slice, and what it cost.
 
     app_ns     time taken from the application's threads (summed over them)
-    kernel_ns  time of kernel threads on other cores
+    kernel_ns  time that kernel threads took on other cores
     """
 
     accesses: Accesses
@@ -79,7 +79,7 @@ class Report:
 class SimulatedSource(Source, Protocol):
     """A source of the lab. `observe` is called once for each slice, in order.
 
-    clairvoyant  no machine could have it: a yardstick
+    clairvoyant  no real machine could have it: it is a yardstick
     """
 
     clairvoyant: bool
@@ -93,4 +93,4 @@ class SimulatedSource(Source, Protocol):
         """Kernel-named counters: what was recorded, what was lost."""
 
     def tracker_bytes(self) -> int:
-        """Bytes that the source itself keeps."""
+        """Bytes of memory that the source itself takes."""

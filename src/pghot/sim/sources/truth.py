@@ -1,5 +1,4 @@
-"""The exact cache misses of every slice, at no cost: what no hardware offers, the yardstick for those that
-exist."""
+"""The exact cache misses of every slice, at no cost. No hardware offers this; it is a yardstick for what exists."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
 
 
 class Truth:
-    """All misses, each slice, free of charge."""
+    """All misses of each slice, free of charge."""
 
     name = "truth"
     summary = "every cache miss at no cost: a yardstick that no machine has"

@@ -134,7 +134,7 @@ def test_who_is_killed_over_a_budget(rule: str) -> None:
 
 def test_only_writable_endangers_the_data_of_others() -> None:
     assert warnings_of(RULES.values()) == [RULES["writable"].warning]
-    assert "data of all" in RULES["writable"].warning
+    assert "anyone's data" in RULES["writable"].warning
 
 
 def test_a_wrong_name_names_the_nearest() -> None:

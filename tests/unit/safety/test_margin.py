@@ -205,7 +205,7 @@ def test_the_tiers_file_gives_device_and_capacities(capsys: pytest.CaptureFixtur
     ("arguments", "message"),
     [
         (["--device", "ocp4k"], "did you mean 'ocp-4k'"),
-        (["--device", "ocp-4k", "--block", "32B"], "must hold a line"),
+        (["--device", "ocp-4k", "--block", "32B"], "must hold at least one line"),
         (["--device", "ocp-4k", "--promised", "1GiB"], "less than the"),
         (["--device", "ocp-4k", "--promotion-rate", "2"], "'2' is not a rate"),
         (["--device", "ocp-4k", "--write-rate", "0GB/s"], "out of range"),
@@ -244,7 +244,7 @@ def test_bad_input_is_one_error_with_a_remedy(
     ("text", "message"),
     [
         ("low_share = 0.1\nhigh_share = 0.05\n", "low_share (0.1) must be below high_share"),
-        ("block = 32\n", "must hold a line"),
+        ("block = 32\n", "must hold at least one line"),
         ("blok = 32\n", "unknown key"),
     ],
 )

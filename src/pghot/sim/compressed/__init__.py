@@ -1,1 +1,1 @@
-"""A compressed memory device, simulated: what it stores, and what a write does."""
+"""A compressed memory device, simulated: what it stores, and what a write to it does."""

@@ -1,4 +1,4 @@
-"""What happens when a program accesses pages of a compressed node: the node's rule (`pghot.rules`) at work."""
+"""What happens when a program accesses pages of a compressed node: the node's rule (`pghot.rules`) in action."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DRAIN = "kdrain"
 
 
 class Surroundings(Machine, Protocol):
-    """The machine around the node, as far as a rule needs it; see `SimulatedMachine`."""
+    """The parts of the machine around the node that a rule needs; see `SimulatedMachine`."""
 
     pages: int
     page_bytes: int
@@ -39,10 +39,10 @@ class Surroundings(Machine, Protocol):
 
 
 class Access:
-    """The rule of a compressed node at work on a machine.
+    """Applies the rule of a compressed node to the accesses on a machine.
 
     node       the node's number
-    hit_ns     what a hit in the device's cache takes
+    hit_ns     latency of a hit in the device's cache
     link_gb_s  bandwidth of the node's link
     """
 
@@ -57,14 +57,14 @@ class Access:
         self._first = np.zeros(machine.pages, np.bool_)
         self._any_first = False
         top_pages = int(machine.capacity_pages[list(machine.top_nodes)].sum())
-        self._part = max(1, top_pages // 4)  # pages that come up at a time
+        self._part = max(1, top_pages // 4)  # pages promoted at a time
 
     def living(self, page: U32) -> npt.NDArray[np.bool_] | None:
-        """Which rows are of tenants that were not killed; None: all."""
+        """Which rows are of tenants that were not killed; None: all rows."""
         return None if self._dead is None else ~self._dead[page]
 
     def writes(self, page: U32, writes: U32) -> None:
-        """The slice wrote to these pages (uint32[rows], both): they may move, and tenants may be killed."""
+        """The slice made these writes to these pages (uint32[rows] each). Pages may move, and tenants may be killed."""
         tier, machine, rule = self._tier, self._machine, self._tier.rule
         if rule.drains != "never" and tier.warned:
             self._drain()
@@ -90,7 +90,7 @@ class Access:
     def touches(self, page: U32) -> int:
         """The slice touches these pages (uint32[rows]); returns how many are not placed yet.
 
-        What is written to those in this slice are their first contents.
+        Writes to unplaced pages in this slice are their first contents.
         """
         machine = self._machine
         unplaced = touch(page, machine.place, machine.generations.young, self._first)
@@ -98,7 +98,7 @@ class Access:
         return unplaced
 
     def leave(self, page: U32) -> float:
-        """These pages are about to be copied elsewhere; returns how long the device lets the copying wait, ns."""
+        """These pages are about to be copied elsewhere; returns how long the copy has to wait for the device, ns."""
         page = page[self._machine.place[page] == self._node]
         if len(page):
             self._tier.release(page)
@@ -106,7 +106,7 @@ class Access:
         return len(page) * self._tier.device.miss_ns
 
     def _check_margin(self, written: U32) -> U32:
-        """Let through what can be absorbed; returns the pages that cannot."""
+        """Let the writes through that the device can absorb; returns the pages for which it cannot."""
         tier = self._tier
         fresh = written[~tier.granted[written]]
         tier.counts.write_faults += len(fresh)
@@ -116,12 +116,12 @@ class Access:
         return fresh[len(let) :]
 
     def _write(self, page: U32) -> None:
-        """The stores go to the device; who overran a budget with them is killed."""
+        """The stores go to the device. Tenants that overrun their budget with them are killed."""
         for tenant in self._tier.write(page):
             self._kill(tenant)
 
     def _protect_again(self) -> None:
-        """Every second the granted pages are made read-only and flushed, so that their margin is free again."""
+        """Once a second, make the granted pages read-only and flush them, so that their margin is free again."""
         now_ms = self._machine.now_ns * self._machine.scale / 1e6
         if now_ms - self._protected_ms >= PROTECT_AGAIN_MS:
             self._protected_ms = now_ms
@@ -145,10 +145,10 @@ class Access:
         self._machine.charge_tracking(faults * self._machine.costs.hint_fault_ns, 0.0, "write faults")
 
     def _promote(self, page: U32) -> None:
-        """Copy to the top tier while the writer waits. When nothing makes room, writers are killed.
+        """Copy pages to the top tier while the writer waits. When no room can be made, writers are killed.
 
-        A slice may write to more pages than the top tier holds. They come up one part after the other; the first may
-        be down again when the last come.
+        A slice may write to more pages than the top tier holds. They are promoted in parts. The first may have been
+        demoted again when the last are promoted.
         """
         machine = self._machine
         for begin in range(0, len(page), self._part):
@@ -160,7 +160,7 @@ class Access:
                 waiting = waiting[machine.place[waiting] == self._node]
 
     def _promoted(self, page: U32) -> U32:
-        """Promote to the first top node that has or makes room; returns the pages that are left."""
+        """Promote to the top nodes that have room or can make it; returns the pages that are left."""
         machine = self._machine
         for target in machine.promotion_targets[self._node]:
             if len(page) == 0:
@@ -172,7 +172,7 @@ class Access:
         return page
 
     def _drain(self) -> None:
-        """The device warned: promote what there is time for, to the top node with most room."""
+        """The device has warned: promote as many pages as there is time for, to the top node with the most room."""
         machine, tier = self._machine, self._tier
         target = max(machine.promotion_targets[self._node], key=machine.room)
         pages = min(machine.room(target), machine.pages_in_budget(_DRAIN))
@@ -186,15 +186,15 @@ class Access:
         tier.counts.drained += len(moved)
 
     def out_of_memory(self, page: U32) -> None:
-        """Nothing has room for these pages. Take the margin of granted pages back: that may let demotion go on.
+        """No node has room for these pages. Take back the margin of granted pages, so that demotion may go on.
 
-        Where no page is granted, the tenant with most of the pages is killed, as the OOM killer would.
+        If no page is granted, kill the tenant that owns most of these pages, as the OOM killer would.
         """
         if not self._protect_all():
             self._kill(self._tier.tenant_with_most(page))
 
     def _kill(self, tenant: int) -> None:
-        """End a tenant: its pages are free, and what it would have done does not happen."""
+        """End a tenant: its pages are freed, and the rest of its accesses do not happen."""
         pages = self._tier.pages_of(tenant)
         if self._dead is None:
             self._dead = np.zeros(self._machine.pages, np.bool_)
@@ -203,7 +203,7 @@ class Access:
         self._machine.free(pages)
 
     def load(self, served: F64) -> None:
-        """Tell the machine how slow the device is in this slice, and how busy with what is written back.
+        """Tell the machine how slow the device is in this slice, and how busy writing back keeps it.
 
         served  float64[initiators, nodes, 3]  random, sequential, dirty misses
         """
@@ -212,10 +212,10 @@ class Access:
         scattered = random / max(random + sequential, 1e-9)
         missed = scattered * (1.0 - device.hit_share)
         machine.set_latency(self._node, self._hit_ns + missed * (device.miss_ns - self._hit_ns))
-        # A scattered line that is not in the device's cache costs a block: read, change, compress. Neighbours that
-        # are written one after the other are compressed together.
+        # A scattered line that is not in the device's cache costs a whole block: read, change, compress. Neighbouring
+        # lines that are written one after the other are compressed together.
         self.compress(dirty * (missed * device.block + (1.0 - missed) * device.line))
 
     def compress(self, bytes_: float) -> None:
-        """The device compresses so many bytes, which keeps its link waiting."""
+        """The device compresses this many bytes, and its link waits meanwhile."""
         self._machine.occupy(self._node, bytes_ * self._link_gb_s / self._tier.device.compress_gb_s)

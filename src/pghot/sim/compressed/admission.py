@@ -1,4 +1,4 @@
-"""What a compressed node stores: pages come, batch by batch, grow, and leave; compiled."""
+"""What a compressed node stores: compiled kernels for pages that arrive in batches, grow, and leave."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def admit_pages(
 
     page     uint32[K]      distinct pages that are not on the node
     size     int64[pages]   bytes that each will take
-    stored   int64[pages]   bytes that each takes; updated
-    tenant   int64[pages]
+    stored   int64[pages]   bytes that each takes now; updated
+    tenant   int64[pages]   owner of each
     budget   int64[T]       bytes that each tenant may take
-    used_by  int64[T]       bytes that each tenant takes; updated
-    limits   int64[3]       most bytes that may be used with every page of a batch at its worst, and the bytes of use
-                            above which the device warns and below which it takes that back
-    heeds_warning           nothing comes while the device warns
+    used_by  int64[T]       bytes that each tenant takes now; updated
+    limits   int64[3]       the most bytes that may be in use with every page of a batch at its worst; the bytes in use
+                            above which the device warns; those below which it takes the warning back
+    heeds_warning           no page is taken in while the device warns
     state    int64[3]       USED bytes, WARNED, PEAK of USED; updated
 
     A batch is charged `page_bytes` for each of its pages until it has settled.
@@ -45,7 +45,7 @@ def admit_pages(
         end = min(begin + batch, len(page))
         first = begin
         while first < end and left > 0:
-            # Of each tenant, as many as fit its room at their worst, as the batch begins.
+            # As the batch begins, each tenant gets in as many pages as fit its budget at their worst.
             mine = tenant[page[first]]
             if used_by[mine] + page_bytes <= budget[mine]:
                 used_by[mine] += page_bytes
@@ -80,20 +80,20 @@ def write_pages(
     used: int,
     failed: bool,
 ) -> tuple[int, int, int]:
-    """Pages on the node take the size of their new contents, one after the other, while the medium holds them.
+    """Pages on the node take the size of their new contents, one after the other, as long as the medium can hold them.
 
     page       uint32[K]       distinct
-    rewritten  int64[pages]    bytes that each takes once it was written
-    size       int64[pages]    bytes that each takes when it comes again; updated
-    stored     int64[pages]    bytes that each takes; updated
+    rewritten  int64[pages]    bytes that each takes once it has been written
+    size       int64[pages]    bytes that each will take the next time it is demoted; updated
+    stored     int64[pages]    bytes that each takes now; updated
     granted    bool[pages]
     lost       bool[pages]     pages whose data could not be stored; updated
-    tenant     int64[pages]
+    tenant     int64[pages]    owner of each
     used_by    int64[T]        bytes that each tenant takes; updated
     used       bytes of `real_bytes` that are taken
-    failed     data was lost before: from the first loss on nothing grows any more
+    failed     data has been lost before: after the first loss no page may grow
 
-    Returns how many bytes more are taken, how many of those by granted pages, and how many of the pages lost data.
+    Returns how many more bytes are taken, how many of those by granted pages, and how many of the pages lost data.
     """
     grown = charged = gone = 0
     for row in range(len(page)):
@@ -115,7 +115,7 @@ def write_pages(
 
 @njit(cache=True)
 def grant_pages(page: U32, page_bytes: int, free: int, stored: I64, granted: Bool) -> tuple[int, int]:
-    """The first of the pages whose whole growth fits `free` bytes are granted; returns how many, and that growth.
+    """Grant pages in order while their whole growth fits into `free` bytes; returns how many, and their growth.
 
     page     uint32[K]       distinct
     stored   int64[pages]    bytes that each takes
@@ -135,7 +135,7 @@ def grant_pages(page: U32, page_bytes: int, free: int, stored: I64, granted: Boo
 def release_pages(
     page: U32, page_bytes: int, stored: I64, granted: Bool, tenant: I64, used_by: I64
 ) -> tuple[int, int]:
-    """Pages leave the node; returns the bytes they took, and the growth that those granted were charged with.
+    """Pages leave the node; returns the bytes they took, and the growth that was charged for the granted ones.
 
     page     uint32[K]       distinct
     stored   int64[pages]    bytes that each takes; updated

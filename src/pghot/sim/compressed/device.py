@@ -1,8 +1,8 @@
 """A memory device that compresses what it stores and promises more than it has: the keys of its description.
 
-After the OCP hyperscale tiered memory expander and the argument about it on the kernel's lists (FACTS 6). The device
-stores blocks; a block takes as many bytes of the medium as its content compresses to. What counts for safety is how
-much a block can grow when lines of it are written: `stored_bytes_bound`, `line_growth_bytes`.
+It follows the OCP hyperscale tiered memory expander and the argument about it on the kernel's lists (FACTS 6). The
+device stores blocks. A block takes as many bytes of the medium as its content compresses to. What matters for safety is
+how much a block can grow when some of its lines are written: `stored_bytes_bound`, `line_growth_bytes`.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class CompressedDevice(BaseModel):
 
     block              unit of compression; 64 B lines to 4 KiB pages
     line               unit in which the CPU writes back
-    granule            stored sizes are multiples of it; the smallest size of a block that is not all zero
-    spoil              what one written line can do: "block": its whole block no longer compresses;
-                       "line": the line is stored as it is beside the compressed rest, with `line_overhead`
-    line_overhead      bytes that a line stored as it is takes besides itself
-    raw_after_lines    a block of which so many lines were written is stored as it is ("line" only); 0: never
+    granule            stored sizes are multiples of this; the smallest size of a block that is not all zeros
+    spoil              what one written line can do. "block": its whole block no longer compresses.
+                       "line": the line is stored raw beside the compressed rest, with `line_overhead`
+    line_overhead      extra bytes that a raw line takes
+    raw_after_lines    a block with this many written lines is stored raw ("line" only); 0: never
     zero_flag          a block of zeros takes no bytes
     dedup              blocks of equal content are stored once; a write gives the writer its own
-    low_share, high_share   shares of the medium that remain: below the first the device warns, above the second it
+    low_share, high_share   shares of the medium that are free: below the first the device warns, above the second it
                        takes the warning back
-    interrupt_us       from crossing a threshold to the handler on a CPU
+    interrupt_us       time from crossing a threshold to the handler on a CPU
     report_us          age of the remaining capacity that the control plane reports
     hit_share          share of random misses that the device's cache of decompressed blocks serves
-    miss_ns            latency of the others: read and decompress a block
+    miss_ns            latency of the other misses: read and decompress a block
     compress_gb_s      rate at which the device compresses what is written, 10**9 bytes/s
     """
 
@@ -72,7 +72,7 @@ class CompressedDevice(BaseModel):
         if self.line < 1:
             raise ValueError("line must be 1 B or more")
         if self.block < self.line:
-            raise ValueError(f"block ({self.block} B) must hold a line ({self.line} B) at least")
+            raise ValueError(f"block ({self.block} B) must hold at least one line ({self.line} B)")
         if self.block % self.line or PAGE_BYTES % self.block:
             raise ValueError("block must be a multiple of line and divide 4096 B")
         if not 1 <= self.granule <= self.block:
@@ -80,7 +80,7 @@ class CompressedDevice(BaseModel):
         if self.low_share >= self.high_share:
             raise ValueError(
                 f"low_share ({self.low_share:g}) must be below high_share ({self.high_share:g}): "
-                "the device warns below the first and stops above the second"
+                "the device warns below the first and takes the warning back above the second"
             )
         return self
 
@@ -98,7 +98,7 @@ class CompressedDevice(BaseModel):
         return 0 if self.zero_flag or self.dedup else self.granule
 
     def stored_bytes_bound(self, before: int, written: int) -> int:
-        """The most that a block takes of which `written` lines were written since it took `before` bytes.
+        """The most bytes that a block takes after `written` of its lines were written since it took `before` bytes.
 
         >>> CompressedDevice(spoil="block").stored_bytes_bound(64, 1)
         4096
@@ -115,7 +115,7 @@ class CompressedDevice(BaseModel):
 
     @property
     def line_growth_bytes(self) -> int:
-        """The most that one more written line can add to its block."""
+        """The most bytes that one more written line can add to its block."""
         return max(
             self.stored_bytes_bound(self.smallest_bytes, lines)
             - self.stored_bytes_bound(self.smallest_bytes, lines - 1)

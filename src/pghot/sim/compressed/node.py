@@ -1,8 +1,9 @@
-"""A compressed node of a simulated machine: what it stores, whom it admits, and who may write (docs/FACTS.md 6).
+"""A compressed node of a simulated machine: what it stores, what it admits, and which writes it allows (docs/FACTS.md
+6).
 
-The node is private: pages come by demotion only, and demotion asks the control plane first. A page is charged the
-worst that it can take until it has settled. So the reserve is there for what the CPU's cache holds, and for nothing
-else (docs/compressed-tier.md).
+The node is private: pages arrive only by demotion, and demotion asks the control plane first. Until a page has settled,
+it is charged the most that it can take. So the reserve is only for what the CPU's cache holds
+(docs/compressed-tier.md).
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ DEMOTION_BATCH_PAGES = 512
 class Contents:
     """How well the program's pages compress.
 
-    stored     uint32[pages]  bytes each page takes when it is demoted for the first time
-    rewritten  uint32[pages]  bytes it takes after it was written
-    tenant     uint16[pages]  whose it is: the address space
+    stored     uint32[pages]  bytes that each page takes when it is demoted for the first time
+    rewritten  uint32[pages]  bytes that it takes after it has been written
+    tenant     uint16[pages]  its owner: the address space
     note       where the sizes come from
-    warning    "" or what a reader must know of them
+    warning    what a reader must know about them; empty: nothing
     """
 
     stored: U32
@@ -52,13 +53,13 @@ class Contents:
 class TierCounts:
     """Totals in pages.
 
-    refused      demotions that the control plane refused; the page stayed
+    refused      demotions that the control plane refused; the page stayed where it was
     write_faults writes to pages that were mapped read-only
-    granted      of those, let through by the margin check
-    drained      promoted because the device had warned
-    lost         whose data the device could not store
-    peak_bytes   the most that was ever stored
-    killed       tenants: for overrunning a budget, or because nothing could hold what they wrote
+    granted      those of them that the margin check let through
+    drained      pages promoted because the device had warned
+    lost         pages whose data the device could not store
+    peak_bytes   the most bytes that were ever stored
+    killed       tenants killed because they overran a budget, or because no memory could hold what they wrote
     """
 
     refused: int = 0
@@ -71,14 +72,14 @@ class TierCounts:
 
 
 class CompressedNode:
-    """The stored bytes of every page on the device, exactly, and the promises made against what remains.
+    """The stored bytes of every page on the device, exactly, and the promises made against what is free.
 
-    stored     int64[pages]  bytes of the medium that each page takes, 0 elsewhere
-    used       their sum
-    used_by    int64[T]      the same of each tenant
-    granted    bool[pages]   mapped writable after a margin check, charged with its whole growth
+    stored     int64[pages]  bytes of the medium that each page takes, 0 if it is elsewhere
+    used       the sum of `stored`
+    used_by    int64[T]      the same sum for each tenant
+    granted    bool[pages]   mapped writable after a margin check, and charged with its whole growth
     warned     the device has warned and not taken it back: demotion waits, unless a program waits for it
-    failed     data was lost, and the device stores nothing that grows any more (fail-safe)
+    failed     data was lost, and from then on the device refuses all that grows (fail-safe)
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class CompressedNode:
         self.device, self.rule = device, rule
         self.real_bytes, self.reserve_bytes, self.page_bytes = real_bytes, reserve_bytes, page_bytes
         self.counts = TierCounts()
-        # The host sets the thresholds so that the warning comes no later than the reserve is touched.
+        # The host sets the thresholds so that the warning comes at the latest when the reserve is touched.
         self._warn_above = min(int((1 - device.low_share) * real_bytes), real_bytes - reserve_bytes)
         spread = int((device.high_share - device.low_share) * real_bytes)
         self._calm_below = max(1, self._warn_above - spread)  # an empty device never warns
@@ -131,22 +132,23 @@ class CompressedNode:
 
     @property
     def saved_bytes(self) -> int:
-        """What the pages on the device would take in plain memory, less what they take."""
+        """Bytes that the pages on the device would take in plain memory, less what they take there."""
         return self.pages * self.page_bytes - self.used
 
     @property
     def admissible(self) -> int:
-        """Pages that may come now, each at its worst."""
+        """How many pages may arrive now, each at its worst."""
         if self.warned or self.failed:
             return 0
         free = self.remaining - self.granted_growth - self.reserve_bytes
         return max(0, free // self.page_bytes)
 
     def admit(self, page: U32, last_resort: bool = False) -> U32:
-        """Take in pages, batch by batch as far as there is room; returns those that came.
+        """Take in pages, batch by batch, as far as there is room; returns those that were admitted.
 
-        last_resort  a program waits for it, and would be killed otherwise. A warning then refuses nothing that leaves
-                     the reserve free, unless the rule says so (`AccessRule.refuses_last_resort`)
+        last_resort  a program waits for this demotion and would be killed otherwise. In spite of a warning, all pages
+                     are then admitted that leave the reserve free, unless the rule forbids it
+                     (`AccessRule.refuses_last_resort`)
         """
         heeds_warning = not last_resort or self.rule.refuses_last_resort
         came = np.zeros(len(page), np.bool_)
@@ -177,7 +179,7 @@ class CompressedNode:
         return admitted
 
     def release(self, page: U32) -> None:
-        """Pages left: the host zeroes them, and the device has their bytes back."""
+        """Pages have left: the host zeroes them, and the device gets their bytes back."""
         freed, charged = release_pages(
             page, self.page_bytes, self.stored, self.granted, self._tenant, self.used_by
         )
@@ -186,7 +188,7 @@ class CompressedNode:
         self._changed(-freed)
 
     def _changed(self, growth: int) -> None:
-        """The device stores so many bytes more: its thresholds."""
+        """The device stores `growth` more bytes: update its peak and its warning."""
         self.used += growth
         self.counts.peak_bytes = max(self.counts.peak_bytes, self.used)
         if self.used > self._warn_above:
@@ -197,7 +199,7 @@ class CompressedNode:
     # ---- writes
 
     def grant(self, page: U32) -> U32:
-        """The margin check: the first of the pages whose whole growth can still be absorbed become writable."""
+        """The margin check: pages become writable in order, while their whole growth can still be absorbed."""
         free = self.remaining - self.granted_growth - self.reserve_bytes
         let, growth = grant_pages(page, self.page_bytes, free, self.stored, self.granted)
         self.granted_growth += growth
@@ -210,19 +212,19 @@ class CompressedNode:
         self.granted_growth -= int((self.page_bytes - self.stored[page]).sum())
 
     def rewritten(self, page: U32) -> None:
-        """These pages hold other contents now, wherever they are: the size they take when they come (again)."""
+        """These pages, wherever they are, hold new contents: set the size that they take when they are next demoted."""
         self._size[page] = self._rewritten[page]
 
     def note_writes(self, page: U32, writes: U32, first: Bool, place: U8, node: int) -> U32:
-        """Rows of a slice, and whose first contents these are: as for `rewritten`. Returns who is on `node`."""
+        """As `rewritten`, for the rows of a slice. `first` contents change no size. Returns those on `node`."""
         out = np.empty_like(page)
         return out[: note_writes(page, writes, first, self._rewritten, self._size, place, node, out)]
 
     def write(self, page: U32) -> list[int]:
-        """Lines of these pages, each once, were written and written back: what no longer fits is lost.
+        """Lines of these pages were written and written back; each page is given once. What no longer fits is lost.
 
-        Returns the tenants that would take more than their budget, if the rule gives them one. Nothing of theirs is
-        stored.
+        Returns the tenants that would take more than their budget, if the rule gives them one. Nothing that they wrote
+        is stored.
         """
         over: list[int] = []
         if self.rule.budgets:
@@ -251,7 +253,7 @@ class CompressedNode:
         return over
 
     def _overrun(self, page: U32, growth: I64) -> list[int]:
-        """The tenants that would exceed their budget at any moment of this growth. Pages grow one after the other."""
+        """The tenants that would exceed their budget at any point while these pages grow, one after the other."""
         owner = self._tenant[page]
         return [
             tenant
@@ -260,7 +262,7 @@ class CompressedNode:
         ]
 
     def tenant_with_most(self, page: U32) -> int:
-        """The tenant that most of these pages belong to."""
+        """The tenant that owns most of these pages."""
         return int(np.argmax(np.bincount(self._tenant[page])))
 
     def pages_of(self, tenant: int) -> U32:

@@ -1,4 +1,4 @@
-"""The books of a simulated machine: how busy each kernel thread is, and what the run adds up to."""
+"""The accounts of a simulated machine: how busy each kernel thread is, and the totals of the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class KernelThread:
     used_ns: float = 0.0
 
     def budget_ns(self, now_ns: float, until_ns: float) -> float:
-        """Work it can still start and finish by `until_ns`."""
+        """How much work it can still start and finish by `until_ns`."""
         return max(0.0, until_ns - max(self.free_at_ns, now_ns))
 
     def run(self, now_ns: float, work_ns: float) -> None:
@@ -27,7 +27,7 @@ class KernelThread:
 
 @dataclass(slots=True)
 class Ledger:
-    """Running totals of a simulated machine; times in ns, summed over the program's threads where it pays."""
+    """Running totals of a simulated machine. Times in ns; those that the program pays are summed over its threads."""
 
     elapsed_ns: float = 0.0
     compute_ns: float = 0.0

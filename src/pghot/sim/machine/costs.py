@@ -25,14 +25,14 @@ class Costs(BaseModel):
     hint_fault_ns: float = Field(1200.0, ge=0)
     # Page-table walk that ages the LRU, per PTE (12..53 ns, FACTS 8).
     age_pte_ns: float = Field(25.0, ge=0)
-    # Writing the 64 cache lines of a page back (CLWB), of which few are dirty: about 4 ns a line (est.).
+    # Writing back the 64 cache lines of a page (CLWB), of which few are dirty: about 4 ns for each line (est.).
     flush_4k_ns: float = Field(250.0, ge=0)
-    # One record passed by on a hash list of pghot v2 ("long-hash-lists"): a cache miss or a hit (10..100, est.).
+    # Stepping past one record of a hash list of pghot v2 ("long-hash-lists"): a cache miss or a hit (10..100, est.).
     hash_list_step_ns: float = Field(20.0, ge=0)
     # Compute time of an instruction when no cache misses the last level (est.: IPC 1.3 at 3 GHz).
     instruction_ns: float = Field(0.25, ge=0)
-    # Cache misses one core keeps in flight: pointer chase 1, independent random ~10 (FACTS 8). 4 is between
-    # the two, for programs of which nothing is known (est.).
+    # Cache misses that one core keeps in flight: pointer chase 1, independent random ~10 (FACTS 8). 4 is between
+    # the two, for programs about which nothing is known (est.).
     mlp_random: float = Field(4.0, ge=1)
     # Sequential misses, which the prefetchers overlap: 20..50 (FACTS 8).
     mlp_sequential: float = Field(20.0, ge=1)

@@ -1,8 +1,8 @@
 """How long a slice takes: loaded latency in a closed loop.
 
-A program's misses keep `threads * mlp` lines in flight; the time they take depends on each node's latency,
-the latency on the bandwidth in use, and that on the time they take. `solve_slice_ns` finds the one time that
-satisfies all of it (docs/architecture.md: slowdown comes out of the model).
+A program's misses keep `threads * mlp` lines in flight. The time they take depends on each node's latency, the latency
+depends on the bandwidth in use, and the bandwidth depends on the time. `solve_slice_ns` finds the one time that
+satisfies all of this (docs/architecture.md: slowdown comes out of the model).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def node_latency_ns(
 ) -> float:
     """Loaded latency of a node that serves `rate` bytes/ns and a rival with `rival_lines` lines in flight.
 
-    bandwidth in bytes/ns (= GB/s). The rival is closed-loop as well: it moves 64 * rival_lines / latency
+    `bandwidth` is in bytes/ns (= GB/s). The rival is a closed loop as well: it moves 64 * rival_lines / latency
     bytes/ns, so a slower node also slows the rival.
     """
     if rival_lines <= 0.0:
@@ -60,8 +60,8 @@ def solve_slice_ns(
 
     busy_ns      time the threads are busy without waiting for memory (compute and overheads, per thread)
     inflight     float64[N]  misses of each node divided by the lines kept in flight by all threads
-    idle_ns      float64[N]  idle latency as this slice mixes reads and writes
-    remote_ns    float64[N]  sum over misses of extra latency from remote CPUs, divided as `inflight`
+    idle_ns      float64[N]  idle latency for this slice's mix of reads and writes
+    remote_ns    float64[N]  extra latency of remote CPUs, summed over the misses and divided like `inflight`
     bytes_moved  float64[N]  bytes read, written and migrated on each node
     bandwidth    float64[N]  bytes/ns
     rival_lines  float64[N]  lines that background load keeps in flight
@@ -138,7 +138,7 @@ def demand_of_misses(
     waiting_ns: F64,
     bytes_moved: F64,
 ) -> None:
-    """Turn who served what into the arguments of `solve_slice_ns`; fills the last four arrays.
+    """Turn the misses that each node served into the arguments of `solve_slice_ns`; fills the last four arrays.
 
     served        float64[initiators, nodes, 3]  random, sequential, dirty misses (`machine.touch.serve`)
     remote_ns     float64[initiators, nodes]     extra latency of a remote CPU

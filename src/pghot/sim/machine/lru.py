@@ -1,7 +1,7 @@
 """Generations of pages, as the kernel's multi-gen LRU keeps them (mm/vmscan.c, CONFIG_LRU_GEN).
 
-A page's generation is the sequence number of the last ageing walk that found it young. Reclaim takes the
-oldest generations and never the youngest two; when nothing older is left it ages again.
+A page's generation is the sequence number of the last ageing walk that found it young. Reclaim takes pages of the
+oldest generations, and never of the youngest two. When nothing older is left, it ages again.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def age_pages(young: npt.NDArray[np.uint8], generation: npt.NDArray[np.uint32], 
 
 @njit(cache=True)
 def take_old(queue: U32, place: U8, node: int, young: U8, taken: Bool, out: U32) -> tuple[int, int]:
-    """Take pages from the head of a queue until `out` is full; returns how many, and the length of the head.
+    """Take pages from the head of a queue until `out` is full; returns how many, and how much of the queue was used.
 
     queue  uint32[N]     distinct pages, oldest first
-    taken  bool[pages]   those that were taken before
+    taken  bool[pages]   True for pages that were taken before
     out    uint32[K]     set: pages on `node` that are not young and were not taken before
     """
     found = used = 0
@@ -69,9 +69,9 @@ class Generations:
     ) -> tuple[npt.NDArray[np.uint32], int]:
         """Up to `count` pages of `node` from its oldest generations, and how many ageing walks that took.
 
-        Pages that turned young since they were queued get a second chance, as on a real LRU. The youngest
-        two generations are spared. At one time there is at most one walk: pages that had no time to be
-        touched between two walks are not old.
+        Pages that were touched since they were queued get a second chance, as on a real LRU. The youngest two
+        generations are spared. At any one time there is at most one walk: pages that had no time to be touched
+        between two walks are not old.
         """
         walks = found = 0
         out = np.empty(min(count, len(place)), np.uint32)
@@ -87,14 +87,14 @@ class Generations:
                     break
                 self.age(now_ns)
                 walks += 1
-                # A queue made after a walk has the pages taken before it once more.
+                # A queue built after a walk contains the pages that were taken before it once more.
                 self._taken[out[:found]] = True
         if walks:
             self._taken[out[:found]] = False
         return out[:found], walks
 
     def coldest(self, place: npt.NDArray[np.uint8], node: int, count: int) -> npt.NDArray[np.uint32]:
-        """The `count` pages of `node` that were touched longest ago, sparing none: for direct reclaim."""
+        """The `count` pages of `node` that were touched longest ago, from all generations: for direct reclaim."""
         found = np.flatnonzero(place == node).astype(np.uint32)
         age = self.generation[found].astype(np.int64) + np.where(self.young[found] > 0, self.sequence + 1, 0)
         return found[np.argsort(age, kind="stable")[:count]]

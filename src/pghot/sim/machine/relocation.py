@@ -1,4 +1,4 @@
-"""The bookkeeping of pages that change their node, compiled."""
+"""Bookkeeping for pages that move to another node, compiled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pghot.arrays import F64, I64, NOWHERE, U8, U32, Bool
 
 @njit(cache=True)
 def movable(page: U32, place: U8, target: int, out: U32) -> int:
-    """The pages that are on a node, and not on `target`, into `out` (uint32[K]); returns how many."""
+    """Write the pages that are on a node other than `target` to `out` (uint32[K]); returns how many."""
     found = 0
     for index in page:
         if place[index] != NOWHERE and place[index] != target:
@@ -31,7 +31,7 @@ def relocate(
     was_promoted: Bool,
     promoted: U32,
 ) -> tuple[int, int, int]:
-    """Put pages on `target`; returns how many were promoted, demoted, and promoted not for the first time.
+    """Put pages on `target`; returns how many were promoted, how many demoted, and how many promoted once more.
 
     page          uint32[K]       distinct pages, each on a node
     place         uint8[pages]    updated
@@ -39,7 +39,7 @@ def relocate(
     free          int64[nodes]    free pages; updated
     moving_bytes  float64[nodes]  bytes read from or written to each node by moves; updated
     was_promoted  bool[pages]     updated
-    promoted      uint32[K]       set: those that were promoted come first, in their order in `page`
+    promoted      uint32[K]       set: the promoted pages come first, in the order of `page`
     """
     climbed = sunk = again = 0
     left = np.zeros(len(free), np.int64)

@@ -1,8 +1,8 @@
 """A machine with memory tiers that exists only in the lab: placement, time, migration, reclaim.
 
-It keeps one clock. A slice of a trace advances it by what the slice's misses cost where their pages are
-(`run_slice`), plus what tracking and moving took from the program since the last slice. Kernel threads work
-beside the program; each can do no more work than time passes.
+It keeps one clock. A slice of a trace advances the clock by what the slice's misses cost where their pages are
+(`run_slice`), plus the time that tracking and moving took from the program since the last slice. Kernel threads run
+beside the program. Each can do only as much work as time passes.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class SimulatedMachine:
     """N nodes in M tiers.
 
     place       uint8[pages]   node of each page, 255 before its first touch
-    preferred   int16[pages]   node a policy wants a page allocated on, -1 for the default zonelist
+    preferred   int16[pages]   node that a policy wants for a page's allocation, -1 for the default zonelist
     free_pages  int64[nodes]
     lower       bool[nodes]    True below the top tier
-    private     bool[nodes]    compressed: programs are never placed there, demotion alone leads to it
-    compressed  the state of that node, None without one
+    private     bool[nodes]    True for a compressed node: pages get there only by demotion, never at first touch
+    compressed  the state of that node; None without one
     latency_ns  float64[nodes] loaded latency in the last slice
     used_share  float64[nodes] share of each node's bandwidth in use in the last slice
     """
@@ -53,8 +53,8 @@ class SimulatedMachine:
         scale: float = 1.0,
         contents: Contents | None = None,
     ) -> None:
-        """scale     `--scale-time`: a page stands for so many, which matters where work is done in batches
-        contents  what the pages hold, where a node compresses
+        """scale     `--scale-time`: one page stands for this many, which matters where work is done in batches
+        contents  how well the pages compress; needed if a node compresses
         """
         count = len(topology.nodes)
         self.topology, self.costs = topology, topology.costs
@@ -96,7 +96,7 @@ class SimulatedMachine:
         self._moving_bytes = np.zeros(count)
         self._app_debt_ns = 0.0
         self._was_promoted = np.zeros(pages, np.bool_)
-        self.newly_promoted: list[U32] = []  # emptied by whoever measures responsiveness
+        self.newly_promoted: list[U32] = []  # read and emptied by the measure of responsiveness
         self._set_up_latency()
         self._set_up_compression(contents)
 
@@ -116,14 +116,14 @@ class SimulatedMachine:
         nodes = self.topology.nodes
         self.private = np.array([node.compressed is not None for node in nodes])
         self._public = np.flatnonzero(~self.private).tolist()
-        # Programs are given memory down to this; of a private node, none.
+        # Programs may allocate memory down to this many free pages; of a private node, none.
         self._allocation_floor = np.where(self.private, np.iinfo(np.int64).max, self.min_pages)
         self.compressed: CompressedNode | None = None
         if (held := self.topology.compression) is None:
             return
         if contents is None:
             raise ValueError("a compressed node needs the contents of the pages")
-        # The medium shrinks as the node did.
+        # The medium shrinks in proportion to the node.
         shrink = self.capacity_pages[held.node] * self.page_bytes / held.promised
         self.compressed = CompressedNode(
             held.device,
@@ -143,15 +143,15 @@ class SimulatedMachine:
         )
 
     def set_latency(self, node: int, latency_ns: float) -> None:
-        """Reads and writes of a node take so long in the slice that is about to be timed."""
+        """Set how long reads and writes of a node take in the slice that is about to be timed."""
         self._read_ns[node] = self._write_ns[node] = latency_ns
 
     def occupy(self, node: int, bytes_moved: float) -> None:
-        """Something beside the program uses the bandwidth of a node in this slice."""
+        """Something other than the program uses bandwidth of a node in this slice."""
         self._moving_bytes[node] += bytes_moved
 
     def set_capacity(self, node: int, pages: int) -> None:
-        """Give a node another size; only before anything is placed."""
+        """Change the size of a node. Call it only before anything is placed."""
         self.free_pages[node] += pages - self.capacity_pages[node]
         self.capacity_pages[node] = pages
 
@@ -182,16 +182,16 @@ class SimulatedMachine:
         return duration_ns
 
     def living(self, page: U32) -> npt.NDArray[np.bool_] | None:
-        """Which rows are of tenants that were not killed; None: all of them."""
+        """Which rows are of tenants that were not killed; None: all rows."""
         return self._access.living(page) if self.compressed is not None else None
 
     def _serve(self, rows: Rows) -> int:
         return serve(*rows, self.place, self.generations.young, self._served)
 
     def _settle(self, rows: Rows) -> Rows:
-        """What first touches and writes to compressed pages do, before it is known where misses go.
+        """Do what first touches and writes to compressed pages cause. It comes first: it decides where misses go.
 
-        Returns the rows that are left: tenants may be killed.
+        Returns the rows that are left, because tenants may be killed.
         """
         if self._access.touches(rows.page):
             rows = self._allocate(rows)
@@ -204,19 +204,19 @@ class SimulatedMachine:
         return rows if kept is None else rows.only(kept)
 
     def _allocate(self, rows: Rows) -> Rows:
-        """First touches; returns the rows that are left.
+        """Place pages at their first touch; returns the rows that are left.
 
-        Where demotion can make room (a compressed node), a full machine reclaims directly, and when that does not
-        help it kills the tenant that asks for most. Without one it raises `PghotError`.
+        With a compressed node, demotion can make room: a full machine reclaims directly. If that does not help, it
+        kills the tenant that asks for most. Without a compressed node it raises `PghotError`.
         """
         while failed := self._allocate_once(rows):
             if self.compressed is None:
                 total = format_size(int(self.capacity_pages.sum()) * self.page_bytes)
                 raise PghotError(
-                    f"the simulated machine ran out of memory: {total} do not hold the program",
+                    f"the simulated machine ran out of memory: {total} are not enough for the program",
                     "give the tiers more capacity or a larger --fast-share",
                 )
-            # What was touched in this slice already is not what the program used least.
+            # Pages that this slice has touched are not the ones that the program used least.
             self._access.touches(rows.page)
             if not self.reclaim_directly(failed):
                 self._access.out_of_memory(rows.page[self.place[rows.page] == NOWHERE])
@@ -235,16 +235,16 @@ class SimulatedMachine:
         )
 
     def reclaim_directly(self, pages: int, on: int | None = None) -> int:
-        """The program itself demotes `pages` of what it used least, and some more up to the high watermarks.
+        """The program itself demotes the `pages` that it used least, and some more, up to the high watermarks.
 
-        on  the node where room is wanted; None: anywhere
-        Returns how many went. The program waits (mm/page_alloc.c, __alloc_pages_direct_reclaim).
+        on  the node that needs room; None: any node
+        Returns how many moved. The program waits (mm/page_alloc.c, __alloc_pages_direct_reclaim).
         """
         done = 0
         for node in self._public if on is None else (on,):
             wanted = pages - done + int(self.high_pages[node] - self.min_pages[node])
             cold, walks = self.generations.oldest(self.place, node, wanted, self.now_ns)
-            if len(cold) < wanted:  # every page was touched lately: the least lately
+            if len(cold) < wanted:  # too few old pages: take those touched longest ago
                 rest = self.generations.coldest(self.place, node, wanted)
                 cold = np.concatenate([cold, rest[~np.isin(rest, cold)]])[:wanted]
             self._pay_app(walks * self.pages * self.costs.age_pte_ns)
@@ -254,7 +254,7 @@ class SimulatedMachine:
         return done
 
     def _solve(self, busy_ns: float) -> float:
-        """Turn `self._served` into a duration."""
+        """Turn `self._served` into the duration of the slice, ns."""
         curve = self.topology.curve
         inflight, idle_ns, waiting_ns, bytes_moved = self._demand
         demand_of_misses(
@@ -279,7 +279,7 @@ class SimulatedMachine:
         return self.costs.hash_list_step_ns
 
     def charge_tracking(self, app_ns: float, kernel_ns: float, thread: str) -> None:
-        """Time that a source took: from the program's threads (summed), and from a kernel thread."""
+        """Account for time that a source took from the program's threads (summed) and from a kernel thread."""
         self.ledger.tracking_app_ns += app_ns
         self._app_debt_ns += app_ns
         if kernel_ns:
@@ -295,7 +295,7 @@ class SimulatedMachine:
             self._app_debt_ns += work_ns
 
     def pages_in_budget(self, thread: str, span_ns: float | None = None) -> int:
-        """Pages that `thread` can migrate in `span_ns` (default: about one slice) from now; 0 while busy."""
+        """Pages that `thread` can migrate in the next `span_ns` (default: the last slice's length); 0 while busy."""
         span_ns = self.slice_ns if span_ns is None else span_ns
         budget_ns = self.thread(thread).budget_ns(self.now_ns, self.now_ns + span_ns)
         return int(budget_ns / self.costs.migrate_ns(self.page_bytes))
@@ -314,7 +314,9 @@ class SimulatedMachine:
         page         uint32[K], each page at most once
         payer        "app": the faulting threads migrate one page after the other (kernel mode 2);
                      anything else names the kernel thread that migrates in batches of `batch_pages`
-        Pages that are not placed or are on the target already are left out and count as neither.
+
+        Pages that are not placed, or are on the target already, are left out: they count neither as moved nor as
+        failed.
         """
         out = np.empty_like(page)
         page = out[: movable(page, self.place, target, out)]
@@ -323,7 +325,7 @@ class SimulatedMachine:
         return self._put(page, target, payer, batch_pages)
 
     def _put(self, page: U32, target: int, payer: str, batch_pages: int) -> Moves:
-        """Move the pages that fit; a private node says itself which do."""
+        """Move the pages that fit; a private node decides itself which it admits."""
         wait_ns = 0.0
         if self.private[target] and self.compressed is not None:
             came = self.compressed.admit(page[: int(self.free_pages[target])], payer == DIRECT_RECLAIM)
@@ -372,9 +374,9 @@ class SimulatedMachine:
         self._app_debt_ns += time_ns
 
     def reclaim(self, node: int, pages: int) -> int:
-        """Demote up to `pages` of the coldest pages of `node`, and to its high watermark; returns how many.
+        """Demote the coldest pages of `node`: up to `pages`, plus what its high watermark lacks; returns how many.
 
-        kswapd of the node does it, within the time it has.
+        The node's kswapd does this, in the time that it has.
         """
         name = f"kswapd{node}"
         shortfall = max(0, int(self.high_pages[node] - self.free_pages[node]))
@@ -387,7 +389,7 @@ class SimulatedMachine:
         return self.demote(cold, node, name)
 
     def demote(self, page: U32, node: int, thread: str) -> int:
-        """Move `page` from `node` to its demotion targets in their order; returns how many went."""
+        """Move `page` from `node` to its demotion targets in order; returns how many moved."""
         done = 0
         for target in self.demotion_targets[node]:
             if len(page) == 0:
@@ -398,14 +400,14 @@ class SimulatedMachine:
         return done
 
     def age_generations(self, thread: str) -> None:
-        """One ageing walk over all page tables, done by `thread` unless it is busy still."""
+        """One ageing walk over all page tables by `thread`; none while it is still busy."""
         if self.thread(thread).free_at_ns > self.now_ns:
             return
         self.generations.age(self.now_ns)
         self._kernel_work(thread, self.pages * self.costs.age_pte_ns)
 
     def balance(self) -> None:
-        """kswapd's own wake-up: a node below its low watermark is freed to the high one."""
+        """kswapd wakes up: it demotes from each node below its low watermark, up to the high one."""
         if not self.demotion_enabled:
             return
         for node in np.flatnonzero((self.free_pages < self.low_pages) & ~self.private):

@@ -1,7 +1,7 @@
 """The tiers file: which memory nodes a machine has, how fast and how large they are.
 
-A TOML document validated by pydantic; unknown keys and impossible values are errors that name the key and,
-where it can be found, its line. `load_topology` reads a shipped name or a path.
+It is a TOML document, validated by pydantic. Unknown keys and impossible values are errors that name the key and,
+where it can be found, its line. `load_topology` takes a shipped name or a path.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pghot.sim.machine.costs import Costs
 
 
 def _device(value: Any) -> Any:
-    """A shipped device's name, a file, or the keys themselves."""
+    """A device, from a shipped name, a file, or the keys themselves."""
     if not isinstance(value, str):
         return value
     try:
@@ -38,7 +38,7 @@ def _device(value: Any) -> Any:
 
 
 def _rule(value: Any) -> Any:
-    """An access rule by its name."""
+    """The access rule with this name."""
     if not isinstance(value, str):
         return value
     try:
@@ -66,8 +66,8 @@ class Node(_Strict):
     bandwidth_gb_s    sustained bandwidth, 10**9 bytes/s
     cpus              cores on the node; 0 for HBM, CXL and other CPU-less nodes
     remote_ns         extra latency when the CPU of another node accesses this one, by that node's number
-    device            the medium, for people: "dram", "hbm", "cxl", "pmem"
-    compressed        the device behind a node that compresses
+    device            the medium, for readers: "dram", "hbm", "cxl", "pmem"
+    compressed        the device, if the node compresses
     real_capacity     bytes of its medium; `capacity` is what it promises
     reserve           bytes of the medium that are kept free
     access            the name of its access rule
@@ -93,7 +93,7 @@ class Node(_Strict):
                 raise ValueError("real_capacity and reserve are for nodes with 'compressed'")
             return self
         if self.real_capacity is None:
-            raise ValueError("a compressed node needs real_capacity, the bytes of its medium")
+            raise ValueError("a compressed node needs real_capacity, the size of its medium")
         if self.capacity < self.real_capacity:
             raise ValueError(
                 f"capacity ({self.capacity} B), what the device promises, is below real_capacity "
@@ -104,7 +104,9 @@ class Node(_Strict):
         if self.cpus:
             raise ValueError("a compressed node has no cpus")
         if self.write_latency_ns is not None:
-            raise ValueError("a compressed node has no write_latency_ns: its device says what a miss takes")
+            raise ValueError(
+                "a compressed node has no write_latency_ns: its device sets the latency of a miss"
+            )
         return self
 
 
@@ -133,7 +135,7 @@ class LatencyCurve(_Strict):
 
 
 class Antagonist(_Strict):
-    """Background load: cores that keep lines in flight to one node and compete for its bandwidth."""
+    """Background load: cores that keep lines in flight to one node, and so compete for its bandwidth."""
 
     node: int = Field(0, ge=0)
     cores: int = Field(0, ge=0)
@@ -158,7 +160,7 @@ class Watermarks(_Strict):
 
 
 class Topology(_Strict):
-    """A machine of the lab. `distances` is the ACPI SLIT matrix; a default is made from the latencies."""
+    """A machine of the lab. `distances` is the ACPI SLIT matrix; by default it is made from the latencies."""
 
     description: str = ""
     nodes: tuple[Node, ...] = Field(min_length=1, max_length=64)
@@ -197,7 +199,7 @@ class Topology(_Strict):
         return self
 
     def distance_matrix(self) -> list[list[int]]:
-        """The given SLIT, or 10 on the diagonal and latencies in tens elsewhere."""
+        """The given SLIT. By default 10 on the diagonal, and ten times the relative latency elsewhere."""
         if self.distances:
             return [list(row) for row in self.distances]
         fastest = min(node.latency_ns for node in self.nodes)
@@ -232,7 +234,7 @@ class Topology(_Strict):
 
     @property
     def compression(self) -> Compression | None:
-        """The node that compresses, None without one."""
+        """The node that compresses; None if there is none."""
         for index, node in enumerate(self.nodes):
             if node.compressed is not None and node.real_capacity is not None:
                 return Compression(
@@ -248,9 +250,9 @@ class Topology(_Strict):
         return None
 
     def with_compressed_node(self, **keys: Any) -> Topology:
-        """The same machine with other keys of the node that compresses.
+        """The same machine with these keys of its compressed node changed.
 
-        Raises `UsageError` when no node does.
+        Raises `UsageError` when no node compresses.
         """
         if (held := self.compression) is None:
             raise UsageError("no node of these tiers compresses", "give --tiers dram-cxl-compressed")
@@ -264,7 +266,7 @@ class Topology(_Strict):
         found = []
         for fast in self.top_nodes():
             if self.nodes[fast].device == "hbm":
-                continue  # bandwidth puts HBM on top, its latency is that of DRAM or worse
+                continue  # HBM is on top because of its bandwidth; its latency is that of DRAM or worse
             for slow, node in enumerate(self.nodes):
                 if rank[slow] > rank[fast] and node.latency_ns < self.nodes[fast].latency_ns:
                     found.append(

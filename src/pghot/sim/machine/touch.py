@@ -1,4 +1,4 @@
-"""The kernels that a slice runs through: first touches, A-bits, writes, and who served which miss."""
+"""The compiled kernels that process a slice: first touches, A-bits, writes, and which node served which miss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pghot.arrays import F64, I16, I64, NOWHERE, U8, U32, Bool
 class Rows(NamedTuple):
     """A slice's rows, as in `recording.trace.SliceBatch`: arrays of one length.
 
-    Kernels take its columns one by one: Numba needs 3 us to look at a named tuple, which a short slice feels.
+    Kernels take its columns one by one: Numba needs 3 us to unpack a named tuple, which matters for a short slice.
     """
 
     page: U32
@@ -23,7 +23,7 @@ class Rows(NamedTuple):
     node: I16
 
     def only(self, kept: Bool) -> Rows:
-        """Without the other rows."""
+        """The rows for which `kept` is True."""
         return Rows(
             self.page[kept], self.touches[kept], self.misses[kept],
             self.sequential[kept], self.writes[kept], self.node[kept],
@@ -32,12 +32,12 @@ class Rows(NamedTuple):
 
 @njit(cache=True)
 def allocate(page: U32, node: I16, place: U8, preferred: I16, free: I64, floor: I64, fallback: I64) -> int:
-    """Place the untouched pages among `page`; returns how many found no room anywhere.
+    """Place those pages of `page` that were never touched before; returns how many found no room anywhere.
 
-    page, node  rows of a slice: who touches which page
+    page, node  rows of a slice: the page, and the node of the CPU that touches it
     place       uint8[pages]   updated
-    preferred   int16[pages]   node a policy wants for the page, -1 for the toucher's own zonelist
-    free        int64[nodes]   free pages, updated; allocation leaves `floor` pages of each node alone
+    preferred   int16[pages]   node that a policy wants for the page; -1: the zonelist of the toucher's node
+    free        int64[nodes]   free pages, updated; allocation leaves `floor` pages of each node free
     fallback    int64[nodes, nodes]  zonelist of each node
     """
     failed = 0
@@ -78,11 +78,11 @@ def serve(
 ) -> int:
     """Add up which node served the slice's misses; returns how many rows are not placed yet.
 
-    served  float64[initiators, nodes, 3]  random misses, sequential misses, misses that dirty a line; set.
+    served  float64[initiators, nodes, 3]  set: random misses, sequential misses, misses that dirty a line
     young   uint8[pages]  A-bits, set for touched pages
 
-    A row's dirty misses are its misses times the share of its touches that are stores. When rows are not
-    placed, nothing but their count is to be used: allocate and call again.
+    A row's dirty misses are its misses times the share of its touches that are stores. If some rows are not placed
+    yet, use only their count: allocate, and call again.
     """
     served[:] = 0.0
     unplaced = 0
@@ -109,8 +109,8 @@ def touch(page: U32, place: U8, young: U8, first: Bool) -> int:
     """Set the A-bits of the touched pages; returns how many rows are not placed yet.
 
     page   uint32[rows]  of a slice
-    young  uint8[pages]  set where a page is placed
-    first  bool[pages]   set where it is not: its first touch
+    young  uint8[pages]  set for pages that are placed
+    first  bool[pages]   set for pages that are not: this is their first touch
     """
     unplaced = 0
     for row in range(len(page)):
@@ -126,11 +126,11 @@ def touch(page: U32, place: U8, young: U8, first: Bool) -> int:
 def note_writes(
     page: U32, writes: U32, first: Bool, rewritten: I64, size: I64, place: U8, node: int, out: U32
 ) -> int:
-    """Pages that were written to take the size of their new contents; returns how many of them are on `node`.
+    """Give written pages the size of their new contents; returns how many of them are on `node`.
 
     page, writes  uint32[rows]   of a slice, ascending by page; a page has a row for each node that accessed it
-    first         bool[pages]    what was written are the page's first contents: its size stays
-    rewritten     int64[pages]   bytes that each page takes once it was written
+    first         bool[pages]    the writes are the page's first contents: its size stays
+    rewritten     int64[pages]   bytes that each page takes once it has been written
     size          int64[pages]   bytes that each will take; updated
     out           uint32[rows]   set: the written pages on `node` come first, each once
     """

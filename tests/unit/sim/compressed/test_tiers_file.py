@@ -57,7 +57,7 @@ def test_a_compressed_node_is_the_last_tier_however_fast(tmp_path: Path) -> None
         ('real_capacity = "2 GiB"\n', "", "needs real_capacity"),
         ('reserve = "1 GiB"', 'reserve = "2 GiB"', "reserve must be below real_capacity"),
         ('compressed = "ocp-4k"', 'compressed = "ocp-5k"', "ocp-4k"),
-        ('compressed = "ocp-4k"', "compressed = {block = 32}", "must hold a line"),
+        ('compressed = "ocp-4k"', "compressed = {block = 32}", "must hold at least one line"),
         (
             'compressed = "ocp-4k"',
             "compressed = {low_share = 0.2, high_share = 0.1}",

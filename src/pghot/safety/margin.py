@@ -1,7 +1,7 @@
 """How much of a compressed device must stay free so that no tenant can make it lose data, for each access rule.
 
-Every figure is a sum of named terms, each with its formula and its reason; docs/compressed-tier.md has the
-derivation, `pghot.safety.adversary` tries to break the result. Sizes in bytes, rates in 10**9 bytes/s.
+Every figure is a sum of named terms, each with its formula and its reason. docs/compressed-tier.md has the derivation.
+`pghot.safety.adversary` tries to break the result. Sizes are in bytes, rates in 10**9 bytes/s.
 """
 
 from __future__ import annotations
@@ -17,26 +17,28 @@ from pghot.units import PAGE_BYTES, format_size
 
 Ask = Literal["page", "batch"]
 Charge = Literal["page", "growth", "line"]
-LEAST_GB_S = 1e-6  # 1 kB/s: with less the times pass what numbers hold
+LEAST_GB_S = 1e-6  # 1 kB/s: at lower rates the times would overflow
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The computer in front of the device, and how its kernel keeps the rules.
+    """The computer in front of the device, and how its kernel enforces the rules.
 
     llc             bytes of last-level cache: all of it may be dirty lines of the device
-    write_gb_s      what tenants together can write to the device, 10**9 bytes/s
+    write_gb_s      rate at which all tenants together can write to the device, 10**9 bytes/s
     promotion_gb_s  rate at which the host can move pages away while tenants write
     batch_pages     pages that one demotion moves together
-    grants          rules that grant pages: how many are writable at a time. For one more the oldest is protected again
+    grants          rules that grant pages: how many may be writable at a time. To grant one more, the host makes the
+                    oldest read-only again
     pinned          bytes of pages that tenants may pin (RLIMIT_MEMLOCK, VFIO), all tenants together
-    kill_us         rules with budgets: from the decision to kill a tenant to its last store, and to zero its pages
-    protect_us      rules that drain in time: from a warning to all pages of the node being read-only; None: the host
-                    only moves pages away
-    flush           the host writes a page's cache lines back before it forgets what it let in
+    kill_us         rules with budgets: time from the decision to kill a tenant to its last store, and to zero its pages
+    protect_us      rules that drain in time: time from a warning until all pages of the node are read-only; None: the
+                    host only moves pages away
+    flush           the host writes back a page's cache lines before it drops the charge for the page
     ask             whether each page of a demotion asks the control plane, or only the first of its batch
     charge          rules that grant pages: what is reserved for a page before it may be written. A whole "page"; its
-                    "growth" since now (unsafe: it may shrink first and grow back); one "line" (unsafe: more follow)
+                    possible "growth" from now on (unsafe: it may shrink first and then grow back); one "line" (unsafe:
+                    more lines may follow)
     pin_promotes    read-only rules: a page leaves the device before it is pinned
     """
 
@@ -71,7 +73,7 @@ class Host:
                 raise UsageError(f"{what} is out of range", "give a positive number, rates from 1 kB/s")
 
 
-# What a host may do to save work, by the name that the command line uses, as fields of `Host`.
+# What a host may leave out to save work: the command line's names, and the fields of `Host` that they set.
 SHORTCUTS: dict[str, dict[str, Any]] = {
     "no-flush": {"flush": False},
     "ask-batch": {"ask": "batch"},
@@ -83,7 +85,7 @@ SHORTCUTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One reason to keep memory free, in bytes; infinite when no amount is enough."""
+    """One reason to keep memory free, in bytes; infinite if no amount is enough."""
 
     name: str
     bytes: float
@@ -96,9 +98,9 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class RuleMargin:
-    """The reserve of one access rule, the sum of its terms; infinite when that is more than the medium has.
+    """The reserve of one access rule: the sum of its terms, or infinite if that is more than the medium has.
 
-    reason  why no reserve is enough; empty when one is
+    reason  why no reserve is enough; empty if one is
     """
 
     rule: AccessRule
@@ -123,7 +125,7 @@ class RuleMargin:
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """The rules of one device behind one host, by name. `cache_bytes` is what the cache alone can make it grow."""
+    """The rules of one device behind one host, by name. `cache_bytes` is how much the cache alone can make it grow."""
 
     device: CompressedDevice
     host: Host
@@ -168,7 +170,8 @@ def margins(device: CompressedDevice, host: Host, real: int, promised: int) -> M
         )
     if promised < real:
         raise UsageError(
-            f"the device promises {promised} B, less than the {real} B it has", "give --promised above --real"
+            f"the device promises {promised} B, less than the {real} B it has",
+            "give --promised no smaller than --real",
         )
     calculator = _Calculator(device, host, real, promised)
     return Margins(
@@ -193,7 +196,7 @@ class _Calculator:
 
     def rule(self, rule: AccessRule) -> RuleMargin:
         if self.over == 0:
-            note = "the device promises no more than it has: it cannot run out"
+            note = "the device promises no more than it has, so it cannot run out"
             return RuleMargin(rule, 0, (), (note,))
         terms, notes = self.terms(rule)
         reserve = sum(term.bytes for term in terms)
@@ -202,7 +205,7 @@ class _Calculator:
         return RuleMargin(rule, math.inf, tuple(terms), tuple(notes), self.reason(terms))
 
     def terms(self, rule: AccessRule) -> tuple[list[Term], list[str]]:
-        """Terms and notes of a rule: of what it lets tenants write, and of what stops them."""
+        """Terms and notes of a rule. They follow from what it lets tenants write, and from what stops them."""
         if rule.writes == "promotes":
             return self.promoted()
         if rule.writes == "granted":
@@ -214,11 +217,11 @@ class _Calculator:
         return [Term("unstopped", math.inf, "no bound", "nothing stops tenants that write")], []
 
     def spoiled(self, seconds: float, extra_lines: int = 1) -> int:
-        """Growth of the device while tenants write for `seconds`, each line at its worst."""
+        """How much the bytes in use grow while tenants write for `seconds`, with each line at its worst."""
         return (math.ceil(seconds / self.line_s) + extra_lines) * self.device.line_growth_bytes
 
     def drained(self) -> tuple[list[Term], list[str]]:
-        """Of a host that protects the pages, the cheaper of two ways: it moves them away as well."""
+        """The host moves pages away. If it can protect them as well, the cheaper of the two ways counts."""
         moved = self.moved_away()
         if self.host.protect_us is None:
             return moved
@@ -243,10 +246,10 @@ class _Calculator:
         terms = [
             self.in_flight(),
             self.reaction("interrupt and protection", seconds),
-            self.cache("lines dirty when the pages become read-only are still written back"),
+            self.cache("lines that are dirty when the pages become read-only are still written back"),
         ]
         if self.host.pinned:
-            terms.append(self.pins("zero-copy devices write to pinned pages whatever the page tables say"))
+            terms.append(self.pins("zero-copy devices write to pinned pages, whatever the page tables say"))
         return terms, []
 
     def granted(self) -> tuple[list[Term], list[str]]:
@@ -255,7 +258,7 @@ class _Calculator:
                 "check",
                 0,
                 "0",
-                "a page is charged in full before it may be written, until it is read-only, flushed and reported",
+                "a page is charged in full from before it may be written until it is read-only, flushed and reported",
             )
         ]
         if self.host.charge != "page":
@@ -273,12 +276,12 @@ class _Calculator:
 
     def promoted(self) -> tuple[list[Term], list[str]]:
         check = Term(
-            "check", 0, "0", "no line of the device is ever dirty but those of demotions, charged in full"
+            "check", 0, "0", "only demotions make lines of the device dirty, and they are charged in full"
         )
         return [check, *self.read_only()], []
 
     def read_only(self) -> list[Term]:
-        """What the host's shortcuts cost where tenants cannot write unasked."""
+        """What the host's shortcuts cost under the rules that map pages read-only."""
         terms = []
         if self.host.ask == "batch":
             size = (self.host.batch_pages - 1) * PAGE_BYTES
@@ -287,7 +290,7 @@ class _Calculator:
                     "batch",
                     size,
                     "(batch - 1) x page",
-                    "only the first page of a batch asks; the others follow",
+                    "only the first page of a batch asks; the others follow unchecked",
                 )
             )
         if not self.host.flush:
@@ -295,7 +298,7 @@ class _Calculator:
                 self.cache("without a flush the host forgets lines that are still dirty in the cache")
             )
         if not self.host.pin_promotes and self.host.pinned:
-            terms.append(self.pins("zero-copy devices write to pinned pages whatever the page tables say"))
+            terms.append(self.pins("zero-copy devices write to pinned pages, whatever the page tables say"))
         return terms
 
     def killed(self) -> tuple[list[Term], list[str]]:
@@ -303,16 +306,18 @@ class _Calculator:
         terms = [
             self.in_flight(),
             self.reaction("report, interrupt and kill", seconds, extra_lines=3),
-            self.cache("lines dirty at a tenant's last store are written back before its pages are zeroed"),
+            self.cache(
+                "lines that are dirty at a tenant's last store are written back before its pages are zeroed"
+            ),
         ]
-        return terms, ["budgets of all tenants together: real minus reserve"]
+        return terms, ["the budgets of all tenants add up to real minus reserve"]
 
     def in_flight(self) -> Term:
         return Term(
             "in flight",
             self.host.batch_pages * PAGE_BYTES,
             "batch x page",
-            "a demotion that was admitted before the crossing still arrives, at its raw size",
+            "a demotion admitted before the threshold was crossed still arrives, at its raw size",
         )
 
     def reaction(self, what: str, seconds: float, extra_lines: int = 1) -> Term:
@@ -324,11 +329,9 @@ class _Calculator:
         )
 
     def drain(self) -> Term:
-        """Until the host has moved away what was promised beyond the medium: derivation in the document."""
+        """Growth until the host has moved away what was promised beyond the medium (see docs/compressed-tier.md)."""
         formula = "(promised - real) / promotion rate x write rate / line x line growth"
-        reason = (
-            "growth until pages worth the overcommitment have been moved away; then all the rest fits raw"
-        )
+        reason = "growth until as many pages as were overcommitted have been moved away; then all the rest fits raw"
         if self.device.line_growth_bytes == 0:
             return Term("drain", 0, formula, "no block of this device can grow")
         if self.host.promotion_gb_s == 0:
@@ -338,12 +341,12 @@ class _Calculator:
         return Term("drain", self.spoiled(seconds, 0), formula, f"{reason}: {seconds:.3g} s")
 
     def unreported(self) -> Term:
-        """What pages grew that had the same grant one after the other. Each was charged a line."""
+        """Growth of pages that had the same grant one after the other. Each was charged one line."""
         return Term(
             "unreported",
             self.spoiled(self.device.report_us * 1e-6),
             "write rate / line x line growth x report age",
-            "pages that had a grant before, and grew, are not in a report yet",
+            "pages that had a grant before and grew are not in a report yet",
         )
 
     def cache(self, reason: str) -> Term:
@@ -354,12 +357,14 @@ class _Calculator:
         return Term("pinned", size, "pinned pages x page growth", reason)
 
     def reason(self, terms: list[Term]) -> str:
-        """Why no reserve helps, and how much could be promised instead."""
+        """Why no reserve is enough, and how much could be promised instead."""
         largest = max(terms, key=lambda term: term.bytes)
         if largest.name in ("pinned", "unstopped"):
             return largest.reason
         if largest.name != "drain":
-            return f"more can grow unseen than the {format_size(self.real)} of the medium"
+            return (
+                f"pages can grow by more than the medium's {format_size(self.real)} before the host notices"
+            )
         rest = self.real - sum(term.bytes for term in terms if term.name != "drain")
         ratio = self.host.write_gb_s * self.device.line_growth_bytes / self.device.line
         over = max(0.0, rest) * self.host.promotion_gb_s / ratio

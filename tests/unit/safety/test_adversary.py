@@ -256,7 +256,7 @@ def test_the_command_fails_when_an_attack_succeeds(capsys: pytest.CaptureFixture
     [
         (["--adversary", "flush-arond"], "did you mean 'flush-around'"),
         (["--adversary", "all", "--access", "rw"], "unknown access rule"),
-        (["--adversary", "all", "--reserve", "2TiB"], "out of order"),
+        (["--adversary", "all", "--reserve", "2TiB"], "do not go together"),
         (["--adversary", "search", "--budget", "0"], "--budget 0"),
         (["--shortcut", "noflush"], "did you mean 'no-flush'"),
         (["--adversary", "all", "--tenants", "99999999999"], "1 to 1024"),

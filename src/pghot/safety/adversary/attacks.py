@@ -1,9 +1,9 @@
 """Attacks: traces of steps within a tenant's rights, built from a handful of numbers, so that each can be replayed.
 
-All have one plot. Pages are prepared in DRAM: *victims* that compress well now, *decoys* that do too and that the
-host will move away first, *fillers* that do not compress. They are left cold until the host has demoted what it
-admits. Then everything at once: as many dirty lines of victims as wanted are held back in the cache, others stream
-to the device, pinned ones are written by zero-copy devices, and in the end all that was held is let go.
+All attacks have the same plot. Pages are prepared in DRAM. *Victims* compress well for now. *Decoys* do too, and the
+host will move them away first. *Fillers* do not compress. All are left cold until the host has demoted what it admits.
+Then everything happens at once. Dirty lines of some victims are held back in the cache. Lines of others stream to the
+device. Zero-copy devices write to pinned ones. In the end all lines that were held are let go.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ class Strategy:
     """One attack in numbers.
 
     order     in which the cache evicts: "fifo", "lifo", "random"
-    edge      victims are written beforehand up to where the next line costs most
+    edge      victims are written beforehand up to the point where the next line costs most
     hold      share of the cache that is kept full of dirty lines of victims until the end
     stream    pages that are spoiled line by line, as a share of all promised
     decoys    pages that compress and stay untouched, as a share of all promised
-    across    one line of each streamed page first, then the next line of each
+    across    one line of each streamed page is written first, then the next line of each
     flush     each streamed line is flushed, not left to the cache
     around    victims are spoiled in DRAM; after their demotion all lines but the costly ones are flushed
-    regrow    victims arrive raw, shrink while writable, and grow back after the fillers came
-    pins      share of what may be pinned that is pinned, among the victims
-    zero_copy pinned pages are written by devices, and by nobody else
-    lead      pages that are demoted before the others, so that these fall into other batches
-    spare     fillers freed again before the victims are written, as a share of all promised
+    regrow    victims arrive raw, shrink while writable, and grow back after the fillers have come
+    pins      victims that are pinned, as a share of what may be pinned
+    zero_copy pinned pages are written only by devices
+    lead      pages that are demoted before the others, which shifts the others to other batches
+    spare     fillers that are freed again before the victims are written, as a share of all promised
     attackers tenants that attack; the others only fill their memory
     pause     line times that pass between the phases
-    cycles    how often it is done; all pages are freed in between
+    cycles    how many times the attack is run; all pages are freed in between
     noise     random steps mixed in, as a share of the streamed ones
     """
 
@@ -83,12 +83,12 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Where a block of the device costs most: after `before` raw lines each of `lines` more costs `growth` bytes."""
+    """Where a block of the device costs most: after `before` raw lines, each of `lines` more costs `growth` bytes."""
 
     before: int
     lines: int
     growth: int
-    full: int  # raw lines with which a block takes most
+    full: int  # number of raw lines at which a block takes most
 
 
 def shape(scene: Scene) -> Shape:
@@ -128,7 +128,7 @@ def pause(line_times: int) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """Pages by role. Decoys have the lowest addresses, which the host moves away first; victims the highest."""
+    """Pages by role. Decoys have the lowest addresses, which the host moves away first. Victims have the highest."""
 
     decoys: np.ndarray
     fillers: np.ndarray
@@ -138,7 +138,7 @@ class Cast:
 
 
 def cast(scene: Scene, strategy: Strategy) -> Cast:
-    """Who plays what: victims are pages of attackers, the other pages of everybody are fillers."""
+    """Give each page its role: victims belong to attackers; fillers are all other pages, whoever owns them."""
     form, pages = shape(scene), np.arange(scene.pages)
     mine = pages[pages % scene.tenants < strategy.attackers][::-1]
     a_page = form.lines * scene.device.blocks_per_page
@@ -160,7 +160,7 @@ def build(scene: Scene, strategy: Strategy, seed: int = 0) -> np.ndarray:
 
 
 def prepare(scene: Scene, strategy: Strategy, roles: Cast) -> list[np.ndarray]:
-    """Contents in DRAM, pins, and demotions until the host admits no more."""
+    """Write contents in DRAM, pin pages, and leave pages cold until the host admits no more."""
     form = shape(scene)
     victims = np.concatenate([roles.held, roles.streamed])
     level = form.before if strategy.edge else 0
@@ -177,20 +177,22 @@ def prepare(scene: Scene, strategy: Strategy, roles: Cast) -> list[np.ndarray]:
 
 
 def fill(fillers: np.ndarray, strategy: Strategy) -> list[np.ndarray]:
-    """Leave the fillers cold, and once more after a while: the last of them wait for a report."""
+    """Leave the fillers cold, and do so again after a while: the last of them have to wait for a report."""
     return [rows(COLD, fillers), pause(strategy.pause), rows(COLD, fillers), pause(strategy.pause)]
 
 
 def around(scene: Scene, strategy: Strategy, roles: Cast) -> list[np.ndarray]:
-    """Victims are demoted with their costly lines in them, which the cache keeps when the host does not flush.
+    """Victims are demoted with their costly lines in them; if the host does not flush, the cache keeps those lines.
 
-    Each takes its raw size of room for a moment, so most fillers come first and the last of them at the end.
+    Each victim takes its raw size for a moment. So most fillers come first, and the last of them at the end.
     """
     form, per_block = shape(scene), scene.device.lines_per_block
     settled = block_sizes(scene)[form.before] * scene.device.blocks_per_page
     room = scene.real - scene.reserve - len(roles.held) * settled - 3 * PAGE_BYTES * scene.host.batch_pages
     first = roles.fillers[: max(0, room // PAGE_BYTES)]
-    some = scene.cache_lines * scene.device.line // PAGE_BYTES + 2  # the cache keeps the oldest or the newest
+    some = (
+        scene.cache_lines * scene.device.line // PAGE_BYTES + 2
+    )  # the cache keeps the oldest lines, or the newest
     recent = np.unique(np.concatenate([first[:some], first[-some:]]))
     parts = [rows(COLD, first), pause(strategy.pause), lines(scene, FLUSH, recent, 0, per_block)]
     for page in roles.held:
@@ -206,7 +208,7 @@ def around(scene: Scene, strategy: Strategy, roles: Cast) -> list[np.ndarray]:
 
 
 def strike(scene: Scene, strategy: Strategy, roles: Cast, seed: int) -> list[np.ndarray]:
-    """Make room, hold, stream, write past the page tables, let go."""
+    """Make room, hold lines, stream, write past the page tables, and let go."""
     form = shape(scene)
     first = form.before if strategy.edge else 0
     last = form.before + form.lines
@@ -236,7 +238,7 @@ def stream(scene: Scene, strategy: Strategy, pages: np.ndarray, first: int, last
 
 
 def shrink(scene: Scene, roles: Cast) -> list[np.ndarray]:
-    """Make the streamed pages compress, and let fillers take the room."""
+    """Make the streamed pages compress well, and let fillers take the room."""
     full = shape(scene).full
     return [
         lines(scene, STORE_ZERO, roles.streamed, 0, full),
@@ -266,11 +268,11 @@ def mixed(scene: Scene, steps: np.ndarray, share: float, seed: int) -> np.ndarra
 
 ATTACKS: dict[str, tuple[str, Strategy]] = {
     "llc-of-spoiled-lines": (
-        "the whole cache dirty with lines of distinct blocks, written back at once",
+        "the whole cache is dirty with lines of distinct blocks, all written back at once",
         Strategy(hold=1.0),
     ),
     "streaming-writes": (
-        "line after line of compressible pages, each flushed, as fast as the link takes them",
+        "line after line of compressible pages is spoiled and flushed, as fast as the link takes them",
         Strategy(stream=0.5, flush=True),
     ),
     "zero-copy-buffers": (
@@ -278,15 +280,15 @@ ATTACKS: dict[str, tuple[str, Strategy]] = {
         Strategy(edge=False, hold=1.0, stream=0.5, pins=1.0, zero_copy=True),
     ),
     "pin-and-write": (
-        "pages that cannot be moved away are written",
+        "pages are written that cannot be moved away",
         Strategy(stream=0.5, pins=1.0, flush=True, hold=0.5),
     ),
     "synchronised-phase-change": (
-        "all tenants turn all their memory from compressible to not, cache full of it",
+        "all tenants make all their memory incompressible at once, with the cache full of it",
         Strategy(edge=False, hold=1.0, stream=1.0),
     ),
     "mode-edge": (
-        "blocks are brought to where one more line makes the device store them as they are",
+        "blocks are brought to the point where one more line makes the device store them raw",
         Strategy(hold=0.5, stream=0.5),
     ),
     "dedup-unshare": (
@@ -294,11 +296,11 @@ ATTACKS: dict[str, tuple[str, Strategy]] = {
         Strategy(edge=False, stream=0.5, decoys=0.25, flush=True),
     ),
     "flush-around": (
-        "demoted pages keep one costly line in the cache, the tenant flushes all others",
+        "demoted pages keep one costly line in the cache; the tenant flushes all others",
         Strategy(hold=1.0, around=True),
     ),
     "shrink-and-regrow": (
-        "writable pages shrink, others take the room, then they grow back",
+        "writable pages shrink, others take the room, then the first grow back",
         Strategy(edge=False, stream=0.05, regrow=True, flush=True),
     ),
     "line-after-line": (
@@ -310,7 +312,7 @@ ATTACKS: dict[str, tuple[str, Strategy]] = {
         Strategy(),
     ),
     "budget-overrun": (
-        "one tenant spends its budget, then overruns it until it is killed, cache full",
+        "one tenant uses up its budget, then overruns it with a full cache until it is killed",
         Strategy(hold=1.0, stream=0.5, attackers=1),
     ),
 }
@@ -321,7 +323,7 @@ def attack_names() -> list[str]:
 
 
 def attack(name: str, scene: Scene) -> Strategy:
-    """A named attack, fitted to the scene. Raises `UsageError` for a name that is not one."""
+    """A named attack, fitted to the scene. Raises `UsageError` for an unknown name."""
     if name not in ATTACKS:
         raise unknown_name("attack", name, attack_names())
     strategy = ATTACKS[name][1]
@@ -337,7 +339,7 @@ def attack(name: str, scene: Scene) -> Strategy:
 
 
 def writable_pages(scene: Scene, strategy: Strategy) -> Strategy:
-    """As many victims as may be writable at a time, and room for one line of each."""
+    """As many victims as may be writable at a time, and room for one more line of each."""
     room = scene.host.grants * shape(scene).growth / PAGE_BYTES + 2
     return replace(
         strategy, stream=min(0.5, scene.host.grants / scene.pages), spare=min(0.5, room / scene.pages)
@@ -345,7 +347,7 @@ def writable_pages(scene: Scene, strategy: Strategy) -> Strategy:
 
 
 def fitted(scene: Scene, strategy: Strategy) -> Strategy:
-    """Decoys as many as the host moves away while the rest is spoiled; derivation in docs/compressed-tier.md."""
+    """As many decoys as the host moves away while the rest is spoiled; docs/compressed-tier.md has the derivation."""
     host, form = scene.host, shape(scene)
     spoil = host.write_gb_s * 1e9 / scene.device.line * form.growth
     drain = host.promotion_gb_s * 1e9

@@ -13,9 +13,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def kernel(function: F) -> F:
     """`njit(cache=True)` without reference counts.
 
-    They are atomic, and a state of twenty arrays costs more of them in each call than the call does work: 0.2 M
-    against 4 M steps/s. Kernels here allocate nothing, so nothing needs counting. The option is not a public one;
-    a Numba without it compiles the slow way.
+    Reference counts are atomic. With a state of twenty arrays they cost more in each call than the work itself: 0.2 M
+    against 4 M steps/s. Kernels here allocate nothing, so nothing needs counting. The option is not public. A Numba
+    without it compiles the slow version.
     """
     compiler: Any = njit
     try:

@@ -1,4 +1,4 @@
-"""The host: what it lets in, what may be written, what it does when the device warns. Compiled kernels on `State`."""
+"""The host: what it admits, what may be written, what it does when the device warns. Compiled kernels on `State`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ from pghot.units import PAGE_BYTES
 
 @kernel
 def report(s: State) -> None:
-    """The control plane reports the remaining capacity. What was settled before is counted in it."""
+    """The control plane reports the remaining capacity. The report includes what was settled before."""
     s.var[REPORTED] = s.par[P_REAL] - s.var[USED]
     s.var[SETTLING] = 0
     s.var[NEXT_REPORT] = s.var[NOW] + s.par[P_REPORT_PS]
@@ -73,7 +73,7 @@ def report(s: State) -> None:
 
 @kernel
 def calm(s: State) -> None:
-    """Take a warning back once enough remains, with all that it started."""
+    """Once enough remains, take a warning back and stop all that it started."""
     if s.par[P_REAL] - s.var[USED] > s.par[P_CLEAR]:
         s.var[WARNED] = 0
         s.var[PENDING] = -1
@@ -82,7 +82,7 @@ def calm(s: State) -> None:
 
 @kernel
 def warn(s: State) -> None:
-    """The device's interrupts: too little remains; enough remains again."""
+    """The device's interrupts: too little remains, or enough remains again."""
     if s.var[WARNED]:
         calm(s)
     elif s.var[PENDING] < 0 and s.par[P_REAL] - s.var[USED] < s.par[P_WARN]:
@@ -97,7 +97,7 @@ def warn(s: State) -> None:
 
 @kernel
 def leave(s: State, page: int) -> None:
-    """A page goes to DRAM with what the cache holds of it; its frame is zeroed and takes nothing."""
+    """A page goes to DRAM, along with its lines in the cache. Its frame on the device is zeroed and takes nothing."""
     blocks, lines = s.par[P_BLOCKS], s.par[P_LINES]
     account(s, page, -page_bytes(s, page))
     for line in range(page * blocks * lines, (page + 1) * blocks * lines):
@@ -116,7 +116,7 @@ def leave(s: State, page: int) -> None:
 
 @kernel
 def drain(s: State) -> None:
-    """Move away pages, in the order of their addresses, as fast as time allows, until the warning is taken back."""
+    """Move pages away in the order of their addresses, as fast as time allows, until the warning is taken back."""
     pages = s.par[P_PAGES]
     while s.var[NEXT_DRAIN] <= s.var[NOW]:
         page = s.var[DRAIN_HAND]
@@ -135,7 +135,7 @@ def drain(s: State) -> None:
 
 @kernel
 def events(s: State) -> None:
-    """What happened by now: reports, interrupts, promotions under way. Kills wait for the end of a step."""
+    """What is due by now: reports, interrupts, promotions under way. Kills wait for the end of a step."""
     if s.var[NOW] >= s.var[NEXT_REPORT]:
         report(s)
     warn(s)
@@ -145,7 +145,7 @@ def events(s: State) -> None:
 
 @kernel
 def flush_page(s: State, page: int) -> None:
-    """Write back what the cache holds of a page that nothing can move meanwhile."""
+    """Write back a page's lines in the cache. Nothing can move the page meanwhile."""
     first = page * s.par[P_BLOCKS] * s.par[P_LINES]
     for line in range(first, first + s.par[P_BLOCKS] * s.par[P_LINES]):
         if s.slot_of[line] >= 0:
@@ -155,7 +155,7 @@ def flush_page(s: State, page: int) -> None:
 
 @kernel
 def close_batch(s: State) -> None:
-    """The demotion under way ends. Its pages may be used; their charge is dropped at the next report."""
+    """The demotion under way ends. Its pages may be used again; their charge is dropped at the next report."""
     if s.par[P_FLUSH]:
         for i in range(s.var[BATCHED]):
             flush_page(s, s.batch[i])
@@ -172,17 +172,17 @@ def close_batch(s: State) -> None:
 
 @kernel
 def room(s: State, size: int) -> bool:
-    """Whether `size` more bytes leave the reserve free, with all that was let in at its worst."""
+    """Whether `size` more bytes leave the reserve free, with all that was admitted at its worst."""
     return bool(s.var[REPORTED] - s.var[ACTIVE] - s.var[SETTLING] - size >= s.par[P_RESERVE])
 
 
 @kernel
 def admitted(s: State, page: int) -> bool:
-    """Whether a page may be demoted; a host that asks for its batches only looks at their first page."""
+    """Whether a page may be demoted. A host that asks only once for each batch checks only the first page."""
     if s.par[P_ASK_BATCH] and s.var[BATCHED] > 0:
         return True
     if s.var[WARNED] and s.par[P_REFUSES]:
-        return False  # where a warning lets the last resort through, tenants can bring that about
+        return False  # where a warning lets the last resort through, tenants can bring about that case
     tenant = page % s.par[P_TENANTS]
     if s.par[P_BUDGETS]:
         owed = s.reported_by[tenant] + s.active_by[tenant] + s.settling_by[tenant]
@@ -193,7 +193,7 @@ def admitted(s: State, page: int) -> bool:
 
 @kernel
 def demote(s: State, page: int) -> None:
-    """Move a cold page to the device, through the cache; a refused one stays where it is and is counted."""
+    """Move a cold page to the device, through the cache. A refused page stays where it is and is counted."""
     if s.place[page] or s.pinned[page]:
         return
     if not admitted(s, page):
@@ -244,7 +244,7 @@ def charged(s: State, page: int) -> int:
 
 @kernel
 def grant(s: State, page: int) -> bool:
-    """Let a read-only page be written, if the device could take the worst of it."""
+    """Let a read-only page be written, if the device could take it at its worst."""
     place = s.var[GRANT_HAND]
     if s.granted[place] >= 0:
         protect(s, s.granted[place])
@@ -261,7 +261,7 @@ def grant(s: State, page: int) -> bool:
 
 @kernel
 def may_write(s: State, page: int) -> bool:
-    """Whether a store to a page on the device goes there; otherwise the page has gone to DRAM."""
+    """Whether a store to a page on the device may go there. If not, the page has been moved to DRAM."""
     writes = s.par[P_WRITES]
     if writes == IN_PLACE and s.var[NOW] < s.var[PROTECT_AT]:
         return True
@@ -276,7 +276,7 @@ def may_write(s: State, page: int) -> bool:
 
 @kernel
 def settle_all(s: State) -> None:
-    """The host's timer: the demotion under way ends, all writable pages become read-only again."""
+    """The host's timer: the demotion under way ends, and all writable pages become read-only again."""
     close_batch(s)
     for place in range(s.par[P_GRANTS]):
         if s.granted[place] >= 0:
@@ -285,7 +285,7 @@ def settle_all(s: State) -> None:
 
 @kernel
 def kill(s: State, tenant: int) -> None:
-    """Stop a tenant for good: at the worst all its dirty lines arrive before its pages are zeroed."""
+    """Stop a tenant for good. This plays the worst case: all its dirty lines arrive before its pages are zeroed."""
     close_batch(s)
     for slot in range(s.var[DIRTY] - 1, -1, -1):
         line = s.slot_line[slot]

@@ -1,9 +1,9 @@
-"""Device, host, rule and reserve of one attack, and the same in small.
+"""Device, host, rule and reserve of one attack, and the same scene scaled down.
 
-All that counts for safety is linear: bytes and times divided by one factor, with rates as they are, divide every
-term of `pghot.safety.margin` by that factor. So attacks run on a device of some megabytes. Pages and lines do not
-shrink. A term of less than a page or a line is played as one in the small scene, whose reserve is larger by the
-difference.
+All that matters for safety is linear. If bytes and times are divided by one factor and rates stay as they are, every
+term of `pghot.safety.margin` is divided by that factor. So attacks run on a device of a few megabytes. Pages and lines
+do not shrink. In the small scene a term of less than a page or a line is played as a whole one, and the scene's reserve
+is larger by the difference.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pghot.sim.compressed.device import CompressedDevice
 from pghot.units import PAGE_BYTES, format_size
 
 FEW_PAGES, MANY_PAGES = 4096, 1 << 16  # promised pages of a scaled scene: 16 .. 256 MiB
-LEAST_LINES = 64  # its cache should hold
+LEAST_LINES = 64  # lines that the cache of a scaled scene should hold
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Who stands against whom. Sizes in bytes; `scale` is how many times larger the real thing is.
+    """The two sides of an attack. Sizes in bytes; `scale` is how many times larger the full-size scene is.
 
-    rounding  the part of `reserve` that is there because pages and lines did not shrink; may be negative
+    rounding  the part of `reserve` that is there because pages and lines did not shrink; it may be negative
     """
 
     device: CompressedDevice
@@ -42,7 +42,7 @@ class Scene:
         if not 0 <= self.reserve <= self.real <= self.promised:
             raise UsageError(
                 f"a reserve of {format_size(self.reserve)}, {format_size(self.real)} real and "
-                f"{format_size(self.promised)} promised are out of order",
+                f"{format_size(self.promised)} promised do not go together",
                 "give reserve <= real <= promised",
             )
 
@@ -58,12 +58,12 @@ class Scene:
         return margins(self.device, self.host, self.real, self.promised)
 
     def needed(self) -> float:
-        """The calculator's reserve for this scene's rule, in bytes; infinite when there is none."""
+        """The calculator's reserve for this scene's rule, in bytes; infinite if no reserve is enough."""
         return self.margins().rules[self.rule.name].reserve_bytes
 
     @property
     def real_reserve(self) -> int:
-        """The reserve of the real thing."""
+        """The reserve of the full-size scene."""
         return round((self.reserve - self.rounding) * self.scale)
 
     def with_reserve(self, reserve: int) -> Scene:
@@ -71,26 +71,26 @@ class Scene:
 
 
 def convenient_pages(scene: Scene) -> int:
-    """Pages of a scaled scene: few, as long as its cache has lines enough for the terms to show."""
+    """Pages of a scaled scene: few, but with enough lines in the cache for the terms to show."""
     wanted = scene.pages * LEAST_LINES // scene.cache_lines
     return max(FEW_PAGES, min(MANY_PAGES, wanted))
 
 
 def scaled(scene: Scene, pages: int = 0) -> Scene:
-    """The scene with `pages` promised pages, or a convenient number; never larger than it is."""
+    """The scene with `pages` promised pages, or a convenient number of them; it never grows."""
     pages = pages or convenient_pages(scene)
     factor = max(1.0, scene.pages / pages)
     pages = min(pages, scene.pages)
     if scene.real / factor < PAGE_BYTES:
         raise UsageError(
-            f"{format_size(scene.real)} real are too little beside {format_size(scene.promised)} promised to "
-            "be played",
+            f"{format_size(scene.real)} real are too little to play an attack with {format_size(scene.promised)} "
+            "promised",
             "give --promised nearer to --real",
         )
     device, host = scene.device, scene.host
     real = round(scene.real / factor / PAGE_BYTES) * PAGE_BYTES
     if scene.promised > scene.real:
-        real = max(PAGE_BYTES, min(real, (pages - 1) * PAGE_BYTES))  # else it could no longer run out
+        real = max(PAGE_BYTES, min(real, (pages - 1) * PAGE_BYTES))  # otherwise it could no longer run out
     small = replace(
         scene,
         device=device.model_copy(
@@ -98,7 +98,7 @@ def scaled(scene: Scene, pages: int = 0) -> Scene:
         ),
         host=replace(
             host,
-            # More than all there is makes no difference, but takes memory.
+            # A cache larger than all pages makes no difference, but takes memory.
             llc=max(device.line, min(round(host.llc / factor), pages * PAGE_BYTES)),
             batch_pages=max(1, min(round(host.batch_pages / factor), pages)),
             grants=max(1, min(round(host.grants / factor), pages)),
@@ -117,6 +117,6 @@ def scaled(scene: Scene, pages: int = 0) -> Scene:
 
 
 def _rounding(scene: Scene, small: Scene, factor: float) -> float:
-    """What the scene in small needs beyond its share of what `scene` needs, in bytes."""
+    """What the small scene needs beyond its share of what `scene` needs, in bytes."""
     beyond = small.needed() - scene.needed() / factor
     return beyond if math.isfinite(beyond) else 0.0

@@ -1,7 +1,7 @@
-"""The search for the attack that comes nearest to data loss, and for the reserve below which one succeeds.
+"""The search for the attack that comes nearest to data loss, and for the reserve below which an attack succeeds.
 
-Optuna's TPE sampler walks the numbers of `Strategy`, from the named attacks onwards. A trial is judged by the least
-capacity that ever remained; below zero, data was lost.
+Optuna's TPE sampler varies the numbers of `Strategy`, starting from the named attacks. A trial is judged by the least
+capacity that ever remained. If that is below zero, data was lost.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def quiet(done: int, of: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """All attacks on one scene, worst first. Bytes are those of the scene, not of what it stands for."""
+    """All attacks on one scene, the worst first. Bytes are those of the scene as played, not of the full-size one."""
 
     scene: Scene
     outcomes: tuple[Outcome, ...]
@@ -82,13 +82,13 @@ def suggest(trial: optuna.Trial, scene: Scene) -> Strategy:
 
 
 def point(strategy: Strategy, scene: Scene) -> dict[str, Any]:
-    """A named attack as a point of the space that `suggest` walks."""
+    """A named attack as a point of the space that `suggest` samples."""
     bounds = {"attackers": scene.tenants, "lead": max(1, scene.host.batch_pages)}
     return {name: min(value, bounds.get(name, value)) for name, value in strategy.to_dict().items()}
 
 
 def search(scene: Scene, budget: int, seed: int = 0, progress: Progress = quiet) -> Campaign:
-    """The named attacks, then so many trials of the sampler that there are `budget` attacks in all."""
+    """The named attacks, then trials of the sampler until there are `budget` attacks in all."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -110,8 +110,10 @@ def search(scene: Scene, budget: int, seed: int = 0, progress: Progress = quiet)
 
 
 def necessary_reserve(scene: Scene, names: list[str] | None = None) -> tuple[int, str]:
-    """The smallest reserve, in quarters of pages, at which no named attack makes the device lose data, and the attack
-    that needs it; (0, "") when none does even without a reserve."""
+    """The smallest reserve at which no named attack makes the device lose data, and the attack that needs it.
+
+    In bytes, to a quarter of a page; (0, "") if no attack succeeds even without a reserve.
+    """
     chosen = names or list(ATTACKS)
     unit = PAGE_BYTES // 4
     low, high, by = -1, scene.real // unit, ""
@@ -128,7 +130,7 @@ def necessary_reserve(scene: Scene, names: list[str] | None = None) -> tuple[int
 
 
 def soak(scene: Scene, steps: int, seed: int = 0) -> Campaign:
-    """Named attacks with noise, over and over with other seeds, for at least so many steps."""
+    """Named attacks with noise, over and over with new seeds, for at least this many steps."""
     outcomes: list[Outcome] = []
     done = 0
     while done < steps:

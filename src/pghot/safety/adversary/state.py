@@ -1,6 +1,6 @@
-"""What the engine of the adversary remembers: arrays only, so that compiled kernels can work on them.
+"""The state of the adversary's engine: arrays only, so that compiled kernels can work on them.
 
-`par` holds what never changes, `var` what every step may change; both int64, indexed by the constants below.
+`par` holds what never changes, `var` what any step may change. Both are int64, indexed by the constants below.
 Sizes are in bytes, times in picoseconds. The length of each array is given with it.
 """
 
@@ -37,17 +37,17 @@ CHARGES = ("page", "growth", "line")
 class State(NamedTuple):
     """One device, one cache, one host.
 
-    size         int64[lines a block + 1]: bytes that a block takes of which so many lines are raw
+    size         int64[lines in a block + 1]: bytes that a block takes, by its number of raw lines
     place        uint8[pages]: 1 on the device, 0 in DRAM
-    locked       uint8[pages]: in the demotion that is under way
+    locked       uint8[pages]: 1 for pages in the demotion that is under way
     pinned       uint8[pages]
-    grant        int32[pages]: the page's place among the granted ones, -1: none
-    charge       int64[pages]: what the host reserved for it
+    grant        int32[pages]: the page's place among the granted ones; -1: not granted
+    charge       int64[pages]: bytes that the host reserved for it
     raw_lines    int16[blocks]: lines that do not compress, of pages on the device
-    content      uint8[lines]: 1 raw, 0 zero; as memory has it, DRAM or device
-    slot_of      int32[lines]: the dirty line's place in the cache, -1: not dirty
-    slot_line, slot_content   int32, uint8[cache lines]: what the cache holds dirty
-    granted      int32[grants]: pages, -1 free
+    content      uint8[lines]: 1 raw, 0 zero; as stored in memory, DRAM or device
+    slot_of      int32[lines]: the dirty line's place in the cache; -1: not dirty
+    slot_line, slot_content   int32, uint8[cache lines]: the dirty lines in the cache
+    granted      int32[grants]: pages; -1: free
     batch        int32[batch]: pages of the demotion under way
     used_by, reported_by, active_by, settling_by, kill_at   int64[tenants]
     """
@@ -81,12 +81,12 @@ def block_sizes(scene: Scene) -> list[int]:
 
 
 def _picoseconds(seconds: float) -> int:
-    """At least 1, because time must pass. At most what leaves room for sums in an int64."""
+    """At least 1, because time must pass. At most so much that sums still fit an int64."""
     return max(1, round(min(seconds * PICO, NEVER / 4)))
 
 
 def parameters(scene: Scene, order: int = FIFO) -> np.ndarray:
-    """`par` of a scene. The warning comes no later than the reserve is touched."""
+    """`par` of a scene. The warning comes at the latest when the reserve is touched."""
     device, host, rule = scene.device, scene.host, scene.rule
     low = max(round(device.low_share * scene.real), scene.reserve)
     spacing = round((device.high_share - device.low_share) * scene.real)
@@ -107,7 +107,7 @@ def parameters(scene: Scene, order: int = FIFO) -> np.ndarray:
     par[P_BATCH], par[P_GRANTS] = host.batch_pages, host.grants
     par[P_PINS] = host.pinned // PAGE_BYTES
     par[P_WRITES], par[P_BUDGETS] = WRITES.index(rule.writes), rule.budgets
-    # Where nothing depends on it, the host is played at its worst: it does not drain.
+    # Where safety does not depend on draining, the host is played at its worst: it does not drain.
     par[P_DRAINS], par[P_REFUSES] = rule.drains == "in time", rule.refuses_last_resort
     par[P_FLUSH], par[P_ASK_BATCH] = host.flush, host.ask == "batch"
     par[P_PIN_PROMOTES] = host.pin_promotes and rule.read_only

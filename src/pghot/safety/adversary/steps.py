@@ -1,7 +1,7 @@
 """What tenants may do, one step each, and the loop that plays a trace of steps.
 
-A trace is int32[steps, 3]: operation, page, argument. Stores and flushes name a line of the page; `WAIT` a number of
-line times. Nothing else is within a tenant's rights: in particular nothing but a demotion puts a page on the device.
+A trace is int32[steps, 3]: operation, page, argument. The argument of stores and flushes is a line of the page, that of
+`WAIT` a number of line times. Tenants have no other rights. In particular, only a demotion puts a page on the device.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ OPERATIONS = (
     "unpin",
     "dma-zero",  # a device writes a line of a pinned page, past page tables and cache
     "dma-raw",
-    "read",  # something else: in a full cache a dirty line has to go
+    "read",  # reads something else: in a full cache, a dirty line has to make room
     "wait",
 )
 STORE_ZERO, STORE_RAW, FLUSH, COLD, FREE, PIN, UNPIN, DMA_ZERO, DMA_RAW, READ, WAIT = range(len(OPERATIONS))
@@ -61,7 +61,7 @@ STORE_ZERO, STORE_RAW, FLUSH, COLD, FREE, PIN, UNPIN, DMA_ZERO, DMA_RAW, READ, W
 
 @kernel
 def store(s: State, page: int, line: int, content: int) -> None:
-    """A tenant's store: to DRAM at once, to the device through the cache if the rule lets it."""
+    """A tenant's store: to DRAM at once, or to the device through the cache if the rule allows it."""
     if s.place[page] and may_write(s, page):
         dirty(s, line, content)
         events(s)
@@ -71,7 +71,7 @@ def store(s: State, page: int, line: int, content: int) -> None:
 
 @kernel
 def dma(s: State, page: int, line: int, content: int) -> None:
-    """A zero-copy device writes to a pinned page. No page table is asked; a dirty copy in the cache is dropped."""
+    """A zero-copy device writes to a pinned page, past the page tables. A dirty copy in the cache is dropped."""
     if not s.pinned[page]:
         return
     if not s.place[page]:
@@ -85,7 +85,7 @@ def dma(s: State, page: int, line: int, content: int) -> None:
 
 @kernel
 def pin(s: State, page: int) -> None:
-    """Pin a page for long; beyond the limit it is refused."""
+    """Pin a page for a long time. Beyond the limit this is refused."""
     if s.pinned[page]:
         return
     if s.var[PINNED] >= s.par[P_PINS]:
@@ -99,7 +99,7 @@ def pin(s: State, page: int) -> None:
 
 @kernel
 def free(s: State, page: int) -> None:
-    """Give a page back: it is zero afterwards, wherever it is next."""
+    """Give a page back. It is all zeros afterwards."""
     if s.pinned[page]:
         return
     if s.place[page]:
@@ -110,7 +110,7 @@ def free(s: State, page: int) -> None:
 
 @kernel
 def wait(s: State, line_times: int) -> None:
-    """Let time pass, in which the host settles what is open."""
+    """Let time pass, in which the host settles all that is pending."""
     settle_all(s)
     s.var[NOW] += line_times * s.par[P_LINE_PS]
     events(s)
@@ -118,10 +118,10 @@ def wait(s: State, line_times: int) -> None:
 
 @kernel
 def step(s: State, operation: int, page: int, argument: int) -> None:
-    """One step of a tenant, and what the host does by its end."""
+    """One step of a tenant, and what the host has done by its end."""
     line = page * s.par[P_BLOCKS] * s.par[P_LINES] + argument
     if s.locked[page] and operation not in (COLD, READ, WAIT):
-        close_batch(s)  # whoever touches a page that is being moved waits for the move
+        close_batch(s)  # a tenant that touches a page in a move waits until the move is done
     if operation <= STORE_RAW:
         store(s, page, line, operation)
     elif operation == FLUSH:
@@ -172,9 +172,9 @@ def play(s: State, trace: Any) -> None:
 
 @kernel
 def record(s: State, trace: Any, every: int, out: Any) -> None:
-    """As `play`. Of each `every` steps, write down the one in which least remained.
+    """As `play`. Of each `every` steps, record the one in which least remained.
 
-    A step is judged by its worst moment, for a kill is at its worst in the middle of one.
+    A step is judged by its worst moment, because a kill is at its worst in the middle of a step.
 
     out  int64[ceil(steps / every), 5]: step from 0, time (ps), least remaining bytes in the step, dirty lines in the
          cache, 1 while a warning stands
@@ -198,7 +198,7 @@ def record(s: State, trace: Any, every: int, out: Any) -> None:
 
 @kernel
 def audit(s: State) -> int:
-    """Bytes over all blocks of pages on the device, counted anew: must be `var[USED]`."""
+    """Bytes in all blocks of pages on the device, counted anew. The result must equal `var[USED]`."""
     total = 0
     for page in range(s.par[P_PAGES]):
         if s.place[page]:
@@ -211,5 +211,5 @@ def audit(s: State) -> int:
 
 
 def trace_of(*parts: np.ndarray) -> np.ndarray:
-    """Parts of a trace, one after the other."""
+    """The parts of a trace, joined."""
     return np.ascontiguousarray(np.concatenate(parts), np.int32)

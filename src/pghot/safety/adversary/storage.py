@@ -1,8 +1,8 @@
 """The device and the CPU's cache in front of it: compiled kernels on `State`.
 
-The device keeps account to the byte: `var[USED]` is the sum over all blocks. A write that would exceed the medium
-is lost and so is every growing write after it (the fail-safe); the account goes on as if the medium were larger,
-so that one can tell how much was missing.
+The device counts every byte: `var[USED]` is the sum over all blocks. A write that would exceed the medium is lost, and
+so is every growing write after it (the fail-safe). The account goes on as if the medium were larger, to show how much
+was missing.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def account(s: State, page: int, growth: int) -> None:
 
 @kernel
 def write(s: State, line: int, content: int) -> None:
-    """The device takes a line and compresses its block anew; takes a line's time."""
+    """The device takes a line and compresses its block anew. This takes the time of one line."""
     s.var[NOW] += s.par[P_LINE_PS]
     if s.content[line] == content:
         return
@@ -70,7 +70,7 @@ def write(s: State, line: int, content: int) -> None:
 
 @kernel
 def page_bytes(s: State, page: int) -> int:
-    """What a page on the device takes."""
+    """Bytes that a page on the device takes."""
     blocks = s.par[P_BLOCKS]
     total = 0
     for block in range(page * blocks, (page + 1) * blocks):
@@ -80,7 +80,7 @@ def page_bytes(s: State, page: int) -> int:
 
 @kernel
 def forget(s: State, line: int) -> int:
-    """Take a dirty line out of the cache without writing it; its content. The last one moves into the gap."""
+    """Take a dirty line out of the cache without writing it; returns its content. The last line fills the gap."""
     slot = s.slot_of[line]
     content = s.slot_content[slot]
     s.var[DIRTY] -= 1
@@ -97,7 +97,7 @@ def forget(s: State, line: int) -> int:
 
 @kernel
 def victim(s: State) -> int:
-    """The place in a full cache that is evicted next. "fifo" goes round, as long as nobody flushes."""
+    """The place in a full cache that is evicted next. "fifo" goes round in order, as long as nobody flushes."""
     cache = s.par[P_CACHE]
     if s.par[P_ORDER] == LIFO:
         return int(s.var[LAST])
@@ -111,7 +111,7 @@ def victim(s: State) -> int:
 
 @kernel
 def evict(s: State) -> int:
-    """Write one dirty line of a full cache back; the place it left, which is to be filled at once."""
+    """Write back one dirty line of a full cache; returns its place, which must be filled at once."""
     slot = victim(s)
     line = s.slot_line[slot]
     s.slot_of[line] = -1
@@ -121,7 +121,7 @@ def evict(s: State) -> int:
 
 @kernel
 def dirty(s: State, line: int, content: int) -> None:
-    """A store to a line of the device: it is in the cache now, another may have to go."""
+    """A store to a line of the device: the line is in the cache now, and another may have to make room."""
     slot = s.slot_of[line]
     if slot < 0:
         if s.var[DIRTY] < s.par[P_CACHE]:

@@ -1,4 +1,4 @@
-"""One attack played: what remained at the worst moment, and whether data was lost."""
+"""Playing one attack: what remained at the worst moment, and whether data was lost."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from pghot.safety.adversary.steps import OPERATIONS, audit, play, record
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one attack ended. `least_bytes`: the least that ever remained; below zero, what was missing."""
+    """How one attack ended. `least_bytes` is the least that ever remained; below zero, it is what was missing."""
 
     name: str
     strategy: Strategy
@@ -93,16 +93,16 @@ HISTORY_ROWS = 2000  # more than a screen has columns
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One attack, step by step; of many neighbouring steps, the one in which least remained.
+    """One attack, step by step. Of several neighbouring steps, it has the one in which least remained.
 
     Sizes and times are those of its scene.
 
     step        int64[N] from 0
     time_ps     int64[N]
-    remaining   int64[N] bytes of the medium; below zero, what is missing
-    dirty       int64[N] lines of the device that the cache holds dirty
+    remaining   int64[N] free bytes of the medium; below zero, what is missing
+    dirty       int64[N] dirty lines of the device in the cache
     warned      bool[N] a warning stands
-    operation   int64[N] what tenants did most around that step, an index of `OPERATIONS`
+    operation   int64[N] what tenants did most around that step, an index into `OPERATIONS`
     low, high   bytes: below the first the device warns, above the second it takes the warning back
     """
 
@@ -117,7 +117,7 @@ class History:
 
 
 def history(scene: Scene, outcome: Outcome) -> History:
-    """Play an attack again and write down how it went."""
+    """Play an attack again and record how it went."""
     state = new_state(scene, outcome.strategy.order_number, outcome.seed)
     trace = build(scene, outcome.strategy, outcome.seed)
     every = -(-len(trace) // HISTORY_ROWS)

@@ -261,7 +261,7 @@ def test_the_command_fails_when_an_attack_succeeds(capsys: pytest.CaptureFixture
         (["--shortcut", "noflush"], "did you mean 'no-flush'"),
         (["--adversary", "all", "--tenants", "99999999999"], "1 to 1024"),
         (["--adversary", "search", "--seed", "-1"], "'--seed'"),
-        (["--adversary", "all", "--real", "4KiB", "--reserve", "0"], "too little beside"),
+        (["--adversary", "all", "--real", "4KiB", "--reserve", "0"], "too little to play"),
     ],
 )
 def test_bad_input_is_one_error_with_a_remedy(

@@ -54,9 +54,9 @@ def test_trace_bounds_equal_the_expanded_stream(parts, capacity):
         [p for part in parts for row in part for p in sorted(row) for _ in range(row[p])], np.uint32
     )
     found = bounds.trace_bounds(trace, capacity)
-    assert found["requests"] == len(stream)
-    assert found["lru_misses"] == lru_misses_reference(stream, capacity)
-    assert found["clock_misses"] == clock_misses_reference(stream, capacity)
+    assert found.requests == len(stream)
+    assert found.lru_misses == lru_misses_reference(stream, capacity)
+    assert found.clock_misses == clock_misses_reference(stream, capacity)
 
 
 def test_a_cache_without_pages_is_refused():

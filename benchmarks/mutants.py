@@ -280,7 +280,11 @@ def run(name: str, work: Path, seed: int, sample: int) -> None:
             db.add_work_items(mutants(PARTS[name], seed, sample))
         pending = list(db.pending_work_items)
         for number, item in enumerate(pending, 1):
-            result = judge(PARTS[name], item.mutations[0], output)
+            try:
+                result = judge(PARTS[name], item.mutations[0], output)
+            except AttributeError as error:  # cosmic-ray stumbles over exceptions with a dot in their name
+                print(f"{number}/{len(pending)} not made: {error}", flush=True)
+                continue
             db.set_result(item.job_id, result)
             print(f"{number}/{len(pending)} {result.test_outcome.value:8} {result.diff}", flush=True)
 

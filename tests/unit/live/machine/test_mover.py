@@ -173,6 +173,19 @@ def test_pages_that_are_gone_are_forgotten(kernel: FakeKernel) -> None:
     assert len(kernel.moves) == 1
 
 
+def test_a_program_that_ended_keeps_no_other_from_moving(kernel: FakeKernel) -> None:
+    kernel.program(PID + 1, [maps_line(START, PAGES)])
+    kernel.populate(PID + 1, 0, 8, 1)
+    with mover(kernel) as (machine, spaces):
+        first = seen(machine, spaces, PID, addresses(0, 4))
+        second = seen(machine, spaces, PID + 1, addresses(0, 4))
+        kernel.exit(PID)
+        moves = machine.migrate(np.concatenate([first, second]), 0, "kmigrated")
+        assert sorted(moves.moved) == sorted(second)
+        assert machine.counts.promoted == 4
+    assert set(kernel.nodes_of(PID + 1, addresses(0, 4))) == {0}
+
+
 @pytest.mark.parametrize("code", [errno.ESRCH, errno.EINVAL])
 def test_a_program_that_ends_under_the_mover_is_no_failure(kernel: FakeKernel, code: int) -> None:
     kernel.fails = {PID: code}

@@ -160,9 +160,14 @@ class Watermarks(_Strict):
 
 
 class Topology(_Strict):
-    """A machine of the lab. `distances` is the ACPI SLIT matrix; by default it is made from the latencies."""
+    """A machine of the lab.
+
+    llc        bytes of the last-level caches of the real machine, all sockets; None: not said
+    distances  the ACPI SLIT matrix; by default it is made from the latencies
+    """
 
     description: str = ""
+    llc: Annotated[Size, Field(gt=0)] | None = None
     nodes: tuple[Node, ...] = Field(min_length=1, max_length=64)
     distances: tuple[tuple[int, ...], ...] = ()
     curve: LatencyCurve = LatencyCurve()
@@ -197,6 +202,11 @@ class Topology(_Strict):
                         f"remote_ns of node '{node.name}' names node {other}, which does not exist"
                     )
         return self
+
+    @property
+    def llc_bytes(self) -> int | None:
+        """Bytes of the real machine's last-level caches; None when the tiers file does not say."""
+        return self.llc
 
     def distance_matrix(self) -> list[list[int]]:
         """The given SLIT. By default 10 on the diagonal, and ten times the relative latency elsewhere."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pghot.documents import shipped_text
 from pghot.errors import PghotError, UsageError
 from pghot.policies import tiers
 from pghot.sim.machine.simulated import SimulatedMachine
@@ -19,6 +21,15 @@ def node(name: str, latency_ns: float, bandwidth_gb_s: float, cpus: int = 0, **m
 
 
 TWO = {"nodes": [node("dram", 100, 200, cpus=2), node("cxl", 271, 26)]}
+
+ONE_NODE = """
+[[nodes]]
+name = "dram"
+cpus = 4
+capacity = "1 GiB"
+latency_ns = 100
+bandwidth_gb_s = 100
+"""
 
 
 def machine(
@@ -70,6 +81,24 @@ def test_tiers_come_from_abstract_distance() -> None:
     assert tiers.tier_number(tiers.adistance(100, 200, 100, 200)) == 4
     assert tiers.adistance(271, 26, 100, 200) == int(576 * 2.71 * 200 / 26)
     assert tiers.ranks([4, 4, 94]) == [0, 0, 1]
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES.names())
+def test_every_shipped_machine_says_which_processor_has_its_cache(name: str) -> None:
+    line = next(line for line in shipped_text("tiers", name).splitlines() if line.startswith("llc = "))
+    assert re.search(r"# .*(Xeon|EPYC) .*product specifications", line)
+    assert load_topology(name).llc_bytes >= 60 << 20
+
+
+def test_a_tiers_file_need_not_know_the_cache(tmp_path) -> None:
+    path = tmp_path / "tiers.toml"
+    path.write_text(ONE_NODE)
+    assert load_topology(str(path)).llc_bytes is None
+    path.write_text('llc = "1.5 MiB"\n' + ONE_NODE)
+    assert load_topology(str(path)).llc_bytes == 3 << 19
+    path.write_text("llc = 0\n" + ONE_NODE)
+    with pytest.raises(UsageError, match=r"tiers\.toml:1: llc: .*greater than 0"):
+        load_topology(str(path))
 
 
 @pytest.mark.parametrize("name", TOPOLOGIES.names())

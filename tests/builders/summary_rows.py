@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pghot.lab.comparison_setup import NodeSetup, Setup
 from pghot.lab.metrics import METRICS, Figures
 from pghot.lab.outcomes import SummaryRow
+from pghot.policies.runs_on import RunsOn
 
 SETUP = Setup(
     trace="tiny",
@@ -50,6 +52,8 @@ def summary_row(
     half: float | None = None,
     options: tuple[str, ...] = (),
     access: str | None = None,
+    runs_on: RunsOn = "user space",
+    held_back: Mapping[str, int] | None = None,
     **figures: Any,
 ) -> SummaryRow:
     """A run `POLICY/SOURCE` that took 1 s, promoted 500 pages and did well. half: of the speed-up's interval.
@@ -80,6 +84,7 @@ def summary_row(
         label,
         policy,
         kind,
+        runs_on,
         (source,) if source else (),
         options,
         seeds=1,
@@ -87,5 +92,6 @@ def summary_row(
         ci95={**dict.fromkeys(metric.name for metric in METRICS), "speedup": half},
         node_shares={"dram": 0.5, "cxl": 0.5},
         sampling=(),
+        held_back=held_back or {},
         access=access,
     )

@@ -16,6 +16,7 @@ from pghot.lab.metrics import node_shares, run_figures
 from pghot.lab.outcomes import RunOutcome
 from pghot.lab.replay import Future, Run, new_run, replay
 from pghot.lab.traces import trace_warnings
+from pghot.policies.runs_on import runs_on
 from pghot.recording.compressibility import compressibility_of
 from pghot.recording.ratios import describe
 from pghot.recording.trace import Trace
@@ -274,6 +275,7 @@ class Bench:
             label=label,
             policy=spec.policy,
             kind=run.policy.kind,
+            runs_on=runs_on(POLICIES.get(spec.policy), [SOURCES.get(name) for name in spec.sources]),
             sources=spec.sources,
             options=tuple(spec.option_texts()),
             seed=self.seed,
@@ -281,6 +283,7 @@ class Bench:
             node_shares=node_shares(samples, [node.name for node in self.topology.nodes]),
             sampling=tuple(source.sampling() for source in run.sources),
             counters=all_counters(run.policy.counters(), [source.counters() for source in run.sources]),
+            held_back=run.world.decisions.held_back(),
             samples=samples,
             access=held.access.name if (held := self._under(spec).compression) else None,
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pghot.lab.measures import EpochSample
 from pghot.lab.metrics import METRICS, RATIOS, Figures, Metric, mean_and_interval
+from pghot.policies.runs_on import RunsOn
 from pghot.sim.sources import clairvoyant
 
 
@@ -18,7 +20,9 @@ class RunOutcome:
     label     names the run: no two runs of a seed share one, see `lab.bench.labels`
     kind      "baseline", "mover", "oracle", ...: see `policies.policy.Policy`
     options   as `--set` takes them
+    runs_on   see `policies.runs_on`
     sampling  how each source samples, in words
+    held_back decisions of the policy not to move, by reason (`policies.decisions.HeldBack`)
     samples   at the end of each epoch
     access    the rule of the node that compresses; None, and not in `to_dict`: no node does
     """
@@ -26,6 +30,7 @@ class RunOutcome:
     label: str
     policy: str
     kind: str
+    runs_on: RunsOn
     sources: tuple[str, ...]
     options: tuple[str, ...]
     seed: int
@@ -33,6 +38,7 @@ class RunOutcome:
     node_shares: Mapping[str, float]
     sampling: tuple[str, ...]
     counters: Mapping[str, int]
+    held_back: Mapping[str, int]
     samples: Sequence[EpochSample]
     access: str | None = None
 
@@ -44,6 +50,7 @@ class RunOutcome:
             "label": self.label,
             "policy": self.policy,
             "kind": self.kind,
+            "runs_on": self.runs_on,
             "sources": self.sources,
             "options": self.options,
             **_if_ruled(self.access),
@@ -53,6 +60,7 @@ class RunOutcome:
             "sampling": self.sampling,
             **ratios,
             "counters": self.counters,
+            "held_back": self.held_back,
         }
 
 
@@ -62,12 +70,14 @@ class SummaryRow:
 
     figures  means
     ci95     for each metric the half-width of its 95 % confidence interval; None with one seed
+    held_back  sums over the seeds
     access   as in `RunOutcome`
     """
 
     label: str
     policy: str
     kind: str
+    runs_on: RunsOn
     sources: tuple[str, ...]
     options: tuple[str, ...]
     seeds: int
@@ -75,6 +85,7 @@ class SummaryRow:
     ci95: Mapping[str, float | None]
     node_shares: Mapping[str, float]
     sampling: tuple[str, ...]
+    held_back: Mapping[str, int]
     access: str | None = None
 
     @property
@@ -95,6 +106,7 @@ class SummaryRow:
             "label": self.label,
             "policy": self.policy,
             "kind": self.kind,
+            "runs_on": self.runs_on,
             "sources": self.sources,
             "options": self.options,
             **_if_ruled(self.access),
@@ -102,6 +114,7 @@ class SummaryRow:
             **cells,
             "node_shares": self.node_shares,
             "sampling": self.sampling,
+            "held_back": self.held_back,
         }
 
 
@@ -152,6 +165,7 @@ def _summary_row(same: Sequence[RunOutcome]) -> SummaryRow:
         label=first.label,
         policy=first.policy,
         kind=first.kind,
+        runs_on=first.runs_on,
         sources=first.sources,
         options=first.options,
         seeds=len(same),
@@ -161,6 +175,7 @@ def _summary_row(same: Sequence[RunOutcome]) -> SummaryRow:
             name: sum(run.node_shares[name] for run in same) / len(same) for name in first.node_shares
         },
         sampling=first.sampling,
+        held_back=dict(sum((Counter(run.held_back) for run in same), Counter()).most_common()),
         access=first.access,
     )
 

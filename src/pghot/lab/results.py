@@ -115,18 +115,23 @@ def _baseline(name: str, run: RunOutcome, runs: Sequence[RunOutcome]) -> Figures
 
 
 def _runs_table(runs: Sequence[RunOutcome]) -> pa.Table:
-    """Counters differ from policy to policy: they become a map column."""
-    rows = [run.to_dict() for run in runs]
-    counters = [list(row.pop("counters").items()) for row in rows]
-    return _table(rows).append_column("counters", pa.array(counters, pa.map_(pa.string(), pa.int64())))
+    return _table([run.to_dict() for run in runs])
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """An Arrow table whose metrics are float64 even where no row has a value, and whose lists are of text."""
+    """An Arrow table whose metrics are float64 even where no row has a value, and whose lists are of text.
+
+    Counters and reasons differ from policy to policy: they are maps.
+    """
     metrics = {name for metric in METRICS for name in (metric.name, f"{metric.name}_ci95")}
-    texts = {"sources", "options", "sampling"}
-    known = {**dict.fromkeys(metrics, pa.float64()), **dict.fromkeys(texts, pa.list_(pa.string()))}
+    texts, counts = {"sources", "options", "sampling"}, {"counters", "held_back"}
+    known = {
+        **dict.fromkeys(metrics, pa.float64()),
+        **dict.fromkeys(texts, pa.list_(pa.string())),
+        **dict.fromkeys(counts, pa.map_(pa.string(), pa.int64())),
+    }
     rows = [{k: float(v) if k in metrics and v is not None else v for k, v in row.items()} for row in rows]
     inferred = pa.Table.from_pylist(rows).schema
     fields = [pa.field(field.name, known.get(field.name, field.type)) for field in inferred]
+    rows = [{k: list(v.items()) if k in counts else v for k, v in row.items()} for row in rows]
     return pa.Table.from_pylist(rows, pa.schema(fields))

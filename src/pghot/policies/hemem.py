@@ -29,6 +29,7 @@ class SampledCounts(ABC, Generic[W]):
     kind = "mover"
     default_sources: tuple[str, ...] = ("pebs",)
     any_source = False
+    awaits = "HeMem's library with its kernel patches"
 
     def start(self, world: W) -> None:
         world.machine.demotion_enabled = False  # it demotes by itself

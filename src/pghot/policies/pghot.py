@@ -46,6 +46,7 @@ class Pghot(Generic[W]):
     default_sources: tuple[str, ...] = ("hintfaults",)
     any_source = True
     runs_live = True
+    awaits = "the pghot patches, which no released kernel has"
     __signature__ = inspect.Signature(list(_options()))
 
     def __init__(self, **options: Any) -> None:

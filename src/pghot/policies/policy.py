@@ -7,13 +7,14 @@ Every policy file holds classes with the same methods in the same order: `start`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from pghot.arrays import U32
 from pghot.engine.accesses import Accesses, Source
+from pghot.policies.decisions import DecisionCounts, Decisions
 from pghot.policies.machine import Machine
 
 # The group of entry points in which other packages name their policies, and what such a class must declare.
@@ -29,6 +30,7 @@ class World:
     machine  the lab's, or in a live run the one that pghot runs on
     scale    `--scale-time`: kernel time runs faster by this factor, byte quantities shrink by it; 1 in a live run
     seed     for a policy that draws random numbers; 0 in a live run
+    decisions  hears what the policy decides, and why
     """
 
     machine: Machine
@@ -36,6 +38,7 @@ class World:
     page_bytes: int
     scale: float
     seed: int
+    decisions: Decisions = field(default_factory=DecisionCounts, kw_only=True)
 
     @property
     def now_ms(self) -> float:
@@ -71,6 +74,8 @@ class Policy(Protocol[W_contra]):
     any_source       True if `--sources` may choose others
     runs_live        True if `pghot run` and the daemon can use it; else it needs what only the lab has
     kind             one of `KINDS`; "static" chooses a placement and moves nothing
+    awaits           what a kernel still lacks to do this by itself, in words; empty: a released kernel does it. A
+                     policy that does not say awaits "a kernel patch"
     """
 
     name: str
@@ -129,6 +134,7 @@ class Passive(Generic[W]):
     default_sources: tuple[str, ...] = ()
     any_source = False
     runs_live = False
+    awaits = ""
 
     def start(self, world: W) -> None:
         """First touch decides."""

@@ -25,6 +25,7 @@ class HeMemColloid(SampledCounts[LabWorld]):
     name = "hemem-colloid"
     summary = "HeMem + Colloid: balances the tiers' loaded latencies"
     runs_live = False
+    awaits = "Colloid's patches to HeMem or the kernel"
 
     def start(self, world: LabWorld) -> None:
         super().start(world)

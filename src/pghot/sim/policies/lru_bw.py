@@ -11,6 +11,7 @@ import numpy as np
 
 from pghot.engine.accesses import Accesses, Source
 from pghot.parameters import check_number
+from pghot.policies.decisions import HeldBack
 from pghot.sim.lab_world import LabWorld
 
 MIB = 1 << 20
@@ -25,6 +26,7 @@ class LruBandwidth:
     default_sources: tuple[str, ...] = ()
     any_source = False
     runs_live = False
+    awaits = "a patch that was asked for and not yet written"
 
     def __init__(
         self,
@@ -68,6 +70,8 @@ class LruBandwidth:
         slow_used = float(used[machine.lower].max(initial=0.0))
         if fast_used < self.fast_below and slow_used > self.slow_above:
             self._exchange(world)
+        else:
+            world.decisions.rest(HeldBack.NEVER_PRESSED)
 
     def _exchange(self, world: LabWorld) -> None:
         machine = world.machine

@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.engine.accesses import Accesses, Source
-from pghot.engine.gate import FREE_SPACE, RATE_OK, Gate
+from pghot.engine.gate import FREE_SPACE, RATE_LIMITED, RATE_OK, TOO_OLD, Gate
 from pghot.engine.settings import MOST, EngineSettings
 from pghot.engine.store import Candidates
 from pghot.parameters import check_number
+from pghot.policies.decisions import HeldBack
 from pghot.policies.policy import World
 
 HOT_THRESHOLD_MS = 1000  # sysctl_numa_balancing_hot_threshold
@@ -26,6 +27,7 @@ class NumaBalancing2:
     default_sources: tuple[str, ...] = ("hintfaults",)
     any_source = False
     runs_live = False
+    awaits = ""
 
     def __init__(self, rate_limit_mb_s: float = 65536.0) -> None:
         check_number(self.name, "rate_limit_mb_s", rate_limit_mb_s, 0, MOST)
@@ -72,6 +74,8 @@ class NumaBalancing2:
             machine.high_pages,
             len(accesses),
         )
+        world.decisions.hold(accesses.page[verdict == TOO_OLD], HeldBack.THRESHOLD)
+        world.decisions.hold(accesses.page[verdict == RATE_LIMITED], HeldBack.RATE)
         hot = (verdict == FREE_SPACE) | (verdict == RATE_OK)
         for node in np.unique(candidates.node[hot]):
             machine.migrate(candidates.page[hot & (candidates.node == node)], int(node), payer="app")

@@ -24,6 +24,7 @@ class OracleEpoch:
     default_sources: tuple[str, ...] = ()
     any_source = False
     runs_live = False
+    awaits = "knowledge of the future"
 
     def start(self, world: LabWorld) -> None:
         world.machine.demotion_enabled = False

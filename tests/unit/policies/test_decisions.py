@@ -1,0 +1,62 @@
+"""What policies say of their decisions: counted, in every result, and open for a log of pages."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import pghot
+
+from pghot.policies.decisions import DecisionCounts, HeldBack, Moved
+from pghot.policies.policy import Policy
+from pghot.policies.runs_on import policy_awaits, runs_on
+from pghot.sim.policies import POLICIES
+from pghot.sim.sources import SOURCES
+
+
+def pages(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.uint32)
+
+
+def test_pages_that_are_held_and_rounds_that_rest_are_counted_by_reason() -> None:
+    decisions = DecisionCounts()
+    decisions.hold(pages(1, 2), HeldBack.RATE)
+    decisions.hold(pages(), HeldBack.GATE)
+    for _ in range(3):
+        decisions.rest(HeldBack.NEVER_PRESSED)
+    decisions.move(pages(7), Moved.HOT)
+    assert list(decisions.held_back().items()) == [("never pressed", 3), ("rate", 2)]
+
+
+def test_where_a_run_takes_place_follows_from_what_is_declared() -> None:
+    def where(policy: str, *sources: str) -> str:
+        return runs_on(POLICIES.get(policy), [SOURCES.get(name) for name in sources])
+
+    for name in ("none", "demotion", "interleave", "all-fast"):
+        assert where(name) == "kernel"
+    assert where("numab2", "hintfaults") == "kernel"
+    assert where("oracle-static") == where("oracle-epoch") == where("pghot-default", "truth") == "nowhere"
+    for name in ("lru-bw", "hemem-colloid"):
+        assert where(name) == "to come"
+    assert where("pghot-default", "chmu") == "to come"
+
+
+def test_a_policy_that_does_not_say_what_it_awaits_is_not_taken_for_the_kernels() -> None:
+    class Theirs:
+        kind = "mover"
+
+    theirs: type[Policy] = Theirs  # type: ignore[assignment, type-arg]
+    assert policy_awaits(theirs) == "a kernel patch"
+    assert runs_on(theirs, []) == "to come"
+
+
+def test_every_result_says_where_a_run_takes_place_and_why_it_stood_still() -> None:
+    """lru-bw sees a machine without load: in each of its periods nothing presses."""
+    result = pghot.compare(
+        "workload:gups", policies=["lru-bw"], seeds=2, scale_time=4000.0, options=["lru-bw.slow_above=1e9"]
+    )
+    row = next(row for row in result.rows if row.policy == "lru-bw")
+    assert row.runs_on == "to come"
+    assert set(row.held_back) == {"never pressed"}
+    runs = [run for run in result.to_dict()["runs"] if run["policy"] == "lru-bw"]
+    assert sum(dict(run["held_back"])["never pressed"] for run in runs) == row.held_back["never pressed"]
+    assert {row["label"]: row["runs_on"] for row in result.to_dict()["summary"]}["none"] == "kernel"

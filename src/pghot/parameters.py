@@ -1,13 +1,59 @@
-"""Checks for numbers that policies and sources take as options."""
+"""Checks for what policies, sources and movers take as options."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any
 
-from pghot.errors import UsageError
+from pghot.errors import UsageError, unknown_name
 
 MOST = 1e15  # far beyond any use, and still exact as a float and as an int64
+_SEVERAL = (list, tuple, set, frozenset)
 MOST_NS = 1e9  # no single sample, page or entry costs a second
+
+
+def checked_options(owner: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `owner`, each of the same kind as its default; lists become tuples.
+
+    A default of None stands for a whole number that depends on the machine or the store. Raises `UsageError`.
+
+    >>> checked_options("pebs", {"period_misses": "often"}, {"period_misses": 10007})
+    Traceback (most recent call last):
+    pghot.errors.UsageError: pebs.period_misses is 'often', which is not a whole number
+    """
+    for option in given:
+        if option not in defaults and not defaults:
+            raise UsageError(f"'{owner}' has no options, so it has no '{option}'", "leave this option out")
+        if option not in defaults:
+            raise unknown_name(f"option of '{owner}'", option, sorted(defaults))
+    return {option: _of_kind(f"{owner}.{option}", value, defaults[option]) for option, value in given.items()}
+
+
+def _of_kind(option: str, value: Any, default: Any) -> Any:
+    """The value. A default of a kind that is not known here says nothing about it."""
+    if isinstance(default, bool):
+        return _checked(option, value, isinstance(value, bool), "true or false")
+    if isinstance(default, str):
+        return _checked(option, value, isinstance(value, str), "text")
+    if isinstance(default, _SEVERAL):
+        words = isinstance(value, _SEVERAL) and all(isinstance(word, str) for word in value)
+        return tuple(_checked(option, value, words, "a list of words"))
+    if default is None and value is None:
+        return None
+    if default is None or isinstance(default, Real):
+        whole = default is None or isinstance(default, Integral)
+        kind, wanted = (Integral, "a whole number") if whole else (Real, "a number")
+        _checked(option, value, isinstance(value, kind) and not isinstance(value, bool), wanted)
+        return _checked(option, value, -MOST <= value <= MOST, f"{wanted} up to {MOST:g}")
+    return value
+
+
+def _checked(option: str, value: Any, right: bool, wanted: str) -> Any:
+    if not right:
+        raise UsageError(f"{option} is {shown(value)}, which is not {wanted}", f"give {wanted}")
+    return value
 
 
 def check_number(owner: str, option: str, value: float, least: float, most: float = MOST) -> None:
@@ -19,19 +65,18 @@ def check_number(owner: str, option: str, value: float, least: float, most: floa
     """
     if least <= value <= most:
         return
+    wrong = f"which is {'less' if value < least else 'more'} than it can be"
     if isinstance(value, float) and not math.isfinite(value):
         wrong = "which is not a finite number"
-    else:
-        wrong = f"which is {'less' if value < least else 'more'} than it can be"
     allowed = f"{least:g} or more" if most == MOST and value < least else f"{least:g} to {most:g}"
     raise UsageError(f"{owner}.{option} is {shown(value)}, {wrong}", f"give {allowed}")
 
 
-def shown(value: float) -> str:
-    """A number for a message, cut short when it has too many digits to read.
+def shown(value: object) -> str:
+    """A value for a message, cut short when it is too long to read.
 
-    >>> shown(10**400), shown(0.5)
-    ('1000000000000000...', '0.5')
+    >>> shown(10**400), shown(0.5), shown("often")
+    ('1000000000000000...', '0.5', "'often'")
     """
-    text = str(value)
+    text = repr(value)
     return text if len(text) <= 24 else f"{text[:16]}..."

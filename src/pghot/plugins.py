@@ -16,6 +16,7 @@ from pkgutil import iter_modules
 from typing import Any, Generic, TypeVar, cast
 
 from pghot.errors import PghotError, unknown_name
+from pghot.parameters import checked_options
 
 T = TypeVar("T")
 
@@ -63,8 +64,13 @@ class Registry(Generic[T]):
         return self._load(point)
 
     def make(self, name: str, *given: Any, **options: Any) -> T:
-        """A new object of the class called `name`. Raises what `get` and the constructor raise."""
-        return cast(Callable[..., T], self.get(name))(*given, **options)
+        """A new object of the class called `name`.
+
+        Raises what `get` and the constructor raise, and `UsageError` for an option that the class does not have or a
+        value of the wrong kind.
+        """
+        checked = checked_options(name, options, self.options(name))
+        return cast(Callable[..., T], self.get(name))(*given, **checked)
 
     def options(self, name: str) -> dict[str, Any]:
         """The options of a class with their defaults: the arguments of its constructor that pghot does not pass."""

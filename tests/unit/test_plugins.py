@@ -207,8 +207,8 @@ BROKEN = [
     ("import no_such", "broken:X", "cannot be loaded: ModuleNotFoundError: No module named 'no_such'"),
     ("1/0", "broken:X", "cannot be loaded: ZeroDivisionError: division by zero"),
     ("def made(root): ...", "broken:made", "is not a class"),
-    ("class X:\n  name = 'broken'", "broken:X", "does not declare its summary"),
-    ("class X:\n  name = 'other'\n  summary = ''", "broken:X", "calls itself 'other'"),
+    ("class X:\n  name = 'broken'", "broken:X", "does not declare its summary, own_settings"),
+    ("class X:\n  name = 'other'\n  summary = ''\n  own_settings = ()", "broken:X", "calls itself 'other'"),
 ]
 
 

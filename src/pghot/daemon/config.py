@@ -17,8 +17,8 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.plan import DamosSettings
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.sources import LIVE_SOURCES
+from pghot.parameters import checked_options
 from pghot.policies import LIVE_POLICIES
-from pghot.policies.options import typed_options
 from pghot.trusted import distrust
 from pghot.units import parse_size
 
@@ -109,7 +109,7 @@ def load_config(path: Path) -> Config:
         options[name] = {}
         for option, value in given.items():
             with _at(path, text, "options", name, option):
-                options[name] |= typed_options(name, {option: value}, defaults)
+                options[name] |= checked_options(name, {option: value}, defaults)
         with _at(path, text, "options", name):
             _try(name, options[name])
     return config.model_copy(update={"options": options, "sources": tuple(dict.fromkeys(config.sources))})

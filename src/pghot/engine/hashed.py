@@ -60,6 +60,7 @@ class HashedStore:
 
     name = "hashed"
     summary = "hash table and one max-heap for each top-tier node (pghot v2 and v3)"
+    own_settings: tuple[str, ...] = ("table_share", "heap_share")
     sleep_ms = SLEEP_MS
 
     def __init__(self, settings: EngineSettings) -> None:

@@ -35,6 +35,7 @@ class PackedStore(ABC):
     """
 
     name: str
+    own_settings: tuple[str, ...] = ()
     sleep_ms = SLEEP_MS
     batch_nr = BATCH_NR
     TIME_SHIFT: int

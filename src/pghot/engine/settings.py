@@ -74,8 +74,8 @@ class EngineSettings:
     scale               `--scale-time`: the rate limit, kpromoted's batch and the gate's 1 GiB are divided by
                         it. Times are not: the caller's clock runs faster by it
     faithful            quirks of the published versions to reproduce, see `FAITHFUL`
-    table_share         hash table entries as a share of the pages
-    heap_share          entries of each top-tier node's heap as a share of the hash entries
+    table_share         hashed store: hash table entries as a share of the pages
+    heap_share          hashed store: entries of each top-tier node's heap as a share of the hash entries
     prune_age           windows after which the record of an unseen page is dropped
     enabled_sources     names of the sources that are recorded at start; None: all
     """

@@ -59,15 +59,17 @@ def hottest_first(candidates: Candidates, frequency: npt.NDArray[np.integer]) ->
 class HotnessStore(Protocol):
     """Records of recent accesses to lower-tier pages.
 
-    name       as in `EngineSettings.store`
-    summary    one line for `pghot list stores`
-    window_ms  kernel ms after which a page starts over (published default unless the settings say otherwise)
-    sleep_ms   kernel ms between two rounds of this store's consumer, as published
-    batch_nr   pages in one of the consumer's batches, as published
+    name          as in `EngineSettings.store`
+    summary       one line for `pghot list stores`
+    own_settings  names of the `EngineSettings` that not every store heeds and this one does
+    window_ms     kernel ms after which a page starts over (published default unless the settings say otherwise)
+    sleep_ms      kernel ms between two rounds of this store's consumer, as published
+    batch_nr      pages in one of the consumer's batches, as published
     """
 
     name: str
     summary: str
+    own_settings: tuple[str, ...]
     window_ms: int
     sleep_ms: int
     batch_nr: int

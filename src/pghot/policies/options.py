@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from pghot.errors import UsageError, did_you_mean, unknown_name
-from pghot.parameters import MOST, shown
+from pghot.errors import UsageError, did_you_mean
+from pghot.parameters import checked_options
 
 
 def parse_options(
@@ -41,29 +40,15 @@ def parse_options(
                 f"{did_you_mean(name, names)}these run: {', '.join(names)}",
             )
         defaults = accepted_by(name)
-        check_option(name, option, defaults)
-        options.setdefault(name, {})[option] = _value(key, value, defaults[option])
+        given = {option: _value(value, defaults.get(option))}
+        options.setdefault(name, {}).update(checked_options(name, given, defaults))
     return options
 
 
-def check_option(name: str, option: str, known: Iterable[str]) -> None:
-    """Raise `UsageError` for an option that the policy, source or mover `name` does not have."""
-    if option in known:
-        return
-    if not list(known):
-        raise UsageError(f"'{name}' has no options, so it has no '{option}'", "leave this option out")
-    raise unknown_name(f"option of '{name}'", option, sorted(known))
-
-
-def typed_options(name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of `name` when they come as values (from a TOML file), not texts. Raises as `parse_options`."""
-    for option in given:
-        check_option(name, option, defaults)
-    return {option: _of_kind(option, value, defaults[option]) for option, value in given.items()}
-
-
-def _value(key: str, text: str, default: Any) -> Any:
-    """The text as a value of the same kind as `default`. Lists are JSON or words separated by commas."""
+def _value(text: str, default: Any) -> Any:
+    """The text as a value where it can be one of the same kind as `default`. Lists are JSON or words separated by
+    commas.
+    """
     if isinstance(default, str):
         return text
     try:
@@ -72,37 +57,4 @@ def _value(key: str, text: str, default: Any) -> Any:
         value = text
     if isinstance(value, str) and not isinstance(default, bool | int | float | None):
         value = [word for word in value.split(",") if word]
-    return _of_kind(f"--set {key}", value, default, text)
-
-
-def _of_kind(key: str, value: Any, default: Any, text: str = "") -> Any:
-    """The value, if it is of the same kind as `default`. `text` is what the user wrote, if it was text."""
-    said = f"{key}: '{text or value}'"
-    if isinstance(default, str):
-        if not isinstance(value, str):
-            raise UsageError(f"{said} is not text", "give text")
-        return value
-    if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise UsageError(f"{said} is not true or false", "give true or false")
-        return value
-    if default is None or isinstance(default, int | float):
-        return _number(key, said, value, default)
-    if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
-        raise UsageError(f"{said} is not a list of words", "separate the words with commas")
-    return tuple(value)
-
-
-def _number(key: str, said: str, value: Any, default: float | None) -> float:
-    """The value as a number of `default`'s kind. None, for a default of the store's own, asks for a whole number."""
-    whole = default is None or isinstance(default, int)
-    wanted = "a whole number" if whole else "a number"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UsageError(f"{said} is not a number", f"give {wanted}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UsageError(f"{said} is not a finite number", f"give {wanted}")
-    if whole and isinstance(value, float):
-        raise UsageError(f"{said} is not a whole number", "give a whole number")
-    if abs(value) > MOST:
-        raise UsageError(f"{key}: {shown(value)} is too large a number", f"give a number up to {MOST:g}")
     return value

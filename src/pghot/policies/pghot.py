@@ -13,12 +13,11 @@ from typing import Any, Generic
 import numpy as np
 
 from pghot.arrays import U32
-from pghot.engine import STORES
+from pghot.engine import STORES, check_heeded
 from pghot.engine.accesses import Accesses, Source
 from pghot.engine.engine import HotnessEngine, Promotions
 from pghot.engine.hashed import HashedStore
 from pghot.engine.settings import FAITHFUL, PACKED, EngineSettings
-from pghot.errors import unknown_name
 from pghot.policies.policy import W, World
 
 # Settings that the policy takes from the machine it runs on.
@@ -51,11 +50,8 @@ class Pghot(Generic[W]):
 
     def __init__(self, **options: Any) -> None:
         self.options = options
-        known = [each.name for each in fields(EngineSettings)]
-        for option in options:
-            if option not in known:
-                raise unknown_name(f"option of '{self.name}'", option, known)
         if options:
+            check_heeded(self.store, options)
             # Impossible values are found here, before a program is started in vain. Only `start` knows the machine.
             nodes = tuple(range(255))
             least = {"pages": 1, "page_bytes": 4096, "nodes": len(nodes), "top_nodes": nodes, "target_nid": 0}

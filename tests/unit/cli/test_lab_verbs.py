@@ -118,7 +118,7 @@ def rows(out: str) -> dict[str, dict[str, Any]]:
     ("text", "message"),
     [
         ("pghot-default.freq_treshold=1", "did you mean 'freq_threshold'"),
-        ("pghot-default.freq_threshold=often", "is not a number"),
+        ("pghot-default.freq_threshold=often", "is not a whole number"),
         ("pghot-default.freq_threshold=1.5", "is not a whole number"),
         ("pghot-default.freq_threshold=9", "freq_threshold 9"),
         ("pghot-hashed.freq_threshold=1", "'pghot-hashed' is not part of this run"),
@@ -438,7 +438,7 @@ def test_list_shows_sources_and_stores_of_other_packages(
     for group in ("sources", "live_sources", "stores"):
         (tmp_path / f"plugged_{group}.py").write_text(
             f"class Plugged:\n    name, summary, mechanism, sees, weight = 'plugged', 'of {group}', None, 'any', 1\n"
-            "    inline = released = clairvoyant = False\n"
+            "    inline = released = clairvoyant = False\n    own_settings = ()\n"
         )
     monkeypatch.syspath_prepend(str(tmp_path))
     assert run(["list", "sources"]) == 0

@@ -326,20 +326,29 @@ def test_mistakes_name_line_and_key(
         ),
         (
             RIGHT + '[options.faults]\nscan_size_mb = "x"\n',
-            "6: options.faults.scan_size_mb: scan_size_mb: 'x' is not a number",
+            "6: options.faults.scan_size_mb: faults.scan_size_mb is 'x', which is not a whole number",
         ),
         (
             RIGHT + "[options.faults]\nscan_size_mb = 0\n",
             "5: options.faults: faults: scan_size_mb 0 is out of range",
         ),
-        (RIGHT + "[options.replay]\nfile = 7\n", "6: options.replay.file: file: '7' is not text"),
-        (RIGHT + "[options.replay]\nloop = 1\n", "6: options.replay.loop: loop: '1' is not true or false"),
+        (
+            RIGHT + "[options.replay]\nfile = 7\n",
+            "6: options.replay.file: replay.file is 7, which is not text",
+        ),
+        (
+            RIGHT + "[options.replay]\nloop = 1\n",
+            "6: options.replay.loop: replay.loop is 1, which is not true or false",
+        ),
         (RIGHT + '[options.hemem]\ncool = "x"\n', "6: options.hemem.cool: 'hemem' has no options"),
         (
             RIGHT + "[options.pghot-default]\nfreq_threshold = 1.5\n",
             "6: options.pghot-default.freq_threshold: ",
         ),
-        (RIGHT + "[options.damos]\nyoung = 1\n", "6: options.damos.young: young: '1' is not true or false"),
+        (
+            RIGHT + "[options.damos]\nyoung = 1\n",
+            "6: options.damos.young: damos.young is 1, which is not true or false",
+        ),
         (RIGHT.replace('""', '"here"'), "write an address and a port"),
         (RIGHT.replace('""', '"127.0.0.1:99999"'), "write an address and a port"),
     ],

@@ -252,6 +252,7 @@ class OneHotPage:
 
     name, window_ms, sleep_ms, batch_nr = "one-hot-page", 1000, 10, 1
     summary = "the last page seen"
+    own_settings = ()
 
     def __init__(self, settings: EngineSettings) -> None:
         self.target, self.last, self.time_ms = settings.target_nid, None, 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 import pghot
@@ -125,11 +126,14 @@ def test_set_reaches_a_source_and_the_row_says_so(capsys: pytest.CaptureFixture[
     [
         ("pebs.period_misses=0", "pebs.period_misses is 0, which is less than it can be"),
         ("pebs.period_misses=1.5", "is not a whole number"),
-        ("pebs.sample_ns=NaN", "is not a finite number"),
+        ("pebs.sample_ns=NaN", "pebs.sample_ns is nan, which is not a number up to 1e+15"),
         ("pebs.drain_ms=null", "is not a number"),
         ("pebs.period=3", "unknown option of 'pebs' 'period'"),
         ("abit.period_ms=5", "'abit' is not part of this run"),
-        ("pebs.sample_ns=1" + "0" * 400, "1000000000000000... is too large a number"),
+        (
+            "pebs.sample_ns=1" + "0" * 400,
+            "pebs.sample_ns is 1000000000000000..., which is not a number up to 1e+15",
+        ),
     ],
 )
 def test_values_of_sources_that_cannot_be_are_one_line(
@@ -172,6 +176,45 @@ def test_the_target_node_and_a_rate_of_half_a_mebibyte_are_numbers() -> None:
         POLICIES.options,
     )
     assert given == {"pghot-default": {"target_nid": 0, "rate_limit_mb_s": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rate": 3.0}, "unknown option of 'numab2' 'rate'"),
+        ({"rate_limit_mb_s": "x"}, "numab2.rate_limit_mb_s is 'x', which is not a number"),
+        ({"rate_limit_mb_s": True}, "numab2.rate_limit_mb_s is True, which is not a number"),
+        ({"rate_limit_mb_s": None}, "numab2.rate_limit_mb_s is None, which is not a number"),
+        (
+            {"rate_limit_mb_s": float("nan")},
+            "numab2.rate_limit_mb_s is nan, which is not a number up to 1e+15",
+        ),
+    ],
+)
+def test_options_in_python_are_checked_as_those_of_the_command_line(options: Any, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        pghot.compare(gups(), policies=[RunSpec("numab2", ("hintfaults",), options)])
+    assert str(caught.value) == message
+
+
+def test_numbers_of_numpy_and_sets_of_words_are_options_too() -> None:
+    given = {
+        "freq_threshold": np.int64(3),
+        "rate_limit_mb_s": 7,
+        "window_ms": None,
+        "faithful": {"address-order"},
+    }
+    policy = POLICIES.make("pghot-default", **given)
+    assert policy.options == {**given, "faithful": ("address-order",)}
+
+
+@pytest.mark.parametrize("setting", ["table_share", "heap_share"])
+def test_a_setting_that_only_another_store_heeds_is_refused(setting: str) -> None:
+    for policy in ("pghot-default", "pghot-precise"):
+        with pytest.raises(UsageError, match=f"the '{policy[6:]}' store has no {setting}") as caught:
+            POLICIES.make(policy, **{setting: 0.5})
+        assert caught.value.hint == "leave it out; it is a setting of the hashed store"
+    POLICIES.make("pghot-hashed", **{setting: 0.5})
 
 
 # ---- what only the lab can do

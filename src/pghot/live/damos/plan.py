@@ -8,14 +8,14 @@ nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from typing import Any
 
-from pghot.errors import UsageError, unknown_name
 from pghot.kernel.damon_sysfs import Intervals
 from pghot.kernel.damos_sysfs import MOST, STAT_FILTERS, Reject, Scheme
 from pghot.live.machine.nodes import LiveTopology
+from pghot.parameters import check_number, checked_options
 from pghot.units import PAGE_BYTES
 
 MIB = 1 << 20
@@ -59,14 +59,10 @@ class DamosSettings:
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> DamosSettings:
         """Raises `UsageError` for an unknown option, a value of the wrong kind, or one that DAMON would refuse."""
-        defaults: dict[str, Any] = {each.name: each.default for each in fields(cls)}
-        for name, value in options.items():
-            if name not in defaults:
-                raise unknown_name("option of 'damos'", name, sorted(defaults))
-            if type(value) is not type(defaults[name]) or value < 0:
-                wanted = "true or false" if name == "young" else "a whole number, 0 or more"
-                raise UsageError(f"damos.{name} is {value!r}, not {wanted}", f"give {wanted}")
-        made = cls(**options)
+        checked = checked_options("damos", options, asdict(cls()))
+        for name, value in checked.items():
+            check_number("damos", name, value, 0)
+        made = cls(**checked)
         _ = made.intervals
         return made
 

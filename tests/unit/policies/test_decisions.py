@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 import pghot
-
 from pghot.policies.decisions import DecisionCounts, HeldBack, Moved
 from pghot.policies.policy import Policy
 from pghot.policies.runs_on import policy_awaits, runs_on

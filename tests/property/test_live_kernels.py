@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pghot.arrays import NOWHERE
-from pghot.live.machine.bucket import MB, TokenBucket
 from pghot.live.machine.eligibility import may_move, tally
-from pghot.live.machine.fault_latency import FAST, SLOW, FaultLatency, judge
-from pghot.live.machine.pages import OLDEST, Pages, cool, warm
-from pghot.live.machine.pingpong import FEW_PAGES, LOWEST_SHARE, PERIOD_MS, PERIODS, PingPongGuard
+from pghot.live.machine.fault_latency import FaultLatency, judge
+from pghot.live.machine.pages import Pages, cool, warm
 from pghot.live.machine.sections import ABSENT, FOREIGN, SECTION_PAGES, SECTION_SHIFT, SectionTable, find
+from pghot.policies.bucket import MB, TokenBucket
+from pghot.policies.live_rules import FAST_FAULT, OLDEST, SLOW_FAULT
+from pghot.policies.pingpong import FEW_PAGES, LOWEST_SHARE, PERIOD_MS, PERIODS, PingPongGuard
 from references.live.machine.eligibility import may_move_reference, tally_reference
 from references.live.machine.fault_latency import judge_reference
 from references.live.machine.pages import cool_reference, warm_reference
@@ -236,9 +237,9 @@ def test_faults_long_after_the_first_of_their_scan_are_slow() -> None:
     latency = FaultLatency(1, hot_threshold_ms=1000)
     first, others = np.array([0], np.uint32), np.array([1, 2], np.uint32)
     latency.counts(first, 5000)
-    assert latency.counts(first, 10_000).tolist() == [FAST]  # its second fault: a new scan is noticed
-    assert latency.counts(others, 11_000).tolist() == [FAST, FAST]
-    assert latency.counts(np.array([3], np.uint32), 11_001).tolist() == [SLOW]
+    assert latency.counts(first, 10_000).tolist() == [FAST_FAULT]  # its second fault: a new scan is noticed
+    assert latency.counts(others, 11_000).tolist() == [FAST_FAULT, FAST_FAULT]
+    assert latency.counts(np.array([3], np.uint32), 11_001).tolist() == [SLOW_FAULT]
 
 
 @given(seeds)

@@ -19,6 +19,7 @@ from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.sources import LIVE_SOURCES
 from pghot.parameters import checked_options
 from pghot.policies import LIVE_POLICIES
+from pghot.policies.live_rules import INTERVAL_MS
 from pghot.trusted import distrust
 from pghot.units import parse_size
 
@@ -44,7 +45,7 @@ class TargetsConfig(_Strict):
 class ServiceConfig(_Strict):
     """The service itself. An empty `metrics` serves none; an empty `socket_group` keeps the socket to its owner."""
 
-    interval_ms: int = Field(100, ge=1, le=60_000)
+    interval_ms: int = Field(INTERVAL_MS, ge=1, le=60_000)
     max_cpu_percent: float = Field(10.0, gt=0)
     socket: Path = Path(SOCKET)
     socket_group: str = ""

@@ -21,6 +21,7 @@ from pghot.live.status import status
 from pghot.live.status_facts import StatusFacts
 from pghot.live.stopping import StopSignals
 from pghot.live.undo import undo_open
+from pghot.policies.live_rules import INTERVAL_MS
 from pghot.trusted import private_directory
 
 Say = Callable[[Live], None]
@@ -36,7 +37,7 @@ class RunSettings:
     restore      put the pages back at the end, too
     """
 
-    interval_ms: int = 100
+    interval_ms: int = INTERVAL_MS
     duration_s: float = 0.0
     journal: Path | None = None
     restore: bool = False

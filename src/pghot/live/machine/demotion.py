@@ -18,15 +18,10 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.live.machine.mover import Mover
 from pghot.live.machine.mover_settings import DemotionKind
 from pghot.live.machine.nodes import free_pages_on
-from pghot.live.machine.pages import AGEING_MS, DEMOTED, OLDEST, PROMOTED, Pages
+from pghot.live.machine.pages import DEMOTED, PROMOTED, Pages
 from pghot.live.machine.placement import Placement
+from pghot.policies.live_rules import AGEING_MS, COLD_AGE, OLDEST, RETURNED_AGE
 from pghot.units import PAGE_BYTES
-
-COLD_AGE = 2  # ageing periods unseen before a page may be demoted to make room
-# The same for a page that came back after a demotion. A source that sees only lower tiers (hint faults) never sees a
-# promoted page again, so being unseen says little about it, but having come back says much. So each hot page is
-# demoted wrongly once at most.
-RETURNED_AGE = 30
 
 
 class Demotion:

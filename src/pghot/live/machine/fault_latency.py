@@ -13,9 +13,7 @@ from numba import njit
 
 from pghot.arrays import I64, U8, U32, Int
 from pghot.live.machine.sections import SECTION_SHIFT
-
-# Counts of one fault: a fast one says as much as two looks of a source that only knows "touched".
-FAST, SLOW = 2, 1
+from pghot.policies.live_rules import FAST_FAULT, FAULT_HOT_MS, SLOW_FAULT
 
 
 class FaultLatency:
@@ -24,14 +22,14 @@ class FaultLatency:
     hot_threshold_ms  as the kernel's debugfs knob of that name, 1000 by default
     """
 
-    def __init__(self, sections: int, hot_threshold_ms: int = 1000) -> None:
+    def __init__(self, sections: int, hot_threshold_ms: int = FAULT_HOT_MS) -> None:
         self._threshold_ms = hot_threshold_ms
         self.scan = np.zeros(sections << SECTION_SHIFT, np.uint8)
         self._scan_now = np.ones(sections, np.uint8)
         self._scan_ms = np.zeros(sections, np.int64)
 
     def counts(self, page: U32, now_ms: int) -> U32:
-        """uint32[K]: `FAST` or `SLOW` for each faulting page (dense, uint32[K]), in the order of the faults."""
+        """uint32[K]: `FAST_FAULT` or `SLOW_FAULT` for each of the faulting pages (dense, uint32[K])."""
         count = np.empty(len(page), np.uint32)
         judge(self.scan, self._scan_now, self._scan_ms, page, now_ms, self._threshold_ms, count)
         return count
@@ -54,4 +52,4 @@ def judge(
             scan_now[s] = np.uint8(1) if scan_now[s] == 255 else np.uint8(scan_now[s] + 1)
             scan_ms[s] = now_ms
         scan[p] = scan_now[s]
-        count[i] = FAST if now_ms - scan_ms[s] <= threshold_ms else SLOW
+        count[i] = FAST_FAULT if now_ms - scan_ms[s] <= threshold_ms else SLOW_FAULT

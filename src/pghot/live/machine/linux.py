@@ -13,20 +13,21 @@ import numpy as np
 from pghot.arrays import U32, Bool
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
-from pghot.live.machine.bucket import TokenBucket
 from pghot.live.machine.demotion import Demotion
 from pghot.live.machine.eligibility import may_move
 from pghot.live.machine.mover import Mover, Origins
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import LiveTopology
-from pghot.live.machine.pages import AGEING_MS, WOULD_MOVE
-from pghot.live.machine.pingpong import PingPongGuard
+from pghot.live.machine.pages import WOULD_MOVE
 from pghot.live.machine.placement import HUGE_PAGES, Placement, joined
 from pghot.live.machine.room import Room
 from pghot.live.machine.spaces import Spaces
 from pghot.live.swap_tier.cold_pages import Compressing
 from pghot.live.swap_tier.tier import CompressedTier
+from pghot.policies.bucket import TokenBucket
+from pghot.policies.live_rules import AGEING_MS
 from pghot.policies.machine import Moves
+from pghot.policies.pingpong import PingPongGuard
 from pghot.units import PAGE_BYTES
 
 

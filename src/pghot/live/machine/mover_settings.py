@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pghot.errors import UsageError
-from pghot.live.machine.pages import AGEING_MS, OLDEST
+from pghot.policies.live_rules import AGEING_MS, BATCH_PAGES, FREE_FLOOR, OLDEST, RATE_LIMIT_MB_S
 from pghot.units import parse_share
 
 # A page's age is counted no further.
@@ -37,9 +37,9 @@ class MoverSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: MoverKind = "move_pages"
-    rate_limit_mb_s: float = Field(256.0, ge=0.001, le=1e6)
-    free_floor: float = Field(0.01, ge=0, le=1)
-    batch_pages: int = Field(512, ge=1, le=65536)
+    rate_limit_mb_s: float = Field(RATE_LIMIT_MB_S, ge=0.001, le=1e6)
+    free_floor: float = Field(FREE_FLOOR, ge=0, le=1)
+    batch_pages: int = Field(BATCH_PAGES, ge=1, le=65536)
     demotion: DemotionKind = "move_pages"
     compressed: bool = False
     cold_after_s: float = Field(30.0, gt=0, le=LONGEST_COLD_S)

@@ -10,9 +10,7 @@ from numba import njit
 
 from pghot.arrays import NOWHERE, U8, U16, U32, Int
 from pghot.kernel.maps import MappingKind
-
-OLDEST = 255
-AGEING_MS = 2000  # one ageing period: as often as the kernel's page-table scans
+from pghot.policies.live_rules import OLDEST
 
 # Bits of `marks`.
 ORIGIN_WRITTEN = 1  # the journal knows where it was first

@@ -12,10 +12,11 @@ from pghot.kernel.move_pages import query_nodes
 from pghot.kernel.pagemap import PRESENT, SWAPPED, read_entries
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
-from pghot.live.machine.pages import OLDEST, PROMOTED
+from pghot.live.machine.pages import PROMOTED
 from pghot.live.machine.sections import SECTION_PAGES
 from pghot.live.machine.spaces import Spaces
 from pghot.live.swap_tier.tier import CompressedTier
+from pghot.policies.live_rules import OLDEST
 from pghot.units import PAGE_BYTES
 
 HUGE_PAGES = 512  # 2 MiB in 4 KiB pages: the largest folio that anonymous memory has

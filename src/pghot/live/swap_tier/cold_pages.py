@@ -8,13 +8,14 @@ from collections.abc import Callable
 import numpy as np
 
 from pghot.arrays import U32
-from pghot.live.machine.bucket import TokenBucket
 from pghot.live.machine.demotion import Demotion
-from pghot.live.machine.pages import AGEING_MS, MOST_TRIES, OLDEST, REFUSAL_SHIFT
-from pghot.live.machine.pingpong import PingPongGuard
+from pghot.live.machine.pages import MOST_TRIES, REFUSAL_SHIFT
 from pghot.live.machine.placement import Placement, joined
 from pghot.live.machine.spaces import Spaces
 from pghot.live.swap_tier.tier import CompressedTier
+from pghot.policies.bucket import TokenBucket
+from pghot.policies.live_rules import AGEING_MS, OLDEST
+from pghot.policies.pingpong import PingPongGuard
 from pghot.units import PAGE_BYTES
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pghot.arrays import I64, U8, U32
-from pghot.live.machine.fault_latency import FAST, SLOW
 from pghot.live.machine.sections import SECTION_SHIFT
+from pghot.policies.live_rules import FAST_FAULT, SLOW_FAULT
 
 
 def judge_reference(
@@ -17,4 +17,4 @@ def judge_reference(
             scan_now[s] = scan_now[s] % 255 + 1
             scan_ms[s] = now_ms
         scan[p] = scan_now[s]
-        count[i] = FAST if now_ms - scan_ms[s] <= threshold_ms else SLOW
+        count[i] = FAST_FAULT if now_ms - scan_ms[s] <= threshold_ms else SLOW_FAULT

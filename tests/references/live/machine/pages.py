@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.arrays import U8, U16, U32
-from pghot.live.machine.pages import OLDEST
+from pghot.policies.live_rules import OLDEST
 
 
 def warm_reference(heat: U16, age: U8, page: U32, count: U32) -> None:

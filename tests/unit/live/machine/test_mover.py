@@ -31,10 +31,10 @@ from pghot.kernel.maps import MappingKind
 from pghot.kernel.sysroot import SysRoot
 from pghot.live import journal as journal_module
 from pghot.live.journal_file import read_journal
-from pghot.live.machine.demotion import COLD_AGE, RETURNED_AGE
 from pghot.live.machine.linux import LinuxMachine
-from pghot.live.machine.pages import AGEING_MS, DEMOTED, OLDEST, PROMOTED
+from pghot.live.machine.pages import DEMOTED, PROMOTED
 from pghot.live.machine.spaces import ASK_EVERY, Spaces
+from pghot.policies.live_rules import AGEING_MS, COLD_AGE, OLDEST, RETURNED_AGE
 
 PID = 500
 PAGES = 2048

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pghot.live.machine.bucket import TokenBucket
-from pghot.live.machine.pingpong import PingPongGuard
+from pghot.policies.bucket import TokenBucket
+from pghot.policies.pingpong import PingPongGuard
 
 MS = 1_000_000  # ns
 
@@ -123,3 +123,12 @@ def test_a_period_is_a_second_since_the_last_one():
 @pytest.mark.parametrize("returned, share", [(50, 1.0), (51, 0.5)])
 def test_half_of_the_promoted_is_still_good(returned, share):
     assert feed(PingPongGuard(0), *[(100, returned)] * 3)[-1] == share
+
+
+def test_where_a_page_stands_for_many_a_slow_rate_saves_up_for_that_much():
+    bucket = TokenBucket(
+        1.0, 0, page_bytes=4 << 20
+    )  # 1 MiB a second; half a second's worth and 4 MiB are kept
+    for second in range(1, 8):
+        bucket.refill(second * 1000 * MS)
+    assert bucket.bytes_now() == 5_767_168  # 4.5 MiB kept, + 1 MiB

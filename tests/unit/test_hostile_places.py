@@ -27,7 +27,6 @@ from pghot.live import run as service_run
 from pghot.live.journal_file import FORMAT
 from pghot.live.knobs import Knobs
 from pghot.recorder import build
-from pghot.recording import convert
 from pghot.sealed import seal
 from pghot.trusted import distrust, private_directory, temporary_place
 
@@ -400,13 +399,3 @@ def test_a_configuration_that_others_may_write_is_not_used(
     with pytest.raises(UsageError, match="is not used: ") as told:
         config.load_config(path)
     assert "/etc/pghot" in told.value.hint
-
-
-def test_converting_writes_through_no_link_that_lies_ready(tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("precious")
-    (tmp_path / f".x.parquet.{os.getpid()}.part").symlink_to(tmp_path / "precious")
-    with convert._written_whole(tmp_path / "x.parquet", False) as part:
-        part.write_text("rows")
-    assert (tmp_path / "x.parquet").read_text() == "rows"
-    assert (tmp_path / "precious").read_text() == "precious"
-    assert sorted(each.name for each in tmp_path.iterdir())[1:] == ["precious", "x.parquet"]

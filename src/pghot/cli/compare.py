@@ -106,7 +106,7 @@ def compare(
         progress=announcing(progress_on_stderr("replaying")),
     )
     for path in outputs:
-        write_output(result, Path(path), ["pghot", *sys.argv[1:]])
+        write_output(result, Path(path), ["pghot", *sys.argv[1:]], force)
         print(f"wrote {path}", file=sys.stderr)
     print(json.dumps(result.to_dict(), allow_nan=False) if json_ else render(result, shown))
 

@@ -113,7 +113,7 @@ def margin(
         seed=seed,
     )
     if output:
-        _draw_attack(found, campaign, output)
+        _draw_attack(found, campaign, output, force)
     _print_attack(found, campaign, json_)
     if campaign.lost:
         raise typer.Exit(1)
@@ -169,11 +169,11 @@ def _attack(
     return run_named(scene, list(ATTACKS) if adversary == "all" else [adversary], progress)
 
 
-def _draw_attack(found: Margins, campaign: Campaign, output: str) -> None:
+def _draw_attack(found: Margins, campaign: Campaign, output: str, force: bool) -> None:
     from pghot.report.attack_page import render
     from pghot.report.files import write_page
 
-    write_page(render(found, campaign, ["pghot", *sys.argv[1:]]), Path(output))
+    write_page(render(found, campaign, ["pghot", *sys.argv[1:]]), Path(output), force)
     print(f"wrote {output}", file=sys.stderr)
 
 

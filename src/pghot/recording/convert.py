@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pghot.arrays import U64
-from pghot.errors import PghotError, UsageError, not_written
+from pghot.errors import PghotError, UsageError
+from pghot.outputs import create, written_whole
 from pghot.recording import format as fmt
 from pghot.recording.batches import ROW_DTYPES
 from pghot.recording.compressibility import Compressibility
@@ -73,23 +72,8 @@ def convert(src: str | Path, dst: str | Path, force: bool = False) -> Conversion
         raise UsageError(
             f"cannot convert {src} to {dst}", "one must end in .pghot, the other in .parquet or .pghot"
         )
-    with _written_whole(Path(dst), force) as part:
+    with written_whole(Path(dst), force) as part:
         return step(src, part)
-
-
-@contextmanager
-def _written_whole(path: Path, force: bool) -> Iterator[Path]:
-    """A name beside `path` to write to. It becomes `path` at the end; after an error it is removed."""
-    if path.exists() and not force:
-        raise UsageError(f"will not overwrite {path}", "use --force, or name another file")
-    try:
-        # In a directory of its own: where others may write, they could have put a link under its name.
-        with TemporaryDirectory(prefix=f".{path.name}.", suffix=".part", dir=path.parent) as place:
-            part = Path(place, path.name)
-            yield part
-            os.replace(part, path)
-    except OSError as error:
-        raise not_written(path, error) from None
 
 
 def _copy(src: str | Path, dst: Path) -> Conversion:
@@ -116,7 +100,10 @@ def _to_parquet(src: str | Path, dst: Path) -> Conversion:
         metadata[fmt.SAMPLES_KEY] = to_text(recording.compressibility)
     schema = PARQUET_SCHEMA.with_metadata(metadata)
     empty: list[tuple[int, int, int]] = []
-    with pq.ParquetWriter(dst, schema, compression="zstd") as writer:
+    with (
+        os.fdopen(create(dst, private=True), "wb") as file,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
         at = 0
         for batch in recording.batches():
             writer.write_table(_flat(batch, at, schema), row_group_size=_ROWS_AT_A_TIME)

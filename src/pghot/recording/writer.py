@@ -12,6 +12,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from pghot.errors import PghotError, UsageError, not_written
+from pghot.outputs import create
 from pghot.recording import codec
 from pghot.recording import format as fmt
 from pghot.recording.batches import concatenate, cut
@@ -196,15 +197,8 @@ class _Sink:
     """The file under the Arrow stream: a message reaches it whole or, when the disk is full, not at all."""
 
     def __init__(self, path: Path, force: bool) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
         try:
-            if path.exists() and not path.is_file():  # a device or a pipe cannot be cut back when it is full
-                raise UsageError(f"{path} is not a regular file", "a recording needs one: name another")
-            if force and path.is_file() and not path.is_symlink():
-                path.unlink()  # a reader may have it mapped: cutting it short would kill that reader
-            self._fd = os.open(path, flags, 0o666)
-        except FileExistsError:
-            raise UsageError(f"will not overwrite {path}", "use --force, or name another file") from None
+            self._fd = create(path, force, private=True)
         except OSError as error:
             raise UsageError(
                 f"cannot create {path}: {error.strerror}", "name a file that you may write"

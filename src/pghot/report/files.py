@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pghot.errors import NotPermittedError, UsageError, not_written
+from pghot.errors import NotPermittedError, UsageError
+from pghot.outputs import check_free, write_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,47 +23,43 @@ def check_output(path: Path, force: bool, extensions: Sequence[str] = EXTENSIONS
     if path.suffix not in extensions:
         names = extensions[0] if len(extensions) == 1 else f"one of {', '.join(extensions)}"
         raise UsageError(f"cannot write '{path}': unknown format", f"end the name in {names}")
-    if path.exists() and not force:
-        raise UsageError(f"will not overwrite {path}", "use --force, or name another file")
+    check_free(path, force)
     if not path.parent.is_dir():
         raise UsageError(f"no directory '{path.parent}'", "make it first, or name another file")
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise NotPermittedError(f"cannot write {path}", "name a file you may write")
+    if not os.access(path.parent, os.W_OK):
+        raise NotPermittedError(f"cannot write {path}", "name a file in a directory that you may write to")
 
 
-def write_output(result: Comparison, path: Path, command: list[str]) -> None:
+def write_output(result: Comparison, path: Path, command: list[str], force: bool) -> None:
     """Write `result` to `path`; tables hold the summary."""
-    try:
-        if path.suffix == ".html":
-            from pghot.report.comparison_page import render
+    if path.suffix == ".html":
+        from pghot.report.comparison_page import render
 
-            path.write_text(render(result, command), "utf-8")
-        else:
-            _write_table(result.summary, path)
-    except OSError as error:
-        raise not_written(path, error) from error
+        write_page(render(result, command), path, force)
+    else:
+        write_bytes(path, _table_bytes(result.summary, path.suffix), force)
 
 
-def write_page(page: str, path: Path) -> None:
+def write_page(page: str, path: Path, force: bool) -> None:
     """Write a page of HTML."""
-    try:
-        path.write_text(page, "utf-8")
-    except OSError as error:
-        raise not_written(path, error) from error
+    write_bytes(path, page.encode(), force)
 
 
-def _write_table(table: pa.Table, path: Path) -> None:
+def _table_bytes(table: pa.Table, suffix: str) -> bytes:
     import pyarrow as pa
 
-    if path.suffix == ".parquet":
+    sink = pa.BufferOutputStream()
+    if suffix == ".parquet":
         import pyarrow.parquet as pq
 
-        pq.write_table(table, path)
-    elif path.suffix == ".csv":
+        pq.write_table(table, sink)
+    elif suffix == ".csv":
         import pyarrow.csv as csv
 
         flat = [name for name in table.column_names if not pa.types.is_nested(table.schema.field(name).type)]
-        csv.write_csv(table.select(flat), path)
+        csv.write_csv(table.select(flat), sink)
     else:
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data

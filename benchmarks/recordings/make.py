@@ -177,11 +177,9 @@ def publish(recipe: Recipe, recording: Recording, scratch: Path) -> None:
         replace(recording.info, name=recipe.name),
         recording.pages,
         tuple(public_region(region, scratch) for region in recording.regions),
-        list(recording.batches()),
+        list(recording.batches(by_thread=True)),
     )
-    facts = {
-        key: value for key, value in recording.final.items() if key not in ("processes", "complete", "pages")
-    }
+    facts = {key: value for key, value in recording.final.items() if key != "pages"}
     path = OUT / f"{recipe.name}.pghot"
     OUT.mkdir(parents=True, exist_ok=True)
     write_recording(path, trace, level=19, force=True, **facts)

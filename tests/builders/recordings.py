@@ -27,25 +27,44 @@ REGIONS = (
 
 
 def random_batch(
-    slices: int = 7, rows: int = 23, pages: int = 1536, nodes: int = 1, seed: int = 0, largest: int = 1000
+    slices: int = 7,
+    rows: int = 23,
+    pages: int = 1536,
+    nodes: int = 1,
+    threads: int = 1,
+    caches: int = 1,
+    seed: int = 0,
+    largest: int = 1000,
 ) -> SliceBatch:
-    """`rows` rows in each slice but every fifth, which is empty; counters up to `largest`."""
+    """`rows` rows in each slice but every fifth, which is empty; counters up to `largest`.
+
+    Batches of one shape follow each other in time by their seeds. Thread t belongs to process t // 2.
+    """
     rng = np.random.default_rng(seed)
     counts = np.where(np.arange(slices) % 5 == 4, 0, rows)
-    keys = [np.sort(rng.choice(pages * nodes, count, replace=False)) for count in counts]
+    keys = [np.sort(rng.choice(pages * nodes * threads, count, replace=False)) for count in counts]
     key = np.concatenate([np.empty(0, np.int64), *keys])
+    thread = (key % threads).astype(np.uint16)
+    key //= threads
     touches = rng.integers(1, largest, len(key), endpoint=True, dtype=np.uint32)
-    misses = rng.integers(0, touches, endpoint=True).astype(np.uint32)
+    misses = rng.integers(0, touches, (caches, len(key)), endpoint=True).astype(np.uint32)
+    sequential = rng.integers(0, misses[0], endpoint=True).astype(np.uint32)
+    strided = rng.integers(0, misses[0] - sequential, endpoint=True).astype(np.uint32)
     return SliceBatch(
-        start_ns=np.arange(slices, dtype=np.uint64) * np.uint64(1_000_000),
+        start_ns=np.arange(seed * slices, (seed + 1) * slices, dtype=np.uint64) * np.uint64(1_000_000),
         instructions=rng.integers(0, 1 << 40, slices, dtype=np.uint64),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         page=(key // nodes).astype(np.uint32),
         touches=touches,
-        misses=misses,
-        sequential=rng.integers(0, misses, endpoint=True).astype(np.uint32),
+        misses=misses[0],
+        sequential=sequential,
         writes=rng.integers(0, touches, endpoint=True).astype(np.uint32),
         node=(key % nodes).astype(np.int16),
+        process=thread // np.uint16(2),
+        thread=thread,
+        strided=strided,
+        dependent=rng.integers(0, misses[0] - sequential - strided, endpoint=True).astype(np.uint32),
+        misses_by_cache=misses,
     )
 
 

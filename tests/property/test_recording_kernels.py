@@ -12,9 +12,10 @@ from hypothesis.extra import numpy as hnp
 
 from pghot.recording import checks, coarsen, encoding, from_accesses, summary
 from pghot.recording.regions import merge_regions
+from pghot.recording.threads import stacked_counters, threads_added_up
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
 from references.recording.checks import first_problem_reference
-from references.recording.coarsen import merge_rows_reference
+from references.recording.coarsen import merged_reference
 from references.recording.encoding import join_planes_reference, sum_deltas_reference
 from references.recording.from_accesses import aggregate_reference
 from references.recording.summary import add_rows_reference
@@ -26,20 +27,23 @@ small_u32 = st.integers(0, 5)
 
 
 @st.composite
-def batches(draw: st.DrawFn, pages: int = 40, nodes: int = 3) -> SliceBatch:
-    """Valid batches: rows ascend, sequential <= misses <= touches, writes <= touches."""
+def batches(draw: st.DrawFn, pages: int = 40, nodes: int = 3, threads: int = 1) -> SliceBatch:
+    """Valid batches with two caches: rows ascend, patterns <= misses <= touches, writes <= touches."""
     keys = draw(
         st.lists(
-            st.lists(st.integers(0, pages * nodes - 1), unique=True, max_size=12).map(sorted), max_size=6
+            st.lists(st.integers(0, pages * nodes * threads - 1), unique=True, max_size=12).map(sorted),
+            max_size=6,
         )
     )
     flat = np.array([key for slice_keys in keys for key in slice_keys], np.int64)
+    thread = (flat % threads).astype(np.uint16)
+    flat //= threads
     high = draw(st.sampled_from([3, 2**32 - 1]))
-    columns = [
-        draw(hnp.arrays(np.uint32, len(flat), elements=st.integers(0, high), unique=False)) for _ in range(4)
-    ]
+    columns = [draw(hnp.arrays(np.uint32, len(flat), elements=st.integers(0, high))) for _ in range(7)]
     touches = columns[0]
     misses = np.minimum(columns[1], touches)
+    sequential = np.minimum(columns[2], misses)
+    strided = np.minimum(columns[4], misses - sequential)
     return SliceBatch(
         start_ns=np.arange(len(keys), dtype=np.uint64),
         instructions=np.ones(len(keys), np.uint64),
@@ -47,9 +51,14 @@ def batches(draw: st.DrawFn, pages: int = 40, nodes: int = 3) -> SliceBatch:
         page=(flat // nodes).astype(np.uint32),
         touches=touches,
         misses=misses,
-        sequential=np.minimum(columns[2], misses),
+        sequential=sequential,
         writes=np.minimum(columns[3], touches),
         node=(flat % nodes).astype(np.int16),
+        process=thread // np.uint16(2),
+        thread=thread,
+        strided=strided,
+        dependent=np.minimum(columns[5], misses - sequential - strided),
+        misses_by_cache=np.stack([misses, np.minimum(columns[6], touches)]),
     )
 
 
@@ -82,16 +91,23 @@ def test_sum_deltas_equals_its_reference(deltas: Array, cut: int) -> None:
 
 @given(
     st.integers(0, 30).flatmap(
-        lambda rows: st.tuples(*[hnp.arrays(np.uint32, rows, elements=small_u32) for _ in range(5)])
+        lambda rows: st.tuples(*[hnp.arrays(np.uint32, rows, elements=st.integers(0, 3)) for _ in range(9)])
     ),
     st.data(),
 )
 def test_first_problem_equals_its_reference(columns: tuple[Array, ...], data: st.DataObject) -> None:
-    rows = len(columns[0])
+    page, process, thread, touches, writes, *rest = columns
+    rows = len(page)
     node = data.draw(hnp.arrays(np.int16, rows, elements=st.integers(-1, 2)))
     offsets = np.array([0, data.draw(st.integers(0, rows)), rows], np.int64)
-    arguments = (offsets, *columns, node, 5, 2)
-    assert checks.first_problem(*arguments) == first_problem_reference(*arguments)
+    ids = (process.astype(np.uint16), thread.astype(np.uint16))
+    sequential, dependent, small, large = rest
+    counters = (touches + 3, writes, sequential, small // 2, dependent, np.stack([small + 2, large]))
+    found, expected = np.zeros(7, np.uint64), np.zeros(7, np.uint64)
+    row, rule = checks.first_problem(offsets, page, node, *ids, *counters, 4, 2, found)
+    assert (row, rule) == first_problem_reference(offsets, page, node, *ids, *counters, 4, 2, expected)
+    if rule == 0:
+        assert found.tolist() == expected.tolist()
 
 
 @given(batches())
@@ -126,20 +142,33 @@ def test_accesses_are_aggregated_as_by_the_reference(
     np.testing.assert_array_equal(results[0][1], results[1][1])
 
 
+def assert_merged(merged: SliceBatch, batch: SliceBatch, folio_of: Array, cut: int) -> None:
+    """`merged` has the sums of the rows of `batch` by (folio, node), and `cut` says how many did not fit."""
+    expected, expected_cut = merged_reference(batch, folio_of)
+    counters = stacked_counters(merged).T.tolist()
+    for i, rows in enumerate(expected):
+        begin, end = merged.offsets[i], merged.offsets[i + 1]
+        pairs = list(zip(merged.page[begin:end].tolist(), merged.node[begin:end].tolist(), strict=True))
+        assert pairs == list(rows)
+        assert counters[begin:end] == list(rows.values())
+    assert cut == expected_cut
+    checks.check_batch(merged, 40, 3)
+
+
 @given(batches(), hnp.arrays(np.uint32, 40, elements=st.integers(0, 9)))
 def test_rows_are_merged_as_by_the_reference(batch: SliceBatch, folio_of: Array) -> None:
-    info = TraceInfo("t", "test", 1, nodes=3)
+    info = TraceInfo("t", "test", 1, nodes=3, cache_bytes=(0, 1))
     coarse = coarsen.CoarseTrace(MemoryTrace(info, 40, (), [batch]), info, 10, (), folio_of)
     (merged,) = coarse.batches()
-    expected = merge_rows_reference(batch, folio_of)
-    for i, rows in enumerate(expected):
-        span = slice(merged.offsets[i], merged.offsets[i + 1])
-        pairs = list(zip(merged.page[span].tolist(), merged.node[span].tolist(), strict=True))
-        assert pairs == list(rows)
-        columns = (merged.touches, merged.misses, merged.sequential, merged.writes)
-        found = list(zip(*(column[span].tolist() for column in columns), strict=True))
-        assert found == list(rows.values())
-    checks.check_batch(merged, 10, 3)
+    assert_merged(merged, batch, folio_of, coarse.cut_rows)
+
+
+@given(batches(threads=5))
+def test_threads_are_added_up_as_by_the_reference(batch: SliceBatch) -> None:
+    merged, cut = threads_added_up(batch)
+    assert_merged(merged, batch, np.arange(40, dtype=np.uint32), cut)
+    assert not merged.thread.any()
+    assert not merged.process.any()
 
 
 @given(batches())

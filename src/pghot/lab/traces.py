@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pghot.errors import UsageError
-from pghot.recording.trace import Trace
+from pghot.recording.trace import Trace, Verification
 
 
 def load_trace(what: str | Path | Trace, seed: int = 0, page_bytes: int = 4096) -> Trace:
@@ -23,16 +23,11 @@ def load_trace(what: str | Path | Trace, seed: int = 0, page_bytes: int = 4096) 
 
 
 def trace_warnings(trace: Trace) -> list[str]:
-    """What results over this trace must say: that its recording is cut off or damaged."""
-    from pghot.recording.coarsen import CoarseTrace
-    from pghot.recording.reader import Recording
-
-    fine = trace.trace if isinstance(trace, CoarseTrace) else trace
-    if not isinstance(fine, Recording) or fine.complete:
+    """What results over this trace must say: that its recording is truncated or not verified, and why."""
+    info = trace.info
+    if info.verification is Verification.VERIFIED:
         return []
-    if not fine.damage:
-        return ["the recorder was killed: its last slices are missing"]
-    return [f"the recording is damaged ({fine.damage}): {fine.dropped_bytes} bytes at its end were left out"]
+    return [f"the recording is {info.verification}: {info.doubt}"]
 
 
 def _open(what: str | Path | Trace, seed: int) -> Trace:

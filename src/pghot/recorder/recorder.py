@@ -117,6 +117,7 @@ def trace_info(command: list[str], path: Path, settings: RecordSettings) -> Trac
         ns_per_instruction=NS_PER_INSTRUCTION,
         llc_bytes=settings.llc_sets * settings.llc_ways * 64,
         llc_ways=settings.llc_ways,
+        patterns=("sequential",),
         command=tuple(command),
         kernel=platform.release(),
         notes=settings.notes,
@@ -339,11 +340,16 @@ class _Session:
             "wall_s": round(outcome.wall_s, 3),
             "filter_bytes": FILTER_BYTES,
             "emulator": f"qemu-user {emulator.version[0]}.{emulator.version[1]}, -cpu {self._settings.cpu}",
-            "processes": [(process.space, process.program) for process in self._processes],
+            "processes": self._programs(),
             "children_not_followed": list(outcome.not_followed),
             "late_rows": self._timeline.late_rows,
             "privileges_dropped": is_privileged(resolved[0]),
         }
+
+    def _programs(self) -> list[tuple[int, str]]:
+        """Pid and last program of each address space, by its number."""
+        latest = {process.space: (process.pid, process.program) for process in self._processes}
+        return [latest[space] for space in sorted(latest)]
 
     def _spaces_first(self) -> int:
         return next(iter(self._spaces))

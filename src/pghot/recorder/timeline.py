@@ -8,7 +8,7 @@ import numpy as np
 
 from pghot.arrays import U32, U64
 from pghot.recorder.decode import SliceFrame
-from pghot.recording.trace import Region, SliceBatch
+from pghot.recording.trace import Region, SliceBatch, memory_kind
 from pghot.units import PAGE_BYTES
 
 EXTENT_PAGES = 512
@@ -131,7 +131,8 @@ class Timeline:
             extent, at = divmod(first, EXTENT_PAGES)
             dense = int(process.extent_of[extent]) * EXTENT_PAGES + at
             address = process.extent_address[extent] + at * PAGE_BYTES
-            self._regions.append(Region(dense, pages, process.space, address, process.names[name]))
+            text = process.names[name]
+            self._regions.append(Region(dense, pages, process.space, address, text, memory_kind(text)))
 
 
 def _to_batch(indices: list[int], slices: list[_OpenSlice], slice_ns: int) -> SliceBatch:

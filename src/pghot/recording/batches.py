@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,29 +11,31 @@ import numpy.typing as npt
 
 from pghot.recording.trace import SliceBatch
 
+# The columns with one value for each row. `misses_by_cache` has one for each cache and row.
 ROW_DTYPES = {
     "page": np.uint32,
+    "node": np.int16,
+    "process": np.uint16,
+    "thread": np.uint16,
     "touches": np.uint32,
+    "writes": np.uint32,
     "misses": np.uint32,
     "sequential": np.uint32,
-    "writes": np.uint32,
-    "node": np.int16,
+    "strided": np.uint32,
+    "dependent": np.uint32,
 }
 
 
 def part(batch: SliceBatch, begin: int, end: int) -> SliceBatch:
     """Slices [begin, end) of a batch; the row arrays are views."""
     rows = slice(int(batch.offsets[begin]), int(batch.offsets[end]))
-    return SliceBatch(
+    return replace(
+        batch,
         start_ns=batch.start_ns[begin:end],
         instructions=batch.instructions[begin:end],
         offsets=batch.offsets[begin : end + 1] - batch.offsets[begin],
-        page=batch.page[rows],
-        touches=batch.touches[rows],
-        misses=batch.misses[rows],
-        sequential=batch.sequential[rows],
-        writes=batch.writes[rows],
-        node=batch.node[rows],
+        misses_by_cache=batch.misses_by_cache[:, rows],
+        **{name: getattr(batch, name)[rows] for name in ROW_DTYPES},
     )
 
 
@@ -46,17 +49,25 @@ def cut(batch: SliceBatch, slices: int, rows: int) -> Iterator[SliceBatch]:
         begin = end
 
 
-def concatenate(batches: Sequence[SliceBatch]) -> SliceBatch:
-    """One batch of all slices, in the dtypes that `SliceBatch` promises; always a copy."""
+def concatenate(batches: Sequence[SliceBatch], caches: int = 1) -> SliceBatch:
+    """One batch of all slices, in the dtypes that `SliceBatch` promises; always a copy.
+
+    caches  how many `misses_by_cache` has when there is no batch to tell
+    """
     counts = _joined([np.diff(batch.offsets) for batch in batches], np.int64)
     rows = {
         name: _joined([getattr(batch, name) for batch in batches], dtype)
         for name, dtype in ROW_DTYPES.items()
+        if name != "misses"
     }
+    misses = [batch.misses_by_cache for batch in batches] or [np.empty((caches, 0), np.uint32)]
+    by_cache = np.concatenate(misses, axis=1).astype(np.uint32, copy=False)
     return SliceBatch(
         start_ns=_joined([batch.start_ns for batch in batches], np.uint64),
         instructions=_joined([batch.instructions for batch in batches], np.uint64),
         offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
+        misses=by_cache[0],
+        misses_by_cache=by_cache,
         **rows,
     )
 

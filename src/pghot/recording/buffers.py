@@ -1,20 +1,21 @@
 """The buffers of a record batch by name, in the order in which Arrow lays them out.
 
 Arrow flattens a schema depth first into *nodes* (one for each array) and *buffers* (validity and data of
-each). Writer and reader both speak of buffers by the names listed here, such as `rows.touches_0`.
+each). Writer and reader both speak of buffers by the names listed here, such as `rows.touches_lo`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pghot.recording.format import SCHEMA
+from pghot.recording.format import schema
 
 Buffers = dict[str, npt.NDArray[Any]]
 
@@ -23,60 +24,59 @@ Buffers = dict[str, npt.NDArray[Any]]
 class Buffer:
     """One buffer that carries data (validity buffers are always absent: nothing here is nullable).
 
-    index  position among all buffers of the batch
-    node   the array it belongs to
-    kind   "data": one item for each element; "offsets": one more; "text": as many as the last offset says
+    index    position among all buffers of the batch
+    node     the array it belongs to
+    parent   the array that must be as long: the struct that it is a column of; -1: the batch itself
+    offsets  it has one more item than its array: where each list begins, and where the last one ends
     """
 
     name: str
     index: int
     node: int
-    kind: Literal["data", "offsets", "text"]
+    parent: int
+    offsets: bool
     dtype: np.dtype[Any]
 
 
-def _walk(kind: pa.DataType, name: str, count: list[int]) -> Iterator[Buffer]:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All buffers that carry data, and the numbers of arrays and buffers that a batch has."""
+
+    buffers: tuple[Buffer, ...]
+    nodes: int
+    buffer_count: int
+
+
+def _walk(kind: pa.DataType, name: str, parent: int, count: list[int]) -> Iterator[Buffer]:
     """The buffers of one array and its children; `count` is [nodes so far, buffers so far]."""
     node, validity = count
     count[0] += 1
-    int32 = np.dtype(np.int32)
     if pa.types.is_struct(kind):
         count[1] += 1
         for child in kind:
-            yield from _walk(child.type, f"{name}.{child.name}", count)
+            yield from _walk(child.type, f"{name}.{child.name}", node, count)
     elif pa.types.is_list(kind):
         count[1] += 2
-        yield Buffer(f"{name}.offsets", validity + 1, node, "offsets", int32)
-        yield from _walk(kind.value_type, name, count)
-    elif pa.types.is_string(kind):
-        count[1] += 3
-        yield Buffer(f"{name}.offsets", validity + 1, node, "offsets", int32)
-        yield Buffer(name, validity + 2, node, "text", np.dtype(np.uint8))
+        yield Buffer(f"{name}.offsets", validity + 1, node, parent, True, np.dtype(np.int32))
+        yield from _walk(kind.value_type, name, node, count)
     else:
         count[1] += 2
-        yield Buffer(name, validity + 1, node, "data", np.dtype(kind.to_pandas_dtype()))
+        yield Buffer(name, validity + 1, node, parent, False, np.dtype(kind.to_pandas_dtype()))
 
 
-def _layout() -> tuple[tuple[Buffer, ...], int, int]:
+@cache
+def layout(caches: int) -> Layout:
+    """The buffers of a recording with so many caches."""
     count = [0, 0]
-    found = [buffer for column in SCHEMA for buffer in _walk(column.type, column.name, count)]
-    return tuple(found), count[0], count[1]
+    found = [buffer for column in schema(caches) for buffer in _walk(column.type, column.name, -1, count)]
+    return Layout(tuple(found), *count)
 
 
-_LAYOUT = _layout()
-BUFFERS: Final = _LAYOUT[0]
-NODES: Final = _LAYOUT[1]
-BUFFER_COUNT: Final = _LAYOUT[2]
-
-REGION_BUFFERS: Final = tuple(buffer for buffer in BUFFERS if buffer.name.startswith("regions"))
-ROW_BUFFERS: Final = tuple(buffer for buffer in BUFFERS if not buffer.name.startswith("regions"))
-
-
-def to_record_batch(buffers: Buffers) -> pa.RecordBatch:
+def to_record_batch(buffers: Buffers, caches: int) -> pa.RecordBatch:
     """The Arrow record batch made of these buffers, without copying them."""
     slices = len(buffers["start_ns"])
-    arrays = [_array(column.type, column.name, slices, buffers) for column in SCHEMA]
-    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+    arrays = [_array(column.type, column.name, slices, buffers) for column in schema(caches)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema(caches))
 
 
 def _array(kind: pa.DataType, name: str, length: int, buffers: Buffers) -> pa.Array:
@@ -91,9 +91,5 @@ def _array(kind: pa.DataType, name: str, length: int, buffers: Buffers) -> pa.Ar
         child = _array(kind.value_type, name, items, buffers)
         return pa.Array.from_buffers(
             kind, length, [None, arrow(f"{name}.offsets")], null_count=0, children=[child]
-        )
-    if pa.types.is_string(kind):
-        return pa.Array.from_buffers(
-            kind, length, [None, arrow(f"{name}.offsets"), arrow(name)], null_count=0
         )
     return pa.Array.from_buffers(kind, length, [None, arrow(name)], null_count=0)

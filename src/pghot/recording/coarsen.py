@@ -9,21 +9,21 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pghot.arrays import I16, I64, U32
+from pghot.arrays import I16, I64, U32, Int
 from pghot.errors import UsageError
 from pghot.recording.compressibility import Compressibility, compressibility_of, renumbered
 from pghot.recording.regions import merge_regions
+from pghot.recording.threads import stacked_counters, store_sums, unstacked
 from pghot.recording.trace import Region, SliceBatch, Trace, TraceInfo
 from pghot.units import format_size
 
-_MOST = np.uint64(0xFFFFFFFF)
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CoarseTrace:
     """`trace` regrouped: lazy and re-iterable like it.
 
     folio_of  uint32[trace.pages]  the folio that each page became part of
+    cut_rows  rows whose sums did not fit 32 bits and were cut to 2^32 - 1, known once all batches were read
     """
 
     trace: Trace
@@ -31,6 +31,7 @@ class CoarseTrace:
     pages: int
     regions: tuple[Region, ...]
     folio_of: U32
+    cut_rows: int = 0
 
     @property
     def compressibility(self) -> Compressibility | None:
@@ -40,16 +41,35 @@ class CoarseTrace:
 
     def batches(self) -> Iterator[SliceBatch]:
         nodes = self.info.nodes
-        sums = np.zeros((4, self.pages * nodes), np.uint64)
+        sums = np.zeros((self.pages * nodes, 5 + len(self.info.cache_bytes)), np.uint64)
         seen = np.zeros(self.pages * nodes, np.bool_)
+        cut = 0
         for batch in self.trace.batches():
-            yield _merge(batch, self.folio_of, nodes, sums, seen)
+            counters = stacked_counters(batch)
+            offsets = np.zeros(batch.slices + 1, np.int64)
+            page, node = np.empty_like(batch.page), np.empty_like(batch.node)
+            cut += merge_rows(
+                batch.offsets,
+                batch.page,
+                batch.node,
+                counters,
+                self.folio_of,
+                nodes,
+                sums,
+                seen,
+                offsets,
+                page,
+                node,
+            )
+            rows = int(offsets[-1])
+            yield unstacked(batch, offsets, page[:rows], node[:rows], counters[:, :rows])
+        self.cut_rows = cut
 
 
 def coarsen(trace: Trace, page_bytes: int) -> Trace:
     """`trace` in pages of `page_bytes`, grouped by virtual alignment inside each address space.
 
-    The rows of a slice that fall into one (folio, node) are summed, saturating at 2^32 - 1. A folio is named
+    The rows of a slice that fall into one (folio, node) are summed, up to 2^32 - 1 (see `cut_rows`). A folio is named
     after the region that has the most pages in it. Pages without a region are grouped by their dense index.
     Raises `UsageError` unless `page_bytes` is a power of two and not smaller than the trace's pages.
     """
@@ -102,70 +122,46 @@ def _folio_regions(
     folios, first = np.unique(pairs[0][order], return_index=True)
     winners = pairs[1][order][first]
     pieces = [
-        Region(folio, 1, int(keys[0, folio]), int(keys[1, folio]) * page_bytes, trace.regions[winner].name)
+        replace(
+            trace.regions[winner],
+            first_page=folio,
+            pages=1,
+            space=int(keys[0, folio]),
+            start_address=int(keys[1, folio]) * page_bytes,
+        )
         for folio, winner in zip(folios.tolist(), winners.tolist(), strict=True)
     ]
     return merge_regions(pieces, page_bytes)
-
-
-def _merge(
-    batch: SliceBatch, folio_of: U32, nodes: int, sums: npt.NDArray[np.uint64], seen: npt.NDArray[np.bool_]
-) -> SliceBatch:
-    offsets = np.zeros(batch.slices + 1, np.int64)
-    columns = np.empty((5, batch.rows), np.uint32)
-    node = np.empty(batch.rows, np.int16)
-    counters = (batch.touches, batch.misses, batch.sequential, batch.writes)
-    merge_rows(
-        batch.offsets, batch.page, *counters, batch.node, folio_of, nodes, sums, seen, offsets, columns, node
-    )
-    page, touches, misses, sequential, writes = (column[: offsets[-1]].copy() for column in columns)
-    return SliceBatch(
-        start_ns=batch.start_ns,
-        instructions=batch.instructions,
-        offsets=offsets,
-        page=page,
-        touches=touches,
-        misses=misses,
-        sequential=sequential,
-        writes=writes,
-        node=node[: offsets[-1]].copy(),
-    )
 
 
 @njit(cache=True)
 def merge_rows(
     offsets: I64,
     page: U32,
-    touches: U32,
-    misses: U32,
-    sequential: U32,
-    writes: U32,
     node: I16,
+    counters: U32,
     folio_of: U32,
-    nodes: int,
+    nodes: Int,
     sums: npt.NDArray[np.uint64],
     seen: npt.NDArray[np.bool_],
     out_offsets: I64,
-    out: npt.NDArray[np.uint32],
+    out_page: U32,
     out_node: I16,
-) -> None:
-    """Sum the rows of each slice by (folio, node), ascending.
+) -> Int:
+    """Sum the rows of each slice by (folio, node), ascending; returns how many sums did not fit 32 bits.
 
-    sums, seen   scratch, all zero before and after: uint64[4, folios * nodes], bool[folios * nodes]
-    out_offsets  int64[S+1]   filled in
-    out          uint32[5, >= R]  filled in: folio, touches, misses, sequential, writes
-    out_node     int16[>= R]  filled in
+    counters     uint32[K, R]  as in `threads.stacked_counters`; overwritten with the sums
+    sums, seen   scratch, all zero before and after: uint64[folios * nodes, K], bool[folios * nodes]
+    out_offsets  int64[S+1], out_page uint32[>= R], out_node int16[>= R]  filled in
     """
-    row = 0
+    row, cut = np.int64(0), 0
     for s in range(len(offsets) - 1):
         lowest, highest = np.int64(len(seen)), np.int64(-1)
         for i in range(offsets[s], offsets[s + 1]):
             key = np.int64(folio_of[page[i]]) * nodes + node[i]
             seen[key] = True
-            sums[0, key] += np.uint64(touches[i])
-            sums[1, key] += np.uint64(misses[i])
-            sums[2, key] += np.uint64(sequential[i])
-            sums[3, key] += np.uint64(writes[i])
+            for c in range(len(counters)):
+                sums[key, c] += np.uint64(counters[c, i])
             if key < lowest:
                 lowest = key
             if key > highest:
@@ -174,11 +170,9 @@ def merge_rows(
             if not seen[key]:
                 continue
             seen[key] = False
-            out[0, row] = key // nodes
-            out_node[row] = key % nodes
-            for c in range(4):
-                total = sums[c, key]
-                out[c + 1, row] = total if total < _MOST else _MOST
-                sums[c, key] = np.uint64(0)
+            out_page[row], out_node[row] = key // nodes, key % nodes
+            cut += store_sums(sums[key], counters, row)
+            sums[key, :] = np.uint64(0)
             row += 1
         out_offsets[s + 1] = row
+    return cut

@@ -1,17 +1,22 @@
 """Rows as they are on disk: page deltas, byte planes, and the few upper halves that byte planes cannot hold.
 
-A column of 32-bit values becomes two planes of their lower bytes; a value of 2^16 or more also becomes a
-*carry* (row, column, upper half). Pages are stored as the difference from the row before in the slice.
+A column becomes two planes of its values' lower bytes; a value of 2^16 or more also becomes a *carry* (row, column,
+upper half). Pages are stored as the difference from the row before in the slice.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from pghot.arrays import I64, U8, U16, U32
+
+Column = npt.NDArray[Any]  # uint32, uint16, or int16 without negative values
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +24,7 @@ class Carries:
     """The upper halves of one batch, sorted by row.
 
     row     int64[C]   row of the batch
-    column  uint8[C]   index in `format.COLUMNS`
+    column  uint8[C]   index in `format.columns`
     upper   uint16[C]  the value's bits 16..31
     """
 
@@ -28,36 +33,36 @@ class Carries:
     upper: U16
 
 
-def split_planes(values: U32) -> tuple[U8, U8]:
+def split_planes(values: Column) -> tuple[U8, U8]:
     """The lowest and the second byte of each value."""
-    return values.astype(np.uint8), (values >> np.uint32(8)).astype(np.uint8)
+    return values.astype(np.uint8), (values >> values.dtype.type(8)).astype(np.uint8)
 
 
 @njit(cache=True)
-def join_planes(low: U8, high: U8, out: U32) -> None:
+def join_planes(low: U8, high: U8, out: Column) -> None:
     """`out[i] = low[i] + 256 * high[i]`: the inverse of `split_planes` for values below 2^16."""
     for i in range(len(out)):
         out[i] = np.uint32(low[i]) | (np.uint32(high[i]) << np.uint32(8))
 
 
-def find_carries(columns: list[U32]) -> Carries:
+def find_carries(columns: Sequence[Column]) -> Carries:
     """The carries of all columns, by row and, within a row, by column."""
     rows, kinds, uppers = [], [], []
     for index, values in enumerate(columns):
         row = np.flatnonzero(values > 0xFFFF)
         rows.append(row)
         kinds.append(np.full(len(row), index, np.uint8))
-        uppers.append((values[row] >> np.uint32(16)).astype(np.uint16))
+        uppers.append((values[row].astype(np.uint32) >> np.uint32(16)).astype(np.uint16))
     row = np.concatenate(rows).astype(np.int64)
     order = np.argsort(row, kind="stable")
     return Carries(row[order], np.concatenate(kinds)[order], np.concatenate(uppers)[order])
 
 
-def add_carries(columns: list[U32], carries: Carries) -> None:
-    """Put the upper halves back, in place. The rows and columns must be in range."""
-    for index, values in enumerate(columns):
+def add_carries(columns: Sequence[Column], carries: Carries) -> None:
+    """Put the upper halves back, in place. The rows must be in range, the columns too and of 32 bits."""
+    for index in np.unique(carries.column):
         mine = carries.column == index
-        values[carries.row[mine]] |= carries.upper[mine].astype(np.uint32) << np.uint32(16)
+        columns[index][carries.row[mine]] |= carries.upper[mine].astype(np.uint32) << np.uint32(16)
 
 
 def page_deltas(page: U32, offsets: I64) -> U32:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
-from pghot.recording.format import MAX_METADATA_BYTES
+from pghot.recording.format import DIGEST_KEY, MAX_METADATA_BYTES
 
 CONTINUATION = b"\xff\xff\xff\xff"
 
@@ -47,6 +47,8 @@ class Kind(IntEnum):
 class Message:
     """One message. `raw` is all of it up to the body; `header` is the table inside its metadata.
 
+    custom       its own metadata; of the schema's message, the schema's
+    digest_at    where in `raw` the value of `DIGEST_KEY` begins; -1 when it has none
     offset       where the message begins in the file
     body_offset  where its body begins
     end          where the next message begins
@@ -56,6 +58,7 @@ class Message:
     raw: memoryview
     header: Table
     custom: dict[str, str]
+    digest_at: int
     offset: int
     body_offset: int
     end: int
@@ -91,6 +94,10 @@ class Table:
     def text(self, slot: int) -> str:
         at, length = self._vector(slot, 1)
         return bytes(self._data[at : at + length]).decode(errors="replace")
+
+    def place(self, slot: int) -> int:
+        """Where a text begins in the data of the table."""
+        return self._vector(slot, 1)[0]
 
     def pairs(self, slot: int) -> list[tuple[int, int]]:
         """A vector of structs of two int64: field nodes (length, nulls) or buffers (offset, length)."""
@@ -137,6 +144,17 @@ def messages(source: ByteSource) -> Iterator[Message]:
         offset = message.end
 
 
+class InMemory:
+    """A `ByteSource` of bytes at hand."""
+
+    def __init__(self, data: bytes) -> None:
+        self.size = len(data)
+        self._data = memoryview(data)
+
+    def read(self, offset: int, length: int) -> memoryview:
+        return self._data[offset : offset + length]
+
+
 def _message(source: ByteSource, offset: int) -> Message | None:
     probe = source.read(offset, _PROBE_BYTES)
     if len(probe) < 8 or bytes(probe[:4]) != CONTINUATION:
@@ -156,19 +174,24 @@ def _message(source: ByteSource, offset: int) -> Message | None:
     header = table.table(2)
     if header is None:
         raise DamageError("a message without a header")
-    custom = {pair.text(0): pair.text(1) for pair in table.tables(4)}
-    return Message(table.number(1, "B"), raw, header, custom, offset, body_offset, body_offset + body_bytes)
+    kind = table.number(1, "B")
+    pairs = {pair.text(0): pair for pair in (header.tables(2) if kind == Kind.SCHEMA else table.tables(4))}
+    custom = {key: pair.text(1) for key, pair in pairs.items()}
+    digest_at = 8 + pairs[DIGEST_KEY].place(1) if DIGEST_KEY in pairs else -1
+    return Message(kind, raw, header, custom, digest_at, offset, body_offset, body_offset + body_bytes)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchHeader:
     """Where the buffers of a record batch lie in its body.
 
+    length   rows of the batch as Arrow sees it: a recording's slices
     nodes    (length, nulls) of each array
     buffers  (offset, length) of each buffer, in the body
     codec    None, or 0 (LZ4) or 1 (zstd)
     """
 
+    length: int
     nodes: list[tuple[int, int]]
     buffers: list[tuple[int, int]]
     codec: int | None
@@ -183,4 +206,4 @@ def batch_header(message: Message) -> BatchHeader:
     body_bytes = message.end - message.body_offset
     if any(offset < 0 or length < 0 or offset + length > body_bytes for offset, length in buffers):
         raise DamageError("a buffer outside its message")
-    return BatchHeader(table.pairs(1), buffers, codec)
+    return BatchHeader(table.number(0, "q"), table.pairs(1), buffers, codec)

@@ -1,43 +1,40 @@
 """Reading a recording: a cheap walk over its headers when it is opened, lazy decoding of its slices.
 
-No claim of a file is trusted beyond its bytes and the format's limits; see `framing`.
+No claim of a file is trusted beyond its bytes and the format's limits; see `framing`. Opening checks the chain of
+digests over all headers, and that the sealed totals are the sums of the batches'. Reading checks the rows: their
+digest, the rules of `checks`, and that they add up to what their batch says.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from pghot.errors import PghotError, UsageError
 from pghot.recording import format as fmt
+from pghot.recording import header
 from pghot.recording.body import read_buffers
-from pghot.recording.buffers import REGION_BUFFERS, ROW_BUFFERS
 from pghot.recording.bytesource import open_source
-from pghot.recording.checks import check_batch
-from pghot.recording.codec import decode, decode_regions, regions_crc32, rows_crc32
+from pghot.recording.codec import decode
 from pghot.recording.compressibility import Compressibility, concatenate
+from pghot.recording.digest import START, check_body, next_chain
 from pghot.recording.framing import ByteSource, DamageError, Kind, Message, messages
-from pghot.recording.regions import checked_regions, merge_regions
+from pghot.recording.regions import merge_regions
 from pghot.recording.sample_text import from_text
-from pghot.recording.trace import Region, SliceBatch, TraceInfo
-from pghot.sealed import unseal
+from pghot.recording.tally import BATCH_COUNTS, SUMS, Tally
+from pghot.recording.threads import threads_added_up
+from pghot.recording.trace import Region, SliceBatch, TraceInfo, Verification
 
-_BATCH_FACTS = (
-    "slices",
-    "rows",
-    *fmt.COUNTERS,
-    "pages",
-    "first_ns",
-    "last_ns",
-    "rows_crc32",
-    "regions_crc32",
-)
+Facts = dict[str, Any]
+
+# Final facts that a `Recording` shows elsewhere.
+_ELSEWHERE = ("batches", "regions", "processes", "tasks")
 
 
 @dataclass(slots=True)
@@ -45,11 +42,12 @@ class _Scan:
     """What the walk over the headers found."""
 
     info: TraceInfo
-    batches: list[tuple[Message, dict[str, Any]]] = field(default_factory=list)
+    chain: bytes
+    good_bytes: int
+    batches: list[tuple[Message, Facts]] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
-    final: dict[str, Any] = field(default_factory=dict)
+    final: Facts = field(default_factory=dict)
     samples: list[Message] = field(default_factory=list)
-    good_bytes: int = 0
     dropped_slices: int = 0
     damage: str = ""
 
@@ -57,10 +55,13 @@ class _Scan:
 class Recording:
     """A recording on disk; a `Trace`, and the totals that its headers carry.
 
-    complete         the recorder finished it and nothing was dropped
+    sealed           it has its seal, and nothing was dropped; `info.verification` says what that is worth
     dropped_bytes    bytes at the end that could not be used; `dropped_slices` were in them, as far as known
     damage           why they could not be used, "" when nothing was dropped
     final            what the recorder wrote at the end: exit status and so on; empty when it was killed
+    seal             the digest that stands for all of it, in hex; "" when it was not sealed
+    rows             as on disk, where threads are told apart
+    cut_rows         rows of several threads whose sum did not fit 32 bits; known once all batches were read
     """
 
     def __init__(self, path: str, source: ByteSource, scan: _Scan) -> None:
@@ -68,28 +69,46 @@ class Recording:
         self._source = source
         self._batches = scan.batches
         self._samples = scan.samples
-        self.final = {key: value for key, value in scan.final.items() if key != "regions"}
+        self.final = {key: value for key, value in scan.final.items() if key not in _ELSEWHERE}
         self.damage = scan.damage
         self.dropped_bytes = source.size - scan.good_bytes if scan.damage else 0
         self.dropped_slices = scan.dropped_slices
         self.file_bytes = source.size
-        self.info = fmt.with_final_facts(scan.info, scan.final)
+        self.sealed = bool(scan.final) and not scan.damage
+        self.seal = scan.chain.hex() if self.sealed else ""
+        self.info = self._judged(_info_with_tasks(scan))
         self.regions = merge_regions(scan.regions, self.info.page_bytes)
-        self.slices = self._sum("slices")
-        self.rows = self._sum("rows")
-        self.total_touches = self._sum("touches")
-        self.total_misses = self._sum("misses")
-        self.total_sequential = self._sum("sequential")
-        self.total_writes = self._sum("writes")
-        self.pages = max([r.first_page + r.pages for r in self.regions[-1:]] + [self._pages(), 0])
-        self.complete = bool(self.final.get("complete")) and not self.damage
+        last = scan.final or (scan.batches[-1][1] if scan.batches else {"pages": 0, "footprint_pages": 0})
+        self.pages = int(last["pages"])
+        self.footprint_pages = int(last["footprint_pages"])
+        totals = _totals(scan)
+        self.slices, self.rows, self.total_touches, self.total_writes, self.total_sequential = (
+            totals[name] for name in ("slices", "rows", "touches", "writes", "sequential")
+        )
+        self.total_strided, self.total_dependent = totals["strided"], totals["dependent"]
+        self.misses_by_cache = tuple(totals["misses"])
+        self.total_misses = self.misses_by_cache[0]
+        self.cut_rows = 0
 
-    def _sum(self, name: str) -> int:
-        return sum(int(facts[name]) for _, facts in self._batches)
+    def _judged(self, info: TraceInfo) -> TraceInfo:
+        if self.sealed:
+            return info
+        if not self.damage:
+            return header.doubted(
+                info,
+                Verification.TRUNCATED,
+                "the recorder was stopped before it could seal it: its end is missing",
+            )
+        return header.doubted(
+            info,
+            Verification.TRUNCATED,
+            f"it is damaged ({self.damage}): {self.dropped_bytes} bytes at its end were left out",
+        )
 
-    def _pages(self) -> int:
-        claims = [int(facts["pages"]) for _, facts in self._batches]
-        return max([0, *claims, int(self.final.get("pages", 0))])
+    @property
+    def complete(self) -> bool:
+        """Whether all that the recorder saw is here."""
+        return self.info.verification is not Verification.TRUNCATED
 
     @property
     def duration_ns(self) -> int:
@@ -98,16 +117,6 @@ class Recording:
             return 0
         first_ns = int(self._batches[0][1]["first_ns"])
         return int(self._batches[-1][1]["last_ns"]) - first_ns + self.info.slice_ns
-
-    @cached_property
-    def footprint_pages(self) -> int:
-        """Distinct pages touched. Known from the final facts; read from the slices when these are missing."""
-        if self.complete:
-            return int(self.final["footprint_pages"])
-        touched = np.zeros(self.pages, np.bool_)
-        for batch in self.batches():
-            touched[batch.page] = True
-        return int(np.count_nonzero(touched))
 
     @cached_property
     def compressibility(self) -> Compressibility | None:
@@ -123,18 +132,27 @@ class Recording:
                 ) from None
         return concatenate(parts) if parts else None
 
-    def batches(self) -> Iterator[SliceBatch]:
-        """The slices, one record batch at a time. Raises `PghotError` where the file is damaged."""
-        done = 0
+    def batches(self, by_thread: bool = False) -> Iterator[SliceBatch]:
+        """The slices, one record batch at a time, all threads added up unless they are asked for.
+
+        Raises `PghotError` where the file is damaged, and where rows are not what their batch or the seal says.
+        """
+        tally = Tally(len(self.info.cache_bytes), self.info.nodes)
+        cut = 0
         for message, facts in self._batches:
             try:
-                yield _decode_rows(self._source, message, facts, self.pages, self.info.nodes)
+                batch = _decode_rows(self._source, message, facts, tally)
             except DamageError as error:
                 raise PghotError(
-                    f"{self.path} is damaged at byte {message.offset}, after {done} good slices: {error}",
+                    f"{self.path} is damaged at byte {message.offset}, "
+                    f"after {tally.totals['slices']} good slices: {error}",
                     "`pghot convert` to a new recording keeps the good ones",
                 ) from None
-            done += facts["slices"]
+            if not by_thread:
+                batch, more = threads_added_up(batch)
+                cut += more
+            yield batch
+        self.cut_rows = cut
 
 
 def open_recording(path: str | Path, verify: bool = False) -> Recording:
@@ -145,21 +163,22 @@ def open_recording(path: str | Path, verify: bool = False) -> Recording:
     now, and what comes after the last good one counts as dropped.
 
     Raises `UsageError` when there is no such file or it is not a recording, `PghotError` when no slice of it
-    can be trusted.
+    can be trusted, or when the seal does not agree with what is there.
     """
     source = open_source(path)
     name = str(path)
     walk = messages(source)
-    info, begin = _read_info(name, source, walk)
-    scan = _Scan(info, good_bytes=begin)
+    scan = _read_info(name, source, walk)
     _scan_batches(source, walk, scan, verify)
     try:
+        if scan.final:
+            _check_seal(scan)
         return Recording(name, source, scan)
     except ValueError as error:
-        raise PghotError(f"{name} has damaged final facts: {error}", "record it again") from None
+        raise PghotError(f"{name} contradicts itself: {error}", "record it again") from None
 
 
-def _read_info(name: str, source: ByteSource, walk: Iterator[Message]) -> tuple[TraceInfo, int]:
+def _read_info(name: str, source: ByteSource, walk: Iterator[Message]) -> _Scan:
     """What the schema message says, and where it ends. Raises for what is not a recording of pghot."""
     start = bytes(source.read(0, 8))
     if not start:
@@ -170,29 +189,36 @@ def _read_info(name: str, source: ByteSource, walk: Iterator[Message]) -> tuple[
         message = next(walk, None)
         if message is None or message.kind != Kind.SCHEMA:
             raise DamageError("it does not begin with a schema")
-        custom = {pair.text(0): pair.text(1) for pair in message.header.tables(2)}
     except DamageError as error:
         raise PghotError(
             f"{name} is cut off or damaged in its first message: {error}", "record it again"
         ) from None
-    if fmt.INFO_KEY not in custom:
+    if fmt.INFO_KEY not in message.custom:
         raise UsageError(f"{name} is an Arrow stream but not a pghot recording", "`pghot record` makes one")
     try:
-        facts = unseal(custom[fmt.INFO_KEY])
-        if facts["format"] != fmt.FORMAT:
-            raise UsageError(
-                f"{name} has format {facts['format']}, this pghot reads format {fmt.FORMAT}", "upgrade pghot"
-            )
-        if not pa.ipc.read_schema(pa.py_buffer(message.raw)).equals(fmt.SCHEMA):
+        text = message.custom[fmt.INFO_KEY]
+        facts = _json(text[text.find("{") :])  # version 1 had a checksum in front
+        _check_version(name, facts["format"])
+        chain = next_chain(message, START)
+        info = header.info_from_facts(facts)
+        if not pa.ipc.read_schema(pa.py_buffer(message.raw)).equals(fmt.schema(len(info.cache_bytes))):
             raise ValueError("its columns are not those of a recording")
-        return fmt.info_from_facts(facts), message.end
+        return _Scan(info, chain, message.end)
     except (ValueError, KeyError, OSError, pa.ArrowException) as error:
         raise PghotError(f"{name} has a damaged header: {error}", "record it again") from None
 
 
+def _check_version(name: str, version: Any) -> None:
+    if version == fmt.FORMAT:
+        return
+    older = header.is_count(version) and version < fmt.FORMAT
+    remedy = "record it again; version 1 came before the first release" if older else "upgrade pghot"
+    raise UsageError(f"{name} has format {version}, this pghot reads format {fmt.FORMAT}", remedy)
+
+
 def _foreign_hint(start: bytes) -> str:
     if start[:4] == b"PAR1":
-        return "it is Parquet: `pghot convert` makes a recording of a Parquet file that pghot wrote"
+        return "it is Parquet: `pghot convert` makes a recording of it"
     if start[:6] == b"ARROW1":
         return "it is an Arrow file; recordings are Arrow streams with pghot's columns"
     return "`pghot record` makes one"
@@ -200,110 +226,152 @@ def _foreign_hint(start: bytes) -> str:
 
 def _scan_batches(source: ByteSource, walk: Iterator[Message], scan: _Scan, verify: bool) -> None:
     """Walk over the batch headers up to the final facts, the end of the file, or the first damage."""
+    tally = Tally(len(scan.info.cache_bytes), scan.info.nodes)
     try:
         for message in walk:
             if scan.final:
                 raise DamageError("something after the final facts")
             if message.kind != Kind.RECORD_BATCH:
                 raise DamageError("a message that is not a record batch")
-            if fmt.FINAL_KEY in message.custom:
-                if verify:
-                    _check_samples(message)
-                scan.final = _final_facts(message)
-                scan.regions += _final_regions(scan.final)
-            else:
-                _scan_batch(source, message, scan, verify)
-            if fmt.SAMPLES_KEY in message.custom:
-                scan.samples.append(message)
+            chain = next_chain(message, scan.chain)
+            _scan_message(source, message, scan, tally if verify else None)
+            scan.chain = chain
             scan.good_bytes = message.end
-        _check_count(scan)
     except DamageError as error:
         scan.damage = str(error)
 
 
-def _check_count(scan: _Scan) -> None:
-    found = sum(facts["slices"] for _, facts in scan.batches)
-    if scan.final and scan.final["slices"] != found:
-        raise DamageError(f"{scan.final['slices']} slices were written, {found} are there")
+def _scan_message(source: ByteSource, message: Message, scan: _Scan, tally: Tally | None) -> None:
+    """Take in a batch or the final facts; with a tally its rows too."""
+    is_final = fmt.FINAL_KEY in message.custom
+    facts = _facts(message.custom.get(fmt.FINAL_KEY if is_final else fmt.BATCH_KEY, ""), is_final, scan)
+    if is_final:
+        body = source.read(message.body_offset, message.end - message.body_offset)
+        check_body(message, body)
+    else:
+        scan.dropped_slices = facts["slices"]  # until the batch has proved good
+        _check_order(facts, scan)
+        if tally is not None:
+            _decode_rows(source, message, facts, tally)
+    if fmt.SAMPLES_KEY in message.custom:
+        if tally is not None:
+            _decode_samples(message, fmt.MAX_PAGES)
+        scan.samples.append(message)
+    scan.regions += _regions(facts)
+    if is_final:
+        scan.final = facts
+    else:
+        scan.dropped_slices = 0
+        scan.batches.append((message, facts))
 
 
-def _scan_batch(source: ByteSource, message: Message, scan: _Scan, verify: bool) -> None:
-    facts = _batch_facts(message)
-    scan.dropped_slices = facts["slices"]  # until the batch has proved good
-    regions = _decode_regions(source, message, facts)
-    if verify:
-        _decode_rows(source, message, facts, facts["pages"], scan.info.nodes)
-        _check_samples(message)
-    scan.dropped_slices = 0
-    scan.regions += regions
-    scan.batches.append((message, facts))
-
-
-def _batch_facts(message: Message) -> dict[str, int]:
-    """The sealed summary of a batch, its values within the format's limits."""
-    facts = _unseal(message.custom.get(fmt.BATCH_KEY, ""))
-    for name in _BATCH_FACTS:
-        if not _is_count(facts.get(name)):
-            raise DamageError(f"a batch without its number of {name}")
-    for name, most in (("slices", fmt.MAX_SLICES), ("rows", fmt.MAX_ROWS), ("pages", fmt.MAX_PAGES)):
-        if facts[name] > most:
-            raise DamageError(f"a batch of {facts[name]} {name}, more than a recording may have")
-    return facts
-
-
-def _final_facts(message: Message) -> dict[str, Any]:
-    facts = _unseal(message.custom[fmt.FINAL_KEY])
-    if not all(_is_count(facts.get(name)) for name in ("slices", "pages", "footprint_pages")):
-        raise DamageError("final facts without the number of slices and pages")
-    if facts["pages"] > fmt.MAX_PAGES:
-        raise DamageError(f"{facts['pages']} pages, more than a recording may have")
-    return facts
-
-
-def _final_regions(final: dict[str, Any]) -> list[Region]:
-    """Regions that were announced after the last slice."""
+def _facts(text: str, is_final: bool, scan: _Scan) -> Facts:
+    """The facts of a message, their numbers within the format's limits."""
     try:
-        return checked_regions(
-            [
-                Region(int(first), int(pages), int(space), int(start), str(name))
-                for first, pages, space, start, name in final.get("regions", [])
-            ]
-        )
-    except (TypeError, ValueError, OverflowError):
-        raise DamageError("final facts with regions that are none") from None
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 64
-
-
-def _unseal(sealed: str) -> dict[str, Any]:
-    try:
-        return unseal(sealed)
+        facts = _json(text)
     except ValueError as error:
         raise DamageError(f"the facts of a batch: {error}") from None
+    names = ("batches", *SUMS, "footprint_pages") if is_final else BATCH_COUNTS
+    for name in (*names, "pages"):
+        if not header.is_count(facts.get(name)):
+            raise DamageError(f"a batch without its number of {name}")
+    misses = facts.get("misses")
+    if (
+        not isinstance(misses, list)
+        or len(misses) != len(scan.info.cache_bytes)
+        or not all(map(header.is_count, misses))
+    ):
+        raise DamageError("a batch without the misses of each cache")
+    limits = {"pages": fmt.most_pages(facts["footprint_pages"])}
+    if not is_final:
+        limits |= {"slices": fmt.MAX_SLICES, "rows": fmt.MAX_ROWS}
+    for name, most in limits.items():
+        if facts[name] > most:
+            raise DamageError(f"{facts[name]} {name}, more than a recording may have")
+    return facts
 
 
-def _decode_rows(
-    source: ByteSource, message: Message, facts: dict[str, int], pages: int, nodes: int
-) -> SliceBatch:
-    """The slices of a batch, checked: its checksum, its sizes, and what must hold of rows."""
-    buffers = read_buffers(source, message, ROW_BUFFERS)
-    if rows_crc32(buffers) != facts["rows_crc32"]:
-        raise DamageError("the checksum does not match")
-    batch = decode(buffers)
+def _check_order(facts: Facts, scan: _Scan) -> None:
+    """Each batch is the one after the last, in number and in time; what only grows has not shrunk."""
+    before = scan.batches[-1][1] if scan.batches else {"last_ns": -1, "pages": 0, "footprint_pages": 0}
+    if facts["number"] != len(scan.batches):
+        raise DamageError(f"batch {facts['number']} where number {len(scan.batches)} belongs")
+    if not before["last_ns"] < facts["first_ns"] <= facts["last_ns"] or not header.is_time_ns(
+        facts["last_ns"]
+    ):
+        raise DamageError("batches that do not ascend in time")
+    if not facts["slices"]:
+        raise DamageError("a batch without slices")
+    fresh = facts["footprint_pages"] - before["footprint_pages"]
+    if facts["pages"] < before["pages"] or not 0 <= fresh <= facts["rows"]:
+        raise DamageError("a batch that cannot have touched so many pages")
+
+
+def _totals(scan: _Scan) -> Facts:
+    """What the batches add up to, as they say."""
+    facts = [each for _, each in scan.batches]
+    totals: Facts = {name: sum(each[name] for each in facts) for name in SUMS}
+    per_cache = (
+        zip(*(each["misses"] for each in facts), strict=True) if facts else [()] * len(scan.info.cache_bytes)
+    )
+    return {**totals, "batches": len(facts), "misses": [sum(misses) for misses in per_cache]}
+
+
+def _check_seal(scan: _Scan) -> None:
+    """Raise `ValueError` when the sealed totals are not those of the batches."""
+    last = scan.batches[-1][1] if scan.batches else {"footprint_pages": 0, "pages": 0}
+    found = {**_totals(scan), "footprint_pages": last["footprint_pages"]}
+    for name, value in found.items():
+        if scan.final[name] != value:
+            raise ValueError(f"{name} {scan.final[name]} in the seal, {value} in the batches")
+    if scan.final["pages"] < last["pages"]:
+        raise ValueError(f"pages {scan.final['pages']} in the seal, {last['pages']} in the batches")
+
+
+def _info_with_tasks(scan: _Scan) -> TraceInfo:
+    """What is known of the recording: the header, the processes and threads named since, the final facts."""
+    named = [each for _, each in scan.batches if "tasks" in each]
+    latest = {name: named[-1].get(name) for name in ("processes", "tasks")} if named else {}
+    return header.with_final_facts(scan.info, {**latest, **scan.final})
+
+
+def _json(text: str) -> Facts:
+    try:
+        facts = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(facts, dict):
+        raise ValueError("not a JSON object")
+    return facts
+
+
+def _regions(facts: Facts) -> list[Region]:
+    try:
+        regions = header.regions_from_facts(facts.get("regions"))
+    except ValueError as error:
+        raise DamageError(str(error)) from None
+    if any(region.first_page + region.pages > facts["pages"] for region in regions):
+        raise DamageError("a region outside the dense index space")
+    return regions
+
+
+def _decode_rows(source: ByteSource, message: Message, facts: Facts, tally: Tally) -> SliceBatch:
+    """The slices of a batch, checked: their digest, their sizes, what must hold of rows, what they add up to."""
+    body = source.read(message.body_offset, message.end - message.body_offset)
+    if len(body) != message.end - message.body_offset:
+        raise DamageError("a file that became shorter")
+    check_body(message, body)
+    batch = decode(read_buffers(body, message, len(facts["misses"])), len(facts["misses"]))
     if (batch.slices, batch.rows) != (facts["slices"], facts["rows"]):
         raise DamageError("a batch that has not as many slices and rows as it says")
     try:
-        check_batch(batch, pages, nodes)
+        found = tally.add(batch, facts["pages"])
     except PghotError as error:
         raise DamageError(str(error)) from None
+    for name, value in found.items():
+        if facts[name] != value:
+            raise DamageError(f"{name} {facts[name]} by its header, {value} by its rows")
     return batch
-
-
-def _check_samples(message: Message) -> None:
-    if fmt.SAMPLES_KEY in message.custom:
-        _decode_samples(message, fmt.MAX_PAGES)
 
 
 def _decode_samples(message: Message, pages: int) -> Compressibility:
@@ -314,13 +382,3 @@ def _decode_samples(message: Message, pages: int) -> Compressibility:
     if (samples.page >= pages).any():
         raise DamageError("a sample of a page outside the dense index space")
     return samples
-
-
-def _decode_regions(source: ByteSource, message: Message, facts: dict[str, int]) -> list[Region]:
-    buffers = read_buffers(source, message, REGION_BUFFERS)
-    if regions_crc32(buffers) != facts["regions_crc32"]:
-        raise DamageError("the checksum of the regions does not match")
-    try:
-        return checked_regions(decode_regions(buffers))
-    except ValueError as error:
-        raise DamageError(str(error)) from None

@@ -4,38 +4,26 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 
-from pghot.recording.format import MAX_PAGES
 from pghot.recording.trace import Region
-
-
-def checked_regions(regions: list[Region]) -> list[Region]:
-    """The same regions. Raises `ValueError` when one is not a range of a recording's dense pages."""
-    for region in regions:
-        end = region.first_page + region.pages
-        if min(region.first_page, region.pages, region.space, region.start_address) < 0 or end > MAX_PAGES:
-            raise ValueError(f"region '{region.name}' is outside the {MAX_PAGES} pages of a recording")
-    return regions
 
 
 def merge_regions(pieces: Iterable[Region], page_bytes: int) -> tuple[Region, ...]:
     """Regions sorted by dense page, without overlap, adjacent pieces of one mapping joined.
 
-    Pieces join when they continue each other in the dense space *and* in the addresses, with the same name
-    and address space. Where two pieces claim the same dense page, the one discovered first keeps it.
+    Pieces join when they continue each other in the dense space *and* in the addresses, with the same name,
+    kind, site and address space. Where two pieces claim the same dense page, the one discovered first keeps it.
 
     >>> heap = [Region(0, 2, 0, 8192, "[heap]"), Region(2, 1, 0, 16384, "[heap]")]
-    >>> merge_regions(heap, 4096)
-    (Region(first_page=0, pages=3, space=0, start_address=8192, name='[heap]'),)
+    >>> merge_regions(heap, 4096) == (Region(0, 3, 0, 8192, "[heap]"),)
+    True
     """
     merged: list[Region] = []
     for piece in _without_overlap(list(pieces), page_bytes):
         if merged and _continues(merged[-1], piece, page_bytes):
-            last = merged[-1]
-            merged[-1] = Region(
-                last.first_page, last.pages + piece.pages, last.space, last.start_address, last.name
-            )
+            merged[-1] = replace(merged[-1], pages=merged[-1].pages + piece.pages)
         else:
             merged.append(piece)
     return tuple(merged)
@@ -45,7 +33,7 @@ def _continues(last: Region, piece: Region, page_bytes: int) -> bool:
     return (
         last.first_page + last.pages == piece.first_page
         and last.start_address + last.pages * page_bytes == piece.start_address
-        and (last.space, last.name) == (piece.space, piece.name)
+        and (last.space, last.name, last.kind, last.site) == (piece.space, piece.name, piece.kind, piece.site)
     )
 
 
@@ -60,7 +48,7 @@ def _without_overlap(pieces: list[Region], page_bytes: int) -> list[Region]:
     for piece in pieces:
         for begin, end in covered.add(piece.first_page, piece.first_page + piece.pages):
             address = piece.start_address + (begin - piece.first_page) * page_bytes
-            parts.append(Region(begin, end - begin, piece.space, address, piece.name))
+            parts.append(replace(piece, first_page=begin, pages=end - begin, start_address=address))
     return sorted(parts, key=lambda piece: piece.first_page)
 
 

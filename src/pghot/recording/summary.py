@@ -11,9 +11,9 @@ from numba import njit
 from pghot.arrays import U32
 from pghot.recording.ratios import describe
 from pghot.recording.reader import Recording
-from pghot.recording.trace import Region, Trace
+from pghot.recording.trace import PATTERNS, Region, Trace
 
-SCHEMA = "pghot.summary/1"
+SCHEMA = "pghot.summary/2"
 
 HOT_SHARES = (0.01, 0.05, 0.10, 0.20, 0.50)
 TOP_REGIONS = 20
@@ -24,13 +24,18 @@ Counts = npt.NDArray[np.uint64]
 def summarise(recording: Recording) -> dict[str, Any]:
     """Every figure of the summary, JSON-ready. Reads the whole recording once.
 
-    Sizes are bytes, times nanoseconds, shares fractions of one. `hot_set` is a list of
-    {"pages": share of the footprint, "misses": share of all misses that its hottest pages take}.
+    Sizes are bytes, times nanoseconds, shares fractions of one. `patterns` are None where nobody looked. `hot_set` is
+    a list of {"pages": share of the footprint, "misses": share of all misses that its hottest pages take}.
     """
-    touches, misses, writes = page_totals(recording)
     info = recording.info
-    touched = touches > 0
-    footprint = int(np.count_nonzero(touched))
+    pages, tasks = totals_by_page_and_task(recording)
+    touches, misses, writes = pages
+    footprint = recording.footprint_pages
+    patterns = {
+        "sequential": recording.total_sequential,
+        "strided": recording.total_strided,
+        "dependent": recording.total_dependent,
+    }
     return {
         "schema": SCHEMA,
         "name": info.name,
@@ -49,17 +54,34 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "rows": recording.rows,
         "touches": recording.total_touches,
         "misses": recording.total_misses,
-        "sequential": recording.total_sequential,
         "writes": recording.total_writes,
         "page_bytes": info.page_bytes,
         "pages": recording.pages,
         "footprint_pages": footprint,
         "footprint_bytes": footprint * info.page_bytes,
         "llc": {"bytes": info.llc_bytes, "ways": info.llc_ways},
+        "caches": [
+            {"bytes": size, "misses": misses}
+            for size, misses in zip(info.cache_bytes, recording.misses_by_cache, strict=True)
+        ],
+        "patterns": {name: patterns[name] if name in info.patterns else None for name in PATTERNS},
+        "processes": [{"pid": each.pid, "name": each.name} for each in info.processes],
+        "tasks": [
+            {
+                "tid": task.tid,
+                "process": task.process,
+                "name": task.name,
+                "touches": touches,
+                "misses": misses,
+            }
+            for task, (touches, misses) in zip(info.tasks, tasks[: len(info.tasks)].tolist(), strict=True)
+        ],
         "regions": region_totals(recording.regions, touches, misses, writes)[:TOP_REGIONS],
-        "hot_set": hot_set(misses[touched]),
+        "hot_set": hot_set(misses[touches > 0]),
         "compressibility": describe(recording.compressibility),
-        "complete": recording.complete,
+        "verification": info.verification,
+        "doubt": info.doubt,
+        "seal": recording.seal,
         "losses": {
             "lost": info.lost,
             "dropped_bytes": recording.dropped_bytes,
@@ -70,12 +92,22 @@ def summarise(recording: Recording) -> dict[str, Any]:
     }
 
 
-def page_totals(trace: Trace) -> tuple[Counts, Counts, Counts]:
-    """Touches, misses and writes of each dense page over the whole trace, uint64[pages] each."""
+def page_totals(trace: Trace) -> Counts:
+    """Touches, misses and writes of each dense page over the whole trace, uint64[3, pages]."""
     totals = np.zeros((3, trace.pages), np.uint64)
     for batch in trace.batches():
         add_rows(batch.page, batch.touches, batch.misses, batch.writes, totals)
-    return totals[0], totals[1], totals[2]
+    return totals
+
+
+def totals_by_page_and_task(recording: Recording) -> tuple[Counts, Counts]:
+    """`page_totals`, and touches and misses of each thread by its number, uint64[65536, 2]; in one reading."""
+    pages = np.zeros((3, recording.pages), np.uint64)
+    tasks = np.zeros((1 << 16, 2), np.uint64)
+    for batch in recording.batches(by_thread=True):
+        add_rows(batch.page, batch.touches, batch.misses, batch.writes, pages)
+        np.add.at(tasks, batch.thread, np.stack([batch.touches, batch.misses], axis=1).astype(np.uint64))
+    return pages, tasks
 
 
 @njit(cache=True)
@@ -95,7 +127,8 @@ def region_totals(
     for region in regions:
         span = slice(region.first_page, region.first_page + region.pages)
         entry = entries.setdefault(
-            region.name, {"name": region.name, "pages": 0, "touches": 0, "misses": 0, "writes": 0}
+            region.name,
+            {"name": region.name, "kind": region.kind, "pages": 0, "touches": 0, "misses": 0, "writes": 0},
         )
         entry["pages"] += int(np.count_nonzero(touches[span]))
         entry["touches"] += int(touches[span].sum())

@@ -1,59 +1,99 @@
-"""What a writer counts as it goes: the totals of the final facts."""
+"""What the slices of a recording add up to: a writer counts it and seals it, a reader counts it again and compares."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from numba import njit
 
+from pghot.arrays import U32, Int
+from pghot.recording.checks import check_batch
 from pghot.recording.format import COUNTERS
-from pghot.recording.trace import Region, SliceBatch
+from pghot.recording.trace import SliceBatch
+
+# The facts of a batch that `Tally.add` gives, but for `misses`, which has a number for each cache.
+BATCH_COUNTS = (
+    "number",
+    "slices",
+    "rows",
+    "instructions",
+    *COUNTERS,
+    "footprint_pages",
+    "first_ns",
+    "last_ns",
+)
+# Those of them that add up over the batches.
+SUMS = ("slices", "rows", "instructions", *COUNTERS)
+
+
+@njit(cache=True)
+def mark_touched(touched: npt.NDArray[np.uint8], page: U32) -> Int:
+    """Set the flags of these pages; returns how many were not set before."""
+    fresh = 0
+    for i in range(len(page)):
+        if not touched[page[i]]:
+            touched[page[i]] = 1
+            fresh += 1
+    return fresh
 
 
 class Tally:
-    """Totals over all slices so far.
+    """Totals over all batches so far.
 
-    pages  size of the dense space: the end of the last region or of the last touched page
+    footprint_pages  distinct pages touched
+    touched_end      one more than the last page touched
     """
 
-    def __init__(self) -> None:
-        self.slices = 0
-        self.rows = 0
-        self.pages = 0
-        self._totals = dict.fromkeys(COUNTERS, 0)
-        self._touched = np.zeros(0, np.bool_)
+    def __init__(self, caches: int, nodes: int) -> None:
+        self.batches = 0
+        self.totals = dict.fromkeys(SUMS, 0)
+        self.misses = [0] * caches
+        self.footprint_pages = 0
+        self.touched_end = 0
+        self._nodes = nodes
+        self._touched = np.zeros(0, np.uint8)
 
-    def add(self, batch: SliceBatch, regions: Sequence[Region]) -> dict[str, int]:
-        """Count a batch; returns its own summary, the facts that its header carries."""
-        sums = {name: int(getattr(batch, name).sum(dtype=np.uint64)) for name in COUNTERS}
-        ends = [region.first_page + region.pages for region in regions]
-        self.pages = max([self.pages, *ends, int(batch.page.max(initial=0)) + 1 if batch.rows else 0])
-        self.slices += batch.slices
-        self.rows += batch.rows
-        for name, value in sums.items():
-            self._totals[name] += value
-        self._mark(batch)
-        return {
+    def add(self, batch: SliceBatch, most_pages: int) -> dict[str, Any]:
+        """Count a batch of rows as they are on disk; returns the facts that its header carries.
+
+        Raises `PghotError` as `check_batch` does.
+        """
+        counters = check_batch(batch, most_pages, self._nodes).tolist()
+        misses = counters[len(COUNTERS) :]
+        sums = {
             "slices": batch.slices,
             "rows": batch.rows,
+            "instructions": int(batch.instructions.sum(dtype=np.uint64)),
+            **dict(zip(COUNTERS, counters, strict=False)),
+        }
+        self._mark(batch)
+        number, self.batches = self.batches, self.batches + 1
+        self.totals = {name: self.totals[name] + sums[name] for name in SUMS}
+        self.misses = [before + more for before, more in zip(self.misses, misses, strict=True)]
+        return {
+            "number": number,
             **sums,
-            "pages": self.pages,
+            "misses": misses,
+            "footprint_pages": self.footprint_pages,
             "first_ns": int(batch.start_ns[0]),
             "last_ns": int(batch.start_ns[-1]),
         }
 
     def _mark(self, batch: SliceBatch) -> None:
-        top = int(batch.page.max(initial=0)) + 1
-        if top > len(self._touched):
-            self._touched = np.concatenate([self._touched, np.zeros(max(top, len(self._touched)), np.bool_)])
-        self._touched[batch.page] = True
+        end = int(batch.page.max(initial=0)) + 1
+        if end > len(self._touched):
+            more = np.zeros(max(end, 2 * len(self._touched)) - len(self._touched), np.uint8)
+            self._touched = np.concatenate([self._touched, more])
+        self.footprint_pages += mark_touched(self._touched, batch.page)
+        self.touched_end = max(self.touched_end, end if batch.rows else 0)
 
-    def facts(self) -> dict[str, int]:
-        """The totals by name, with `footprint_pages`: how many distinct pages were touched."""
+    def facts(self) -> dict[str, Any]:
+        """The totals by name, as the final facts carry them."""
         return {
-            "slices": self.slices,
-            "rows": self.rows,
-            **self._totals,
-            "pages": self.pages,
-            "footprint_pages": int(np.count_nonzero(self._touched)),
+            "batches": self.batches,
+            **self.totals,
+            "misses": self.misses,
+            "footprint_pages": self.footprint_pages,
         }

@@ -2,20 +2,67 @@
 
 A *trace* is a recording read from disk or a synthetic workload. Its pages are dense indices
 `0 <= page < pages`; its regions say which address range each index range came from. Inside a slice there
-is one row for each touched (page, accessing node), sorted by that pair; the order of the accesses inside a
-slice is not kept, because every tiering mechanism acts on tens of milliseconds or more.
+is one row for each touched (page, accessing node), sorted by that pair. A recorder also tells threads apart: its
+rows are sorted by (page, node, process, thread), and a reader adds them up unless asked not to. The order of the
+accesses inside a slice is not kept, because every tiering mechanism acts on tens of milliseconds or more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from pghot.arrays import I16, I64, U32, U64
+import numpy as np
+
+from pghot.arrays import I16, I64, U16, U32, U64
 
 if TYPE_CHECKING:
     from pghot.recording.compressibility import Compressibility
+
+
+class Verification(StrEnum):
+    """How far the data of a trace can be believed.
+
+    VERIFIED    sealed, and everything read agrees with the seal; or made here, as workloads are
+    TRUNCATED   what is there agrees with its digests, but the recorder did not finish, or a damaged end was left out
+    UNVERIFIED  from a file without a seal, such as Parquet that another program wrote: nothing can be checked
+    """
+
+    VERIFIED = "verified"
+    TRUNCATED = "truncated"
+    UNVERIFIED = "unverified"
+
+
+class MemoryKind(StrEnum):
+    """What a region of memory is, by the mapping behind it (proc(5), /proc/PID/maps)."""
+
+    ANON = "anon"
+    HEAP = "heap"
+    STACK = "stack"
+    FILE = "file"
+    SHARED = "shared memory"
+
+
+# Memory that programs share by name: tmpfs at its usual place, memfd_create(2), System V segments, and anonymous
+# mappings with MAP_SHARED (mm/shmem.c names them all).
+_SHARED_NAMES = ("/dev/shm/", "/memfd:", "/SYSV", "/dev/zero")
+
+
+def memory_kind(name: str) -> MemoryKind:
+    """What a mapping is, by its name in /proc/PID/maps.
+
+    >>> memory_kind("/memfd:pool (deleted)")
+    <MemoryKind.SHARED: 'shared memory'>
+    """
+    if name.startswith(_SHARED_NAMES):
+        return MemoryKind.SHARED
+    if name.startswith("/"):
+        return MemoryKind.FILE
+    if name.startswith("[stack"):
+        return MemoryKind.STACK
+    return MemoryKind.HEAP if name == "[heap]" else MemoryKind.ANON
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +72,43 @@ class Region:
     first_page, pages  the dense range [first_page, first_page + pages)
     space              number of the address space (0 = the recorded program, 1.. = its children)
     start_address      virtual address of first_page, bytes
-    name               "[heap]", "[stack]", "[anon]" or the path of the mapped file
+    name               "[heap]", "[stack]", "[anon]" or the path of the mapped object
+    kind               what the memory is
+    site               where it was allocated, innermost frame first, frames separated by " < "; "" when not recorded
     """
 
     first_page: int
     pages: int
     space: int
     start_address: int
+    name: str
+    kind: MemoryKind = MemoryKind.ANON
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A recorded process; its position in `TraceInfo.processes` is the number that rows carry.
+
+    pid   of the process; under emulation, of the emulator that ran it
+    name  the program that it ran last
+    """
+
+    pid: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A recorded thread; its position in `TraceInfo.tasks` is the number that rows carry.
+
+    tid      as the kernel numbers it
+    process  position of its process in `TraceInfo.processes`
+    name     its comm (task_struct), "" when not known
+    """
+
+    tid: int
+    process: int
     name: str
 
 
@@ -42,7 +119,10 @@ class TraceInfo:
     slice_ns             the program's own virtual time in one slice
     ns_per_instruction   the nominal rate that turned instructions into that virtual time
     threads              how many threads carried the work: the lab lets that many cores run it
-    llc_bytes, llc_ways  the last-level cache behind the misses (0: every touch is a miss)
+    llc_bytes, llc_ways  the last-level cache behind `SliceBatch.misses` (0: every touch is a miss)
+    cache_bytes          the caches behind the rows of `SliceBatch.misses_by_cache`, ascending; the first is
+                         `llc_bytes`
+    patterns             which columns of `PATTERNS` were counted; the others are 0 because nobody looked
     mlp                  cache misses that one core keeps in flight when they are not sequential
                          (0: unknown, the lab's default applies)
     source               "qemu", "workload", "import", ...: who saw the accesses
@@ -50,6 +130,9 @@ class TraceInfo:
     lost                 accesses or samples known to be lost
     page_bytes           bytes of one dense page
     stored_bytes         what a compressing device makes of 4 KiB, and of 4 KiB that were written; None: as sampled
+    processes, tasks     who made the accesses; empty when that was not recorded
+    verification         how far the data can be believed
+    doubt                why it is not `VERIFIED`, in words
     """
 
     name: str
@@ -68,21 +151,49 @@ class TraceInfo:
     kernel: str = ""
     notes: tuple[str, ...] = ()
     stored_bytes: tuple[int, int] | None = None
+    cache_bytes: tuple[int, ...] = ()
+    patterns: tuple[str, ...] = ()
+    processes: tuple[Process, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    verification: Verification = Verification.VERIFIED
+    doubt: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.cache_bytes:
+            object.__setattr__(self, "cache_bytes", (self.llc_bytes,))
+
+
+# How a page's misses follow each other. A miss belongs to one of them or to none (an address that can be computed
+# ahead, in no order): "sequential" to the line after the page's previous miss; "strided" at another constant distance
+# from the miss before of the same instruction; "dependent" at an address that an earlier miss loaded.
+PATTERNS = ("sequential", "strided", "dependent")
+
+
+# Columns that `SliceBatch` was not given.
+_LEFT_OUT_16: U16 = np.empty(0, np.uint16)
+_LEFT_OUT_32: U32 = np.empty(0, np.uint32)
 
 
 @dataclass(frozen=True, slots=True)
 class SliceBatch:
     """Consecutive slices. Rows of slice `i` are `offsets[i]:offsets[i + 1]` of the row arrays.
 
-    start_ns      uint64[S]    virtual time at which the slice begins
-    instructions  uint64[S]    instructions of all threads in the slice
-    offsets       int64[S+1]
-    page          uint32[R]    dense page, ascending inside a slice
-    touches       uint32[R]    loads and stores
-    misses        uint32[R]    of these, last-level-cache misses
-    sequential    uint32[R]    of the misses, those to the line after the page's previous miss
-    writes        uint32[R]    of the touches, stores
-    node          int16[R]     node of the accessing CPU
+    start_ns         uint64[S]     virtual time at which the slice begins, ascending
+    instructions     uint64[S]     instructions of all threads in the slice
+    offsets          int64[S+1]
+    page             uint32[R]     dense page, ascending inside a slice
+    touches          uint32[R]     loads and stores
+    misses           uint32[R]     of these, misses of the last-level cache (the first of `misses_by_cache`)
+    sequential       uint32[R]     of the misses, those to the line after the page's previous miss
+    writes           uint32[R]     of the touches, stores
+    node             int16[R]      node of the accessing CPU
+    process, thread  uint16[R]     positions in `TraceInfo.processes` and `TraceInfo.tasks`
+    strided          uint32[R]     of the misses, those of a constant stride other than the next line
+    dependent        uint32[R]     of the misses, those whose address an earlier miss loaded
+    misses_by_cache  uint32[C, R]  misses of each cache of `TraceInfo.cache_bytes`; the patterns are counted for the
+                                   first, the smallest
+
+    The last five may be left out: they are then zeros, and `misses` alone.
     """
 
     start_ns: U64
@@ -94,6 +205,19 @@ class SliceBatch:
     sequential: U32
     writes: U32
     node: I16
+    process: U16 = field(default_factory=lambda: _LEFT_OUT_16)
+    thread: U16 = field(default_factory=lambda: _LEFT_OUT_16)
+    strided: U32 = field(default_factory=lambda: _LEFT_OUT_32)
+    dependent: U32 = field(default_factory=lambda: _LEFT_OUT_32)
+    misses_by_cache: U32 = field(default_factory=lambda: _LEFT_OUT_32)
+
+    def __post_init__(self) -> None:
+        for name in ("process", "thread", "strided", "dependent"):
+            given = getattr(self, name)
+            if given is _LEFT_OUT_16 or given is _LEFT_OUT_32:
+                object.__setattr__(self, name, np.zeros(len(self.page), given.dtype))
+        if self.misses_by_cache is _LEFT_OUT_32:
+            object.__setattr__(self, "misses_by_cache", self.misses[None, :])
 
     @property
     def slices(self) -> int:

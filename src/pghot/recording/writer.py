@@ -1,8 +1,9 @@
-"""Writing a recording: append slices, flush whole batches, lose at most the last flush when killed."""
+"""Writing a recording: append slices, flush whole batches, seal; lose at most the last flush when killed."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,18 +14,17 @@ import pyarrow as pa
 
 from pghot.errors import PghotError, UsageError, not_written
 from pghot.outputs import create
-from pghot.recording import codec
 from pghot.recording import format as fmt
+from pghot.recording import header
 from pghot.recording.batches import concatenate, cut
 from pghot.recording.buffers import to_record_batch
-from pghot.recording.checks import check_batch
+from pghot.recording.codec import encode
 from pghot.recording.compressibility import Compressibility, compressibility_of
 from pghot.recording.compressibility import concatenate as joined_samples
-from pghot.recording.regions import checked_regions
+from pghot.recording.digest import BLANK, START, with_digests
 from pghot.recording.sample_text import MAX_SAMPLES, to_text
 from pghot.recording.tally import Tally
-from pghot.recording.trace import Region, SliceBatch, Trace, TraceInfo
-from pghot.sealed import seal
+from pghot.recording.trace import Process, Region, SliceBatch, Task, Trace, TraceInfo
 
 DEFAULT_LEVEL = 9
 
@@ -35,9 +35,10 @@ FLUSH_ROWS = 1 << 18
 class RecordingWriter:
     """Appends slices to a new recording.
 
-    `info` is what is known at the start. Facts known only at the end go to `finish`; one with the name of a field
-    of `TraceInfo`, such as `threads` or `lost`, replaces that field on reading. As a context manager it finishes
-    on a normal exit. On an exception it keeps what was appended, and the recording stays marked incomplete.
+    `info` is what is known at the start; its `cache_bytes` says how many caches the batches must have. Facts known
+    only at the end go to `finish`; one with the name of a field of `TraceInfo`, such as `threads` or `lost`, replaces
+    that field on reading. As a context manager it finishes on a normal exit. On an exception it keeps what was
+    appended, and the recording stays without its seal: readers call it truncated.
 
     Raises `UsageError` when `path` exists (without `force`) or cannot be created, `PghotError` when a batch
     is not valid or the file cannot be written (disk full); what was flushed before stays readable.
@@ -52,20 +53,25 @@ class RecordingWriter:
         level: int = DEFAULT_LEVEL,
     ) -> None:
         self.path = Path(path)
-        self._info = info
+        self._info = _checked(info, {})
+        self._caches = len(info.cache_bytes)
         self._flush_slices = flush_slices
         self._waiting: list[SliceBatch] = []
         self._waiting_slices = 0
         self._waiting_rows = 0
-        self._regions: list[tuple[int, Region]] = []
+        self._regions: list[Region] = []
+        self._tasks: dict[str, Any] = {}
         self._samples: list[Compressibility] = []
-        self._tally = Tally()
+        self._tally = Tally(self._caches, info.nodes)
+        self._pages = 0
+        self._chain = START
+        self._last_ns = -1
         self._slices_on_disk = 0
         self._sink = _Sink(self.path, force)
         options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", level), use_threads=False)
-        schema = fmt.SCHEMA.with_metadata({fmt.INFO_KEY: seal(fmt.info_to_facts(info))})
+        metadata = {fmt.INFO_KEY: _text(header.info_to_facts(info)), fmt.DIGEST_KEY: BLANK}
+        schema = fmt.schema(self._caches).with_metadata(metadata)
         self._stream = pa.ipc.new_stream(pa.PythonFile(self._sink, mode="w"), schema, options=options)
-        self._commit()
 
     @property
     def bytes_written(self) -> int:
@@ -75,12 +81,12 @@ class RecordingWriter:
     @property
     def slices(self) -> int:
         """Slices appended so far."""
-        return self._tally.slices + self._waiting_slices
+        return self._tally.totals["slices"] + self._waiting_slices
 
     @property
     def rows(self) -> int:
         """Rows appended so far."""
-        return self._tally.rows + self._waiting_rows
+        return self._tally.totals["rows"] + self._waiting_rows
 
     def append(self, batch: SliceBatch, regions: Sequence[Region] = ()) -> None:
         """Add slices and the regions first seen in them. They are written once there are enough."""
@@ -93,8 +99,12 @@ class RecordingWriter:
                 self.flush()
 
     def announce(self, regions: Sequence[Region]) -> None:
-        """Regions first seen in the next slice to be appended, or after the last one."""
-        self._regions += [(self._waiting_slices, region) for region in regions]
+        """Regions first seen in the slices that are written next, or after the last ones."""
+        self._regions += regions
+
+    def name_tasks(self, processes: Sequence[Process], tasks: Sequence[Task]) -> None:
+        """All processes and threads known so far. They go into the file with the slices that are written next."""
+        self._tasks = header.tasks_to_facts(processes, tasks)
 
     def add_samples(self, samples: Compressibility) -> None:
         """Samples of page contents; they go into the file with the slices that are written next."""
@@ -106,44 +116,71 @@ class RecordingWriter:
         if not self._waiting:
             return
         batch = concatenate(self._waiting)
-        regions = [(min(at, batch.slices - 1), region) for at, region in self._regions]
-        self._waiting, self._waiting_slices, self._waiting_rows, self._regions = [], 0, 0, []
-        if batch.rows > fmt.MAX_ROWS:
-            raise PghotError(f"a slice with {batch.rows} rows is too big", "record with shorter slices")
-        check_batch(batch, fmt.MAX_PAGES, self._info.nodes)
-        _check_regions(regions)
-        summary = self._tally.add(batch, [region for _, region in regions])
-        buffers = codec.encode(batch, regions)
-        checksums = {"rows_crc32": codec.rows_crc32(buffers), "regions_crc32": codec.regions_crc32(buffers)}
-        self._write(to_record_batch(buffers), fmt.BATCH_KEY, {**summary, **checksums})
-        self._slices_on_disk = self._tally.slices
+        regions, tasks = self._regions, self._tasks
+        self._waiting, self._waiting_slices, self._waiting_rows = [], 0, 0
+        self._regions, self._tasks = [], {}
+        self._check(batch)
+        facts = self._tally.add(batch, fmt.MAX_PAGES)
+        self._last_ns = facts["last_ns"]
+        self._write(batch, fmt.BATCH_KEY, {**facts, **tasks, **self._placed(regions)})
+        self._slices_on_disk += batch.slices
 
     def finish(self, **final_facts: Any) -> None:
         """Write what waits and the final facts (JSON values), then close. Calling it again does nothing."""
         if self._sink.closed:
             return
         self.flush()
-        _check_regions(self._regions)
-        facts = {"complete": True, **final_facts, **self._tally.facts()}
-        _check_facts(self._info, facts)
-        facts["pages"] = max(self._tally.pages, int(final_facts.get("pages", 0)))
-        facts["regions"] = [
-            (r.first_page, r.pages, r.space, r.start_address, r.name) for _, r in self._regions
-        ]
-        empty = codec.encode(concatenate([]), [])
-        self._write(to_record_batch(empty), fmt.FINAL_KEY, facts)
+        self._pages = max(self._pages, int(final_facts.get("pages", 0)))
+        facts = {**final_facts, **self._tasks, **self._tally.facts()}
+        facts |= self._placed(self._regions)
+        _checked(self._info, facts)
+        if self._pages > fmt.most_pages(self._tally.footprint_pages):
+            raise PghotError(
+                f"{self._pages} dense pages of which {self._tally.footprint_pages} were touched are too sparse",
+                "number only memory that is touched",
+            )
+        self._write(concatenate([], self._caches), fmt.FINAL_KEY, facts)
         self._stream.close()
         self._commit()
         self._sink.close()
 
-    def _write(self, record: pa.RecordBatch, key: str, facts: Mapping[str, Any]) -> None:
+    def _check(self, batch: SliceBatch) -> None:
+        if batch.rows > fmt.MAX_ROWS:
+            raise PghotError(f"a slice with {batch.rows} rows is too big", "record with shorter slices")
+        if len(batch.misses_by_cache) != self._caches:
+            raise PghotError(
+                f"slices with misses of {len(batch.misses_by_cache)} caches where {self._caches} were announced",
+                "name each cache in `TraceInfo.cache_bytes`",
+            )
+        if int(batch.start_ns[0]) <= self._last_ns:
+            raise PghotError(
+                f"a slice at {int(batch.start_ns[0])} ns after one at {self._last_ns} ns",
+                "append slices in order",
+            )
+
+    def _placed(self, regions: Sequence[Region]) -> dict[str, Any]:
+        """The facts of new regions, and the size of the dense space with them."""
+        try:
+            header.checked_regions(regions)
+        except ValueError as error:
+            raise PghotError(str(error), "record with larger pages") from None
+        ends = [region.first_page + region.pages for region in regions]
+        self._pages = max([self._pages, self._tally.touched_end, *ends])
+        return {"pages": self._pages, "regions": header.regions_to_facts(regions)}
+
+    def _write(self, batch: SliceBatch, key: str, facts: Mapping[str, Any]) -> None:
         if self._sink.closed:
             raise PghotError(f"{self.path} is closed", "open a new recording")
-        metadata = {key: seal(facts)}
+        metadata = {key: _text(facts), fmt.DIGEST_KEY: BLANK}
         if self._samples:
             metadata[fmt.SAMPLES_KEY] = _samples_text(self._samples)
             self._samples = []
-        self._stream.write_batch(record, custom_metadata=metadata)
+        if sum(map(len, metadata.values())) > fmt.MAX_METADATA_BYTES // 2:
+            raise PghotError("too many regions, or samples of page contents, at once", "flush more often")
+        self._stream.write_batch(to_record_batch(encode(batch), self._caches), custom_metadata=metadata)
+        # Arrow writes the schema only with the first batch: these may be two messages.
+        message, self._chain = with_digests(self._sink.take(), self._chain)
+        self._sink.write(message)
         self._commit()
 
     def _commit(self) -> None:
@@ -170,11 +207,17 @@ class RecordingWriter:
             self._sink.close()
 
 
-def _check_facts(info: TraceInfo, facts: Mapping[str, Any]) -> None:
+def _text(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, separators=(",", ":"))
+
+
+def _checked(info: TraceInfo, facts: Mapping[str, Any]) -> TraceInfo:
+    """`info` when a reader will believe it together with these final facts."""
     try:
-        fmt.with_final_facts(info, facts)
+        header.with_final_facts(header.info_from_facts(header.info_to_facts(info)), facts)
     except ValueError as error:
-        raise PghotError(f"the recorder's final facts are wrong: {error}", "report this as a bug") from None
+        raise PghotError(f"the facts of the recording are wrong: {error}", "correct them") from None
+    return info
 
 
 def _samples_text(parts: list[Compressibility]) -> str:
@@ -184,13 +227,6 @@ def _samples_text(parts: list[Compressibility]) -> str:
             f"{len(samples)} samples of page contents at once are too many", f"give {MAX_SAMPLES} at most"
         )
     return to_text(samples)
-
-
-def _check_regions(regions: Sequence[tuple[int, Region]]) -> None:
-    try:
-        checked_regions([region for _, region in regions])
-    except ValueError as error:
-        raise PghotError(str(error), "record with larger pages") from None
 
 
 class _Sink:
@@ -212,13 +248,17 @@ class _Sink:
         self._pending.append(bytes(data))
         return len(self._pending[-1])
 
+    def take(self) -> bytes:
+        """What is pending; nothing is afterwards."""
+        data, self._pending = b"".join(self._pending), []
+        return data
+
     def flush(self) -> None:
         """Called by Arrow; `commit` is what writes."""
 
     def commit(self) -> None:
         """Append what is pending. On `OSError` the file is cut back to the last whole message."""
-        data = memoryview(b"".join(self._pending))
-        self._pending = []
+        data = memoryview(self.take())
         written = 0
         try:
             while written < len(data):

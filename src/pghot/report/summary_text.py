@@ -10,21 +10,58 @@ from pghot.units import format_duration, format_share, format_size
 
 def render(facts: Facts) -> str:
     """The text of `pghot report summary`."""
+    caches = facts["caches"]
     lines = [
+        _verification(facts),
         f"{facts['name']}: {' '.join(facts['command'])}",
         f"{format_duration(facts['duration_ns'])} in {facts['slices']} slices; footprint "
-        f"{format_size(facts['footprint_bytes'])}; cache {format_size(facts['llc']['bytes'])}",
-        f"{facts['touches']:,} touches, {facts['misses']:,} misses, {facts['writes']:,} writes",
+        f"{format_size(facts['footprint_bytes'])}; cache {format_size(caches[0]['bytes'])}",
+        f"{facts['touches']:,} touches, {caches[0]['misses']:,} misses, {facts['writes']:,} writes",
     ]
-    if not facts["complete"]:
-        lines.append(f"incomplete: {facts['losses']['damage'] or 'the recorder was stopped'}")
+    lines += [
+        f"{each['misses']:,} misses with a cache of {format_size(each['bytes'])}" for each in caches[1:]
+    ]
+    lines += _patterns(facts)
+    lines += _tasks(facts)
     lines += [
         f"hottest {format_share(point['pages'])} of the pages take {format_share(point['misses'])} of the misses"
         for point in facts["hot_set"]
     ]
     lines += content_lines(facts["compressibility"])
     lines += [
-        f"{printable(region['name'])[:40]:40} {region['pages']:>9,} pages {region['misses']:>14,} misses"
+        f"{printable(region['name'])[:40]:40} {region['kind']:13} {region['pages']:>9,} pages "
+        f"{region['misses']:>14,} misses"
         for region in facts["regions"]
     ]
     return "\n".join(map(printable, lines))
+
+
+def _verification(facts: Facts) -> str:
+    """The first line, above all figures."""
+    if facts["verification"] == "verified":
+        return f"verified, seal {facts['seal']}"
+    return f"{facts['verification']}: {facts['doubt']}"
+
+
+def _patterns(facts: Facts) -> list[str]:
+    """How misses follow each other, of the patterns that were recorded."""
+    misses = facts["caches"][0]["misses"]
+    known = [
+        f"{format_share(count / max(misses, 1))} {name}"
+        for name, count in facts["patterns"].items()
+        if count is not None
+    ]
+    return [f"of the misses are {', '.join(known)}"] if known else []
+
+
+def _tasks(facts: Facts) -> list[str]:
+    """The threads, when there are several, most misses first."""
+    tasks = sorted(facts["tasks"], key=lambda task: -task["misses"])
+    if len(tasks) < 2:
+        return []
+    programs = [process["name"] for process in facts["processes"]]
+    return [
+        f"thread {task['tid']} {printable(task['name'])} of {printable(programs[task['process']])}: "
+        f"{task['misses']:,} misses"
+        for task in tasks
+    ]

@@ -309,7 +309,7 @@ def test_a_cut_off_recording_is_replayed_with_a_warning(
     path = tmp_path / "it.pghot"
     path.write_bytes(bundled.path("xz-decompress").read_bytes()[:1_200_000])
     assert run(["compare", str(path), "--policies", "none"]) == 0
-    assert "warning: the recording is damaged" in capsys.readouterr().out
+    assert "warning: the recording is truncated: it is damaged" in capsys.readouterr().out
 
 
 def test_tables_are_written_as_their_names_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,7 +83,7 @@ def test_what_a_reader_must_know_of_a_recording_is_said(
     path = tmp_path / "cut.pghot"
     path.write_bytes(whole[: len(whole) // 4])
     assert run(["economics", str(path)]) == 0
-    assert f"warning: {path}: the recording is damaged" in capsys.readouterr().out
+    assert f"warning: {path}: the recording is truncated: it is damaged" in capsys.readouterr().out
 
 
 def test_other_tiers_have_the_reserves_that_margin_says_and_words_of_their_own(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pghot.recorder.decode import SliceFrame
 from pghot.recorder.timeline import Process, Timeline
-from pghot.recording.trace import Region, SliceBatch
+from pghot.recording.trace import MemoryKind, Region, SliceBatch
 
 SLICE_NS = 1000
 
@@ -89,9 +89,9 @@ def test_processes_have_pages_and_regions_of_their_own() -> None:
     assert taken is not None
     assert rows_of(taken[0]) == {0: {1: 4, 513: 6, 1025: 2}}
     assert taken[1] == [
-        Region(1, 3, 0, (8 << 21) + 4096, "[heap]"),
-        Region(512, 9, 1, 8 << 21, "[stack]"),
-        Region(1025, 1, 0, (11 << 21) + 4096, "[heap]"),
+        Region(1, 3, 0, (8 << 21) + 4096, "[heap]", MemoryKind.HEAP),
+        Region(512, 9, 1, 8 << 21, "[stack]", MemoryKind.STACK),
+        Region(1025, 1, 0, (11 << 21) + 4096, "[heap]", MemoryKind.HEAP),
     ]
 
 

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from builders.forged import resealed
 from builders.recordings import INFO, REGIONS, all_slices, assert_same_slices, random_batch, random_trace
 from pghot.errors import PghotError, UsageError
 from pghot.kernel.process_memory import read_pages
@@ -197,7 +198,7 @@ def damaged_samples(tmp_path: Path) -> Path:
     data = bytearray(path.read_bytes())
     at = data.rindex(b'"rounds"') + 2
     data[at] ^= 1
-    path.write_bytes(data)
+    path.write_bytes(resealed(bytes(data)))
     return path
 
 

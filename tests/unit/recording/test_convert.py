@@ -14,7 +14,7 @@ import pytest
 
 from builders.recordings import INFO, REGIONS, all_slices, assert_same_slices, random_batch, random_trace
 from pghot.errors import PghotError, UsageError
-from pghot.recording import convert as convert_module
+from pghot.recording import parquet
 from pghot.recording.batches import part
 from pghot.recording.bytesource import open_source
 from pghot.recording.convert import convert
@@ -49,7 +49,7 @@ def same_recording(a: Path, b: Path) -> None:
 def test_parquet_and_back_is_loss_free(
     recording: Path, tmp_path: Path, rows_at_a_time: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(convert_module, "_ROWS_AT_A_TIME", rows_at_a_time)
+    monkeypatch.setattr(parquet, "ROWS_AT_A_TIME", rows_at_a_time)
     convert(recording, tmp_path / "a.parquet")
     convert(tmp_path / "a.parquet", tmp_path / "b.pghot")
     same_recording(recording, tmp_path / "b.pghot")
@@ -153,6 +153,10 @@ def test_parquet_rows_that_cannot_be_are_refused(recording: Path, tmp_path: Path
     place = table.schema.get_field_index("touches")
     changed = table.set_column(place, table.schema.field("touches"), touches)
     pq.write_table(changed.replace_schema_metadata(_metadata(target)), target)
+    with pytest.raises(PghotError, match="its data is not what was sealed"):
+        convert(target, tmp_path / "b.pghot")
+    bare = {key: value for key, value in _metadata(target).items() if key != b"pghot.seal"}
+    pq.write_table(changed.replace_schema_metadata(bare), target)
     with pytest.raises(PghotError, match="more misses than touches"):
         convert(target, tmp_path / "b.pghot")
 

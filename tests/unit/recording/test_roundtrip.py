@@ -148,7 +148,7 @@ def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
     [
         ("page", 0, "do not ascend"),
         ("misses", 2**32 - 1, "more misses than touches"),
-        ("sequential", 2**32 - 1, "more sequential misses"),
+        ("sequential", 2**32 - 1, "more sequential, strided and dependent"),
         ("writes", 2**32 - 1, "more writes"),
         ("node", 1, "a node that does not exist"),
         ("page", 2**32 - 1, "outside the dense index space"),

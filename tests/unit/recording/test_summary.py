@@ -13,7 +13,7 @@ from pghot.errors import UsageError
 from pghot.recording.from_accesses import trace_from_accesses
 from pghot.recording.reader import open_recording
 from pghot.recording.summary import hot_set, region_totals, summarise
-from pghot.recording.trace import Region
+from pghot.recording.trace import MemoryKind, Region
 from pghot.recording.writer import RecordingWriter, write_recording
 
 
@@ -30,7 +30,8 @@ def test_summary_of_a_recording(tmp_path: Path) -> None:
     assert summary["footprint_bytes"] == 4096 * len(np.unique(batch.page))
     assert summary["llc"] == {"bytes": 1 << 20, "ways": 16}
     assert summary["command"] == ["redis-server", "--port", "0"]
-    assert summary["complete"]
+    assert summary["verification"] == "verified"
+    assert summary["seal"] == open_recording(tmp_path / "a.pghot").seal != ""
     assert summary["losses"] == {"lost": 0, "dropped_bytes": 0, "dropped_slices": 0, "damage": ""}
     named = sum(region["touches"] for region in summary["regions"])
     outside = batch.touches[(batch.page >= 812) & (batch.page < 1024)].sum()
@@ -45,20 +46,20 @@ def test_an_interrupted_recording_says_so(tmp_path: Path) -> None:
         content = (tmp_path / "a.pghot").read_bytes()
     (tmp_path / "b.pghot").write_bytes(content + b"half a message")
     summary = summarise(open_recording(tmp_path / "b.pghot"))
-    assert not summary["complete"]
+    assert (summary["verification"], summary["seal"]) == ("truncated", "")
     assert summary["losses"]["dropped_bytes"] == len(b"half a message")
 
 
 def test_regions_of_one_name_are_added_up() -> None:
     regions = (
         Region(0, 2, 0, 0, "libc"),
-        Region(2, 2, 0, 1 << 20, "[heap]"),
+        Region(2, 2, 0, 1 << 20, "[heap]", MemoryKind.HEAP),
         Region(4, 1, 0, 2 << 20, "libc"),
     )
     touches, misses = np.array([5, 0, 1, 1, 7], np.uint64), np.array([1, 0, 1, 1, 3], np.uint64)
     first, second = region_totals(regions, touches, misses, np.zeros(5, np.uint64))
-    assert first == {"name": "libc", "pages": 2, "touches": 12, "misses": 4, "writes": 0}
-    assert second == {"name": "[heap]", "pages": 2, "touches": 2, "misses": 2, "writes": 0}
+    assert first == {"name": "libc", "kind": "anon", "pages": 2, "touches": 12, "misses": 4, "writes": 0}
+    assert second == {"name": "[heap]", "kind": "heap", "pages": 2, "touches": 2, "misses": 2, "writes": 0}
 
 
 def test_hot_set_of_a_hundred_pages() -> None:

@@ -1,0 +1,273 @@
+"""A recording as a flat Parquet table, for DuckDB, Polars, pandas and Spark, and back from there.
+
+One row for each row on disk, sorted by slice, page, node, process and thread. What is not a row (facts, regions,
+slices that touched nothing) sits in the file's metadata, and beside it a seal: the totals, and a digest over the
+metadata and the columns as decoded. A table without a seal, such as another program wrote, is read as *unverified*.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pghot.arrays import U64
+from pghot.errors import PghotError, UsageError
+from pghot.outputs import create
+from pghot.recording import format as fmt
+from pghot.recording import header
+from pghot.recording.batches import ROW_DTYPES
+from pghot.recording.compressibility import Compressibility
+from pghot.recording.digest import DIGEST_BYTES, digest
+from pghot.recording.reader import Recording
+from pghot.recording.sample_text import from_text, to_text
+from pghot.recording.trace import PATTERNS, Region, SliceBatch, TraceInfo, Verification
+
+EMPTY_KEY: Final = "pghot.empty_slices"
+REGIONS_KEY: Final = "pghot.regions"
+SEAL_KEY: Final = "pghot.seal"
+
+# What the seal covers, in this order.
+_METADATA_KEYS: Final = (fmt.INFO_KEY, fmt.FINAL_KEY, REGIONS_KEY, EMPTY_KEY, fmt.SAMPLES_KEY)
+_SLICE_COLUMNS: Final = ("slice", "start_ns", "instructions")
+_NEEDED: Final = (*_SLICE_COLUMNS, "page", "touches", "misses")
+# Of a table without facts whose slices do not tell.
+_USUAL_SLICE_NS: Final = 1_000_000
+
+ROWS_AT_A_TIME: Final = 1 << 20
+
+
+def table_schema(info: TraceInfo) -> pa.Schema:
+    """The columns of a recording's table: the misses of the smallest cache are `misses`, the others say their bytes."""
+    kinds = {name: pa.uint64() for name in _SLICE_COLUMNS}
+    kinds |= {name: pa.from_numpy_dtype(dtype) for name, dtype in ROW_DTYPES.items()}
+    kinds |= {name: pa.uint32() for name in _larger_caches(info)}
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in kinds.items()])
+
+
+def _larger_caches(info: TraceInfo) -> list[str]:
+    return [f"misses_in_{size}" for size in info.cache_bytes[1:]]
+
+
+class _Digest:
+    """The digest of a table: of its metadata, then of each column's digest, whatever pieces it is read in."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._columns = {name: hashlib.blake2b(digest_size=DIGEST_BYTES) for name in schema.names}
+
+    def add(self, table: pa.Table) -> None:
+        for name, state in self._columns.items():
+            for chunk in table[name].chunks:
+                state.update(np.ascontiguousarray(chunk.to_numpy()).view(np.uint8).data)
+
+    def result(self, metadata: Mapping[str, str]) -> str:
+        texts = [digest(metadata.get(key, "").encode()) for key in _METADATA_KEYS]
+        return digest(*texts, *(state.digest() for state in self._columns.values())).hex()
+
+
+def write_table(recording: Recording, final: Mapping[str, Any], path: Path) -> None:
+    """Write a recording's table. `final` are its final facts. Raises as `Recording.batches` does."""
+    metadata = {
+        fmt.INFO_KEY: json.dumps(header.info_to_facts(recording.info)),
+        fmt.FINAL_KEY: json.dumps({**final, "pages": recording.pages}),
+        REGIONS_KEY: json.dumps(header.regions_to_facts(recording.regions)),
+    }
+    if recording.compressibility is not None:
+        metadata[fmt.SAMPLES_KEY] = to_text(recording.compressibility)
+    plain = table_schema(recording.info)
+    found = _Digest(plain)
+    empty: list[tuple[int, int, int]] = []
+    schema = plain.with_metadata(metadata)
+    with (
+        os.fdopen(create(path, private=True), "wb") as file,
+        pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
+        at = 0
+        for batch in recording.batches(by_thread=True):
+            table = _flat(batch, at, schema)
+            found.add(table)
+            writer.write_table(table, row_group_size=ROWS_AT_A_TIME)
+            empty += _empty_slices(batch, at)
+            at += batch.slices
+        metadata[EMPTY_KEY] = json.dumps(empty)
+        seal = {"format": fmt.FORMAT, "rows": recording.rows, "digest": found.result(metadata)}
+        writer.add_key_value_metadata({EMPTY_KEY: metadata[EMPTY_KEY], SEAL_KEY: json.dumps(seal)})
+
+
+def _flat(batch: SliceBatch, first_slice: int, schema: pa.Schema) -> pa.Table:
+    counts = np.diff(batch.offsets)
+    slices = np.repeat(np.arange(first_slice, first_slice + batch.slices, dtype=np.uint64), counts)
+    per_slice = [slices, np.repeat(batch.start_ns, counts), np.repeat(batch.instructions, counts)]
+    columns = [*per_slice, *(getattr(batch, name) for name in ROW_DTYPES), *batch.misses_by_cache[1:]]
+    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema)
+
+
+def _empty_slices(batch: SliceBatch, first_slice: int) -> list[tuple[int, int, int]]:
+    """(slice, start_ns, instructions) of the slices that touched nothing: the flat table cannot show them."""
+    empty = np.flatnonzero(np.diff(batch.offsets) == 0)
+    starts, instructions = batch.start_ns[empty].tolist(), batch.instructions[empty].tolist()
+    return list(zip((empty + first_slice).tolist(), starts, instructions, strict=True))
+
+
+@dataclass(slots=True)
+class Table:
+    """A table that was opened: what its metadata says, and its rows.
+
+    final  final facts, without the size of the dense space, which is `pages`
+    """
+
+    name: str
+    file: pq.ParquetFile
+    info: TraceInfo
+    final: dict[str, Any]
+    pages: int
+    regions: list[Region]
+    empty: U64
+    samples: Compressibility | None
+    metadata: dict[str, str]
+
+    def batches(self) -> Iterator[SliceBatch]:
+        """Whole slices from the flat rows, the empty ones put back where they were.
+
+        Raises `PghotError` when a column holds what it cannot, and at the end when the seal does not agree.
+        """
+        schema = table_schema(self.info)
+        found = _Digest(schema)
+        rest, empty = schema.empty_table(), self.empty
+        for piece in self.file.iter_batches(ROWS_AT_A_TIME):
+            fitted = self._fitted(piece, schema)
+            found.add(fitted)
+            table = pa.concat_tables([rest, fitted])
+            number = table["slice"].to_numpy()
+            last = int(number[-1])
+            whole = int(np.searchsorted(number, last))
+            before = int(np.searchsorted(empty[:, 0], last))
+            if whole or before:
+                yield _regroup(table.slice(0, whole), empty[:before], self.info)
+            rest, empty = table.slice(whole), empty[before:]
+        if len(rest) or len(empty):
+            yield _regroup(rest, empty, self.info)
+        self._check_seal(found)
+
+    def _fitted(self, piece: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+        """The piece in the columns of a recording; those that a table without a seal lacks are zeros."""
+        columns = []
+        for wanted in schema:
+            if wanted.name in piece.schema.names:
+                column = piece.column(wanted.name)
+                if column.null_count:
+                    raise PghotError(f"{self.name} has no value in some rows of {wanted.name}", "fill them")
+                columns.append(column.cast(wanted.type))
+            else:
+                columns.append(pa.array(np.zeros(piece.num_rows, wanted.type.to_pandas_dtype())))
+        return pa.Table.from_arrays(columns, schema=schema)
+
+    def _check_seal(self, found: _Digest) -> None:
+        if SEAL_KEY not in self.metadata:
+            return
+        try:
+            sealed = json.loads(self.metadata[SEAL_KEY])["digest"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            sealed = None
+        if sealed != found.result(self.metadata):
+            raise PghotError(
+                f"{self.name} is sealed, and its data is not what was sealed", "convert the recording again"
+            )
+
+
+@contextmanager
+def open_table(path: str | Path) -> Iterator[Table]:
+    """Open a recording's table. Raises `UsageError` when it is none, `PghotError` when it is damaged."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield _opened(str(path), file)
+    except FileNotFoundError:
+        raise UsageError(f"no file {path}", "check the path") from None
+    except (OSError, MemoryError, pa.ArrowException) as error:
+        reason = (str(error).splitlines() or ["?"])[0]
+        raise PghotError(f"cannot read {path} as Parquet: {reason}", "convert the recording again") from None
+
+
+def _opened(name: str, file: pq.ParquetFile) -> Table:
+    texts = {
+        key.decode(errors="replace"): value.decode(errors="replace")
+        for key, value in (file.metadata.metadata or {}).items()
+    }
+    missing = [column for column in _NEEDED if column not in file.schema_arrow.names]
+    if missing:
+        raise UsageError(
+            f"{name} is not a recording in Parquet: it has no column {missing[0]}",
+            f"a recording needs {', '.join(_NEEDED)}",
+        )
+    if SEAL_KEY not in texts and fmt.INFO_KEY not in texts:
+        info = _derived_info(name, file)
+        return Table(name, file, info, {}, 0, [], np.empty((0, 3), np.uint64), None, {})
+    try:
+        info = header.info_from_facts(json.loads(texts[fmt.INFO_KEY]))
+        final = json.loads(texts[fmt.FINAL_KEY])
+        pages = int(final.pop("pages"))
+        regions = header.regions_from_facts(json.loads(texts[REGIONS_KEY]))
+        empty = np.array(json.loads(texts[EMPTY_KEY]), np.uint64).reshape(-1, 3)
+        samples = from_text(texts[fmt.SAMPLES_KEY]) if fmt.SAMPLES_KEY in texts else None
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise PghotError(f"{name} has damaged metadata: {error}", "convert the recording again") from None
+    if SEAL_KEY not in texts:
+        info = header.doubted(info, Verification.UNVERIFIED, _NO_SEAL)
+    elif not file.schema_arrow.remove_metadata().equals(table_schema(info)):
+        raise PghotError(
+            f"{name} is sealed, and its columns are not those sealed", "convert the recording again"
+        )
+    return Table(name, file, info, final, pages, regions, empty, samples, texts)
+
+
+_NO_SEAL: Final = "it was made from Parquet without a seal, which cannot be checked"
+
+
+def _derived_info(name: str, file: pq.ParquetFile) -> TraceInfo:
+    """What can be known of a table that says nothing of itself: the length of its slices, and how many nodes."""
+    nodes, slice_ns, before = 1, 1 << 53, None
+    wanted = [column for column in ("start_ns", "node") if column in file.schema_arrow.names]
+    for piece in file.iter_batches(ROWS_AT_A_TIME, columns=wanted):
+        column = {name: piece.column(name).to_numpy(zero_copy_only=False) for name in wanted}
+        starts = column["start_ns"].astype(np.int64)
+        steps = np.diff(starts) if before is None else np.diff(starts, prepend=before)
+        slice_ns = min(slice_ns, int(steps[steps > 0].min(initial=slice_ns)))
+        before = starts[-1]
+        nodes = max(nodes, int(column["node"].max(initial=0)) + 1 if "node" in column else 1)
+    return TraceInfo(
+        Path(name).stem,
+        "import",
+        slice_ns if slice_ns < 1 << 53 else _USUAL_SLICE_NS,
+        nodes=nodes,
+        patterns=tuple(name for name in PATTERNS if name in file.schema_arrow.names),
+        verification=Verification.UNVERIFIED,
+        doubt=_NO_SEAL,
+    )
+
+
+def _regroup(table: pa.Table, empty: U64, info: TraceInfo) -> SliceBatch:
+    column = {name: table[name].to_numpy() for name in table.column_names}
+    present, first = np.unique(column["slice"], return_index=True)
+    number = np.concatenate([present, empty[:, 0]])
+    order = np.argsort(number, kind="stable")
+    number = number[order]
+    ends = np.searchsorted(column["slice"], number, side="right")
+    misses_by_cache = np.stack([column[name] for name in ("misses", *_larger_caches(info))])
+    rows = {name: column[name] for name in ROW_DTYPES if name != "misses"}
+    return SliceBatch(
+        start_ns=np.concatenate([column["start_ns"][first], empty[:, 1]])[order],
+        instructions=np.concatenate([column["instructions"][first], empty[:, 2]])[order],
+        offsets=np.concatenate([[0], ends]).astype(np.int64),
+        misses=misses_by_cache[0],
+        misses_by_cache=misses_by_cache,
+        **rows,
+    )

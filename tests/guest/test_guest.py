@@ -6,6 +6,7 @@ import pytest
 from suites import Suites, inside_tests
 
 TESTS = inside_tests()
+KINDS = list(dict.fromkeys(kind for kind, _ in TESTS))
 NAMES = [f"{kind}-{test.rpartition('/')[2]}" for kind, test in TESTS]
 
 
@@ -18,3 +19,12 @@ def test_inside(kind: str, test: str, suites: Suites) -> None:
         pytest.skip(result.text)
     if result.outcome != "passed":
         pytest.fail(result.text, pytrace=False)
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_compiled_inside(kind: str, suites: Suites) -> None:
+    """It would take minutes in there: tests/guest/warm.py compiles what the tests need."""
+    if (result := suites.result(kind, "")).outcome == "skipped":
+        pytest.skip(result.text)
+    assert suites.booted[kind].tables.get("compiled inside", []) == []

@@ -12,6 +12,8 @@ import numpy as np
 
 from pghot.cli.main import run
 from pghot.engine.accesses import Accesses
+from pghot.kernel.damon_decode import decode
+from pghot.kernel.damon_records import FIELDS
 from pghot.kernel.perf_decode import decode_samples
 from pghot.kernel.perf_event import SAMPLE_ADDR
 from pghot.kernel.perf_records import Samples, words_of
@@ -38,6 +40,10 @@ def main() -> None:
 
 def kernels() -> None:
     root = SysRoot()
+    decode(
+        np.zeros(2, np.uint32), 0, 0, np.zeros((len(FIELDS), 2), np.int64), np.zeros((len(FIELDS), 32), np.uint64),
+        np.zeros(3, np.int64),
+    )  # fmt: skip
     decode_samples(np.zeros(4096, np.uint8), 0, 64, words_of(SAMPLE_ADDR), Samples.sized(64))
     spaces = Spaces(root, 16)
     machine = LinuxMachine(
@@ -63,6 +69,7 @@ def kernels() -> None:
         for now_ms in (2000.0, 9000.0):
             policy.engine.wake(now_ms, machine.free_pages, machine.capacity_pages, machine.high_pages, 1000)
         policy.engine.forget(page)
+    spaces.refresh([])  # gives its sections back
     rows = np.zeros(0, np.uint32)
     slices = np.zeros(0, np.uint64)
     check_batch(

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -119,12 +119,10 @@ class Program:
         run  the pghot that moves it: when it ends before, nothing is waited for
         """
 
-        def arrived() -> bool:
-            assert run is None or run.process.poll() is None, run.said()
-            return self.on(node).hot > share
-
-        said = lambda: f"{self.on(node)} {run.said()[-2000:] if run else ''}"  # noqa: E731
-        return until(arrived, f"{share:.0%} of the hot pages on node {node}", said, every_s)
+        arrived, what = lambda: self.on(node).hot > share, f"{share:.0%} of the hot pages on node {node}"
+        return (
+            run.until(arrived, what, every_s) if run else until(arrived, what, lambda: self.on(node), every_s)
+        )
 
     def end(self) -> None:
         if self.process.poll() is None:
@@ -161,6 +159,15 @@ class Pghot:
     def said(self) -> str:
         """What it wrote to stderr so far."""
         return Path(f"/proc/self/fd/{self._err.fileno()}").read_text()
+
+    def until(self, holds: Callable[[], object], what: str, every_s: float = 0.5) -> float:
+        """Wait for what this command brings about; when it ends before, nothing is waited for. Returns the seconds."""
+
+        def held() -> object:
+            assert self.process.poll() is None, self.said()
+            return holds()
+
+        return until(held, what, lambda: self.said()[-2000:], every_s)
 
     def finish(self, number: int = signal.SIGINT) -> tuple[int, str, str]:
         """Exit code, stdout and stderr after a signal (0: none, it ends by itself)."""

@@ -56,16 +56,14 @@ def out(program: Program) -> Where:
     return Where(float(there[hot].mean()), float(there[~hot].mean()))
 
 
-def goes_out(program: Program, share: float = 0.95) -> float:
+def goes_out(program: Program, run: Pghot, share: float = 0.95) -> float:
     """Wait until more than so much of what is cold is in swap; returns after how many seconds."""
-    return until(
-        lambda: out(program).cold > share, f"{share:.0%} of the cold pages out", lambda: out(program), 0.5
-    )
+    return run.until(lambda: out(program).cold > share, f"{share:.0%} of the cold pages out")
 
 
-def comes_back(program: Program, share: float) -> float:
+def comes_back(program: Program, run: Pghot, share: float) -> float:
     """Wait until no more than so much of what is hot is in swap; returns after how many seconds."""
-    return until(lambda: out(program).hot <= share, "the hot pages back", lambda: out(program), 0.5)
+    return run.until(lambda: out(program).hot <= share, "the hot pages back")
 
 
 def mm_stat() -> list[int]:
@@ -108,12 +106,12 @@ def test_cold_pages_go_to_zram_and_nothing_is_lost(zram: None, tmp_path: Path) -
             os.sched_setaffinity(each.pid, {1})  # both on one: emulated CPUs are not equally fast
         before = [beside(program, yardstick) for _ in range(2)]
         with run_on(program, tmp_path / "j.pghot-journal") as run:
-            goes_out(program)
+            goes_out(program, run)
             where, stat = out(program), mm_stat()
             running = [beside(program, yardstick) for _ in range(2)]
             program.signal(signal.SIGUSR1)
-            back = comes_back(program, 0.05)
-            again = goes_out(program)
+            back = comes_back(program, run, 0.05)
+            again = goes_out(program, run)
             code, text, err = run.finish()
         ended = [beside(program, yardstick) for _ in range(2)]  # what is out is out still
         assert unchanged(program)
@@ -141,9 +139,9 @@ def test_what_a_slow_program_comes_to_is_fetched_before(zram: None, tmp_path: Pa
     """It takes eight seconds for the 64 KiB of its new hot set: after the first fault pghot is there before it."""
     with Program(1, 0.0625, 0, "write", "text", "pace=480") as program:
         with run_on(program, tmp_path / "j.pghot-journal", "--cold-after", "20s") as run:
-            goes_out(program)
+            goes_out(program, run)
             program.signal(signal.SIGUSR1)
-            comes_back(program, 0)
+            comes_back(program, run, 0)
             _, text, _ = run.finish()
         assert unchanged(program)
     tier = json.loads(text)["compressed"]
@@ -160,7 +158,7 @@ def test_killed_and_undone(zram: None, tmp_path: Path) -> None:
     journal = tmp_path / "j.pghot-journal"
     with Program(64, 0.25, 0, "write", "text") as program:
         with run_on(program, journal) as run:
-            goes_out(program, 0.9)
+            goes_out(program, run, 0.9)
             run.process.kill()
             run.process.wait()
         code, text, err = pghot("undo", str(journal), "--json")
@@ -185,7 +183,7 @@ def test_locked_memory_stays_and_is_counted(zram: None, tmp_path: Path) -> None:
         with run_on(program, tmp_path / "j.pghot-journal") as run:
             there = lambda: swapped(SysRoot(), program.pid, program.address)  # noqa: E731
             cold = ~program.hot()
-            until(lambda: there()[:locked][cold[:locked]].mean() >= 0.95, "the cold pages out", every_s=0.5)
+            run.until(lambda: there()[:locked][cold[:locked]].mean() >= 0.95, "the cold pages out")
             time.sleep(4)
             assert not there()[locked:].any()
             _, text, _ = run.finish()
@@ -242,7 +240,7 @@ def test_zswap_is_a_tier_too(tmp_path: Path) -> None:
     try:
         with Program(16, 0.25, 0, "write", "text") as program:
             with run_on(program, tmp_path / "j.pghot-journal", "--restore") as run:
-                goes_out(program, 0.9)
+                goes_out(program, run, 0.9)
                 where = out(program)
                 _, text, _ = run.finish()
             assert out(program) == Where(0, 0)
@@ -267,7 +265,7 @@ def test_a_database_whose_old_rows_are_seldom_asked_for(zram: None, tmp_path: Pa
         before = database.speed(yardstick)
         target = ("-p", str(database.process.pid), "--journal", str(tmp_path / "j"))
         with Pghot("run", "--apply", *target, *COLD, "--cold-after", "6s", "--json") as run:
-            until(lambda: mm_stat()[0] > 9 << 20, "9 MiB in zram", mm_stat, 0.5)
+            run.until(lambda: mm_stat()[0] > 9 << 20, "9 MiB in zram")
             running, stat = database.speed(yardstick), mm_stat()
             code, text, err = run.finish()
         wrong = int(database.progress.read_text().split()[2])

@@ -12,8 +12,6 @@ import pytest
 from cxl import make_cxl_node
 from helpers import SHARED, Pghot, Program, pghot, report
 
-from waiting import until
-
 pytestmark = pytest.mark.cxl
 
 
@@ -56,7 +54,7 @@ def test_promotion_makes_a_program_faster_and_undo_slower_again(cxl_node: int, t
             "--stall-share", "100%", "--latency", f"{100 / before:.1f}", "-o", str(SHARED / "cxl.pghot"),
         ) as record:  # fmt: skip
             enough = program.hot().sum()
-            until(lambda: sightings(record) >= enough, f"{enough} sightings", record.said, 0.5)
+            record.until(lambda: sightings(record) >= enough, f"{enough} sightings")
             code, out, err = record.finish()
         assert code == 130, err
         assert program.on(cxl_node).hot == 1

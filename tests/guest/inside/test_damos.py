@@ -25,7 +25,6 @@ from helpers import (
 )
 
 from pghot.kernel.damon_sysfs import NUMBER, state_of
-from waiting import until
 
 HOME = Path("/sys/fs/cgroup")
 # All regions move, at once: where it does not matter which.
@@ -169,7 +168,7 @@ def test_the_free_floor_and_the_rate_are_held(tmp_path: Path) -> None:
             str(tmp_path / "j.pghot-journal"),
             "--json",
         ) as run:
-            until(lambda: stands_still(run), "promotion at a stand", run.said, 0.5)
+            run.until(lambda: stands_still(run), "promotion at a stand")
             code, out, err = run.finish()
         assert (other.nodes() == 0).all(), "a program outside the cgroup was moved"
     assert code == 130, err
@@ -204,7 +203,7 @@ def test_cold_pages_of_the_cgroup_make_room_and_others_do_not(tmp_path: Path) ->
             str(tmp_path / "j.pghot-journal"),
             "--json",
         ) as run:
-            until(lambda: (idle.nodes() == 1).mean() > 0.1, "cold pages on node 1", run.said, 0.5)
+            run.until(lambda: (idle.nodes() == 1).mean() > 0.1, "cold pages on node 1")
             code, out, err = run.finish()
         assert (other.nodes() == 0).all(), "a program outside the cgroup was moved"
     assert code == 130, err

@@ -90,7 +90,7 @@ def test_the_promotion_rate_is_held(how: tuple[str, ...], tmp_path: Path) -> Non
             return mib >= 0.95 * 64
 
         with run_on(program, tmp_path / "j.pghot-journal", *words) as run:
-            until(nearly_all, "most pages migrated", lambda: steps[-1], 0.01)
+            run.until(nearly_all, "most pages migrated", 0.01)
             run.finish()
         migrated = vmstat("pgmigrate_success") - before
         assert migrated == pytest.approx((program.nodes() == 0).sum(), rel=0.01), "somebody else migrates"
@@ -277,7 +277,7 @@ def test_memory_that_its_owner_binds_under_way_is_left_alone(tmp_path: Path) -> 
         program.arrives(0, run=daemon, every_s=0.1)
         program.signal(signal.SIGURG)
         bound = lambda: daemon.status()["counters"]["pghot_bound_bytes"]  # noqa: E731
-        until(lambda: bound() == program.pages * 4096, "all of the program's memory seen as bound", bound)
+        daemon.until(lambda: bound() == program.pages * 4096, "all of the program's memory seen as bound")
         share = program.on(0).hot
         then = daemon.status()["seconds"]
         until(lambda: daemon.status()["seconds"] > then + 5, "more rounds")
@@ -304,7 +304,7 @@ def test_a_dry_run_moves_nothing(tmp_path: Path) -> None:
         with Pghot(
             "run", "-p", str(program.pid), "--json", "--journal", str(tmp_path / "j.pghot-journal")
         ) as run:
-            until(lambda: "would promote 16.0 MiB" in run.said(), "the promotion", run.said, 0.5)
+            run.until(lambda: "would promote 16.0 MiB" in run.said(), "the promotion")
             _, out, _ = run.finish()
         assert (program.nodes() == 1).all()
     facts = json.loads(out)

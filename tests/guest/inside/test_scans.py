@@ -221,7 +221,7 @@ def test_undo_ends_the_kdamond_of_a_killed_pghot(tmp_path: Path) -> None:
         with Pghot(
             "run", "--apply", "--source", "damon", "-p", str(program.pid), "--journal", str(journal)
         ) as run:
-            until(lambda: Path(STATE).exists() and ROOT.read(STATE) == "on", "a kdamond", run.said)
+            run.until(lambda: Path(STATE).exists() and ROOT.read(STATE) == "on", "a kdamond")
             run.finish(signal.SIGKILL)
         assert ROOT.read(STATE) == "on", "nobody ended it"
         code, _, err = pghot("undo", str(journal))

@@ -64,14 +64,14 @@ def test_sources_join_and_leave_a_running_daemon(tmp_path: Path) -> None:
 
             daemon.configure(["softdirty"])
             daemon.process.send_signal(signal.SIGHUP)
-            until(lambda: list(sightings(daemon)) == ["softdirty"], "the reload", daemon.said)
+            daemon.until(lambda: list(sightings(daemon)) == ["softdirty"], "the reload")
             assert knobs() == before, "the hint faults are gone with their source"
             program.signal(signal.SIGUSR1)
             program.arrives(run=daemon)  # the other one works on
 
             daemon.configure(["faults", "softdirty"])
             daemon.process.send_signal(signal.SIGHUP)
-            until(lambda: len(sightings(daemon)) == 2, "the reload", daemon.said)
+            daemon.until(lambda: len(sightings(daemon)) == 2, "the reload")
             program.signal(signal.SIGUSR1)
             program.arrives(run=daemon)
             until(both_saw, "sightings of both sources", lambda: sightings(daemon))

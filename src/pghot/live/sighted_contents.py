@@ -16,7 +16,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.live.machine.sections import PAGE_SHIFT, SECTION_PAGES, SECTION_SHIFT
 from pghot.live.machine.spaces import Spaces
 from pghot.recording.page_contents import measure
-from pghot.recording.sampler import Sampler
+from pghot.recording.sampler import PageSampler
 from pghot.recording.writer import RecordingWriter
 
 # (space, section number) of each section of the recording: `SliceRecorder` numbers them.
@@ -28,7 +28,7 @@ class SightedContents:
 
     def __init__(self, root: SysRoot, spaces: Spaces, writer: RecordingWriter) -> None:
         self._root, self._spaces, self._writer = root, spaces, writer
-        self._sampler = Sampler()
+        self._sampler = PageSampler()
         self._seen = np.zeros(0, np.bool_)
 
     def saw(self, page: U32) -> None:

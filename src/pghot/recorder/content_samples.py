@@ -15,7 +15,7 @@ from pghot.kernel.process_memory import read_pages
 from pghot.kernel.sysroot import SysRoot
 from pghot.recorder.timeline import Process, Timeline
 from pghot.recording.page_contents import measure
-from pghot.recording.sampler import Sampler
+from pghot.recording.sampler import PageSampler
 from pghot.recording.writer import RecordingWriter
 
 
@@ -24,7 +24,7 @@ class ContentSamples:
 
     def __init__(self, timeline: Timeline, writer: RecordingWriter) -> None:
         self._timeline, self._writer = timeline, writer
-        self._sampler = Sampler()
+        self._sampler = PageSampler()
         self._root = SysRoot()
 
     def take_when_due(self, processes: Sequence[Process], elapsed_s: float) -> None:

@@ -26,7 +26,7 @@ from pghot.recorder.content_samples import ContentSamples
 from pghot.recorder.decode import Base, End, FrameReader, Hello, Name, Note, NoteKind, SliceFrame
 from pghot.recorder.programs import is_privileged, resolve
 from pghot.recorder.record_settings import FILTER_BYTES, NS_PER_INSTRUCTION, RecordSettings
-from pghot.recorder.status_line import Progress, State
+from pghot.recorder.status_line import Progress, Totals
 from pghot.recorder.timeline import Process, Timeline
 from pghot.recording.trace import TraceInfo
 from pghot.recording.writer import RecordingWriter
@@ -187,7 +187,7 @@ class _Session:
             if deadline and time.monotonic() - self._started_at > deadline:
                 self._out_of_time = True
                 self._signals.stop(self._alive(program))
-            self._progress.show(self._state())
+            self._progress.show(self._totals())
 
     def _alive(self, program: subprocess.Popen[bytes]) -> list[int]:
         """Which processes a signal goes to: the program, or once it has ended the children that still run."""
@@ -282,8 +282,8 @@ class _Session:
             self._writer.flush()
             self._flushed_at = time.monotonic()
 
-    def _state(self) -> State:
-        return State(
+    def _totals(self) -> Totals:
+        return Totals(
             wall_s=time.monotonic() - self._started_at,
             virtual_ns=self._timeline.now_ns,
             references=self._timeline.references,
@@ -293,7 +293,7 @@ class _Session:
         )
 
     def _outcome(self, status: int) -> Outcome:
-        state = self._state()
+        state = self._totals()
         return Outcome(
             path=self._writer.path,
             status=status,

@@ -17,7 +17,7 @@ _LINE_PERIOD_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class Totals:
     """Totals so far; `footprint` in pages."""
 
     wall_s: float
@@ -28,21 +28,21 @@ class State:
     file_bytes: int
 
 
-def describe(state: State) -> str:
+def describe(totals: Totals) -> str:
     """One line, under 80 columns.
 
-    >>> describe(State(2.0, 10**9, 10**8, 1000, 512, 1 << 20))
+    >>> describe(Totals(2.0, 10**9, 10**8, 1000, 512, 1 << 20))
     'recording: 1.00 s in 1000 slices, 50 M refs/s, 2.0 MiB touched, 1.0 MiB file'
     """
-    rate = state.references / state.wall_s / 1e6 if state.wall_s else 0.0
+    rate = totals.references / totals.wall_s / 1e6 if totals.wall_s else 0.0
     return (
-        f"recording: {format_duration(state.virtual_ns)} in {state.slices} slices, {rate:.0f} M refs/s, "
-        f"{format_size(state.footprint * PAGE_BYTES)} touched, {format_size(state.file_bytes)} file"
+        f"recording: {format_duration(totals.virtual_ns)} in {totals.slices} slices, {rate:.0f} M refs/s, "
+        f"{format_size(totals.footprint * PAGE_BYTES)} touched, {format_size(totals.file_bytes)} file"
     )
 
 
 class Progress:
-    """Shows `State`s at its own pace."""
+    """Shows the totals at its own pace."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -62,12 +62,12 @@ class Progress:
         if self._status is not None:
             self._status.stop()
 
-    def show(self, state: State) -> None:
+    def show(self, totals: Totals) -> None:
         now = time.monotonic()
         if self._quiet or now - self._shown_at < (_LIVE_PERIOD_S if self._live else _LINE_PERIOD_S):
             return
         self._shown_at = now
         if self._status is not None:
-            self._status.update(describe(state))
+            self._status.update(describe(totals))
         else:
-            print(describe(state), file=sys.stderr, flush=True)
+            print(describe(totals), file=sys.stderr, flush=True)

@@ -18,7 +18,7 @@ _USUAL_S: Final = 2.0
 _ROUNDS_IN_THE_TIME_SO_FAR: Final = 128
 
 
-class Sampler:
+class PageSampler:
     """Draws pages with a seeded generator; the first rounds come soon, for the sake of short programs."""
 
     def __init__(self, seed: int = 0, pages: int = PAGES_IN_A_ROUND) -> None:

@@ -8,7 +8,7 @@ from pghot.report.reserves import paragraphs, setup
 from pghot.safety.adversary.attacks import Strategy
 from pghot.safety.adversary.scene import Scene
 from pghot.safety.adversary.search import Campaign
-from pghot.safety.adversary.trial import Outcome
+from pghot.safety.adversary.trial import AttackOutcome
 from pghot.safety.margin import Margins, RuleMargin
 from pghot.units import PAGE_BYTES, format_share, format_size
 
@@ -41,7 +41,7 @@ def attack_facts(campaign: Campaign) -> dict[str, Any]:
     }
 
 
-def real_size(campaign: Campaign, outcome: Outcome) -> int:
+def real_size(campaign: Campaign, outcome: AttackOutcome) -> int:
     """The least that remained, as it would be on the real device."""
     return round(outcome.least_bytes * campaign.scene.scale)
 
@@ -73,13 +73,13 @@ def played(scene: Scene) -> str:
     )
 
 
-def least(campaign: Campaign, outcome: Outcome) -> str:
+def least(campaign: Campaign, outcome: AttackOutcome) -> str:
     """`real_size` for people."""
     size = real_size(campaign, outcome)
     return ("-" if size < 0 else "") + format_size(abs(size))
 
 
-def _row(campaign: Campaign, outcome: Outcome) -> str:
+def _row(campaign: Campaign, outcome: AttackOutcome) -> str:
     return (
         f"{outcome.name:26} {least(campaign, outcome):>16} "
         f"{format_share(outcome.least_bytes / campaign.scene.real):>8} {outcome.lost_writes:>12,} {outcome.steps:>10,}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from pghot.printable import printable
 from pghot.recorder.recorder import Outcome
-from pghot.recorder.status_line import State, describe
+from pghot.recorder.status_line import Totals, describe
 from pghot.report.facts import Facts
 
 SCHEMA = "pghot.record/1"
@@ -14,7 +14,7 @@ SCHEMA = "pghot.record/1"
 
 def emulated_lines(outcome: Outcome) -> list[str]:
     """How much was recorded, how the program ended, and which of its children were not followed."""
-    state = State(
+    state = Totals(
         outcome.wall_s,
         outcome.virtual_ns,
         outcome.references,

@@ -11,7 +11,7 @@ from pghot.errors import UsageError
 from pghot.recorder.build import Emulator, plugin_source
 from pghot.recorder.child import command_prefix
 from pghot.recorder.record_settings import FILTER_BYTES, RecordSettings
-from pghot.recorder.status_line import State, describe
+from pghot.recorder.status_line import Totals, describe
 from pghot.recording import bundled
 
 
@@ -65,7 +65,7 @@ def test_a_command_without_a_recording_or_the_other_way_round_is_refused(words: 
 
 
 def test_a_progress_line_fits_a_terminal() -> None:
-    state = State(100.0, 123_456_000_000, 999 * 10**8, 123456, 1 << 24, 999 << 20)
+    state = Totals(100.0, 123_456_000_000, 999 * 10**8, 123456, 1 << 24, 999 << 20)
     assert len(describe(state)) < 100
 
 

@@ -45,7 +45,7 @@ from pghot.recording.page_sizes import (
 from pghot.recording.ratios import describe, lines
 from pghot.recording.reader import open_recording
 from pghot.recording.sample_text import MAX_SAMPLES, from_text, to_text
-from pghot.recording.sampler import PAGES_IN_A_ROUND, Sampler
+from pghot.recording.sampler import PAGES_IN_A_ROUND, PageSampler
 from pghot.recording.trace import Region
 from pghot.recording.writer import RecordingWriter, write_recording
 from pghot.sealed import seal, unseal
@@ -315,7 +315,7 @@ def test_the_figures_of_known_samples() -> None:
 
 
 def test_a_round_draws_each_page_as_often() -> None:
-    sampler = Sampler(seed=1, pages=32)
+    sampler = PageSampler(seed=1, pages=32)
     counts = np.zeros(128, np.int64)
     for _ in range(2000):
         drawn = sampler.draw(128)
@@ -326,12 +326,12 @@ def test_a_round_draws_each_page_as_often() -> None:
 
 
 def test_few_pages_are_all_drawn() -> None:
-    assert Sampler().draw(5).tolist() == [0, 1, 2, 3, 4]
-    assert Sampler().draw(0).tolist() == []
+    assert PageSampler().draw(5).tolist() == [0, 1, 2, 3, 4]
+    assert PageSampler().draw(0).tolist() == []
 
 
 def test_rounds_get_rare_so_that_a_year_fits_one_message() -> None:
-    sampler, taken, now = Sampler(), 0, 0.0
+    sampler, taken, now = PageSampler(), 0, 0.0
     while now < 365 * 86400:
         now += max(0.05, now / 1000)
         taken += sampler.due(now)
@@ -339,7 +339,7 @@ def test_rounds_get_rare_so_that_a_year_fits_one_message() -> None:
 
 
 def test_a_short_program_is_sampled_soon() -> None:
-    sampler = Sampler()
+    sampler = PageSampler()
     times = [now / 100 for now in range(1, 1000) if sampler.due(now / 100)]
     assert times == [0.25, 0.5, 1.0, 2.0, 4.0, 6.0, 8.0]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pghot.safety.adversary.attacks import ATTACKS, Strategy, attack
 from pghot.safety.adversary.scene import Scene
 from pghot.safety.adversary.state import ORDERS
-from pghot.safety.adversary.trial import Outcome, run_attack
+from pghot.safety.adversary.trial import AttackOutcome, run_attack
 from pghot.units import PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ class Campaign:
     """All attacks on one scene, the worst first. Bytes are those of the scene as played, not of the full-size one."""
 
     scene: Scene
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[AttackOutcome, ...]
 
     @property
-    def worst(self) -> Outcome:
+    def worst(self) -> AttackOutcome:
         return self.outcomes[0]
 
     @property
@@ -46,7 +46,7 @@ class Campaign:
         return sum(outcome.steps for outcome in self.outcomes)
 
 
-def ranked(scene: Scene, outcomes: list[Outcome]) -> Campaign:
+def ranked(scene: Scene, outcomes: list[AttackOutcome]) -> Campaign:
     return Campaign(scene, tuple(sorted(outcomes, key=lambda outcome: outcome.least_bytes)))
 
 
@@ -94,7 +94,7 @@ def search(scene: Scene, budget: int, seed: int = 0, progress: Progress = quiet)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
     names = list(ATTACKS)
-    outcomes: list[Outcome] = []
+    outcomes: list[AttackOutcome] = []
     for name in names[:budget]:
         study.enqueue_trial(point(attack(name, scene), scene))
 
@@ -131,7 +131,7 @@ def necessary_reserve(scene: Scene, names: list[str] | None = None) -> tuple[int
 
 def soak(scene: Scene, steps: int, seed: int = 0) -> Campaign:
     """Named attacks with noise, over and over with new seeds, for at least this many steps."""
-    outcomes: list[Outcome] = []
+    outcomes: list[AttackOutcome] = []
     done = 0
     while done < steps:
         for name in ATTACKS:

@@ -6,10 +6,11 @@ Sizes are in bytes, times in picoseconds. The length of each array is given with
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from pghot.arrays import I16, I32, I64, U8
 from pghot.safety.adversary.scene import Scene
 from pghot.units import PAGE_BYTES
 
@@ -52,26 +53,26 @@ class State(NamedTuple):
     used_by, reported_by, active_by, settling_by, kill_at   int64[tenants]
     """
 
-    par: Any
-    var: Any
-    size: Any
-    place: Any
-    locked: Any
-    pinned: Any
-    grant: Any
-    charge: Any
-    raw_lines: Any
-    content: Any
-    slot_of: Any
-    slot_line: Any
-    slot_content: Any
-    granted: Any
-    batch: Any
-    used_by: Any
-    reported_by: Any
-    active_by: Any
-    settling_by: Any
-    kill_at: Any
+    par: I64
+    var: I64
+    size: I64
+    place: U8
+    locked: U8
+    pinned: U8
+    grant: I32
+    charge: I64
+    raw_lines: I16
+    content: U8
+    slot_of: I32
+    slot_line: I32
+    slot_content: U8
+    granted: I32
+    batch: I32
+    used_by: I64
+    reported_by: I64
+    active_by: I64
+    settling_by: I64
+    kill_at: I64
 
 
 def block_sizes(scene: Scene) -> list[int]:
@@ -127,12 +128,25 @@ def new_state(scene: Scene, order: int = FIFO, seed: int = 1) -> State:
     var[NEXT_DRAIN] = var[NEXT_KILL] = var[PROTECT_AT] = NEVER
     var[NEXT_REPORT] = par[P_REPORT_PS]
     var[RANDOMS] = seed * 2654435761 % (1 << 31) + 1
-    fields: list[Any] = [par, var, np.array(block_sizes(scene), np.int64)]
-    fields += [np.zeros(pages, np.uint8) for _ in range(3)]
-    fields += [np.full(pages, -1, np.int32), np.zeros(pages, np.int64)]
-    fields += [np.zeros(pages * scene.device.blocks_per_page, np.int16), np.zeros(lines, np.uint8)]
-    fields += [np.full(lines, -1, np.int32), np.full(scene.cache_lines, -1, np.int32)]
-    fields += [np.zeros(scene.cache_lines, np.uint8)]
-    fields += [np.full(size, -1, np.int32) for size in (scene.host.grants, scene.host.batch_pages)]
-    fields += [np.zeros(scene.tenants, np.int64) for _ in range(4)]
-    return State._make([*fields, np.full(scene.tenants, NEVER, np.int64)])
+    return State(
+        par=par,
+        var=var,
+        size=np.array(block_sizes(scene), np.int64),
+        place=np.zeros(pages, np.uint8),
+        locked=np.zeros(pages, np.uint8),
+        pinned=np.zeros(pages, np.uint8),
+        grant=np.full(pages, -1, np.int32),
+        charge=np.zeros(pages, np.int64),
+        raw_lines=np.zeros(pages * scene.device.blocks_per_page, np.int16),
+        content=np.zeros(lines, np.uint8),
+        slot_of=np.full(lines, -1, np.int32),
+        slot_line=np.full(scene.cache_lines, -1, np.int32),
+        slot_content=np.zeros(scene.cache_lines, np.uint8),
+        granted=np.full(scene.host.grants, -1, np.int32),
+        batch=np.full(scene.host.batch_pages, -1, np.int32),
+        used_by=np.zeros(scene.tenants, np.int64),
+        reported_by=np.zeros(scene.tenants, np.int64),
+        active_by=np.zeros(scene.tenants, np.int64),
+        settling_by=np.zeros(scene.tenants, np.int64),
+        kill_at=np.full(scene.tenants, NEVER, np.int64),
+    )

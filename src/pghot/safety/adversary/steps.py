@@ -6,10 +6,9 @@ A trace is int32[steps, 3]: operation, page, argument. The argument of stores an
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from pghot.arrays import I32, I64
 from pghot.safety.adversary.compiled import kernel
 from pghot.safety.adversary.host import (
     close_batch,
@@ -164,14 +163,14 @@ def read_evicts(s: State) -> None:
 
 
 @kernel
-def play(s: State, trace: Any) -> None:
+def play(s: State, trace: I32) -> None:
     """Play int32[steps, 3]."""
     for i in range(len(trace)):
         step(s, trace[i, 0], trace[i, 1], trace[i, 2])
 
 
 @kernel
-def record(s: State, trace: Any, every: int, out: Any) -> None:
+def record(s: State, trace: I32, every: int, out: I64) -> None:
     """As `play`. Of each `every` steps, record the one in which least remained.
 
     A step is judged by its worst moment, because a kill is at its worst in the middle of a step.

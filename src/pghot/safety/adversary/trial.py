@@ -34,7 +34,7 @@ from pghot.safety.adversary.steps import OPERATIONS, audit, play, record
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AttackOutcome:
     """How one attack ended. `least_bytes` is the least that ever remained; below zero, it is what was missing."""
 
     name: str
@@ -61,21 +61,21 @@ class Outcome:
         }
 
 
-def run_attack(scene: Scene, strategy: Strategy, name: str = "", seed: int = 0) -> Outcome:
+def run_attack(scene: Scene, strategy: Strategy, name: str = "", seed: int = 0) -> AttackOutcome:
     """Play an attack on an empty device. Raises `PghotError` when the engine's account is not exact."""
     state = new_state(scene, strategy.order_number, seed)
     play(state, build(scene, strategy, seed))
     return outcome(state, strategy, name, seed)
 
 
-def outcome(state: State, strategy: Strategy, name: str, seed: int) -> Outcome:
+def outcome(state: State, strategy: Strategy, name: str, seed: int) -> AttackOutcome:
     v = state.var
     if audit(state) != v[USED]:
         raise PghotError(
             f"the adversary's account is off by {v[USED] - audit(state)} B", "report this with the seed"
         )
     names = {"demoted": DEMOTED, "refused": REFUSED, "left": LEFT, "faults": FAULTS, "killed": KILLED}
-    return Outcome(
+    return AttackOutcome(
         name=name,
         strategy=strategy,
         seed=seed,
@@ -116,7 +116,7 @@ class History:
     high: int
 
 
-def history(scene: Scene, outcome: Outcome) -> History:
+def history(scene: Scene, outcome: AttackOutcome) -> History:
     """Play an attack again and record how it went."""
     state = new_state(scene, outcome.strategy.order_number, outcome.seed)
     trace = build(scene, outcome.strategy, outcome.seed)

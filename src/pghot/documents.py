@@ -13,9 +13,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pghot.errors import UsageError, unknown_name
+
+
+class Strict(BaseModel):
+    """A table of a document: unknown keys, infinities and NaN are errors, and nothing changes it once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pghot.daemon.paths import JOURNAL, SOCKET
-from pghot.documents import find_line, parse_document, read_text
+from pghot.documents import Strict, find_line, parse_document, read_text
 from pghot.errors import UsageError, unknown_name
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.plan import DamosSettings
@@ -24,11 +24,7 @@ from pghot.trusted import distrust
 from pghot.units import parse_size
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class TargetsConfig(_Strict):
+class TargetsConfig(Strict):
     """Which programs: pids, cgroups (v2 paths below /sys/fs/cgroup), and whether children are followed."""
 
     pids: tuple[int, ...] = ()
@@ -42,7 +38,7 @@ class TargetsConfig(_Strict):
         return self
 
 
-class ServiceConfig(_Strict):
+class ServiceConfig(Strict):
     """The service itself. An empty `metrics` serves none; an empty `socket_group` keeps the socket to its owner."""
 
     interval_ms: int = Field(INTERVAL_MS, ge=1, le=60_000)
@@ -62,7 +58,7 @@ class ServiceConfig(_Strict):
         return value
 
 
-class Config(_Strict):
+class Config(Strict):
     """The whole file. `options` holds a table for each source or policy that is not to run with its defaults."""
 
     apply: bool = False

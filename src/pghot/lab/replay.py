@@ -51,12 +51,21 @@ class Run:
     view: SliceView = field(init=False)
 
     def __post_init__(self) -> None:
-        machine = self.world.machine
-        empty32, empty16 = np.empty(0, np.uint32), np.empty(0, np.int16)
+        machine, none = self.world.machine, np.empty(0, np.uint32)
         self.view = SliceView(
-            empty32, empty32, empty32, empty32, empty32, empty16,
-            machine.place, machine.lower, 0.0, 0.0, machine.threads, 0,
-        )  # fmt: skip
+            page=none,
+            touches=none,
+            misses=none,
+            sequential=none,
+            writes=none,
+            node=np.empty(0, np.int16),
+            place=machine.place,
+            lower=machine.lower,
+            now_ms=0.0,
+            dt_ns=0.0,
+            threads=machine.threads,
+            instructions=0,
+        )
         self.policy.start(self.world)
 
     def play(self, batch: SliceBatch, index: int, epoch_ends: bool) -> None:

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from pghot.documents import Shipped
+from pghot.documents import Shipped, Strict
 from pghot.errors import PghotError, UsageError, unknown_name
 from pghot.lab.bench import Bench, RunSpec, Setting
 from pghot.lab.epochs import Epochs, measure_epochs
@@ -29,11 +29,7 @@ SCHEMA = "pghot.validate/1"
 Progress = Callable[[int, int], None]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class RunTable(_Strict):
+class RunTable(Strict):
     """A policy, its sources and its options: `lab.bench.RunSpec` as TOML."""
 
     policy: str
@@ -47,7 +43,7 @@ class RunTable(_Strict):
         return RunSpec(self.policy, sources, self.options, self.source_options)
 
 
-class Axis(_Strict):
+class Axis(Strict):
     """A row or a column: what it changes. `set` names keys by path, such as "tiers.nodes.1.latency_ns"."""
 
     label: str
@@ -56,7 +52,7 @@ class Axis(_Strict):
     base: RunTable | None = None
 
 
-class Value(_Strict):
+class Value(Strict):
     """What a cell is: a metric of `run`, divided by or dividing that of `base`.
 
     normalise  "base / run" or "run / base"
@@ -68,11 +64,11 @@ class Value(_Strict):
     form: Literal["base / run", "run / base", "run"] = "base / run"
 
 
-class PublishedCells(_Strict):
+class PublishedCells(Strict):
     cells: tuple[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], ...]
 
 
-class Validation(_Strict):
+class Validation(Strict):
     """A validation file.
 
     bar           largest relative error of a cell that passes

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
+from pghot.documents import Strict
 from pghot.errors import PghotError
 from pghot.units import parse_share, parse_size
 
@@ -27,10 +28,6 @@ def _reading(parse: Callable[[Any], Any]) -> BeforeValidator:
 Bytes = Annotated[int, _reading(parse_size), Field(gt=0)]
 Share = Annotated[float, _reading(parse_share)]
 Init = Literal["none", "sequential", "random", "hot-first", "hot-last"]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class RunKeys(Strict):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from pghot.documents import Strict
 from pghot.errors import UsageError
 from pghot.policies.live_rules import AGEING_MS, BATCH_PAGES, FREE_FLOOR, OLDEST, RATE_LIMIT_MB_S
 from pghot.units import parse_share
@@ -22,7 +23,7 @@ MoverKind = Literal["move_pages", "damos"]
 DemotionKind = Literal["move_pages", "reclaim", "lru_gen", "off"]
 
 
-class MoverSettings(BaseModel):
+class MoverSettings(Strict):
     """How pages are moved. Raises pydantic's `ValidationError` for a value out of range.
 
     kind             who finds and moves pages
@@ -33,8 +34,6 @@ class MoverSettings(BaseModel):
     demotion         who makes room on a full node
     compressed       compressed swap is one more tier: pages that were not seen for `cold_after_s` go there
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: MoverKind = "move_pages"
     rate_limit_mb_s: float = Field(RATE_LIMIT_MB_S, ge=0.001, le=1e6)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from pghot.documents import Shipped
+from pghot.documents import Shipped, Strict
 from pghot.errors import UsageError
 from pghot.units import PAGE_BYTES, parse_size
 
@@ -26,7 +26,7 @@ def _size(value: Any) -> int:
 Size = Annotated[int, BeforeValidator(_size)]
 
 
-class CompressedDevice(BaseModel):
+class CompressedDevice(Strict):
     """How a device stores and reports. Sizes in bytes.
 
     block              unit of compression; 64 B lines to 4 KiB pages
@@ -46,8 +46,6 @@ class CompressedDevice(BaseModel):
     miss_ns            latency of the other misses: read and decompress a block
     compress_gb_s      rate at which the device compresses what is written, 10**9 bytes/s
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     description: str = ""
     block: Size = PAGE_BYTES

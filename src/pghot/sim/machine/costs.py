@@ -6,13 +6,13 @@ A tiers file overrides any of them in its `[costs]` table. "(est.)" marks an est
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from pghot.documents import Strict
 
 
-class Costs(BaseModel):
+class Costs(Strict):
     """Costs in nanoseconds unless the name says otherwise."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # Migration, one kernel thread: 3.31 GB/s for 4 KiB pages, 11.0 GB/s for 2 MiB folios (FACTS 8).
     migrate_4k_ns: float = Field(1240.0, gt=0)

@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     InstanceOf,
     PlainSerializer,
     model_validator,
 )
 
-from pghot.documents import Shipped
+from pghot.documents import Shipped, Strict
 from pghot.errors import UsageError
 from pghot.policies import tiers
 from pghot.rules import PROMOTE_ON_WRITE, AccessRule, rule_named
@@ -54,11 +52,7 @@ def _rule_name(rule: AccessRule) -> str:
 NamedRule = Annotated[InstanceOf[AccessRule], BeforeValidator(_rule), PlainSerializer(_rule_name)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Node(_Strict):
+class Node(Strict):
     """One memory node.
 
     latency_ns        idle load-to-use latency from the nearest CPU
@@ -124,7 +118,7 @@ class Compression:
     bandwidth_gb_s: float
 
 
-class LatencyCurve(_Strict):
+class LatencyCurve(Strict):
     """Loaded latency L = L0 * (1 + a * (u / (1 - u)) ** b), u = share of the bandwidth in use (FACTS 8)."""
 
     a: float = Field(0.381, ge=0)
@@ -134,7 +128,7 @@ class LatencyCurve(_Strict):
     writeback: float = Field(1.0, ge=0)
 
 
-class Antagonist(_Strict):
+class Antagonist(Strict):
     """Background load: cores that keep lines in flight to one node, and so compete for its bandwidth."""
 
     node: int = Field(0, ge=0)
@@ -142,7 +136,7 @@ class Antagonist(_Strict):
     lines_in_flight_per_core: float = Field(55.0, ge=0)
 
 
-class Watermarks(_Strict):
+class Watermarks(Strict):
     """Shares of a node: allocation stops at `min`, kswapd wakes below `low` and frees to `high`.
 
     The kernel's default spacing is watermark_scale_factor = 10, i.e. 0.1 % of the node between marks.
@@ -159,7 +153,7 @@ class Watermarks(_Strict):
         return self
 
 
-class Topology(_Strict):
+class Topology(Strict):
     """A machine of the lab.
 
     llc        bytes of the last-level caches of the real machine, all sockets; None: not said

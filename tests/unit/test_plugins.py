@@ -276,7 +276,12 @@ def test_ours_comes_before_another_of_that_name(tmp_path: Path, monkeypatch: pyt
 
 def test_options_are_what_a_constructor_takes_beside_what_it_is_given() -> None:
     assert SOURCES.options("truth") == {}
-    assert SOURCES.options("abit") == {"period_ms": 2000.0, "walk_ns": 25.0, "set_ns": 200.0}
+    assert SOURCES.options("abit") == {
+        "period_ms": 2000.0,
+        "walk_ns": 25.0,
+        "set_ns": 200.0,
+        "every_tier": False,
+    }
     assert POLICIES.options("static-class") == {"fast": ("heap", "stack"), "slow": ("file",)}
     options = POLICIES.options("pghot-hashed")
     assert (options["freq_threshold"], options["window_ms"], options["target_nid"]) == (2, None, None)

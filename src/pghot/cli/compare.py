@@ -42,6 +42,12 @@ def compare(
     fast_share: Annotated[str, typer.Option(help="top tier's share of the footprint, or as-file")] = "20%",
     policies: Annotated[str, typer.Option(help="names or groups, comma-separated")] = "all",
     sources: Annotated[str, typer.Option(help="sources for policies that take any, comma-separated")] = "",
+    classes: Annotated[
+        str,
+        typer.Option(
+            help="where runs take place: kernel, user-space, to-come; by default what can be had today"
+        ),
+    ] = "",
     access: Annotated[
         str,
         typer.Option(help="access rules of compressed memory, comma-separated; the tiers' own by default"),
@@ -103,6 +109,7 @@ def compare(
         bounds=bounds,
         options=set_ or (),
         access=_words(access),
+        classes=_words(classes),
         progress=announcing(progress_on_stderr("replaying")),
     )
     for path in outputs:

@@ -16,7 +16,7 @@ from pghot.lab.metrics import node_shares, run_figures
 from pghot.lab.outcomes import RunOutcome
 from pghot.lab.replay import Future, Run, new_run, replay
 from pghot.lab.traces import trace_warnings
-from pghot.policies.runs_on import runs_on
+from pghot.policies.runs_on import RunsOn, places
 from pghot.recording.compressibility import compressibility_of
 from pghot.recording.ratios import describe
 from pghot.recording.trace import Trace
@@ -29,6 +29,7 @@ from pghot.sim.policies import POLICIES
 from pghot.sim.policies.interleave import deal_out
 from pghot.sim.sources import SOURCES
 from pghot.sim.sources.simulated_source import SimulatedSource, SourceSettings
+from pghot.sim.user_space.live_loop import LiveLoop
 
 PLACEMENTS = ("first-touch", "slow", "interleave", "bind:NODE")
 
@@ -38,6 +39,7 @@ class RunSpec:
     """A policy with its options and the sources it listens to.
 
     access  name of the compressed node's access rule; None: the one in the tiers file
+    where   one of the places where it can run (`policies.runs_on`); None: the one that an operator can have today
     """
 
     policy: str
@@ -45,16 +47,30 @@ class RunSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     source_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     access: str | None = None
+    where: RunsOn | None = None
 
     @property
     def label(self) -> str:
-        """Policy, sources and, if one is named, the access rule. `labels` tells apart the runs that share it.
+        """Policy, sources and, if they are named, the access rule and where it runs.
+
+        `labels` tells apart the runs that share it.
 
         >>> RunSpec("pghot-default", ("chmu",), access="ro-cow").label
         'pghot-default/chmu [ro-cow]'
+        >>> RunSpec("pghot-default", ("pebs",), where="to come").label
+        'pghot-default/pebs [to come]'
         """
         mover = f"{self.policy}/{'+'.join(self.sources)}" if self.sources else self.policy
-        return mover if self.access is None else f"{mover} [{self.access}]"
+        return " ".join([mover, *(f"[{named}]" for named in (self.access, self.where) if named)])
+
+    def places(self) -> tuple[RunsOn, ...]:
+        """Where it can run: see `policies.runs_on.places`."""
+        return places(POLICIES.get(self.policy), [SOURCES.get(name) for name in self.sources])
+
+    @property
+    def runs_on(self) -> RunsOn:
+        """Where it runs."""
+        return self.where or self.places()[0]
 
     def option_texts(self) -> list[str]:
         """The options as `--set` takes them: the policy's as NAME=VALUE, a source's as SOURCE.NAME=VALUE.
@@ -212,8 +228,9 @@ class Bench:
             foresight=future,
             regions=self.trace.regions,
         )
+        policy = POLICIES.make(spec.policy, **spec.options)
         return new_run(
-            POLICIES.make(spec.policy, **spec.options),
+            LiveLoop(policy) if spec.runs_on == "user space" else policy,
             self._sources(spec),
             world,
             future,
@@ -234,7 +251,16 @@ class Bench:
             self.scale.factor,
             self.seed,
         )
-        return [SOURCES.make(name, settings, **spec.source_options.get(name, {})) for name in spec.sources]
+        return [
+            SOURCES.make(
+                name, settings, **{**self._live_options(spec, name), **spec.source_options.get(name, {})}
+            )
+            for name in spec.sources
+        ]
+
+    def _live_options(self, spec: RunSpec, name: str) -> Mapping[str, Any]:
+        """The options with which a source of the lab is what its live twin is, where the run is in user space."""
+        return getattr(SOURCES.get(name), "live_options", {}) if spec.runs_on == "user space" else {}
 
     def _initial_placement(self, machine: SimulatedMachine) -> None:
         if self.setting.placement == "slow":
@@ -275,7 +301,7 @@ class Bench:
             label=label,
             policy=spec.policy,
             kind=run.policy.kind,
-            runs_on=runs_on(POLICIES.get(spec.policy), [SOURCES.get(name) for name in spec.sources]),
+            runs_on=spec.runs_on,
             sources=spec.sources,
             options=tuple(spec.option_texts()),
             seed=self.seed,

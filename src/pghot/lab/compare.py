@@ -16,6 +16,7 @@ from pghot.lab.outcomes import RunOutcome
 from pghot.lab.results import Comparison, collect
 from pghot.lab.traces import load_trace
 from pghot.policies.options import parse_options
+from pghot.policies.runs_on import CLASSES, RunsOn
 from pghot.recording.trace import Trace
 from pghot.rules import rule_named, warnings_of
 from pghot.sim.machine.topology import Topology, load_topology
@@ -30,11 +31,13 @@ DEVICE_MOVER = RunSpec("pghot-default", ("chmu",))
 Progress = Callable[[int, int], None]
 
 
-def plan_runs(policies: Sequence[str], sources: Sequence[str]) -> list[RunSpec]:
+def plan_runs(policies: Sequence[str], sources: Sequence[str], classes: Sequence[str] = ()) -> list[RunSpec]:
     """The runs that `--policies` and `--sources` ask for; the baselines are always among them.
 
     sources  for policies that take any: one run with each, or with several together if they are joined by "+";
              "all" stands for every source. Empty: each policy's own default.
+    classes  names of `policies.runs_on.CLASSES`: every run in each of these that it can be in. Empty: each run once,
+             as an operator can have it today, or else as it may come
     """
     chosen = _expand_sources(sources)
     specs = []
@@ -44,7 +47,36 @@ def plan_runs(policies: Sequence[str], sources: Sequence[str]) -> list[RunSpec]:
             specs += [RunSpec(name, tuple(group.split("+"))) for group in chosen]
         else:
             specs.append(RunSpec(name, policy.default_sources))
-    return specs
+    return _in_classes(specs, [class_named(name) for name in classes])
+
+
+def class_named(name: str) -> RunsOn:
+    """The class of runs with this name; a dash is as good as a space. Raises `UsageError` for an unknown one.
+
+    >>> class_named("user-space")
+    'user space'
+    """
+    for known in CLASSES:
+        if name.replace("-", " ") == known:
+            return known
+    raise unknown_name("class of runs", name, [known.replace(" ", "-") for known in CLASSES])
+
+
+def _in_classes(specs: Sequence[RunSpec], classes: Sequence[RunsOn]) -> list[RunSpec]:
+    """The runs in each of the classes. Baselines and yardsticks stay: the others are judged by them."""
+    if not classes:
+        return list(specs)
+    found = []
+    for spec in specs:
+        able = spec.places()
+        if spec.policy in BASELINES or able == ("nowhere",):
+            found.append(spec)
+        found += [
+            replace(spec, where=place) if len(able) > 1 else spec
+            for place in able
+            if place in classes and spec not in found
+        ]
+    return found
 
 
 def _expand_sources(sources: Sequence[str]) -> list[str]:
@@ -67,6 +99,7 @@ def compare(
     bounds: bool = False,
     options: Sequence[str] = (),
     access: Sequence[str] = (),
+    classes: Sequence[str] = (),
     progress: Progress = lambda done, total: None,
     **settings: Any,
 ) -> Comparison:
@@ -78,6 +111,7 @@ def compare(
     settings   fields of `Setting`
     options    "NAME.OPTION=VALUE" for planned policies and their sources, see `policies.options`
     access     names of access rules (`pghot.rules.RULES`): every policy runs under each. Empty: the tiers' own
+    classes    see `plan_runs`
     bounds     also run the LRU and CLOCK page caches of `lab.bounds`, once for each seed
     progress   called with (done, total), in thousandths
 
@@ -89,7 +123,7 @@ def compare(
     topology = tiers if isinstance(tiers, Topology) else load_topology(tiers)
     if "all" in policies and not sources and topology.compression is not None:
         policies = [*policies, DEVICE_MOVER]
-    specs = _under_rules(_with_options(_plan(policies, sources), options), access, topology)
+    specs = _under_rules(_with_options(_plan(policies, sources, classes), options), access, topology)
     runs: list[RunOutcome] = []
     caches: list[TraceBounds] = []
     for number in range(setting.seeds):
@@ -111,10 +145,10 @@ def _with_rules(setup: Setup, runs: Sequence[RunOutcome]) -> Setup:
     return replace(setup, access=rules, warnings=(*setup.warnings, *told))
 
 
-def _plan(policies: Sequence[str | RunSpec], sources: Sequence[str]) -> list[RunSpec]:
+def _plan(policies: Sequence[str | RunSpec], sources: Sequence[str], classes: Sequence[str]) -> list[RunSpec]:
     names = [policy for policy in policies if isinstance(policy, str)]
     own = [policy for policy in policies if isinstance(policy, RunSpec)]
-    return plan_runs(names, sources) + own
+    return plan_runs(names, sources, classes) + own
 
 
 def _with_options(specs: list[RunSpec], assignments: Sequence[str]) -> list[RunSpec]:

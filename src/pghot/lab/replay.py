@@ -15,6 +15,8 @@ from pghot.recording.trace import SliceBatch
 from pghot.sim.lab_world import LabWorld
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.sources.simulated_source import SimulatedSource, SliceView
+from pghot.sim.user_space.live_loop import LiveLoop
+from pghot.sim.user_space.user_space_machine import THREAD
 
 Progress = Callable[[int], None]
 
@@ -82,10 +84,11 @@ class Run:
             view.keep(kept)
         view.instructions, view.now_ms = instructions, world.now_ms
         for source in self.sources:
-            view.busy = machine.thread(source.name).free_at_ns > machine.now_ns
+            thread = THREAD if isinstance(self.policy, LiveLoop) else source.name
+            view.busy = machine.thread(thread).free_at_ns > machine.now_ns
             report = source.observe(view)
             if report.app_ns or report.kernel_ns:
-                machine.charge_tracking(report.app_ns, report.kernel_ns, source.name)
+                machine.charge_tracking(report.app_ns, report.kernel_ns, thread)
             if len(report.accesses):
                 self.policy.observe(world, source, report.accesses)
         world.epoch_ended = epoch_ends

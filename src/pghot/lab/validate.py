@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,7 +40,9 @@ class RunTable(Strict):
     def spec(self) -> RunSpec:
         default = POLICIES.make(self.policy, **self.options).default_sources
         sources = default if self.sources is None else self.sources
-        return RunSpec(self.policy, sources, self.options, self.source_options)
+        spec = RunSpec(self.policy, sources, self.options, self.source_options)
+        # What is published ran in the kernel, or with its authors' own patches: never as pghot in user space.
+        return replace(spec, where=spec.places()[-1])
 
 
 class Axis(Strict):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import pghot
+from pghot.errors import UsageError
+from pghot.lab.compare import plan_runs
+from pghot.live.sources import LIVE_SOURCES
 from pghot.policies.decisions import DecisionCounts, HeldBack, Moved
 from pghot.policies.policy import Policy
-from pghot.policies.runs_on import policy_awaits, runs_on
+from pghot.policies.runs_on import live_twin, places, policy_awaits, source_awaits
 from pghot.sim.policies import POLICIES
 from pghot.sim.sources import SOURCES
 
@@ -27,25 +31,62 @@ def test_pages_that_are_held_and_rounds_that_rest_are_counted_by_reason() -> Non
 
 
 def test_where_a_run_takes_place_follows_from_what_is_declared() -> None:
-    def where(policy: str, *sources: str) -> str:
-        return runs_on(POLICIES.get(policy), [SOURCES.get(name) for name in sources])
+    def where(policy: str, *sources: str) -> tuple[str, ...]:
+        return places(POLICIES.get(policy), [SOURCES.get(name) for name in sources])
 
     for name in ("none", "demotion", "interleave", "all-fast"):
-        assert where(name) == "kernel"
-    assert where("numab2", "hintfaults") == "kernel"
-    assert where("oracle-static") == where("oracle-epoch") == where("pghot-default", "truth") == "nowhere"
+        assert where(name) == ("kernel",)
+    assert where("numab2", "hintfaults") == ("kernel",)
+    assert where("oracle-static") == where("oracle-epoch") == where("pghot-default", "truth") == ("nowhere",)
     for name in ("lru-bw", "hemem-colloid"):
-        assert where(name) == "to come"
-    assert where("pghot-default", "chmu") == "to come"
+        assert where(name) == ("to come",)
+    for source in ("hintfaults", "abit", "pebs", "ibs"):
+        assert where("pghot-default", source) == ("user space", "to come")
+    assert where("pghot-default", "chmu") == where("pghot-default", "pebs", "chmu") == ("to come",)
+    assert where("hemem", "pebs") == ("user space", "to come")
+
+
+@pytest.mark.parametrize("name", SOURCES.names())
+def test_a_source_of_user_space_has_a_live_twin_that_sees_as_it_does(name: str) -> None:
+    source = SOURCES.get(name)
+    if twin := live_twin(source):
+        live = LIVE_SOURCES.get(twin)
+        assert (live.mechanism, live.inline, live.released) == (source.mechanism, source.inline, True)
+        assert set(getattr(source, "live_options", {})) <= set(SOURCES.options(name))
+    assert source.released != bool(source_awaits(source))
+
+
+def test_classes_are_chosen_by_name_and_baselines_and_yardsticks_stay() -> None:
+    def labels(*classes: str) -> list[str]:
+        specs = plan_runs(["numab2", "pghot-default", "lru-bw", "oracle-static"], ["pebs", "chmu"], classes)
+        return [spec.label for spec in specs]
+
+    base = ["none", "all-fast"]
+    assert labels() == [
+        *base, "numab2/hintfaults", "pghot-default/pebs", "pghot-default/chmu", "lru-bw", "oracle-static",
+    ]  # fmt: skip
+    assert labels("kernel") == [*base, "numab2/hintfaults", "oracle-static"]
+    assert labels("user-space") == [*base, "pghot-default/pebs [user space]", "oracle-static"]
+    assert labels("user space", "to-come") == [
+        *base,
+        "pghot-default/pebs [user space]",
+        "pghot-default/pebs [to come]",
+        "pghot-default/chmu",
+        "lru-bw",
+        "oracle-static",
+    ]
+    with pytest.raises(UsageError, match="unknown class of runs 'userspace'"):
+        labels("userspace")
 
 
 def test_a_policy_that_does_not_say_what_it_awaits_is_not_taken_for_the_kernels() -> None:
     class Theirs:
         kind = "mover"
+        runs_live = False
 
     theirs: type[Policy] = Theirs  # type: ignore[assignment, type-arg]
     assert policy_awaits(theirs) == "a kernel patch"
-    assert runs_on(theirs, []) == "to come"
+    assert places(theirs, []) == ("to come",)
 
 
 def test_every_result_says_where_a_run_takes_place_and_why_it_stood_still() -> None:

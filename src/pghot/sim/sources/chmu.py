@@ -100,6 +100,7 @@ class Chmu:
     mechanism: Mechanism = "hardware"
     inline = False
     released = False
+    awaits = "hardware, and a driver that no released kernel has"
     clairvoyant = False
 
     def __init__(

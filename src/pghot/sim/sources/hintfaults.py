@@ -10,7 +10,7 @@ slice a page faults at most once. A page marked inside a slice can fault from th
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -134,6 +134,13 @@ class HintFaults:
     name = "hintfaults"
     summary = "NUMA hint faults, mode 2: page, node and latency; paid by the application"
     mechanism: Mechanism = "hint fault"
+    live = "faults"
+    # The live source sets both periods to 200 ms. A fault also writes a record to a perf ring (100 ns, est.).
+    live_options: ClassVar[dict[str, Any]] = {
+        "period_min_ms": 200.0,
+        "period_max_ms": 200.0,
+        "fault_ns": 1300.0,
+    }
     inline = True
     released = True
     clairvoyant = False

@@ -7,9 +7,11 @@ lost and counted; their interrupts have been paid for by then.
 from __future__ import annotations
 
 import math
+from typing import Any, ClassVar
 
 from pghot.engine.accesses import Accesses, Mechanism, no_accesses
 from pghot.parameters import MOST_NS, check_number
+from pghot.policies.live_rules import INTERVAL_MS
 from pghot.sim.sources.sampling import Sampler, keep_evenly
 from pghot.sim.sources.simulated_source import Report, SliceView
 
@@ -30,6 +32,7 @@ class MissSampler:
     inline = True
     released = True
     clairvoyant = False
+    live_options: ClassVar[dict[str, Any]] = {"ring_entries": 13_000, "drain_ms": INTERVAL_MS}
 
     def __init__(self, sampler: Sampler, sample_ns: float, ring_entries: int, drain_ms: float) -> None:
         check_number(self.name, "sample_ns", sample_ns, 0, MOST_NS)

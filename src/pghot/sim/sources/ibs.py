@@ -21,6 +21,7 @@ class Ibs(MissSampler):
     """
 
     name = "ibs"
+    live = "ibs"
     summary = "AMD instruction sampling: page and node of 1 in 10000 misses"
 
     def __init__(

@@ -19,6 +19,7 @@ class Pebs(MissSampler):
     """
 
     name = "pebs"
+    live = "pebs"
     summary = "Intel event sampling: page and node of 1 in 10007 misses"
 
     def __init__(

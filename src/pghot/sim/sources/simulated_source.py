@@ -79,7 +79,10 @@ class Report:
 class SimulatedSource(Source, Protocol):
     """A source of the lab. `observe` is called once for each slice, in order.
 
-    clairvoyant  no real machine could have it: it is a yardstick
+    clairvoyant   no real machine could have it: it is a yardstick
+    awaits        what it takes beyond a released kernel, in words; only a source that is not `released` has this
+    live          name of the live source that sees the same with a released kernel; left out if there is none
+    live_options  options with which it is what that live source is; left out if they are its own
     """
 
     clairvoyant: bool

@@ -118,7 +118,7 @@ def test_bounds_hold_for_every_policy() -> None:
 def test_pghot_promotes_the_hot_set_with_each_store_and_source(store: str, source: str) -> None:
     # Hint faults need threshold 1 (docs/sources.md); samplers see a small trace rarely: sample more of it.
     rate = {"ibs": {"period_ops": 200}, "pebs": {"period_misses": 200}}.get(source, {})
-    spec = RunSpec(f"pghot-{store}", (source,), {"freq_threshold": 1}, {source: rate})
+    spec = RunSpec(f"pghot-{store}", (source,), {"freq_threshold": 1}, {source: rate}, where="to come")
     rows = play(gups(), spec, scale_time=200.0)
     row = rows[spec.label]
     assert row["promotions"] > 0

@@ -1,0 +1,159 @@
+"""pghot in user space, simulated: rounds, rates, room and costs in figures computed by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pghot.engine.accesses import Accesses, Source
+from pghot.policies.none import NoMoves
+from pghot.policies.policy import World
+from pghot.sim.lab_world import LabWorld
+from pghot.sim.machine.simulated import SimulatedMachine
+from pghot.sim.machine.topology import load_topology
+from pghot.sim.sources.hintfaults import HintFaults
+from pghot.sim.sources.pebs import Pebs
+from pghot.sim.user_space.live_loop import LiveLoop
+from pghot.sim.user_space.user_space_machine import THREAD, UserSpaceMachine
+
+MS = 1e6  # ns
+AGEING_MS = 2000
+
+
+def small(on_top: int = 0) -> SimulatedMachine:
+    """10,000 pages, the first `on_top` of them on a fast node of 1,000; its floor is 1 %, 10 pages."""
+    machine = SimulatedMachine(load_topology("dram-cxl"), 10_000, 4096, np.array([1_000, 20_000]), 1)
+    machine.place[:] = 1
+    machine.place[:on_top] = 0
+    machine.free_pages[:] = [1_000 - on_top, 10_000 + on_top]
+    return machine
+
+
+def after(machine: SimulatedMachine, user_space: UserSpaceMachine, ms: float) -> None:
+    machine.now_ns += ms * MS
+    user_space.tick()
+
+
+def pages(first: int, last: int) -> Any:
+    return np.arange(first, last, dtype=np.uint32)
+
+
+def test_moves_keep_to_the_rate_and_cost_the_kernels_work_and_a_walk_for_each_page() -> None:
+    machine = small()
+    seen = UserSpaceMachine(machine, 4096, 1.0)
+    assert (seen.pages_in_budget("any"), seen.room(0)) == (0, 990)
+    after(machine, seen, 10)
+    assert seen.pages_in_budget("any") == 655  # 65,536 pages a second
+    moves = seen.migrate(pages(5_000, 5_700), 0, "any")
+    assert (len(moves.moved), len(moves.failed)) == (655, 45)
+    assert machine.place[pages(5_000, 5_700)].tolist() == [0] * 655 + [1] * 45
+    # 1,240 ns to migrate and 154 to find each; two batches flush, 4,000 ns each, and interrupt the program's thread.
+    assert machine.thread(THREAD).used_ns == pytest.approx(655 * 1_394 + 2 * 4_000)
+    assert machine.ledger.moving_app_ns == 2 * 1_000
+    assert seen.busy
+    assert seen.pages_in_budget("any") == 0
+    after(machine, seen, 1)
+    assert seen.pages_in_budget("any") == 65  # 0.36 were left over, and 65.536 are earned
+
+
+def test_a_page_that_stands_for_many_takes_as_much_of_the_rate() -> None:
+    machine = small()
+    seen = UserSpaceMachine(machine, 4096, 16.0)
+    after(machine, seen, 10)  # 160 ms of the kernel's clock: 10,485 real pages
+    assert seen.pages_in_budget("any") == 655
+
+
+def test_room_is_made_by_demoting_what_was_unseen_for_two_ageing_periods() -> None:
+    machine = small(on_top=990)
+    seen = UserSpaceMachine(machine, 4096, 1.0)
+    after(machine, seen, 10 * AGEING_MS)
+    seen.saw(pages(0, 50), 50, 240.0)
+    after(machine, seen, 100)
+    assert len(seen.migrate(pages(5_000, 5_100), 0, "any").moved) == 100
+    assert machine.place[pages(0, 200)].tolist() == [0] * 50 + [1] * 100 + [0] * 50
+    assert machine.free_pages[0] == 10
+    seen.demotion_enabled = False  # a policy that makes room itself
+    assert len(seen.migrate(pages(6_000, 6_001), 0, "any").moved) == 0
+
+
+def test_what_came_back_from_a_demotion_stays_for_thirty_periods() -> None:
+    machine = small(on_top=990)
+    seen = UserSpaceMachine(machine, 4096, 1.0)
+    after(machine, seen, AGEING_MS)
+    assert seen.demote(pages(0, 990), 0, "any") == 990
+    assert len(seen.migrate(pages(0, 990), 0, "any").moved) == 990
+    for periods, demoted in ((29, 0), (1, 100)):
+        after(machine, seen, periods * AGEING_MS)
+        assert len(seen.migrate(pages(5_000, 5_100), 0, "any").moved) == demoted
+
+
+class Listener(NoMoves):
+    """A policy that remembers what it was told, and when."""
+
+    name, summary = "listener", "for tests"
+
+    def start(self, world: World) -> None:
+        self.heard: list[tuple[float, list[int], list[int]]] = []
+        self.acted: list[float] = []
+
+    def observe(self, world: World, source: Source, accesses: Accesses) -> None:
+        self.heard.append((accesses.time_ms, accesses.page.tolist(), accesses.count.tolist()))
+
+    def act(self, world: World) -> None:
+        self.acted.append(world.now_ms)
+
+
+def loop_on(machine: SimulatedMachine) -> tuple[LiveLoop, Listener, LabWorld]:
+    listener = Listener()
+    world = LabWorld(machine, 10_000, 4096, 1.0, 0, None)  # type: ignore[arg-type]
+    loop = LiveLoop(listener)
+    loop.start(world)
+    return loop, listener, world
+
+
+def test_rounds_come_every_100_ms_and_take_what_waited_in_the_rings() -> None:
+    machine = small()
+    loop, listener, world = loop_on(machine)
+    for now_ms in range(30, 270, 30):
+        machine.now_ns = now_ms * MS
+        seen = Accesses(pages(now_ms, now_ms + 1), np.zeros(1, np.int16), np.full(1, 3, np.uint32), now_ms)
+        loop.observe(world, Pebs, seen)
+        loop.act(world)
+    assert listener.acted == [120, 240]
+    assert listener.heard == [(120, [page], [3]) for page in (30, 60, 90, 120)] + [
+        (240, [page], [3]) for page in (150, 180, 210, 240)
+    ]
+    # Three samples of 240 ns and one page to ask for, 154 ns, in each of eight reports.
+    assert machine.thread(THREAD).used_ns == 8 * (3 * 240 + 154)
+    assert world.decisions.held_back() == {}
+
+
+def test_a_round_waits_for_the_one_before_it() -> None:
+    machine = small()
+    loop, listener, world = loop_on(machine)
+    machine.thread(THREAD).run(0.0, 250 * MS)
+    for now_ms in (100, 200, 300):
+        machine.now_ns = now_ms * MS
+        loop.act(world)
+    assert listener.acted == [300]
+    assert world.decisions.held_back() == {"busy": 2}
+
+
+def test_a_fast_hint_fault_counts_twice() -> None:
+    machine = small()
+    loop, listener, world = loop_on(machine)
+    machine.now_ns = 100 * MS
+    latency = np.array([0, 1_000, 1_001], np.uint32)
+    faults = Accesses(pages(1, 4), np.zeros(3, np.int16), np.ones(3, np.uint32), 100, True, latency)
+    loop.observe(world, HintFaults, faults)
+    loop.act(world)
+    assert listener.heard == [(100, [1, 2, 3], [2, 2, 1])]
+
+
+def test_the_kernels_own_demotion_stays_off() -> None:
+    machine = small()
+    machine.demotion_enabled = True
+    loop_on(machine)
+    assert not machine.demotion_enabled

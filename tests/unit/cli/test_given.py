@@ -23,7 +23,7 @@ _MARGIN = (
     "adversary json_"
 )
 _COMPARE = (
-    "recording tiers fast_share policies access seeds repeat scale_time warmup folio placement threads mlp set_ bounds "
+    "recording tiers fast_share policies classes access seeds repeat scale_time warmup folio placement threads mlp set_ bounds "
     "output json_"
 )
 MODES: list[tuple[str, str, str, str]] = [

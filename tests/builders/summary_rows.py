@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pghot.lab.comparison_setup import NodeSetup, Setup
-from pghot.lab.metrics import METRICS, Figures
+from pghot.lab.metrics import METRICS, Figures, mean_and_interval
 from pghot.lab.outcomes import SummaryRow
 from pghot.policies.runs_on import RunsOn
 
@@ -47,21 +47,27 @@ SETUP = Setup(
 
 def summary_row(
     label: str,
-    speedup: float | None,
+    speedup: float | Sequence[float] | None,
     kind: str = "mover",
-    half: float | None = None,
     options: tuple[str, ...] = (),
     access: str | None = None,
-    runs_on: RunsOn = "user space",
+    runs_on: RunsOn | None = None,
     held_back: Mapping[str, int] | None = None,
     **figures: Any,
 ) -> SummaryRow:
-    """A run `POLICY/SOURCE` that took 1 s, promoted 500 pages and did well. half: of the speed-up's interval.
+    """A run `POLICY/SOURCE` that took 1 s, promoted 500 pages and did well.
 
-    With an access rule it is labelled as one of several: `POLICY/SOURCE [RULE]`.
+    speedup  one for each seed; a number: of the only seed
+    access   with a rule it is labelled as one of several: `POLICY/SOURCE [RULE]`
+    runs_on  where not given: "nowhere" for an oracle, "user space" for a mover, "kernel" for what else there is
     """
     policy, _, source = label.partition("/")
     label = f"{label} [{access}]" if access else label
+    speedups = tuple(speedup) if isinstance(speedup, Sequence) else () if speedup is None else (speedup,)
+    mean, half = mean_and_interval(speedups)
+    if runs_on is None:
+        knows = kind == "oracle" or source == "truth"
+        runs_on = "nowhere" if knows else "user space" if kind == "mover" else "kernel"
     values = {
         "time_s": 1.0,
         "steady_time_s": 1.0,
@@ -77,8 +83,8 @@ def summary_row(
         "coverage": 0.9,
         "accuracy": 0.9,
         "tracker_bytes_per_page": 0.0,
-        "speedup": speedup,
-        "slowdown": 1.5 / speedup if speedup else None,
+        "speedup": mean,
+        "slowdown": 1.5 / mean if mean else None,
     }
     return SummaryRow(
         label,
@@ -87,8 +93,9 @@ def summary_row(
         runs_on,
         (source,) if source else (),
         options,
-        seeds=1,
+        seeds=max(1, len(speedups)),
         figures=Figures(**{**values, **figures}),
+        speedups=speedups,
         ci95={**dict.fromkeys(metric.name for metric in METRICS), "speedup": half},
         node_shares={"dram": 0.5, "cxl": 0.5},
         sampling=(),

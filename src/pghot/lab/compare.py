@@ -26,6 +26,8 @@ from pghot.sim.sources import SOURCES
 __all__ = ["BASELINES", "Comparison", "RunSpec", "Setting", "compare", "plan_runs"]
 
 BASELINES = ("none", "all-fast")
+# What released kernels and CPUs offer to a policy that takes any source.
+DEFAULT_SOURCES = ("hintfaults", "abit", "pebs")
 # How a device that compresses can help to promote its pages: its hotness unit names the hot ones (docs/FACTS.md 6).
 DEVICE_MOVER = RunSpec("pghot-default", ("chmu",))
 Progress = Callable[[int, int], None]
@@ -35,15 +37,15 @@ def plan_runs(policies: Sequence[str], sources: Sequence[str], classes: Sequence
     """The runs that `--policies` and `--sources` ask for; the baselines are always among them.
 
     sources  for policies that take any: one run with each, or with several together if they are joined by "+";
-             "all" stands for every source. Empty: each policy's own default.
+             "all" stands for every source. Empty: `DEFAULT_SOURCES`.
     classes  names of `policies.runs_on.CLASSES`: every run in each of these that it can be in. Empty: each run once,
              as an operator can have it today, or else as it may come
     """
-    chosen = _expand_sources(sources)
+    chosen = _expand_sources(sources or DEFAULT_SOURCES)
     specs = []
     for name in dict.fromkeys([*BASELINES, *expand(policies)]):
         policy = POLICIES.get(name)
-        if policy.any_source and chosen:
+        if policy.any_source:
             specs += [RunSpec(name, tuple(group.split("+"))) for group in chosen]
         else:
             specs.append(RunSpec(name, policy.default_sources))

@@ -10,7 +10,6 @@ from typing import Any
 from pghot.lab.measures import EpochSample
 from pghot.lab.metrics import METRICS, RATIOS, Figures, Metric, mean_and_interval
 from pghot.policies.runs_on import RunsOn
-from pghot.sim.sources import clairvoyant
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,7 @@ class SummaryRow:
     """One run over all seeds.
 
     figures  means
+    speedups of each seed, in order; fewer where a seed has none
     ci95     for each metric the half-width of its 95 % confidence interval; None with one seed
     held_back  sums over the seeds
     access   as in `RunOutcome`
@@ -82,6 +82,7 @@ class SummaryRow:
     options: tuple[str, ...]
     seeds: int
     figures: Figures
+    speedups: tuple[float, ...]
     ci95: Mapping[str, float | None]
     node_shares: Mapping[str, float]
     sampling: tuple[str, ...]
@@ -91,7 +92,7 @@ class SummaryRow:
     @property
     def needs_foresight(self) -> bool:
         """Whether it knows what no machine knows: it is an oracle, or hears a source that no machine has."""
-        return self.kind == "oracle" or clairvoyant(self.sources)
+        return self.runs_on == "nowhere"
 
     def cell(self, metric: Metric) -> tuple[float | None, float | None]:
         """The mean of a metric and the half-width of its interval."""
@@ -170,6 +171,7 @@ def _summary_row(same: Sequence[RunOutcome]) -> SummaryRow:
         options=first.options,
         seeds=len(same),
         figures=Figures(**means),
+        speedups=tuple(run.figures.speedup for run in same if run.figures.speedup is not None),
         ci95={name: half for name, (_, half) in cells.items()},
         node_shares={
             name: sum(run.node_shares[name] for run in same) / len(same) for name in first.node_shares

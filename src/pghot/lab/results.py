@@ -82,7 +82,7 @@ def collect(
         runs=_runs_table(runs),
         summary=_table([row.to_dict() for row in rows]),
         timeline=pa.Table.from_pylist([asdict(row) for row in epochs]),
-        verdict=judge(rows, setup.footprint_pages),
+        verdict=judge(rows, setup),
         bounds=bounds,
     )
 

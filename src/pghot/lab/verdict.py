@@ -1,216 +1,205 @@
 """The verdict: does moving pages pay on this workload and these tiers, by how much, and what limits it.
 
-Every sentence is derived from the figures of the comparison; the thresholds are named here.
+It has one outcome for each class of movers, as they differ in what a user can have today, and one over all. Every
+sentence is derived from the table of the comparison; the thresholds are named here and in `sound_runs`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
-from pghot.lab.metrics import Figures
+from pghot.lab.comparison_setup import Setup
+from pghot.lab.evidence import Unknown, too_little
 from pghot.lab.outcomes import SummaryRow
-from pghot.rules import rule_named
+from pghot.lab.sound_runs import MATTERS, SoundRun, best_of, gain_text, is_mover, sound_runs
+from pghot.lab.stood_still import grouped, stood_still, would_tell
+from pghot.lab.verdict_notes import notes_on
+from pghot.policies.runs_on import CLASSES, RunsOn
 
-MATTERS = 0.02  # a difference in run time below this share counts as none
-ENOUGH = 0.9  # for a mover that captures more of the possible gain, nothing is said about its limits
-IDLE = 0.001  # a mover that promotes less than this share of the footprint counts as moving nothing
+Outcome = Literal["pays", "cannot tell", "does not pay", "hurts"]  # best first
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+TITLES: Mapping[RunsOn, str] = {
+    "kernel": "The kernel alone",
+    "user space": "A released kernel with pghot in user space",
+    "to come": "Patches or hardware to come",
+}
+_RUN_IT: Mapping[RunsOn, str] = {
+    "kernel": "`--policies numab2 --classes kernel`",
+    "user space": "`--policies pghot --classes user-space`",
+    "to come": "`--classes to-come`",
+}
+_LOST = Unknown(
+    "data was lost or a tenant killed under each of its movers, or under 'none'",
+    "a larger reserve (`pghot margin`) or another rule (--access)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassVerdict:
+    """The verdict on the movers of one class.
+
+    finding  what was found, as a sentence; for "cannot tell" it follows from `unknown`
+    best     the best of the movers that moved; None: none did
+    unknown  why it cannot be told, and what would tell
+    was_run  whether any mover of the class was run
+    """
+
+    runs_on: RunsOn
+    outcome: Outcome
+    finding: str = ""
+    best: SoundRun | None = None
+    unknown: Unknown | None = None
+    was_run: bool = True
+
+    @property
+    def sentence(self) -> str:
+        start = f"{TITLES[self.runs_on]}: {self.outcome}"
+        return f"{start}, as {self.unknown}" if self.unknown else f"{start}. {self.finding}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "runs_on": self.runs_on,
+            "outcome": self.outcome,
+            "best": self.best.label if self.best else "",
+            "gain": self.best.gain if self.best else None,
+            "gain_ci95": self.best.half if self.best and self.best.row.seeds > 1 else None,
+            "reason": self.unknown.reason if self.unknown else None,
+            "would_tell": self.unknown.would_tell if self.unknown else None,
+            "sentence": self.sentence,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """outcome: "pays", "does not pay", "hurts" or "nothing to compare"; sentences: for people."""
+    """The verdict on a comparison.
 
-    outcome: str
-    best: str
-    gain: float
-    sentences: list[str] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"outcome": self.outcome, "best": self.best, "gain": self.gain, "sentences": self.sentences}
-
-    def __str__(self) -> str:
-        return " ".join(self.sentences)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sound:
-    """A run that did all its work and kept all its data, and whose baseline 'none' did all its work.
-
-    slowdown  None if 'all-fast' did not do all its work
+    headline  the outcome over all, in a sentence
+    decisive  the class that it comes from: the best that can be had today; if none was run, what is to come
+    classes   one for each of `policies.runs_on.CLASSES`
+    notes     what limits the best mover, what else would do, who stood still and why
     """
 
-    row: SummaryRow
-    speedup: float
-    slowdown: float | None
+    headline: str
+    decisive: ClassVerdict
+    classes: tuple[ClassVerdict, ...]
+    notes: tuple[str, ...] = ()
 
     @property
-    def label(self) -> str:
-        return self.row.label
+    def outcome(self) -> Outcome:
+        return self.decisive.outcome
 
     @property
-    def figures(self) -> Figures:
-        return self.row.figures
+    def sentences(self) -> list[str]:
+        return [self.headline, *(each.sentence for each in self.classes), *self.notes]
+
+    @property
+    def best(self) -> str:
+        """Label of the best mover of the decisive class; empty: none moved."""
+        return self.decisive.best.label if self.decisive.best else ""
+
+    @property
+    def best_labels(self) -> set[str]:
+        """The best mover of each class."""
+        return {each.best.label for each in self.classes if each.best}
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "outcome": self.outcome,
+            "headline": self.headline,
+            "best": self.best,
+            "gain": self.decisive.best.gain if self.decisive.best else None,
+            "classes": [each.to_dict() for each in self.classes],
+            "sentences": self.sentences,
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences)
 
 
-def judge(summary: Sequence[SummaryRow], footprint_pages: int) -> Verdict:
+def judge(summary: Sequence[SummaryRow], setup: Setup) -> Verdict:
     """The verdict on the summary rows of a comparison. A run that needs foresight is not judged as a mover."""
-    sound = [
-        _Sound(row, row.figures.speedup, row.figures.slowdown)
-        for row in summary
-        if row.figures.speedup is not None and not row.figures.lost_pages
-    ]
-    real = [run for run in sound if _is_mover(run.row) and _none_beside(run, sound)]
-    judged = {run.label for run in real}
-    unsafe = [row.label for row in summary if _is_mover(row) and row.label not in judged]
-    movers = [run for run in real if run.figures.promotions >= IDLE * footprint_pages]
-    if real and not movers:
-        return Verdict(
-            "does not pay",
-            "",
-            0.0,
-            ["Moving pages does not pay: no policy that could promote found pages to promote."],
+    sound = sound_runs(summary)
+    lack = too_little(setup, summary)
+    classes = tuple(_judge_class(runs_on, summary, sound, setup.footprint_pages, lack) for runs_on in CLASSES)
+    decisive = _decisive(classes)
+    best = decisive.best or best_of([each.best for each in classes if each.best])
+    return Verdict(
+        headline=_headline(decisive, classes),
+        decisive=decisive,
+        classes=classes,
+        notes=() if lack else tuple(notes_on(best, summary, sound, setup.footprint_pages)),
+    )
+
+
+def _judge_class(
+    runs_on: RunsOn,
+    summary: Sequence[SummaryRow],
+    sound: Sequence[SoundRun],
+    pages: int,
+    lack: Unknown | None,
+) -> ClassVerdict:
+    rows = [row for row in summary if is_mover(row) and row.runs_on == runs_on]
+    runs = [run for run in sound if run.row in rows]
+    moving = [run for run in runs if not stood_still(run.row, pages)]
+    if not rows:
+        nothing = Unknown("no mover of this class was run", _RUN_IT[runs_on])
+        return ClassVerdict(runs_on, "cannot tell", unknown=nothing, was_run=False)
+    if lack:
+        return ClassVerdict(runs_on, "cannot tell", unknown=lack)
+    if not runs:
+        return ClassVerdict(runs_on, "cannot tell", unknown=_LOST)
+    best = best_of(moving)
+    return _of_the_still(runs_on, runs, sound) if best is None else _of_the_best(runs_on, best)
+
+
+def _of_the_still(runs_on: RunsOn, runs: Sequence[SoundRun], sound: Sequence[SoundRun]) -> ClassVerdict:
+    """No mover of the class moved: none had a chance, unless there is nothing to gain."""
+    rules = {run.row.access for run in runs}
+    oracle = best_of([run for run in sound if run.row.kind == "oracle" and run.row.access in rules])
+    if oracle is not None and oracle.gain <= MATTERS:
+        finding = (
+            f"Its movers found next to nothing to promote, and even an oracle gains only {gain_text(oracle)}."
         )
-    if not movers:
-        why = ["No policy that moves pages was run: nothing to judge."]
-        return Verdict("nothing to compare", "", 0.0, _unjudged(unsafe) or why)
-    best = max(movers, key=lambda run: run.speedup)
-    worst = min(movers, key=lambda run: run.speedup)
-    gain = best.speedup - 1
-    noise = max(MATTERS, best.row.ci95["speedup"] or 0.0)
-    outcome = "pays" if gain > noise else "hurts" if gain < -noise else "does not pay"
-    beside = _beside(best, sound)
-    sentences = [_headline(outcome, best, gain, _base(best, sound)), *_limits(best, beside)]
-    if worst.speedup < 1 - MATTERS and outcome != "hurts":
-        sentences.append(
-            f"Moving can also hurt here: {worst.label} is {_percent(1 / worst.speedup - 1)} slower than "
-            f"{_base(worst, sound)}."
-        )
-    idle = [run.label for run in real if run not in movers]
-    if idle:
-        who = ", ".join(idle) if len(idle) <= 3 else f"{len(idle)} runs"
-        sentences.append(f"Not judged, having promoted (almost) nothing: {who}.")
-    sentences += _against_static(best, beside)
-    if best.row.access and (warning := rule_named(best.row.access).warning):
-        sentences.append(f"Nothing was lost here, but {warning}.")
-    sentences += _unjudged(unsafe)
-    return Verdict(outcome, best.label, gain, sentences)
+        return ClassVerdict(runs_on, "does not pay", finding)
+    missed = f"although {oracle.label} gains {gain_text(oracle)}" if oracle else "and no oracle was run"
+    rows = [run.row for run in runs]
+    still = Unknown(f"all its movers stood still, {missed}: {grouped(rows)}", would_tell(rows))
+    return ClassVerdict(runs_on, "cannot tell", unknown=still)
 
 
-def _is_mover(row: SummaryRow) -> bool:
-    return row.kind == "mover" and not row.needs_foresight
+def _of_the_best(runs_on: RunsOn, best: SoundRun) -> ClassVerdict:
+    """The outcome for a class whose best mover moved."""
+    told = f"{best.label} gains {gain_text(best)} over '{best.base}'"
+    if best.gain > max(MATTERS, best.half):
+        return ClassVerdict(runs_on, "pays", f"{told}.", best)
+    if best.gain < -max(MATTERS, best.half):
+        return ClassVerdict(runs_on, "hurts", f"Even the best mover loses: {told}.", best)
+    if best.half > MATTERS and best.gain + best.half > MATTERS:
+        scatter = Unknown(f"{told}, and the seeds do not tell whether that is a gain", "more seeds (--seeds)")
+        return ClassVerdict(runs_on, "cannot tell", best=best, unknown=scatter)
+    return ClassVerdict(runs_on, "does not pay", f"The best mover has no gain that counts: {told}.", best)
 
 
-def _unjudged(labels: Sequence[str]) -> list[str]:
-    if not labels:
-        return []
-    return [f"Not judged, for data was lost or a tenant killed, there or under 'none': {', '.join(labels)}."]
+def _decisive(classes: Sequence[ClassVerdict]) -> ClassVerdict:
+    """The best outcome among the classes that a user can have today and that were run, else that of what is to come."""
+    today = [each for each in classes if each.runs_on != "to come" and each.was_run]
+    best_first = sorted(today, key=lambda each: (OUTCOMES.index(each.outcome), -_gain(each)))
+    return best_first[0] if best_first else classes[-1]
 
 
-def _headline(outcome: str, best: _Sound, gain: float, base: str) -> str:
-    who = f"the best mover, {best.label}, "
-    half = best.row.ci95["speedup"]
-    spread = f" (95 % interval +-{_percent(half)})" if half else ""
-    if outcome == "pays":
-        return f"Moving pages pays: {who}is {_percent(gain)} faster than {base} in the steady state{spread}."
-    if outcome == "hurts":
-        return f"Moving pages hurts: even {who}is {_percent(1 / (1 + gain) - 1)} slower than {base}{spread}."
-    return f"Moving pages does not pay: {who}changes run time by {100 * gain:+.1f} %{spread}."
+def _gain(verdict: ClassVerdict) -> float:
+    return verdict.best.gain if verdict.best else 0.0
 
 
-def _limits(best: _Sound, sound: Sequence[_Sound]) -> list[str]:
-    """What keeps the best mover from doing better: at most three sentences, the largest cause first."""
-    none = _none_beside(best, sound)
-    if none is None or none.slowdown is None or best.slowdown is None:
-        return []
-    room = none.slowdown - 1
-    if room < -MATTERS / 2:
-        return [
-            f"All memory in the top tier would be {_percent(-room)} slower: it trades latency for bandwidth."
-        ]
-    if room < MATTERS:
-        return [
-            f"There is little to gain: without moves the program is only {_percent(room)} slower than all-fast."
-        ]
-    captured = (none.slowdown - best.slowdown) / room
-    sentences = [
-        f"All-fast would be {_percent(room)} faster than '{none.label}'; {best.label} captures "
-        f"{max(0, round(100 * captured))} % of that gap."
-    ]
-    if captured > ENOUGH:
-        return sentences
-    oracle = max((run for run in sound if run.row.needs_foresight), key=lambda run: run.speedup, default=None)
-    # With compressed memory an oracle of misses can do worse than a mover: it does not know what a write costs there.
-    if oracle is not None and max(oracle.speedup, best.speedup) - 1 < MATTERS:
-        sentences.append(
-            "Even an oracle gains nothing: the misses are spread too evenly for this share of fast memory."
-        )
-        return sentences
-    causes = sorted(_causes(best.figures), reverse=True)
-    if causes:
-        sentences.append("What limits it: " + "; ".join(text for _, text in causes[:2]) + ".")
-    elif oracle is not None and oracle.speedup > best.speedup * (1 + MATTERS):
-        sentences.append(f"{oracle.label} shows that {_percent(oracle.speedup - 1)} was possible.")
-    return sentences
-
-
-def _causes(best: Figures) -> list[tuple[float, str]]:
-    """(weight, part of a sentence) for each thing that holds the mover back."""
-    causes = []
-    if best.coverage is not None and best.coverage < 0.8:
-        causes.append(
-            (1 - best.coverage, f"only {_percent(best.coverage)} of the true hot set is in fast memory")
-        )
-    if best.accuracy is not None and best.accuracy < 0.6:
-        causes.append(
-            (0.5 * (1 - best.accuracy), f"only {_percent(best.accuracy)} of its promotions were of hot pages")
-        )
-    overhead = best.tracking_app_share + best.moving_app_share
-    if overhead > 0.02:
-        causes.append((overhead, f"tracking and moving take {_percent(overhead)} of the program's time"))
-    if best.promotions and best.pingpong > 0.3 * best.promotions:
-        share = best.pingpong / best.promotions
-        causes.append((0.3 * share, f"{_percent(share)} of its promotions repeat an earlier one (ping-pong)"))
-    return causes
-
-
-def _against_static(best: _Sound, sound: Sequence[_Sound]) -> list[str]:
-    """Whether a placement that never promotes does as well, or a clairvoyant one does better."""
-    oracle = _find(sound, "oracle-static")
-    if oracle is not None and oracle.speedup > best.speedup * (1 + MATTERS):
-        return [
-            f"The best fixed placement, oracle-static, is {_percent(oracle.speedup / best.speedup - 1)} faster "
-            "still: what pays is where pages are, not that they move."
-        ]
-    fixed = [run for run in sound if run.row.kind == "static" or run.row.policy == "demotion"]
-    static = max(fixed, key=lambda run: run.speedup, default=None)
-    if static is None or static.speedup < max(best.speedup * (1 - MATTERS), 1 + MATTERS):
-        return []
-    return [
-        f"What never promotes does as well or better: {static.label}, {static.speedup:.2f} x {_base(best, sound)}."
-    ]
-
-
-def _beside(run: _Sound, sound: Sequence[_Sound]) -> list[_Sound]:
-    """What a run is compared with: the runs under the same access rule."""
-    return [other for other in sound if other.row.access == run.row.access]
-
-
-def _none_beside(run: _Sound, sound: Sequence[_Sound]) -> _Sound | None:
-    return _find(_beside(run, sound), "none")
-
-
-def _base(run: _Sound, sound: Sequence[_Sound]) -> str:
-    """The label, in quotes, of the run that a speed-up refers to: 'none', with its rule where several are compared."""
-    none = _none_beside(run, sound)
-    return f"'{none.label}'" if none else "'none'"
-
-
-def _find(sound: Sequence[_Sound], policy: str) -> _Sound | None:
-    """The run of a policy that listens to no source."""
-    return next((run for run in sound if run.row.policy == policy and not run.row.sources), None)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if abs(share) < 0.1 else f"{100 * share:.0f} %"
+def _headline(decisive: ClassVerdict, classes: Sequence[ClassVerdict]) -> str:
+    coming = classes[-1]
+    where = "with patches or hardware to come" if decisive is coming else "on a released kernel"
+    only = (
+        " It pays with patches or hardware to come." if coming.outcome == "pays" != decisive.outcome else ""
+    )
+    if decisive.outcome == "cannot tell":
+        return f"Whether moving pages pays {where} cannot be told.{only}"
+    return f"Moving pages {decisive.outcome} {where}.{only}"

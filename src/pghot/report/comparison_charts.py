@@ -86,7 +86,7 @@ def misses_by_node(rows: Sequence[SummaryRow]) -> go.Figure:
 
 
 def durations(result: Comparison) -> go.Figure:
-    """How long each epoch takes under the best mover and its yardsticks."""
+    """How long each epoch takes under the best mover of each class and the yardsticks."""
     shown = _labels_of(result, "none", "all-fast", "oracle-epoch", "numab2")
     figure = go.Figure()
     for label, epochs in _epochs(result).items():
@@ -205,8 +205,8 @@ def _bars(figure: go.Figure, rows: int, title: str, axis: str) -> None:
 
 
 def _labels_of(result: Comparison, *policies: str) -> list[str]:
-    """The best mover, if any, and then every run of these policies."""
-    best = [row.label for row in result.rows if row.label == result.verdict.best]
+    """The best mover of each class, and then every run of these policies."""
+    best = [row.label for row in result.rows if row.label in result.verdict.best_labels]
     yardsticks = [row.label for name in policies for row in result.rows if row.policy == name]
     return list(dict.fromkeys(best + yardsticks))
 
@@ -224,7 +224,7 @@ def _over_time(figure: go.Figure, result: Comparison, title: str, axis: str) -> 
     if warmup := result.setup.warmup_epochs:
         figure.add_vrect(-0.5, warmup - 0.5, fillcolor=_OTHER, opacity=0.15, line_width=0)
     figure.update_layout(
-        title=f"{title}<br><sub>first seed; warm-up shaded; the best mover beside its yardsticks</sub>",
+        title=f"{title}<br><sub>first seed; warm-up shaded; the best movers beside their yardsticks</sub>",
         xaxis_title=f"epoch ({result.setup.epoch_slices} slices of {result.setup.slice_ns / 1e6:g} ms)",
         yaxis_title=axis,
         template="simple_white",

@@ -9,8 +9,9 @@ from html import escape
 from pghot.lab.comparison_setup import Setup
 from pghot.lab.metrics import METRICS
 from pghot.lab.results import Comparison
+from pghot.lab.verdict import Verdict
 from pghot.report.comparison_charts import all_charts
-from pghot.report.comparison_text import bound_lines, footnotes, setup_lines
+from pghot.report.comparison_text import bound_lines, by_class, footnotes, setup_lines
 from pghot.report.html import drawn, listed, page
 from pghot.version import __version__
 
@@ -27,7 +28,7 @@ def render(result: Comparison, command: Sequence[str]) -> str:
     return page(
         result.setup.trace,
         f"Does moving pages pay? {result.setup.trace}",
-        f"<p class=verdict>{escape(str(result.verdict))}</p><p>All figures are simulated.</p>"
+        f"{_verdict(result.verdict)}<p>All figures are simulated.</p>"
         f"{listed([*setup_lines(result.setup), *bound_lines(result), *result.setup.notes])}"
         f"{drawn(all_charts(result))}<h2>Runs</h2><p>"
         "Means over the seeds, ± the half-width of the 95 % confidence interval. "
@@ -41,16 +42,25 @@ def render(result: Comparison, command: Sequence[str]) -> str:
     )
 
 
+def _verdict(verdict: Verdict) -> str:
+    headline, *others = verdict.sentences
+    return f"<div class=verdict><p><b>{escape(headline)}</b></p>{listed(others)}</div>"
+
+
 def _runs(result: Comparison) -> str:
     head = "".join(
         f"<th title='{escape(f'{m.help} [{m.unit}]', quote=True)}'>{escape(m.title)}</th>" for m in METRICS
     )
     body = ""
-    for row in result.rows:
-        cells = "".join(_cell(*row.cell(metric), metric.digits) for metric in METRICS)
-        best = " class=best" if row.label == result.verdict.best else ""
-        body += f"<tr{best}><td>{escape(row.label)}</td>{cells}</tr>"
-    return f"<table class=runs><thead><tr><th>policy/sources</th>{head}</tr></thead><tbody>{body}</tbody></table>"
+    for title, rows in by_class(result.rows):
+        for row in rows:
+            cells = "".join(_cell(*row.cell(metric), metric.digits) for metric in METRICS)
+            best = " class=best" if row.label in result.verdict.best_labels else ""
+            body += f"<tr{best}><td>{escape(row.label)}</td><td>{escape(title)}</td>{cells}</tr>"
+    return (
+        "<table class=runs><thead><tr><th>policy/sources</th><th title='what it takes to have it'>takes</th>"
+        f"{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
 
 
 def _cell(value: float | None, half: float | None, digits: int) -> str:

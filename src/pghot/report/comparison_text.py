@@ -11,9 +11,11 @@ from pghot.lab.comparison_setup import Setup
 from pghot.lab.metrics import METRICS, Metric
 from pghot.lab.outcomes import SummaryRow
 from pghot.lab.results import Comparison
+from pghot.lab.verdict import TITLES
+from pghot.policies.runs_on import policy_awaits, source_awaits
 from pghot.printable import printable
 from pghot.sim.policies import POLICIES
-from pghot.sim.sources import SOURCES, clairvoyant
+from pghot.sim.sources import SOURCES
 from pghot.units import format_share, format_size
 
 COLUMNS = ("speedup", "slowdown", "fast_miss_share", "promotions", "demotions", "coverage", "accuracy")
@@ -41,8 +43,14 @@ def render(result: Comparison, columns: list[str]) -> str:
     columns = columns or list(COLUMNS if result.setup.contents is None else COMPRESSED_COLUMNS)
     for first in range(0, len(columns), COLUMNS_IN_A_LINE):
         lines += ["", *_table(result, columns[first : first + COLUMNS_IN_A_LINE])]
-    lines += [*_wrapped(footnotes(result)), "", *_wrapped([*bound_lines(result), str(result.verdict)])]
+    lines += ["", *_wrapped([*footnotes(result), *bound_lines(result)]), "", *_wrapped(verdict_lines(result))]
     return "\n".join(lines)
+
+
+def verdict_lines(result: Comparison) -> list[str]:
+    """The verdict: its headline, then a line for each class and each note."""
+    headline, *others = result.verdict.sentences
+    return [headline, *(f"- {sentence}" for sentence in others)]
 
 
 def _wrapped(lines: list[str]) -> list[str]:
@@ -91,19 +99,29 @@ def bound_lines(result: Comparison) -> list[str]:
     ]
 
 
+def by_class(rows: Sequence[SummaryRow]) -> list[tuple[str, list[SummaryRow]]]:
+    """The rows that share a class, under its title; the classes in order, without those that no run is of."""
+    titles = {**TITLES, "nowhere": "What no machine can do: it knows the future"}
+    groups = [(title, [row for row in rows if row.runs_on == runs_on]) for runs_on, title in titles.items()]
+    return [(title, members) for title, members in groups if members]
+
+
 def _table(result: Comparison, columns: list[str]) -> list[str]:
     """One row for each run; the speed-up with the half-width of its 95 % interval when there are several seeds."""
     metrics = [metric for name in columns for metric in METRICS if metric.name == name]
-    cells = [[metric.title or metric.name for metric in metrics]]
-    cells += [[_cell(row, metric) for metric in metrics] for row in result.rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(metrics))]
-    labels = ["  policy/sources"]
-    labels += [("* " if row.label == result.verdict.best else "  ") + row.label for row in result.rows]
-    wide = max(len(label) for label in labels)
+    lines = [("  policy/sources", [metric.title or metric.name for metric in metrics])]
+    for title, rows in by_class(result.rows):
+        lines += [(f"{title}:", []), *(_line(row, metrics, result.verdict.best_labels) for row in rows)]
+    widths = [max(len(cells[i]) for _, cells in lines if cells) for i in range(len(metrics))]
+    wide = max(len(label) for label, cells in lines if cells)
     return [
-        f"{label:{wide}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(line, widths, strict=True))
-        for label, line in zip(labels, cells, strict=True)
+        f"{label:{wide}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=False))
+        for label, cells in lines
     ]
+
+
+def _line(row: SummaryRow, metrics: Sequence[Metric], best: set[str]) -> tuple[str, list[str]]:
+    return f"{'*' if row.label in best else ' '} {row.label}", [_cell(row, metric) for metric in metrics]
 
 
 def _cell(row: SummaryRow, metric: Metric) -> str:
@@ -116,27 +134,22 @@ def _cell(row: SummaryRow, metric: Metric) -> str:
 
 def footnotes(result: Comparison) -> list[str]:
     """What a reader of the table has to know and the table cannot say."""
-    notes = ["* best mover"] if result.verdict.best else []
+    notes = ["* best mover of its class"] if result.verdict.best_labels else []
     heard = dict.fromkeys(source for row in result.rows for source in row.sources)
-    notes += [f"the source '{name}' is {SOURCES.get(name).summary}" for name in heard if clairvoyant([name])]
-    starved = [row.policy for row in result.rows if _is_starved(row, result.setup.footprint_pages)]
-    if starved:
-        notes.append(
-            f"{', '.join(dict.fromkeys(starved))} with hint faults promote almost nothing: "
-            "a page must fault twice inside the window, "
-            f"and a scan pass takes longer; the published benchmarks used --set {starved[0]}.freq_threshold=1"
-        )
+    notes += [text for name in heard if (text := _about_source(name))]
+    awaited = {
+        row.policy: policy_awaits(POLICIES.get(row.policy)) for row in result.rows if row.runs_on == "to come"
+    }
+    notes += [f"'{policy}' awaits {what}" for policy, what in awaited.items() if what]
     return [*notes, *sorted({_options(row, result.rows) for row in result.rows if row.options})]
 
 
-def _is_starved(row: SummaryRow, footprint_pages: int) -> bool:
-    """Whether hint faults, under the kernel's threshold, let one of pghot's stores promote hardly anything."""
-    return (
-        [SOURCES.get(name).mechanism for name in row.sources] == ["hint fault"]
-        and "freq_threshold" in POLICIES.options(row.policy)
-        and row.figures.promotions < 0.01 * footprint_pages
-        and not any(option.startswith("freq_threshold=") for option in row.options)
-    )
+def _about_source(name: str) -> str:
+    source = SOURCES.get(name)
+    if source.clairvoyant:
+        return f"the source '{name}' is {source.summary}"
+    awaits = source_awaits(source)
+    return f"the source '{name}' needs {awaits}" if awaits else ""
 
 
 def _options(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:

@@ -5,48 +5,72 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pyarrow as pa
-import pytest
 
 from builders.summary_rows import SETUP, summary_row
 from pghot.lab.outcomes import SummaryRow
 from pghot.lab.results import Comparison
-from pghot.lab.verdict import Verdict
+from pghot.lab.verdict import judge
 from pghot.report.comparison_charts import speedups
-from pghot.report.comparison_text import footnotes, setup_lines
+from pghot.report.comparison_text import footnotes, render, setup_lines
 
 NONE = summary_row("none", 1.0, "baseline")
 
 
-def result_of(*rows: SummaryRow, best: str = "") -> Comparison:
+def result_of(*rows: SummaryRow) -> Comparison:
     nothing = pa.table({})
-    return Comparison(SETUP, rows, (), nothing, nothing, nothing, Verdict("pays", best, 0.0), ())
+    return Comparison(SETUP, rows, (), nothing, nothing, nothing, judge(rows, SETUP), ())
 
 
 def test_options_are_told_of_the_policy_where_all_its_runs_have_them() -> None:
     slow = ("rate_limit_mb_s=1",)
     both = [summary_row(f"hemem/{source}", 1.1, options=slow) for source in ("ibs", "pebs")]
-    assert footnotes(result_of(NONE, *both)) == ["hemem: rate_limit_mb_s=1"]
+    assert footnotes(result_of(NONE, *both))[-1] == "hemem: rate_limit_mb_s=1"
     one = [both[0], replace(both[1], options=())]
-    assert footnotes(result_of(NONE, *one)) == ["hemem/ibs: rate_limit_mb_s=1"]
+    assert footnotes(result_of(NONE, *one))[-1] == "hemem/ibs: rate_limit_mb_s=1"
 
 
-@pytest.mark.parametrize(
-    ("promotions", "options", "told"),
-    [(9, (), True), (10, (), False), (9, ("freq_threshold=1",), False)],
-)
-def test_hint_faults_that_promote_less_than_a_hundredth_are_explained(
-    promotions: float, options: tuple[str, ...], told: bool
-) -> None:
-    row = summary_row("pghot-default/hintfaults", 1.0, options=options, promotions=promotions)
-    notes = footnotes(result_of(NONE, row))
-    assert any("promote almost nothing" in note for note in notes) is told, "of 1000 pages"
-
-
-def test_truth_and_the_best_are_explained() -> None:
-    notes = footnotes(result_of(NONE, summary_row("hemem/truth", 1.2), best="x"))
-    assert notes == [
-        "* best mover",
+def test_what_is_to_come_says_what_it_awaits() -> None:
+    rows = [
+        summary_row("hemem/truth", 1.2),
+        summary_row("pghot-default/chmu", 1.1, runs_on="to come"),
+        summary_row("lru-bw", 1.1, runs_on="to come"),
+    ]
+    assert footnotes(result_of(NONE, *rows)) == [
+        "* best mover of its class",
         "the source 'truth' is every cache miss at no cost: a yardstick that no machine has",
+        "the source 'chmu' needs hardware, and a driver that no released kernel has",
+        "'pghot-default' awaits the pghot patches, which no released kernel has",
+        "'lru-bw' awaits a patch that was asked for and not yet written",
+    ]
+
+
+def test_the_table_is_grouped_by_what_it_takes_and_marks_the_best_of_each_class() -> None:
+    rows = [
+        NONE,
+        summary_row("pghot-default/abit", 1.1),
+        summary_row("oracle-epoch", 1.4, "oracle"),
+        summary_row("numab2/hintfaults", 1.2, runs_on="kernel"),
+        summary_row("pghot-hashed/abit", 1.3),
+    ]
+    lines = render(result_of(*rows), ["speedup", "promotions"]).split("\n\n")[1].split("\n")
+    assert [line.split("  1.")[0].rstrip() for line in lines[1:]] == [
+        "The kernel alone:",
+        "  none",
+        "* numab2/hintfaults",
+        "A released kernel with pghot in user space:",
+        "  pghot-default/abit",
+        "* pghot-hashed/abit",
+        "What no machine can do: it knows the future:",
+        "  oracle-epoch",
+    ]
+    assert lines[-1].split() == ["oracle-epoch", "1.400", "500"]
+
+
+def test_the_verdict_has_a_line_for_each_class_and_note() -> None:
+    text = render(result_of(NONE, summary_row("numab2/hintfaults", 1.2, runs_on="kernel")), [])
+    assert text.split("\n\n")[-1].split("\n")[:2] == [
+        "Moving pages pays on a released kernel.",
+        "- The kernel alone: pays. numab2/hintfaults gains +20.0 % over 'none'.",
     ]
 
 

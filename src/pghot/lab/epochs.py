@@ -22,7 +22,7 @@ RESIDENT_ROWS = 100_000_000  # decoded rows kept in memory (22 bytes each); long
 
 @njit(cache=True)
 def add_misses(
-    counts: U32, seen: npt.NDArray[np.uint8], found: U32, length: int, page: U32, misses: U32
+    counts: I64, seen: npt.NDArray[np.uint8], found: U32, length: int, page: U32, misses: U32
 ) -> int:
     """`counts[page] += misses`, and mark `seen` pages, for the rows of some slices.
 
@@ -40,7 +40,7 @@ def add_misses(
 
 
 @njit(cache=True)
-def take_misses(counts: U32, page: U32, misses: U32, total: I64) -> None:
+def take_misses(counts: I64, page: U32, misses: I64, total: I64) -> None:
     """Move the counts of the pages to `misses`, and add them to `total`."""
     for i in range(len(page)):
         p = page[i]
@@ -51,10 +51,13 @@ def take_misses(counts: U32, page: U32, misses: U32, total: I64) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """page uint32[K] ascending, misses uint32[K] > 0: what missed in this epoch."""
+    """page uint32[K] ascending, misses int64[K] > 0: what missed in this epoch.
+
+    Misses of a page in one slice fit 32 bits; those of an epoch need not.
+    """
 
     page: U32
-    misses: U32
+    misses: I64
 
     def hot(self, capacity_pages: int) -> U32:
         """The hot set: the fewest pages that take 90 % of the misses, at most `capacity_pages` of them.
@@ -119,7 +122,7 @@ def measure_epochs(trace: Trace, epoch_slices: int | None = None, target_epochs:
 
 
 def _fill(table: Epochs) -> None:
-    counts = np.zeros(table.trace.pages, np.uint32)
+    counts = np.zeros(table.trace.pages, np.int64)
     seen = np.zeros(table.trace.pages, np.uint8)
     found = np.empty(table.trace.pages, np.uint32)
     in_epoch = length = 0
@@ -140,9 +143,9 @@ def _fill(table: Epochs) -> None:
     table.footprint_pages = int(np.count_nonzero(seen))
 
 
-def _close(table: Epochs, counts: U32, page: U32) -> None:
+def _close(table: Epochs, counts: I64, page: U32) -> None:
     """The epoch is over in which `page` (ascending) missed."""
-    misses = np.empty(len(page), np.uint32)
+    misses = np.empty(len(page), np.int64)
     take_misses(counts, page, misses, table.total)
     table.epochs.append(Epoch(page, misses))
 

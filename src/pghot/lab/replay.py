@@ -32,11 +32,11 @@ class Future:
     def total_misses(self) -> I64:
         return self.epochs.total
 
-    def next_epoch(self) -> tuple[U32, U32]:
+    def next_epoch(self) -> tuple[U32, I64]:
         count = len(self.epochs.epochs)
         following = self.position + 1
         if following >= count * self.repeat:
-            return np.empty(0, np.uint32), np.empty(0, np.uint32)
+            return np.empty(0, np.uint32), np.empty(0, np.int64)
         epoch = self.epochs.epochs[following % count]
         return epoch.page, epoch.misses
 

@@ -18,7 +18,7 @@ class Foresight(Protocol):
     def total_misses(self) -> I64:
         """int64[pages]: misses of each page over the whole trace."""
 
-    def next_epoch(self) -> tuple[U32, U32]:
+    def next_epoch(self) -> tuple[U32, I64]:
         """Pages and misses of the epoch that begins now; empty at the end of the run."""
 
 

@@ -9,7 +9,7 @@ from pghot.arrays import I64, U32
 
 
 def add_misses_reference(
-    counts: U32, seen: npt.NDArray[np.uint8], found: U32, length: int, page: U32, misses: U32
+    counts: I64, seen: npt.NDArray[np.uint8], found: U32, length: int, page: U32, misses: U32
 ) -> int:
     """`add_misses` with index arrays."""
     seen[page] = 1
@@ -19,7 +19,7 @@ def add_misses_reference(
     return length + len(fresh)
 
 
-def take_misses_reference(counts: U32, page: U32, misses: U32, total: I64) -> None:
+def take_misses_reference(counts: I64, page: U32, misses: I64, total: I64) -> None:
     """`take_misses` with index arrays."""
     misses[:] = counts[page]
     total[page] += misses

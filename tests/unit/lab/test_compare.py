@@ -21,7 +21,7 @@ from pghot.lab.epochs import Epoch, add_misses, measure_epochs, take_misses
 from pghot.lab.measures import Measures, Responses, note_promoted
 from pghot.lab.metrics import METRICS, Figures, mean_and_interval
 from pghot.recording.from_accesses import trace_from_accesses
-from pghot.recording.trace import MemoryTrace
+from pghot.recording.trace import MemoryTrace, SliceBatch, TraceInfo
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import load_topology
 from references.lab.epochs import add_misses_reference, take_misses_reference
@@ -41,7 +41,7 @@ def trace(seed: int = 0, pages: int = 2_000, accesses: int = 60_000) -> MemoryTr
 @given(st.integers(0, 2**32 - 1))
 def test_epoch_kernels_equal_their_references(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    counts, plain = (np.zeros(9, np.uint32) for _ in range(2))
+    counts, plain = (np.zeros(9, np.int64) for _ in range(2))
     seen, plain_seen = (np.zeros(9, np.uint8) for _ in range(2))
     found, plain_found = (np.zeros(9, np.uint32) for _ in range(2))
     total, plain_total = (np.zeros(9, np.int64) for _ in range(2))
@@ -55,7 +55,7 @@ def test_epoch_kernels_equal_their_references(seed: int) -> None:
     for ours, reference in ((counts, plain), (seen, plain_seen), (found, plain_found)):
         np.testing.assert_array_equal(ours, reference)
     touched = np.sort(found[:length])
-    taken, plain_taken = np.empty(length, np.uint32), np.empty(length, np.uint32)
+    taken, plain_taken = np.empty(length, np.int64), np.empty(length, np.int64)
     take_misses(counts, touched, taken, total)
     take_misses_reference(plain, touched, plain_taken, plain_total)
     np.testing.assert_array_equal(taken, plain_taken)
@@ -66,13 +66,33 @@ def test_epoch_kernels_equal_their_references(seed: int) -> None:
 @given(st.dictionaries(st.integers(0, 50), st.integers(1, 5), max_size=20), st.integers(0, 20))
 def test_the_hot_set_is_the_fewest_pages_with_nine_tenths(misses: dict[int, int], capacity: int) -> None:
     pages = sorted(misses)
-    hot = Epoch(np.array(pages, np.uint32), np.array([misses[p] for p in pages], np.uint32)).hot(capacity)
+    hot = Epoch(np.array(pages, np.uint32), np.array([misses[p] for p in pages], np.int64)).hot(capacity)
     chosen: list[int] = []
     for page in sorted(pages, key=lambda p: (-misses[p], p)):
         if len(chosen) == capacity or sum(misses[p] for p in chosen) >= 0.9 * sum(misses.values()):
             break
         chosen.append(page)
     assert sorted(hot.tolist()) == sorted(chosen)
+
+
+def test_an_epoch_may_have_more_misses_of_a_page_than_32_bits_hold() -> None:
+    """Two slices with 3,000,000,000 misses of page 1 each: 6,000,000,000 in their epoch, and page 0 is not hot."""
+    misses = np.array([7, 3_000_000_000, 7, 3_000_000_000], np.uint32)
+    batch = SliceBatch(
+        start_ns=np.arange(2, dtype=np.uint64),
+        instructions=np.ones(2, np.uint64),
+        offsets=np.array([0, 2, 4], np.int64),
+        page=np.array([0, 1, 0, 1], np.uint32),
+        touches=misses,
+        misses=misses,
+        sequential=np.zeros(4, np.uint32),
+        writes=np.zeros(4, np.uint32),
+        node=np.zeros(4, np.int16),
+    )
+    table = measure_epochs(MemoryTrace(TraceInfo("big", "test", 1), 2, (), [batch]), epoch_slices=2)
+    (epoch,) = table.epochs
+    assert epoch.misses.tolist() == table.total.tolist() == [14, 6_000_000_000]
+    assert epoch.hot(1).tolist() == [1]
 
 
 def test_epochs_cover_the_trace() -> None:

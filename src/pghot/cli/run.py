@@ -60,7 +60,11 @@ def run(
     ] = False,
     source: Sources = None,
     policy: Annotated[
-        str, typer.Option(help="pghot-default, pghot-precise, pghot-hashed, hemem")
+        str,
+        typer.Option(
+            help="pghot-default, pghot-precise, pghot-hashed, hemem; as published: pghot-default-f1, "
+            "pghot-precise-f1, pghot-hashed-f1"
+        ),
     ] = "pghot-default",
     rate: Annotated[float, typer.Option(help="promotion rate limit, MiB/s")] = 256.0,
     free_floor: Annotated[str, typer.Option(help="share of a fast node that stays free")] = "1%",

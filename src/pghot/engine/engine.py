@@ -42,7 +42,10 @@ class Promotions:
 
 
 class HotnessEngine:
-    """A store, its consumer (kmigrated or kpromoted) and the gate in front of every promotion."""
+    """A store, its consumer (kmigrated or kpromoted) and the gate in front of every promotion.
+
+    rounds  of the consumer, so far
+    """
 
     def __init__(self, settings: EngineSettings) -> None:
         """Raises `UsageError` for an unknown store or values that the store's layout cannot hold."""
@@ -62,6 +65,8 @@ class HotnessEngine:
         self._counts["kpromoted_dropped"] = 0
         self._last_round_ms: int | None = None
         self._last_taken = no_candidates()
+        self._last_verdict = np.empty(0, np.uint8)
+        self.rounds = 0
         self._eligible = np.zeros(256, np.bool_)
 
     def enable(self, source: str) -> None:
@@ -107,17 +112,23 @@ class HotnessEngine:
         if slept < self.sleep_ms:
             return _none()
         self._last_round_ms = now
+        self.rounds += 1
         candidates = self.store.take(now, slept // self.sleep_ms)
-        self._last_taken = candidates
+        self._last_taken, self._last_verdict = candidates, np.empty(0, np.uint8)
         if len(candidates) == 0:
             return _none()
-        verdict = self.gate.judge(
+        verdict = self._last_verdict = self.gate.judge(
             candidates, now, slept, free_pages, node_pages, high_watermark_pages, max_pages
         )
         admitted = verdict < TOO_OLD
         if not admitted.all():
             self._keep_or_lose(verdict)
         return Promotions(candidates.page[admitted], candidates.node[admitted])
+
+    def hot(self, verdict: int | None = None) -> U32:
+        """The pages that were hot in the last round: all of them, or those with one of the gate's verdicts."""
+        page = self._last_taken.page
+        return page if verdict is None else page[self._last_verdict == verdict]
 
     def _keep_or_lose(self, verdict: U8) -> None:
         """Give what was not admitted back to the store, or lose it as the published versions do."""

@@ -85,7 +85,12 @@ def _expand_sources(sources: Sequence[str]) -> list[str]:
     groups = [name for group in sources for name in (SOURCES.names() if group == "all" else [group])]
     known = SOURCES.names()
     for group in groups:
-        for name in group.split("+"):
+        names = group.split("+")
+        if len(set(names)) < len(names):
+            raise UsageError(
+                f"--sources {group} names a source twice: it would count twice", "name each source once"
+            )
+        for name in names:
             if name not in known:
                 raise unknown_name("source", name, [*known, "all"])
     return list(dict.fromkeys(groups))

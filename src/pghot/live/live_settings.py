@@ -94,7 +94,14 @@ def check_nodes(topology: LiveTopology) -> None:
 def check_demotion(root: SysRoot, settings: LiveSettings) -> None:
     """Raise where reclaim would touch other programs. It acts on whole cgroups, so it cannot be used with single
     processes, or with a cgroup whose memory is charged to the one above it."""
-    if not settings.apply or not settings.mover.kernel_demotes:
+    if not settings.mover.kernel_demotes:
+        return
+    if getattr(LIVE_POLICIES.get(settings.policy), "demotes", False):
+        raise UsageError(
+            f"{settings.policy} picks itself what it demotes: demotion '{settings.mover.demotion}' would do nothing",
+            "use demotion move_pages, or another policy",
+        )
+    if not settings.apply:
         return
     if settings.targets.pids or not settings.targets.cgroups:
         raise UsageError(

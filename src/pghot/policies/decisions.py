@@ -19,10 +19,12 @@ class HeldBack(StrEnum):
     NOTHING_SEEN = "nothing seen"  # a round without a report about a page below the top tier
     THRESHOLD = "threshold"  # a page was seen, but too seldom to be hot
     GATE = "gate"  # a hot page was refused as too old
-    RATE = "rate"  # a hot page was refused by the rate limit
+    RATE = "rate"  # a hot page, or a whole round, was refused by a rate limit
     FREE_SPACE = "free space"  # a hot page found no room in the top tier
-    NEVER_PRESSED = "never pressed"  # a round in which what the policy waits for (a busy tier) did not happen
-    BUSY = "busy"  # a round in which the thread that moves had no time left
+    NEVER_PRESSED = (
+        "never pressed"  # a round in which what the policy waits for did not come: a busy, or a slower tier
+    )
+    BUSY = "busy"  # a hot page, or a whole round, for which the thread that moves had no time
 
 
 class Moved(StrEnum):
@@ -34,7 +36,7 @@ class Moved(StrEnum):
 
 
 class Decisions(Protocol):
-    """What a policy tells. `page` holds distinct dense pages; an empty array tells nothing."""
+    """What a policy tells. `page` holds dense pages, one for each decision; an empty array tells nothing."""
 
     def move(self, page: U32, why: Moved) -> None:
         """These pages are to move; the machine may still fail to move some."""

@@ -14,6 +14,8 @@ import numpy as np
 
 from pghot.arrays import U32
 from pghot.engine.accesses import Accesses, Source
+from pghot.policies.decisions import HeldBack, Moved
+from pghot.policies.machine import below_top
 from pghot.policies.policy import W, World
 
 HOT_COUNT = 8
@@ -29,6 +31,7 @@ class SampledCounts(ABC, Generic[W]):
     kind = "mover"
     default_sources: tuple[str, ...] = ("pebs",)
     any_source = False
+    demotes = True
     awaits = "HeMem's library with its kernel patches"
 
     def start(self, world: W) -> None:
@@ -37,17 +40,24 @@ class SampledCounts(ABC, Generic[W]):
         self._next_ms = PERIOD_MS
         self._coolings = 0
         self._last_ns = 0.0
+        self._seen = 0  # reports of pages in lower tiers since the last round
 
     def observe(self, world: W, source: Source, accesses: Accesses) -> None:
         np.add.at(self.count, accesses.page, accesses.count.astype(np.int32))
         while self.count[accesses.page].max(initial=0) >= COOL_COUNT:
             self.count >>= 1
             self._coolings += 1
+        below = below_top(world.machine, accesses.page)
+        self._seen += len(below)
+        world.decisions.hold(below[self.count[below] < HOT_COUNT], HeldBack.THRESHOLD)
 
     def act(self, world: W) -> None:
         if world.now_ms < self._next_ms:
             return
         self._next_ms = world.now_ms + PERIOD_MS
+        if self._seen == 0:
+            world.decisions.rest(HeldBack.NOTHING_SEEN)
+        self._seen = 0
         machine = world.machine
         span_ns, self._last_ns = machine.now_ns - self._last_ns, machine.now_ns
         budget = int(RATE_GB_S * span_ns / world.page_bytes)
@@ -73,12 +83,17 @@ class SampledCounts(ABC, Generic[W]):
         if short > 0:
             # Each page that comes in pushes another out. Both count against the budget that `page` was cut to.
             short = (short + 1) // 2
+            world.decisions.hold(page[room + short :], HeldBack.FREE_SPACE)
             page = page[: room + short]
             cold = np.flatnonzero((machine.place == fast) & (self.count < HOT_COUNT)).astype(np.uint32)
             cold = cold[np.argsort(self.count[cold], kind="stable")][:short]
+            world.decisions.move(cold, Moved.COLD)
             machine.demote(cold, fast, self.name)
         if len(page):
-            machine.migrate(page[: machine.room(fast)], fast, self.name)
+            room = machine.room(fast)
+            world.decisions.hold(page[room:], HeldBack.FREE_SPACE)
+            world.decisions.move(page[:room], Moved.HOT)
+            machine.migrate(page[:room], fast, self.name)
 
     def forget(self, page: U32) -> None:
         """See `Forgets.forget`."""
@@ -99,4 +114,6 @@ class HeMem(SampledCounts[World]):
     runs_live = True
 
     def migrate(self, world: World, budget: int) -> None:
-        self.promote_hot(world, self.hot_below(world)[:budget])
+        hot = self.hot_below(world)
+        world.decisions.hold(hot[budget:], world.machine.budget_ends_with)
+        self.promote_hot(world, hot[:budget])

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import I64, U8, U32
+from pghot.policies.decisions import HeldBack
 
 
 @dataclass(slots=True)
@@ -31,6 +32,7 @@ class Machine(Protocol):
     promotion_targets  for each node, the top-tier nodes in order of distance
     demotion_enabled   a full node makes room for promotions by demoting its coldest pages
     now_ns             the machine's clock
+    budget_ends_with   why `pages_in_budget` is no larger: the mover has no time, or a rate limit holds
     hash_list_step_ns  time to step past one record of a hash list, where that is simulated; else 0
     """
 
@@ -43,6 +45,7 @@ class Machine(Protocol):
     top_nodes: tuple[int, ...]
     demotion_enabled: bool
     now_ns: float
+    budget_ends_with: HeldBack
 
     @property
     def hash_list_step_ns(self) -> float: ...
@@ -67,3 +70,12 @@ class Machine(Protocol):
 
     def charge_tracking(self, app_ns: float, kernel_ns: float, thread: str) -> None:
         """Account for time that tracking took, where it is simulated."""
+
+
+def below_top(machine: Machine, page: U32) -> U32:
+    """Those of the pages that are on a node below the top tier."""
+    node = machine.place[page]
+    eligible = np.zeros(256, np.bool_)  # none of a page that is on no node, 255
+    eligible[: len(machine.lower)] = machine.lower
+    below: U32 = page[eligible[node]]
+    return below

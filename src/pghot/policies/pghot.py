@@ -6,9 +6,9 @@ The policy is the same in both halves: the engine says which pages are hot, and 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 import numpy as np
 
@@ -16,14 +16,26 @@ from pghot.arrays import U32
 from pghot.engine import STORES, check_heeded
 from pghot.engine.accesses import Accesses, Source
 from pghot.engine.engine import HotnessEngine, Promotions
+from pghot.engine.gate import RATE_LIMITED, TOO_OLD, UNREACHED
 from pghot.engine.hashed import HashedStore
 from pghot.engine.settings import FAITHFUL, PACKED, EngineSettings
+from pghot.policies.decisions import HeldBack, Moved
+from pghot.policies.machine import below_top
 from pghot.policies.policy import W, World
+
+_NONE = np.empty(0, np.uint32)
 
 # Settings that the policy takes from the machine it runs on.
 _FROM_THE_MACHINE = (
     "store", "pages", "page_bytes", "nodes", "top_nodes", "top_of_node", "scale", "enabled_sources",
 )  # fmt: skip
+
+
+def options_with(**preset: Any) -> inspect.Signature:
+    """The fields of `EngineSettings` that a user may set, some with another default."""
+    return inspect.Signature(
+        [each.replace(default=preset.get(each.name, each.default)) for each in _options()]
+    )
 
 
 def _options() -> Iterator[inspect.Parameter]:
@@ -36,9 +48,13 @@ def _options() -> Iterator[inspect.Parameter]:
 
 
 class Pghot(Generic[W]):
-    """pghot with the engine's store called `store`, which a subclass names."""
+    """pghot with the engine's store called `store`, which a subclass names.
+
+    preset  engine settings that a subclass has by default, beside those of `EngineSettings`
+    """
 
     store: str
+    preset: ClassVar[Mapping[str, Any]] = {}
     name: str
     kind = "mover"
     group = "pghot"
@@ -46,7 +62,7 @@ class Pghot(Generic[W]):
     any_source = True
     runs_live = True
     awaits = "the pghot patches, which no released kernel has"
-    __signature__ = inspect.Signature(list(_options()))
+    __signature__ = options_with()
 
     def __init__(self, **options: Any) -> None:
         self.options = options
@@ -68,15 +84,26 @@ class Pghot(Generic[W]):
                 page_bytes=world.page_bytes,
                 nodes=len(machine.free_pages),
                 top_nodes=machine.top_nodes,
-                **{"target_nid": world.fast_node, "top_of_node": near, "scale": world.scale, **self.options},
+                **{
+                    "target_nid": world.fast_node,
+                    "top_of_node": near,
+                    "scale": world.scale,
+                    **self.preset,
+                    **self.options,
+                },
             )
         )
+        self._seen: list[
+            U32
+        ] = []  # pages of lower tiers in reports since the last round; a page may appear more than once
+        self._is_hot = np.zeros(world.pages, np.bool_)
         self._list_steps = 0
         self._thread = "kpromoted" if self.store == "hashed" else "kmigrated"
 
     def observe(self, world: W, source: Source, accesses: Accesses) -> None:
         machine, store = world.machine, self.engine.store
         self.engine.record(source, accesses, machine.place, machine.lower)
+        self._seen.append(below_top(machine, accesses.page))
         if isinstance(store, HashedStore) and store.list_steps > self._list_steps:
             walk_ns = (store.list_steps - self._list_steps) * machine.hash_list_step_ns
             self._list_steps = store.list_steps
@@ -87,15 +114,37 @@ class Pghot(Generic[W]):
         machine.balance()
         budget = machine.pages_in_budget(self._thread)
         if budget == 0:
+            world.decisions.rest(machine.budget_ends_with)
+            self._seen.clear()
             return
+        rounds = self.engine.rounds
         promotions = self.engine.wake(
             world.now_ms, machine.free_pages, machine.capacity_pages, machine.high_pages, budget
         )
+        if self.engine.rounds > rounds:
+            self._explain(world)
         for node in np.unique(promotions.node):
             pages = promotions.page[promotions.node == node]
+            world.decisions.move(pages, Moved.HOT)
             failed = machine.migrate(pages, int(node), self._thread, self.engine.batch_nr).failed
             if len(failed):
+                world.decisions.hold(failed, HeldBack.FREE_SPACE)
                 self.engine.requeue(Promotions(failed, np.full(len(failed), node, np.int16)))
+
+    def _explain(self, world: W) -> None:
+        """Tell why the round that just was did not promote the other pages that were seen since the one before."""
+        decisions, engine = world.decisions, self.engine
+        seen = np.concatenate([_NONE, *self._seen])
+        self._seen.clear()
+        if len(seen) == 0 and len(engine.hot()) == 0:
+            decisions.rest(HeldBack.NOTHING_SEEN)
+            return
+        self._is_hot[engine.hot()] = True
+        decisions.hold(seen[~self._is_hot[seen]], HeldBack.THRESHOLD)
+        self._is_hot[engine.hot()] = False
+        decisions.hold(engine.hot(TOO_OLD), HeldBack.GATE)
+        decisions.hold(engine.hot(RATE_LIMITED), HeldBack.RATE)
+        decisions.hold(engine.hot(UNREACHED), world.machine.budget_ends_with)
 
     def lab_options(self) -> list[str]:
         """See `SomeInTheLab.lab_options`."""
@@ -139,3 +188,34 @@ class PghotHashed(Pghot[World]):
     name = "pghot-hashed"
     summary = "pghot with the hashed store, any source, batched promotion by kernel threads"
     store = "hashed"
+
+
+# The published benchmarks of pghot ran with a threshold of one access (FACTS 9), with which hint faults can promote.
+_AS_PUBLISHED: Mapping[str, Any] = {"freq_threshold": 1}
+
+
+class PghotDefaultPublished(PghotDefault):
+    """pghot since v4, one byte for each page, as its benchmarks ran it."""
+
+    name = "pghot-default-f1"
+    summary = "pghot-default as its published benchmarks ran it: freq_threshold 1"
+    preset = _AS_PUBLISHED
+    __signature__ = options_with(**_AS_PUBLISHED)
+
+
+class PghotPrecisePublished(PghotPrecise):
+    """pghot since v4, four bytes for each page, as its benchmarks ran it."""
+
+    name = "pghot-precise-f1"
+    summary = "pghot-precise as its published benchmarks ran it: freq_threshold 1"
+    preset = _AS_PUBLISHED
+    __signature__ = options_with(**_AS_PUBLISHED)
+
+
+class PghotHashedPublished(PghotHashed):
+    """pghot of v2 and v3, a hash table and heaps, as its benchmarks ran it."""
+
+    name = "pghot-hashed-f1"
+    summary = "pghot-hashed as its published benchmarks ran it: freq_threshold 1"
+    preset = _AS_PUBLISHED
+    __signature__ = options_with(**_AS_PUBLISHED)

@@ -76,6 +76,7 @@ class Policy(Protocol[W_contra]):
     kind             one of `KINDS`; "static" chooses a placement and moves nothing
     awaits           what a kernel still lacks to do this by itself, in words; empty: a released kernel does it. A
                      policy that does not say awaits "a kernel patch"
+    demotes          it picks the pages to demote itself; one that does not say leaves that to the machine
     """
 
     name: str

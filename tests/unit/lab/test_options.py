@@ -226,7 +226,8 @@ def test_policies_that_run_live(name: str) -> None:
 
 
 def test_the_others_are_refused_live() -> None:
-    live = {"pghot-default", "pghot-precise", "pghot-hashed", "hemem", "none"}
+    stores = {"pghot-default", "pghot-precise", "pghot-hashed"}
+    live = {*stores, *(f"{name}-f1" for name in stores), "hemem", "none"}
     assert set(LIVE_POLICIES.names()) == live
     for name in set(POLICIES.names()) - live:
         with pytest.raises(UsageError, match=f"no policy '{name}' runs live") as caught:

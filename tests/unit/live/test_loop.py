@@ -420,6 +420,15 @@ def test_memory_that_is_charged_to_the_group_above_is_not_left_to_the_kernel(
         Live(bench.kernel.root, settings, None)
 
 
+@pytest.mark.parametrize("demotion", ["reclaim", "lru_gen"])
+def test_a_policy_that_picks_what_it_demotes_leaves_nothing_to_the_kernel(
+    bench: Bench, demotion: str
+) -> None:
+    settings = LiveSettings(Targets((PID,)), policy="hemem", mover=MoverSettings(demotion=demotion))
+    with pytest.raises(UsageError, match=f"hemem picks itself what it demotes: demotion '{demotion}'"):
+        Live(bench.kernel.root, settings, None)
+
+
 @pytest.mark.parametrize(("node", "fits"), [(253, True), (254, False), (300, False)])
 def test_a_node_that_a_byte_cannot_name_is_refused(tmp_path: Path, node: int, fits: bool) -> None:
     kernel = FakeKernel(tmp_path)

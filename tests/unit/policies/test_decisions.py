@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import pghot
+from builders.policy_bed import Bed
 from pghot.errors import UsageError
 from pghot.lab.compare import plan_runs
 from pghot.live.sources import LIVE_SOURCES
@@ -100,3 +101,23 @@ def test_every_result_says_where_a_run_takes_place_and_why_it_stood_still() -> N
     runs = [run for run in result.to_dict()["runs"] if run["policy"] == "lru-bw"]
     assert sum(dict(run["held_back"])["never pressed"] for run in runs) == row.held_back["never pressed"]
     assert {row["label"]: row["runs_on"] for row in result.to_dict()["summary"]}["none"] == "kernel"
+
+
+@pytest.mark.parametrize("store", ["default", "precise", "hashed"])
+def test_pghot_is_there_as_its_benchmarks_ran_it(store: str) -> None:
+    assert POLICIES.options(f"pghot-{store}-f1") == {
+        **POLICIES.options(f"pghot-{store}"),
+        "freq_threshold": 1,
+    }
+    assert POLICIES.options(f"pghot-{store}")["freq_threshold"] == 2
+    seen = pages(500)
+    for name, hot in ((f"pghot-{store}", 0), (f"pghot-{store}-f1", 1)):
+        bed = Bed(name, room=5)
+        bed.see(50, *seen.tolist())
+        bed.act(100)
+        assert np.count_nonzero(bed.machine.place[seen] == 0) == hot
+
+
+def test_a_source_that_is_named_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match="--sources ibs\\+pebs\\+ibs names a source twice"):
+        plan_runs(["pghot-default"], ["ibs+pebs+ibs"])

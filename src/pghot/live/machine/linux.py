@@ -25,6 +25,7 @@ from pghot.live.machine.spaces import Spaces
 from pghot.live.swap_tier.cold_pages import Compressing
 from pghot.live.swap_tier.tier import CompressedTier
 from pghot.policies.bucket import TokenBucket
+from pghot.policies.decisions import HeldBack
 from pghot.policies.live_rules import AGEING_MS
 from pghot.policies.machine import Moves
 from pghot.policies.pingpong import PingPongGuard
@@ -94,6 +95,7 @@ class LinuxMachine:
                 now_ns=now_ns,
             )
         self.now_ns: float = now_ns
+        self.budget_ends_with = HeldBack.RATE
         self.hash_list_step_ns = 0.0  # what takes time here takes it by itself
         self._aged_ms = now_ns // 1_000_000
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pghot.arrays import I16, I64, NOWHERE, U32
 from pghot.errors import PghotError
 from pghot.policies import tiers
+from pghot.policies.decisions import HeldBack
 from pghot.policies.machine import Moves
 from pghot.sim.compressed.access import Access
 from pghot.sim.compressed.node import CompressedNode, Contents
@@ -84,6 +85,7 @@ class SimulatedMachine:
         self.preferred = np.full(pages, -1, np.int16)
         self.generations = Generations(pages)
         self.demotion_enabled = False
+        self.budget_ends_with = HeldBack.BUSY
 
         self.now_ns = 0.0
         self.slice_ns = 0.0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.arrays import U32
+from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.hemem import SampledCounts
 from pghot.sim.lab_world import LabWorld
 
@@ -52,14 +53,20 @@ class HeMemColloid(SampledCounts[LabWorld]):
         fast, slow = world.fast_node, world.slow_node
         total = self._rate[fast] + self._rate[slow]
         if total <= 0:
+            world.decisions.rest(HeldBack.NEVER_PRESSED)
             return
         share = self._rate[fast] / total
         step = self._step(self._latency_ns(world, fast), self._latency_ns(world, slow), share)
         if step > 0:
-            self.promote_hot(world, self._worth(self.hot_below(world), step)[:budget])
+            hot = self._worth(self.hot_below(world), step)
+            world.decisions.hold(hot[budget:], world.machine.budget_ends_with)
+            self.promote_hot(world, hot[:budget])
         elif step < 0:
             page = self._worth(self._resident(world), -step)[:budget]
+            world.decisions.move(page, Moved.BALANCE)
             world.machine.demote(page, fast, self.name)
+        else:  # the tiers are balanced
+            world.decisions.rest(HeldBack.NEVER_PRESSED)
 
     def _latency_ns(self, world: LabWorld, node: int) -> float:
         """The node's latency by Little's law; for an idle node, its idle latency."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from pghot.engine.accesses import Accesses, Source
 from pghot.parameters import check_number
-from pghot.policies.decisions import HeldBack
+from pghot.policies.decisions import HeldBack, Moved
 from pghot.sim.lab_world import LabWorld
 
 MIB = 1 << 20
@@ -26,6 +26,7 @@ class LruBandwidth:
     default_sources: tuple[str, ...] = ()
     any_source = False
     runs_live = False
+    demotes = True
     awaits = "a patch that was asked for and not yet written"
 
     def __init__(
@@ -80,11 +81,15 @@ class LruBandwidth:
         for source in np.flatnonzero(machine.lower):
             young = machine.generations.youngest(machine.place, int(source), chunk)
             target = machine.promotion_targets[int(source)][0]
+            if len(young) == 0:
+                world.decisions.rest(HeldBack.NOTHING_SEEN)
             short = len(young) - machine.room(target)
             if short > 0:
                 cold, _ = machine.generations.oldest(machine.place, target, short, machine.now_ns)
+                world.decisions.move(cold, Moved.COLD)
                 machine.demote(cold, target, "lru-bw")
-            machine.migrate(young, target, "lru-bw")
+            world.decisions.move(young, Moved.HOT)
+            world.decisions.hold(machine.migrate(young, target, "lru-bw").failed, HeldBack.FREE_SPACE)
         self._adapt(machine.ledger.promoted - promoted_before, machine.ledger.demoted - demoted_before)
 
     def _adapt(self, promoted: int, demoted: int) -> None:

@@ -12,7 +12,7 @@ from pghot.engine.gate import FREE_SPACE, RATE_LIMITED, RATE_OK, TOO_OLD, Gate
 from pghot.engine.settings import MOST, EngineSettings
 from pghot.engine.store import Candidates
 from pghot.parameters import check_number
-from pghot.policies.decisions import HeldBack
+from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.policy import World
 
 HOT_THRESHOLD_MS = 1000  # sysctl_numa_balancing_hot_threshold
@@ -49,7 +49,7 @@ class NumaBalancing2:
         self._settings = settings
         self._gate = Gate(settings, HOT_THRESHOLD_MS)
         self._last_ms = 0
-        self._faults = 0
+        self._faults = self._faults_before = 0
 
     def observe(self, world: World, source: Source, accesses: Accesses) -> None:
         if len(accesses) == 0 or accesses.latency_ms is None:
@@ -78,9 +78,14 @@ class NumaBalancing2:
         world.decisions.hold(accesses.page[verdict == RATE_LIMITED], HeldBack.RATE)
         hot = (verdict == FREE_SPACE) | (verdict == RATE_OK)
         for node in np.unique(candidates.node[hot]):
-            machine.migrate(candidates.page[hot & (candidates.node == node)], int(node), payer="app")
+            page = candidates.page[hot & (candidates.node == node)]
+            world.decisions.move(page, Moved.HOT)
+            world.decisions.hold(machine.migrate(page, int(node), payer="app").failed, HeldBack.FREE_SPACE)
 
     def act(self, world: World) -> None:
+        if self._faults == self._faults_before:
+            world.decisions.rest(HeldBack.NOTHING_SEEN)
+        self._faults_before = self._faults
         world.machine.balance()
 
     def tracker_bytes(self) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pghot.arrays import U32
 from pghot.policies.bucket import TokenBucket
+from pghot.policies.decisions import HeldBack
 from pghot.policies.live_rules import (
     AGEING_MS,
     BATCH_PAGES,
@@ -47,6 +48,7 @@ class UserSpaceMachine:
         self.high_pages, self.top_nodes = machine.high_pages, machine.top_nodes
         self.demotion_enabled = True  # a policy that demotes by itself switches it off
         self.now_ns = machine.now_ns
+        self.budget_ends_with = HeldBack.RATE
         self.hash_list_step_ns = 0.0  # pghot's own hash table is no kernel list
         self._floor_pages = np.maximum(machine.high_pages, (machine.capacity_pages * FREE_FLOOR).astype(int))
         self._bucket = TokenBucket(RATE_LIMIT_MB_S, self._kernel_ns(), page_bytes=self._page_bytes)

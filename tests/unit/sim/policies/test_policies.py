@@ -77,7 +77,14 @@ def test_the_methods_come_in_the_same_order_in_every_file(path: Path) -> None:
 def test_names_and_groups() -> None:
     assert groups() == {
         "all": POLICIES.names(),
-        "pghot": ["pghot-default", "pghot-hashed", "pghot-precise"],
+        "pghot": [
+            "pghot-default",
+            "pghot-default-f1",
+            "pghot-hashed",
+            "pghot-hashed-f1",
+            "pghot-precise",
+            "pghot-precise-f1",
+        ],
         "oracles": ["oracle-epoch", "oracle-static"],
         "bounds": ["all-fast", "all-slow"],
     }
@@ -91,7 +98,7 @@ def test_names_and_groups() -> None:
 def test_policies_are_listed_by_kind_those_that_run_live_first() -> None:
     assert POLICIES.names() == [
         "none", "demotion", "all-fast", "all-slow", "interleave", "static-class",
-        "hemem", "pghot-default", "pghot-hashed", "pghot-precise",
+        "hemem", *groups()["pghot"],
         "hemem-colloid", "lru-bw", "numab2",
         "oracle-epoch", "oracle-static",
     ]  # fmt: skip

@@ -7,7 +7,7 @@ import os
 import pytest
 
 INSIDE = "PGHOT_GUEST" in os.environ
-KINDS = ("two_tiers", "three_tiers", "cxl", "compressed", "linux_6_1", "linux_7_3")
+KINDS = ("two_tiers", "three_tiers", "one_node", "linux_6_1", "linux_7_3")
 
 collect_ignore = ["test_guest.py"] if INSIDE else ["inside"]
 

@@ -15,7 +15,7 @@ from vm import CACHE
 import pghot
 
 pytestmark = pytest.mark.timeout(0)  # as in test_guest.py
-SHARED = CACHE / "shared-cxl"
+SHARED = CACHE / "shared-one_node"
 TEST = "test_promotion_makes_a_program_faster_and_undo_slower_again"
 TIERS = """
 description = "the guest's DRAM and CXL node, as its test program measured them"
@@ -37,7 +37,7 @@ def test_the_lab_predicts_what_promotion_brings(
     suites: Suites, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Direction and rough size. Measured after the promotion, so beside the simulated run in which all is fast."""
-    result = suites.result("cxl", f"tests/guest/inside/test_cxl.py::{TEST}")
+    result = suites.result("one_node", f"tests/guest/inside/test_cxl.py::{TEST}")
     if result.outcome == "skipped":
         pytest.skip(result.text)
     assert result.outcome == "passed", "the live run that this compares with failed"
@@ -96,17 +96,16 @@ def test_the_lab_predicts_what_compressed_swap_saves(
 
     For some 4 s of its own time: in less, bringing the memory out is most of what the recording shows.
     """
-    result = suites.result("compressed", f"tests/guest/inside/test_compressed.py::{ZRAM_TEST}")
+    result = suites.result("one_node", f"tests/guest/inside/test_compressed.py::{ZRAM_TEST}")
     if result.outcome == "skipped":
         pytest.skip(result.text)
     assert result.outcome == "passed", "the live run that this compares with failed"
     if shutil.which("qemu-x86_64") is None:
         pytest.skip("no qemu-x86_64 to record the program with (package qemu-user)")
-    shared = CACHE / "shared-compressed"
-    lines = (shared / "compressed.jsonl").read_text().splitlines()
+    lines = (SHARED / "compressed.jsonl").read_text().splitlines()
     live = next(row for row in map(json.loads, lines) if str(row.get("program", "")).startswith("128 MiB"))
     recording, tiers = tmp_path / "program.pghot", tmp_path / "zram.toml"
-    program = [str(shared / "program"), "32", "0.25", "0", "write", "text", "passes=48000"]
+    program = [str(SHARED / "program"), "32", "0.25", "0", "write", "text", "passes=48000"]
     words = ["record", "--compressibility", "--llc", "1MiB", "-o", str(recording), "--", *program]
     command = [str(Path(sys.executable).with_name("pghot")), *words]
     subprocess.run(command, check=True, capture_output=True)

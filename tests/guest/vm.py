@@ -66,8 +66,9 @@ class Node:
 
 @dataclass(frozen=True)
 class Machine:
-    """Memory nodes, of which node 0 has the CPUs, and a kernel; with `cxl` an emulated CXL memory device too.
+    """Memory nodes, of which node 0 has the CPUs, and a kernel.
 
+    cxl   with an emulated CXL memory device, where QEMU has one (from 10 on)
     swap  with the modules of zram and of a RAM disk; the tests make the swap
     """
 
@@ -84,10 +85,8 @@ MACHINES = {
     "two_tiers": Machine(_TWO),
     # The kernel's documented example: HBM without CPUs on top, DRAM in the middle, slow memory below.
     "three_tiers": Machine((Node(1024, 20, 16), Node(512, 10, 64, 20), Node(1024, 160, 2, 30))),
-    # Beside the DRAM a CXL device, of which the tests make a node: QEMU 10 only.
-    "cxl": Machine((Node(1536, 10, 32),), cxl=True),
-    # One node, and swap in compressed memory.
-    "compressed": Machine((Node(1536, 10, 32),), swap=True),
+    # For swap in compressed memory. Beside the DRAM is a CXL device, of which the last tests make a node.
+    "one_node": Machine((Node(1536, 10, 32),), cxl=True, swap=True),
     # Debian 12's kernel has neither DAMON nor tiers by latency; the newest has everything.
     "linux_6_1": Machine(_TWO, "6.1"),
     "linux_7_3": Machine(_TWO, "7.3"),
@@ -118,8 +117,6 @@ class Guest:
     def needs(self) -> tuple[Emulator, Kernel]:
         """Fetch what it takes to boot. Raises `CannotBootError`."""
         emulator = find_emulator(CACHE)
-        if self.machine.cxl and emulator.version < 10:
-            raise CannotBootError(f"an emulated CXL device needs QEMU 10: {emulator.why_not_10}")
         try:
             return emulator, fetch_kernel(self.machine.kernel, CACHE)
         except CannotFetchError as lack:
@@ -132,14 +129,16 @@ class Guest:
             initrd, log = Path(scratch, "initrd"), Path(scratch, "log")
             extra = CXL_MODULES * self.machine.cxl + SWAP_MODULES * self.machine.swap
             modules = kernel.load(extra)
-            initrd.write_bytes(self._initramfs(modules, command, directory))
+            initrd.write_bytes(self._initramfs(modules, command, directory, emulator.why_not_10))
             output = _output(self._qemu(emulator, kernel, initrd, log, directory))
             status = _EXIT.search(output)
             if status is None:
                 output += "\n--- end of the kernel's log ---\n" + log.read_text(errors="replace")[-3000:]
         return (int(status[1]) if status else None), _EXIT.sub("", output)
 
-    def _initramfs(self, modules: dict[str, bytes], command: Sequence[str], directory: Path) -> bytes:
+    def _initramfs(
+        self, modules: dict[str, bytes], command: Sequence[str], directory: Path, why_not_10: str
+    ) -> bytes:
         mount = "$B mkdir -p /n{0}; $B mount -t 9p -o {1},$O {2} /n{0}"
         mounts = [
             mount.format(path, "ro,cache=loose", f"ro{i}") for i, path in enumerate(_under_tmpfs(directory))
@@ -150,6 +149,7 @@ class Guest:
             "HOME": "/root",
             **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PGHOT_GUEST_NOT_QEMU_10": why_not_10,
             **self.environment,
         }
         script = f"cd {shlex.quote(str(directory))}\n"
@@ -171,7 +171,8 @@ class Guest:
     ) -> list[str]:
         # QEMU 7.2 dies at random with thread=multi; 10 does not.
         threads = "multi" if emulator.version >= 10 else "single"
-        machine = "q35,hmat=on" + (",cxl=on" if self.machine.cxl else "")
+        cxl = self.machine.cxl and emulator.version >= 10
+        machine = "q35,hmat=on" + (",cxl=on" if cxl else "")
         size = f"{sum(node.mib for node in self.machine.nodes)}M,maxmem=16G,slots=8"
         arguments = [
             *emulator.command, "-accel", f"tcg,thread={threads}", "-cpu", "max,-hypervisor", "-machine", machine,
@@ -186,7 +187,7 @@ class Guest:
             arguments += _share(f"ro{i}", path, "readonly=on,multidevs=remap")
         for i, path in enumerate(self.writable):
             arguments += _share(f"rw{i}", path, "multidevs=remap")
-        return [*arguments, *_numa(self.machine.nodes, self.cpus), *(CXL_DEVICE if self.machine.cxl else ())]
+        return [*arguments, *_numa(self.machine.nodes, self.cpus), *(CXL_DEVICE if cxl else ())]
 
 
 def _output(command: Sequence[str]) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
+
+import pytest
 
 BUS = Path("/sys/bus/cxl/devices")
 NODES = Path("/sys/devices/system/node")
 
 
 def make_cxl_node() -> int:
-    """Make the device's memory a node and return its number."""
+    """Make the device's memory a node and return its number. Skips the test where the machine has no such device."""
+    if not (BUS / "mem0").exists():
+        pytest.skip(f"an emulated CXL device needs QEMU 10: {os.environ['PGHOT_GUEST_NOT_QEMU_10']}")
     before = set(NODES.glob("node[0-9]*"))
     Path("/sys/devices/system/memory/auto_online_blocks").write_text("online_movable")
     root = next(path for path in sorted(BUS.glob("decoder0.*")) if (path / "create_ram_region").exists())

@@ -19,7 +19,7 @@ from pghot.kernel.process_madvise import page_out
 from pghot.kernel.sysroot import SysRoot
 from waiting import GUARD_S, until
 
-pytestmark = pytest.mark.compressed
+pytestmark = pytest.mark.one_node
 ZRAM = Path("/sys/block/zram0")
 ZSWAP = Path("/sys/module/zswap/parameters/enabled")
 DISK = "/dev/ram0"  # of 16 MiB, as the module makes it

@@ -12,7 +12,7 @@ import pytest
 from cxl import make_cxl_node
 from helpers import SHARED, Pghot, Program, pghot, report
 
-pytestmark = pytest.mark.cxl
+pytestmark = pytest.mark.one_node
 
 
 @pytest.fixture(scope="session")

@@ -330,7 +330,7 @@ def test_mistakes_name_line_and_key(
         ),
         (
             RIGHT + "[options.faults]\nscan_size_mb = 0\n",
-            "5: options.faults: faults: scan_size_mb 0 is out of range",
+            "5: options.faults: faults.scan_size_mb is 0, which is less than it can be",
         ),
         (
             RIGHT + "[options.replay]\nfile = 7\n",

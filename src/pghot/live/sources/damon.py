@@ -27,7 +27,7 @@ from pghot.kernel.perf_event import perf_need
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Space, Watched
 from pghot.live.sources.access_source import Sees, Sightings, sightings_of
-from pghot.live.sources.perf_sampling import checked_period
+from pghot.parameters import check_number
 from pghot.units import PAGE_BYTES
 
 _PAGE = np.uint64(PAGE_BYTES)
@@ -72,7 +72,8 @@ class Damon:
         self._root, self._operations = root, operations
         self._intervals = Intervals(sample_us, aggregate_us, 1_000_000, min_regions, max_regions)
         self._min_accesses, self._min_age = max(1, min_accesses), min_age
-        self._period_ms = checked_period(self.name, "period_ms", period_ms)
+        check_number(self.name, "period_ms", period_ms, 1)
+        self._period_ms = period_ms
         self._kdamond = Kdamond(root, operations, self._intervals)
         self._trace: RegionTrace | None = None
         self._latest: dict[int, Regions] = {}

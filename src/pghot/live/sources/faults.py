@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from pghot.engine.accesses import Mechanism
-from pghot.errors import UsageError
 from pghot.kernel import perf_event
 from pghot.kernel.knob_files import NUMA_BALANCING, PROMOTE_RATE_LIMIT, SCAN, SCHED
 from pghot.kernel.needs import Need, knob_need, require
@@ -27,6 +26,7 @@ from pghot.kernel.toptier import kernel_top_nodes, nodes_with_memory
 from pghot.kernel.watched import SetKnob, Watched
 from pghot.live.sources.access_source import Sees, Sightings
 from pghot.live.sources.perf_ring import drain
+from pghot.parameters import check_number
 
 MEMORY_TIERING = "2"
 
@@ -51,12 +51,8 @@ class Faults:
 
     def __init__(self, root: SysRoot, scan_period_ms: int = 200, scan_size_mb: int = 256) -> None:
         # The kernel divides by the size and does not check it (task_nr_scan_windows, kernel/sched/fair.c).
-        if not 1 <= scan_size_mb <= _MOST_SCANNED_MB:
-            raise UsageError(
-                f"faults: scan_size_mb {scan_size_mb} is out of range", f"give 1 to {_MOST_SCANNED_MB} MiB"
-            )
-        if scan_period_ms < 1:
-            raise UsageError(f"faults: scan_period_ms {scan_period_ms} is too short", "give 1 or more")
+        check_number(self.name, "scan_size_mb", scan_size_mb, 1, _MOST_SCANNED_MB)
+        check_number(self.name, "scan_period_ms", scan_period_ms, 1)
         self._root = root
         self._period_ms, self._size_mb, self._effort = scan_period_ms, scan_size_mb, 1.0
         self._rings: list[Ring] = []

@@ -21,7 +21,8 @@ from pghot.kernel.pmu import Pmu, read_pmu
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
 from pghot.live.sources.access_source import Sees, Sightings
-from pghot.live.sources.perf_sampling import READ_FORMAT, SAMPLE, MemorySampling, checked_period, stretched
+from pghot.live.sources.perf_sampling import READ_FORMAT, SAMPLE, MemorySampling, stretched
+from pghot.parameters import check_number
 
 NAME = "ibs_op"
 PERIOD_STEP = 16  # the hardware's counter lacks the low four bits
@@ -45,7 +46,7 @@ class Ibs:
         pmu = read_pmu(root, NAME)
         self._pmus = [pmu] if pmu else []
         self._filtered = any("l3missonly" in pmu.formats for pmu in self._pmus)
-        period_ops = checked_period(self.name, "period_ops", period_ops)
+        check_number(self.name, "period_ops", period_ops, 1)
         self._period = stretched(period_ops, 1 if self._filtered else 1 / UNFILTERED_STRETCH, PERIOD_STEP)
         self._effort = 1.0
         self._sampling = MemorySampling(root, self._keep)

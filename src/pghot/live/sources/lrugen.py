@@ -18,7 +18,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes
 from pghot.kernel.watched import SetKnob, Watched
 from pghot.live.sources.access_source import Sees, Sightings
-from pghot.live.sources.perf_sampling import checked_period
+from pghot.parameters import check_number
 
 _LOOK_MS = 1000
 
@@ -36,8 +36,8 @@ class LruGen:
 
     def __init__(self, root: SysRoot, period_ms: int = 5000) -> None:
         self._root = root
-        # 0 has a meaning of its own.
-        self._period_ms = checked_period(self.name, "period_ms", period_ms) if period_ms else 0
+        check_number(self.name, "period_ms", period_ms, 0)
+        self._period_ms = period_ms
         self._effort = 1.0
         self._due_ms = 0.0
         self._watched = Watched(())

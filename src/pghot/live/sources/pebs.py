@@ -20,7 +20,8 @@ from pghot.kernel.pmu import Pmu, read_pmu
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
 from pghot.live.sources.access_source import Sees, Sightings
-from pghot.live.sources.perf_sampling import READ_FORMAT, SAMPLE, MemorySampling, checked_period, stretched
+from pghot.live.sources.perf_sampling import READ_FORMAT, SAMPLE, MemorySampling, stretched
+from pghot.parameters import check_number
 
 # One PMU on most CPUs, one for each kind of core on hybrid ones.
 NAMES = ("cpu", "cpu_core", "cpu_atom")
@@ -52,10 +53,9 @@ class Pebs:
         latency_cycles: int = 128,
     ) -> None:
         self._root = root
-        self._periods = (
-            checked_period(self.name, "period_loads", period_loads),
-            checked_period(self.name, "period_stores", period_stores),
-        )
+        check_number(self.name, "period_loads", period_loads, 1)
+        check_number(self.name, "period_stores", period_stores, 1)
+        self._periods = (period_loads, period_stores)
         self._latency = latency_cycles
         self._pmus = [pmu for name in NAMES if (pmu := read_pmu(root, name)) and "mem-loads" in pmu.events]
         self._effort = 1.0

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import U64
-from pghot.errors import UsageError
 from pghot.kernel import perf_event
 from pghot.kernel.mem_data_src import stores
 from pghot.kernel.node_files import node_of_cpu
@@ -98,13 +97,6 @@ class MemorySampling:
         for ring, _ in self._rings:
             ring.close()
         self._rings = []
-
-
-def checked_period(source: str, option: str, period: int) -> int:
-    """The period. Raises `UsageError` below 1: an event would never sample, and looks would follow without a pause."""
-    if period < 1:
-        raise UsageError(f"{source}: {option} {period} is not a period", "give a whole number, 1 or more")
-    return period
 
 
 def stretched(period: int, share: float, multiple: int = 1) -> int:

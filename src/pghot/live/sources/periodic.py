@@ -13,7 +13,7 @@ from pghot.kernel.needs import Need, require
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Space, Watched
 from pghot.live.sources.access_source import Sees, Sightings, sightings_of
-from pghot.live.sources.perf_sampling import checked_period
+from pghot.parameters import check_number
 
 
 class PeriodicSource(ABC):
@@ -30,7 +30,8 @@ class PeriodicSource(ABC):
 
     def __init__(self, root: SysRoot, period_ms: int, other_counters: Sequence[str]) -> None:
         self._root = root
-        self._period_ms = checked_period(self.name, "period_ms", period_ms)
+        check_number(self.name, "period_ms", period_ms, 1)
+        self._period_ms = period_ms
         self._effort = 1.0
         self._spaces: dict[int, Space] = {}
         self._due_ms: dict[int, float] = {}

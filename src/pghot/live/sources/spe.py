@@ -27,7 +27,8 @@ from pghot.kernel.watched import SetKnob, Watched
 from pghot.live.sources.access_source import Sees, Sightings
 from pghot.live.sources.aux_area import AUX_COUNTERS, RING_BYTES, AuxNotes, drain_aux
 from pghot.live.sources.frame_owners import FrameOwners
-from pghot.live.sources.perf_sampling import READ_FORMAT, checked_period, stretched
+from pghot.live.sources.perf_sampling import READ_FORMAT, stretched
+from pghot.parameters import check_number
 from pghot.units import PAGE_BYTES
 
 PREFIX = "arm_spe_"
@@ -54,8 +55,8 @@ class Spe:
 
     def __init__(self, root: SysRoot, period_ops: int = 10_000, latency_cycles: int = 128) -> None:
         self._root = root
-        self._period = checked_period(self.name, "period_ops", period_ops)
-        self._latency, self._effort = latency_cycles, 1.0
+        check_number(self.name, "period_ops", period_ops, 1)
+        self._period, self._latency, self._effort = period_ops, latency_cycles, 1.0
         self._pmus = [pmu for name in pmu_names(root, PREFIX) if (pmu := read_pmu(root, name))]
         self._rings: list[tuple[Ring, int, bool]] = []  # with the CPU's node, and whether it is a Neoverse
         self._notes, self._records = AuxNotes(), Records.sized(_BATCH)

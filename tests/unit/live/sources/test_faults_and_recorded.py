@@ -168,7 +168,7 @@ def test_the_rate_limit_is_0_before_the_mode_changes_and_all_comes_back(
     "option", [{"scan_size_mb": 0}, {"scan_size_mb": 1 << 20}, {"scan_period_ms": 0}, {"scan_period_ms": -5}]
 )
 def test_options_that_the_kernel_would_not_survive(tiers: SysRoot, option: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match=r"out of range|too short"):
+    with pytest.raises(UsageError, match=r"which is (less|more) than it can be"):
         Faults(tiers, **option)
 
 
@@ -311,5 +311,5 @@ def test_a_ring_is_read_across_its_end(tiers: SysRoot, ring: FakeRing) -> None:
 @pytest.mark.parametrize("name", ["softdirty", "idle", "damon", "lrugen"])
 def test_a_period_below_zero_is_refused(name: str) -> None:
     """It would have the source look in every round, of 100 ms."""
-    with pytest.raises(UsageError, match=f"{name}: period_ms -4 is not a period"):
+    with pytest.raises(UsageError, match=f"{name}.period_ms is -4, which is less than it can be"):
         LIVE_SOURCES.make(name, SysRoot(Path("/no/such/tree")), period_ms=-4)

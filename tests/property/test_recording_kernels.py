@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pghot.recording import checks, coarsen, encoding, from_accesses, summary
+from pghot.recording import checks, coarsen, encoding, summary
 from pghot.recording.regions import merge_regions
 from pghot.recording.threads import stacked_counters, threads_added_up
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
 from references.recording.checks import first_problem_reference
 from references.recording.coarsen import merged_reference
 from references.recording.encoding import join_planes_reference, sum_deltas_reference
-from references.recording.from_accesses import aggregate_reference
 from references.recording.summary import add_rows_reference
 
 Array = npt.NDArray[np.uint32]
@@ -113,33 +112,6 @@ def test_first_problem_equals_its_reference(columns: tuple[Array, ...], data: st
 @given(batches())
 def test_valid_batches_have_no_problem(batch: SliceBatch) -> None:
     checks.check_batch(batch, 40, 3)
-
-
-@given(
-    hnp.arrays(np.uint32, st.integers(0, 200), elements=st.integers(0, 300)),
-    st.integers(1, 50),
-    st.booleans(),
-    st.booleans(),
-    st.data(),
-)
-def test_accesses_are_aggregated_as_by_the_reference(
-    page: Array, per_slice: int, has_writes: bool, has_misses: bool, data: st.DataObject
-) -> None:
-    flags = hnp.arrays(np.uint8, len(page), elements=st.integers(0, 1))
-    none = np.empty(0, np.uint8)
-    writes = data.draw(flags) if has_writes else none
-    misses = data.draw(flags) if has_misses else none
-    slices = -(-len(page) // per_slice)
-    results = []
-    for function in (from_accesses.aggregate, aggregate_reference):
-        counts, seen = np.zeros((3, 301), np.uint32), np.zeros(5, np.uint64)
-        offsets, rows = np.zeros(slices + 1, np.int64), np.zeros((4, len(page)), np.uint32)
-        function(page, writes, misses, per_slice, counts, seen, offsets, rows)
-        assert not counts.any()
-        assert not seen.any()
-        results.append((offsets, rows[:, : offsets[-1]]))
-    np.testing.assert_array_equal(results[0][0], results[1][0])
-    np.testing.assert_array_equal(results[0][1], results[1][1])
 
 
 def assert_merged(merged: SliceBatch, batch: SliceBatch, folio_of: Array, cut: int) -> None:

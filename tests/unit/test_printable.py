@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.accesses import trace_from_accesses
 from pghot.cli.main import run
 from pghot.daemon.logs import event, open_log
 from pghot.printable import printable
-from pghot.recording.from_accesses import trace_from_accesses
 from pghot.recording.writer import write_recording
 from pghot.report.live_text import render_undo
 from pghot.report.view.history import StatusHistory

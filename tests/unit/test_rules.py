@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from builders.accesses import trace_from_accesses
 from pghot.cli.main import run
 from pghot.errors import UsageError
 from pghot.lab.compare import DEVICE_MOVER, RunSpec, compare
-from pghot.recording.from_accesses import MemoryTrace, trace_from_accesses
+from pghot.recording.trace import MemoryTrace
 from pghot.report.comparison_text import render
 from pghot.rules import RULES, AccessRule, device_rules, rule_named, warnings_of
 from pghot.safety.adversary.scene import Scene

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pghot
+from builders.accesses import trace_from_accesses
 from pghot.errors import UsageError
 from pghot.lab.bench import Bench, RunSpec, Setting
 from pghot.lab.capacity import choose_time_scale, size_nodes
@@ -20,7 +21,6 @@ from pghot.lab.compare import plan_runs
 from pghot.lab.epochs import Epoch, add_misses, measure_epochs, take_misses
 from pghot.lab.measures import Measures, Responses, note_promoted
 from pghot.lab.metrics import METRICS, Figures, mean_and_interval
-from pghot.recording.from_accesses import trace_from_accesses
 from pghot.recording.trace import MemoryTrace, SliceBatch, TraceInfo
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import load_topology

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from builders.accesses import trace_from_accesses
 from builders.recordings import INFO, random_batch, random_trace
-from pghot.errors import UsageError
-from pghot.recording.from_accesses import trace_from_accesses
 from pghot.recording.reader import open_recording
 from pghot.recording.summary import hot_set, region_totals, summarise
 from pghot.recording.trace import MemoryKind, Region
@@ -95,24 +94,6 @@ def test_accesses_that_hit_the_cache() -> None:
     assert batch.misses.tolist() == [0, 2]
 
 
-def test_many_accesses_span_batches() -> None:
-    page = np.random.default_rng(0).integers(0, 5000, 3_000_001).astype(np.uint32)
-    trace = trace_from_accesses(page, accesses_per_slice=10_000)
-    assert len(trace.parts) > 1
-    assert sum(part.slices for part in trace.parts) == 301
-    starts = np.concatenate([part.start_ns for part in trace.parts])
-    assert starts.tolist() == [i * 1_000_000 for i in range(301)]
-    counts = np.zeros(5000, np.int64)
-    for part in trace.parts:
-        np.add.at(counts, part.page, part.touches)
-    np.testing.assert_array_equal(counts, np.bincount(page, minlength=5000))
-
-
 def test_no_accesses_is_an_empty_trace() -> None:
     trace = trace_from_accesses(np.empty(0, np.uint32))
     assert (trace.pages, trace.regions, trace.parts) == (0, (), [])
-
-
-def test_flags_of_another_length_are_refused() -> None:
-    with pytest.raises(UsageError, match="as long as the pages"):
-        trace_from_accesses(np.zeros(3, np.uint32), np.zeros(2, np.bool_))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import pghot
+from builders.accesses import trace_from_accesses
 from pghot.cli.main import run
 from pghot.lab.metrics import METRICS
 from pghot.recording.compressibility import CODINGS, Compressibility
-from pghot.recording.from_accesses import trace_from_accesses
 from pghot.report.comparison_page import render
 from pghot.safety.adversary.attacks import ATTACKS
 

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pghot
+from builders.accesses import trace_from_accesses
 from pghot.engine.accesses import Accesses, Source
 from pghot.errors import UsageError
 from pghot.lab.bench import RunSpec
 from pghot.lab.workloads.workload_files import make_workload
 from pghot.policies.policy import World
-from pghot.recording.from_accesses import trace_from_accesses
 from pghot.recording.trace import MemoryTrace, Region
 from pghot.sim.lab_world import LabWorld
 from pghot.sim.machine.simulated import SimulatedMachine

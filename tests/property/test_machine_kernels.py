@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pghot.arrays import F64, NOWHERE
-from pghot.sim.machine.loaded_latency import demand_of_misses, loaded_latency_ns, solve_slice_ns
+from pghot.arrays import NOWHERE
 from pghot.sim.machine.lru import age_pages, take_old
 from pghot.sim.machine.relocation import movable, relocate
 from pghot.sim.machine.simulated import SimulatedMachine
@@ -66,9 +64,10 @@ def test_misses_are_served_as_by_the_reference(seed: int) -> None:
     part = rows(rng)
     place = rng.choice([0, 1, 2, NOWHERE], PAGES, p=[0.3, 0.3, 0.35, 0.05]).astype(np.uint8)
     young, plain_young = np.zeros(PAGES, np.uint8), np.zeros(PAGES, np.uint8)
-    served, plain = rng.random((NODES, NODES, 3)), np.zeros((NODES, NODES, 3))
-    unplaced = serve(*part.values(), place, young, served)
-    assert unplaced == serve_reference(*part.values(), place, plain_young, plain)
+    overlap = rng.choice([1.0, 0.5, 0.125], PAGES).astype(np.float32)
+    served, plain = rng.random((NODES, NODES, 4)), np.zeros((NODES, NODES, 4))
+    unplaced = serve(*part.values(), place, young, overlap, served)
+    assert unplaced == serve_reference(*part.values(), place, plain_young, overlap, plain)
     np.testing.assert_allclose(served, plain)
     np.testing.assert_array_equal(young, plain_young)
     if not unplaced:
@@ -85,65 +84,6 @@ def test_ageing_equals_its_reference(seed: int) -> None:
     age_pages_reference(plain_young, plain, 7)
     np.testing.assert_array_equal(generation, plain)
     np.testing.assert_array_equal(young, plain_young)
-
-
-def solve(busy_ns: float, inflight: F64, idle_ns: F64, lines: F64, bandwidth: F64) -> float:
-    zero = np.zeros(len(inflight))
-    return float(
-        solve_slice_ns(
-            busy_ns,
-            inflight,
-            idle_ns,
-            zero,
-            64.0 * lines,
-            bandwidth,
-            zero,
-            0.381,
-            0.36,
-            np.zeros(len(inflight)),
-        )
-    )
-
-
-shares = st.floats(0, 1e6)
-
-
-@given(st.floats(0, 1e6), st.tuples(shares, shares), st.floats(1, 30), st.integers(1, 64))
-def test_the_solved_time_satisfies_the_closed_loop(
-    busy_ns: float, misses: tuple[float, float], mlp: float, threads: int
-) -> None:
-    """T = busy + sum of misses * loaded latency(T) / (mlp * threads), by plain evaluation at the answer."""
-    lines, idle, bandwidth = np.array(misses), np.array([100.0, 271.0]), np.array([200.0, 26.0])
-    inflight = lines / mlp / threads
-    duration = solve(busy_ns, inflight, idle, lines, bandwidth)
-    if duration < 1e-3:
-        return
-    waiting = sum(
-        n * loaded_latency_ns(idle_ns, 64.0 * count / duration / width, 0.381, 0.36)
-        for n, idle_ns, count, width in zip(inflight, idle, lines, bandwidth, strict=True)
-    )
-    floor = max(busy_ns, *(64.0 * lines / bandwidth))
-    assert duration >= floor * (1 - 1e-9), "not faster than the wires and the program"
-    if duration > 1.001 * floor:  # where the curve is not vertical
-        assert duration == pytest.approx(busy_ns + waiting, rel=1e-3)
-
-
-@given(st.floats(1, 1e6), st.floats(0, 1e6), st.floats(0, 0.99))
-def test_misses_on_the_slower_node_are_never_faster(total: float, busy_ns: float, share: float) -> None:
-    idle, bandwidth = np.array([100.0, 271.0]), np.array([200.0, 26.0])
-    times = []
-    for slow in (share, min(1.0, share + 0.01)):
-        lines = np.array([total * (1 - slow), total * slow])
-        # Below the knee of both nodes: at it, less load on the fast one can pay for more on the slow one.
-        times.append(solve(busy_ns + 10 * total, lines / 8, idle, lines, bandwidth))
-    assert times[1] >= times[0] * (1 - 1e-7)
-
-
-def test_limits_of_latency_and_bandwidth() -> None:
-    lines, idle, width = np.array([1e6]), np.array([100.0]), np.array([1e9])
-    assert solve(0.0, lines / 4, idle, lines, width) == pytest.approx(1e6 * 100 / 4, rel=1e-2)
-    wire = solve(0.0, lines / 1000, idle, lines, np.array([10.0]))
-    assert 6.4e6 <= wire < 1.05 * 6.4e6, "64 MB at 10 GB/s"
 
 
 @given(seeds)
@@ -182,23 +122,6 @@ def test_pages_and_frames_are_conserved(seed: int) -> None:
         ledger = machine.ledger
         assert ledger.exchanged_bytes >= 4096 * (ledger.promoted + ledger.demoted)
         assert ledger.pingpong <= ledger.promoted
-
-
-@given(seeds)
-def test_demand_equals_the_sums_written_out(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    served = rng.integers(0, 100, (NODES, NODES, 3)).astype(float)
-    remote, read = rng.random((NODES, NODES)) * 100, 100 + rng.random(NODES) * 300
-    write, moving = read * 1.5, rng.random(NODES) * 1e4
-    inflight, idle, waiting, moved = (np.zeros(NODES) for _ in range(4))
-    demand_of_misses(served, remote, read, write, moving, 4.0, 20.0, 3, 1.0, inflight, idle, waiting, moved)
-    share = (served[:, :, 0] / 4.0 + served[:, :, 1] / 20.0) / 3
-    lines, dirty = served[:, :, :2].sum(axis=(0, 2)), served[:, :, 2].sum(axis=0)
-    dirty_share = np.divide(dirty, lines, out=np.zeros(NODES), where=lines > 0)
-    np.testing.assert_allclose(inflight, share.sum(axis=0))
-    np.testing.assert_allclose(waiting, (share * remote).sum(axis=0))
-    np.testing.assert_allclose(idle, read + dirty_share * (write - read))
-    np.testing.assert_allclose(moved, 64 * (lines + dirty) + moving)
 
 
 @given(seeds)

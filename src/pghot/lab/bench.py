@@ -348,7 +348,7 @@ class Bench:
                 )
             ),
             costs=self.topology.costs.model_dump(),
-            curve=self.topology.curve.model_dump(),
+            curve={node.name: node.curve_name for node in self.topology.nodes},
             scale_time=self.scale.factor,
             scale_note=self.scale.note,
             compressibility=self.compressibility,

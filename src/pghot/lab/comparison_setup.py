@@ -26,7 +26,8 @@ class Setup:
     slices, slice_ns of one repetition
     epochs           over all repetitions; `warmup_epochs` of them are left out of steady figures
     fast_share       None: capacities as in the tiers file
-    costs, curve     constants of the cost model and of the latency curve, by name
+    costs            constants of the cost model, by name
+    curve            the name of each node's latency curve
     compressibility  samples of page contents summed up, see `recording.ratios.describe`; None: not sampled
     contents         where the page sizes on a compressed node come from; None: no node compresses
     access           the access rules that were compared; empty, and not in `to_dict`: no node compresses
@@ -57,7 +58,7 @@ class Setup:
     tiers: str
     nodes: tuple[NodeSetup, ...]
     costs: Mapping[str, float]
-    curve: Mapping[str, float]
+    curve: Mapping[str, str]
     scale_time: float
     scale_note: str
     compressibility: Mapping[str, Any] | None

@@ -86,10 +86,13 @@ def _assumptions(setup: Setup) -> str:
     constants = {
         "threads": setup.threads,
         "mlp (cache misses in flight per core)": setup.mlp,
-        **{f"latency curve {name}": value for name, value in setup.curve.items()},
         **setup.costs,
     }
-    rows = "".join(f"<tr><td>{escape(name)}</td><td>{value:g}</td></tr>" for name, value in constants.items())
+    texts = {
+        **{f"latency curve of {node}": curve for node, curve in setup.curve.items()},
+        **{name: f"{value:g}" for name, value in constants.items()},
+    }
+    rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(text)}</td></tr>" for name, text in texts.items())
     return (
         f"<p>{escape(setup.tiers)}</p><table><tr><th>node</th><th>tier</th><th>pages</th>"
         f"<th>idle latency (ns)</th><th>bandwidth (GB/s)</th></tr>{nodes}</table>"

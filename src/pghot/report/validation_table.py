@@ -10,15 +10,17 @@ from pghot.units import format_share
 def render(result: ValidationResult) -> str:
     """Title, a line for each cell, what is out of order, the notes, the outcome; ends with an empty line."""
     state = "ok" if result.ok else "MISSED"
+    mean_bar = "" if result.mean_bar is None else f", bar {format_share(result.mean_bar)}"
     lines = [
         result.title,
         f"published in {result.published_in}",
         "",
-        f"{'row':28} {'column':24} {'published':>9} {'simulated':>9} {'error':>7}",
+        f"{'row':28} {'column':24} {'published':>9} {'simulated':>9} {'error':>7}  made by",
         *(_line(cell) for cell in result.cells),
         *result.order_errors,
         *result.notes,
-        f"{result.name}: {state}, worst error {format_share(result.worst_error)}, bar {format_share(result.bar)}",
+        f"{result.name}: {state}, worst error {format_share(result.worst_error)}, bar {format_share(result.bar)}; "
+        f"mean {format_share(result.mean_error)}{mean_bar}",
         "",
     ]
     return "\n".join(map(printable, lines))
@@ -27,5 +29,5 @@ def render(result: ValidationResult) -> str:
 def _line(cell: Cell) -> str:
     return (
         f"{printable(cell.row)[:28]:28} {printable(cell.column)[:24]:24} {cell.published:9.3f} "
-        f"{cell.simulated:9.3f} {100 * cell.error:+6.1f}%"
+        f"{cell.simulated:9.3f} {100 * cell.error:+6.1f}%  {'fitted' if cell.fitted else 'predicted'}"
     )

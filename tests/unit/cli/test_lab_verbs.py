@@ -228,7 +228,8 @@ instruction_ns = 0
     assert run(["validate", str(path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["ok"]
-    assert found["cells"][0]["simulated"] == pytest.approx(2.71, rel=0.05)
+    assert found["cells"][0]["simulated"] == pytest.approx(2.71, rel=1e-9), "idle means idle"
+    assert found["cells"][0]["fitted"] is False
     path.write_text(text.replace("CELL", "2.0"))
     assert run(["validate", str(path)]) == 1
     assert "MISSED" in capsys.readouterr().out

@@ -14,7 +14,7 @@ RESULT = ValidationResult(
     title="Two cells",
     published_in="a paper",
     bar=0.1,
-    cells=[Cell("row 1", "left", 2.0, 2.1), Cell("row 1", "right", 4.0, 3.8)],
+    cells=[Cell("row 1", "left", 2.0, 2.1, fitted=True), Cell("row 1", "right", 4.0, 3.8)],
     order_errors=[],
     notes=("not fitted",),
 )
@@ -25,11 +25,11 @@ def test_each_cell_has_its_error_and_the_worst_is_held_against_the_bar() -> None
         "Two cells",
         "published in a paper",
         "",
-        f"{'row':28} {'column':24} published simulated   error",
-        f"{'row 1':28} {'left':24}     2.000     2.100   +5.0%",
-        f"{'row 1':28} {'right':24}     4.000     3.800   -5.0%",
+        f"{'row':28} {'column':24} published simulated   error  made by",
+        f"{'row 1':28} {'left':24}     2.000     2.100   +5.0%  fitted",
+        f"{'row 1':28} {'right':24}     4.000     3.800   -5.0%  predicted",
         "not fitted",
-        "small: ok, worst error 5.0 %, bar 10.0 %",
+        "small: ok, worst error 5.0 %, bar 10.0 %; mean 5.0 %",
         "",
     ]
 
@@ -38,6 +38,7 @@ def test_each_cell_has_its_error_and_the_worst_is_held_against_the_bar() -> None
     "missed",
     [
         replace(RESULT, bar=0.04),
+        replace(RESULT, mean_bar=0.04),
         replace(RESULT, order_errors=["row 1: 'left' should be below 'right'"]),
     ],
 )

@@ -205,10 +205,10 @@ class Access:
     def load(self, served: F64) -> None:
         """Tell the machine how slow the device is in this slice, and how busy writing back keeps it.
 
-        served  float64[initiators, nodes, 3]  random, sequential, dirty misses
+        served  float64[initiators, nodes, 4]  random, sequential, dirty misses, and waits (`machine.touch.serve`)
         """
         machine, device = self._machine, self._tier.device
-        random, sequential, dirty = map(sum, zip(*served[:, self._node].tolist(), strict=True))
+        random, sequential, dirty, _ = map(sum, zip(*served[:, self._node].tolist(), strict=True))
         scattered = random / max(random + sequential, 1e-9)
         missed = scattered * (1.0 - device.hit_share)
         machine.set_latency(self._node, self._hit_ns + missed * (device.miss_ns - self._hit_ns))

@@ -12,7 +12,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from pghot.arrays import I16, I64, NOWHERE, U32
+from pghot.arrays import F64, I16, I64, NOWHERE, U32
 from pghot.errors import PghotError
 from pghot.policies import tiers
 from pghot.policies.decisions import HeldBack
@@ -20,6 +20,7 @@ from pghot.policies.machine import Moves
 from pghot.sim.compressed.access import Access
 from pghot.sim.compressed.node import CompressedNode, Contents
 from pghot.sim.machine.accounts import KernelThread, Ledger
+from pghot.sim.machine.curves import load_curve, stack_curves
 from pghot.sim.machine.loaded_latency import demand_of_misses, solve_slice_ns
 from pghot.sim.machine.lru import Generations
 from pghot.sim.machine.relocation import movable, relocate
@@ -50,17 +51,19 @@ class SimulatedMachine:
         page_bytes: int,
         capacity_pages: I64,
         threads: int,
-        mlp: float = 0.0,
+        mlp: float | F64 = 0.0,
         scale: float = 1.0,
         contents: Contents | None = None,
     ) -> None:
         """scale     `--scale-time`: one page stands for this many, which matters where work is done in batches
+        mlp       misses in flight per core, not sequential: for all pages, or float64[pages]; 0: the costs' default
         contents  how well the pages compress; needed if a node compresses
         """
         count = len(topology.nodes)
         self.topology, self.costs = topology, topology.costs
         self.pages, self.page_bytes, self.threads, self.scale = pages, page_bytes, threads, scale
-        self.mlp = mlp or topology.costs.mlp_random
+        in_flight = np.broadcast_to(mlp, pages)
+        self.overlap = (1 / np.where(in_flight > 0, in_flight, topology.costs.mlp_random)).astype(np.float32)
         self.instruction_ns = topology.costs.instruction_ns
         self.rank = np.array(topology.ranks(), np.int64)
         self.lower = self.rank > 0
@@ -93,7 +96,7 @@ class SimulatedMachine:
         self.used_share = np.zeros(count)
         self.ledger = Ledger(served=np.zeros(count))
         self.kernel_threads: dict[str, KernelThread] = {}
-        self._served = np.zeros((count, count, 3))
+        self._served = np.zeros((count, count, 4))
         self._demand = tuple(np.zeros(count) for _ in range(4))
         self._moving_bytes = np.zeros(count)
         self._app_debt_ns = 0.0
@@ -107,12 +110,14 @@ class SimulatedMachine:
         self._read_ns = np.array([node.latency_ns for node in nodes])
         self._write_ns = np.array([node.write_latency_ns or node.latency_ns for node in nodes])
         self._bandwidth = np.array([node.bandwidth_gb_s for node in nodes])
+        self._curves = stack_curves([load_curve(node.curve_name) for node in nodes])
+        self._scratch = np.zeros((len(nodes), 2, self._curves[1].shape[1]))
         self._remote_ns = np.array(
             [[node.remote_ns.get(str(initiator), 0.0) for node in nodes] for initiator in range(len(nodes))]
         )
         rival = self.topology.antagonist
         self._rival_lines = np.zeros(len(nodes))
-        self._rival_lines[rival.node] = rival.cores * rival.lines_in_flight_per_core
+        self._rival_lines[rival.node] = rival.cores * rival.lines_in_flight_per_core / rival.read_share
 
     def _set_up_compression(self, contents: Contents | None) -> None:
         nodes = self.topology.nodes
@@ -188,7 +193,7 @@ class SimulatedMachine:
         return self._access.living(page) if self.compressed is not None else None
 
     def _serve(self, rows: Rows) -> int:
-        return serve(*rows, self.place, self.generations.young, self._served)
+        return serve(*rows, self.place, self.generations.young, self.overlap, self._served)
 
     def _settle(self, rows: Rows) -> Rows:
         """Do what first touches and writes to compressed pages cause. It comes first: it decides where misses go.
@@ -257,21 +262,20 @@ class SimulatedMachine:
 
     def _solve(self, busy_ns: float) -> float:
         """Turn `self._served` into the duration of the slice, ns."""
-        curve = self.topology.curve
-        inflight, idle_ns, waiting_ns, bytes_moved = self._demand
-        demand_of_misses(
+        waits, idle_ns, lines, reads = self._demand
+        remote_ns = demand_of_misses(
             self._served, self._remote_ns, self._read_ns, self._write_ns, self._moving_bytes,
-            self.mlp, self.costs.mlp_sequential, self.threads, curve.writeback,
-            inflight, idle_ns, waiting_ns, bytes_moved,
+            self.costs.mlp_sequential, self.threads, waits, idle_ns, lines, reads,
         )  # fmt: skip
         duration_ns = float(
             solve_slice_ns(
-                busy_ns, inflight, idle_ns, waiting_ns, bytes_moved, self._bandwidth, self._rival_lines,
-                curve.a, curve.b, self.latency_ns,
+                busy_ns + remote_ns, waits, lines, reads, idle_ns, self._bandwidth / LINE_BYTES,
+                self._rival_lines, self.topology.antagonist.read_share, *self._curves,
+                self._scratch, self.latency_ns,
             )
         )  # fmt: skip
-        rival_bytes = LINE_BYTES * self._rival_lines / self.latency_ns
-        self.used_share = (bytes_moved / max(duration_ns, 1e-9) + rival_bytes) / self._bandwidth
+        served_lines = lines / max(duration_ns, 1e-9) + self._rival_lines / self.latency_ns
+        self.used_share = LINE_BYTES * served_lines / self._bandwidth
         return duration_ns
 
     # ---- what tracking and moving cost

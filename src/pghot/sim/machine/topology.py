@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     InstanceOf,
@@ -23,6 +24,7 @@ from pghot.policies import tiers
 from pghot.rules import PROMOTE_ON_WRITE, AccessRule, rule_named
 from pghot.sim.compressed.device import CompressedDevice, Size, load_device
 from pghot.sim.machine.costs import Costs
+from pghot.sim.machine.curves import CURVES, load_curve
 
 
 def _device(value: Any) -> Any:
@@ -49,6 +51,16 @@ def _rule_name(rule: AccessRule) -> str:
     return rule.name
 
 
+def _curve(name: str) -> str:
+    """The name, if there is such a curve."""
+    if name:
+        try:
+            load_curve(name)
+        except UsageError as error:
+            raise ValueError(f"{error}; {error.hint}") from error
+    return name
+
+
 NamedRule = Annotated[InstanceOf[AccessRule], BeforeValidator(_rule), PlainSerializer(_rule_name)]
 
 
@@ -57,7 +69,9 @@ class Node(Strict):
 
     latency_ns        idle load-to-use latency from the nearest CPU
     write_latency_ns  the same for a store that misses; equal to latency_ns unless the medium is asymmetric
-    bandwidth_gb_s    sustained bandwidth, 10**9 bytes/s
+    bandwidth_gb_s    peak bandwidth that reads alone reach, 10**9 bytes/s
+    curve             how latency grows with load: a shipped name or a file (`machine.curves`); by default that of the
+                      device: "hbm", "cxl", or "ddr5" for all others
     cpus              cores on the node; 0 for HBM, CXL and other CPU-less nodes
     remote_ns         extra latency when the CPU of another node accesses this one, by that node's number
     device            the medium, for readers: "dram", "hbm", "cxl", "pmem"
@@ -78,7 +92,14 @@ class Node(Strict):
     latency_ns: float = Field(gt=0)
     write_latency_ns: float | None = Field(None, gt=0)
     bandwidth_gb_s: float = Field(gt=0)
+    curve: Annotated[str, AfterValidator(_curve)] = ""
     remote_ns: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+
+    @property
+    def curve_name(self) -> str:
+        """The curve that is given, or that of the device."""
+        device = self.device.rpartition(" ")[2]  # "compressed cxl" is behind the same link
+        return self.curve or (device if device in CURVES.names() else "ddr5")
 
     @model_validator(mode="after")
     def _overcommitted(self) -> Node:
@@ -118,22 +139,17 @@ class Compression:
     bandwidth_gb_s: float
 
 
-class LatencyCurve(Strict):
-    """Loaded latency L = L0 * (1 + a * (u / (1 - u)) ** b), u = share of the bandwidth in use (FACTS 8)."""
-
-    a: float = Field(0.381, ge=0)
-    b: float = Field(0.36, gt=0)
-    # Extra bandwidth that writing back a dirtied line takes, in lines (0 when bandwidth_gb_s was measured
-    # with the workload's own mix of reads and writes).
-    writeback: float = Field(1.0, ge=0)
-
-
 class Antagonist(Strict):
-    """Background load: cores that keep lines in flight to one node, and so compete for its bandwidth."""
+    """Background load: cores that compete for a node's bandwidth.
+
+    lines_in_flight_per_core  misses that each keeps in flight (prefetched streams: 20 to 50, FACTS 8)
+    read_share                of its traffic; the rest is lines that it writes back
+    """
 
     node: int = Field(0, ge=0)
     cores: int = Field(0, ge=0)
-    lines_in_flight_per_core: float = Field(55.0, ge=0)
+    lines_in_flight_per_core: float = Field(20.0, ge=0)
+    read_share: float = Field(1.0, gt=0, le=1)
 
 
 class Watermarks(Strict):
@@ -164,7 +180,6 @@ class Topology(Strict):
     llc: Annotated[Size, Field(gt=0)] | None = None
     nodes: tuple[Node, ...] = Field(min_length=1, max_length=64)
     distances: tuple[tuple[int, ...], ...] = ()
-    curve: LatencyCurve = LatencyCurve()
     watermarks: Watermarks = Watermarks()
     costs: Costs = Costs()
     antagonist: Antagonist = Antagonist()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from numba import njit
 
-from pghot.arrays import F64, I16, I64, NOWHERE, U8, U32, Bool
+from pghot.arrays import F32, F64, I16, I64, NOWHERE, U8, U32, Bool
 
 
 class Rows(NamedTuple):
@@ -74,12 +74,15 @@ def serve(
     node: I16,
     place: U8,
     young: U8,
+    overlap: F32,
     served: F64,
 ) -> int:
     """Add up which node served the slice's misses; returns how many rows are not placed yet.
 
-    served  float64[initiators, nodes, 3]  set: random misses, sequential misses, misses that dirty a line
-    young   uint8[pages]  A-bits, set for touched pages
+    served   float64[initiators, nodes, 4]  set: random misses, sequential misses, misses that dirty a line, and the
+             latencies that a core waits for the random ones
+    young    uint8[pages]    A-bits, set for touched pages
+    overlap  float32[pages]  latencies that a core waits for one random miss there: 1 over the misses in flight
 
     A row's dirty misses are its misses times the share of its touches that are stores. If some rows are not placed
     yet, use only their count: allocate, and call again.
@@ -97,7 +100,9 @@ def serve(
         if missed == 0:
             continue
         initiator = node[row]
-        served[initiator, home, 0] += missed - sequential[row]
+        random = missed - sequential[row]
+        served[initiator, home, 0] += random
+        served[initiator, home, 3] += random * overlap[index]
         served[initiator, home, 1] += sequential[row]
         if writes[row]:
             served[initiator, home, 2] += missed * (writes[row] / touches[row])

@@ -28,7 +28,8 @@ class OracleEpoch:
 
     def start(self, world: LabWorld) -> None:
         world.machine.demotion_enabled = False
-        self._counts = np.zeros(world.pages, np.int64)
+        # Latencies that the next epoch's misses to each page are waited for: of misses that overlap, a part.
+        self._waits = np.zeros(world.pages)
 
     def observe(self, world: LabWorld, source: Source, accesses: Accesses) -> None:
         """Needs no source: it knows the future."""
@@ -40,21 +41,21 @@ class OracleEpoch:
     def _exchange(self, world: LabWorld) -> None:
         machine = world.machine
         page, misses = world.foresight.next_epoch()
-        self._counts[:] = 0
-        self._counts[page] = misses
+        self._waits[:] = 0.0
+        self._waits[page] = misses * machine.overlap[page]
         fast = world.fast_node
         rank_below = machine.lower[np.minimum(machine.place, len(machine.lower) - 1)] & (
             machine.place != NOWHERE
         )
-        wanted = np.flatnonzero(rank_below & (self._counts > 0))
-        wanted = wanted[np.argsort(-self._counts[wanted], kind="stable")]
+        wanted = np.flatnonzero(rank_below & (self._waits > 0))
+        wanted = wanted[np.argsort(-self._waits[wanted], kind="stable")]
         resident = np.flatnonzero(machine.place == fast)
-        resident = resident[np.argsort(self._counts[resident], kind="stable")]
+        resident = resident[np.argsort(self._waits[resident], kind="stable")]
         gain = self._gain_ns(world)
         move_ns = self._move_cost_ns(world)
         free = machine.room(fast)
         into_free = wanted[:free]
-        into_free = into_free[self._counts[into_free] * gain > move_ns]
+        into_free = into_free[self._waits[into_free] * gain > move_ns]
         swaps = self._profitable(wanted[len(into_free) :], resident, gain, 2 * move_ns)
         machine.demote(resident[:swaps].astype(np.uint32), fast, "oracle")
         incoming = np.concatenate([into_free, wanted[len(into_free) : len(into_free) + swaps]])
@@ -63,14 +64,14 @@ class OracleEpoch:
     def _profitable(self, wanted: I64, resident: I64, gain_ns: float, cost_ns: float) -> int:
         """How many pairs, hottest in against coldest out, repay `cost_ns`."""
         pairs = min(len(wanted), len(resident))
-        worth = (self._counts[wanted[:pairs]] - self._counts[resident[:pairs]]) * gain_ns > cost_ns
+        worth = (self._waits[wanted[:pairs]] - self._waits[resident[:pairs]]) * gain_ns > cost_ns
         return int(pairs if worth.all() else np.argmin(worth))
 
     def _gain_ns(self, world: LabWorld) -> float:
-        """Time that one miss saves the program when the fast tier serves it (misses overlap)."""
+        """Time that one latency waited for is shorter when the fast tier serves it."""
         machine = world.machine
         slow = float(machine.latency_ns[machine.lower].min())
-        return max(0.0, slow - float(machine.latency_ns[world.fast_node])) / machine.mlp / machine.threads
+        return max(0.0, slow - float(machine.latency_ns[world.fast_node])) / machine.threads
 
     def _move_cost_ns(self, world: LabWorld) -> float:
         """Time that moving one page takes from the program: its share of a batch's interrupts, and the bytes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pghot.arrays import F64, I16, I64, NOWHERE, U8, U32, Bool
+from pghot.arrays import F32, F64, I16, I64, NOWHERE, U8, U32, Bool
 
 
 def allocate_reference(
@@ -35,6 +35,7 @@ def serve_reference(
     node: I16,
     place: U8,
     young: U8,
+    overlap: F32,
     served: F64,
 ) -> int:
     """Plain form of `serve`."""
@@ -48,6 +49,7 @@ def serve_reference(
     np.add.at(served[..., 0], where, missed - sequential[placed])
     np.add.at(served[..., 1], where, sequential[placed].astype(np.float64))
     np.add.at(served[..., 2], where, missed * share)
+    np.add.at(served[..., 3], where, (missed - sequential[placed]) * overlap[page[placed]])
     return int((~placed).sum())
 
 

@@ -204,7 +204,8 @@ def test_the_faulting_threads_pay_for_each_page_and_a_kernel_thread_for_each_bat
 def test_without_a_spare_core_the_program_pays_for_kernel_threads() -> None:
     times = []
     for spare in (True, False):
-        subject = machine({**TWO, "spare_cores": spare}, capacity=(200, 200))
+        wide = {"nodes": [TWO["nodes"][0], node("cxl", 271, 260)], "spare_cores": spare}
+        subject = machine(wide, capacity=(200, 200))
         subject.preferred[:] = 1
         touch(subject, range(100))
         subject.migrate(np.arange(100, dtype=np.uint32), 0, "kmigrated")
@@ -244,7 +245,7 @@ def test_sequential_misses_are_cheaper_and_remote_ones_dearer() -> None:
 
 
 def test_background_load_makes_its_node_slower() -> None:
-    quiet, loaded = machine(), machine({**TWO, "antagonist": {"node": 0, "cores": 10}})
+    quiet, loaded = machine(), machine({**TWO, "antagonist": {"node": 0, "cores": 20}})
     for subject in (quiet, loaded):
         touch(subject, range(10))
     assert loaded.latency_ns[0] > 1.2 * quiet.latency_ns[0]

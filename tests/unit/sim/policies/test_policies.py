@@ -215,7 +215,7 @@ def test_no_fixed_placement_beats_the_static_oracle(stream: list[int], capacity:
 
 def test_colloid_moves_pages_away_from_a_fast_tier_that_is_slower_under_load() -> None:
     """A quarter of the accesses fit where all would saturate: HeMem packs on, Colloid backs off."""
-    tiers = load_topology("dram-cxl").model_copy(update={"antagonist": Antagonist(node=0, cores=30)})
+    tiers = load_topology("dram-cxl").model_copy(update={"antagonist": Antagonist(node=0, cores=80)})
     spec = {"sources": ("pebs",), "source_options": {"pebs": {"period_misses": 100}}}
     rows = play(
         gups(), RunSpec("hemem", **spec), RunSpec("hemem-colloid", **spec), tiers=tiers, threads=32, mlp=9.3

@@ -14,25 +14,74 @@ from pghot.errors import unknown_name
 
 
 def _policies() -> dict[str, str]:
+    """With what a kernel still lacks for each."""
+    from pghot.policies.runs_on import policy_awaits
     from pghot.sim.policies import POLICIES
 
-    return POLICIES.summaries()
+    usable = POLICIES.usable()
+    return {
+        name: _needing(summary, policy_awaits(usable[name]) if name in usable else "", usable_live(name))
+        for name, summary in POLICIES.summaries().items()
+    }
+
+
+def usable_live(policy: str) -> bool:
+    """Whether `pghot run` offers the policy."""
+    from pghot.policies import LIVE_POLICIES
+
+    return policy in LIVE_POLICIES.names()
+
+
+def _needing(summary: str, awaited: str, elsewhere: bool = False) -> str:
+    """The summary, with what it takes that no released kernel has. elsewhere: it runs in user space all the same."""
+    return (
+        f"{summary}; {'in the kernel it needs' if elsewhere else 'needs'} {awaited}" if awaited else summary
+    )
 
 
 def _sources() -> dict[str, str]:
     """The lab's first. A source that both sides have gets both summaries: the live one may see something else."""
     from pghot.live.sources import LIVE_SOURCES
+    from pghot.policies.runs_on import source_awaits
     from pghot.sim.sources import SOURCES
 
+    usable = SOURCES.usable()
     lab, live = SOURCES.summaries(), LIVE_SOURCES.summaries()
+    lab = {
+        name: _needing(summary, source_awaits(usable[name]) if name in usable else "")
+        for name, summary in lab.items()
+    }
     return {
         name: "; live: ".join(text for text in (lab.get(name), live.get(name)) if text)
         for name in [*lab, *(name for name in live if name not in lab)]
     }
 
 
-def where() -> dict[str, str]:
-    """Where each source works: "lab", "live" or "both"."""
+def where(kind: str) -> dict[str, str]:
+    """Where each source works: "lab", "live" or "both"; where each policy runs (`policies.runs_on`); or nothing."""
+    if kind == "policies":
+        return _places()
+    return _halves() if kind == "sources" else {}
+
+
+def _places() -> dict[str, str]:
+    """Where each policy runs with its own sources; empty for one that cannot be used."""
+    from pghot.policies.runs_on import places
+    from pghot.sim.policies import POLICIES
+    from pghot.sim.sources import SOURCES
+
+    usable = POLICIES.usable()
+    return {
+        name: ", ".join(
+            places(usable[name], [SOURCES.get(source) for source in usable[name].default_sources])
+        )
+        if name in usable
+        else ""
+        for name in POLICIES.names()
+    }
+
+
+def _halves() -> dict[str, str]:
     from pghot.live.sources import LIVE_SOURCES
     from pghot.sim.sources import SOURCES
 
@@ -138,7 +187,7 @@ def list_(kind: Annotated[str, typer.Argument(help=_KINDS_HELP)], json_: Json = 
 
     if kind not in KINDS:
         raise unknown_name("kind", kind, list(KINDS))
-    found, places = listing(kind), where() if kind == "sources" else {}
+    found, places = listing(kind), where(kind)
     if json_:
         items = [
             {"name": name, "summary": summary, **({"where": places[name]} if places else {})}

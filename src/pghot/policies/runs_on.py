@@ -39,8 +39,12 @@ def policy_awaits(policy: type[Policy[Any]]) -> str:
 
 
 def source_awaits(source: type[Source]) -> str:
-    """What it takes for this source beyond a released kernel; empty: nothing."""
-    return "" if source.released else str(getattr(source, "awaits", "hardware or a driver of its own"))
+    """What it takes for this source beyond a released kernel; empty: nothing, or it is a yardstick."""
+    return (
+        ""
+        if source.released or getattr(source, "clairvoyant", False)
+        else str(getattr(source, "awaits", "hardware or a driver of its own"))
+    )
 
 
 def live_twin(source: type[Source]) -> str:

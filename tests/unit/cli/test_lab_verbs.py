@@ -433,6 +433,28 @@ def test_list_sources_says_where_each_works(capsys: pytest.CaptureFixture[str]) 
     assert "faults      live  NUMA hint faults" in capsys.readouterr().out
 
 
+def test_list_says_what_no_released_kernel_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "policies", "--json"]) == 0
+    items = {item["name"]: item for item in json.loads(capsys.readouterr().out)["items"]}
+    assert {name: items[name]["where"] for name in ("none", "numab2", "hemem", "lru-bw", "oracle-epoch")} == {
+        "none": "kernel",
+        "numab2": "kernel",
+        "hemem": "user space, to come",
+        "lru-bw": "to come",
+        "oracle-epoch": "nowhere",
+    }
+    assert items["numab2"]["summary"].endswith("promotion in the faulting thread")
+    assert items["pghot-default"]["summary"].endswith(
+        "; in the kernel it needs the pghot patches, which no released kernel has"
+    )
+    assert items["lru-bw"]["summary"].endswith("; needs a patch that was asked for and not yet written")
+    assert run(["list", "sources"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if "needs hardware, and a driver that no released" in line] == [
+        "chmu"
+    ]
+
+
 def test_list_shows_sources_and_stores_of_other_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -452,6 +474,9 @@ def test_list_shows_sources_and_stores_of_other_packages(
         )
     monkeypatch.syspath_prepend(str(tmp_path))
     assert run(["list", "sources"]) == 0
-    assert "plugged     both  of sources; live: of live_sources" in capsys.readouterr().out
+    assert (
+        "plugged     both  of sources; needs hardware or a driver of its own; live: of live_sources"
+        in capsys.readouterr().out
+    )
     assert run(["list", "stores"]) == 0
     assert "plugged  of stores" in capsys.readouterr().out

@@ -24,7 +24,7 @@ class OracleEpoch:
     default_sources: tuple[str, ...] = ()
     any_source = False
     runs_live = False
-    awaits = "knowledge of the future"
+    awaits = "knowledge of the future, which no machine has"
 
     def start(self, world: LabWorld) -> None:
         world.machine.demotion_enabled = False

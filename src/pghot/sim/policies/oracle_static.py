@@ -15,7 +15,7 @@ class OracleStatic(Passive[LabWorld]):
     summary = "oracle: the hottest pages of the whole trace placed fast from the start"
     kind = "oracle"
     group = "oracles"
-    awaits = "knowledge of the future"
+    awaits = "knowledge of the future, which no machine has"
 
     def start(self, world: LabWorld) -> None:
         machine = world.machine

@@ -104,3 +104,9 @@ def percent(share: float) -> str:
 def gain_text(run: SoundRun) -> str:
     """The gain, with its interval where there are several seeds: "+25.0 % ± 1.2"."""
     return percent(run.gain) + (f" ± {100 * run.half:.1f}" if run.row.seeds > 1 else "")
+
+
+def points(run: SoundRun, base: SoundRun) -> str:
+    """How much more a run gains: "7.0 points more"."""
+    more = 100 * run.more_than(base)
+    return f"{abs(more):.1f} points {'more' if more >= 0 else 'less'}"

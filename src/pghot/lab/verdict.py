@@ -6,14 +6,14 @@ sentence is derived from the table of the comparison; the thresholds are named h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from pghot.lab.comparison_setup import Setup
 from pghot.lab.evidence import Unknown, too_little
 from pghot.lab.outcomes import SummaryRow
-from pghot.lab.sound_runs import MATTERS, SoundRun, best_of, gain_text, is_mover, sound_runs
+from pghot.lab.sound_runs import MATTERS, SoundRun, best_of, gain_text, is_mover, points, sound_runs
 from pghot.lab.stood_still import grouped, stood_still, would_tell
 from pghot.lab.verdict_notes import notes_on
 from pghot.policies.runs_on import CLASSES, RunsOn
@@ -130,7 +130,9 @@ def judge(summary: Sequence[SummaryRow], setup: Setup) -> Verdict:
         headline=_headline(decisive, classes),
         decisive=decisive,
         classes=classes,
-        notes=() if lack else tuple(notes_on(best, summary, sound, setup.footprint_pages)),
+        notes=()
+        if lack
+        else (*_over_kernel(classes), *notes_on(best, summary, sound, setup.footprint_pages)),
     )
 
 
@@ -181,6 +183,13 @@ def _of_the_best(runs_on: RunsOn, best: SoundRun) -> ClassVerdict:
         scatter = Unknown(f"{told}, and the seeds do not tell whether that is a gain", "more seeds (--seeds)")
         return ClassVerdict(runs_on, "cannot tell", best=best, unknown=scatter)
     return ClassVerdict(runs_on, "does not pay", f"The best mover has no gain that counts: {told}.", best)
+
+
+def _over_kernel(classes: Sequence[ClassVerdict]) -> Iterator[str]:
+    """What pghot brings beyond what the kernel does alone."""
+    kernel, user_space = (next(each.best for each in classes if each.runs_on == it) for it in CLASSES[:2])
+    if kernel and user_space and kernel.row.access == user_space.row.access:
+        yield f"{user_space.label} gains {points(user_space, kernel)} than {kernel.label} of the kernel alone."
 
 
 def _decisive(classes: Sequence[ClassVerdict]) -> ClassVerdict:

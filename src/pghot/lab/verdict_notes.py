@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from pghot.lab.metrics import Figures
 from pghot.lab.outcomes import SummaryRow
-from pghot.lab.sound_runs import MATTERS, SoundRun, beside, best_of, find, gain_text, is_mover
+from pghot.lab.sound_runs import MATTERS, SoundRun, beside, best_of, find, gain_text, is_mover, points
 from pghot.lab.stood_still import grouped, stood_still
 from pghot.rules import rule_named
 
@@ -80,20 +80,15 @@ def _causes(best: Figures) -> Iterator[tuple[float, str]]:
 def _split(best: SoundRun, others: Sequence[SoundRun]) -> Iterator[str]:
     """What of the gain demotion alone would bring, what a fixed placement, and so what moving brings."""
     if demotion := find(others, "demotion"):
-        yield f"Demotion alone gains {gain_text(demotion)}, and {best.label} {_points(best, demotion)}."
+        yield f"Demotion alone gains {gain_text(demotion)}, and {best.label} {points(best, demotion)}."
     if fixed := find(others, "oracle-static"):
         yield (
-            f"The fixed placement of oracle-static gains {gain_text(fixed)}, and {best.label} {_points(best, fixed)}: "
+            f"The fixed placement of oracle-static gains {gain_text(fixed)}, and {best.label} {points(best, fixed)}: "
             f"{_what_pays(best, fixed)}."
         )
     static = best_of([run for run in others if run.row.kind == "static"])
     if static is not None and static.gain > MATTERS and best.more_than(static) <= MATTERS:
         yield f"A placement that never promotes does about as well or better: {static.label} gains {gain_text(static)}."
-
-
-def _points(run: SoundRun, base: SoundRun) -> str:
-    more = 100 * run.more_than(base)
-    return f"{abs(more):.1f} points {'more' if more >= 0 else 'less'}"
 
 
 def _what_pays(best: SoundRun, fixed: SoundRun) -> str:

@@ -1,22 +1,29 @@
-"""The charts of the HTML page. Blue: movers; orange: what needs knowledge no machine has; grey: the others."""
+"""The charts of the HTML page. Movers have the colour of their class; grey is what does not move pages."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import plotly.graph_objects as go
 
 from pghot.lab.outcomes import EpochRow, SummaryRow
 from pghot.lab.results import Comparison
+from pghot.lab.verdict import TITLES
+from pghot.policies.runs_on import RunsOn
 from pghot.recording.ratios import HISTOGRAM_STEP
 from pghot.report.facts import Facts
 from pghot.units import PAGE_BYTES
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and in print by lightness.
-_KINDS = {"mover": "#0072b2", "oracle": "#e69f00"}
+_CLASSES: Mapping[RunsOn, str] = {
+    "kernel": "#0072b2",
+    "user space": "#009e73",
+    "to come": "#cc79a7",
+    "nowhere": "#e69f00",
+}
 _OTHER = "#888888"
-_LEGEND = "blue: movers; orange: need knowledge no machine has (oracles, truth); grey: others"
+_LEGEND = "movers: blue the kernel alone, green pghot in user space, pink to come; orange: know the future; grey: others"
 _NODES = ("#0072b2", "#e69f00", "#cc79a7", "#009e73", "#d55e00", "#56b4e9")
 _MARGIN = {"l": 10, "r": 60, "t": 80}
 
@@ -131,11 +138,11 @@ def moves(result: Comparison) -> go.Figure:
 def coverage_and_overhead(rows: Sequence[SummaryRow]) -> go.Figure:
     """What the hot set's presence in fast memory costs the program."""
     figure = go.Figure()
-    for kind, name in (("mover", "movers"), ("oracle", "need knowledge no machine has")):
+    for runs_on, colour in _CLASSES.items():
         chosen = [
             (100 * row.figures.coverage, row)
             for row in rows
-            if _kind(row) == kind and row.figures.coverage is not None
+            if _moves(row) and row.runs_on == runs_on and row.figures.coverage is not None
         ]
         figure.add_scatter(
             x=[100 * (row.figures.tracking_app_share + row.figures.moving_app_share) for _, row in chosen],
@@ -143,8 +150,8 @@ def coverage_and_overhead(rows: Sequence[SummaryRow]) -> go.Figure:
             text=[escape(row.label) for _, row in chosen],
             hovertemplate="%{text}<br>%{y:.1f} % covered for %{x:.2f} %<extra></extra>",
             mode="markers",
-            marker={"size": 10, "color": _KINDS[kind], "symbol": "circle" if kind == "mover" else "diamond"},
-            name=name,
+            marker={"size": 10, "color": colour, "symbol": "diamond" if runs_on == "nowhere" else "circle"},
+            name={**TITLES, "nowhere": "Knows the future"}[runs_on],
         )
     figure.update_layout(
         title="Coverage of the hot set, and what it costs the program",
@@ -184,12 +191,13 @@ def page_contents(facts: Facts | None) -> list[go.Figure]:
     return [figure]
 
 
-def _kind(row: SummaryRow) -> str:
-    return "oracle" if row.needs_foresight else row.kind
+def _moves(row: SummaryRow) -> bool:
+    """Whether it moves pages, or shows with knowledge of the future what moving them would bring."""
+    return row.kind in ("mover", "oracle")
 
 
 def _colour(row: SummaryRow) -> str:
-    return _KINDS.get(_kind(row), _OTHER)
+    return _CLASSES[row.runs_on] if _moves(row) else _OTHER
 
 
 def _bars(figure: go.Figure, rows: int, title: str, axis: str) -> None:

@@ -115,7 +115,9 @@ def _table(result: Comparison, columns: list[str]) -> list[str]:
     widths = [max(len(cells[i]) for _, cells in lines if cells) for i in range(len(metrics))]
     wide = max(len(label) for label, cells in lines if cells)
     return [
-        f"{label:{wide}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=False))
+        (
+            f"{label:{wide}}" + "".join(f"  {c:>{width}}" for c, width in zip(cells, widths, strict=False))
+        ).rstrip()
         for label, cells in lines
     ]
 

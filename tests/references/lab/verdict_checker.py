@@ -294,6 +294,15 @@ def _fixed(found: re.Match[str], seen: str, reader: Reader) -> None:
         assert other > best + MATTERS - 1e-12
 
 
+def _over_kernel(found: re.Match[str], seen: str, reader: Reader) -> None:
+    user, more, direction, kernel = found.groups()
+    for label, runs_on in ((user, "user space"), (kernel, "kernel")):
+        moving = [o for o in reader.movers(runs_on) if reader.sound(o) and reader.moved(o)]
+        assert label in moving
+        assert reader.gain(label) == max(map(reader.gain, moving))
+    _points(reader, user, kernel, more, direction)
+
+
 def _static(found: re.Match[str], seen: str, reader: Reader) -> None:
     reader.shows(found[1], found[2], found[3])
     assert reader.rows[found[1]].kind == "static"
@@ -346,6 +355,7 @@ NOTES: dict[str, Callable[[re.Match[str], str, Reader], None]] = {
     ),
     rf"{LABEL}, which knows the future, gains {GAIN}\.": _oracle,
     rf"What limits {LABEL}: (.+)\.": _limits,
+    rf"{LABEL} gains ([\d.]+) points (more|less) than {LABEL} of the kernel alone\.": _over_kernel,
     rf"Demotion alone gains {GAIN}, and {POINTS}\.": _demotion,
     rf"The fixed placement of oracle-static gains {GAIN}, and {POINTS}: {PAYS}\.": _fixed,
     rf"A placement that never promotes does about as well or better: {LABEL} gains {GAIN}\.": _static,

@@ -87,6 +87,14 @@ def test_each_class_has_an_outcome_and_the_best_that_can_be_had_today_decides() 
     ]
 
 
+def test_pghot_is_held_against_the_kernel_alone() -> None:
+    kernel = row("numab2/hintfaults", 1.3, runs_on="kernel")
+    assert "pghot-default/abit gains 20.0 points less than numab2/hintfaults of the kernel alone." in notes(
+        kernel, row("pghot-default/abit", 1.1)
+    )
+    assert "of the kernel alone" not in notes(kernel, row("pghot-default/chmu", 1.5, runs_on="to come"))
+
+
 def test_what_is_to_come_does_not_decide_what_pays_today() -> None:
     chmu = row("pghot-default/chmu", 1.5, runs_on="to come")
     verdict = judged(row("numab2/hintfaults", 1.0, runs_on="kernel"), chmu)

@@ -1,0 +1,146 @@
+"""Writes docs/outcomes.md: does moving pages pay, for each bundled recording, tiers, fast share and footprint?
+
+    python benchmarks/outcomes.py                       every cell that is missing, then the page
+    python benchmarks/outcomes.py --only redis-zipf     only cells whose name has this text, then the page
+    python benchmarks/outcomes.py --page-only           the page from what is there
+
+Each cell is one comparison. Its verdict is kept as a JSON file in the work directory, so a run that was stopped goes
+on where it stopped. Cells of other settings (--duration, --seeds) are computed anew. Two cells run at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pghot
+from outcomes_page import render
+from pghot.lab.compare import RunSpec
+from pghot.recording.bundled import names
+
+ROOT = Path(__file__).parents[1]
+TIERS = ("dram-cxl", "dram-cxl-switched")
+SHARES = (0.05, 0.2, 0.5)
+FOOTPRINTS_GIB = (32, 100)
+# One of pghot's stores in each class: the three differ little. The device's unit stands for the hardware to come.
+POLICIES = (
+    "demotion",
+    "interleave",
+    "oracle-static",
+    "oracle-epoch",
+    "numab2",
+    "pghot-default",
+    "hemem",
+    "lru-bw",
+)
+TO_COME = RunSpec("pghot-default", ("chmu",))
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    recording: str
+    tiers: str
+    fast_share: float
+    footprint_gib: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.recording}.{self.tiers}.{100 * self.fast_share:g}%.{self.footprint_gib}GiB"
+
+
+def all_cells() -> Iterator[Cell]:
+    for recording in names():
+        for tiers in TIERS:
+            for share in SHARES:
+                for footprint in FOOTPRINTS_GIB:
+                    yield Cell(recording, tiers, share, footprint)
+
+
+def compute(cell: Cell, settings: dict[str, Any], work: Path) -> str:
+    """Compare, and keep what the page needs. Returns the headline."""
+    started = time.monotonic()
+    result = pghot.compare(
+        f"bundled:{cell.recording}",
+        cell.tiers,
+        [*POLICIES, TO_COME],
+        fast_share=cell.fast_share,
+        stands_for=cell.footprint_gib << 30,
+        **settings,
+    ).to_dict()
+    seconds = round(time.monotonic() - started, 1)
+    kept = {"cell": asdict(cell), "settings": settings, "source": source_digest(), "seconds": seconds}
+    kept |= {key: result[key] for key in ("setup", "summary", "verdict")}
+    path = work / f"{cell.name}.json"
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_text(json.dumps(kept))
+    part.rename(path)
+    return f"{result['verdict']['headline']} ({seconds:.0f} s)"
+
+
+def source_digest() -> str:
+    """Names the code and the data that a cell was computed with."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(pghot.__file__).parent.rglob("*")):
+        if path.suffix in (".py", ".toml", ".pghot"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def read_cells(work: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The cells with these settings that are there, by name."""
+    found = {path.stem: json.loads(path.read_text()) for path in work.glob("*.json")}
+    return {name: kept for name, kept in found.items() if kept["settings"] == settings}
+
+
+def run(cells: list[Cell], settings: dict[str, Any], work: Path, jobs: int) -> None:
+    started = time.monotonic()
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(compute, cell, settings, work): cell for cell in cells}
+        for done, future in enumerate(as_completed(waiting), 1):
+            left = (time.monotonic() - started) / done * (len(cells) - done) / 60
+            said = f"[{done}/{len(cells)}, {left:.0f} min left] {waiting[future].name}: {future.result()}"
+            print(said, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / "build" / "outcomes", help="where the cells are kept"
+    )
+    parser.add_argument("--only", default="", help="compute only cells whose name has this text")
+    parser.add_argument(
+        "--duration", type=float, default=120.0, help="seconds of the real system in each cell"
+    )
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, choices=(1, 2), default=2, help="cells at a time")
+    parser.add_argument("--page-only", action="store_true")
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs" / "outcomes.md")
+    given = parser.parse_args()
+    settings = {"duration_s": given.duration, "seeds": given.seeds}
+    given.work.mkdir(parents=True, exist_ok=True)
+    cells = list(all_cells())
+    if not given.page_only:
+        there = read_cells(given.work, settings)
+        missing = [cell for cell in cells if cell.name not in there and given.only in cell.name]
+        print(f"{len(there)} of {len(cells)} cells are there, {len(missing)} to compute", file=sys.stderr)
+        run(missing, settings, given.work, given.jobs)
+    there = read_cells(given.work, settings)
+    given.output.write_text(render([there[cell.name] for cell in cells if cell.name in there], len(cells)))
+    print(f"wrote {given.output} from {len(there)} of {len(cells)} cells", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

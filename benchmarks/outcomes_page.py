@@ -1,0 +1,173 @@
+"""The page that benchmarks/outcomes.py writes: a pure function of the kept cells."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+OUTCOMES = ("pays", "cannot tell", "does not pay", "hurts")
+CLASSES = {"kernel": "the kernel alone", "user space": "pghot in user space", "to come": "hardware to come"}
+
+Kept = dict[str, Any]  # a cell as it is kept: cell, settings, source, seconds, setup, summary, verdict
+
+
+def render(cells: Sequence[Kept], total: int) -> str:
+    """The page. total: cells that the matrix has; those that were not computed are left out, and that is said."""
+    if not cells:
+        return "# Does moving pages pay?\n\nNo cell was computed: run `python benchmarks/outcomes.py`.\n"
+    lines = [*_head(cells, total), "", *_counts(cells), "", *_matrix(cells), "", *_changes(cells)]
+    return "\n".join([*lines, "", *_reasons(cells)]) + "\n"
+
+
+def _head(cells: Sequence[Kept], total: int) -> Iterator[str]:
+    settings = cells[0]["settings"]
+    sources = sorted({kept["source"] for kept in cells})
+    yield "# Does moving pages pay?"
+    yield ""
+    yield "Written by `python benchmarks/outcomes.py`. **All figures are simulated.** Each bundled recording stands for"
+    yield "a program with the footprint F, on tiers whose fast part holds the given share of F. Outcomes and classes"
+    yield "are those of [`pghot compare`](cli.md#pghot-compare). Gains are over `none`."
+    yield ""
+    duration = f"{settings['duration_s']:g} s of the real system"
+    yield f"* {len(cells)} of {total} cells, {settings['seeds']} seeds, {duration}."
+    yield f"* Compared in each: {_listed(_movers(cells[0]))}."
+    if len(sources) > 1:
+        yield f"* The cells were computed with {len(sources)} versions of the code: {', '.join(sources)}."
+
+
+def _movers(kept: Kept) -> list[str]:
+    return [f"`{row['label']}`" for row in kept["summary"] if row["kind"] == "mover"]
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words)
+
+
+def _counts(cells: Sequence[Kept]) -> Iterator[str]:
+    yield "## How often"
+    yield ""
+    yield f"| class | {' | '.join(OUTCOMES)} |"
+    yield "|---|" + "--:|" * len(OUTCOMES)
+    for runs_on, title in CLASSES.items():
+        counts = Counter(_class(kept, runs_on)["outcome"] for kept in cells)
+        yield f"| {title} | {' | '.join(str(counts[outcome]) for outcome in OUTCOMES)} |"
+
+
+def _matrix(cells: Sequence[Kept]) -> Iterator[str]:
+    """A row for each recording, tiers and share; the footprints side by side."""
+    footprints = _footprints(cells)
+    heads = [f"{title}, {size} GiB" for title in CLASSES.values() for size in footprints]
+    yield "## Each cell"
+    yield ""
+    yield f"| recording | tiers | fast share | oracle, {', '.join(map(str, footprints))} GiB | {' | '.join(heads)} |"
+    yield "|---|---|--:|--:|" + "---|" * len(heads)
+    for (recording, tiers, share), pair in _pairs(cells):
+        texts = [
+            _outcome(pair[size], runs_on) if size in pair else "-"
+            for runs_on in CLASSES
+            for size in footprints
+        ]
+        oracles = [_oracle(pair[size]) if size in pair else "-" for size in footprints]
+        yield f"| {recording} | {tiers} | {100 * share:g} % | {', '.join(oracles)} | {' | '.join(texts)} |"
+
+
+def _changes(cells: Sequence[Kept]) -> Iterator[str]:
+    """Where the outcome of a class is not the same under each footprint, and why."""
+    rows, compared = [], 0
+    for (recording, tiers, share), pair in _pairs(cells):
+        if len(pair) < 2:
+            continue
+        small, large = pair[min(pair)], pair[max(pair)]
+        for runs_on, title in CLASSES.items():
+            compared += 1
+            if _class(small, runs_on)["outcome"] != _class(large, runs_on)["outcome"]:
+                both = f"{_outcome(small, runs_on)} | {_outcome(large, runs_on)}"
+                why = "; ".join(_why(kept, runs_on) for kept in (small, large))
+                rows.append(f"| {recording} | {tiers} | {100 * share:g} % | {title} | {both} | {why} |")
+    sizes = _footprints(cells)
+    yield "## Where the footprint changes the outcome"
+    yield ""
+    yield f"In {len(rows)} of {compared} pairs of cells the outcome of a class differs between F = {sizes[0]} GiB and"
+    yield f"F = {sizes[-1]} GiB."
+    if rows:
+        yield ""
+        yield f"| recording | tiers | fast share | class | {sizes[0]} GiB | {sizes[-1]} GiB | why |"
+        yield "|---|---|--:|---|---|---|---|"
+        yield from rows
+
+
+def _why(kept: Kept, runs_on: str) -> str:
+    """What decided a class in a cell: what its best mover did, or why nothing can be told."""
+    size, found = kept["cell"]["footprint_gib"], _class(kept, runs_on)
+    row = next((row for row in kept["summary"] if row["label"] == found["best"]), None)
+    if row is None:
+        return f"{size} GiB: {_short(kept, runs_on)}"
+    promoted = row["promotions"] / kept["setup"]["footprint_pages"]
+    paid = row["tracking_app_share"] + row["moving_app_share"]
+    return (
+        f"{size} GiB: `{row['label']}` promoted {100 * promoted:.0f} % of the pages, "
+        f"{100 * (row['fast_miss_share'] or 0):.0f} % of the misses are fast, it takes {100 * paid:.1f} % of the time"
+    )
+
+
+def _reasons(cells: Sequence[Kept]) -> Iterator[str]:
+    """Each reason why something cannot be told, what would tell, and how often."""
+    found = Counter(
+        (title, _short(kept, runs_on), _class(kept, runs_on)["would_tell"])
+        for kept in cells
+        for runs_on, title in CLASSES.items()
+        if _class(kept, runs_on)["outcome"] == "cannot tell"
+    )
+    yield "## Why it cannot be told"
+    yield ""
+    if not found:
+        yield "It can be told in every cell."
+        return
+    yield "| class | reason | what would tell | cells |"
+    yield "|---|---|---|--:|"
+    for (title, reason, tells), count in found.most_common():
+        yield f"| {title} | {reason} | {tells} | {count} |"
+
+
+def _class(kept: Kept, runs_on: str) -> dict[str, Any]:
+    return next(each for each in kept["verdict"]["classes"] if each["runs_on"] == runs_on)
+
+
+def _outcome(kept: Kept, runs_on: str) -> str:
+    """ "pays +12.3 %", "cannot tell: the seeds differ" """
+    found = _class(kept, runs_on)
+    if found["outcome"] == "cannot tell":
+        return f"cannot tell: {_short(kept, runs_on)}"
+    return found["outcome"] + (f" {100 * found['gain']:+.1f} %" if found["gain"] is not None else "")
+
+
+def _short(kept: Kept, runs_on: str) -> str:
+    """Why nothing can be told, in a few words; why movers stood still as their policies count it."""
+    reason: str = _class(kept, runs_on)["reason"] or "nothing to gain"
+    if "stood still" in reason:
+        rows = [row for row in kept["summary"] if row["kind"] == "mover" and row["runs_on"] == runs_on]
+        whys = Counter(max(row["held_back"], key=lambda pair: pair[1])[0] for row in rows if row["held_back"])
+        return f"stood still ({_listed(sorted(whys)) or 'no reason given'})"
+    return "the seeds differ" if "the seeds do not tell" in reason else reason
+
+
+def _oracle(kept: Kept) -> str:
+    gains = [row["speedup"] - 1 for row in kept["summary"] if row["kind"] == "oracle" and row["speedup"]]
+    return f"{100 * max(gains):+.0f} %" if gains else "-"
+
+
+def _footprints(cells: Sequence[Kept]) -> list[int]:
+    return sorted({kept["cell"]["footprint_gib"] for kept in cells})
+
+
+def _pairs(cells: Sequence[Kept]) -> Iterator[tuple[tuple[str, str, float], dict[int, Kept]]]:
+    """The cells that differ in the footprint alone, by it."""
+
+    def same(kept: Kept) -> tuple[str, str, float]:
+        cell = kept["cell"]
+        return cell["recording"], cell["tiers"], cell["fast_share"]
+
+    for key, members in groupby(cells, key=same):
+        yield key, {kept["cell"]["footprint_gib"]: kept for kept in members}

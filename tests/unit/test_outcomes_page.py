@@ -1,0 +1,107 @@
+"""docs/outcomes.md: counts, the matrix and where the footprint changes an outcome, worked on four cells."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).parents[2] / "benchmarks" / "outcomes_page.py"
+
+
+def render(cells: list[dict[str, Any]], total: int) -> str:
+    spec = importlib.util.spec_from_file_location("outcomes_page", PAGE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text: str = module.render(cells, total)
+    return text
+
+
+def a_class(
+    runs_on: str, outcome: str, gain: float | None = None, reason: str | None = None
+) -> dict[str, Any]:
+    best = "" if gain is None else f"{runs_on}-mover"
+    tells = "a longer run" if reason else None
+    return {
+        "runs_on": runs_on, "outcome": outcome, "best": best, "gain": gain, "reason": reason, "would_tell": tells,
+    }  # fmt: skip
+
+
+def a_row(label: str, kind: str, runs_on: str, speedup: float, **more: Any) -> dict[str, Any]:
+    """Of 1000 pages 250 are promoted, half of the misses are fast, and 3 % of the time goes to tracking and moving."""
+    return {
+        "label": label, "kind": kind, "runs_on": runs_on, "speedup": speedup, "promotions": 250.0,
+        "fast_miss_share": 0.5, "tracking_app_share": 0.01, "moving_app_share": 0.02, "held_back": [], **more,
+    }  # fmt: skip
+
+
+def a_cell(footprint: int, share: float, kernel: dict[str, Any], source: str = "abc") -> dict[str, Any]:
+    held = [["nothing seen", 2], ["threshold", 9]]
+    return {
+        "cell": {"recording": "tiny", "tiers": "dram-cxl", "fast_share": share, "footprint_gib": footprint},
+        "settings": {"duration_s": 120.0, "seeds": 3},
+        "source": source,
+        "setup": {"footprint_pages": 1000},
+        "summary": [
+            a_row("oracle-epoch", "oracle", "nowhere", 1.375),
+            a_row("kernel-mover", "mover", "kernel", 1.1, held_back=held),
+        ],
+        "verdict": {
+            "classes": [
+                kernel,
+                a_class("user space", "pays", 0.123),
+                a_class("to come", "cannot tell", reason="no mover of this class was run"),
+            ]
+        },
+    }
+
+
+STILL = a_class(
+    "kernel", "cannot tell", reason="all its movers stood still, although oracle-epoch gains +37.5 %: ..."
+)
+CELLS = [
+    a_cell(32, 0.2, a_class("kernel", "pays", 0.1)),
+    a_cell(100, 0.2, STILL),
+    a_cell(32, 0.5, a_class("kernel", "hurts", -0.04)),
+    a_cell(100, 0.5, a_class("kernel", "hurts", -0.05), source="def"),
+]
+
+
+def test_every_cell_is_counted_once_in_each_class() -> None:
+    text = render(CELLS, 84)
+    assert "* 4 of 84 cells, 3 seeds, 120 s of the real system." in text
+    assert "computed with 2 versions of the code: abc, def." in text
+    assert "| class | pays | cannot tell | does not pay | hurts |" in text
+    assert "| the kernel alone | 1 | 1 | 0 | 2 |" in text
+    assert "| pghot in user space | 4 | 0 | 0 | 0 |" in text
+    assert "| hardware to come | 0 | 4 | 0 | 0 |" in text
+
+
+def test_the_matrix_has_the_footprints_side_by_side() -> None:
+    no_mover = "cannot tell: no mover of this class was run"
+    assert (
+        "| tiny | dram-cxl | 20 % | +38 %, +38 % | pays +10.0 % | cannot tell: stood still (threshold) "
+        f"| pays +12.3 % | pays +12.3 % | {no_mover} | {no_mover} |" in render(CELLS, 4)
+    )
+
+
+def test_a_changed_outcome_is_told_with_what_decided_it() -> None:
+    text = render(CELLS, 4)
+    assert (
+        "In 1 of 6 pairs of cells the outcome of a class differs between F = 32 GiB and\nF = 100 GiB." in text
+    )
+    assert (
+        "| tiny | dram-cxl | 20 % | the kernel alone | pays +10.0 % | cannot tell: stood still (threshold) | "
+        "32 GiB: `kernel-mover` promoted 25 % of the pages, 50 % of the misses are fast, it takes 3.0 % of the time; "
+        "100 GiB: stood still (threshold) |" in text
+    )
+
+
+def test_reasons_are_counted_and_half_a_matrix_says_so() -> None:
+    text = render(CELLS[:1], 84)
+    assert "| hardware to come | no mover of this class was run | a longer run | 1 |" in text
+    assert "* 1 of 84 cells" in text
+    assert "In 0 of 0 pairs" in text
+    assert "No cell was computed" in render([], 84)

@@ -188,7 +188,9 @@ def _of_the_best(runs_on: RunsOn, best: SoundRun) -> ClassVerdict:
 def _over_kernel(classes: Sequence[ClassVerdict]) -> Iterator[str]:
     """What pghot brings beyond what the kernel does alone."""
     kernel, user_space = (next(each.best for each in classes if each.runs_on == it) for it in CLASSES[:2])
-    if kernel and user_space and kernel.row.access == user_space.row.access:
+    if kernel is None or user_space is None or kernel.row.access != user_space.row.access:
+        return
+    if not user_space.ties_with(kernel):  # else `notes_on` says so
         yield f"{user_space.label} gains {points(user_space, kernel)} than {kernel.label} of the kernel alone."
 
 

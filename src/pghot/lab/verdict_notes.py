@@ -116,8 +116,12 @@ def _losers(best: SoundRun | None, sound: Sequence[SoundRun]) -> Iterator[str]:
     ]
     if losers:
         worst = min(losers, key=lambda run: run.gain)
-        many = f", the most of {len(losers)} that lose" if len(losers) > 1 else ""
-        yield f"{worst.label} loses{many}: its gain over '{worst.base}' is {gain_text(worst)}."
+        who = (
+            f"{len(losers)} movers lose, {worst.label} the most"
+            if len(losers) > 1
+            else f"{worst.label} loses"
+        )
+        yield f"{who}: its gain over '{worst.base}' is {gain_text(worst)}."
 
 
 def _idle(sound: Sequence[SoundRun], pages: int) -> Iterator[str]:

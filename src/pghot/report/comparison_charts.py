@@ -23,7 +23,7 @@ _CLASSES: Mapping[RunsOn, str] = {
     "nowhere": "#e69f00",
 }
 _OTHER = "#888888"
-_LEGEND = "movers: blue the kernel alone, green pghot in user space, pink to come; orange: know the future; grey: others"
+_LEGEND = "blue: the kernel alone; green: pghot in user space; pink: to come; orange: know the future; grey: no movers"
 _NODES = ("#0072b2", "#e69f00", "#cc79a7", "#009e73", "#d55e00", "#56b4e9")
 _MARGIN = {"l": 10, "r": 60, "t": 80}
 
@@ -56,10 +56,15 @@ def speedups(rows: Sequence[SummaryRow]) -> list[go.Figure]:
             orientation="h",
             marker_color=[_colour(row) for _, row in known],
             error_x={"array": spread, "visible": any(spread)},
-            text=[f"{gain:+.1f} %" for gain in gains],
-            textposition="outside",
-            cliponaxis=False,
         )
+    )
+    figure.add_scatter(
+        x=[gain + (half if gain >= 0 else -half) for gain, half in zip(gains, spread, strict=True)],
+        y=figure.data[0].y,
+        mode="text",
+        text=[f" {gain:+.1f} % " for gain in gains],
+        textposition=["middle right" if gain >= 0 else "middle left" for gain in gains],
+        hoverinfo="skip",
     )
     room = 0.2 * (max(gains) - min(gains)) + 1  # for the labels outside the bars
     _bars(

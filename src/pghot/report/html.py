@@ -15,7 +15,8 @@ table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;
 td,th{padding:4px 8px;border-bottom:1px solid #ccc;text-align:right}
 td{white-space:nowrap}td:first-child,th:first-child,.words :last-child{text-align:left}
 .words td:last-child{white-space:normal;min-width:24em}
-.runs th{cursor:pointer}.runs td:nth-child(2),.runs th:nth-child(2){text-align:left}.best td{background:#f2f7fb;font-weight:bold}
+.runs th{cursor:pointer}.runs :nth-child(2){text-align:left}
+.best td{background:#f2f7fb;font-weight:bold}
 @media print{table{font-size:7px}td,th{padding:2px 3px}.js-plotly-plot{break-inside:avoid}}
 pre{white-space:pre-wrap;background:#f5f5f5;padding:1em}"""
 

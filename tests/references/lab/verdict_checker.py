@@ -301,6 +301,7 @@ def _over_kernel(found: re.Match[str], seen: str, reader: Reader) -> None:
         assert label in moving
         assert reader.gain(label) == max(map(reader.gain, moving))
     _points(reader, user, kernel, more, direction)
+    assert not reader.tied(user, kernel), "no difference is one that counts"
 
 
 def _static(found: re.Match[str], seen: str, reader: Reader) -> None:
@@ -317,7 +318,8 @@ def _ties(found: re.Match[str], seen: str, reader: Reader) -> None:
 
 
 def _loser(found: re.Match[str], seen: str, reader: Reader) -> None:
-    label, _, many, base, gain, half = found.groups()
+    alone, many, first, base, gain, half = found.groups()
+    label = alone or first
     losers = [
         o
         for o in reader.movers()
@@ -360,7 +362,7 @@ NOTES: dict[str, Callable[[re.Match[str], str, Reader], None]] = {
     rf"The fixed placement of oracle-static gains {GAIN}, and {POINTS}: {PAYS}\.": _fixed,
     rf"A placement that never promotes does about as well or better: {LABEL} gains {GAIN}\.": _static,
     rf"No difference to {LABEL} that counts: (.+)\.": _ties,
-    rf"{LABEL} loses(, the most of (\d+) that lose)?: its gain over '(.+?)' is {GAIN}\.": _loser,
+    rf"(?:{LABEL} loses|(\d+) movers lose, {LABEL} the most): its gain over '(.+?)' is {GAIN}\.": _loser,
     r"Stood still, having promoted less than 0\.1 % of the pages: (.+)\.": _still,
     rf"{UNSAFE}: (.+)\.": _unsafe,
     r"Nothing was lost here, but under '(.+?)' .+\.": _danger,
@@ -387,7 +389,9 @@ def _check_together(verdict: Verdict, reader: Reader, lack: bool) -> None:
     losers = [
         o for o in reader.movers() if reader.sound(o) and -reader.gain(o) > max(MATTERS, reader.half(o))
     ]
-    assert all(label == _seen(verdict, reader) for label in losers) or " loses" in said
+    assert all(label == _seen(verdict, reader) for label in losers) or re.search(
+        r" (movers lose|loses: its)", said
+    )
     if verdict.best:
         assert abs((verdict.to_dict()["gain"] or 0.0) - reader.gain(verdict.best)) < 1e-9
     for each in verdict.classes:

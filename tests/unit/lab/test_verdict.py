@@ -92,6 +92,9 @@ def test_pghot_is_held_against_the_kernel_alone() -> None:
     assert "pghot-default/abit gains 20.0 points less than numab2/hintfaults of the kernel alone." in notes(
         kernel, row("pghot-default/abit", 1.1)
     )
+    equal = notes(kernel, row("pghot-default/abit", 1.31))
+    assert "of the kernel alone" not in equal
+    assert "No difference to pghot-default/abit that counts: numab2/hintfaults." in equal
     assert "of the kernel alone" not in notes(kernel, row("pghot-default/chmu", 1.5, runs_on="to come"))
 
 
@@ -254,7 +257,8 @@ def test_ties_are_told_by_what_each_seed_shows() -> None:
 def test_who_loses_is_named_whether_it_moves_or_only_tracks() -> None:
     best = row("pghot-default/pebs", 1.2)
     said = notes(best, row("numab2/hintfaults", 0.9), row("pghot-default/abit", 0.8, promotions=0))
-    assert "pghot-default/abit loses, the most of 2 that lose: its gain over 'none' is -20.0 %." in said
+    assert "2 movers lose, pghot-default/abit the most: its gain over 'none' is -20.0 %." in said
+    assert "numab2/hintfaults loses: its gain over" in notes(best, row("numab2/hintfaults", 0.9))
     assert "loses" not in notes(best, row("numab2/hintfaults", 0.98))
 
 

@@ -14,6 +14,7 @@ SETUP = Setup(
     trace="tiny",
     command=("redis-server", "--port", "0"),
     source="qemu",
+    verification="truncated",
     notes=(),
     page_bytes=4096,
     llc_bytes=1 << 20,

@@ -106,6 +106,10 @@ def run(arguments: list[str]) -> int:
         # The reader has gone away. Keep Python's own flush at exit quiet too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except MemoryError as error:
+        return _fail(
+            f"not enough memory: {error}", "take a smaller recording or workload, or larger pages", 1
+        )
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -22,6 +22,7 @@ class NodeSetup:
 class Setup:
     """One seed of a comparison; another seed has the same, but for what a workload draws.
 
+    verification     how far the recording can be believed (`recording.trace.Verification`); None: a workload
     touches, misses  over all repetitions of the trace
     slices, slice_ns of one repetition
     epochs           over all repetitions; `warmup_epochs` of them are left out of steady figures
@@ -36,6 +37,7 @@ class Setup:
     trace: str
     command: tuple[str, ...]
     source: str
+    verification: str | None
     notes: tuple[str, ...]
     page_bytes: int
     llc_bytes: int

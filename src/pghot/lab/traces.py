@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pghot.errors import UsageError
-from pghot.recording.trace import Trace, Verification
+from pghot.recording.trace import Trace, Verification, cut_rows_of
 
 
 def load_trace(what: str | Path | Trace, seed: int = 0, page_bytes: int = 4096) -> Trace:
@@ -23,11 +23,19 @@ def load_trace(what: str | Path | Trace, seed: int = 0, page_bytes: int = 4096) 
 
 
 def trace_warnings(trace: Trace) -> list[str]:
-    """What results over this trace must say: that its recording is truncated or not verified, and why."""
-    info = trace.info
-    if info.verification is Verification.VERIFIED:
-        return []
-    return [f"the recording is {info.verification}: {info.doubt}"]
+    """What results over this trace must say: that its recording is truncated or not verified, and why; and, once it
+    was read, how many of its counts were cut."""
+    info, cut = trace.info, cut_rows_of(trace)
+    doubts = (
+        []
+        if info.verification is Verification.VERIFIED
+        else [f"the recording is {info.verification}: {info.doubt}"]
+    )
+    if cut:
+        doubts.append(
+            f"{cut} rows count more than {2**32 - 1:,} accesses of a page in one slice and were cut to that"
+        )
+    return doubts
 
 
 def _open(what: str | Path | Trace, seed: int) -> Trace:

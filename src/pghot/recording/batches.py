@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pghot.errors import PghotError
 from pghot.recording.trace import SliceBatch
 
 # The columns with one value for each row. `misses_by_cache` has one for each cache and row.
@@ -53,24 +54,26 @@ def concatenate(batches: Sequence[SliceBatch], caches: int = 1) -> SliceBatch:
     """One batch of all slices, in the dtypes that `SliceBatch` promises; always a copy.
 
     caches  how many `misses_by_cache` has when there is no batch to tell
+
+    Raises `PghotError` when a value does not fit its dtype.
     """
-    counts = _joined([np.diff(batch.offsets) for batch in batches], np.int64)
-    rows = {
-        name: _joined([getattr(batch, name) for batch in batches], dtype)
-        for name, dtype in ROW_DTYPES.items()
-        if name != "misses"
-    }
-    misses = [batch.misses_by_cache for batch in batches] or [np.empty((caches, 0), np.uint32)]
-    by_cache = np.concatenate(misses, axis=1).astype(np.uint32, copy=False)
+    counts = np.concatenate([np.diff(batch.offsets) for batch in batches] or [np.empty(0, np.int64)])
+
+    def joined(name: str, dtype: npt.DTypeLike, none: tuple[int, ...] = (0,)) -> npt.NDArray[Any]:
+        given = np.concatenate(
+            [getattr(batch, name) for batch in batches] or [np.empty(none, dtype)], axis=-1
+        )
+        column = given.astype(dtype, copy=False)
+        if given.dtype != column.dtype and (given != column).any():
+            raise PghotError(f"{name} has values beyond {np.dtype(dtype)}", "see `SliceBatch` for what fits")
+        return column
+
+    by_cache = joined("misses_by_cache", np.uint32, (caches, 0))
     return SliceBatch(
-        start_ns=_joined([batch.start_ns for batch in batches], np.uint64),
-        instructions=_joined([batch.instructions for batch in batches], np.uint64),
+        start_ns=joined("start_ns", np.uint64),
+        instructions=joined("instructions", np.uint64),
         offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
-        misses=by_cache[0],
+        misses=joined("misses", np.uint32),
         misses_by_cache=by_cache,
-        **rows,
+        **{name: joined(name, dtype) for name, dtype in ROW_DTYPES.items() if name != "misses"},
     )
-
-
-def _joined(arrays: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    return np.concatenate([np.empty(0, dtype), *arrays]).astype(dtype, copy=False)

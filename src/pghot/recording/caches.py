@@ -12,7 +12,7 @@ from numba import njit
 from pghot.arrays import U32, Int
 from pghot.recording.coarsen import CoarseTrace
 from pghot.recording.compressibility import Compressibility, compressibility_of
-from pghot.recording.trace import Region, SliceBatch, Trace, TraceInfo
+from pghot.recording.trace import Region, SliceBatch, Trace, TraceInfo, cut_rows_of
 
 # Consecutive multiples of 2^32 divided by the golden ratio, modulo 2^32, spread evenly whatever their number (Knuth,
 # The Art of Computer Programming, volume 3, section 6.4).
@@ -55,6 +55,10 @@ class CacheView:
     @property
     def compressibility(self) -> Compressibility | None:
         return compressibility_of(self.trace)
+
+    @property
+    def cut_rows(self) -> int:
+        return cut_rows_of(self.trace)
 
     def batches(self) -> Iterator[SliceBatch]:
         first_row = 0

@@ -14,7 +14,7 @@ from pghot.errors import UsageError
 from pghot.recording.compressibility import Compressibility, compressibility_of, renumbered
 from pghot.recording.regions import merge_regions
 from pghot.recording.threads import stacked_counters, store_sums, unstacked
-from pghot.recording.trace import Region, SliceBatch, Trace, TraceInfo
+from pghot.recording.trace import Region, SliceBatch, Trace, TraceInfo, cut_rows_of
 from pghot.units import format_size
 
 
@@ -63,7 +63,7 @@ class CoarseTrace:
             )
             rows = int(offsets[-1])
             yield unstacked(batch, offsets, page[:rows], node[:rows], counters[:, :rows])
-        self.cut_rows = cut
+        self.cut_rows = cut + cut_rows_of(self.trace)
 
 
 def coarsen(trace: Trace, page_bytes: int) -> Trace:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -242,6 +242,21 @@ class Trace(Protocol):
     def regions(self) -> tuple[Region, ...]: ...
 
     def batches(self) -> Iterator[SliceBatch]: ...
+
+
+@runtime_checkable
+class AddsUpRows(Protocol):
+    """A trace that adds up the rows of another.
+
+    cut_rows  rows whose sums did not fit 32 bits and were cut to 2^32 - 1; known once all batches were read
+    """
+
+    cut_rows: int
+
+
+def cut_rows_of(trace: object) -> int:
+    """The `cut_rows` of a trace, 0 for one that adds up nothing."""
+    return trace.cut_rows if isinstance(trace, AddsUpRows) else 0
 
 
 @dataclass(slots=True)

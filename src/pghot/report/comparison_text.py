@@ -80,7 +80,9 @@ def setup_lines(setup: Setup) -> list[str]:
         else f"fast share {format_share(setup.fast_share)}"
     )
     return [
-        f"SIMULATED: {setup.trace}" + (f" ({shlex.join(setup.command)})" if setup.command else ""),
+        f"SIMULATED: {setup.trace}"
+        + (f" ({shlex.join(setup.command)})" if setup.command else "")
+        + (f", {setup.verification}" if setup.verification else ""),
         f"footprint {format_size(footprint)}{cache}",
         f"tiers: {nodes}; {share}" + (f"; access {', '.join(setup.access)}" if setup.access else ""),
         f"{setup.scale_note}; {setup.repeat} pass(es), {setup.seeds} seed(s), steady after "

@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -313,6 +314,24 @@ def bomb_metadata_length(path: Path) -> None:
     at = list(messages(open_source(path)))[1].offset + 4
     content[at : at + 4] = struct.pack("<i", 0x7FFFFFF8)
     path.write_bytes(content)
+
+
+def test_a_buffer_that_was_stored_without_compression(path: Path) -> None:
+    """Arrow writes the length -1, then the bytes as they are. Random bytes take more room compressed."""
+    content = bytearray(path.read_bytes())
+    message = list(messages(open_source(path)))[1]
+    touches = next(buffer for buffer in layout(1).buffers if buffer.name == "rows.touches_lo")
+    offset, stored = batch_header(message).buffers[touches.index]
+    at = message.body_offset + offset
+    rows = random_batch().touches.astype(np.uint8).tobytes()
+    assert stored >= 8 + len(rows)
+    content[at : at + 8 + len(rows)] = struct.pack("<q", -1) + rows
+    path.write_bytes(resealed(bytes(content)))
+    assert_same_slices(all_slices(open_recording(path)), all_slices(random_trace(parts=4)))
+    content[at : at + 8] = struct.pack("<q", -2)
+    path.write_bytes(resealed(bytes(content)))
+    with pytest.raises(PghotError, match="claims -2 bytes"):
+        all_slices(open_recording(path))
 
 
 LIMITED = """

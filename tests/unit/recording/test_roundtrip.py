@@ -176,6 +176,33 @@ def test_an_exception_keeps_what_was_appended(tmp_path: Path) -> None:
     assert_same_slices(all_slices(recording), batch)
 
 
+def test_an_error_in_the_last_slices_does_not_hide_the_first_error(tmp_path: Path) -> None:
+    """The program failed, and what it appended last is not valid: what was flushed before stays."""
+    bad = random_batch(slices=3, seed=4)
+    bad.touches[0] = 0
+    writer = RecordingWriter(tmp_path / "a.pghot", INFO, flush_slices=7)
+    writer.append(random_batch())
+    writer.append(bad)
+    writer.__exit__(KeyError, KeyError(), None)
+    assert_same_slices(all_slices(open_recording(tmp_path / "a.pghot")), random_batch())
+    writer.append(random_batch(slices=3, seed=5))
+    with pytest.raises(PghotError, match="is closed"):
+        writer.flush()
+
+
+def test_of_regions_found_at_different_times_the_first_keeps_a_page(tmp_path: Path) -> None:
+    """Pages 0 to 9 are named three times: in the first batch, in the second, and in the final facts."""
+    with RecordingWriter(tmp_path / "a.pghot", INFO, flush_slices=7) as writer:
+        writer.append(random_batch(pages=10, rows=5), [Region(4, 2, 0, 0x4000, "first")])
+        writer.append(
+            random_batch(pages=10, rows=5, seed=1), [Region(2, 6, 0, 0x2000, "second", site="f < g")]
+        )
+        writer.announce([Region(0, 10, 0, 0, "third")])
+    named = [(region.first_page, region.pages, region.name) for region in open_recording(writer.path).regions]
+    assert named == [(0, 2, "third"), (2, 2, "second"), (4, 2, "first"), (6, 2, "second"), (8, 2, "third")]
+    assert open_recording(writer.path).regions[1].site == "f < g"
+
+
 def test_uris_are_read_through_pyarrow(tmp_path: Path) -> None:
     trace = random_trace()
     write_recording(tmp_path / "a.pghot", trace)

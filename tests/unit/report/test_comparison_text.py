@@ -76,7 +76,7 @@ def test_the_verdict_has_a_line_for_each_class_and_note() -> None:
 
 def test_the_setup_in_sentences() -> None:
     assert setup_lines(SETUP) == [
-        "SIMULATED: tiny (redis-server --port 0)",
+        "SIMULATED: tiny (redis-server --port 0), truncated",
         "footprint 3.9 MiB; last-level cache 1.0 MiB, 16 ways (footprint is 3.9 times that)",
         "tiers: dram 800.0 KiB at 100 ns, cxl 7.8 MiB at 250 ns; fast share 20.0 %",
         "as published; 1 pass(es), 2 seed(s), steady after 20 of 60 epochs",

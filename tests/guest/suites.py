@@ -62,10 +62,11 @@ def inside_tests() -> list[tuple[str, str]]:
 
 @dataclass
 class Result:
-    """What became of one test inside: "passed", "failed" or "skipped", and why."""
+    """What became of one test inside: "passed", "failed" or "skipped", why, and how long it took."""
 
     outcome: str
     text: str = ""
+    seconds: float = 0.0
 
 
 @dataclass
@@ -137,6 +138,8 @@ def _read(shared: Path, otherwise: str) -> Booted:
     for path in sorted(shared.glob("*.jsonl")):
         tables[path.stem] = [json.loads(line) for line in path.read_text().splitlines()]
     for row in tables.pop("results", []):
-        booted.results[str(row["test"])] = Result(str(row["outcome"]), str(row["text"]))
+        booted.results[str(row["test"])] = Result(
+            str(row["outcome"]), str(row["text"]), float(row["seconds"])
+        )
     booted.tables = dict(tables)
     return booted

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+from importlib import import_module
+from pkgutil import walk_packages
 
 import numpy as np
 
+import pghot
 from pghot.cli.main import run
 from pghot.engine.accesses import Accesses
 from pghot.kernel.damon_decode import decode
@@ -29,13 +32,24 @@ from pghot.policies import LIVE_POLICIES
 from pghot.recording.checks import check_batch
 from pghot.recording.trace import SliceBatch
 
+ROOMS = ("kernel", "live", "daemon")
+
 
 def main() -> None:
-    """The engine, the machine and the policies on pages of this very process, and a command that ends early."""
+    """All modules that commands of the live side import, the engine, the machine and the policies on pages of this very
+    process, and a command that ends early."""
+    modules()
     kernels()
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
         # There is no process 0; a kernel without hint faults says that first.
         assert run(["run", "--apply", "-p", "0"]) in (2, 3)
+
+
+def modules() -> None:
+    """Each command that is forked from here would otherwise read what it imports late over 9p."""
+    for each in walk_packages(pghot.__path__, "pghot."):
+        if each.name.split(".")[1] in ROOMS:
+            import_module(each.name)
 
 
 def kernels() -> None:

@@ -55,6 +55,6 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         return
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
     text = "\n".join([str(reason), *(f"--- {title}\n{words}" for title, words in report.sections)])
-    row = {"test": report.nodeid, "outcome": report.outcome, "text": text}
+    row = {"test": report.nodeid, "outcome": report.outcome, "text": text, "seconds": report.duration}
     with open(SHARED / "results.jsonl", "a") as file:
         file.write(json.dumps(row) + "\n")

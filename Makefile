@@ -1,5 +1,6 @@
 # make run         compare policies on a bundled recording, write report.html
-# make test        lint, types, import arrows, tests with coverage (.ci/run calls this); those of the guest come last, alone
+# make test        lint, types, import arrows, all tests (.ci/run calls this); the guest's run beside the others
+# make test-here   the tests without those in the guest, with coverage
 # make test-newest the unit tests on the newest Python of this machine, where one is newer than 3.11
 # make test-guest  only the tests in the guest: a Debian kernel in QEMU with real memory tiers
 # make bench       benchmarks as ratios, written to benchmarks/results/latest.json
@@ -14,7 +15,10 @@ RECORDING := bundled:bfs-kron
 NEWEST ?= $(shell for python in $(foreach minor,14 13 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python)); do \
 	"$$python" -c "import venv" 2>/dev/null && echo "$$python" && break; done)
 
-.PHONY: run test test-newest test-guest bench recordings tools clean
+# A third of the unit tests' time, and nothing in it depends on the Python.
+LONG := tests/unit/safety tests/unit/test_readme.py
+
+.PHONY: run test test-here test-newest test-guest bench recordings tools clean
 
 run: $(VENV)/.product
 	$(BIN)/pghot compare $(RECORDING) --tiers dram-cxl --fast-share 20% --repeat 2 \
@@ -25,16 +29,19 @@ test: $(VENV)/.test tools
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -rs --cov --cov-report= --cov-fail-under=0 -n 2 --ignore=tests/guest
+	@echo "the tests here and those in the guest run side by side; each says what it found when it is done"
+	$(MAKE) --jobs=2 --keep-going --output-sync=line test-here test-guest
+
+test-here: $(VENV)/.test tools
+	$(BIN)/pytest -rs --cov -n 2 --ignore=tests/guest
 	$(MAKE) test-newest
-	$(BIN)/pytest -rs --cov --cov-append --cov-report=term tests/guest
 
 test-newest:
 ifeq ($(NEWEST),)
 	@echo "no Python newer than 3.11 here: the tests ran with $$($(PYTHON) --version) alone"
 else
 	$(MAKE) VENV=.venv-newest PYTHON=$(NEWEST) .venv-newest/.test
-	.venv-newest/bin/pytest -rs --no-cov -n 2 tests/unit
+	.venv-newest/bin/pytest -rs --no-cov -n 2 tests/unit $(LONG:%=--ignore=%)
 endif
 
 test-guest: $(VENV)/.test tools

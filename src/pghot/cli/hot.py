@@ -33,16 +33,16 @@ def hot(
 ) -> None:
     """The ranked hot pages or regions, hottest first."""
     refuse_unused(ctx, _GOES_WITH)
-    from pghot.daemon.sockets import ask
+    from pghot.daemon.sockets import ask, ask_hot
     from pghot.report.live_text import render_hot
 
     if by not in ("page", "region"):
         raise UsageError(f"pages cannot be ranked by '{by}' (--by)", "give page or region")
-    form = "arrow" if arrow else "json"
     for _ in times(interval, count):
-        facts, body = ask(Path(socket), {"get": "hot", "top": top, "by": by, "form": form})
         if arrow:
+            _, body = ask(Path(socket), {"get": "hot", "top": top, "by": by, "form": "arrow"})
             sys.stdout.buffer.write(body)
             sys.stdout.buffer.flush()
         else:
+            facts = ask_hot(Path(socket), top, by)
             print(json.dumps(facts) if json_ else render_hot(facts), flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,9 @@ from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.repeating import COUNTED, times
 from pghot.cli.shared_options import Count, Interval, Json, Socket
 from pghot.daemon.paths import SOCKET
-from pghot.report.facts import Facts
+
+if TYPE_CHECKING:
+    from pghot.live.status_facts import StatusFacts
 
 _GOES_WITH = (
     GoesWith("reports as text, not with --watch", lambda of: not of["watch"], ("count", "json_")),
@@ -33,12 +35,12 @@ def status(
     if watch:
         _watch(Path(socket), interval or 1.0)
         return
-    from pghot.daemon.sockets import ask
+    from pghot.daemon.sockets import ask_status
     from pghot.report.live_text import render_status
 
-    before: Facts = {}
+    before: StatusFacts | None = None
     for _ in times(interval, count):
-        facts, _body = ask(Path(socket), {"get": "status"})
+        facts = ask_status(Path(socket))
         print(json.dumps(facts) if json_ else render_status(facts, before), flush=True)
         before = facts
 

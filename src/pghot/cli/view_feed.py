@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from pghot.daemon.sockets import ask
+from pghot.daemon.sockets import ask_hot, ask_status
 from pghot.errors import PghotError
 from pghot.live.stopping import StopSignals
 from pghot.report.view.history import Seen
@@ -56,9 +56,7 @@ class Mailbox:
 
 def ask_both(socket: Path) -> Seen:
     """The daemon's status and its hottest regions. Raises as `ask`."""
-    status, _ = ask(socket, {"get": "status"})
-    hot, _ = ask(socket, {"get": "hot", "top": TOP})
-    return Seen(status, hot["hot"])
+    return Seen(ask_status(socket), ask_hot(socket, TOP)["hot"])
 
 
 def follow(socket: Path, mailbox: Mailbox, stop: StopSignals, every_s: float) -> None:

@@ -22,7 +22,7 @@ import stat
 from collections.abc import Callable, Mapping
 from io import BufferedIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -31,7 +31,9 @@ from pghot.kernel.process import descriptor_path
 from pghot.trusted import make_directory
 
 if TYPE_CHECKING:
-    from pghot.live.hot import Hottest  # brings Numba, which a client does not need
+    # They bring Numba, which a client does not need.
+    from pghot.live.hot import HotFacts, Hottest
+    from pghot.live.status_facts import StatusFacts
 
 LINE_BYTES = 1 << 16  # the longest request
 BEHIND_BYTES = 1 << 20  # a consumer this far behind is dropped
@@ -236,6 +238,16 @@ def ask(path: Path, request: dict[str, Any], timeout_s: float = 10.0) -> tuple[d
     if "error" in answer:
         raise UsageError(f"the daemon refused the request: {answer['error']}", "see `pghot hot --help`")
     return answer, body
+
+
+def ask_status(path: Path) -> StatusFacts:
+    """What the daemon does now. Raises as `ask`."""
+    return cast("StatusFacts", ask(path, {"get": "status"})[0])
+
+
+def ask_hot(path: Path, top: int, by: str = "region") -> HotFacts:
+    """The hottest pages or regions that the daemon knows. Raises as `ask`."""
+    return cast("HotFacts", ask(path, {"get": "hot", "top": top, "by": by})[0])
 
 
 def _answer_of(stream: BufferedIOBase) -> tuple[dict[str, Any], bytes]:

@@ -24,6 +24,14 @@ class HotRow(TypedDict):
     heat: int
 
 
+class HotFacts(TypedDict):
+    """The shape of the document `pghot.hot/1`; rows hottest first."""
+
+    schema: str
+    by: By
+    hot: list[HotRow]
+
+
 @dataclass(frozen=True, slots=True)
 class Hottest:
     """Pages or regions, hottest first.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from pghot.live.damos.damos import DamosFacts
+from pghot.live.damos.damos import MoverFacts
 from pghot.live.swap_tier.setup import CompressedFacts
 from pghot.live.undo import UndoneFacts
 
@@ -40,10 +40,7 @@ class CgroupFacts(TypedDict):
     nodes: tuple[int, ...] | None
 
 
-class MoverFacts(TypedDict):
-    """Of the mover move_pages; damos has `DamosFacts`."""
-
-    name: str
+PageCount = Literal["promoted_pages", "demoted_pages", "promoted_by_the_kernel_pages"]
 
 
 class MoveFacts(TypedDict):
@@ -79,7 +76,7 @@ class StatusFacts(TypedDict):
     compressed: CompressedFacts | None
     sources: list[SourceFacts]
     nodes: list[NodeFacts]
-    mover: MoverFacts | DamosFacts
+    mover: MoverFacts
     moves: MoveFacts
     counters: dict[str, float]
     tracking: TrackingFacts

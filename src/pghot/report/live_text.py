@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
 from pghot.counters import LOSSES
 from pghot.printable import printable
-from pghot.report.facts import Facts
 from pghot.units import PAGE_BYTES, format_size
 
+if TYPE_CHECKING:
+    from pghot.live.damos.damos import SchemeFacts
+    from pghot.live.hot import HotFacts
+    from pghot.live.status_facts import NodeFacts, SourceFacts, StatusFacts
+    from pghot.live.undo import UndoneFacts
 
-def render_run(facts: Facts) -> str:
+
+def render_run(facts: StatusFacts) -> str:
     """The summary of `pghot run`."""
     moves, applied = facts["moves"], facts["mode"] == "apply"
     verb = "promoted" if applied else "would promote (dry run: nothing was changed)"
@@ -41,7 +49,7 @@ def render_run(facts: Facts) -> str:
     return "\n".join(lines)
 
 
-def source_line(source: Facts, before: int = 0, seconds: float = 0.0) -> str:
+def source_line(source: SourceFacts, before: int = 0, seconds: float = 0.0) -> str:
     """One source: its sightings and losses. With `seconds`, also its rate since it had seen `before`."""
     counts = source["counters"]
     seen, lost = counts["pghot_sightings"], sum(counts.get(name, 0) for name in LOSSES)
@@ -49,14 +57,15 @@ def source_line(source: Facts, before: int = 0, seconds: float = 0.0) -> str:
     return f"{source['name']}: {seen:,} sightings,{pace} {lost:,} lost; {source['sampling']}"
 
 
-def source_lines(facts: Facts, before: Facts) -> list[str]:
+def source_lines(facts: StatusFacts, before: StatusFacts | None) -> list[str]:
     """The sources of a status; rates are over the time since `before` (or the start)."""
     seconds = max(facts["seconds"] - (before["seconds"] if before else 0.0), 1e-9)
-    then = {source["name"]: source["counters"]["pghot_sightings"] for source in before.get("sources", ())}
+    sources = before["sources"] if before else []
+    then = {source["name"]: source["counters"]["pghot_sightings"] for source in sources}
     return [source_line(source, then.get(source["name"], 0), seconds) for source in facts["sources"]]
 
 
-def damos_lines(facts: Facts) -> list[str]:
+def damos_lines(facts: StatusFacts) -> list[str]:
     """What DAMON was told to do and did, when it is the mover."""
     return [
         f"  {scheme['action']} node {scheme['from_node']} -> {scheme['to_node']}"
@@ -67,24 +76,24 @@ def damos_lines(facts: Facts) -> list[str]:
     ]
 
 
-def _doing(scheme: Facts) -> str:
+def _doing(scheme: SchemeFacts) -> str:
     return "off" if not scheme["running"] else "acts" if scheme["acts"] else "held back"
 
 
-def node_table(nodes: list[Facts]) -> list[str]:
+def node_table(nodes: Sequence[NodeFacts]) -> list[str]:
     """The nodes, fastest tier first."""
     lines = [f"  {'node':>4} {'tier':>4} {'size':>11} {'free':>11} {'floor':>11} {'tracked':>11}"]
     for node in sorted(nodes, key=lambda node: (node["tier"], node["node"])):
-        sizes = (node[f"{what}_bytes"] for what in ("capacity", "free", "floor", "tracked"))
+        sizes = (node["capacity_bytes"], node["free_bytes"], node["floor_bytes"], node["tracked_bytes"])
         lines.append(
             f"  {node['node']:>4} {node['tier']:>4} " + " ".join(f"{format_size(size):>11}" for size in sizes)
         )
     return lines
 
 
-def compressed(facts: Facts) -> list[str]:
+def compressed(facts: StatusFacts) -> list[str]:
     """What went into the compressed tier and what it saves; nothing without one."""
-    tier = facts.get("compressed")
+    tier = facts["compressed"]
     if not tier:
         return []
     verb = "put out" if facts["mode"] == "apply" else "would put out"
@@ -97,7 +106,7 @@ def compressed(facts: Facts) -> list[str]:
     ]
 
 
-def skipped(counters: Facts) -> list[str]:
+def skipped(counters: Mapping[str, float]) -> list[str]:
     """Why sightings were not tracked, and what is not watched at all, if any."""
     reasons = {
         name.removeprefix("pghot_skipped_").replace("_", " "): int(count)
@@ -112,7 +121,7 @@ def skipped(counters: Facts) -> list[str]:
     return lines
 
 
-def own_cost(facts: Facts) -> str:
+def own_cost(facts: StatusFacts) -> str:
     """pghot's own CPU and memory."""
     cpu_s, seconds = facts["counters"]["pghot_cpu_seconds"], max(facts["seconds"], 1e-9)
     tracking = facts["tracking"]
@@ -133,7 +142,7 @@ def pages(count: int) -> str:
     return f"{count:,} pages ({format_size(count * PAGE_BYTES)})"
 
 
-def render_undo(facts: Facts) -> str:
+def render_undo(facts: UndoneFacts) -> str:
     """What `pghot undo` did."""
     lines = [
         *pages_back(facts),
@@ -144,7 +153,7 @@ def render_undo(facts: Facts) -> str:
     return "\n".join(map(printable, lines))
 
 
-def pages_back(facts: Facts) -> list[str]:
+def pages_back(facts: UndoneFacts) -> list[str]:
     """What an undo did to pages. `--restore` is an undo too."""
     return [
         f"pages back: {facts['pages_back']:,}, were home already: {facts['pages_home']:,}, "
@@ -156,11 +165,11 @@ def pages_back(facts: Facts) -> list[str]:
     ]
 
 
-def render_status(facts: Facts, before: Facts) -> str:
+def render_status(facts: StatusFacts, before: StatusFacts | None) -> str:
     """What `pghot status` prints; rates are over the time since `before` (or the start)."""
     moves = facts["moves"]
     if before and before["seconds"] >= facts["seconds"]:
-        before = {}  # the daemon reloaded its configuration in between, and its counts started again
+        before = None  # the daemon reloaded its configuration in between, and its counts started again
     lines = [
         f"{facts['mode']}, up {facts['seconds']:.0f} s, policy {facts['policy']}, "
         f"{len(facts['programs'])} programs, {facts['counters']['pghot_sections']} sections",
@@ -179,14 +188,16 @@ def render_status(facts: Facts, before: Facts) -> str:
     return "\n".join([*lines, *compressed(facts), *skipped(facts["counters"]), own_cost(facts)])
 
 
-def rate(facts: Facts, before: Facts, key: str) -> str:
+def rate(
+    facts: StatusFacts, before: StatusFacts | None, key: Literal["promoted_pages", "demoted_pages"]
+) -> str:
     """How fast a count of `moves` rises."""
     then, then_s = (before["moves"][key], before["seconds"]) if before else (0, 0.0)
     per_s = (facts["moves"][key] - then) / max(facts["seconds"] - then_s, 1e-9)
     return f"{format_size(per_s * PAGE_BYTES)}/s"
 
 
-def render_hot(facts: Facts) -> str:
+def render_hot(facts: HotFacts) -> str:
     """What `pghot hot` prints."""
     if not facts["hot"]:
         return "nothing was seen lately"

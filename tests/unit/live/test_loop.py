@@ -193,7 +193,7 @@ def test_the_facts_are_json_and_render(bench: Bench, journal: Journal) -> None:
     assert facts["tracking"]["tracked_pages"] == PAGES
     assert facts["journal"] == str(journal.path)
     assert facts["sources"][0]["sampling"] == "what the test says"
-    assert "scripted" in render_status(facts, {})
+    assert "scripted" in render_status(facts, None)
     assert "scripted" in render_status(facts, facts)
     assert "23" in render_run(json.loads(json.dumps(status(live, "pghot.run/1"))))
     assert "promoted 92.0 KiB" in line(live)
@@ -213,9 +213,9 @@ def test_status_shows_the_rate_and_the_losses_of_each_source(bench: Bench) -> No
     now["sources"][0]["counters"] |= {"damon_lost_regions": 5}
     seconds = now["seconds"] - before["seconds"]
     assert f"scripted: 69 sightings, {2 * 23 / seconds:.0f}/s, 5 lost;" in render_status(now, before)
-    assert f"scripted: 23 sightings, {23 / before['seconds']:.0f}/s, 0 lost;" in render_status(before, {})
+    assert f"scripted: 23 sightings, {23 / before['seconds']:.0f}/s, 0 lost;" in render_status(before, None)
     # After a reload everything begins anew: no rate is negative.
-    assert render_status(before, now) == render_status(before, {})
+    assert render_status(before, now) == render_status(before, None)
 
 
 @pytest.mark.parametrize("counter", LOSSES)
@@ -237,7 +237,7 @@ def test_what_is_bound_is_said(bench: Bench) -> None:
     live = bench.live(None, apply=False)
     live.start()
     facts = json.loads(json.dumps(status(live)))
-    assert "left alone: 4.0 MiB under a strict policy of its owner" in render_status(facts, {})
+    assert "left alone: 4.0 MiB under a strict policy of its owner" in render_status(facts, None)
 
 
 def test_foreign_and_file_sightings_are_counted_and_dropped(bench: Bench) -> None:

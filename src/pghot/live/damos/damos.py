@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import NotRequired, TypedDict, cast
 
 from pghot.errors import PghotError, UnsupportedError
 from pghot.kernel.cgroup import cgroup_inode, memory_cgroups
@@ -55,12 +55,35 @@ class _Kdamond:
     stats: list[dict[str, int]] = field(default_factory=list)
 
 
-class DamosFacts(TypedDict):
-    """`schemes` have the kernel's own counts among their keys, once it has told any."""
+class SchemeCounts(TypedDict, total=False):
+    """The kernel's own counts of a scheme, once it has told any: `STATS`."""
+
+    nr_tried: int
+    sz_tried: int
+    nr_applied: int
+    sz_applied: int
+    qt_exceeds: int
+
+
+class SchemeFacts(SchemeCounts):
+    kdamond: int
+    running: bool
+    action: str
+    when: str
+    from_node: int
+    to_node: int
+    cgroup: str | None
+    acts: bool
+    quota_bytes: int
+    reset_interval_ms: int
+
+
+class MoverFacts(TypedDict):
+    """Of the mover move_pages there is only the name."""
 
     name: str
-    operations: str
-    schemes: list[dict[str, int | str | bool | None]]
+    operations: NotRequired[str]
+    schemes: NotRequired[list[SchemeFacts]]
 
 
 class Damos:
@@ -173,7 +196,7 @@ class Damos:
                         total[name] += stats[name]
         return {**{f"damos_{name}": total[name] for name in STATS}, **self._counts}
 
-    def facts(self) -> DamosFacts:
+    def facts(self) -> MoverFacts:
         """For `status`: each scheme, what it may do now, and what it did."""
         return {
             "name": "damos",
@@ -190,7 +213,7 @@ class Damos:
                     "acts": acts,
                     "quota_bytes": step.scheme.quota_bytes,
                     "reset_interval_ms": step.scheme.reset_ms,
-                    **stats,
+                    **cast(SchemeCounts, stats),
                 }
                 for number, each in enumerate(self._kdamonds)
                 for step, acts, stats in zip(

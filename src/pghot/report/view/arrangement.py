@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 
-from pghot.report.facts import Facts
 from pghot.report.view.history import SPAN_S
 from pghot.report.view.list_panel import counter_lines, hot_lines, program_lines
 from pghot.report.view.move_panel import move_lines
 from pghot.report.view.node_panel import node_lines
 from pghot.report.view.parts import GOOD, TITLE, WARN, PanelRoom, Picture, counted, cut
 from pghot.report.view.source_panel import own_lines, source_lines
+
+if TYPE_CHECKING:
+    from pghot.live.status_facts import StatusFacts
 
 WIDE = 140  # a terminal this wide gets two columns of panels
 GAP = 2
@@ -50,7 +54,7 @@ def fact_lines(picture: Picture, width: int, height: int, span_s: float) -> list
     return lines
 
 
-def head(facts: Facts, width: int) -> Text:
+def head(facts: StatusFacts, width: int) -> Text:
     """What runs, for how long, over how much."""
     applied = facts["mode"] == "apply"
     return cut(

@@ -6,9 +6,11 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pghot.report.facts import Facts
+if TYPE_CHECKING:
+    from pghot.live.hot import HotRow
+    from pghot.live.status_facts import StatusFacts
 
 SPAN_S = 300.0
 
@@ -16,16 +18,18 @@ SPAN_S = 300.0
 class Seen(NamedTuple):
     """A `pghot.status/1` document, and the rows of a `pghot.hot/1` of the same time, hottest first."""
 
-    status: Facts
-    hot: Sequence[Facts]
+    status: StatusFacts
+    hot: Sequence[HotRow]
 
 
-def totals(facts: Facts) -> dict[str, float]:
+def totals(facts: StatusFacts) -> dict[str, float]:
     """Every count of a document by its name. The counts of a source are named `SOURCE/COUNTER`."""
     moves = facts["moves"]
     return {
         **facts["counters"],
-        **{key: moves[key] for key in ("promoted_pages", "demoted_pages", "promoted_by_the_kernel_pages")},
+        "promoted_pages": moves["promoted_pages"],
+        "demoted_pages": moves["demoted_pages"],
+        "promoted_by_the_kernel_pages": moves["promoted_by_the_kernel_pages"],
         **{
             f"{source['name']}/{name}": value
             for source in facts["sources"]
@@ -41,7 +45,7 @@ class StatusHistory:
         self._seconds: deque[float] = deque()
         self._totals: deque[dict[str, float]] = deque()
 
-    def add(self, facts: Facts) -> None:
+    def add(self, facts: StatusFacts) -> None:
         """Take the next document."""
         seconds = facts["seconds"]
         if self._seconds and seconds < self._seconds[-1]:

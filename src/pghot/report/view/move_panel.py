@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 
-from pghot.report.facts import Facts
 from pghot.report.live_text import damos_lines
 from pghot.report.view.bars import gauge
 from pghot.report.view.parts import WARN, PanelRoom, Picture, cut, said, title, trend
 from pghot.units import PAGE_BYTES, format_short_size
+
+if TYPE_CHECKING:
+    from pghot.live.status_facts import MoveFacts, PageCount
 
 MIB = 1 << 20
 
@@ -18,7 +22,9 @@ def move_lines(picture: Picture, room: PanelRoom) -> list[Text]:
     moves = picture.status["moves"]
     applied = picture.status["mode"] == "apply"
     known = applied or picture.status["mover"]["name"] == "move_pages"
-    names = {"promoted_pages": "promoted" if applied else "would move"} if known else {}
+    names: dict[PageCount, str] = {}
+    if known:
+        names["promoted_pages"] = "promoted" if applied else "would move"
     if applied:
         names["demoted_pages"] = "demoted"
     if moves["promoted_by_the_kernel_pages"]:
@@ -51,7 +57,7 @@ def limit_line(picture: Picture, width: int) -> Text:
     return cut(said("limit", used, "; ping-pong guard ", guard, f", {back} back"), width)
 
 
-def trouble_line(moves: Facts, width: int) -> Text:
+def trouble_line(moves: MoveFacts, width: int) -> Text:
     """Pages that did not move, by errno; how near the free floor was."""
     failed = ", ".join(f"{count:,} {name}" for name, count in moves["failed"].items())
     lowest = moves["lowest_free_above_floor_pages"]

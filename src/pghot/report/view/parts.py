@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from pghot.report.facts import Facts
 from pghot.report.view.bars import chart
 from pghot.report.view.history import StatusHistory
+
+if TYPE_CHECKING:
+    from pghot.live.hot import HotRow
+    from pghot.live.status_facts import StatusFacts
 
 GOOD, WARN, TITLE, DIM, CHART = "green", "bold yellow", "bold", "dim", "cyan"
 LABEL = 10  # width of a line's label
@@ -24,8 +28,8 @@ class Picture:
     history  the documents before, this one included
     """
 
-    status: Facts
-    hot: Sequence[Facts]
+    status: StatusFacts
+    hot: Sequence[HotRow]
     history: StatusHistory
 
 

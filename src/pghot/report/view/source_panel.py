@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 
 from pghot.counters import COUNTERS, LOSSES
-from pghot.report.facts import Facts
 from pghot.report.live_text import skipped
 from pghot.report.view.bars import gauge
 from pghot.report.view.parts import WARN, PanelRoom, Picture, cut, said, short_count, title, trend
 from pghot.units import format_short_size
+
+if TYPE_CHECKING:
+    from pghot.live.status_facts import BudgetFacts
 
 HARDLY_LESS = 0.9  # of the full sampling rate: the budget is kept by swinging a little below it
 
@@ -27,7 +32,7 @@ def source_lines(picture: Picture, room: PanelRoom) -> list[Text]:
     return lines + [cut(Text(line), room.width) for line in skipped(picture.status["counters"])]
 
 
-def losses(counts: Facts) -> str:
+def losses(counts: Mapping[str, int]) -> str:
     """What a source lost, with its declared unit; empty when nothing.
 
     >>> losses({"hwhint_dropped_events": 3, "pghot_sightings": 9})
@@ -57,7 +62,7 @@ def own_lines(picture: Picture, room: PanelRoom) -> list[Text]:
     ]
 
 
-def budget_words(budget: Facts, cpu_share: float | None) -> list[tuple[str, str] | str]:
+def budget_words(budget: BudgetFacts, cpu_share: float | None) -> list[tuple[str, str] | str]:
     """The budget, whether it is kept, and at what share of their rate the sources sample for it."""
     limit, effort = budget["max_cpu_percent"], budget["effort"]
     if limit is None:

@@ -32,6 +32,8 @@ METRICS = (
     Metric("speedup", "x", "steady run time of 'none' divided by this policy's", 3, "speed-up"),
     Metric("speedup_warmup", "x", "the same for the warm-up", 3, "in warm-up"),
     Metric("slowdown", "x", "steady run time divided by that of 'all-fast'", 3, "slowdown"),
+    Metric("over_demotion", "x", "steady run time of 'demotion' over this policy's: promotion's part", 3, "/demotion"),
+    Metric("over_fixed", "x", "steady run time of 'oracle-static' over this policy's: moving's part", 3, "/fixed"),
     Metric("fast_miss_share", "share", "steady cache misses served by the top tier", 3, "fast misses"),
     Metric("promotions", "pages", "pages moved to a higher tier", 0, "promoted"),
     Metric("demotions", "pages", "pages moved to a lower tier", 0, "demoted"),
@@ -54,7 +56,7 @@ METRICS = (
     Metric("tracker_bytes_per_page", "B", "bytes of tracking for each page of the footprint", 2, "B/page"),
 )  # fmt: skip
 
-RATIOS = ("speedup", "speedup_warmup", "slowdown")
+RATIOS = ("speedup", "speedup_warmup", "slowdown", "over_demotion", "over_fixed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ class Figures:
     speedup: float | None = None
     speedup_warmup: float | None = None
     slowdown: float | None = None
+    over_demotion: float | None = None
+    over_fixed: float | None = None
 
 
 def run_figures(run: Run, warmup_epochs: int, footprint_pages: int) -> Figures:

@@ -89,7 +89,10 @@ def collect(
 
 def _with_ratios(run: RunOutcome, runs: Sequence[RunOutcome]) -> RunOutcome:
     """The run, with how it compares with the baselines of its seed."""
-    own, none, fast = run.figures, _baseline("none", run, runs), _baseline("all-fast", run, runs)
+    own = run.figures
+    none, fast, demotion, fixed = (
+        _baseline(name, run, runs) for name in ("none", "all-fast", "demotion", "oracle-static")
+    )
     return replace(
         run,
         figures=replace(
@@ -97,21 +100,22 @@ def _with_ratios(run: RunOutcome, runs: Sequence[RunOutcome]) -> RunOutcome:
             speedup=none.steady_time_s / own.steady_time_s if none else None,
             speedup_warmup=none.warmup_time_s / own.warmup_time_s if none and own.warmup_time_s else None,
             slowdown=own.steady_time_s / fast.steady_time_s if fast else None,
+            over_demotion=demotion.steady_time_s / own.steady_time_s if demotion else None,
+            over_fixed=fixed.steady_time_s / own.steady_time_s if fixed else None,
         ),
     )
 
 
 def _baseline(name: str, run: RunOutcome, runs: Sequence[RunOutcome]) -> Figures | None:
-    """The baseline of the run's seed and access rule, which is in every plan and listens to no source.
+    """The run of a policy that listens to no source, under the run's seed and access rule; 'none' is in every plan.
 
-    None when it or the run did not do all its work: times do not compare then.
+    None when it was not run, and when it or the run did not do all its work: times do not compare then.
     """
-    found = next(
-        other.figures
-        for other in runs
-        if other.policy == name and not other.sources and (other.seed, other.access) == (run.seed, run.access)
-    )
-    return None if found.killed_tenants or run.figures.killed_tenants else found
+    same = (run.seed, run.access)
+    for other in runs:
+        if other.policy == name and not other.sources and (other.seed, other.access) == same:
+            return None if other.figures.killed_tenants or run.figures.killed_tenants else other.figures
+    return None
 
 
 def _runs_table(runs: Sequence[RunOutcome]) -> pa.Table:

@@ -238,6 +238,21 @@ def test_runs_side_by_side_equal_runs_alone() -> None:
     assert rows(specs) == [rows([spec])[0] for spec in specs]
 
 
+def test_a_gain_is_split_into_what_demotion_brings_what_a_fixed_placement_and_what_moving() -> None:
+    result = pghot.compare(
+        "workload:gups", policies=["numab2", "demotion", "oracle-static"], scale_time=4000.0
+    )
+    of = {row.label: row.figures for row in result.rows}
+    for base, ratio in (("demotion", "over_demotion"), ("oracle-static", "over_fixed")):
+        assert getattr(of[base], ratio) == 1.0
+        assert getattr(of["none"], ratio) == pytest.approx(1 / of[base].speedup)
+        assert getattr(of["numab2/hintfaults"], ratio) == pytest.approx(
+            of[base].steady_time_s / of["numab2/hintfaults"].steady_time_s
+        )
+    alone = pghot.compare("workload:gups", policies=["numab2"], scale_time=4000.0)
+    assert {(row.figures.over_demotion, row.figures.over_fixed) for row in alone.rows} == {(None, None)}
+
+
 def test_a_comparison_is_json_and_arrow() -> None:
     result = pghot.compare(trace(), policies=["numab2", "lru-bw"], seeds=2, scale_time=50.0)
     plain = json.loads(json.dumps(result.to_dict(), allow_nan=False))

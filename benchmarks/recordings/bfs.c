@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Breadth-first search on a Kronecker (R-MAT) graph, in the manner of Graph500: generate edges, build the
- * compressed sparse rows, search from several roots with several threads.
+ * compressed sparse rows, write them to a file; read that file, and search from several roots with several threads.
  *
- *   bfs SCALE EDGEFACTOR ROOTS THREADS
+ *   bfs make FILE SCALE EDGEFACTOR
+ *   bfs search FILE ROOTS THREADS
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_THREADS = 16, CHUNK = 64 };
 #define UNREACHED UINT32_MAX
@@ -115,22 +118,50 @@ static void search_from(uint32_t root)
         pthread_join(thread[t], NULL);
 }
 
-int main(int argc, char **argv)
+static void transfer(ssize_t (*move)(int, void *, size_t), int file, void *data, size_t bytes)
 {
-    if (argc != 5)
-        return 2;
-    uint32_t scale = atoi(argv[1]), roots = atoi(argv[3]);
-    threads = atoi(argv[4]);
+    for (ssize_t done; bytes > 0; data = (char *)data + done, bytes -= done)
+        if ((done = move(file, data, bytes)) <= 0)
+            exit(1);
+}
+
+static ssize_t put(int file, void *data, size_t bytes)
+{
+    return write(file, data, bytes);
+}
+
+static void make(const char *path, uint32_t scale, uint32_t edge_factor)
+{
+    int file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    uint64_t head[2] = {scale, edge_count = (UINT64_C(1) << scale) * edge_factor};
     vertices = UINT32_C(1) << scale;
-    edge_count = (uint64_t)vertices * atoi(argv[2]);
     edges = malloc(2 * edge_count * sizeof *edges);
+    generate(scale);
+    build();
+    transfer(put, file, head, sizeof head);
+    transfer(put, file, row, (vertices + 2) * sizeof *row);
+    transfer(put, file, adjacent, 2 * edge_count * sizeof *adjacent);
+}
+
+static void load(const char *path)
+{
+    int file = open(path, O_RDONLY);
+    uint64_t head[2];
+    transfer(read, file, head, sizeof head);
+    vertices = UINT32_C(1) << head[0];
+    edge_count = head[1];
+    row = malloc((vertices + 2) * sizeof *row);
+    adjacent = malloc(2 * edge_count * sizeof *adjacent);
+    transfer(read, file, row, (vertices + 2) * sizeof *row);
+    transfer(read, file, adjacent, 2 * edge_count * sizeof *adjacent);
+}
+
+static void search_all(uint32_t roots)
+{
     parent = malloc(vertices * sizeof *parent);
     frontier = malloc(vertices * sizeof *frontier);
     next_frontier = malloc(vertices * sizeof *next_frontier);
     pthread_barrier_init(&barrier, NULL, threads);
-    generate(scale);
-    build();
-    free(edges);
     uint64_t state = 7;
     for (uint32_t r = 0; r < roots; r++) {
         uint32_t root, reached = 0;
@@ -142,5 +173,18 @@ int main(int argc, char **argv)
             reached += parent[v] != UNREACHED;
         printf("root %u: %u of %u sampled vertices reached\n", root, reached, (vertices + 996) / 997);
     }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 5)
+        return 2;
+    if (strcmp(argv[1], "make") == 0) {
+        make(argv[2], atoi(argv[3]), atoi(argv[4]));
+        return 0;
+    }
+    threads = atoi(argv[4]);
+    load(argv[2]);
+    search_all(atoi(argv[3]));
     return 0;
 }

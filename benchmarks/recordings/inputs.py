@@ -25,9 +25,6 @@ def sqlite_script(path: Path, rows: int, statements: int, text: bytes = b"") -> 
     pieces = [text[at : at + 280].decode().replace("'", "''") for at in range(0, len(text) - 280, 280)]
     if text:
         value = f"(select substr(words, 1, 120+(i*31)%160) from piece where piece.id=(i*48271)%{len(pieces)})"
-    rng = np.random.default_rng(2)
-    keys = ((rng.pareto(1.1, statements) * rows / 200) % rows).astype(int) * 7919 % rows + 1
-    kinds = rng.random(statements)
     lines = [
         "pragma cache_size=-400000;",
         *(["create table piece(id integer primary key, words text);"] if text else []),
@@ -37,7 +34,20 @@ def sqlite_script(path: Path, rows: int, statements: int, text: bytes = b"") -> 
         f"select i, (i*48271)%9973, 'user'||i, {value} from n;",
         "create index user_city on user(city);",
     ]
-    for key, kind in zip(keys.tolist(), kinds.tolist(), strict=True):
+    path.write_text("\n".join(lines + _statements(rows, statements)) + "\n")
+
+
+def sqlite_reads(path: Path, rows: int, statements: int) -> None:
+    """A scan of the table of `sqlite_script`, then its skewed statements but for the updates."""
+    reads = [line for line in _statements(rows, statements) if not line.startswith("update")]
+    path.write_text("\n".join(["select sum(length(bio)) from user;", *reads]) + "\n")
+
+
+def _statements(rows: int, statements: int) -> list[str]:
+    rng = np.random.default_rng(2)
+    keys = ((rng.pareto(1.1, statements) * rows / 200) % rows).astype(int) * 7919 % rows + 1
+    lines = []
+    for key, kind in zip(keys.tolist(), rng.random(statements).tolist(), strict=True):
         if kind < 0.80:
             lines.append(f"select length(bio) from user where id={key};")
         elif kind < 0.88:
@@ -46,7 +56,7 @@ def sqlite_script(path: Path, rows: int, statements: int, text: bytes = b"") -> 
             lines.append(f"select count(*), max(name) from user where city={key % 9973};")
         else:
             lines.append(f"update user set bio=bio||'x' where id={key};")
-    path.write_text("\n".join(lines) + "\n")
+    return lines
 
 
 def zipf_text(path: Path, words: int, tokens: int) -> None:
@@ -63,7 +73,7 @@ def zipf_text(path: Path, words: int, tokens: int) -> None:
 
 
 def xz_archive(path: Path, size: int) -> None:
-    """`size` bytes of a tar of the Python installation, compressed with a 96 MiB dictionary."""
+    """`size` bytes of a tar of the Python installation, compressed with a 256 MiB dictionary."""
     tar = path.with_suffix(".tar")
     with tarfile.open(tar, "w") as archive:
         for place in ("stdlib", "purelib"):
@@ -73,5 +83,5 @@ def xz_archive(path: Path, size: int) -> None:
     with tar.open("r+b") as file:
         file.truncate(size)
     with path.open("wb") as out:
-        subprocess.run(["xz", "--lzma2=preset=1,dict=96MiB", "-T1", "-c", str(tar)], stdout=out, check=True)
+        subprocess.run(["xz", "--lzma2=preset=1,dict=256MiB", "-T1", "-c", str(tar)], stdout=out, check=True)
     tar.unlink()

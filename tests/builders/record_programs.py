@@ -172,3 +172,96 @@ int main(int argc, char **argv)
 }
 """
 )
+
+# Fills 64 MiB with one string instruction, then copies the first 16 MiB of it with one.
+STRINGS = (
+    _PRELUDE
+    + """
+int main(void)
+{
+    void *to = (void *)area(AREA, 16384), *from = to;
+    size_t bytes = 16384 * 4096ul;
+    __asm__ volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(1) : "memory");
+    to = (void *)area(SECOND_AREA, 4096);
+    bytes = 4096 * 4096ul;
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
+    return 0;
+}
+"""
+)
+
+# libc's memset of 8 MiB, and its memcpy of them.
+LIBC_STRINGS = (
+    _PRELUDE
+    + """
+int main(void)
+{
+    void *from = (void *)area(AREA, 2048), *to = (void *)area(SECOND_AREA, 2048);
+    memset(from, 1, 2048 * 4096ul);
+    memcpy(to, from, 2048 * 4096ul);
+    return ((char *)to)[12345] != 1;
+}
+"""
+)
+
+# One thread works: 2,000 rounds through 101 pages. The other waits for it, as the argument says: "pause" and "yield"
+# in a loop, or "look": a loop that looks at one word.
+WAITING = (
+    _PRELUDE
+    + """
+#include <sched.h>
+static volatile int done;
+static char how;
+static void *wait_for_it(void *unused)
+{
+    if (how == 'p')
+        while (!done)
+            __builtin_ia32_pause();
+    else if (how == 'y')
+        while (!done)
+            sched_yield();
+    else
+        while (!done)
+            ;
+    return unused;
+}
+int main(int argc, char **argv)
+{
+    pthread_t thread;
+    volatile uint64_t *a = area(AREA, 101);
+    how = argc > 1 ? argv[1][0] : 0;
+    if (how)
+        pthread_create(&thread, NULL, wait_for_it, NULL);
+    for (size_t round = 0; round < 20000; round++)
+        for (size_t p = 0; p < 101; p++)
+            a[p * 512] = round;
+    done = 1;
+    if (how)
+        pthread_join(thread, NULL);
+    return 0;
+}
+"""
+)
+
+# Reads 997 pages line by line; then one line in three of 997 others; then follows a chain through all lines of 1024
+# more, in an order that no stride describes.
+PATTERNS = (
+    _PRELUDE
+    + """
+int main(void)
+{
+    volatile uint64_t *a = area(AREA, 997), sum = 0;
+    char *strided = (char *)area(SECOND_AREA, 997), *chain = (char *)area(AREA + (1ul << 34), 1024);
+    size_t lines = 1024 * 64, at = 0;
+    for (size_t i = 0; i < lines; i++, at = (at * 2053 + 12345) % lines)
+        *(char **)(chain + at * 64) = chain + (at * 2053 + 12345) % lines * 64;
+    for (size_t line = 0; line < 997 * 64; line++)
+        sum += a[line * 8];
+    for (size_t line = 0; line < 997 * 64; line += 3)
+        sum += *(volatile uint64_t *)(strided + line * 64);
+    for (size_t i = 0; i < lines; i++)
+        chain = *(char *volatile *)chain;
+    return sum + (chain == NULL);
+}
+"""
+)

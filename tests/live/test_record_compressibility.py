@@ -138,7 +138,7 @@ def test_without_the_option_nothing_is_sampled(program: str, tmp_path: Path) -> 
 def test_forked_and_executed_programs_are_sampled_too(program: str, tmp_path: Path) -> None:
     path = tmp_path / "it.pghot"
     shell = ["sh", "-c", f"{program}; exec {program}"]
-    record(shell, path, RecordSettings(compressibility=True, follow_children=True))
+    record(shell, path, RecordSettings(compressibility=True, children=True))
     recording = open_recording(path, verify=True)
     found, places, samples = area_samples(recording, programs.AREA)
     check_sizes(found, places, samples)

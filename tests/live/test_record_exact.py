@@ -33,6 +33,9 @@ def compiled(tmp_path: Path) -> Compile:
     return compile_
 
 
+LARGE = {"cache_bytes": (32 << 20,)}
+
+
 def record_it(command: list[str], tmp_path: Path, **settings: object) -> tuple[Outcome, Recording]:
     path = tmp_path / "it.pghot"
     outcome = record(command, path, RecordSettings(**settings))  # type: ignore[arg-type]
@@ -58,7 +61,9 @@ def counts_of(recording: Recording, address: int, pages: int, space: int | None 
 
 @pytest.mark.parametrize("slice_us", [1, 20, 1000])
 def test_every_access_of_a_known_program_is_counted(compiled: Compile, tmp_path: Path, slice_us: int) -> None:
-    outcome, recording = record_it([compiled("known", programs.KNOWN)], tmp_path, slice_ns=slice_us * 1000)
+    outcome, recording = record_it(
+        [compiled("known", programs.KNOWN)], tmp_path, slice_ns=slice_us * 1000, cache_bytes=(32 << 20,)
+    )
     counts = counts_of(recording, programs.AREA, 997)
     assert outcome.status == 0
     # 23 stores and 7 loads; 23 lines missed once, 22 of them after their neighbour; the loads find their line
@@ -67,7 +72,7 @@ def test_every_access_of_a_known_program_is_counted(compiled: Compile, tmp_path:
 
 
 def test_a_small_cache_misses_again(compiled: Compile, tmp_path: Path) -> None:
-    _, recording = record_it([compiled("known", programs.KNOWN)], tmp_path, llc_bytes=1 << 20)
+    _, recording = record_it([compiled("known", programs.KNOWN)], tmp_path, cache_bytes=(1 << 20,))
     counts = counts_of(recording, programs.AREA, 997)
     # 997 pages of 23 lines are 1.4 MiB. The first line of each page is loaded again 996 pages later: a miss,
     # except for the end of the area, which the cache still holds.
@@ -115,7 +120,7 @@ def test_slices_follow_the_virtual_clock(compiled: Compile, tmp_path: Path) -> N
 
 
 def test_a_forked_child_is_another_address_space(compiled: Compile, tmp_path: Path) -> None:
-    outcome, recording = record_it([compiled("fork", programs.FORK)], tmp_path, follow_children=True)
+    outcome, recording = record_it([compiled("fork", programs.FORK)], tmp_path, children=True)
     assert set(counts_of(recording, programs.AREA, 101, space=0)[:, 3]) == {1}
     assert set(counts_of(recording, programs.SECOND_AREA, 53, space=1)[:, 3]) == {2}
     assert not counts_of(recording, programs.SECOND_AREA, 53, space=0).any()
@@ -123,7 +128,7 @@ def test_a_forked_child_is_another_address_space(compiled: Compile, tmp_path: Pa
 
 
 def test_a_child_that_is_not_followed_is_named(compiled: Compile, tmp_path: Path) -> None:
-    outcome, recording = record_it([compiled("fork", programs.FORK)], tmp_path)
+    outcome, recording = record_it([compiled("fork", programs.FORK)], tmp_path, children=False)
     assert set(counts_of(recording, programs.AREA, 101)[:, 3]) == {1}
     assert not counts_of(recording, programs.SECOND_AREA, 53).any()
     assert outcome.status == 0
@@ -149,7 +154,7 @@ def test_a_script_and_the_children_of_a_shell(compiled: Compile, tmp_path: Path,
     outer.write_text(f"#!/usr/bin/env sh\nexec {inner} a b\n")
     for script in (inner, outer):
         os.chmod(script, 0o755)
-    outcome, recording = record_it([str(outer)], tmp_path, follow_children=follow)
+    outcome, recording = record_it([str(outer)], tmp_path, children=follow)
     writes = counts_of(recording, programs.AREA, 101)[:, 3]
     assert set(writes) == ({2} if follow else {0})
     assert outcome.not_followed == (() if follow else (program,))

@@ -287,12 +287,12 @@ def test_a_group_of_the_user_alone_may_write(monkeypatch: pytest.MonkeyPatch) ->
 def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The cache of plugins, with one that nobody has changed, and a compiler that needs no qemu."""
 
-    def compile_(source: str, path: Path, api: int) -> None:
+    def compile_(sources: object, path: Path, api: int) -> None:
         path.unlink(missing_ok=True)
         path.write_text("compiled")
         path.chmod(0o600)
 
-    monkeypatch.setattr(build, "_compile", compile_)
+    monkeypatch.setattr(build, "compile_plugin", compile_)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     build.plugin_path(build.Emulator("qemu", (7, 2)))
     return tmp_path / "cache" / "pghot"

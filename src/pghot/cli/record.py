@@ -16,12 +16,12 @@ from pghot.units import parse_duration_ns, parse_share, parse_size
 
 _GOES_WITH = (
     GoesWith(
-        "--source qemu", lambda of: of["source"] == "qemu", ("llc", "llc_ways", "follow_children", "cpu")
+        "--source qemu", lambda of: of["source"] == "qemu", ("llc", "llc_ways", "cpu", "max_size", "takes")
     ),
     GoesWith(
         "a live source, such as --source faults",
         lambda of: of["source"] != "qemu",
-        ("pid", "cgroup", "children", "set_", "stall_share", "latency"),
+        ("pid", "cgroup", "set_", "stall_share", "latency"),
     ),
     GoesWith("--pid, or a command", lambda of: not of["cgroup"], ("children",)),
 )
@@ -51,13 +51,21 @@ def record(
     ] = 100.0,
     set_: Set = None,
     slice_: Annotated[
-        str | None, typer.Option("--slice", help="time in one slice (live: at least 10 ms)")
+        str | None,
+        typer.Option(
+            "--slice", help="time in one slice; emulated: as fine as --max-size allows (live: at least 10 ms)"
+        ),
     ] = None,
-    llc: Annotated[str, typer.Option(help="size of the modelled last-level cache")] = "32 MiB",
-    llc_ways: Annotated[int, typer.Option(help="associativity of that cache")] = 16,
-    follow_children: Annotated[
-        bool, typer.Option("--follow-children", help="record forked processes too")
-    ] = False,
+    max_size: Annotated[
+        str, typer.Option(help="emulated: slices are joined at the end until the file is no larger")
+    ] = "64 MiB",
+    llc: Annotated[
+        str, typer.Option(help="sizes of the modelled last-level caches, smallest first")
+    ] = "1 MiB, 4 MiB, 32 MiB",
+    llc_ways: Annotated[int, typer.Option(help="associativity of these caches")] = 16,
+    takes: Annotated[
+        str | None, typer.Option(help="emulated: time that the program takes by itself, to show what is left")
+    ] = None,
     max_duration: Annotated[
         str | None, typer.Option("--max-duration", "--duration", help="end after this wall-clock time")
     ] = None,
@@ -81,16 +89,18 @@ def record(
     refuse_unused(ctx, _GOES_WITH)
     duration_s = 0.0 if max_duration is None else parse_duration_ns(max_duration) / 1e9
     if source == "qemu":
-        from pghot.recorder.record_settings import RecordSettings
+        from pghot.recorder.record_settings import FINEST_SLICE_NS, RecordSettings
 
         if not words:
             raise UsageError("no command to record", "pghot record FILE.pghot -- COMMAND")
         path, command = split_words(words, output)
         settings = RecordSettings(
-            slice_ns=parse_duration_ns("1 ms" if slice_ is None else slice_),
-            llc_bytes=parse_size(llc),
+            slice_ns=FINEST_SLICE_NS if slice_ is None else parse_duration_ns(slice_),
+            max_bytes=parse_size(max_size) if slice_ is None else 0,
+            cache_bytes=tuple(parse_size(size) for size in llc.split(",")),
             llc_ways=llc_ways,
-            follow_children=follow_children,
+            children=children,
+            takes_s=0.0 if takes is None else parse_duration_ns(takes) / 1e9,
             force=force,
             max_duration_s=duration_s,
             cpu=cpu,

@@ -92,7 +92,7 @@ def what_if(asked: WhatIf, programs: Programs, as_json: bool) -> None:
 
 def _record(path: Path, source: str, asked: WhatIf, programs: Programs) -> None:
     if source == EMULATOR:
-        settings = RecordSettings(follow_children=programs.children, max_duration_s=asked.duration_s)
+        settings = RecordSettings(children=programs.children, max_duration_s=asked.duration_s)
         record_emulated(programs.command, path, settings, as_json=False)
         return
     record_live(

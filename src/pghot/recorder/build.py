@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -46,9 +47,12 @@ def find_emulator() -> Emulator:
     return Emulator(path, (int(match[1]), int(match[2])))
 
 
-def plugin_source() -> str:
-    """The C source that is installed with the package."""
-    return files("pghot.recorder").joinpath("plugin.c").read_text()
+_SOURCES = ("plugin.c", "plugin_groups.h", "plugin_qemu.h", "plugin_x86.h")
+
+
+def plugin_sources() -> dict[str, str]:
+    """The C sources that are installed with the package, by name; `plugin.c` includes the others."""
+    return {name: files("pghot.recorder").joinpath(name).read_text() for name in _SOURCES}
 
 
 def plugin_path(emulator: Emulator) -> Path:
@@ -56,12 +60,12 @@ def plugin_path(emulator: Emulator) -> Path:
 
     Raises `UnsupportedError` without a C compiler, `PghotError` when compiling fails.
     """
-    source = plugin_source()
-    key = f"{emulator.plugin_api} {machine()} {_FLAGS} {source}"
+    sources = plugin_sources()
+    key = f"{emulator.plugin_api} {machine()} {_FLAGS} {sources}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = _cache_directory() / f"qemu-plugin-{digest}.so"
     if not _is_ours(path):
-        _compile(source, path, emulator.plugin_api)
+        compile_plugin(sources, path, emulator.plugin_api)
     return path
 
 
@@ -87,7 +91,8 @@ def _is_ours(path: Path) -> bool:
     return stat.S_ISREG(fact.st_mode) and not distrust_entry(str(path), fact)
 
 
-def _compile(source: str, path: Path, api: int) -> None:
+def compile_plugin(sources: Mapping[str, str], path: Path, api: int, *flags: str) -> None:
+    """Compile the plugin into `path`, with more `flags` for tests. Raises as `plugin_path` does."""
     names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
     compiler = next((found for name in names if name and (found := shutil.which(name))), None)
     if compiler is None:
@@ -95,10 +100,11 @@ def _compile(source: str, path: Path, api: int) -> None:
             "recording compiles a small plugin and found no C compiler", "apt-get install gcc libc6-dev"
         )
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        code = Path(scratch) / "plugin.c"
+        for name, text in sources.items():
+            (Path(scratch) / name).write_text(text)
         built = Path(scratch) / "plugin.so"
-        code.write_text(source)
-        command = [compiler, *_FLAGS, f"-DPGHOT_PLUGIN_API={api}", "-o", str(built), str(code)]
+        code = str(Path(scratch) / "plugin.c")
+        command = [compiler, *_FLAGS, *flags, f"-DPGHOT_PLUGIN_API={api}", "-o", str(built), code]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             first = next(

@@ -26,9 +26,9 @@ def command_prefix(emulator: Emulator, plugin: Path, directory: Path, settings: 
     options = {
         "dir": str(directory).replace(",", ",,"),
         "slice": settings.slice_instructions,
-        "sets": settings.llc_sets,
+        "sets": "+".join(map(str, settings.cache_sets)),
         "ways": settings.llc_ways,
-        "follow": int(settings.follow_children),
+        "follow": int(settings.children),
         "wait": int(settings.compressibility),
     }
     spec = ",".join([str(plugin).replace(",", ",,"), *(f"{key}={value}" for key, value in options.items())])

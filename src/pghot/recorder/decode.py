@@ -4,12 +4,13 @@ A frame is u32 type, u32 payload bytes, payload; all little-endian, in the machi
 
     HELLO  u32 pid, parent, flags (1 main process, 2 forked, 4 same process again), then the program's path
     NAME   u32 id, 0, 0, then a mapping's name
-    SLICE  u64 slice, lost, E extents, G regions, C vCPUs, R rows;
+    SLICE  u64 slice, lost, E extents, G regions, C vCPUs, R rows, M caches, instructions that only waited;
            u64[E] address >> 21 · u64[G][3] first page, pages, name id · u64[C] instructions ·
-           u32[5][R] page, touches, misses, sequential, stores
+           u32[7 + M][R] page, vCPU, touches, sequential, strided, dependent, stores, misses of each cache
     NOTE   u32 kind, pid, 0, then a path
     END    nothing: the process ended regularly
     BASE   u64 what qemu adds to the program's addresses: where they are in the process
+    THREAD u32 vCPU, tid, 0, then the name of the thread that runs as that vCPU from now on
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ import numpy as np
 from pghot.arrays import U32, U64
 from pghot.errors import PghotError
 
-# More than the plugin can ever send in one frame: 2**26 pages of 20 bytes each, and a little.
+# A frame of more was not sent by the plugin: it holds the rows of one slice, 44 bytes each at most.
 _MAX_FRAME_BYTES = 1 << 31
+
+# The plugin's columns in the order of a recording's counters, without the caches.
+_COUNTERS = [2, 6, 3, 4, 5]
 
 
 class NoteKind(IntEnum):
@@ -70,29 +74,39 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
+class Thread:
+    """The thread that runs as vCPU `index` from now on."""
+
+    index: int
+    tid: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class SliceFrame:
     """One process's part of a slice. Pages are the process's own numbers: extent number * 512 + page in it.
 
     index         which slice of the virtual clock
+    waited        instructions that only waited for another thread; they are not among the others
     extents       uint64[E]     address >> 21 of the extents touched for the first time
     regions       uint64[G, 3]  first page, pages, name id
     instructions  uint64[C]     of each vCPU
-    page, touches, misses, sequential, writes  uint32[R], page ascending
+    page, cpu     uint32[R]     ascending by vCPU, then page
+    counters      uint32[5 + M, R]  touches, writes, sequential, strided, dependent, misses of each cache
     """
 
     index: int
     lost: int
+    waited: int
     extents: U64
     regions: U64
     instructions: U64
     page: U32
-    touches: U32
-    misses: U32
-    sequential: U32
-    writes: U32
+    cpu: U32
+    counters: U32
 
 
-Frame = Hello | Name | Note | End | Base | SliceFrame
+Frame = Hello | Name | Note | End | Base | Thread | SliceFrame
 
 
 class FrameReader:
@@ -145,17 +159,25 @@ def _base(payload: bytes) -> Base:
     return Base(struct.unpack_from("<Q", payload)[0])
 
 
+def _thread(payload: bytes) -> Thread:
+    index, tid = struct.unpack_from("<II", payload)
+    return Thread(index, tid, _text(payload))
+
+
 def _slice(payload: bytes) -> SliceFrame:
-    index, lost, extents, regions, cpus, rows = struct.unpack_from("<6Q", payload)
-    words = np.frombuffer(payload, "<u8", extents + 3 * regions + cpus, 48)
-    columns = np.frombuffer(payload, "<u4", 5 * rows, 48 + words.nbytes).reshape(5, rows)
+    index, lost, extents, regions, cpus, rows, caches, waited = struct.unpack_from("<8Q", payload)
+    words = np.frombuffer(payload, "<u8", extents + 3 * regions + cpus, 64)
+    columns = np.frombuffer(payload, "<u4", (7 + caches) * rows, 64 + words.nbytes).reshape(7 + caches, rows)
     return SliceFrame(
         index,
         lost,
+        waited,
         words[:extents],
         words[extents : extents + 3 * regions].reshape(regions, 3),
         words[extents + 3 * regions :],
-        *columns,
+        columns[0],
+        columns[1],
+        columns[_COUNTERS + list(range(7, 7 + caches))],
     )
 
 
@@ -166,4 +188,5 @@ _DECODE: dict[int, Callable[[bytes], Frame]] = {
     4: _note,
     5: _end,
     6: _base,
+    7: _thread,
 }

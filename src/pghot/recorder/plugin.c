@@ -1,82 +1,64 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * pghot's TCG plugin: counts, for each 4 KiB page that a program touches, its loads and stores, the
- * last-level-cache misses among them, the sequential ones of those, and the stores; and sends the counts to
- * the recorder whenever one slice of the program's virtual time (instructions of all its threads) is over.
+ * pghot's TCG plugin: counts, for each thread and each 4 KiB page that it touches, loads and stores, the misses of
+ * several last-level caches among them, how those of the smallest cache follow each other, and the stores; and sends
+ * the counts to the recorder whenever one slice of the program's virtual time is over.
  *
- * The plugin interface of QEMU is declared by hand: no header of QEMU is needed and none is used.
- *
- *   access -> filter (per vCPU, direct mapped, stands for L1 and L2; counts its hits)
+ *   access -> group (several accesses of a block from one report of QEMU: plugin_groups.h)
+ *          -> filter (per vCPU, direct mapped, stands for L1 and L2; counts its hits)
  *          -> events (per vCPU, so that the lock is taken once for many of them)
- *          -> pages and the set-associative LRU last-level cache (one for all threads, under `lock`)
+ *          -> pages of the thread, and the set-associative LRU caches (one of each for all threads), under `lock`
  *          -> frames on a socket (see decode.py for the layout)
  *
  * Attribution: an access belongs to the line and page of its first byte. An access is what QEMU performs: at
- * most 8 bytes, so a 16-byte vector load is two. Instruction fetches and the kernel's own accesses are not seen.
+ * most 8 bytes, so a 16-byte vector load is two. A repeated string instruction (rep movs, stos, ...) touches each line
+ * once. Instruction fetches and the kernel's own accesses are not seen.
+ *
+ * Virtual time is what the threads' instructions take, without those that only waited for another thread. A string
+ * instruction counts as one for each 8 bytes.
  */
 #define _GNU_SOURCE
+#include "plugin_groups.h"
+#include "plugin_qemu.h"
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-/* ---- QEMU's plugin interface, as far as it is used ------------------------------------------------------ */
-
-#define EXPORT __attribute__((visibility("default")))
-typedef uint64_t plugin_id;
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-enum { CB_NO_REGS = 0, MEM_RW = 3 };
-
-void qemu_plugin_register_vcpu_init_cb(plugin_id, void (*)(plugin_id, unsigned));
-void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id, void (*)(plugin_id, struct qemu_plugin_tb *));
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, void (*)(unsigned, void *), int, void *);
-void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *,
-                                      void (*)(unsigned, uint32_t, uint64_t, void *), int, int, void *);
-void qemu_plugin_register_vcpu_syscall_cb(plugin_id, void (*)(plugin_id, unsigned, int64_t, uint64_t, uint64_t,
-                                                              uint64_t, uint64_t, uint64_t, uint64_t, uint64_t,
-                                                              uint64_t));
-void qemu_plugin_register_vcpu_syscall_ret_cb(plugin_id, void (*)(plugin_id, unsigned, int64_t, int64_t));
-void qemu_plugin_register_atexit_cb(plugin_id, void (*)(plugin_id, void *), void *);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
-uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
-void *qemu_plugin_insn_haddr(const struct qemu_plugin_insn *);
-bool qemu_plugin_mem_is_store(uint32_t);
-const char *qemu_plugin_path_to_binary(void) __attribute__((weak));
-
-/* Version 1 is QEMU 4.2 to 8.2; later ones take 2 and up. The functions above are the same in all. */
-EXPORT int qemu_plugin_version = PGHOT_PLUGIN_API;
-
 /* ---- State ------------------------------------------------------------------------------------------------ */
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 enum {
-    FILTER_LINES = 1024, /* 64 KiB; metadata says so (record.py FILTER_BYTES) */
-    EVENTS = 256,
+    FILTER_LINES = 1024, /* 64 KiB; metadata says so (record_settings.py FILTER_BYTES) */
+    EVENTS = 128,
     MAX_VCPUS = 4096,
-    QUANTA = 16, /* a thread hands in its counts this often in a slice */
+    MAX_CACHES = 4,
+    QUANTA = 16, /* a thread hands in its instructions this often in a slice */
     EXTENT_PAGES = 512,
     MAX_EXTENTS = 1 << 17, /* 256 GiB of touched 2 MiB extents */
     EXTENT_SLOTS = 1 << 18,
     MAX_NAMES = 4096,
+    LINE_WORDS = 8,
+    STRIDE_SLOTS = 256, /* instructions whose misses are followed, direct mapped */
+    RECENT_LINES = 4,   /* lines of the thread's last loads that missed, where an address may have come from */
+    NODE_BYTES = 1024,  /* an address within so much of a loaded pointer is made of it */
+    WAIT_INSNS = 512,   /* two hints to wait no further apart are of one waiting loop */
 };
 #define MAX_PAGES ((size_t)MAX_EXTENTS * EXTENT_PAGES)
 #define NO_LINE UINT64_MAX
-#define ONE_STORE (UINT64_C(1) << 32)
+#define STORE_BIT (UINT64_C(1) << 63)
 
 struct filter_entry {
     uint64_t line;
@@ -86,20 +68,42 @@ struct filter_entry {
 struct event {
     uint64_t old_line; /* the line that left the filter, with the hits it had */
     uint64_t counts;
-    uint64_t new_line; /* the line that came, bit 63: by a store */
+    uint64_t address;  /* what brought the new line; bit 63: a store */
+    uint32_t site, loaded; /* which instruction; whether `words` were read */
+    uint64_t words[LINE_WORDS]; /* what the new line holds */
+};
+
+struct page {
+    uint32_t touches, stores, sequential, strided, dependent, misses[MAX_CACHES];
+};
+
+struct stride {
+    uint32_t site;
+    int64_t step;
+    uint64_t address;
 };
 
 struct vcpu {
     uint64_t insns; /* not yet handed in */
     uint64_t limit; /* hand in at so many */
-    uint64_t slice_insns;
-    unsigned events_used;
+    uint64_t waited; /* instructions not in `insns`, since they only waited */
+    uint64_t waited_from; /* `insns` at the last hint to wait; UINT64_MAX: none since the last handing in */
+    uint64_t slice_insns, slice_waited, slice_seen;
+    uint32_t index;
+    pid_t tid; /* 0: not introduced to the recorder */
+    char name[16];
+    uint32_t piece_site; /* a leader of several pieces: those still to be reported, and where the next is */
+    uint32_t pieces_left;
+    uint64_t piece_address;
+    uint64_t string_line[2], string_next[2], string_bytes; /* of loads, of stores */
+    unsigned events_used, recent_at;
+    uint64_t cached_extent, cached_base;
+    struct page *pages;
+    uint64_t *touched;
+    struct stride strides[STRIDE_SLOTS];
+    uint64_t recent[RECENT_LINES][LINE_WORDS];
     struct filter_entry filter[FILTER_LINES];
     struct event events[EVENTS];
-};
-
-struct page {
-    uint32_t touches, stores, misses, sequential;
 };
 
 struct mapping {
@@ -109,6 +113,11 @@ struct mapping {
 
 struct region {
     uint64_t first_page, pages, name;
+};
+
+struct cache {
+    uint32_t *lines; /* [sets][ways], most recent first; line number + 1 */
+    uint32_t sets, ways;
 };
 
 static struct vcpu *vcpus[MAX_VCPUS]; /* no holes below vcpus_seen */
@@ -122,12 +131,11 @@ static uint64_t *clock_insns; /* instructions of all recorded processes: the vir
 static struct { uint64_t extent, base; } *extent_slots; /* extent + 1, or 0 when free */
 static uint64_t *extents; /* address >> 21 of each, in the order of their first touch */
 static uint32_t extents_used, extents_sent;
-static struct page *pages;
 static uint8_t *last_miss; /* line in the page of its last miss, + 1 */
-static uint64_t *touched, *named;
+static uint64_t *named;
 
-static uint32_t *llc; /* [sets][ways], most recent first; line number + 1 */
-static uint32_t llc_sets, llc_ways;
+static struct cache caches[MAX_CACHES]; /* the smallest first */
+static uint32_t caches_used, cache_ways;
 
 static struct mapping *maps;
 static size_t maps_used;
@@ -154,7 +162,7 @@ static void *reserve(size_t bytes)
 
 /* ---- The channel to the recorder ---------------------------------------------------------------------- */
 
-enum { FRAME_HELLO = 1, FRAME_NAME, FRAME_SLICE, FRAME_NOTE, FRAME_END, FRAME_BASE };
+enum { FRAME_HELLO = 1, FRAME_NAME, FRAME_SLICE, FRAME_NOTE, FRAME_END, FRAME_BASE, FRAME_THREAD };
 enum { NOTE_CHILD_NOT_FOLLOWED = 1, NOTE_EXEC_NOT_FOLLOWED, NOTE_EXEC };
 
 static bool connect_channel(void);
@@ -363,26 +371,36 @@ static int64_t dense_page(uint64_t vpn)
     return extent_slots[slot].base + vpn % EXTENT_PAGES;
 }
 
-static int64_t count(uint64_t line, uint64_t counts)
+static int64_t count(struct vcpu *cpu, uint64_t line, uint64_t counts)
 {
-    int64_t page = dense_page(line >> 6);
-    if (page < 0) {
-        lost += (uint32_t)counts;
-        return page;
+    uint64_t extent = line >> 15;
+    if (cpu->cached_extent != extent) {
+        int64_t base = dense_page(extent << 9);
+        if (base < 0) {
+            lost += (uint32_t)counts;
+            return base;
+        }
+        cpu->cached_extent = extent;
+        cpu->cached_base = base;
     }
-    touched[page / 64] |= UINT64_C(1) << (page % 64);
-    pages[page].touches += (uint32_t)counts;
-    pages[page].stores += counts >> 32;
+    uint64_t page = cpu->cached_base + (line >> 6) % EXTENT_PAGES;
+    cpu->touched[page / 64] |= UINT64_C(1) << (page % 64);
+    cpu->pages[page].touches += (uint32_t)counts;
+    cpu->pages[page].stores += counts >> 32;
     return page;
 }
 
-/* True for a miss. A set is one host cache line at 16 ways; the order in it is exact LRU. */
-static bool llc_access(uint32_t line)
+static uint32_t cache_set(const struct cache *cache, uint32_t line)
 {
-    uint32_t set = (line ^ line >> 15) % llc_sets, tag = line + 1;
-    uint32_t *way = llc + (size_t)set * llc_ways;
-    uint32_t at = 0;
-    while (at < llc_ways - 1 && way[at] != tag)
+    return (line ^ line >> 15) % cache->sets;
+}
+
+/* True for a miss. A set is one host cache line at 16 ways; the order in it is exact LRU. */
+static bool cache_access(struct cache *cache, uint32_t line)
+{
+    uint32_t tag = line + 1, at = 0;
+    uint32_t *way = cache->lines + (size_t)cache_set(cache, line) * cache->ways;
+    while (at < cache->ways - 1 && way[at] != tag)
         at++;
     bool miss = way[at] != tag;
     memmove(way + 1, way, at * sizeof *way);
@@ -390,22 +408,71 @@ static bool llc_access(uint32_t line)
     return miss;
 }
 
+/* Whether a line that the thread loaded lately, and that missed, holds a pointer to just before the address. */
+static bool is_dependent(const struct vcpu *cpu, uint64_t address)
+{
+    bool found = false;
+    for (unsigned i = 0; i < RECENT_LINES; i++)
+        for (unsigned word = 0; word < LINE_WORDS; word++)
+            found |= address - cpu->recent[i][word] < NODE_BYTES;
+    return found;
+}
+
+static bool is_strided(struct vcpu *cpu, uint32_t site, uint64_t address)
+{
+    struct stride *stride = &cpu->strides[site % STRIDE_SLOTS];
+    int64_t step = stride->site == site ? (int64_t)(address - stride->address) : 0;
+    bool strided = step && step == stride->step;
+    *stride = (struct stride){site, step, address};
+    return strided;
+}
+
+/* How a miss of the smallest cache follows earlier ones: the first that holds of in order, strided, dependent. */
+static void classify(struct vcpu *cpu, const struct event *event, uint64_t page, uint32_t in_page)
+{
+    uint64_t address = event->address & ~STORE_BIT;
+    bool strided = is_strided(cpu, event->site, address);
+    if (last_miss[page] != 0 && last_miss[page] == in_page)
+        cpu->pages[page].sequential++;
+    else if (strided)
+        cpu->pages[page].strided++;
+    else if (is_dependent(cpu, address))
+        cpu->pages[page].dependent++;
+    last_miss[page] = in_page + 1;
+    if (event->loaded)
+        memcpy(cpu->recent[cpu->recent_at++ % RECENT_LINES], event->words, sizeof event->words);
+}
+
+/* By the thread itself: says which thread runs as this vCPU, when that is new or its name is. */
+static void introduce(struct vcpu *cpu)
+{
+    char name[16] = "";
+    pid_t tid = syscall(SYS_gettid);
+    prctl(PR_GET_NAME, name);
+    if (tid == cpu->tid && strcmp(name, cpu->name) == 0)
+        return;
+    cpu->tid = tid;
+    memcpy(cpu->name, name, sizeof name);
+    send_text(FRAME_THREAD, cpu->index, tid, 0, name);
+}
+
 static void drain(struct vcpu *cpu)
 {
     for (unsigned i = 0; i < cpu->events_used; i++) {
         struct event *event = &cpu->events[i];
         if (event->counts)
-            count(event->old_line, event->counts);
-        uint64_t line = event->new_line & ~(UINT64_C(1) << 63);
-        int64_t page = count(line, 1 + (event->new_line >> 63) * ONE_STORE);
+            count(cpu, event->old_line, event->counts);
+        uint64_t line = (event->address & ~STORE_BIT) >> 6;
+        int64_t page = count(cpu, line, 1 + (event->address >> 63) * ONE_STORE);
         if (page < 0)
             continue;
-        uint32_t in_page = line % 64;
-        if (llc_access((uint32_t)page * 64 + in_page)) {
-            pages[page].misses++;
-            pages[page].sequential += last_miss[page] != 0 && last_miss[page] == in_page;
-            last_miss[page] = in_page + 1;
-        }
+        uint32_t in_page = line % 64, number = (uint32_t)page * 64 + in_page;
+        for (uint32_t at = 0; at < caches_used; at++)
+            if (cache_access(&caches[at], number)) {
+                cpu->pages[page].misses[at]++;
+                if (at == 0)
+                    classify(cpu, event, page, in_page);
+            }
     }
     cpu->events_used = 0;
 }
@@ -414,7 +481,7 @@ static void hand_in_hits(struct vcpu *cpu)
 {
     for (unsigned i = 0; i < FILTER_LINES; i++)
         if (cpu->filter[i].counts) {
-            count(cpu->filter[i].line, cpu->filter[i].counts);
+            count(cpu, cpu->filter[i].line, cpu->filter[i].counts);
             cpu->filter[i].counts = 0;
         }
 }
@@ -432,74 +499,103 @@ static void put(const void *data, size_t bytes)
     frame_used += bytes;
 }
 
-#define FOR_EACH_TOUCHED(page)                                                          \
+#define FOR_EACH_TOUCHED(cpu, page)                                                     \
     for (size_t word = 0; word < (size_t)extents_used * (EXTENT_PAGES / 64); word++)    \
-        for (uint64_t bits = touched[word], page; bits && (page = word * 64 + __builtin_ctzll(bits), 1); bits &= bits - 1)
+        for (uint64_t bits = (cpu)->touched[word], page;                                \
+             bits && (page = word * 64 + __builtin_ctzll(bits), 1); bits &= bits - 1)
+
+enum { FIRST_MISSES = 7 }; /* columns before those of the caches */
 
 static void put_rows(uint32_t rows)
 {
-    size_t column = (size_t)rows * sizeof(uint32_t), base = frame_used;
-    if (frame_used + 5 * column > frame_size)
-        frame = realloc(frame, frame_size = 2 * (frame_used + 5 * column));
-    uint32_t *out = (uint32_t *)(frame + base);
-    FOR_EACH_TOUCHED (page) {
-        struct page *counts = &pages[page];
-        out[0] = page;
-        out[rows] = counts->touches;
-        out[2 * (size_t)rows] = counts->misses;
-        out[3 * (size_t)rows] = counts->sequential;
-        out[4 * (size_t)rows] = counts->stores;
-        *counts = (struct page){0};
-        out++;
+    size_t column = rows, bytes = (FIRST_MISSES + caches_used) * column * sizeof(uint32_t);
+    if (frame_used + bytes > frame_size)
+        frame = realloc(frame, frame_size = 2 * (frame_used + bytes));
+    uint32_t *out = (uint32_t *)(frame + frame_used);
+    for (uint32_t index = 0; index < vcpus_seen; index++) {
+        struct vcpu *cpu = vcpus[index];
+        FOR_EACH_TOUCHED (cpu, page) {
+            struct page *counts = &cpu->pages[page];
+            out[0] = page;
+            out[column] = index;
+            out[2 * column] = counts->touches;
+            out[3 * column] = counts->sequential;
+            out[4 * column] = counts->strided;
+            out[5 * column] = counts->dependent;
+            out[6 * column] = counts->stores;
+            for (uint32_t at = 0; at < caches_used; at++)
+                out[(FIRST_MISSES + at) * column] = counts->misses[at];
+            *counts = (struct page){0};
+            out++;
+        }
+        memset(cpu->touched, 0, (size_t)extents_used * EXTENT_PAGES / 8);
     }
-    frame_used += 5 * column;
+    frame_used += bytes;
 }
 
 static void send_slice(void)
 {
     uint32_t rows = 0, cpus = vcpus_seen;
-    FOR_EACH_TOUCHED (page) {
-        rows++;
-        if (!is_named(page))
-            name_page(page);
-    }
+    for (uint32_t index = 0; index < cpus; index++)
+        FOR_EACH_TOUCHED (vcpus[index], page) {
+            rows++;
+            if (!is_named(page))
+                name_page(page);
+        }
     for (; names_sent < names_used; names_sent++)
         send_text(FRAME_NAME, names_sent, 0, 0, names[names_sent]);
-    uint64_t head[6] = {slice_now, lost, extents_used - extents_sent, regions_used, cpus, rows};
+    uint64_t waited = 0;
+    for (uint32_t index = 0; index < cpus; index++) {
+        waited += vcpus[index]->slice_waited;
+        vcpus[index]->slice_waited = 0;
+    }
+    uint64_t head[8] = {slice_now, lost, extents_used - extents_sent, regions_used, cpus, rows, caches_used, waited};
     frame_used = 0;
     put(head, sizeof head);
     put(extents + extents_sent, (extents_used - extents_sent) * sizeof *extents);
     put(regions, regions_used * sizeof *regions);
-    for (unsigned i = 0; i < cpus; i++) {
-        put(&vcpus[i]->slice_insns, sizeof(uint64_t));
-        vcpus[i]->slice_insns = 0;
+    for (uint32_t index = 0; index < cpus; index++) {
+        put(&vcpus[index]->slice_insns, sizeof(uint64_t));
+        vcpus[index]->slice_insns = 0;
     }
     put_rows(rows);
-    memset(touched, 0, (size_t)extents_used * EXTENT_PAGES / 8);
     extents_sent = extents_used;
     regions_used = 0;
     lost = 0;
     send_frame(FRAME_SLICE, frame, frame_used);
 }
 
+/* By the thread itself. Its filter's hits follow when a slice is over: until then they are in the filter. */
 static void hand_in(struct vcpu *cpu)
 {
     drain(cpu);
-    hand_in_hits(cpu);
     cpu->slice_insns += cpu->insns;
+    cpu->slice_waited += cpu->waited;
     uint64_t now = __atomic_add_fetch(clock_insns, cpu->insns, __ATOMIC_RELAXED);
-    cpu->insns = 0;
+    cpu->insns = cpu->waited = 0;
+    cpu->waited_from = UINT64_MAX;
     cpu->limit = quantum_insns - now % quantum_insns;
-    if (now / slice_insns != slice_now) {
+    if (cpu->slice_seen == now / slice_insns)
+        return;
+    introduce(cpu);
+    hand_in_hits(cpu);
+    cpu->slice_seen = now / slice_insns;
+    if (cpu->slice_seen != slice_now) {
         send_slice();
-        slice_now = now / slice_insns;
+        slice_now = cpu->slice_seen;
     }
 }
 
 static void send_rest(void)
 {
-    for (unsigned i = 0; i < vcpus_seen; i++)
-        hand_in(vcpus[i]);
+    for (unsigned i = 0; i < vcpus_seen; i++) {
+        drain(vcpus[i]);
+        hand_in_hits(vcpus[i]);
+        vcpus[i]->slice_insns += vcpus[i]->insns;
+        vcpus[i]->slice_waited += vcpus[i]->waited;
+        __atomic_add_fetch(clock_insns, vcpus[i]->insns, __ATOMIC_RELAXED);
+        vcpus[i]->insns = vcpus[i]->waited = 0;
+    }
     send_slice();
 }
 
@@ -508,17 +604,22 @@ static void send_rest(void)
 /* A process that is not recorded keeps running through the filter; what would be counted is dropped here. */
 static void forget(struct vcpu *cpu)
 {
-    cpu->insns = 0;
+    cpu->insns = cpu->waited = 0;
     cpu->limit = UINT64_MAX;
     cpu->events_used = 0;
 }
 
-static struct vcpu *new_vcpu(void)
+static struct vcpu *new_vcpu(uint32_t index)
 {
     struct vcpu *cpu = reserve(sizeof *cpu);
+    cpu->index = index;
     for (unsigned i = 0; i < FILTER_LINES; i++)
         cpu->filter[i].line = NO_LINE;
     cpu->limit = recording ? quantum_insns : UINT64_MAX;
+    cpu->waited_from = cpu->slice_seen = UINT64_MAX;
+    cpu->cached_extent = UINT64_MAX;
+    cpu->pages = reserve(MAX_PAGES * sizeof *cpu->pages);
+    cpu->touched = reserve(MAX_PAGES / 8);
     return cpu;
 }
 
@@ -532,16 +633,26 @@ static void on_vcpu_start(plugin_id id, unsigned index)
     }
     pthread_mutex_lock(&lock);
     for (; vcpus_seen <= index; vcpus_seen++)
-        vcpus[vcpus_seen] = new_vcpu();
+        vcpus[vcpus_seen] = new_vcpu(vcpus_seen);
     pthread_mutex_unlock(&lock);
 }
 
-static __attribute__((noinline)) void miss(struct vcpu *cpu, uint64_t line, bool store)
+/* A line comes into the filter. `there`: an address whose access has just been performed, on a page that is there. */
+static __attribute__((noinline)) void miss(struct vcpu *cpu, uint64_t address, uint64_t counts, uint32_t site,
+                                           uint64_t there)
 {
+    uint64_t line = address >> 6;
+    bool store = counts >> 32 == (uint32_t)counts; /* of a mixture, a load brings the line */
     struct filter_entry *entry = &cpu->filter[line % FILTER_LINES];
     struct event *event = &cpu->events[cpu->events_used++];
-    *event = (struct event){entry->line, entry->counts, line | (uint64_t)store << 63};
-    *entry = (struct filter_entry){line, 0};
+    event->old_line = entry->line;
+    event->counts = entry->counts;
+    event->address = address | (store ? STORE_BIT : 0);
+    event->site = site;
+    event->loaded = !store && (address ^ there) >> 12 == 0;
+    if (event->loaded)
+        memcpy(event->words, (const void *)(uintptr_t)((line << 6) + guest_base), sizeof event->words);
+    *entry = (struct filter_entry){line, counts - 1 - store * ONE_STORE};
     if (store && !stack_address) /* a program's first store pushes on its stack */
         stack_address = line << 6;
     if (cpu->events_used < EVENTS)
@@ -549,34 +660,219 @@ static __attribute__((noinline)) void miss(struct vcpu *cpu, uint64_t line, bool
     if (!recording)
         return forget(cpu);
     pthread_mutex_lock(&lock);
+    if (!cpu->tid)
+        introduce(cpu);
     drain(cpu);
     pthread_mutex_unlock(&lock);
 }
 
-static void on_access(unsigned index, uint32_t info, uint64_t address, void *unused)
+static inline void touch(struct vcpu *cpu, uint64_t address, uint64_t counts, uint32_t site, uint64_t there)
 {
-    struct vcpu *cpu = vcpus[index];
-    uint64_t line = address >> 6;
-    struct filter_entry *entry = &cpu->filter[line % FILTER_LINES];
-    bool store = qemu_plugin_mem_is_store(info);
-    (void)unused;
-    if (LIKELY(entry->line == line))
-        entry->counts += 1 + store * ONE_STORE;
+    struct filter_entry *entry = &cpu->filter[(address >> 6) % FILTER_LINES];
+    if (LIKELY(entry->line == address >> 6))
+        entry->counts += counts;
     else
-        miss(cpu, line, store);
+        miss(cpu, address, counts, site, there);
 }
 
-static void on_block(unsigned index, void *instructions)
+static __attribute__((noinline)) void over_limit(struct vcpu *cpu)
 {
-    struct vcpu *cpu = vcpus[index];
-    cpu->insns += (uintptr_t)instructions;
-    if (LIKELY(cpu->insns < cpu->limit))
-        return;
     if (!recording)
         return forget(cpu);
     pthread_mutex_lock(&lock);
     hand_in(cpu);
     pthread_mutex_unlock(&lock);
+}
+
+static inline void advance(struct vcpu *cpu, uint32_t insns)
+{
+    cpu->insns += insns;
+    if (!LIKELY(cpu->insns < cpu->limit))
+        over_limit(cpu);
+}
+
+#ifdef PGHOT_CHECK
+/* For tests: two sums over the accesses of a block, of those that QEMU reports and of those that its groups stand
+ * for. They are equal when all accesses are. */
+struct check {
+    uint64_t reported, derived, address;
+    unsigned bytes;
+    uint8_t code[480];
+    struct check *next;
+};
+
+static struct check *checks;
+
+static uint64_t check_mix(uint64_t address, bool store)
+{
+    uint64_t z = (address << 1 | store) * UINT64_C(0xbf58476d1ce4e5b9);
+    return (z ^ z >> 29) * UINT64_C(0x94d049bb133111eb);
+}
+
+static void on_reported(unsigned index, uint32_t info, uint64_t address, void *check)
+{
+    (void)index;
+    __atomic_add_fetch(&((struct check *)check)->reported, check_mix(address, qemu_plugin_mem_is_store(info)),
+                       __ATOMIC_RELAXED);
+}
+
+static void check_group(const struct group *group, uint64_t leader)
+{
+    for (uint32_t i = 0; i < group->moving + (uint32_t)group->fixed; i++) {
+        uint64_t address = (i < group->moving ? leader : 0) + access_distance(group->accesses[i]);
+        __atomic_add_fetch(&group->check->derived, check_mix(address, group->accesses[i] & 1), __ATOMIC_RELAXED);
+    }
+}
+
+static struct check *new_check(struct qemu_plugin_tb *tb)
+{
+    struct check *check = calloc(1, sizeof *check);
+    check->address = qemu_plugin_tb_vaddr(tb);
+    check->next = checks;
+    for (size_t i = 0; i < qemu_plugin_tb_n_insns(tb); i++) {
+        struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
+        size_t bytes = qemu_plugin_insn_size(insn);
+        if (check->bytes + bytes > sizeof check->code)
+            break;
+        memcpy(check->code + check->bytes, qemu_plugin_insn_haddr(insn), bytes);
+        check->bytes += bytes;
+    }
+    return checks = check;
+}
+
+static void print_checks(void)
+{
+    unsigned blocks = 0, wrong = 0;
+    for (struct check *check = checks; check; check = check->next) {
+        blocks++;
+        if (check->reported == check->derived)
+            continue;
+        fprintf(stderr, "block %lx:", check->address);
+        for (unsigned i = 0; i < check->bytes; i++)
+            fprintf(stderr, " %02x", check->code[i]);
+        fprintf(stderr, "\n");
+        wrong++;
+    }
+    fprintf(stderr, "checked %u blocks, %u wrong\n", blocks, wrong);
+}
+#else
+static inline void check_group(const struct group *group, uint64_t leader)
+{
+    (void)group, (void)leader;
+}
+#endif
+
+static inline void touch_group(struct vcpu *cpu, const struct group *group, uint64_t leader)
+{
+    uint64_t low = leader + group->low;
+    check_group(group, leader);
+    if (LIKELY((low & 63) + group->span < 64))
+        touch(cpu, low, group->touches + group->stores * ONE_STORE, group_site(group), leader);
+    else
+        for (uint32_t i = 0; i < group->moving; i++)
+            touch(cpu, leader + access_distance(group->accesses[i]), access_counts(group->accesses[i]),
+                  group_site(group) + i, leader);
+}
+
+static void on_group(unsigned index, uint32_t info, uint64_t address, void *data)
+{
+    (void)info;
+    touch_group(vcpus[index], data, address);
+}
+
+/* The first group of its block also stands for the block's instructions, and for its accesses at fixed addresses. */
+static void on_first_group(unsigned index, uint32_t info, uint64_t address, void *data)
+{
+    const struct group *group = data;
+    struct vcpu *cpu = vcpus[index];
+    (void)info;
+    touch_group(cpu, group, address);
+    for (uint32_t i = group->moving; i < group->moving + (uint32_t)group->fixed; i++)
+        touch(cpu, access_distance(group->accesses[i]), access_counts(group->accesses[i]), group_site(group) + i,
+              address);
+    advance(cpu, group->insns);
+}
+
+/* Of a leader of several pieces the first is the leader. */
+static bool is_later_piece(struct vcpu *cpu, const struct group *group, uint64_t address)
+{
+    if (cpu->pieces_left && cpu->piece_site == group_site(group) && cpu->piece_address == address) {
+        cpu->pieces_left--;
+        cpu->piece_address += 8;
+        return true;
+    }
+    cpu->piece_site = group_site(group);
+    cpu->pieces_left = group->pieces - 1;
+    cpu->piece_address = address + 8;
+    return false;
+}
+
+#define LEADING(name, group_callback, is_leader)                                        \
+    static void name(unsigned index, uint32_t info, uint64_t address, void *data)       \
+    {                                                                                   \
+        if (is_leader)                                                                  \
+            group_callback(index, info, address, data);                                 \
+    }
+
+LEADING(on_load, on_group, !qemu_plugin_mem_is_store(info))
+LEADING(on_store, on_group, qemu_plugin_mem_is_store(info))
+LEADING(on_piece, on_group, !is_later_piece(vcpus[index], data, address))
+LEADING(on_first_load, on_first_group, !qemu_plugin_mem_is_store(info))
+LEADING(on_first_store, on_first_group, qemu_plugin_mem_is_store(info))
+LEADING(on_first_piece, on_first_group, !is_later_piece(vcpus[index], data, address))
+
+/* An access of an instruction that plugin_x86.h does not know. */
+static void on_access(unsigned index, uint32_t info, uint64_t address, void *site)
+{
+    touch(vcpus[index], address, qemu_plugin_mem_is_store(info) ? 1 + ONE_STORE : 1, (uintptr_t)site, address);
+}
+
+/* What to know of a string instruction: which of its accesses make time pass, loads or stores, and how much. */
+struct string {
+    uint32_t site, element;
+    bool timed_by_stores;
+};
+
+/* One element of a repeated string instruction. Its line is touched when it is another than the element before. */
+static void on_string(unsigned index, uint32_t info, uint64_t address, void *data)
+{
+    const struct string *string = data;
+    struct vcpu *cpu = vcpus[index];
+    bool store = qemu_plugin_mem_is_store(info);
+    bool goes_on = address == cpu->string_next[store] || address + 2 * string->element == cpu->string_next[store];
+    if (!goes_on || cpu->string_line[store] != address >> 6)
+        touch(cpu, address, store ? 1 + ONE_STORE : 1, string->site + store, address);
+    cpu->string_line[store] = address >> 6;
+    cpu->string_next[store] = address + string->element;
+    if (store != string->timed_by_stores)
+        return;
+    cpu->string_bytes += string->element;
+    uint32_t words = cpu->string_bytes / 8;
+    cpu->string_bytes %= 8;
+    advance(cpu, words);
+}
+
+static void on_block(unsigned index, void *instructions)
+{
+    advance(vcpus[index], (uintptr_t)instructions);
+}
+
+/* A block that only waits. */
+static void on_waiting_block(unsigned index, void *instructions)
+{
+    vcpus[index]->waited += (uintptr_t)instructions;
+}
+
+/* The thread says that it waits. When it said so shortly before, all that it did since was waiting. */
+static void on_wait(unsigned index, void *unused)
+{
+    struct vcpu *cpu = vcpus[index];
+    (void)unused;
+    if (cpu->waited_from <= cpu->insns && cpu->insns - cpu->waited_from <= WAIT_INSNS) {
+        cpu->waited += cpu->insns - cpu->waited_from;
+        cpu->insns = cpu->waited_from;
+    }
+    cpu->waited_from = cpu->insns;
 }
 
 /* At the first instruction: QEMU does not know the program's path any earlier. */
@@ -590,17 +886,87 @@ static void start(const struct qemu_plugin_insn *first)
     _exit(125);
 }
 
+static bool is_rep(const struct x86_insn *decoded)
+{
+    return decoded->kind == STRING && decoded->repeated;
+}
+
+static void watch_string(struct qemu_plugin_insn *insn, const struct x86_insn *decoded, uint32_t site)
+{
+    struct string *string = malloc(sizeof *string);
+    if (!string)
+        abort();
+    *string = (struct string){site, decoded->element, decoded->stores};
+    qemu_plugin_register_vcpu_mem_cb(insn, on_string, CB_NO_REGS, MEM_RW, string);
+}
+
+/* Reports that no group stands for. */
+static void watch_others(struct qemu_plugin_tb *tb, const struct block_plan *plan)
+{
+#ifdef PGHOT_CHECK
+    struct check *check = new_check(tb);
+#endif
+    for (size_t i = 0; i < plan->insns; i++) {
+        struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
+        uint32_t site = (uint32_t)qemu_plugin_insn_vaddr(insn);
+        const struct x86_insn *decoded = &plan->decoded[i];
+        if (is_rep(decoded))
+            watch_string(insn, decoded, site);
+        else if (decoded->kind == OPAQUE || decoded->kind == STRING)
+            qemu_plugin_register_vcpu_mem_cb(insn, on_access, CB_NO_REGS, MEM_RW, (void *)(uintptr_t)site);
+        else if (decoded->kind == PAUSE)
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, on_wait, CB_NO_REGS, NULL);
+#ifdef PGHOT_CHECK
+        if (decoded->kind == PLAIN)
+            qemu_plugin_register_vcpu_mem_cb(insn, on_reported, CB_NO_REGS, MEM_RW, check);
+#endif
+    }
+}
+
+static void watch_group(struct qemu_plugin_tb *tb, const struct draft *draft, struct group *group, bool first)
+{
+    static access_callback *const callbacks[2][4] = {
+        {on_group, on_load, on_store, on_piece},
+        {on_first_group, on_first_load, on_first_store, on_first_piece},
+    };
+    struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, draft->leader);
+    qemu_plugin_register_vcpu_mem_cb(insn, callbacks[first][draft->leading], CB_NO_REGS, MEM_RW, group);
+}
+
+/* Called by one thread at a time: QEMU translates under a lock. */
 static void on_translate(plugin_id id, struct qemu_plugin_tb *tb)
 {
-    size_t instructions = qemu_plugin_tb_n_insns(tb);
+    static struct block_plan plan;
     (void)id;
-    for (size_t i = 0; i < instructions; i++) {
+    plan.insns = qemu_plugin_tb_n_insns(tb);
+    if (!started)
+        start(qemu_plugin_tb_get_insn(tb, 0));
+    for (size_t i = 0; i < plan.insns; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
-        if (!started)
-            start(insn);
-        qemu_plugin_register_vcpu_mem_cb(insn, on_access, CB_NO_REGS, MEM_RW, NULL);
+        plan.decoded[i] =
+            x86_decode(qemu_plugin_insn_haddr(insn), qemu_plugin_insn_size(insn), qemu_plugin_insn_vaddr(insn));
     }
-    qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, CB_NO_REGS, (void *)(uintptr_t)instructions);
+    plan.insns -= plan.decoded[plan.insns - 1].truncated;
+    plan_block(&plan);
+    watch_others(tb, &plan);
+    /* QEMU executes a repeated string instruction as a block for each element; on_string makes its time pass. */
+    bool waits = block_waits(&plan, qemu_plugin_tb_vaddr(tb)), first = true;
+    plan.insns -= is_rep(&plan.decoded[plan.insns - 1]);
+    for (uint16_t number = plan.drafts > 1; number < plan.drafts; number++) {
+        if (plan.draft[number].leader == NO_INSN)
+            continue;
+        struct group *group = make_group(&plan, number, first);
+        if (waits)
+            group->insns = 0;
+#ifdef PGHOT_CHECK
+        group->check = checks;
+#endif
+        watch_group(tb, &plan.draft[number], group, first);
+        first = false;
+    }
+    if (waits || first)
+        qemu_plugin_register_vcpu_tb_exec_cb(tb, waits ? on_waiting_block : on_block, CB_NO_REGS,
+                                             (void *)(uintptr_t)plan.insns);
 }
 
 /* ---- New programs in this process: exec ------------------------------------------------------------------ */
@@ -738,8 +1104,11 @@ static void on_execveat(int directory_fd, const char *path, char **argv, char **
 static void on_syscall(plugin_id id, unsigned index, int64_t number, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
                        uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8)
 {
-    (void)id, (void)index, (void)a5, (void)a6, (void)a7, (void)a8;
+    (void)id, (void)a5, (void)a6, (void)a7, (void)a8;
     switch (number) {
+    case SYS_sched_yield:
+        on_wait(index, NULL);
+        break;
     case SYS_execve:
         on_exec(guest(a1), guest(a2), guest(a3));
         break;
@@ -783,6 +1152,9 @@ static void on_syscall_return(plugin_id id, unsigned index, int64_t number, int6
 static void on_exit_process(plugin_id id, void *unused)
 {
     (void)id, (void)unused;
+#ifdef PGHOT_CHECK
+    print_checks();
+#endif
     if (!recording)
         return;
     pthread_mutex_lock(&lock); /* kept: nothing is counted after this */
@@ -805,22 +1177,29 @@ static void unlock_parent(void)
     pthread_mutex_unlock(&lock);
 }
 
+static size_t cache_bytes(const struct cache *cache)
+{
+    return (size_t)cache->sets * cache->ways * sizeof *cache->lines;
+}
+
 /* The child starts from nothing: its own address space, its own connection, an empty cache. */
 static void reset_counts(void)
 {
     madvise(extent_slots, EXTENT_SLOTS * sizeof *extent_slots, MADV_DONTNEED);
-    madvise(pages, MAX_PAGES * sizeof *pages, MADV_DONTNEED);
     madvise(last_miss, MAX_PAGES, MADV_DONTNEED);
-    madvise(touched, MAX_PAGES / 8, MADV_DONTNEED);
     madvise(named, MAX_PAGES / 8, MADV_DONTNEED);
-    madvise(llc, (size_t)llc_sets * llc_ways * sizeof *llc, MADV_DONTNEED);
+    for (uint32_t at = 0; at < caches_used; at++)
+        madvise(caches[at].lines, cache_bytes(&caches[at]), MADV_DONTNEED);
     extents_used = extents_sent = names_sent = 0;
     regions_used = 0;
     lost = 0;
     maps_stale = true;
     for (unsigned i = 0; i < vcpus_seen; i++) {
-        vcpus[i]->insns = vcpus[i]->slice_insns = 0;
-        vcpus[i]->events_used = 0;
+        vcpus[i]->insns = vcpus[i]->slice_insns = vcpus[i]->waited = vcpus[i]->slice_waited = 0;
+        vcpus[i]->events_used = vcpus[i]->tid = 0;
+        vcpus[i]->cached_extent = vcpus[i]->slice_seen = UINT64_MAX;
+        madvise(vcpus[i]->pages, MAX_PAGES * sizeof *vcpus[i]->pages, MADV_DONTNEED);
+        madvise(vcpus[i]->touched, MAX_PAGES / 8, MADV_DONTNEED);
         for (unsigned e = 0; e < FILTER_LINES; e++)
             vcpus[i]->filter[e] = (struct filter_entry){NO_LINE, 0};
     }
@@ -871,16 +1250,17 @@ static bool read_arguments(int argc, char **argv)
             snprintf(directory, sizeof directory, "%s", value);
         else if (strcmp(argv[i], "slice") == 0)
             slice_insns = strtoull(value, NULL, 10);
-        else if (strcmp(argv[i], "sets") == 0)
-            llc_sets = strtoul(value, NULL, 10);
+        else if (strcmp(argv[i], "sets") == 0) /* of each cache, with + between them */
+            for (char *next; *value && caches_used < MAX_CACHES; value = *next ? next + 1 : next)
+                caches[caches_used++].sets = strtoul(value, &next, 10);
         else if (strcmp(argv[i], "ways") == 0)
-            llc_ways = strtoul(value, NULL, 10);
+            cache_ways = strtoul(value, NULL, 10);
         else if (strcmp(argv[i], "follow") == 0)
             follow_children = *value == '1';
         else if (strcmp(argv[i], "wait") == 0)
             wait_at_end = *value == '1';
     }
-    return directory[0] && slice_insns && llc_sets && llc_ways;
+    return directory[0] && slice_insns && caches_used && cache_ways;
 }
 
 static bool map_clock(void)
@@ -906,11 +1286,12 @@ EXPORT int qemu_plugin_install(plugin_id id, const void *info, int argc, char **
     slice_now = __atomic_load_n(clock_insns, __ATOMIC_RELAXED) / slice_insns;
     extent_slots = reserve(EXTENT_SLOTS * sizeof *extent_slots);
     extents = reserve(MAX_EXTENTS * sizeof *extents);
-    pages = reserve(MAX_PAGES * sizeof *pages);
     last_miss = reserve(MAX_PAGES);
-    touched = reserve(MAX_PAGES / 8);
     named = reserve(MAX_PAGES / 8);
-    llc = reserve((size_t)llc_sets * llc_ways * sizeof *llc);
+    for (uint32_t at = 0; at < caches_used; at++) {
+        caches[at].ways = cache_ways;
+        caches[at].lines = reserve(cache_bytes(&caches[at]));
+    }
     name_id("[anon]");
     pthread_atfork(lock_for_fork, unlock_parent, start_child);
     qemu_plugin_register_vcpu_init_cb(id, on_vcpu_start);

@@ -20,15 +20,19 @@ from pathlib import Path
 from typing import Any
 
 from pghot.errors import PghotError, UnsupportedError
+from pghot.printable import printable
 from pghot.recorder import child
 from pghot.recorder.build import Emulator, find_emulator, plugin_path
 from pghot.recorder.content_samples import ContentSamples
-from pghot.recorder.decode import Base, End, FrameReader, Hello, Name, Note, NoteKind, SliceFrame
+from pghot.recorder.decode import Base, End, FrameReader, Hello, Name, Note, NoteKind, SliceFrame, Thread
 from pghot.recorder.programs import is_privileged, resolve
 from pghot.recorder.record_settings import FILTER_BYTES, NS_PER_INSTRUCTION, RecordSettings
+from pghot.recorder.slice_fit import fit
 from pghot.recorder.status_line import Progress, Totals
 from pghot.recorder.timeline import Process, Timeline
-from pghot.recording.trace import TraceInfo
+from pghot.recording import trace
+from pghot.recording.reader import open_recording
+from pghot.recording.trace import PATTERNS, TraceInfo
 from pghot.recording.writer import RecordingWriter
 from pghot.trusted import temporary_place
 
@@ -42,8 +46,13 @@ _AT_ONCE_NS = 50_000_000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a recording ended. `status` is as in `subprocess`, negative for a signal; `out_of_time` says that the program
-    was ended after the longest duration."""
+    """How a recording ended.
+
+    status         as in `subprocess`, negative for a signal
+    out_of_time    the program was ended after the longest duration
+    slice_ns       of the file; `joined` of the slices that were recorded became one of them
+    waiting_share  of all instructions, those of threads that only waited for another
+    """
 
     path: Path
     status: int
@@ -53,9 +62,12 @@ class Outcome:
     wall_s: float
     references: int
     slices: int
+    slice_ns: int
+    joined: int
     footprint: int
     file_bytes: int
     threads: int
+    waiting_share: float
     not_followed: tuple[str, ...]
 
     @property
@@ -103,9 +115,18 @@ def record(
             arguments = child.command_prefix(emulator, plugin, directory, settings)
             outcome = session.run(arguments, command[0], resolved, directory)
             writer.finish(**session.facts(outcome, emulator, resolved))
-        return replace(outcome, file_bytes=writer.bytes_written)
+        return _fitted(outcome, settings)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _fitted(outcome: Outcome, settings: RecordSettings) -> Outcome:
+    """Join the slices of the file until it is small enough."""
+    factor = fit(outcome.path, settings.max_bytes) if settings.max_bytes else 1
+    slice_ns = settings.slice_ns * factor
+    slices = outcome.slices if factor == 1 else open_recording(outcome.path).slices
+    size = outcome.path.stat().st_size
+    return replace(outcome, slice_ns=slice_ns, slices=slices, joined=factor, file_bytes=size)
 
 
 def trace_info(command: list[str], path: Path, settings: RecordSettings) -> TraceInfo:
@@ -115,9 +136,10 @@ def trace_info(command: list[str], path: Path, settings: RecordSettings) -> Trac
         source="qemu",
         slice_ns=settings.slice_ns,
         ns_per_instruction=NS_PER_INSTRUCTION,
-        llc_bytes=settings.llc_sets * settings.llc_ways * 64,
+        llc_bytes=settings.modelled_bytes[0],
         llc_ways=settings.llc_ways,
-        patterns=("sequential",),
+        cache_bytes=settings.modelled_bytes,
+        patterns=PATTERNS,
         command=tuple(command),
         kernel=platform.release(),
         notes=settings.notes,
@@ -228,6 +250,8 @@ class _Session:
         elif isinstance(frame, SliceFrame):
             self._timeline.add(connection.process, frame)
             connection.process.leaving = False
+        elif isinstance(frame, Thread):
+            self._timeline.name_thread(connection.process, frame)
         elif isinstance(frame, Name):
             connection.process.names[frame.id] = frame.text
         elif isinstance(frame, Base):
@@ -252,6 +276,7 @@ class _Session:
         space = self._spaces.setdefault(hello.pid, len(self._spaces))
         process = Process(hello.pid, space, hello.program)
         self._processes.append(process)
+        self._timeline.names_changed = True
         return process
 
     def _finish_former(self, pid: int) -> None:
@@ -262,13 +287,21 @@ class _Session:
                     pass
 
     def _note(self, note: Note) -> None:
+        """What is not followed is said when it happens: the user may want to begin anew."""
+        if note.kind is NoteKind.EXEC:
+            return
         if note.kind is NoteKind.CHILD_NOT_FOLLOWED:
             self._not_followed[note.pid] = note.text or self._not_followed.get(note.pid, "")
-        elif note.kind is NoteKind.EXEC_NOT_FOLLOWED:
+        else:
             self._exec_failed.append(note.text)
+        if note.text:
+            self._progress.say(f"not followed: {printable(note.text)} (pid {note.pid})")
 
     def _drain(self, processes: int) -> None:
         taken = self._timeline.take(processes)
+        if self._timeline.names_changed:
+            self._timeline.names_changed = False
+            self._writer.name_tasks(self._programs(), self._timeline.tasks)
         if taken is not None:
             self._writer.append(*taken)
         if self._contents is not None and processes:
@@ -290,7 +323,20 @@ class _Session:
             slices=self._writer.slices,
             footprint=self._timeline.footprint,
             file_bytes=self._writer.bytes_written,
+            threads=self._working_threads(),
+            left_s=self._left_s(),
         )
+
+    def _left_s(self) -> float | None:
+        """Wall seconds until the program ends, at the speed so far; None: not known."""
+        wall_s = time.monotonic() - self._started_at
+        bounds = []
+        done_s = self._timeline.now_ns / 1e9 / self._working_threads()
+        if self._settings.takes_s and done_s:
+            bounds.append(wall_s * max(0.0, self._settings.takes_s / done_s - 1))
+        if self._settings.max_duration_s:
+            bounds.append(max(0.0, self._settings.max_duration_s - wall_s))
+        return min(bounds, default=None)
 
     def _outcome(self, status: int) -> Outcome:
         state = self._totals()
@@ -303,11 +349,18 @@ class _Session:
             wall_s=state.wall_s,
             references=state.references,
             slices=state.slices,
+            slice_ns=self._settings.slice_ns,
+            joined=1,
             footprint=state.footprint,
             file_bytes=state.file_bytes,
-            threads=self._working_threads(),
+            threads=state.threads,
+            waiting_share=self._waiting_share(),
             not_followed=tuple(self._names_not_followed()),
         )
+
+    def _waiting_share(self) -> float:
+        waited = self._timeline.waited
+        return waited / (waited + self._timeline.instructions) if waited else 0.0
 
     def _working_threads(self) -> int:
         counts: Counter[tuple[int, int]] = (
@@ -340,15 +393,15 @@ class _Session:
             "wall_s": round(outcome.wall_s, 3),
             "filter_bytes": FILTER_BYTES,
             "emulator": f"qemu-user {emulator.version[0]}.{emulator.version[1]}, -cpu {self._settings.cpu}",
-            "processes": self._programs(),
+            "waiting_share": round(outcome.waiting_share, 4),
             "children_not_followed": list(outcome.not_followed),
             "late_rows": self._timeline.late_rows,
             "privileges_dropped": is_privileged(resolved[0]),
         }
 
-    def _programs(self) -> list[tuple[int, str]]:
-        """Pid and last program of each address space, by its number."""
-        latest = {process.space: (process.pid, process.program) for process in self._processes}
+    def _programs(self) -> list[trace.Process]:
+        """The process with its last program of each address space, by its number."""
+        latest = {process.space: trace.Process(process.pid, process.program) for process in self._processes}
         return [latest[space] for space in sorted(latest)]
 
     def _spaces_first(self) -> int:

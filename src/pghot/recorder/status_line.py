@@ -18,7 +18,11 @@ _LINE_PERIOD_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Totals so far; `footprint` in pages."""
+    """Totals so far; `footprint` in pages.
+
+    threads  how many carry the work: so much faster would the program be that runs by itself
+    left_s   wall seconds until the program ends; None: not known
+    """
 
     wall_s: float
     virtual_ns: int
@@ -26,18 +30,25 @@ class Totals:
     slices: int
     footprint: int
     file_bytes: int
+    threads: int = 1
+    left_s: float | None = None
+
+    @property
+    def slowdown(self) -> float:
+        """How much longer it takes than at the nominal speed of two instructions a nanosecond and thread."""
+        return self.wall_s * 1e9 * self.threads / self.virtual_ns if self.virtual_ns else 0.0
 
 
 def describe(totals: Totals) -> str:
-    """One line, under 80 columns.
+    """One line, under 100 columns.
 
-    >>> describe(Totals(2.0, 10**9, 10**8, 1000, 512, 1 << 20))
-    'recording: 1.00 s in 1000 slices, 50 M refs/s, 2.0 MiB touched, 1.0 MiB file'
+    >>> describe(Totals(20.0, 10**9, 10**8, 4000, 512, 1 << 20, threads=2, left_s=65))
+    'recording: 1.00 s in 4000 slices, 40x slower, 2.0 MiB touched, 1.0 MiB file, about 65.0 s left'
     """
-    rate = totals.references / totals.wall_s / 1e6 if totals.wall_s else 0.0
+    left = "" if totals.left_s is None else f", about {format_duration(round(totals.left_s * 1e9))} left"
     return (
-        f"recording: {format_duration(totals.virtual_ns)} in {totals.slices} slices, {rate:.0f} M refs/s, "
-        f"{format_size(totals.footprint * PAGE_BYTES)} touched, {format_size(totals.file_bytes)} file"
+        f"recording: {format_duration(totals.virtual_ns)} in {totals.slices} slices, {totals.slowdown:.0f}x slower, "
+        f"{format_size(totals.footprint * PAGE_BYTES)} touched, {format_size(totals.file_bytes)} file{left}"
     )
 
 
@@ -61,6 +72,13 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self._status is not None:
             self._status.stop()
+
+    def say(self, line: str) -> None:
+        """A line that stays, above the live one."""
+        if self._status is not None:
+            self._status.console.print(line, markup=False, highlight=False)
+        elif not self._quiet:
+            print(line, file=sys.stderr, flush=True)
 
     def show(self, totals: Totals) -> None:
         now = time.monotonic()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from pghot.arrays import U32, U64
-from pghot.recorder.decode import SliceFrame
-from pghot.recording.trace import Region, SliceBatch, memory_kind
+from pghot.recorder.decode import SliceFrame, Thread
+from pghot.recorder.slice_rows import Rows, added_up, to_batch
+from pghot.recording.trace import Region, SliceBatch, Task, memory_kind
 from pghot.units import PAGE_BYTES
 
 EXTENT_PAGES = 512
+
+# Numbers of threads are 16 bits in a recording. The threads that come later share the last one.
+_MAX_TASKS = 1 << 16
 
 # A process that waits in a system call sends its last counts late. With several processes, this many slices are kept
 # open for it. What comes even later is counted in the oldest open slice.
@@ -24,6 +28,7 @@ class Process:
 
     extent_of   global number of each of the process's extents
     instructions  of each vCPU so far
+    task_of       number of the thread that runs as each vCPU
     guest_base    where address 0 of the program is in the process that emulates it
     leaving       it is about to become another program: its memory must not be read any more
     """
@@ -35,6 +40,7 @@ class Process:
     extent_of: U32 = field(default_factory=lambda: np.empty(0, np.uint32))
     extent_address: list[int] = field(default_factory=list)
     instructions: dict[int, int] = field(default_factory=dict)
+    task_of: dict[int, int] = field(default_factory=dict)
     guest_base: int = 0
     leaving: bool = False
 
@@ -42,13 +48,14 @@ class Process:
 @dataclass(slots=True)
 class _OpenSlice:
     instructions: int = 0
-    parts: list[tuple[U32, ...]] = field(default_factory=list)
+    parts: list[Rows] = field(default_factory=list)
 
 
 class Timeline:
     """Collects `SliceFrame`s and gives back whole slices, oldest first.
 
-    references, lost, rows  totals of what was added
+    references, lost, instructions, waited  totals of what was added
+    tasks     the threads, by number; with `names_changed` when some are new or have another name
     """
 
     def __init__(self, slice_ns: int) -> None:
@@ -58,8 +65,13 @@ class Timeline:
         self._extents = 0
         self._regions: list[Region] = []
         self._seen = np.zeros(0, np.bool_)
+        self._numbers: dict[tuple[int, int], int] = {}
+        self.tasks: list[Task] = []
+        self.names_changed = False
         self.references = 0
         self.lost = 0
+        self.instructions = 0
+        self.waited = 0
         self.late_rows = 0
 
     @property
@@ -85,11 +97,23 @@ class Timeline:
         page = process.extent_of[extent] * np.uint32(EXTENT_PAGES) + at.astype(np.uint32)
         return page, start[extent] + at.astype(np.uint64) * np.uint64(PAGE_BYTES)
 
+    def name_thread(self, process: Process, thread: Thread) -> None:
+        """Let a vCPU's rows belong to this thread from now on. A thread stays itself through an exec."""
+        key = process.space, thread.tid
+        number = self._numbers.setdefault(key, min(len(self.tasks), _MAX_TASKS - 1))
+        process.task_of[thread.index] = number
+        if number == len(self.tasks):
+            self.tasks.append(Task(thread.tid, process.space, thread.name))
+        else:
+            self.tasks[number] = replace(self.tasks[number], name=thread.name)
+        self.names_changed = True
+
     def add(self, process: Process, frame: SliceFrame) -> None:
         """Count a process's part of a slice, and place its new extents in the dense index space."""
         self._place_extents(process, frame)
         self._name_regions(process, frame)
-        self.references += int(frame.touches.sum(dtype=np.uint64))
+        self.references += int(frame.counters[0].sum(dtype=np.uint64))
+        self.waited += frame.waited
         self.lost += frame.lost
         for cpu, count in enumerate(frame.instructions.tolist()):
             process.instructions[cpu] = process.instructions.get(cpu, 0) + count
@@ -97,9 +121,18 @@ class Timeline:
             self.late_rows += len(frame.page)
         slice_ = self._open.setdefault(max(frame.index, self._next), _OpenSlice())
         slice_.instructions += int(frame.instructions.sum())
+        self.instructions += int(frame.instructions.sum())
         page = process.extent_of[frame.page >> 9] * np.uint32(EXTENT_PAGES) + (frame.page & np.uint32(511))
         self._seen[page] = True
-        slice_.parts.append((page, frame.touches, frame.misses, frame.sequential, frame.writes))
+        slice_.parts.append(Rows(page, process.space, self._tasks_of(process, frame), frame.counters))
+
+    def _tasks_of(self, process: Process, frame: SliceFrame) -> U32:
+        """The thread of each row. One that never said who it is is known by its process alone."""
+        cpus, which = np.unique(frame.cpu, return_inverse=True)
+        for cpu in cpus.tolist():
+            if cpu not in process.task_of:
+                self.name_thread(process, Thread(cpu, process.pid + cpu, ""))
+        return np.array([process.task_of[cpu] for cpu in cpus.tolist()], np.uint32)[which]
 
     def take(self, processes: int) -> tuple[SliceBatch, list[Region]] | None:
         """The slices that are complete while `processes` still run, and the regions found since the last call.
@@ -116,7 +149,9 @@ class Timeline:
         slices = [self._open.pop(index) for index in ready]
         self._next = ready[-1] + 1
         regions, self._regions = self._regions, []
-        return _to_batch(ready, slices, self._slice_ns), regions
+        starts = np.array(ready, np.uint64) * np.uint64(self._slice_ns)
+        instructions = np.array([slice_.instructions for slice_ in slices], np.uint64)
+        return to_batch(starts, instructions, [added_up(slice_.parts) for slice_ in slices]), regions
 
     def _place_extents(self, process: Process, frame: SliceFrame) -> None:
         new = np.arange(self._extents, self._extents + len(frame.extents), dtype=np.uint32)
@@ -133,33 +168,3 @@ class Timeline:
             address = process.extent_address[extent] + at * PAGE_BYTES
             text = process.names[name]
             self._regions.append(Region(dense, pages, process.space, address, text, memory_kind(text)))
-
-
-def _to_batch(indices: list[int], slices: list[_OpenSlice], slice_ns: int) -> SliceBatch:
-    merged = [_merge(slice_.parts) for slice_ in slices]
-    offsets = np.zeros(len(slices) + 1, np.int64)
-    np.cumsum([len(columns[0]) for columns in merged], out=offsets[1:])
-    page, touches, misses, sequential, writes = (
-        np.concatenate(column) for column in zip(*merged, strict=True)
-    )
-    return SliceBatch(
-        start_ns=np.array(indices, np.uint64) * np.uint64(slice_ns),
-        instructions=np.array([slice_.instructions for slice_ in slices], np.uint64),
-        offsets=offsets,
-        page=page,
-        touches=touches,
-        misses=misses,
-        sequential=sequential,
-        writes=writes,
-        node=np.zeros(len(page), np.int16),
-    )
-
-
-def _merge(parts: list[tuple[U32, ...]]) -> tuple[U32, ...]:
-    """One row for each page. A single part is sorted and unique already."""
-    if len(parts) == 1:
-        return parts[0]
-    page, *counts = (np.concatenate(column) for column in zip(*parts, strict=True))
-    unique, place = np.unique(page, return_inverse=True)
-    summed = [np.bincount(place, column, len(unique)).astype(np.uint32) for column in counts]
-    return (unique, *summed)

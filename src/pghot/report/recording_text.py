@@ -8,6 +8,7 @@ from pghot.printable import printable
 from pghot.recorder.recorder import Outcome
 from pghot.recorder.status_line import Totals, describe
 from pghot.report.facts import Facts
+from pghot.units import format_duration
 
 SCHEMA = "pghot.record/1"
 
@@ -21,12 +22,28 @@ def emulated_lines(outcome: Outcome) -> list[str]:
         outcome.slices,
         outcome.footprint,
         outcome.file_bytes,
+        outcome.threads,
+    )
+    waiting = (
+        f", {outcome.waiting_share:.0%} of the instructions only waited"
+        if outcome.waiting_share >= 0.005
+        else ""
     )
     return [
         describe(state).replace("recording", "recorded", 1),
-        f"the program: {outcome.ended}, {outcome.threads} working thread(s)",
-        *(f"not followed: {printable(name)} (use --follow-children)" for name in outcome.not_followed),
+        f"the program: {outcome.ended}, {outcome.threads} working thread(s){waiting}",
+        _slice_line(outcome),
+        *(f"not followed: {printable(name)} (--children follows them)" for name in outcome.not_followed),
     ]
+
+
+def _slice_line(outcome: Outcome) -> str:
+    length = f"slices of {format_duration(outcome.slice_ns)}"
+    return (
+        length
+        if outcome.joined == 1
+        else f"{length}: {outcome.joined} each were joined to keep the file small"
+    )
 
 
 def emulated_facts(outcome: Outcome) -> dict[str, Any]:
@@ -40,6 +57,8 @@ def emulated_facts(outcome: Outcome) -> dict[str, Any]:
         "wall_s": outcome.wall_s,
         "references": outcome.references,
         "slices": outcome.slices,
+        "slice_ns": outcome.slice_ns,
+        "waiting_share": outcome.waiting_share,
         "footprint_pages": outcome.footprint,
         "file_bytes": outcome.file_bytes,
         "threads": outcome.threads,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pghot.errors import PghotError
-from pghot.recorder.decode import End, Frame, FrameReader, Hello, Name, Note, NoteKind, SliceFrame
+from pghot.recorder.decode import End, Frame, FrameReader, Hello, Name, Note, NoteKind, SliceFrame, Thread
 
 
 def frame(kind: int, payload: bytes) -> bytes:
@@ -23,11 +23,24 @@ def text(a: int, b: int, c: int, words: str) -> bytes:
 
 
 def slice_payload() -> bytes:
-    """Slice 7, 3 lost, two extents, one region, two vCPUs, three rows."""
-    head = struct.pack("<6Q", 7, 3, 2, 1, 2, 3)
+    """Slice 7, 3 lost, two extents, one region, two vCPUs, three rows, two caches, 99 instructions that waited.
+
+    Columns: page, vCPU, touches, sequential, strided, dependent, stores, misses of each cache.
+    """
+    head = struct.pack("<8Q", 7, 3, 2, 1, 2, 3, 2, 99)
     words = np.array([0x20, 0x10, 5, 4, 1, 1000, 2000], "<u8").tobytes()
-    rows = np.array([[0, 5, 513], [9, 8, 7], [4, 3, 2], [2, 1, 0], [6, 5, 4]], "<u4").tobytes()
-    return head + words + rows
+    columns = [
+        [0, 5, 513],
+        [0, 0, 1],
+        [9, 8, 7],
+        [2, 1, 0],
+        [1, 0, 0],
+        [0, 1, 0],
+        [6, 5, 4],
+        [4, 3, 2],
+        [3, 2, 1],
+    ]
+    return head + words + np.array(columns, "<u4").tobytes()
 
 
 STREAM = (
@@ -35,6 +48,7 @@ STREAM = (
     + frame(2, text(3, 0, 0, "/lib/ü.so"))
     + frame(3, slice_payload())
     + frame(4, text(3, 12, 0, "/bin/other"))
+    + frame(7, text(1, 13, 0, "worker"))
     + frame(5, b"")
 )
 
@@ -48,8 +62,12 @@ def fields(item: Frame) -> object:
 EXPECTED = [
     Hello(12, 11, main=True, forked=False, again=True, program="/bin/a program"),
     Name(3, "/lib/ü.so"),
-    [7, 3, [0x20, 0x10], [[5, 4, 1]], [1000, 2000], [0, 5, 513], [9, 8, 7], [4, 3, 2], [2, 1, 0], [6, 5, 4]],
+    [
+        *(7, 3, 99, [0x20, 0x10], [[5, 4, 1]], [1000, 2000], [0, 5, 513], [0, 0, 1]),
+        [[9, 8, 7], [6, 5, 4], [2, 1, 0], [1, 0, 0], [0, 1, 0], [4, 3, 2], [3, 2, 1]],
+    ],
     Note(NoteKind.EXEC, 12, "/bin/other"),
+    Thread(1, 13, "worker"),
     End(),
 ]
 
@@ -63,7 +81,7 @@ def test_frames_do_not_depend_on_how_the_stream_is_cut(cuts: list[int]) -> None:
 
 
 def test_an_unfinished_frame_is_kept_back() -> None:
-    assert len(list(FrameReader().feed(STREAM[:-9]))) == 3
+    assert len(list(FrameReader().feed(STREAM[:-9]))) == 4
 
 
 @pytest.mark.parametrize("data", [frame(99, b""), struct.pack("<II", 3, 1 << 31 | 1), b"GET / HTTP/1.0\r\n"])

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pghot.recorder.decode import SliceFrame
+from pghot.recorder.decode import SliceFrame, Thread
 from pghot.recorder.timeline import Process, Timeline
-from pghot.recording.trace import MemoryKind, Region, SliceBatch
+from pghot.recording.trace import MemoryKind, Region, SliceBatch, Task
 
 SLICE_NS = 1000
 
@@ -19,21 +19,21 @@ def make_frame(
     extents: tuple[int, ...] = (),
     regions: tuple[tuple[int, int, int], ...] = (),
     instructions: tuple[int, ...] = (10,),
+    cpu: int = 0,
 ) -> SliceFrame:
-    """Pages touched `rows[page]` times; of these half missed, a quarter in order, a third stores."""
+    """Pages touched `rows[page]` times by one vCPU; of these half missed, a quarter in order, a third stores."""
     page = np.array(sorted(rows), np.uint32)
     touches = np.array([rows[number] for number in sorted(rows)], np.uint32)
     return SliceFrame(
         index,
         0,
+        5,
         np.array(extents, np.uint64),
         np.array(regions, np.uint64).reshape(-1, 3),
         np.array(instructions, np.uint64),
         page,
-        touches,
-        touches // 2,
-        touches // 4,
-        touches // 3,
+        np.full(len(page), cpu, np.uint32),
+        np.stack([touches, touches // 3, touches // 4, 0 * touches, 0 * touches, touches // 2, touches // 3]),
     )
 
 
@@ -42,7 +42,8 @@ def rows_of(batch: SliceBatch) -> dict[int, dict[int, int]]:
     found: dict[int, dict[int, int]] = {}
     for i, start in enumerate(batch.start_ns.tolist()):
         part = slice(batch.offsets[i], batch.offsets[i + 1])
-        assert np.all(np.diff(batch.page[part].astype(np.int64)) > 0)
+        key = batch.page[part].astype(np.int64) << 16 | batch.thread[part]
+        assert np.all(np.diff(key) > 0)
         found[start] = dict(zip(batch.page[part].tolist(), batch.touches[part].tolist(), strict=True))
     return found
 
@@ -77,6 +78,25 @@ def test_the_rest_of_a_slice_is_added_to_it() -> None:
         [1, 4, 1],
     )
     assert process.instructions == {0: 15, 1: 3}
+
+
+def test_threads_have_rows_of_their_own_and_keep_their_number() -> None:
+    timeline, process = Timeline(SLICE_NS), Process(10, 0, "a")
+    timeline.name_thread(process, Thread(0, 10, "main"))
+    timeline.name_thread(process, Thread(1, 11, "worker"))
+    timeline.add(process, make_frame(0, {1: 4, 2: 8}, extents=(8,), cpu=1))
+    timeline.add(process, make_frame(0, {1: 6}, cpu=0))
+    timeline.name_thread(process, Thread(1, 12, "later"))  # another thread runs as the second vCPU
+    timeline.name_thread(process, Thread(0, 10, "renamed"))
+    timeline.add(process, make_frame(0, {1: 2}, cpu=1))
+    taken = timeline.take(0)
+    assert taken is not None
+    batch = taken[0]
+    rows = zip(batch.page.tolist(), batch.thread.tolist(), batch.touches.tolist(), strict=True)
+    assert list(rows) == [(1, 0, 6), (1, 1, 4), (1, 2, 2), (2, 1, 8)]
+    assert timeline.tasks == [Task(10, 0, "renamed"), Task(11, 0, "worker"), Task(12, 0, "later")]
+    assert batch.misses_by_cache.tolist() == [[3, 2, 1, 4], [2, 1, 0, 2]]
+    assert timeline.waited == 15
 
 
 def test_processes_have_pages_and_regions_of_their_own() -> None:

@@ -16,18 +16,22 @@ OUTCOME = Outcome(
     wall_s=2.0,
     references=10**8,
     slices=1000,
+    slice_ns=2_000_000,
+    joined=8,
     footprint=512,
     file_bytes=1 << 20,
     threads=3,
+    waiting_share=0.25,
     not_followed=("sh\x1b[2J",),
 )
 
 
 def test_figures_end_and_children_have_a_line_each() -> None:
     assert emulated_lines(OUTCOME) == [
-        "recorded: 1.00 s in 1000 slices, 50 M refs/s, 2.0 MiB touched, 1.0 MiB file",
-        "the program: ended by SIGTERM, 3 working thread(s)",
-        "not followed: sh\\x1b[2J (use --follow-children)",
+        "recorded: 1.00 s in 1000 slices, 6x slower, 2.0 MiB touched, 1.0 MiB file",
+        "the program: ended by SIGTERM, 3 working thread(s), 25% of the instructions only waited",
+        "slices of 2.00 ms: 8 each were joined to keep the file small",
+        "not followed: sh\\x1b[2J (--children follows them)",
     ]
 
 
@@ -41,6 +45,8 @@ def test_the_facts_keep_their_names() -> None:
         "wall_s": 2.0,
         "references": 10**8,
         "slices": 1000,
+        "slice_ns": 2_000_000,
+        "waiting_share": 0.25,
         "footprint_pages": 512,
         "file_bytes": 1 << 20,
         "threads": 3,

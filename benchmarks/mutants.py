@@ -109,8 +109,11 @@ PARTS = {
             "unit/recording/test_compressibility.py",
             "unit/recording/test_convert.py",
             "unit/recording/test_bad_input.py",
+            "unit/recording/test_threads.py",
+            "unit/recording/test_caches.py",
+            "property/test_recording_seal.py",
         ),
-        ("every_bundled_recording_has_samples", "many_accesses_span_batches"),
+        ("every_bundled_recording_has_samples", "many_accesses_span_batches", "every_single_bit"),
     ),
 }
 

@@ -21,7 +21,9 @@ def convert(
 
     path = bundled.path(source) if source.startswith(bundled.PREFIX) else source
     done = run(path, target, force)
-    print(f"wrote {target}: {done.slices} slices, {done.rows} rows", file=sys.stderr)
+    print(f"wrote {target}: {done.slices} slices, {done.rows} rows, {done.verification}", file=sys.stderr)
+    if done.doubt:
+        print(f"warning: {done.doubt}", file=sys.stderr)
     if done.damage:
         raise PghotError(
             f"{source} is damaged: {done.damage}; {done.dropped_bytes} bytes were left out",

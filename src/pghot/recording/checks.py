@@ -101,7 +101,8 @@ def check_batch(batch: SliceBatch, pages: int, nodes: int) -> U64:
     if row >= 0:
         inside = int(np.searchsorted(batch.offsets, row, side="right")) - 1
         raise PghotError(
-            f"slice at {int(batch.start_ns[inside])} ns has {PROBLEMS[rule]} (page {int(batch.page[row])})"
+            f"slice at {int(batch.start_ns[inside])} ns has {PROBLEMS[rule]} (page {int(batch.page[row])})",
+            "correct the rows, and sort those of a slice by page, node, process and thread",
         )
     return totals
 

@@ -148,6 +148,8 @@ class Table:
             found.add(fitted)
             table = pa.concat_tables([rest, fitted])
             number = table["slice"].to_numpy()
+            if (number[1:] < number[:-1]).any():
+                raise PghotError(f"{self.name} has slices in no order", "sort its rows by slice and page")
             last = int(number[-1])
             whole = int(np.searchsorted(number, last))
             before = int(np.searchsorted(empty[:, 0], last))
@@ -256,7 +258,11 @@ def _derived_info(name: str, file: pq.ParquetFile) -> TraceInfo:
 
 def _regroup(table: pa.Table, empty: U64, info: TraceInfo) -> SliceBatch:
     column = {name: table[name].to_numpy() for name in table.column_names}
-    present, first = np.unique(column["slice"], return_index=True)
+    present, first, place = np.unique(column["slice"], return_index=True, return_inverse=True)
+    if any((column[name] != column[name][first][place]).any() for name in ("start_ns", "instructions")):
+        raise PghotError(
+            "rows of one slice differ in start_ns or instructions", "give each slice one of both"
+        )
     number = np.concatenate([present, empty[:, 0]])
     order = np.argsort(number, kind="stable")
     number = number[order]

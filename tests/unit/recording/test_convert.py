@@ -145,6 +145,85 @@ def test_parquet_of_others_is_refused(tmp_path: Path) -> None:
         convert(tmp_path / "a.parquet", tmp_path / "b.pghot")
 
 
+def test_what_duckdb_filtered_is_a_recording_that_is_not_verified(recording: Path, tmp_path: Path) -> None:
+    """DuckDB loses all metadata. What is left says how long a slice is, and which nodes there are."""
+    convert(recording, tmp_path / "a.parquet")
+    filtered = tmp_path / "b.parquet"
+    duckdb.sql(f"copy (select * from '{tmp_path / 'a.parquet'}' where page < 800) to '{filtered}'")
+    done = convert(filtered, tmp_path / "b.pghot")
+    assert (done.verification, done.doubt) == (
+        "unverified",
+        "it was made from Parquet without a seal, which cannot be checked",
+    )
+    made, whole = open_recording(tmp_path / "b.pghot", verify=True), all_slices(open_recording(recording))
+    assert (made.info.name, made.info.source, made.info.nodes, made.info.slice_ns) == (
+        "b",
+        "import",
+        2,
+        1_000_000,
+    )
+    assert made.info.verification == "unverified"
+    assert made.total_touches == whole.touches[whole.page < 800].sum()
+    assert made.total_strided == whole.strided[whole.page < 800].sum()
+
+
+def bare(tmp_path: Path, **columns: object) -> Path:
+    """A table of another program: two slices, three rows, signed integers as pandas has them."""
+    data = {
+        "slice": [0, 0, 1],
+        "start_ns": [0, 0, 500],
+        "instructions": [9, 9, 8],
+        "page": [1, 4, 4],
+        "touches": [5, 6, 7],
+        "misses": [1, 2, 3],
+        **columns,
+    }
+    pd.DataFrame({name: values for name, values in data.items() if values is not None}).to_parquet(
+        tmp_path / "a.parquet"
+    )
+    return tmp_path / "a.parquet"
+
+
+def test_the_fewest_columns_of_a_table(tmp_path: Path) -> None:
+    convert(bare(tmp_path), tmp_path / "a.pghot")
+    recording = open_recording(tmp_path / "a.pghot")
+    assert (recording.info.slice_ns, recording.info.nodes, recording.info.patterns) == (500, 1, ())
+    assert (recording.pages, recording.footprint_pages, recording.slices) == (5, 2, 2)
+    batch = all_slices(recording)
+    assert (batch.misses.tolist(), batch.writes.tolist(), batch.node.tolist()) == (
+        [1, 2, 3],
+        [0] * 3,
+        [0] * 3,
+    )
+    assert (batch.start_ns.tolist(), batch.instructions.tolist()) == ([0, 500], [9, 8])
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"misses": None}, "it has no column misses"),
+        ({"page": [1, None, 4]}, "has no value in some rows of page"),
+        ({"page": [-1, 4, 4]}, "Integer value -1 not in range"),
+        ({"misses": [1, 2**33, 3]}, "Integer value 8589934592 not in range"),
+        ({"misses": ["a", "b", "c"]}, "as Parquet: Failed to parse"),
+        ({"misses": [1, 2, 30]}, "more misses than touches"),
+        ({"page": [4, 1, 4]}, "do not ascend by page"),
+        ({"start_ns": [600, 600, 500]}, "a slice at 500 ns after one at|do not ascend in time"),
+        ({"node": [0, 40_000, 0]}, "must be a whole number|not in range"),
+        ({"page": [1, 4, 2**27]}, "too sparse"),
+        ({"slice": [0, 1, 0]}, "slices in no order"),
+        ({"start_ns": [0, 1, 500]}, "rows of one slice differ"),
+        ({"instructions": [9, 8, 8]}, "rows of one slice differ"),
+    ],
+)
+def test_tables_that_are_no_recording(tmp_path: Path, columns: dict[str, object], reason: str) -> None:
+    with pytest.raises(PghotError, match=reason) as caught:
+        convert(bare(tmp_path, **columns), tmp_path / "a.pghot")
+    assert caught.value.hint
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "a.pghot").exists()
+
+
 def test_parquet_rows_that_cannot_be_are_refused(recording: Path, tmp_path: Path) -> None:
     target = tmp_path / "a.parquet"
     convert(recording, target)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.live.machine.sections import SECTION_SHIFT
 from pghot.live.machine.spaces import Spaces
 from pghot.live.sighted_contents import SightedContents
-from pghot.recording.trace import Region, SliceBatch
+from pghot.recording.trace import Process, Region, SliceBatch
 from pghot.recording.writer import RecordingWriter
 
 NS_PER_INSTRUCTION = 0.5
@@ -64,6 +64,14 @@ class _Slice:
     write: list[npt.NDArray[np.bool_]] = field(default_factory=list)
 
 
+def comm(root: SysRoot, pid: int) -> str:
+    """The name of a program as the kernel has it; "" when it has ended."""
+    try:
+        return read_stat(root, pid).comm
+    except OSError:
+        return ""
+
+
 class SliceRecorder:
     """Collects accesses and appends a slice whenever `slice_ns` have passed.
 
@@ -89,6 +97,9 @@ class SliceRecorder:
         self._due_ns = 0
         self._cpu_ns: dict[int, int] = {}
         self._recorded_slot: dict[tuple[int, int], int] = {}
+        self._process_of_slot: list[int] = []
+        self._number: dict[int, int] = {}
+        self._processes: list[Process] = []
         self._new_regions: list[Region] = []
 
     def saw(self, page: U32, count: U32, write: npt.NDArray[np.bool_]) -> None:
@@ -134,11 +145,22 @@ class SliceRecorder:
         key = (space, section)
         if key not in self._recorded_slot:
             slot = self._recorded_slot[key] = len(self._recorded_slot)
+            self._process_of_slot.append(self._process(space))
             start = section << (SECTION_SHIFT + 12)
             self._new_regions.append(
                 Region(slot << SECTION_SHIFT, 1 << SECTION_SHIFT, space - 1, start, "[anon]")
             )
         return self._recorded_slot[key]
+
+    def _process(self, number: int) -> int:
+        """The recording's number of the process with this address space; its name goes into the recording."""
+        if number not in self._number:
+            self._number[number] = len(self._processes)
+            space = self._spaces.space(number)
+            pid, name = (space.pid, comm(self._root, space.pid)) if space else (0, "")
+            self._processes.append(Process(pid, name))
+            self.writer.name_tasks(self._processes, ())
+        return self._number[number]
 
     def _used_cpu_ns(self) -> int:
         """CPU time of the tracked programs since the last call."""
@@ -164,6 +186,8 @@ class SliceRecorder:
             cpu_ns,
             self.writer.slices * self._slice_ns,
         )
+        slots = np.array(self._process_of_slot, np.uint16)
+        batch = replace(batch, process=slots[batch.page >> np.uint32(SECTION_SHIFT)])
         self.writer.append(batch, self._new_regions)
         self._new_regions = []
         self._now = _Slice()

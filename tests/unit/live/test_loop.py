@@ -37,7 +37,8 @@ from pghot.live.sources.access_source import Sightings, sightings_of
 from pghot.live.status import counters, line, status
 from pghot.live.targets import Targets
 from pghot.live.undo import undo_open
-from pghot.recording.trace import TraceInfo
+from pghot.recording.reader import open_recording
+from pghot.recording.trace import Process, TraceInfo
 from pghot.recording.writer import RecordingWriter
 from pghot.report.live_text import render_run, render_status, render_undo, source_line
 
@@ -387,6 +388,27 @@ def test_a_reused_pid_costs_a_recording_no_cpu_time(bench: Bench, tmp_path: Path
     )
     assert [used(ticks) for ticks in (100, 130, 10, 20)] == [0, 60, 0, 20]
     recorder.finish(lost=0)
+
+
+def test_a_live_recording_names_its_processes(bench: Bench, tmp_path: Path) -> None:
+    live = bench.live(None, apply=False)
+    live.start()
+    info = TraceInfo(name="live", source="live", slice_ns=10**7)
+    writer = RecordingWriter(tmp_path / "r.pghot", info)
+    recorder = SliceRecorder(
+        bench.kernel.root, writer, live.spaces, slice_ns=info.slice_ns, estimate=Estimate()
+    )
+    (space,) = live.spaces.spaces
+    known = next(
+        page for page in range(1 << 20) if live.spaces.table.where(np.array([page]))[0][0] == space.number
+    )
+    recorder.tick(0)
+    recorder.saw(np.array([known, known + 1], np.uint32), np.array([3, 4], np.uint32), np.zeros(2, np.bool_))
+    recorder.finish(lost=0)
+    recording = open_recording(tmp_path / "r.pghot")
+    assert recording.info.processes == (Process(PID, "program"),)
+    (batch,) = recording.batches(by_thread=True)
+    assert (batch.rows, batch.process.tolist()) == (2, [0, 0])
 
 
 def test_the_budget_lowers_the_effort_of_the_sources(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

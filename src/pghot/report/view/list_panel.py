@@ -55,11 +55,11 @@ def counter_lines(picture: Picture, width: int) -> list[Text]:
         for source in facts["sources"]
         for name, value in source["counters"].items()
     ]
-    lines = [title("counters", "those above 0", width)]
+    lines, room = [title("counters", "those above 0", width)], max(20, width - 41)
     for key, name, value in found:
         if value:
             change = rate_words(picture.history.rate(key)) if COUNTERS[name].kind == "counter" else ""
-            line = f"{key:<34} {value:>15,.0f} {COUNTERS[name].unit:<11} {change:>12}"
+            line = f"{key:<{room}.{room}} {value:>15,.0f} {COUNTERS[name].unit:<11} {change:>12}"
             lines.append(cut(Text(line), width))
     return lines
 

@@ -240,11 +240,12 @@ def test_a_budget_that_is_not_kept_is_said_in_words() -> None:
     assert words == "over the budget of 10 % ████████; sampling 25 %"
 
 
-def test_many_programs_and_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("width", [140, 160])
+def test_many_programs_and_counters(width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with show(tmp_path / "kernel", monkeypatch, programs=90) as running:
         running.second()
         running.second((FIRST_PID, 0, 30))
-        text = text_of(arranged(picture_of(running), 160, 30))
+        text = text_of(arranged(picture_of(running), width, 30))
     assert "90 tracked" in text
     assert "more" in text
     promoted = line_with(text, "pgpromote_success").split()

@@ -32,8 +32,8 @@ def solve(
     curves = stack_curves([load_curve(name) for name in names[:count]])
     latency_ns = np.zeros(count)
     duration = solve_slice_ns(
-        busy_ns,
-        np.array(waits),
+        np.full(1, busy_ns),
+        np.array([waits]),
         np.array(lines),
         np.array(reads or [1.0] * count),
         np.array(idle_ns[:count]),
@@ -182,13 +182,17 @@ def test_demand_equals_the_sums_written_out(seed: int) -> None:
     served = rng.integers(0, 100, (3, 3, 4)).astype(float)
     remote, read = rng.random((3, 3)) * 100, 100 + rng.random(3) * 300
     write, moving = read * 1.5, rng.random(3) * 1e4
-    waits, idle, lines, reads = (np.zeros(3) for _ in range(4))
-    way = demand_of_misses(served, remote, read, write, moving, 20.0, 3, waits, idle, lines, reads)
+    crews = int(rng.choice([1, 3]))
+    busy, waits = np.zeros(crews), np.zeros((crews, 3))
+    idle, lines, reads = (np.zeros(3) for _ in range(3))
+    demand_of_misses(served, remote, read, write, moving, 20.0, 3, 1000.0, busy, waits, idle, lines, reads)
     share = (served[:, :, 3] + served[:, :, 1] / 20.0) / 3
     missed, dirty = served[:, :, :2].sum(axis=(0, 2)), served[:, :, 2].sum(axis=0)
     dirty_share = np.divide(dirty, missed, out=np.zeros(3), where=missed > 0)
-    np.testing.assert_allclose(waits, share.sum(axis=0))
-    assert way == pytest.approx((share * remote).sum())
+    by_crew = share if crews > 1 else share.sum(axis=0, keepdims=True)
+    way = share * remote if crews > 1 else (share * remote).sum(axis=0, keepdims=True)
+    np.testing.assert_allclose(waits, by_crew)
+    np.testing.assert_allclose(busy, 1000 + way.sum(axis=1))
     np.testing.assert_allclose(idle, read + dirty_share * (write - read))
     np.testing.assert_allclose(lines, missed + dirty + moving / 64)
     np.testing.assert_allclose(reads, (missed + moving / 128) / lines)
@@ -198,12 +202,24 @@ def test_a_pointer_chase_beside_a_scan_stalls_as_its_parts_do() -> None:
     """1000 dependent misses and 8000 in parallel by 8, and 20000 sequential: 1000 + 1000 + 1000 latencies."""
     served = np.zeros((1, 1, 4))
     served[0, 0] = [9000, 20000, 0, 1000 / 1 + 8000 / 8]
-    waits, idle_ns, lines, reads = (np.zeros(1) for _ in range(4))
-    hundred = np.full(1, 100.0)
+    busy, idle_ns, lines, reads = (np.zeros(1) for _ in range(4))
+    waits, hundred = np.zeros((1, 1)), np.full(1, 100.0)
     demand_of_misses(
-        served, np.zeros((1, 1)), hundred, hundred, np.zeros(1), 20.0, 1, waits, idle_ns, lines, reads
+        served,
+        np.zeros((1, 1)),
+        hundred,
+        hundred,
+        np.zeros(1),
+        20.0,
+        1,
+        0.0,
+        busy,
+        waits,
+        idle_ns,
+        lines,
+        reads,
     )
-    assert waits[0] == 3000
+    assert waits[0, 0] == 3000
     assert lines[0] == 29000
 
 
@@ -211,11 +227,37 @@ def test_a_write_costs_its_line_back_and_a_move_half_reads() -> None:
     """100 misses, 40 of them dirty, and 10 lines moved: 150 lines, of which 105 are reads."""
     served = np.zeros((1, 1, 4))
     served[0, 0] = [100, 0, 40, 25]
-    waits, idle_ns, lines, reads = (np.zeros(1) for _ in range(4))
-    remote = demand_of_misses(
-        served, np.full((1, 1), 60.0), np.full(1, 100.0), np.full(1, 300.0), np.full(1, 640.0), 20.0, 5,
-        waits, idle_ns, lines, reads,
+    busy, idle_ns, lines, reads = (np.zeros(1) for _ in range(4))
+    waits = np.zeros((1, 1))
+    demand_of_misses(
+        served, np.full((1, 1), 60.0), np.full(1, 100.0), np.full(1, 300.0), np.full(1, 640.0), 20.0, 5, 1000.0,
+        busy, waits, idle_ns, lines, reads,
     )  # fmt: skip
-    assert (waits[0], lines[0], reads[0]) == (5, 150, 0.7)
+    assert (waits[0, 0], lines[0], reads[0]) == (5, 150, 0.7)
     assert idle_ns[0] == 180, "40 % of the misses take as long as a store"
-    assert remote == 300, "5 latencies, each 60 ns longer"
+    assert busy[0] == 1300, "5 latencies, each 60 ns longer"
+
+
+def test_ranks_wait_for_the_slowest_and_a_pool_does_not() -> None:
+    """Two nodes of one thread each, 1000 misses each, at 100 and 300 ns: the ranks take 300 us, the pool 200."""
+    curves = stack_curves([load_curve("ddr5")] * 2)
+    served = np.zeros((2, 2, 4))
+    served[0, 0] = served[1, 1] = [1000, 0, 0, 1000]
+    times = []
+    for crews, threads in ((1, 2), (2, 1)):
+        busy, waits = np.zeros(crews), np.zeros((crews, 2))
+        idle_ns, lines, reads, latency_ns = (np.zeros(2) for _ in range(4))
+        read_ns = np.array([100.0, 300.0])
+        demand_of_misses(
+            served, np.zeros((2, 2)), read_ns, read_ns, np.zeros(2), 20.0, threads, 0.0,
+            busy, waits, idle_ns, lines, reads,
+        )  # fmt: skip
+        times.append(
+            solve_slice_ns(
+                busy, waits, lines, reads, idle_ns, np.full(2, 1.0), np.zeros(2), 1.0, *curves,
+                np.zeros((2, 2, curves[1].shape[1])), latency_ns,
+            )
+        )  # fmt: skip
+    assert times == pytest.approx([200_000, 300_000], rel=1e-3), (
+        "1.5 lines are in flight to the slow node of the pool"
+    )

@@ -212,6 +212,7 @@ class Bench:
             self.setting.mlp or info.mlp,
             scale=self.scale.factor,
             contents=self.contents,
+            crews=info.nodes if info.synchronous else 1,
         )
         if info.nodes > len(self.topology.nodes):
             raise UsageError(

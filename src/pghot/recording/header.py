@@ -127,6 +127,8 @@ def _check_words(info: TraceInfo) -> None:
     words = (info.name, info.source, info.kernel, info.doubt, *info.command, *info.notes)
     if any(not isinstance(word, str) for word in words):
         raise ValueError("name, source, kernel, doubt, command and notes must be text")
+    if not isinstance(info.synchronous, bool):
+        raise ValueError("synchronous must be true or false")
     if not set(info.patterns) <= set(PATTERNS):
         raise ValueError(f"patterns must be among {', '.join(PATTERNS)}")
 

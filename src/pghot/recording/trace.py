@@ -118,6 +118,8 @@ class TraceInfo:
 
     slice_ns             the program's own virtual time in one slice
     ns_per_instruction   the nominal rate that turned instructions into that virtual time
+    synchronous          the threads of a node do its accesses, and now and then all wait for the slowest, as ranks of
+                         MPI programs do; else whoever has time does what is left
     threads              how many threads carried the work: the lab lets that many cores run it
     llc_bytes, llc_ways  the last-level cache behind `SliceBatch.misses` (0: every touch is a miss)
     cache_bytes          the caches behind the rows of `SliceBatch.misses_by_cache`, ascending; the first is
@@ -151,6 +153,7 @@ class TraceInfo:
     kernel: str = ""
     notes: tuple[str, ...] = ()
     stored_bytes: tuple[int, int] | None = None
+    synchronous: bool = False
     cache_bytes: tuple[int, ...] = ()
     patterns: tuple[str, ...] = ()
     processes: tuple[Process, ...] = ()

@@ -39,6 +39,7 @@ class RunKeys(Strict):
     instructions_per_access  instructions for each touch
     ns_per_instruction       nominal speed, which gives the virtual time of a slice
     threads                  cores that the lab lets it run on
+    synchronous              each node has its part of the threads, and every slice lasts until the slowest node is done
     nodes, partition         accessing nodes, and the share of the pages that only one of them touches;
                              the others are touched by all of them alike
     init                     a first pass that touches every page once: in address order, in random order,
@@ -55,6 +56,7 @@ class RunKeys(Strict):
     threads: Annotated[int, Field(gt=0)] = 1
     nodes: Annotated[int, Field(gt=0, le=64)] = 1
     partition: Share = 0.0
+    synchronous: bool = False
     init: Init = "sequential"
     stored_bytes: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
 

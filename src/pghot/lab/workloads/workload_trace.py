@@ -38,6 +38,7 @@ class WorkloadTrace:
             mlp=pattern.mlp,
             page_bytes=run.page_bytes,
             nodes=run.nodes,
+            synchronous=run.synchronous,
             stored_bytes=run.stored_bytes,
             notes=(f"seed {seed}", f"initialisation: {run.init}"),
         )

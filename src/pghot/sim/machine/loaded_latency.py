@@ -29,37 +29,44 @@ def demand_of_misses(
     moving_bytes: F64,
     mlp_sequential: float,
     threads: int,
+    busy_ns: float,
+    busy: F64,
     waits: F64,
     idle_ns: F64,
     lines: F64,
     reads: F64,
-) -> float:
-    """Turn the misses that each node served into the arguments of `solve_slice_ns`; fills the last four arrays.
+) -> None:
+    """Turn the misses that each node served into the arguments of `solve_slice_ns`; fills the last five arrays.
 
     served        float64[initiators, nodes, 4]  random, sequential, dirty misses, waits (`machine.touch.serve`)
     remote_ns     float64[initiators, nodes]     extra latency of a remote CPU
     moving_bytes  float64[nodes]                 migration traffic, taken as half reads and half writes
+    threads       in each crew
+    busy_ns       of each thread, without what it waits for
 
-    Returns how long each thread waits for the way to remote nodes, ns. A dirtied line is written back once.
+    The threads are one crew (busy float64[1], waits float64[1, nodes]), or those of each node are one of their own,
+    which do that node's accesses (float64[initiators], float64[initiators, nodes]). The way to remote nodes takes a
+    fixed time, which counts as busy. A dirtied line is written back once.
     """
-    remote = 0.0
+    crews = len(busy)
+    busy[:] = busy_ns
+    waits[:] = 0.0
     for node in range(len(read_ns)):
-        missed, dirty, waited = 0.0, 0.0, 0.0
+        missed, dirty = 0.0, 0.0
         for initiator in range(served.shape[0]):
             sequential = served[initiator, node, 1]
             missed += served[initiator, node, 0] + sequential
             dirty += served[initiator, node, 2]
             share = (served[initiator, node, 3] + sequential / mlp_sequential) / threads
-            waited += share
-            remote += share * remote_ns[initiator, node]
+            crew = min(initiator, crews - 1)
+            waits[crew, node] += share
+            busy[crew] += share * remote_ns[initiator, node]
         moving = moving_bytes[node] / LINE
-        waits[node] = waited
         idle_ns[node] = read_ns[node]
         if missed > 0.0:
             idle_ns[node] += dirty / missed * (write_ns[node] - read_ns[node])
         lines[node] = missed + dirty + moving
         reads[node] = (missed + 0.5 * moving) / lines[node] if lines[node] > 0.0 else 1.0
-    return remote
 
 
 @njit(cache=True)
@@ -143,7 +150,7 @@ def latency_at_lines(curve: F64, lines: float) -> float:
 
 @njit(cache=True)
 def solve_slice_ns(
-    busy_ns: float,
+    busy: F64,
     waits: F64,
     lines: F64,
     reads: F64,
@@ -159,8 +166,8 @@ def solve_slice_ns(
 ) -> float:
     """Duration of a slice, ns; fills `latency_ns[node]` with the loaded latencies.
 
-    busy_ns      time the threads are busy without waiting for loaded memory (compute and overheads, per thread)
-    waits        float64[N]  latencies of each node that a thread waits for: misses over the lines it keeps in flight
+    busy         float64[C]  time that a thread is busy without waiting for loaded memory (compute and overheads)
+    waits        float64[C, N]  latencies of each node that it waits for: misses over the lines it keeps in flight
     lines        float64[N]  lines read, written and migrated on each node
     reads        float64[N]  share of reads in these
     idle_ns      float64[N]  idle latency for this slice's mix of reads and writes
@@ -169,8 +176,10 @@ def solve_slice_ns(
     rival_reads  share of reads in these
     share, load, growth      the nodes' curves (`machine.curves.stack_curves`)
     scratch      float64[N, 2, K]
+
+    The threads of a crew share their work; the slice ends when the slowest of the C crews has done its own.
     """
-    nodes = len(waits)
+    nodes = len(lines)
     duration = 0.0
     for round_ in range(_RIVAL_ROUNDS):
         settled = True
@@ -185,21 +194,22 @@ def solve_slice_ns(
                     other = rival_lines[node] / latency_ns[node]
                     mix = (own * mix + other * rival_reads) / (own + other)
             blend_curve(share[node], load[node], growth[node], mix, idle_ns[node], peak[node], scratch[node])
-        duration = _solve(busy_ns, waits, lines, rival_lines, scratch, latency_ns)
+        duration = _solve(busy, waits, lines, rival_lines, scratch, latency_ns)
         if settled:
             break
     return duration
 
 
 @njit(cache=True)
-def _solve(busy_ns: float, waits: F64, lines: F64, rival_lines: F64, curve: F64, latency_ns: F64) -> float:
+def _solve(busy: F64, waits: F64, lines: F64, rival_lines: F64, curve: F64, latency_ns: F64) -> float:
     """The loop on blended curves.
 
     One slice in D ns is a rate r = 1 / D. Each node then serves r * lines, which gives its latency, and the loop closes
-    when r * (busy + sum of waits * latency) = 1. The unknown is the number of lines in flight to the narrowest node,
-    the one that saturates first: it gives r on both sides of that node's peak, and all other nodes are below theirs.
+    when r * (busy + sum of waits * latency) = 1 for the slowest crew. The unknown is the number of lines in flight to
+    the narrowest node, the one that saturates first: it gives r on both sides of that node's peak, and all other nodes
+    are below theirs.
     """
-    nodes = len(waits)
+    nodes = len(lines)
     tops = np.zeros(nodes, np.int64)
     fastest, narrow = 0.0, -1
     for node in range(nodes):
@@ -211,24 +221,25 @@ def _solve(busy_ns: float, waits: F64, lines: F64, rival_lines: F64, curve: F64,
         if narrow < 0 or rate < fastest:
             fastest, narrow = rate, node
     if narrow < 0:
-        return busy_ns
+        return float(busy.max())
     peak_lines = curve[narrow, 0, tops[narrow]]
     low, below = rival_lines[narrow], -1.0
     high = peak_lines
-    above = _error(high, busy_ns, waits, lines, rival_lines, curve, tops, narrow, latency_ns)
+    above = _error(high, busy, waits, lines, rival_lines, curve, tops, narrow, latency_ns)
     if above < 0.0:
-        if waits[narrow] <= 0.0:  # nobody waits for what saturates it: migration takes the whole node
+        most = waits[:, narrow].max()
+        if most <= 0.0:  # nobody waits for what saturates it: migration takes the whole node
             return 1.0 / fastest
         # All lines in flight to the saturated node are waited for: there cannot be more than this.
         low, below = high, above
-        high = rival_lines[narrow] + lines[narrow] / waits[narrow]
-        above = _error(high, busy_ns, waits, lines, rival_lines, curve, tops, narrow, latency_ns)
+        high = rival_lines[narrow] + lines[narrow] / most
+        above = _error(high, busy, waits, lines, rival_lines, curve, tops, narrow, latency_ns)
     side = 0
     for _ in range(_STEPS):  # Illinois method
         if abs(above) <= _EXACT or high - low <= _EXACT * high:
             break
         middle = high - above * (high - low) / (above - below)
-        error = _error(middle, busy_ns, waits, lines, rival_lines, curve, tops, narrow, latency_ns)
+        error = _error(middle, busy, waits, lines, rival_lines, curve, tops, narrow, latency_ns)
         if abs(error) <= _EXACT:
             break
         if error < 0.0:
@@ -241,16 +252,25 @@ def _solve(busy_ns: float, waits: F64, lines: F64, rival_lines: F64, curve: F64,
             if side > 0:
                 below *= 0.5
             side = 1
-    duration = busy_ns
-    for node in range(nodes):
-        duration += waits[node] * latency_ns[node]
-    return duration
+    return _slowest(busy, waits, latency_ns)
+
+
+@njit(cache=True)
+def _slowest(busy: F64, waits: F64, latency_ns: F64) -> float:
+    """How long the slowest crew takes at these latencies, ns."""
+    slowest = 0.0
+    for crew in range(len(busy)):
+        time = busy[crew]
+        for node in range(len(latency_ns)):
+            time += waits[crew, node] * latency_ns[node]
+        slowest = max(slowest, time)
+    return slowest
 
 
 @njit(cache=True)
 def _error(
     in_flight: float,
-    busy_ns: float,
+    busy: F64,
     waits: F64,
     lines: F64,
     rival_lines: F64,
@@ -259,12 +279,10 @@ def _error(
     narrow: int,
     latency_ns: F64,
 ) -> float:
-    """r * (busy + sum of waits * latency) - 1 with so many lines in flight to node `narrow`; sets the latencies."""
+    """r * (time of the slowest crew) - 1 with so many lines in flight to node `narrow`; sets the latencies."""
     latency_ns[narrow] = latency_at_lines(curve[narrow], in_flight)
     rate = (in_flight - rival_lines[narrow]) / latency_ns[narrow] / lines[narrow]
-    time = busy_ns + waits[narrow] * latency_ns[narrow]
-    for node in range(len(waits)):
+    for node in range(len(lines)):
         if node != narrow and lines[node] > 0.0:
             latency_ns[node] = latency_at_rate(curve[node], rate * lines[node], rival_lines[node], tops[node])
-            time += waits[node] * latency_ns[node]
-    return float(rate * time - 1.0)
+    return float(rate * _slowest(busy, waits, latency_ns) - 1.0)

@@ -54,9 +54,12 @@ class SimulatedMachine:
         mlp: float | F64 = 0.0,
         scale: float = 1.0,
         contents: Contents | None = None,
+        crews: int = 1,
     ) -> None:
         """scale     `--scale-time`: one page stands for this many, which matters where work is done in batches
         mlp       misses in flight per core, not sequential: for all pages, or float64[pages]; 0: the costs' default
+        crews     1: all threads share the accesses. Else each of so many nodes has its part of the threads, which do
+                  that node's accesses, and every slice lasts until the slowest node is done
         contents  how well the pages compress; needed if a node compresses
         """
         count = len(topology.nodes)
@@ -97,7 +100,8 @@ class SimulatedMachine:
         self.ledger = Ledger(served=np.zeros(count))
         self.kernel_threads: dict[str, KernelThread] = {}
         self._served = np.zeros((count, count, 4))
-        self._demand = tuple(np.zeros(count) for _ in range(4))
+        self._demand = tuple(np.zeros(count) for _ in range(3))
+        self._busy, self._waits = np.zeros(crews), np.zeros((crews, count))
         self._moving_bytes = np.zeros(count)
         self._app_debt_ns = 0.0
         self._was_promoted = np.zeros(pages, np.bool_)
@@ -262,14 +266,15 @@ class SimulatedMachine:
 
     def _solve(self, busy_ns: float) -> float:
         """Turn `self._served` into the duration of the slice, ns."""
-        waits, idle_ns, lines, reads = self._demand
-        remote_ns = demand_of_misses(
+        idle_ns, lines, reads = self._demand
+        demand_of_misses(
             self._served, self._remote_ns, self._read_ns, self._write_ns, self._moving_bytes,
-            self.costs.mlp_sequential, self.threads, waits, idle_ns, lines, reads,
+            self.costs.mlp_sequential, max(1, self.threads // len(self._busy)), busy_ns,
+            self._busy, self._waits, idle_ns, lines, reads,
         )  # fmt: skip
         duration_ns = float(
             solve_slice_ns(
-                busy_ns + remote_ns, waits, lines, reads, idle_ns, self._bandwidth / LINE_BYTES,
+                self._busy, self._waits, lines, reads, idle_ns, self._bandwidth / LINE_BYTES,
                 self._rival_lines, self.topology.antagonist.read_share, *self._curves,
                 self._scratch, self.latency_ns,
             )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pghot.lab.comparison_setup import Setup
 from pghot.lab.outcomes import RunOutcome
 from pghot.lab.results import Comparison, collect
 from pghot.lab.traces import load_trace
+from pghot.parameters import checked_options
 from pghot.policies.options import parse_options
 from pghot.policies.runs_on import CLASSES, RunsOn
 from pghot.recording.trace import Trace
@@ -126,7 +127,7 @@ def compare(
     >>> result.summary.column_names[:2]  # doctest: +SKIP
     ['label', 'policy']
     """
-    setting = setting or Setting(**settings)
+    setting = setting or _setting(settings)
     topology = tiers if isinstance(tiers, Topology) else load_topology(tiers)
     if "all" in policies and not sources and topology.compression is not None:
         policies = [*policies, DEVICE_MOVER]
@@ -143,6 +144,13 @@ def compare(
         if bounds:
             caches.append(trace_bounds(trace, bench.top_pages(), seed))
     return collect(runs, _with_rules(bench.setup(), runs), topology, caches)
+
+
+def _setting(given: Mapping[str, Any]) -> Setting:
+    """The setting with these fields. Raises `UsageError` for an unknown field or a value of the wrong kind."""
+    kinds = {each.name: 0.0 if each.default is None else each.default for each in fields(Setting)}
+    checked_options("compare", {name: value for name, value in given.items() if value is not None}, kinds)
+    return Setting(**given)
 
 
 def _with_rules(setup: Setup, runs: Sequence[RunOutcome]) -> Setup:

@@ -197,6 +197,21 @@ def test_options_in_python_are_checked_as_those_of_the_command_line(options: Any
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"fastshare": 0.3}, "unknown option of 'compare' 'fastshare'"),
+        ({"fast_share": "20%"}, "compare.fast_share is '20%', which is not a number"),
+        ({"seeds": 1.5}, "compare.seeds is 1.5, which is not a whole number"),
+        ({"placement": 1}, "compare.placement is 1, which is not text"),
+    ],
+)
+def test_settings_in_python_are_checked(settings: Any, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        pghot.compare(gups(), policies=["none"], **settings)
+    assert str(caught.value) == message
+
+
 def test_numbers_of_numpy_and_sets_of_words_are_options_too() -> None:
     given = {
         "freq_threshold": np.int64(3),

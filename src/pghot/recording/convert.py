@@ -14,7 +14,7 @@ from pghot.recording.compressibility import Compressibility
 from pghot.recording.parquet import open_table, write_table
 from pghot.recording.reader import Recording, open_recording
 from pghot.recording.trace import Region, SliceBatch, TraceInfo, Verification
-from pghot.recording.writer import RecordingWriter
+from pghot.recording.writer import WHOLE_BATCHES, RecordingWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def _write(
     final: Mapping[str, Any],
 ) -> tuple[int, int]:
     """Write a recording; returns how many slices and rows it has."""
-    with RecordingWriter(path, info) as writer:
+    with RecordingWriter(path, info, flush_slices=WHOLE_BATCHES) as writer:
         writer.announce(list(regions))
         if samples is not None:
             writer.add_samples(samples)

@@ -37,19 +37,19 @@ def stacked_counters(batch: SliceBatch) -> U32:
 
 
 def unstacked(batch: SliceBatch, offsets: I64, page: U32, node: I16, counters: U32) -> SliceBatch:
-    """The slices of `batch` with other rows, whose threads are not told apart."""
-    touches, writes, sequential, strided, dependent = (column.copy() for column in counters[:5])
-    misses_by_cache = counters[5:].copy()
+    """The slices of `batch` with other rows, whose threads are not told apart; the arrays are views."""
+    touches, writes, sequential, strided, dependent = counters[:5]
+    misses_by_cache = counters[5:]
     return SliceBatch(
         start_ns=batch.start_ns,
         instructions=batch.instructions,
         offsets=offsets,
-        page=page.copy(),
+        page=page,
         touches=touches,
         misses=misses_by_cache[0],
         sequential=sequential,
         writes=writes,
-        node=node.copy(),
+        node=node,
         strided=strided,
         dependent=dependent,
         misses_by_cache=misses_by_cache,
@@ -75,13 +75,18 @@ def add_up(
         i, end = offsets[s], offsets[s + 1]
         while i < end:
             p, n = page[i], node[i]
-            sums[:] = np.uint64(0)
-            while i < end and page[i] == p and node[i] == n:
-                for c in range(len(counters)):
-                    sums[c] += np.uint64(counters[c, i])
-                i += 1
-            cut += store_sums(sums, counters, row)
             out_page[row], out_node[row] = p, n
+            if i + 1 == end or page[i + 1] != p or node[i + 1] != n:  # nearly always: one thread touched it
+                for c in range(len(counters)):
+                    counters[c, row] = counters[c, i]
+                i += 1
+            else:
+                sums[:] = np.uint64(0)
+                while i < end and page[i] == p and node[i] == n:
+                    for c in range(len(counters)):
+                        sums[c] += np.uint64(counters[c, i])
+                    i += 1
+                cut += store_sums(sums, counters, row)
             row += 1
         out_offsets[s + 1] = row
     return cut

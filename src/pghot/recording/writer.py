@@ -28,6 +28,11 @@ from pghot.recording.trace import Process, Region, SliceBatch, Task, Trace, Trac
 
 DEFAULT_LEVEL = 9
 
+# A recorder flushes after so many slices, for the case that it is killed. What exists already is written in batches as
+# large as they may be: each one costs a reader some time for each column.
+FLUSH_SLICES = 256
+WHOLE_BATCHES = fmt.MAX_SLICES
+
 # A batch is closed at this many rows too: 6 MB decoded, and already enough context for zstd.
 FLUSH_ROWS = 1 << 18
 
@@ -49,7 +54,7 @@ class RecordingWriter:
         path: str | Path,
         info: TraceInfo,
         force: bool = False,
-        flush_slices: int = 256,
+        flush_slices: int = FLUSH_SLICES,
         level: int = DEFAULT_LEVEL,
     ) -> None:
         self.path = Path(path)
@@ -278,7 +283,7 @@ def write_recording(
     path: str | Path, trace: Trace, level: int = DEFAULT_LEVEL, force: bool = False, **final_facts: Any
 ) -> None:
     """Write a whole trace. Raises as `RecordingWriter` does."""
-    with RecordingWriter(path, trace.info, force=force, level=level) as writer:
+    with RecordingWriter(path, trace.info, force, WHOLE_BATCHES, level) as writer:
         samples = compressibility_of(trace)
         if samples is not None:
             writer.add_samples(samples)

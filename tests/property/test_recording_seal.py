@@ -304,7 +304,7 @@ def test_written_again_by_another_program_it_is_the_same(table: Path) -> None:
 
 def test_without_its_seal_a_table_is_unverified_and_stays_so(table: Path, tmp_path: Path) -> None:
     assert rewritten(table, lambda whole: whole, SEAL_KEY) == "unverified"
-    assert rewritten(table, lambda whole: with_one_more(whole, "instructions"), SEAL_KEY) == (
+    assert rewritten(table, lambda whole: with_one_more(whole, "touches"), SEAL_KEY) == (
         "other data, unverified"
     )
     made = table.with_name("changed.pghot")

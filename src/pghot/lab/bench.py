@@ -14,6 +14,7 @@ from pghot.lab.contents import contents_of
 from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.metrics import node_shares, run_figures
 from pghot.lab.outcomes import RunOutcome
+from pghot.lab.parallelism import misses_in_flight
 from pghot.lab.replay import Future, Run, new_run, replay
 from pghot.lab.traces import trace_warnings
 from pghot.policies.runs_on import RunsOn, places
@@ -209,7 +210,7 @@ class Bench:
             info.page_bytes,
             self.sizing.capacity_pages,
             self.threads,
-            self.setting.mlp or info.mlp,
+            self.setting.mlp or misses_in_flight(self.trace, self.topology.costs),
             scale=self.scale.factor,
             contents=self.contents,
             crews=info.nodes if info.synchronous else 1,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pghot.arrays import F64
+from pghot.arrays import F64, Bool
 from pghot.documents import read_text
 from pghot.errors import UsageError
 from pghot.lab.workloads.patterns import BASE_ADDRESS, page_count
@@ -161,6 +161,10 @@ class MasimPattern:
 
     def _address(self, region: str) -> int:
         return BASE_ADDRESS + self._first[region] * self._page_bytes
+
+    def dependent(self) -> Bool:
+        """Nowhere: masim's accesses do not wait for each other."""
+        return np.zeros(self.pages, np.bool_)
 
     def chance(self) -> F64:
         phase = self._config.phases[0]

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pghot.arrays import F64
+from pghot.arrays import F64, Bool
 from pghot.errors import UsageError
 from pghot.lab.workloads import keys as p
 from pghot.lab.workloads.rows import Draws, RandomField, Rows, merge_rows, random_rows, shift_rows
@@ -42,13 +42,16 @@ class AccessPattern(Protocol):
     """A pattern in the middle of a run: `draw` is called once for each slice, in order.
 
     pages  size of its dense index space
-    mlp    misses that one core keeps in flight
+    mlp    misses that one core keeps in flight where they are not dependent
     """
 
     pages: int
     mlp: float
 
     def regions(self, name: str) -> list[Region]: ...
+
+    def dependent(self) -> Bool:
+        """bool[pages]: where each access needs the line that the one before loaded, so that one is in flight."""
 
     def chance(self) -> F64:
         """float64[pages]: how the touches of the first slices are spread, for the order of the
@@ -68,6 +71,9 @@ class OneRegion:
 
     def regions(self, name: str) -> list[Region]:
         return [Region(0, self.pages, 0, BASE_ADDRESS, name)]
+
+    def dependent(self) -> Bool:
+        return np.full(self.pages, self.mlp == 1)
 
     def chance(self) -> F64:
         return np.full(self.pages, 1 / self.pages)
@@ -165,6 +171,10 @@ class PhasesPattern:
     def regions(self, name: str) -> list[Region]:
         return [Region(0, self.pages, 0, BASE_ADDRESS, name)]
 
+    def dependent(self) -> Bool:
+        """Nowhere: the phases use the same pages, and `mlp` is the mean of their times."""
+        return np.zeros(self.pages, np.bool_)
+
     def chance(self) -> F64:
         first = self._parts[0][1].chance()
         return np.pad(first, (0, self.pages - len(first)))
@@ -187,7 +197,10 @@ class MixturePattern:
         self._tenants = [(name, weight / total, pattern) for name, weight, pattern in tenants]
         self._first = np.cumsum([0, *(pattern.pages for _, _, pattern in tenants)]).tolist()
         self.pages = self._first[-1]
-        self.mlp = 1 / sum(share / pattern.mlp for _, share, pattern in self._tenants)
+        others = [(share, pattern.mlp) for _, share, pattern in self._tenants if pattern.mlp != 1]
+        self.mlp = (
+            sum(share for share, _ in others) / sum(share / mlp for share, mlp in others) if others else 1.0
+        )
 
     def regions(self, name: str) -> list[Region]:
         found = []
@@ -197,6 +210,9 @@ class MixturePattern:
                 for part in pattern.regions(tenant)
             ]
         return found
+
+    def dependent(self) -> Bool:
+        return np.concatenate([pattern.dependent() for _, _, pattern in self._tenants])
 
     def chance(self) -> F64:
         return np.concatenate([share * pattern.chance() for _, share, pattern in self._tenants])

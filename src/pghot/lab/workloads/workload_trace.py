@@ -28,6 +28,7 @@ class WorkloadTrace:
         self._run, self._make, self._slices, self._seed = run, make, slices, seed
         pattern = make()
         self._pages = pattern.pages
+        self._dependent = pattern.dependent()
         self._regions = tuple(pattern.regions(name.rpartition(":")[2]))
         self._info = TraceInfo(
             name=name,
@@ -36,6 +37,7 @@ class WorkloadTrace:
             ns_per_instruction=run.ns_per_instruction,
             threads=run.threads,
             mlp=pattern.mlp,
+            patterns=("sequential", "dependent") if self._dependent.any() else ("sequential",),
             page_bytes=run.page_bytes,
             nodes=run.nodes,
             synchronous=run.synchronous,
@@ -136,7 +138,9 @@ class WorkloadTrace:
         joined = _joined([rows for rows, _ in parts])
         offsets = np.cumsum([0, *lengths], dtype=np.int64)
         node = np.concatenate([node for _, node in parts])
-        batch = SliceBatch(starts, instructions, offsets, *joined, node)
+        page, _, misses, sequential, _ = joined
+        dependent = np.where(self._dependent[page], misses - sequential, 0).astype(np.uint32)
+        batch = SliceBatch(starts, instructions, offsets, *joined, node, dependent=dependent)
         return batch, float(ends[-1])
 
 

@@ -36,6 +36,8 @@ class Costs(Strict):
     mlp_random: float = Field(4.0, ge=1)
     # Sequential misses, which the prefetchers overlap: 20..50 (FACTS 8).
     mlp_sequential: float = Field(20.0, ge=1)
+    # Misses of a constant stride: prefetchers follow them too, but only within a page (10..20, est.).
+    mlp_strided: float = Field(10.0, ge=1)
 
     def migrate_ns(self, page_bytes: int) -> float:
         """Kernel time to unmap, copy and remap one page of `page_bytes`."""

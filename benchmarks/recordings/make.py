@@ -35,6 +35,7 @@ OUT = HERE.parents[1] / "src" / "pghot" / "data" / "recordings"
 SAMPLES = OUT.with_name("page_samples")
 MIN_FOOTPRINT = 256 << 20
 MIN_SLICES = 200
+FACTORS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)  # slices joined to one
 CACHES = "256 KiB, 1 MiB, 4 MiB"
 
 
@@ -69,9 +70,9 @@ def compile_bfs(scratch: Path) -> None:
 
 def prepare_mapped(scratch: Path) -> None:
     """A database file, and statements that only read it."""
-    inputs.sqlite_script(scratch / "mix.sql", 1_000_000, 0)
+    inputs.sqlite_script(scratch / "mix.sql", 1_200_000, 0)
     subprocess.run(["sqlite3", "mapped.db", ".read mix.sql"], cwd=scratch, check=True)
-    inputs.sqlite_reads(scratch / "reads.sql", 1_000_000, 60_000)
+    inputs.sqlite_reads(scratch / "reads.sql", 1_200_000, 60_000)
 
 
 def prepare_rank(scratch: Path) -> None:
@@ -81,7 +82,7 @@ def prepare_rank(scratch: Path) -> None:
 
 
 def node_client(scratch: Path, recorder: subprocess.Popen[bytes]) -> None:
-    load = [sys.executable, str(HERE / "node_load.py"), "node.sock", "140000", "150000"]
+    load = [sys.executable, str(HERE / "node_load.py"), "node.sock", "90000", "90000"]
     subprocess.run(load, cwd=scratch, check=True)
 
 
@@ -130,15 +131,15 @@ RECIPES = [
     ),
     Recipe(
         "bfs-kron",
-        ["./bfs", "search", "graph.bin", "2", "4"],
-        "breadth-first search of a Kronecker graph of 2^20 vertices and 2^25 edges from 2 roots, 4 threads",
+        ["./bfs", "search", "graph.bin", "1", "4"],
+        "breadth-first search of a Kronecker graph of 2^20 vertices and 2^25 edges from one root, 4 threads",
         max_bytes=8 << 20,
         prepare=compile_bfs,
     ),
     Recipe(
         "sqlite-mapped",
         ["sqlite3", "mapped.db", "pragma mmap_size=1073741824", ".read reads.sql"],
-        "a database file of 1,000,000 rows mapped into memory: a scan, then 60,000 lookups, ranges and joins",
+        "a database file of 1,200,000 rows mapped into memory: a scan, then 60,000 lookups, ranges and joins",
         prepare=prepare_mapped,
     ),
     Recipe(
@@ -151,7 +152,7 @@ RECIPES = [
     Recipe(
         "node-cache",
         ["node", str(HERE / "node_cache.js"), "node.sock"],
-        "a cache service in Node.js: 140,000 values of 1 to 3 kB, then 150,000 requests, 90 % reads, zipf 0.99",
+        "a cache service in Node.js: 90,000 values of 1 to 3 kB, then 90,000 requests, 90 % reads, zipf 0.99",
         slice="4 ms",
         client=node_client,
     ),
@@ -221,13 +222,13 @@ def publish(recipe: Recipe, recording: Recording, scratch: Path) -> None:
     machine."""
     path = OUT / f"{recipe.name}.pghot"
     OUT.mkdir(parents=True, exist_ok=True)
-    factor = 1
-    while recording.file_bytes > 3 * factor * recipe.max_bytes:  # level 19 saves less than that
-        factor *= 2
+    factors = iter(FACTORS)
+    while recording.file_bytes > 3 * (factor := next(factors)) * recipe.max_bytes:
+        pass  # level 19 and joined slices save less than that
     write_public(recipe, recording, scratch, path, factor)
     while path.stat().st_size > recipe.max_bytes:
-        factor *= 2
-        write_public(recipe, recording, scratch, path, factor)
+        write_public(recipe, recording, scratch, path, factor := next(factors))
+    path.chmod(0o644)
     made = open_recording(path)
     footprint = made.footprint_pages * made.info.page_bytes
     misses = ", ".join(f"{count / 1e6:.1f}" for count in made.misses_by_cache)

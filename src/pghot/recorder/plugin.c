@@ -395,13 +395,33 @@ static uint32_t cache_set(const struct cache *cache, uint32_t line)
     return (line ^ line >> 15) % cache->sets;
 }
 
+typedef uint32_t four_tags __attribute__((vector_size(16)));
+typedef uint64_t two_words __attribute__((vector_size(16)));
+
+/* Where in a set the tag is; the last way when it is not there. Four at a time as long as none of them is it. */
+static uint32_t find_way(const uint32_t *way, uint32_t ways, uint32_t tag)
+{
+    uint32_t at = 0;
+    for (; at + 4 <= ways; at += 4) {
+        four_tags tags;
+        memcpy(&tags, way + at, sizeof tags);
+        two_words equal = (two_words)(tags == tag);
+        if (equal[0] | equal[1])
+            break;
+    }
+    while (at < ways && way[at] != tag)
+        at++;
+    return at < ways ? at : ways - 1;
+}
+
 /* True for a miss. A set is one host cache line at 16 ways; the order in it is exact LRU. */
 static bool cache_access(struct cache *cache, uint32_t line)
 {
-    uint32_t tag = line + 1, at = 0;
+    uint32_t tag = line + 1;
     uint32_t *way = cache->lines + (size_t)cache_set(cache, line) * cache->ways;
-    while (at < cache->ways - 1 && way[at] != tag)
-        at++;
+    if (way[0] == tag)
+        return false;
+    uint32_t at = find_way(way, cache->ways, tag);
     bool miss = way[at] != tag;
     memmove(way + 1, way, at * sizeof *way);
     way[0] = tag;
@@ -456,8 +476,21 @@ static void introduce(struct vcpu *cpu)
     send_text(FRAME_THREAD, cpu->index, tid, 0, name);
 }
 
+/* Asks for the sets that the events will look at, so that the host's own misses overlap. */
+static void prefetch_sets(const struct vcpu *cpu)
+{
+    for (unsigned i = 0; i < cpu->events_used; i++) {
+        uint64_t line = (cpu->events[i].address & ~STORE_BIT) >> 6;
+        int64_t page = dense_page(line >> 6);
+        uint32_t number = (uint32_t)page * 64 + line % 64;
+        for (uint32_t at = 0; at < caches_used; at++)
+            __builtin_prefetch(caches[at].lines + (size_t)cache_set(&caches[at], number) * caches[at].ways, 1);
+    }
+}
+
 static void drain(struct vcpu *cpu)
 {
+    prefetch_sets(cpu);
     for (unsigned i = 0; i < cpu->events_used; i++) {
         struct event *event = &cpu->events[i];
         if (event->counts)
@@ -793,6 +826,21 @@ static void on_first_group(unsigned index, uint32_t info, uint64_t address, void
     advance(cpu, group->insns);
 }
 
+/* A group of one access, which needs no memory: its site, the block's instructions when it is the first, a store. */
+static void *single(const struct group *group)
+{
+    return (void *)((uintptr_t)group_site(group) << 16 | (uintptr_t)group->insns << 1 | group->stores);
+}
+
+static void on_single(unsigned index, uint32_t info, uint64_t address, void *data)
+{
+    struct vcpu *cpu = vcpus[index];
+    uint64_t packed = (uintptr_t)data;
+    (void)info;
+    touch(cpu, address, 1 + (packed & 1) * ONE_STORE, packed >> 16, address);
+    advance(cpu, packed >> 1 & 0x7fff);
+}
+
 /* Of a leader of several pieces the first is the leader. */
 static bool is_later_piece(struct vcpu *cpu, const struct group *group, uint64_t address)
 {
@@ -930,6 +978,10 @@ static void watch_group(struct qemu_plugin_tb *tb, const struct draft *draft, st
         {on_first_group, on_first_load, on_first_store, on_first_piece},
     };
     struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, draft->leader);
+#ifndef PGHOT_CHECK
+    if (draft->leading == ONLY_REPORT && group->moving == 1 && !group->fixed)
+        return qemu_plugin_register_vcpu_mem_cb(insn, on_single, CB_NO_REGS, MEM_RW, single(group));
+#endif
     qemu_plugin_register_vcpu_mem_cb(insn, callbacks[first][draft->leading], CB_NO_REGS, MEM_RW, group);
 }
 

@@ -37,6 +37,10 @@ from pghot.recording.writer import RecordingWriter
 from pghot.trusted import temporary_place
 
 _POLL_S = 0.1
+# Slices are taken together: taking them one by one costs more than what is in them.
+_TAKE_S = 0.1
+# zstd's level while the program runs. Level 9 saves a tenth and takes three times as long.
+_LEVEL = 3
 _RECEIVE_BYTES = 1 << 20
 # A thread counts as working when it ran at least this share of all instructions.
 _WORKING_SHARE = 0.05
@@ -110,7 +114,10 @@ def record(
     info = trace_info(command, path, settings)
     directory = Path(tempfile.mkdtemp(prefix="pghot-", dir=temporary_place()))
     try:
-        with RecordingWriter(path, info, force=settings.force) as writer, child.Signals() as signals:
+        with (
+            RecordingWriter(path, info, force=settings.force, level=_LEVEL) as writer,
+            child.Signals() as signals,
+        ):
             session = _Session(writer, settings, signals, progress or Progress(quiet=True))
             arguments = child.command_prefix(emulator, plugin, directory, settings)
             outcome = session.run(arguments, command[0], resolved, directory)
@@ -175,7 +182,7 @@ class _Session:
         self._not_followed: dict[int, str] = {}
         self._exec_failed: list[str] = []
         self._flushed_at = time.monotonic()
-        self._started_at = self._flushed_at
+        self._started_at = self._taken_at = self._flushed_at
         self._out_of_time = False
 
     def run(self, prefix: list[str], argv0: str, resolved: list[str], directory: Path) -> Outcome:
@@ -209,7 +216,7 @@ class _Session:
             if deadline and time.monotonic() - self._started_at > deadline:
                 self._out_of_time = True
                 self._signals.stop(self._alive(program))
-            self._progress.show(self._totals())
+            self._progress.show(self._totals)
 
     def _alive(self, program: subprocess.Popen[bytes]) -> list[int]:
         """Which processes a signal goes to: the program, or once it has ended the children that still run."""
@@ -298,6 +305,10 @@ class _Session:
             self._progress.say(f"not followed: {printable(note.text)} (pid {note.pid})")
 
     def _drain(self, processes: int) -> None:
+        now = time.monotonic()
+        if processes and now - self._taken_at < _TAKE_S:
+            return
+        self._taken_at = now
         taken = self._timeline.take(processes)
         if self._timeline.names_changed:
             self._timeline.names_changed = False
@@ -310,10 +321,10 @@ class _Session:
                 for connection in self._connections.values()
                 if connection.process is not None
             ]
-            self._contents.take_when_due(living, time.monotonic() - self._started_at)
-        if time.monotonic() - self._flushed_at > self._settings.flush_s:
+            self._contents.take_when_due(living, now - self._started_at)
+        if now - self._flushed_at > self._settings.flush_s:
             self._writer.flush()
-            self._flushed_at = time.monotonic()
+            self._flushed_at = now
 
     def _totals(self) -> Totals:
         return Totals(

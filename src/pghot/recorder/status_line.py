@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,12 +81,13 @@ class Progress:
         elif not self._quiet:
             print(line, file=sys.stderr, flush=True)
 
-    def show(self, totals: Totals) -> None:
+    def show(self, totals: Callable[[], Totals]) -> None:
+        """Show them when it is time to."""
         now = time.monotonic()
         if self._quiet or now - self._shown_at < (_LIVE_PERIOD_S if self._live else _LINE_PERIOD_S):
             return
         self._shown_at = now
         if self._status is not None:
-            self._status.update(describe(totals))
+            self._status.update(describe(totals()))
         else:
-            print(describe(totals), file=sys.stderr, flush=True)
+            print(describe(totals()), file=sys.stderr, flush=True)

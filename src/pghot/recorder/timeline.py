@@ -128,11 +128,15 @@ class Timeline:
 
     def _tasks_of(self, process: Process, frame: SliceFrame) -> U32:
         """The thread of each row. One that never said who it is is known by its process alone."""
-        cpus, which = np.unique(frame.cpu, return_inverse=True)
-        for cpu in cpus.tolist():
+        first = np.flatnonzero(
+            np.concatenate([frame.cpu[:1] == frame.cpu[:1], frame.cpu[1:] != frame.cpu[:-1]])
+        )
+        numbers = []
+        for cpu in frame.cpu[first].tolist():
             if cpu not in process.task_of:
                 self.name_thread(process, Thread(cpu, process.pid + cpu, ""))
-        return np.array([process.task_of[cpu] for cpu in cpus.tolist()], np.uint32)[which]
+            numbers.append(process.task_of[cpu])
+        return np.repeat(np.array(numbers, np.uint32), np.diff(np.append(first, len(frame.cpu))))
 
     def take(self, processes: int) -> tuple[SliceBatch, list[Region]] | None:
         """The slices that are complete while `processes` still run, and the regions found since the last call.

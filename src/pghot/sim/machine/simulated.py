@@ -113,7 +113,7 @@ class SimulatedMachine:
         nodes = self.topology.nodes
         self._read_ns = np.array([node.latency_ns for node in nodes])
         self._write_ns = np.array([node.write_latency_ns or node.latency_ns for node in nodes])
-        self._bandwidth = np.array([node.bandwidth_gb_s for node in nodes])
+        self._peak = np.array([node.bandwidth_gb_s for node in nodes]) / LINE_BYTES  # lines/ns
         self._curves = stack_curves([load_curve(node.curve_name) for node in nodes])
         self._scratch = np.zeros((len(nodes), 2, self._curves[1].shape[1]))
         self._remote_ns = np.array(
@@ -274,13 +274,13 @@ class SimulatedMachine:
         )  # fmt: skip
         duration_ns = float(
             solve_slice_ns(
-                self._busy, self._waits, lines, reads, idle_ns, self._bandwidth / LINE_BYTES,
+                self._busy, self._waits, lines, reads, idle_ns, self._peak,
                 self._rival_lines, self.topology.antagonist.read_share, *self._curves,
                 self._scratch, self.latency_ns,
             )
         )  # fmt: skip
         served_lines = lines / max(duration_ns, 1e-9) + self._rival_lines / self.latency_ns
-        self.used_share = LINE_BYTES * served_lines / self._bandwidth
+        self.used_share = served_lines / self._peak
         return duration_ns
 
     # ---- what tracking and moving cost

@@ -72,6 +72,17 @@ def check_number(owner: str, option: str, value: float, least: float, most: floa
     raise UsageError(f"{owner}.{option} is {shown(value)}, {wrong}", f"give {allowed}")
 
 
+def check_several(name: str, words: object) -> None:
+    """Raise `UsageError` for one word in the place of a list: its letters would be taken for names.
+
+    >>> check_several("sources", "pebs")
+    Traceback (most recent call last):
+    pghot.errors.UsageError: sources is 'pebs', which is one word and no list
+    """
+    if isinstance(words, str):
+        raise UsageError(f"{name} is {shown(words)}, which is one word and no list", f"give [{words!r}]")
+
+
 def shown(value: object) -> str:
     """A value for a message, cut short when it is too long to read.
 

@@ -17,6 +17,7 @@ from pghot.lab.outcomes import RunOutcome
 from pghot.lab.parallelism import misses_in_flight
 from pghot.lab.replay import Future, Run, new_run, replay
 from pghot.lab.traces import trace_warnings
+from pghot.parameters import check_several
 from pghot.policies.runs_on import RunsOn, places
 from pghot.recording.compressibility import compressibility_of
 from pghot.recording.ratios import describe
@@ -49,6 +50,9 @@ class RunSpec:
     source_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     access: str | None = None
     where: RunsOn | None = None
+
+    def __post_init__(self) -> None:
+        check_several("sources", self.sources)
 
     @property
     def label(self) -> str:

@@ -15,7 +15,7 @@ from pghot.lab.comparison_setup import Setup
 from pghot.lab.outcomes import RunOutcome
 from pghot.lab.results import Comparison, collect
 from pghot.lab.traces import load_trace
-from pghot.parameters import checked_options
+from pghot.parameters import check_several, checked_options
 from pghot.policies.options import parse_options
 from pghot.policies.runs_on import CLASSES, RunsOn
 from pghot.recording.trace import Trace
@@ -127,6 +127,15 @@ def compare(
     >>> result.summary.column_names[:2]  # doctest: +SKIP
     ['label', 'policy']
     """
+    several = {
+        "policies": policies,
+        "sources": sources,
+        "options": options,
+        "access": access,
+        "classes": classes,
+    }
+    for name, words in several.items():
+        check_several(name, words)
     setting = setting or _setting(settings)
     topology = tiers if isinstance(tiers, Topology) else load_topology(tiers)
     if "all" in policies and not sources and topology.compression is not None:

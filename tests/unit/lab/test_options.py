@@ -212,6 +212,16 @@ def test_settings_in_python_are_checked(settings: Any, message: str) -> None:
     assert str(caught.value) == message
 
 
+def test_one_word_is_no_list() -> None:
+    for given in ({"policies": "none"}, {"sources": "pebs"}, {"access": "swap"}):
+        (word,) = given.values()
+        with pytest.raises(UsageError, match=f"is '{word}', which is one word and no list"):
+            pghot.compare(gups(), **given)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="sources is 'pebs'") as caught:
+        RunSpec("hemem", "pebs")  # type: ignore[arg-type]
+    assert caught.value.hint == "give ['pebs']"
+
+
 def test_numbers_of_numpy_and_sets_of_words_are_options_too() -> None:
     given = {
         "freq_threshold": np.int64(3),

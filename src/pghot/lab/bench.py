@@ -327,7 +327,7 @@ class Bench:
             trace=info.name,
             command=info.command,
             source=info.source,
-            verification=None if info.source == "workload" else info.verification,
+            verification=info.verification,
             notes=info.notes,
             page_bytes=info.page_bytes,
             llc_bytes=info.llc_bytes,

@@ -22,7 +22,7 @@ class NodeSetup:
 class Setup:
     """One seed of a comparison; another seed has the same, but for what a workload draws.
 
-    verification     how far the recording can be believed (`recording.trace.Verification`); None: a workload
+    verification     how far the recording can be believed (`recording.trace.Verification`); None: no recording
     touches, misses  over all repetitions of the trace
     slices, slice_ns of one repetition
     epochs           over all repetitions; `warmup_epochs` of them are left out of steady figures

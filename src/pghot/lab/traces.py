@@ -28,7 +28,7 @@ def trace_warnings(trace: Trace) -> list[str]:
     info, cut = trace.info, cut_rows_of(trace)
     doubts = (
         []
-        if info.verification is Verification.VERIFIED
+        if info.verification in (None, Verification.VERIFIED)
         else [f"the recording is {info.verification}: {info.doubt}"]
     )
     if cut:

@@ -23,7 +23,7 @@ class Conversion:
 
     slices: int
     rows: int
-    verification: Verification
+    verification: Verification | None
     doubt: str = ""
     dropped_bytes: int = 0
     dropped_slices: int = 0

@@ -59,7 +59,7 @@ def info_from_facts(facts: Mapping[str, Any]) -> TraceInfo:
             known["processes"] = tuple(Process(*each) for each in known["processes"])
         if "tasks" in known:
             known["tasks"] = tuple(Task(*each) for each in known["tasks"])
-        if "verification" in known:
+        if known.get("verification") is not None:
             known["verification"] = Verification(known["verification"])
         info = TraceInfo(**known)
     except TypeError as error:
@@ -79,9 +79,9 @@ def with_final_facts(info: TraceInfo, final: Mapping[str, Any]) -> TraceInfo:
     return info_from_facts({**info_to_facts(info), **{name: final[name] for name in names}})
 
 
-def doubted(info: TraceInfo, verification: Verification, doubt: str) -> TraceInfo:
-    """`info` with this verification, unless it was doubted more already."""
-    order = list(Verification)
+def judged(info: TraceInfo, verification: Verification, doubt: str = "") -> TraceInfo:
+    """`info` with this verification, unless it was doubted as much already."""
+    order = [None, *Verification]
     if order.index(verification) <= order.index(info.verification):
         return info
     return replace(info, verification=verification, doubt=doubt)

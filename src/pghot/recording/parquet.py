@@ -223,8 +223,10 @@ def _opened(name: str, file: pq.ParquetFile) -> Table:
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise PghotError(f"{name} has damaged metadata: {error}", "convert the recording again") from None
     if SEAL_KEY not in texts:
-        info = header.doubted(info, Verification.UNVERIFIED, _NO_SEAL)
-    elif not file.schema_arrow.remove_metadata().equals(table_schema(info)):
+        info = header.judged(info, Verification.UNVERIFIED, _NO_SEAL)
+    elif file.schema_arrow.remove_metadata().equals(table_schema(info)):
+        info = header.judged(info, Verification.VERIFIED)  # `Table.batches` checks it
+    else:
         raise PghotError(
             f"{name} is sealed, and its columns are not those sealed", "convert the recording again"
         )

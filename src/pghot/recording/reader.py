@@ -92,14 +92,14 @@ class Recording:
 
     def _judged(self, info: TraceInfo) -> TraceInfo:
         if self.sealed:
-            return info
+            return header.judged(info, Verification.VERIFIED)
         if not self.damage:
-            return header.doubted(
+            return header.judged(
                 info,
                 Verification.TRUNCATED,
                 "the recorder was stopped before it could seal it: its end is missing",
             )
-        return header.doubted(
+        return header.judged(
             info,
             Verification.TRUNCATED,
             f"it is damaged ({self.damage}): {self.dropped_bytes} bytes at its end were left out",

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class Verification(StrEnum):
-    """How far the data of a trace can be believed.
+    """How far a recording can be believed.
 
-    VERIFIED    sealed, and everything read agrees with the seal; or made here, as workloads are
+    VERIFIED    sealed, and everything read agrees with the seal
     TRUNCATED   what is there agrees with its digests, but the recorder did not finish, or a damaged end was left out
     UNVERIFIED  from a file without a seal, such as Parquet that another program wrote: nothing can be checked
     """
@@ -133,8 +133,8 @@ class TraceInfo:
     page_bytes           bytes of one dense page
     stored_bytes         what a compressing device makes of 4 KiB, and of 4 KiB that were written; None: as sampled
     processes, tasks     who made the accesses; empty when that was not recorded
-    verification         how far the data can be believed
-    doubt                why it is not `VERIFIED`, in words
+    verification         how far the recording can be believed; None: the trace was made here, as workloads are
+    doubt                why a recording is not `VERIFIED`, in words
     """
 
     name: str
@@ -158,7 +158,7 @@ class TraceInfo:
     patterns: tuple[str, ...] = ()
     processes: tuple[Process, ...] = ()
     tasks: tuple[Task, ...] = ()
-    verification: Verification = Verification.VERIFIED
+    verification: Verification | None = None
     doubt: str = ""
 
     def __post_init__(self) -> None:

@@ -373,6 +373,35 @@ def test_bombs_are_seen_before_memory_is_asked_for(
     assert reason in run.stdout
 
 
+SUMMARY = """
+import resource, sys
+from pghot.cli.main import run
+import pghot.recording.summary, pghot.recording.codec
+with open("/proc/self/statm") as statm:
+    used = int(statm.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30),) * 2)
+sys.exit(run(["report", "summary", sys.argv[1]]))
+"""
+
+
+def test_a_large_space_in_a_small_file_is_no_traceback(path: Path) -> None:
+    """Claims that only the rows could disprove: 2^24 rows that touch 8192 pages, each in a section of its own."""
+    with forging(path) as it:
+        last, seal = it.facts[-2:]
+        seal["rows"] += (1 << 24) - last["rows"]
+        last["rows"] = 1 << 24
+        last["footprint_pages"] = seal["footprint_pages"] = 8192
+        last["pages"] = seal["pages"] = 1 << 28
+    assert path.stat().st_size < 21_000
+    assert open_recording(path).pages == 1 << 28
+    run = subprocess.run([sys.executable, "-c", SUMMARY, path], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr.startswith("pghot: error: not enough memory: ")
+    assert len(run.stderr.strip().split("\n")) == 2
+    with pytest.raises(PghotError, match="has not as many slices and rows as it says"):
+        all_slices(open_recording(path))
+
+
 def test_a_killed_writer_leaves_all_but_its_last_flush(tmp_path: Path) -> None:
     path = tmp_path / "a.pghot"
     script = textwrap.dedent("""

@@ -13,7 +13,7 @@ from builders.recordings import INFO, REGIONS, all_slices, assert_same_slices, r
 from pghot.errors import PghotError, UsageError
 from pghot.recording.batches import part
 from pghot.recording.reader import open_recording
-from pghot.recording.trace import MemoryTrace, Region
+from pghot.recording.trace import MemoryTrace, Region, Verification
 from pghot.recording.writer import RecordingWriter, write_recording
 
 
@@ -23,7 +23,7 @@ def test_a_trace_survives_the_disk(tmp_path: Path, nodes: int, largest: int) -> 
     trace = random_trace(parts=3, info=replace(INFO, nodes=nodes), nodes=nodes, largest=largest)
     write_recording(tmp_path / "a.pghot", trace)
     recording = open_recording(tmp_path / "a.pghot")
-    assert recording.info == trace.info
+    assert recording.info == replace(trace.info, verification=Verification.VERIFIED)
     assert recording.regions == REGIONS
     assert recording.pages == trace.pages
     assert recording.complete
@@ -81,7 +81,7 @@ def test_final_facts_replace_what_was_not_known_at_the_start(tmp_path: Path) -> 
 def test_a_command_that_is_not_utf8_survives(tmp_path: Path) -> None:
     info = replace(INFO, command=("cat", b"caf\xe9".decode(errors="surrogateescape")))
     write_recording(tmp_path / "a.pghot", random_trace(info=info))
-    assert open_recording(tmp_path / "a.pghot").info == info
+    assert open_recording(tmp_path / "a.pghot").info.command == info.command
 
 
 def test_a_trace_without_slices_keeps_its_regions(tmp_path: Path) -> None:

@@ -55,7 +55,8 @@ def test_slices_may_arrive_one_by_one(tmp_path: Path, flush_slices: int) -> None
     with RecordingWriter(tmp_path / "a.pghot", INFO, flush_slices=flush_slices) as writer:
         for i in range(batch.slices):
             writer.append(part(batch, i, i + 1), REGIONS[i : i + 1])
-        assert writer.slices == 11
+        assert (writer.slices, writer.rows) == (11, batch.rows)
+    assert writer.bytes_written == (tmp_path / "a.pghot").stat().st_size
     assert_same_slices(all_slices(open_recording(tmp_path / "a.pghot")), batch)
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from forked import start_server
+from forked import await_server, start_server
 from helpers import FORK_SERVER, SHARED, knobs
 from helpers import report as add_row
 
@@ -24,11 +25,19 @@ def kernels() -> set[str]:
 
 
 WARM = kernels()
+SERVER = pytest.StashKey[subprocess.Popen[str]]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """It imports pghot on one CPU while the tests are collected on the other."""
+    if os.environ["PGHOT_GUEST"] != "collect":
+        session.config.stash[SERVER] = start_server(FORK_SERVER)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _fork_server() -> Iterator[None]:
-    server = start_server(FORK_SERVER)
+def _fork_server(request: pytest.FixtureRequest) -> Iterator[None]:
+    server = request.config.stash[SERVER]
+    await_server(server)
     yield
     server.kill()
     server.wait()

@@ -47,16 +47,18 @@ class Forked:
 
 
 def start_server(path: Path) -> subprocess.Popen[str]:
-    """Returns when it takes commands. It ends with its parent."""
+    """Returns at once; `await_server` when it takes commands. It ends with its parent."""
     modules = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    server = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("fork_server.py")), str(path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(modules)},
     )
+
+
+def await_server(server: subprocess.Popen[str]) -> None:
     assert server.stdout is not None
     if (line := server.stdout.readline()) != "ready\n":
         raise RuntimeError(line + server.stdout.read())
-    return server

@@ -11,8 +11,9 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
-from pghot.lab.bench import Bench, Setting
+from pghot.lab.bench import Bench
 from pghot.lab.compare import DEVICE_MOVER
+from pghot.lab.setting import Setting
 from pghot.lab.traces import load_trace
 from pghot.sim.machine.topology import load_topology
 

@@ -19,18 +19,23 @@ MS = 1e6  # ns
 
 
 class Bed:
-    """1,000 pages: the first 100 on a fast node of 100 pages, which is full, the others below. No demotion."""
+    """1,000 pages: the first 100 on a fast node of 100 pages, which is full, the others below. No demotion.
 
-    def __init__(self, policy: str, room: int = 0, **options: Any) -> None:
+    group_pages  real pages that each stands for; times are the kernel's
+    """
+
+    def __init__(self, policy: str, room: int = 0, group_pages: float = 1.0, **options: Any) -> None:
+        self._ms = MS / group_pages
         self.machine = machine = SimulatedMachine(
-            load_topology("dram-cxl"), 1_000, 4096, np.array([100 + room + 1, 2_000]), 1
-        )
+            load_topology("dram-cxl"), 1_000, 4096, np.array([100 + room + 1, 2_000]), 1,
+            group_pages=group_pages,
+        )  # fmt: skip
         machine.place[:] = 1
         machine.place[:100] = 0
         machine.free_pages[:] = [room + 1, 1_000]  # one page is the reserve
         machine.slice_ns = 1_000 * MS  # a budget of time for the threads
         self.policy: Policy[LabWorld] = POLICIES.make(policy, **options)
-        self.world = LabWorld(machine, 1_000, 4096, 1.0, 0, None)  # type: ignore[arg-type]
+        self.world = LabWorld(machine, 1_000, 4096, group_pages, 0, None)  # type: ignore[arg-type]
         self.policy.start(self.world)
         machine.demotion_enabled = False
 
@@ -41,10 +46,10 @@ class Bed:
             np.array(page, np.uint32), np.zeros(len(page), np.int16), ones * np.uint32(count), at_ms, faults,
             ones * np.uint32(latency_ms or 0) if faults else None,
         )  # fmt: skip
-        self.machine.now_ns = at_ms * MS
+        self.machine.now_ns = at_ms * self._ms
         self.policy.observe(self.world, HintFaults if faults else Pebs, seen)
 
     def act(self, at_ms: float) -> dict[str, int]:
-        self.machine.now_ns = at_ms * MS
+        self.machine.now_ns = at_ms * self._ms
         self.policy.act(self.world)
         return self.world.decisions.held_back()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pghot.lab.comparison_setup import NodeSetup, Setup
+from pghot.lab.comparison_setup import NodeSetup, Setup, Timing
 from pghot.lab.metrics import METRICS, Figures, mean_and_interval
 from pghot.lab.outcomes import SummaryRow
+from pghot.lab.similarity import Similarity
 from pghot.policies.runs_on import RunsOn
 
 SETUP = Setup(
@@ -27,19 +28,17 @@ SETUP = Setup(
     epoch_slices=10,
     warmup_epochs=20,
     epochs=60,
-    repeat=1,
     seeds=2,
     first_seed=0,
-    threads=1,
+    similarity=Similarity(32.0, 32 * 1000 * 4096, 16, 32 << 20, 60 << 20, measured=False),
+    timing=Timing(passes=2.5, pass_s=120.0, slice_ms=50.0, slices=2400, cut=0, joined=590),
     mlp=4.0,
     fast_share=0.2,
     placement="first-touch",
     tiers="a node of DRAM, a node of CXL",
-    nodes=(NodeSetup("dram", 0, 200, 100.0, 200.0), NodeSetup("cxl", 1, 2000, 250.0, 26.0)),
+    nodes=(NodeSetup("dram", 0, 200, 100.0, 200.0, 0.1), NodeSetup("cxl", 1, 2000, 250.0, 26.0, 0.4)),
     costs={},
     curve={},
-    scale_time=1.0,
-    scale_note="as published",
     compressibility=None,
     contents=None,
     warnings=("damaged",),

@@ -53,7 +53,6 @@ def test_the_lab_predicts_what_promotion_brings(
         sources=["abit"],
         fast_share=None,
         placement="slow",
-        repeat=4,
     )
     rows = {row["policy"]: row for row in predicted.summary.to_pylist()}
     simulated = rows["all-fast"]["speedup"]

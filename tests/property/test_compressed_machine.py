@@ -52,7 +52,9 @@ def machine_of(rule: str, first: list[int], again: list[int], tenants: int, real
     device = CompressedDevice(low_share=0.01, high_share=0.02)
     made = topology(rule, real, 1, device)
     # A page stands for 512: batches are single pages, as the machine is so small.
-    machine = SimulatedMachine(made, PAGES, 4096, np.array([24, 128]), 1, scale=512.0, contents=contents)
+    machine = SimulatedMachine(
+        made, PAGES, 4096, np.array([24, 128]), 1, group_pages=512.0, contents=contents
+    )
     machine.preferred[:] = DEVICE  # whatever a policy asks for
     machine.demotion_enabled = True
     return machine
@@ -209,7 +211,7 @@ def test_admission_leaves_what_granted_pages_may_still_grow() -> None:
         reserve_bytes=0,
         contents=contents,
         page_bytes=4096,
-        scale=512.0,
+        group_pages=512.0,
     )
     granted = tier.grant(tier.admit(np.arange(7, dtype=np.uint32)))
     assert granted.tolist() == list(range(7))

@@ -74,17 +74,21 @@ def test_abits_equal_the_reference(parts, lower):
 
 
 @given(
-    st.lists(rows(), min_size=1, max_size=5), st.integers(1, 50), st.booleans(), st.integers(1, (1 << 64) - 1)
+    st.lists(rows(), min_size=1, max_size=5),
+    st.integers(1, 4),
+    st.integers(1, 50),
+    st.booleans(),
+    st.integers(1, (1 << 64) - 1),
 )
 @settings(max_examples=60)
-def test_sampling_equals_the_reference(parts, period, independent, seed):
+def test_sampling_equals_the_reference(parts, unit_pages, period, independent, seed):
     rng, plain_rng = np.array([seed], np.uint64), np.array([seed], np.uint64)
-    ahead = np.array([1, 0], np.int64)
+    ahead = np.array([1, 0], np.float64)
     plain_ahead = ahead.copy()
     for _, _, events in parts:
         row, count = np.empty(len(events), np.int64), np.empty(len(events), np.uint32)
-        hit = sampling.sample_events(events, period, independent, rng, ahead, row, count)
-        plain = sample_events_reference(events, period, independent, plain_rng, plain_ahead)
+        hit = sampling.sample_events(events, float(unit_pages), period, independent, rng, ahead, row, count)
+        plain = sample_events_reference(events, unit_pages, period, independent, plain_rng, plain_ahead)
         assert list(zip(row[:hit].tolist(), count[:hit].tolist(), strict=True)) == plain
         assert ahead.tolist() == plain_ahead.tolist()
     assert rng[0] == plain_rng[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -47,7 +49,7 @@ def machine(rule: str) -> tuple[SimulatedMachine, CompressedNode]:
         ),
     )
     made = SimulatedMachine(
-        Topology(nodes=nodes), pages, PAGE, np.array([20, 64]), 2, scale=512.0, contents=held
+        Topology(nodes=nodes), pages, PAGE, np.array([20, 64]), 2, group_pages=512.0, contents=held
     )
     access(made, range(pages))
     made.migrate(np.array([0, 1], np.uint32), DEVICE, "kswapd0")
@@ -157,10 +159,11 @@ def small_trace() -> MemoryTrace:
 
 
 TRACE = small_trace()
+short = partial(compare, duration_s=None, seeds=1)
 
 
 def test_every_mover_runs_under_every_rule_beside_baselines_of_the_same() -> None:
-    found = compare(TRACE, COMPRESSED, [DEVICE_MOVER], access=["ro-cow", "contained"])
+    found = short(TRACE, COMPRESSED, [DEVICE_MOVER], access=["ro-cow", "contained"])
     rows = found.summary.to_pylist()
     movers = ("none", "all-fast", "pghot-default/chmu")
     assert [row["label"] for row in rows] == [
@@ -176,19 +179,19 @@ def test_every_mover_runs_under_every_rule_beside_baselines_of_the_same() -> Non
 
 
 def test_the_tiers_own_rule_needs_no_name() -> None:
-    own = compare(TRACE, COMPRESSED, [DEVICE_MOVER])
-    named = compare(TRACE, COMPRESSED, [DEVICE_MOVER], access=["promote-on-write"])
+    own = short(TRACE, COMPRESSED, [DEVICE_MOVER])
+    named = short(TRACE, COMPRESSED, [DEVICE_MOVER], access=["promote-on-write"])
     assert named.to_dict() == own.to_dict()
     assert own.setup.access == ("promote-on-write",)
     assert [row["label"] for row in own.summary.to_pylist()] == ["none", "all-fast", "pghot-default/chmu"]
     assert {row["access"] for row in own.summary.to_pylist()} == {"promote-on-write"}
-    other = compare(TRACE, COMPRESSED, [DEVICE_MOVER], access=["contained"])
+    other = short(TRACE, COMPRESSED, [DEVICE_MOVER], access=["contained"])
     assert other.summary.to_pylist()[-1]["label"] == "pghot-default/chmu [contained]"
     assert other.summary.to_pylist()[-1]["write_faults"] == 0 < own.summary.to_pylist()[-1]["write_faults"]
 
 
 def test_a_run_that_names_its_rule_keeps_it_and_has_its_baselines() -> None:
-    found = compare(TRACE, COMPRESSED, [RunSpec("numab2", access="contained")])
+    found = short(TRACE, COMPRESSED, [RunSpec("numab2", access="contained")])
     assert [row["label"] for row in found.summary.to_pylist()] == [
         "none [contained]",
         "all-fast [contained]",
@@ -199,23 +202,23 @@ def test_a_run_that_names_its_rule_keeps_it_and_has_its_baselines() -> None:
 
 
 def test_all_policies_on_tiers_that_compress_include_a_mover_with_the_devices_own_source() -> None:
-    labels = compare(TRACE, COMPRESSED).summary["label"].to_pylist()
+    labels = short(TRACE, COMPRESSED).summary["label"].to_pylist()
     assert {"pghot-default/chmu", "pghot-default/hintfaults", "numab2/hintfaults"} <= set(labels)
-    assert "pghot-default/chmu" not in compare(TRACE, "dram-cxl").summary["label"].to_pylist()
+    assert "pghot-default/chmu" not in short(TRACE, "dram-cxl").summary["label"].to_pylist()
 
 
 def test_text_names_the_rule_and_its_danger() -> None:
-    shown = " ".join(render(compare(TRACE, COMPRESSED, ["none"], access=["writable"]), []).split())
+    shown = " ".join(render(short(TRACE, COMPRESSED, ["none"], access=["writable"]), []).split())
     assert "; access writable" in shown
     assert "none [writable]" in shown
     assert "warning: under 'writable' a hostile program may destroy anyone's data" in shown
-    shown = " ".join(render(compare(TRACE, COMPRESSED, ["none"]), []).split())
+    shown = " ".join(render(short(TRACE, COMPRESSED, ["none"]), []).split())
     assert "; access promote-on-write" in shown
     assert "hostile" not in shown
 
 
 def test_tiers_without_compression_have_no_rule() -> None:
-    found = compare(TRACE, "dram-cxl", ["none"])
+    found = short(TRACE, "dram-cxl", ["none"])
     assert "access" not in found.to_dict()["setup"]
     assert "access" not in found.summary.column_names
     with pytest.raises(UsageError, match="no node of these tiers compresses") as caught:
@@ -243,7 +246,7 @@ def lent(monkeypatch: pytest.MonkeyPatch) -> AccessRule:
 def test_a_rule_of_ones_own_is_one_instance(lent: AccessRule, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["list", "rules"]) == 0
     assert lent.summary in capsys.readouterr().out
-    found = compare(TRACE, COMPRESSED, [DEVICE_MOVER], access=["lent", "ro-cow"])
+    found = short(TRACE, COMPRESSED, [DEVICE_MOVER], access=["lent", "ro-cow"])
     rows = {row["label"]: row for row in found.summary.to_pylist()}
     ours, theirs = (rows[f"pghot-default/chmu [{rule}]"] for rule in ("lent", "ro-cow"))
     assert ours["write_faults"] > 0

@@ -13,7 +13,7 @@ from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.progress import progress_on_stderr
 from pghot.cli.shared_options import Json
 from pghot.errors import UsageError
-from pghot.units import parse_share, parse_size
+from pghot.units import parse_duration_ns, parse_share, parse_size
 
 
 def _any_takes_sources(policies: str) -> bool:
@@ -52,17 +52,22 @@ def compare(
         str,
         typer.Option(help="access rules of compressed memory, comma-separated; the tiers' own by default"),
     ] = "",
-    seeds: Annotated[int, typer.Option(help="runs with different seeds")] = 1,
-    repeat: Annotated[int, typer.Option(help="passes over the trace")] = 1,
-    scale_time: Annotated[
-        str, typer.Option(help="how much faster kernel time runs: auto or a factor")
-    ] = "auto",
+    stands_for: Annotated[
+        str, typer.Option(help="footprint of the real program: 100GiB, or 16x the recorded one")
+    ] = "",
+    threads: Annotated[
+        int | None, typer.Option(help="threads of the real program; the CPUs of the tiers by default")
+    ] = None,
+    duration: Annotated[
+        str, typer.Option(help="time of the real program when nothing moves, or one-pass")
+    ] = "300s",
+    slice_: Annotated[str, typer.Option("--slice", help="the longest slice of the replay")] = "50ms",
+    seeds: Annotated[int, typer.Option(help="runs with different seeds")] = 3,
     warmup: Annotated[str, typer.Option(help="share left out of steady figures")] = "",
     folio: Annotated[str, typer.Option(help="page size: 4KiB or larger")] = "4KiB",
     placement: Annotated[
         str, typer.Option(help="first-touch, slow, interleave or bind:NODE")
     ] = "first-touch",
-    threads: Annotated[int | None, typer.Option(help="cores of the program")] = None,
     mlp: Annotated[float | None, typer.Option(help="cache misses in flight per core")] = None,
     set_: Annotated[
         list[str] | None,
@@ -84,19 +89,22 @@ def compare(
     for path in outputs:
         check_output(Path(path), force)
     from pghot.cli.compiling import announcing
-    from pghot.lab.bench import Setting
     from pghot.lab.compare import compare as run
+    from pghot.lab.setting import Setting
     from pghot.report.comparison_text import chosen_columns, render
 
+    size, times = _size_of(stands_for)
     setting = Setting(
         fast_share=None if fast_share == "as-file" else parse_share(fast_share),
-        scale_time=None if scale_time == "auto" else _number("--scale-time", scale_time),
+        stands_for=size,
+        times=times,
+        threads=threads,
+        duration_s=None if duration == "one-pass" else parse_duration_ns(duration) / 1e9,
+        slice_ms=parse_duration_ns(slice_) / 1e6,
         warmup=parse_share(warmup) if warmup else None,
         seeds=seeds,
-        repeat=repeat,
         page_bytes=parse_size(folio.replace(" ", "")),
         placement=placement,
-        threads=threads,
         mlp=mlp,
     )
     shown = chosen_columns(_words(columns))
@@ -122,8 +130,15 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _number(option: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"{option} '{text}' is not a number", "give a number, or 'auto'") from None
+def _size_of(text: str) -> tuple[float | None, float | None]:
+    """What `--stands-for` says: bytes, or a multiple of the recorded footprint; neither if it is left out."""
+    if not text:
+        return None, None
+    if text.endswith("x"):
+        try:
+            return None, float(text[:-1])
+        except ValueError:
+            raise UsageError(
+                f"'{text}' is no multiple (--stands-for)", "give one such as 16x, or a size"
+            ) from None
+    return float(parse_size(text)), None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from pghot.arrays import I16, I64, U8
+from pghot.arrays import F64, I16, I64, U8
 from pghot.engine.settings import EngineSettings
 from pghot.engine.store import Candidates
 
@@ -22,8 +22,8 @@ THRESHOLD_STEPS = 16
 FREE_SPACE, RATE_OK, TOO_OLD, RATE_LIMITED, UNREACHED = range(5)
 
 # Columns of the state, one row for each node.
-TH, TH_START, DEMAND, RL_START, RL_COUNT, WAITING = range(6)
-COLUMNS = 6
+TH, TH_START, DEMAND, RL_START, RL_COUNT, RL_GRANT, WAITING = range(7)
+COLUMNS = 7
 
 # Entries of the totals.
 CANDIDATES, NOT_LIMITED, COLD, LIMITED = range(4)
@@ -34,10 +34,9 @@ class Gate:
 
     def __init__(self, settings: EngineSettings, window_ms: int) -> None:
         """`window_ms` is where the dynamic threshold starts: a page must be younger than about that."""
-        per_s = settings.rate_limit_mb_s * (1 << 20) / settings.page_bytes / settings.scale
-        # A limit that rounds to nothing would be another policy, not a slower one.
-        self.pages_per_s = max(1, int(per_s)) if per_s > 0 else 0
-        self._bypass_pages = int(BYPASS_BYTES / settings.page_bytes / settings.scale)
+        # In the lab a page stands for many, and the limit may be less than one a second: fractions are carried on.
+        self.pages_per_s = settings.rate_limit_mb_s * (1 << 20) / settings.page_bytes / settings.group_pages
+        self._bypass_pages = int(BYPASS_BYTES / settings.page_bytes / settings.group_pages)
         self._window_ms = window_ms
         self._count_refused = "candidate-counts-refused" in settings.faithful
         self._state = new_state(settings.nodes)
@@ -91,19 +90,19 @@ class Gate:
         }
 
 
-def new_state(nodes: int) -> I64:
-    """The gate's state before its first page: int64[nodes, COLUMNS]. A start of -1: not yet started."""
-    state = np.zeros((nodes, COLUMNS), np.int64)
+def new_state(nodes: int) -> F64:
+    """The gate's state before its first page: float64[nodes, COLUMNS]. A start of -1: not yet started."""
+    state = np.zeros((nodes, COLUMNS))
     state[:, TH_START] = -1
     state[:, RL_START] = -1
     return state
 
 
 @njit(cache=True)
-def adjust_threshold(s: I64, pages_per_s: int, window_ms: int, now_ms: int) -> None:
+def adjust_threshold(s: F64, pages_per_s: float, window_ms: int, now_ms: int) -> None:
     """Move one node's threshold a step when its period is over: down if too many pages asked, up if few did.
 
-    s  int64[COLUMNS], the node's state
+    s  float64[COLUMNS], the node's state
     """
     if s[TH_START] < 0:
         s[TH_START] = now_ms
@@ -124,14 +123,32 @@ def adjust_threshold(s: I64, pages_per_s: int, window_ms: int, now_ms: int) -> N
 
 
 @njit(cache=True)
+def open_rate_window(s: F64, budget: float, now_ms: int) -> None:
+    """Open a node's rate window when the last one is over; what that one admitted beyond its grant counts in this one.
+
+    s  float64[COLUMNS], the node's state
+
+    A grant of 2.5 pages admits the third, and the next window begins with half a page.
+    """
+    if s[RL_START] < 0:
+        s[RL_START] = now_ms
+    elapsed = now_ms - s[RL_START]
+    if elapsed >= RATE_WINDOW_MS:
+        s[RL_COUNT] = max(0.0, s[RL_COUNT] - s[RL_GRANT] * (elapsed // RATE_WINDOW_MS))
+        s[RL_START] = now_ms
+        s[RL_GRANT] = budget
+    s[RL_GRANT] = max(s[RL_GRANT], budget)
+
+
+@njit(cache=True)
 def judge(
     node: I16,
     age_ms: I64,
-    state: I64,
+    state: F64,
     free: I64,
     enough: I64,
-    pages_per_s: int,
-    budget: int,
+    pages_per_s: float,
+    budget: float,
     window_ms: int,
     now_ms: int,
     max_pages: int,
@@ -142,7 +159,7 @@ def judge(
     """Judge candidates in order, writing `verdict`, `state`, `totals` and the remaining `free` pages.
 
     node, age_ms           int16[K], int64[K]   target and age of each candidate
-    state                  int64[nodes, COLUMNS]
+    state                  float64[nodes, COLUMNS]
     free, enough           int64[nodes]  free pages, and how many must be free for the bypass to hold
     pages_per_s, budget    the rate limit, and what of it one rate window grants now
     count_refused          a page counts as a candidate each time it is judged (published); otherwise only
@@ -170,9 +187,7 @@ def judge(
             totals[COLD] += 1
             verdict[i] = TOO_OLD
             continue
-        if s[RL_START] < 0 or now_ms - s[RL_START] >= RATE_WINDOW_MS:
-            s[RL_START] = now_ms
-            s[RL_COUNT] = 0
+        open_rate_window(s, budget, now_ms)
         if count_refused or waited[n] == 0:
             s[DEMAND] += 1
         else:

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from pghot.arrays import I16, U8, U32, Bool, Int
+from pghot.carry import Carry
 from pghot.engine import heap
 from pghot.engine.accesses import Accesses
 from pghot.engine.ageing import Ageing
@@ -66,8 +67,8 @@ class HashedStore:
     def __init__(self, settings: EngineSettings) -> None:
         self.window_ms = settings.window_ms or WINDOW_MS
         self.batch_nr = settings.batch_nr or BATCH_NR
-        self._batch_pages = self.batch_nr / settings.scale
-        self._owed_pages = 0.0  # a scaled batch may be a fraction of a page
+        self._batch_pages = self.batch_nr / settings.group_pages
+        self._granted = Carry()
         _check(settings, self.window_ms)
         capacity = max(1, int(settings.pages * settings.table_share))
         heap_entries = max(1, int(capacity * settings.heap_share))
@@ -110,10 +111,9 @@ class HashedStore:
         )
 
     def take(self, now_ms: int, rounds: int) -> Candidates:
-        """Up to `batch_nr` pages a round from each heap, divided by the scale; hottest first."""
+        """Up to `batch_nr` pages a round from each heap, divided by `group_pages`; hottest first."""
         self._prune(now_ms)
-        self._owed_pages = self._owed_pages % 1 + self._batch_pages * rounds
-        limit = int(self._owed_pages)
+        limit = self._granted.whole(self._batch_pages * rounds)
         most = int(np.minimum(self.arrays.sizes, limit).sum())
         if most == 0:
             return no_candidates()

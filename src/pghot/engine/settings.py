@@ -71,8 +71,8 @@ class EngineSettings:
     sleep_ms            kernel ms between two rounds of the consumer; None: the published 100/20
     batch_nr            pages in one migration batch (kmigrated) or popped from a heap in one round
                         (kpromoted); None: the published 512/1024
-    scale               `--scale-time`: the rate limit, kpromoted's batch and the gate's 1 GiB are divided by
-                        it. Times are not: the caller's clock runs faster by it
+    group_pages         real pages that one page stands for, K in the lab: the rate limit, kpromoted's batch and
+                        the gate's 1 GiB are divided by it. Times are not: the caller's clock runs K times faster
     faithful            quirks of the published versions to reproduce, see `FAITHFUL`
     table_share         hashed store: hash table entries as a share of the pages
     heap_share          hashed store: entries of each top-tier node's heap as a share of the hash entries
@@ -92,7 +92,7 @@ class EngineSettings:
     rate_limit_mb_s: float = 65536.0
     sleep_ms: int | None = None
     batch_nr: int | None = None
-    scale: float = 1.0
+    group_pages: float = 1.0
     faithful: frozenset[str] = field(default_factory=frozenset)
     table_share: float = 0.5
     heap_share: float = 0.25
@@ -156,7 +156,7 @@ def _check_ranges(settings: EngineSettings) -> None:
             0 <= settings.rate_limit_mb_s <= MOST,
             f"0 to {MOST:g}",
         ),
-        ("scale", settings.scale, 0 < settings.scale <= MOST, "more than 0"),
+        ("group_pages", settings.group_pages, 0 < settings.group_pages <= MOST, "more than 0"),
         ("table_share", settings.table_share, 0 < settings.table_share <= 1, "more than 0 and at most 1"),
         ("heap_share", settings.heap_share, 0 < settings.heap_share <= 1, "more than 0 and at most 1"),
         ("prune_age", settings.prune_age, 1 <= settings.prune_age <= MOST, f"1 to {MOST:g} windows"),

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pghot.errors import UsageError, unknown_name
-from pghot.lab.capacity import Sizing, TimeScale, choose_time_scale, size_nodes
-from pghot.lab.comparison_setup import NodeSetup, Setup
+from pghot.lab.capacity import size_nodes
+from pghot.lab.comparison_setup import NodeSetup, Setup, Timing
 from pghot.lab.contents import contents_of
 from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.metrics import node_shares, run_figures
 from pghot.lab.outcomes import RunOutcome
 from pghot.lab.parallelism import misses_in_flight
+from pghot.lab.probe import Probe, probe
 from pghot.lab.replay import Future, Run, new_run, replay
+from pghot.lab.schedule import Schedule
+from pghot.lab.setting import Setting
+from pghot.lab.similarity import similarity
 from pghot.lab.traces import trace_warnings
 from pghot.parameters import check_several
+from pghot.policies.decisions import DecisionCounts
+from pghot.policies.granularity import granularity_of
 from pghot.policies.runs_on import RunsOn, places
 from pghot.recording.compressibility import compressibility_of
 from pghot.recording.ratios import describe
@@ -33,7 +40,7 @@ from pghot.sim.sources import SOURCES
 from pghot.sim.sources.simulated_source import SimulatedSource, SourceSettings
 from pghot.sim.user_space.live_loop import LiveLoop
 
-PLACEMENTS = ("first-touch", "slow", "interleave", "bind:NODE")
+EPOCH_MS = 1000.0  # an epoch lasts at least so long when nothing moves, or a whole pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,62 +115,6 @@ def labels(specs: Sequence[RunSpec]) -> list[str]:
     return [f"{label} #{many + 1}" if many else label for label, many in zip(plain, before, strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What all runs of a comparison share.
-
-    fast_share   share of the footprint in the top tier; None: capacities as in the tiers file
-    scale_time   how much faster kernel time runs; None: chosen from the sizes
-    repeat       how many times the trace is played, one pass after another
-    warmup       share of the slices that steady figures leave out; None: the first pass when there are
-                 several, else a third
-    page_bytes   4096, or the size of a folio that is tracked and moved as a whole
-    placement    where first-touched pages go unless a policy says otherwise: "first-touch" (the toucher's
-                 node, then its zonelist), "slow" (the lowest tier), "interleave" (by bandwidth) or "bind:NODE"
-                 (that node alone, by its name in the tiers file, as numactl --membind)
-    threads      cores that run the program; None: as recorded
-    mlp          cache misses a core keeps in flight; None: as the trace says, else the cost model's default
-    epoch_slices slices in an epoch; None: chosen by `lab.epochs.measure_epochs`
-    """
-
-    fast_share: float | None = 0.2
-    scale_time: float | None = None
-    repeat: int = 1
-    warmup: float | None = None
-    seeds: int = 1
-    first_seed: int = 0
-    page_bytes: int = 4096
-    placement: str = "first-touch"
-    threads: int | None = None
-    mlp: float | None = None
-    epoch_slices: int | None = None
-
-    def __post_init__(self) -> None:
-        checks = [
-            (self.page_bytes >= 4096 and self.page_bytes & (self.page_bytes - 1) == 0,
-             f"a folio (--folio) of {self.page_bytes} bytes does not exist", "give 4KiB or a larger power of two"),
-            (1 <= self.repeat <= 10_000, f"the trace cannot be played {self.repeat} times (--repeat)",
-             "give 1 to 10000"),
-            (1 <= self.seeds <= 1000, f"cannot run with {self.seeds} seeds (--seeds)", "give 1 to 1000"),
-            (self.warmup is None or 0 <= self.warmup < 1,
-             f"a warm-up (--warmup) of {self.warmup} of the run cannot be left out", "give 0 or more, and less than 1"),
-            (self.threads is None or 1 <= self.threads <= 65536,
-             f"the program cannot have {self.threads} cores (--threads)", "give 1 to 65536"),
-            (self.mlp is None or 1 <= self.mlp <= 1000,
-             f"a core cannot keep {self.mlp} cache misses in flight (--mlp)", "give 1 to 1000"),
-        ]  # fmt: skip
-        for ok, message, hint in checks:
-            if not ok:
-                raise UsageError(message, hint)
-        if self.placement not in PLACEMENTS and not self.placement.startswith("bind:"):
-            raise unknown_name("placement", self.placement, list(PLACEMENTS))
-
-    def warmup_share(self) -> float:
-        if self.warmup is not None:
-            return self.warmup
-        return 1 / self.repeat if self.repeat > 1 else 1 / 3
-
-
 class Bench:
     """One seed of a comparison: the trace, what it really accesses in each epoch, and what the runs are built from."""
 
@@ -176,63 +127,94 @@ class Bench:
         if not self.epochs.epochs:
             why = "; ".join([f"'{trace.info.name}' has no slices to replay", *trace_warnings(trace)])
             raise UsageError(why, "record it again" if trace_warnings(trace) else "record for longer")
-        page_bytes = trace.info.page_bytes
-        self.sizing: Sizing = size_nodes(
-            topology, self.epochs.footprint_pages, page_bytes, setting.fast_share
+        info = trace.info
+        if info.nodes > len(topology.nodes):
+            raise UsageError(
+                f"'{info.name}' has accesses from {info.nodes} nodes, the tiers only {len(topology.nodes)}",
+                "choose tiers with as many nodes",
+            )
+        self.similar = similarity(
+            info, topology, self.epochs.footprint_pages, setting.stands_for, setting.times, setting.threads
         )
-        self.scale: TimeScale = choose_time_scale(setting.scale_time, self.sizing.shrink, trace.info.slice_ns)
-        self.threads = setting.threads or trace.info.threads
+        self.group_pages = self.similar.group_pages
+        self.capacity_pages = size_nodes(
+            topology, self.epochs.footprint_pages, info.page_bytes * self.group_pages, setting.fast_share
+        )
         self.compressibility = describe(compressibility_of(trace))
         self.contents: Contents | None = None
         if (held := topology.compression) is not None:
             self.contents = contents_of(trace, held.device, seed)
+        self._in_flight = setting.mlp or misses_in_flight(trace, topology.costs)
+        self.probed = self._probe()
+        if setting.epoch_slices is None:
+            self.epochs = self.epochs.longer(
+                math.ceil(EPOCH_MS / max(self.probed.slice_kernel_ms.mean(), 1e-6))
+            )
+        duration_s = setting.duration_s
+        if self.similar.measured and duration_s is not None:
+            duration_s = self.epochs.slices * info.slice_ns / 1e9
+        self.schedule = Schedule(
+            self.epochs,
+            self.probed.slice_kernel_ms,
+            slice_ms=setting.slice_ms,
+            duration_s=duration_s,
+            seed=seed,
+            nodes=nodes_of(topology, info.nodes),
+        )
+
+    def _probe(self) -> Probe:
+        """One pass in which nothing moves.
+
+        Where a tenant is killed, the rest of its accesses do not happen. Then the probe has fast memory for all.
+        """
+        machine = self._machine(self.topology)
+        self._initial_placement(machine)
+        found = probe(machine, self.epochs)
+        if machine.compressed is None or not machine.compressed.counts.killed:
+            return found
+        machine = self._machine(self.topology)
+        machine.set_capacity(machine.top_nodes[0], 2 * self.trace.pages)
+        machine.preferred[:] = machine.top_nodes[0]
+        return probe(machine, self.epochs)
 
     def play(self, specs: Sequence[RunSpec], progress: Callable[[float], None]) -> list[RunOutcome]:
         runs = [self._new_run(spec) for spec in specs]
-        total = max(1, self.epochs.slices * self.setting.repeat)
-        done = 0
-
-        def advance(slices: int) -> None:
-            nonlocal done
-            done += slices
-            progress(min(1.0, done / total))
-
-        replay(runs, self.epochs, self.setting.repeat, self.top_pages(), advance)
+        replay(runs, self.epochs, self.schedule, self.top_pages(), progress)
         return [
             self._outcome(label, spec, run)
             for label, spec, run in zip(labels(specs), specs, runs, strict=True)
         ]
 
     def top_pages(self) -> int:
-        return int(self.sizing.capacity_pages[list(self.topology.top_nodes())].sum())
+        return int(self.capacity_pages[list(self.topology.top_nodes())].sum())
 
-    def _new_run(self, spec: RunSpec) -> Run:
+    def _machine(self, topology: Topology, folio_bytes: int = 0) -> SimulatedMachine:
         info = self.trace.info
-        machine = SimulatedMachine(
-            self._under(spec),
+        return SimulatedMachine(
+            topology,
             self.trace.pages,
             info.page_bytes,
-            self.sizing.capacity_pages,
-            self.threads,
-            self.setting.mlp or misses_in_flight(self.trace, self.topology.costs),
-            scale=self.scale.factor,
+            self.capacity_pages,
+            self.similar.threads,
+            self._in_flight,
+            group_pages=self.group_pages,
             contents=self.contents,
             crews=info.nodes if info.synchronous else 1,
+            folio_bytes=folio_bytes,
         )
-        if info.nodes > len(self.topology.nodes):
-            raise UsageError(
-                f"'{info.name}' has accesses from {info.nodes} nodes, the tiers only {len(self.topology.nodes)}",
-                "choose tiers with as many nodes",
-            )
-        future = Future(self.epochs, self.setting.repeat)
+
+    def _new_run(self, spec: RunSpec) -> Run:
+        machine = self._machine(self._under(spec), granularity_of(POLICIES.get(spec.policy)))
+        future = Future(self.epochs, self.schedule.epochs)
         world = LabWorld(
             machine=machine,
             pages=self.trace.pages,
-            page_bytes=info.page_bytes,
-            scale=self.scale.factor,
+            page_bytes=self.trace.info.page_bytes,
+            group_pages=self.group_pages,
             seed=self.seed,
             foresight=future,
             regions=self.trace.regions,
+            decisions=DecisionCounts(self.group_pages),
         )
         policy = POLICIES.make(spec.policy, **spec.options)
         return new_run(
@@ -250,12 +232,16 @@ class Bench:
         return self.topology.with_compressed_node(access=rule_named(spec.access))
 
     def _sources(self, spec: RunSpec) -> list[SimulatedSource]:
+        page_bytes = self.trace.info.page_bytes
+        unit = max(1.0, granularity_of(POLICIES.get(spec.policy)) / page_bytes)
         settings = SourceSettings(
             self.trace.pages,
-            self.trace.info.page_bytes,
+            page_bytes,
             len(self.topology.nodes),
-            self.scale.factor,
-            self.seed,
+            group_pages=self.group_pages,
+            seed=self.seed,
+            threads=self.similar.threads,
+            unit_pages=min(self.group_pages, unit),
         )
         return [
             SOURCES.make(
@@ -298,7 +284,8 @@ class Bench:
         return node
 
     def warmup_epochs(self) -> int:
-        total = len(self.epochs.epochs) * self.setting.repeat
+        """Epochs that steady figures leave out."""
+        total = self.schedule.epochs
         return min(total - 1, round(total * self.setting.warmup_share()))
 
     def _outcome(self, label: str, spec: RunSpec, run: Run) -> RunOutcome:
@@ -314,15 +301,22 @@ class Bench:
             figures=run_figures(run, self.warmup_epochs(), self.epochs.footprint_pages),
             node_shares=node_shares(samples, [node.name for node in self.topology.nodes]),
             sampling=tuple(source.sampling() for source in run.sources),
-            counters=all_counters(run.policy.counters(), [source.counters() for source in run.sources]),
+            counters=self._real(
+                all_counters(run.policy.counters(), [source.counters() for source in run.sources])
+            ),
             held_back=run.world.decisions.held_back(),
             samples=samples,
             access=held.access.name if (held := self._under(spec).compression) else None,
         )
 
+    def _real(self, counters: Mapping[str, int]) -> dict[str, int]:
+        """Counters of the real system: each page and each event stands for K."""
+        return {name: round(count * self.group_pages) for name, count in counters.items()}
+
     def setup(self) -> Setup:
         """What every result states along with its figures."""
-        info, setting = self.trace.info, self.setting
+        info, setting, schedule = self.trace.info, self.setting, self.schedule
+        real = self.group_pages * schedule.passes
         return Setup(
             trace=info.name,
             command=info.command,
@@ -332,40 +326,63 @@ class Bench:
             page_bytes=info.page_bytes,
             llc_bytes=info.llc_bytes,
             llc_ways=info.llc_ways,
-            footprint_pages=self.epochs.footprint_pages,
-            touches=self.epochs.touches * setting.repeat,
-            misses=int(self.epochs.total.sum()) * setting.repeat,
+            footprint_pages=round(self.epochs.footprint_pages * self.group_pages),
+            touches=round(self.epochs.touches * real),
+            misses=round(int(self.epochs.total.sum()) * real),
             slices=self.epochs.slices,
             slice_ns=info.slice_ns,
             epoch_slices=self.epochs.epoch_slices,
             warmup_epochs=self.warmup_epochs(),
-            epochs=len(self.epochs.epochs) * setting.repeat,
-            repeat=setting.repeat,
+            epochs=schedule.epochs,
             seeds=setting.seeds,
             first_seed=setting.first_seed,
-            threads=self.threads,
+            similarity=self.similar,
+            timing=Timing(
+                passes=schedule.passes,
+                pass_s=schedule.pass_s,
+                slice_ms=setting.slice_ms,
+                slices=schedule.slices,
+                cut=schedule.cut,
+                joined=schedule.joined,
+            ),
             mlp=setting.mlp or info.mlp or self.topology.costs.mlp_random,
             fast_share=setting.fast_share,
             placement=setting.placement,
             tiers=self.topology.description,
             nodes=tuple(
-                NodeSetup(node.name, rank, int(pages), node.latency_ns, node.bandwidth_gb_s)
-                for node, rank, pages in zip(
-                    self.topology.nodes, self.topology.ranks(), self.sizing.capacity_pages, strict=True
+                NodeSetup(
+                    node.name,
+                    rank,
+                    round(pages * self.group_pages),
+                    node.latency_ns,
+                    node.bandwidth_gb_s,
+                    round(float(used), 4),
+                )
+                for node, rank, pages, used in zip(
+                    self.topology.nodes,
+                    self.topology.ranks(),
+                    self.capacity_pages,
+                    self.probed.used_share,
+                    strict=True,
                 )
             ),
             costs=self.topology.costs.model_dump(),
             curve={node.name: node.curve_name for node in self.topology.nodes},
-            scale_time=self.scale.factor,
-            scale_note=self.scale.note,
             compressibility=self.compressibility,
             contents=self.contents.note if self.contents else None,
             warnings=(
                 *trace_warnings(self.trace),
                 *self.topology.warnings(),
+                *([self.similar.warning()] if self.similar.warning() else []),
                 *([self.contents.warning] if self.contents and self.contents.warning else []),
             ),
         )
+
+
+def nodes_of(topology: Topology, nodes: int) -> tuple[int, ...]:
+    """The machine's node for each of the `nodes` that a trace has accesses from: those with CPUs, in order."""
+    able = [number for number, node in enumerate(topology.nodes) if node.cpus]
+    return tuple(able[:nodes]) if nodes <= len(able) else tuple(range(nodes))
 
 
 def all_counters(policy: Mapping[str, int], sources: Sequence[Mapping[str, int]]) -> dict[str, int]:

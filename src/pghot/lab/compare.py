@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pghot.errors import UsageError, unknown_name
-from pghot.lab.bench import Bench, RunSpec, Setting
+from pghot.lab.bench import Bench, RunSpec
 from pghot.lab.bounds import TraceBounds, trace_bounds
 from pghot.lab.comparison_setup import Setup
 from pghot.lab.outcomes import RunOutcome
 from pghot.lab.results import Comparison, collect
+from pghot.lab.setting import Setting
 from pghot.lab.traces import load_trace
 from pghot.parameters import check_several, checked_options
 from pghot.policies.options import parse_options

@@ -1,4 +1,4 @@
-"""What a comparison states beside its figures: the trace, the machine, and how the two were scaled."""
+"""What a comparison states beside its figures: the trace, the machine, and the real system that they stand for."""
 
 from __future__ import annotations
 
@@ -6,16 +6,42 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pghot.lab.similarity import Similarity
+
 
 @dataclass(frozen=True, slots=True)
 class NodeSetup:
-    """A simulated node. rank: of its tier, 0 is the fastest."""
+    """A simulated node.
+
+    rank        of its tier, 0 is the fastest
+    used_share  of its bandwidth when nothing moves
+    """
 
     name: str
     rank: int
     capacity_pages: int
     latency_ns: float
     bandwidth_gb_s: float
+    used_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How the time of the real system is replayed.
+
+    passes      how often the recording is played; the last pass may be a part
+    pass_s      real seconds of a pass when nothing moves
+    slice_ms    the longest slice, real ms
+    slices      slices of a pass as they are played
+    cut, joined recorded slices that were cut into several, and those that were joined with others
+    """
+
+    passes: float
+    pass_s: float
+    slice_ms: float
+    slices: int
+    cut: int
+    joined: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +49,12 @@ class Setup:
     """One seed of a comparison; another seed has the same, but for what a workload draws.
 
     verification     how far the recording can be believed (`recording.trace.Verification`); None: no recording
-    touches, misses  over all repetitions of the trace
-    slices, slice_ns of one repetition
-    epochs           over all repetitions; `warmup_epochs` of them are left out of steady figures
+    similarity       what the recording stands for: footprint, touches, misses and capacities are the real system's
+    timing           how its time is replayed
+    llc_bytes        the recorded cache
+    touches, misses  over all passes
+    slices, slice_ns of the recording
+    epochs           over all passes; `warmup_epochs` of them are left out of steady figures
     fast_share       None: capacities as in the tiers file
     costs            constants of the cost model, by name
     curve            the name of each node's latency curve
@@ -50,10 +79,10 @@ class Setup:
     epoch_slices: int
     warmup_epochs: int
     epochs: int
-    repeat: int
     seeds: int
     first_seed: int
-    threads: int
+    similarity: Similarity
+    timing: Timing
     mlp: float
     fast_share: float | None
     placement: str
@@ -61,8 +90,6 @@ class Setup:
     nodes: tuple[NodeSetup, ...]
     costs: Mapping[str, float]
     curve: Mapping[str, str]
-    scale_time: float
-    scale_note: str
     compressibility: Mapping[str, Any] | None
     contents: str | None
     warnings: tuple[str, ...]

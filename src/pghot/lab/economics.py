@@ -19,6 +19,7 @@ from pghot.safety.margin import Host, Margins, margins
 from pghot.sim.machine.topology import Topology
 
 SCHEMA = "pghot.economics/1"
+DURATION_S = 60.0  # of each run, which is deterministic but for what sources sample: one seed is enough
 Progress = Callable[[int, int], None]
 
 
@@ -102,7 +103,9 @@ def economics(
             margin = found.rules[rule.name]
             reserve = int(margin.reserve_bytes) if margin.fits else None
             tiers = topology.with_compressed_node(access=rule, reserve=reserve or 0)
-            result = compare(recording, tiers, [DEVICE_MOVER], fast_share=fast_share)
+            result = compare(
+                recording, tiers, [DEVICE_MOVER], fast_share=fast_share, duration_s=DURATION_S, seeds=1
+            )
             figures = next(row.figures for row in result.rows if row.kind == "mover")
             lines.append(_line(recording, rule.name, reserve, figures))
             contents[recording] = result.setup.contents or ""

@@ -100,6 +100,17 @@ class Epochs:
         """The trace's slices, from memory when they fit."""
         return iter(self._resident) if self._resident is not None else self.trace.batches()
 
+    def longer(self, epoch_slices: int) -> Epochs:
+        """The same pass with epochs of so many slices, at most all of them; itself if they are no longer."""
+        length = min(epoch_slices, self.slices)
+        if length <= self.epoch_slices:
+            return self
+        table = Epochs(
+            self.trace, length, self.slices, 0, np.zeros_like(self.total), _resident=self._resident
+        )
+        _fill(table)
+        return table
+
 
 def measure_epochs(trace: Trace, epoch_slices: int | None = None, target_epochs: int = 60) -> Epochs:
     """Read the trace once (twice when it is too long to keep) and build its table.

@@ -13,22 +13,25 @@ from pghot.sim.machine.simulated import SimulatedMachine
 
 @dataclass(frozen=True, slots=True)
 class EpochSample:
-    """Running totals of a run at the end of an epoch; see `sim.machine.accounts.Ledger` for the units."""
+    """Running totals of a run at the end of an epoch, of the real system: a page of the lab is K, and so is a ns.
+
+    See `sim.machine.accounts.Ledger` for the units.
+    """
 
     elapsed_ns: float
     served: tuple[float, ...]
-    promoted: int
-    demoted: int
-    pingpong: int
-    moved_bytes: int
+    promoted: float
+    demoted: float
+    pingpong: float
+    moved_bytes: float
     tracking_app_ns: float
     moving_app_ns: float
     kernel_ns: float
     coverage: float
-    promoted_hot: int
+    promoted_hot: float
     used_share: tuple[float, ...]
     latency_ns: tuple[float, ...]
-    saved_bytes: int
+    saved_bytes: float
 
     @classmethod
     def at_the_start(cls, nodes: int) -> EpochSample:
@@ -171,22 +174,23 @@ class Measures:
         hot = hot[machine.place[hot] != NOWHERE]  # without the pages of a killed tenant
         on_top = np.count_nonzero(~machine.lower[machine.place[hot]]) if len(hot) else 0
         self._landed_on_top(hot)
+        group = machine.group_pages
         self.samples.append(
             EpochSample(
-                elapsed_ns=ledger.elapsed_ns,
+                elapsed_ns=ledger.elapsed_ns * group,
                 served=tuple(ledger.served.tolist()),
-                promoted=ledger.promoted,
-                demoted=ledger.demoted,
-                pingpong=ledger.pingpong,
-                moved_bytes=ledger.exchanged_bytes,
-                tracking_app_ns=ledger.tracking_app_ns,
-                moving_app_ns=ledger.moving_app_ns,
-                kernel_ns=sum(thread.used_ns for thread in machine.kernel_threads.values()),
+                promoted=ledger.promoted * group,
+                demoted=ledger.demoted * group,
+                pingpong=ledger.pingpong * group,
+                moved_bytes=ledger.exchanged_bytes * group,
+                tracking_app_ns=ledger.tracking_app_ns * group,
+                moving_app_ns=ledger.moving_app_ns * group,
+                kernel_ns=sum(thread.used_ns for thread in machine.kernel_threads.values()) * group,
                 coverage=on_top / len(hot) if len(hot) else float("nan"),
-                promoted_hot=self._promoted_hot,
+                promoted_hot=self._promoted_hot * group,
                 used_share=tuple(machine.used_share.tolist()),
                 latency_ns=tuple(machine.latency_ns.tolist()),
-                saved_bytes=machine.compressed.saved_bytes if machine.compressed else 0,
+                saved_bytes=machine.compressed.saved_bytes * group if machine.compressed else 0,
             )
         )
 

@@ -121,8 +121,8 @@ def run_figures(run: Run, warmup_epochs: int, footprint_pages: int) -> Figures:
         coverage=_mean([sample.coverage for sample in samples[warmup_epochs:]]),
         accuracy=last.promoted_hot / last.promoted if last.promoted else None,
         tracker_bytes_per_page=tracker / max(1, footprint_pages),
-        response_p50_ms=_ms(responses.percentile_ns(0.5)),
-        response_p95_ms=_ms(responses.percentile_ns(0.95)),
+        response_p50_ms=_ms(responses.percentile_ns(0.5), machine.group_pages),
+        response_p95_ms=_ms(responses.percentile_ns(0.95), machine.group_pages),
         responded_share=responses.promoted_share(),
     )
     if (node := machine.compressed) is None:
@@ -130,11 +130,11 @@ def run_figures(run: Run, warmup_epochs: int, footprint_pages: int) -> Figures:
     saved = _mean([sample.saved_bytes for sample in samples[warmup_epochs:]]) or 0.0
     return replace(
         figures,
-        saved_share=saved / (footprint_pages * machine.page_bytes),
+        saved_share=saved / (footprint_pages * machine.page_bytes * machine.group_pages),
         device_peak_share=node.counts.peak_bytes / node.real_bytes,
-        refused_pages=node.counts.refused,
-        write_faults=node.counts.write_faults,
-        lost_pages=node.counts.lost,
+        refused_pages=node.counts.refused * machine.group_pages,
+        write_faults=node.counts.write_faults * machine.group_pages,
+        lost_pages=node.counts.lost * machine.group_pages,
         killed_tenants=node.counts.killed,
     )
 
@@ -152,8 +152,9 @@ def node_shares(samples: Sequence[EpochSample], names: Sequence[str]) -> dict[st
     return {name: float(value / total) for name, value in zip(names, served, strict=True)}
 
 
-def _ms(wait_ns: float | None) -> float | None:
-    return None if wait_ns is None else wait_ns / 1e6
+def _ms(wait_ns: float | None, group_pages: float) -> float | None:
+    """Real ms for ns of the machine's clock, which real time runs K times as long as."""
+    return None if wait_ns is None else wait_ns * group_pages / 1e6
 
 
 def _mean(values: Sequence[float]) -> float | None:

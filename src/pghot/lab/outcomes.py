@@ -136,8 +136,8 @@ class EpochRow:
     elapsed_s: float
     duration_ms: float
     fast_miss_share: float | None
-    promotions: int
-    demotions: int
+    promotions: float
+    demotions: float
     coverage: float | None
     used_share: tuple[float, ...]
     latency_ns: tuple[float, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from pghot.arrays import I64, U32
 from pghot.lab.epochs import Epochs, hot_sets
 from pghot.lab.measures import Measures
+from pghot.lab.schedule import Schedule
 from pghot.policies.policy import Policy
 from pghot.recording.trace import SliceBatch
 from pghot.sim.lab_world import LabWorld
@@ -18,15 +19,13 @@ from pghot.sim.sources.simulated_source import SimulatedSource, SliceView
 from pghot.sim.user_space.live_loop import LiveLoop
 from pghot.sim.user_space.user_space_machine import THREAD
 
-Progress = Callable[[int], None]
-
 
 @dataclass(slots=True)
 class Future:
-    """The `Foresight` of an oracle: the epochs to come, over all repetitions."""
+    """The `Foresight` of an oracle: the epochs to come, `total` of them over all passes."""
 
     epochs: Epochs
-    repeat: int
+    total: int
     position: int = 0
 
     def total_misses(self) -> I64:
@@ -35,7 +34,7 @@ class Future:
     def next_epoch(self) -> tuple[U32, I64]:
         count = len(self.epochs.epochs)
         following = self.position + 1
-        if following >= count * self.repeat:
+        if following >= self.total:
             return np.empty(0, np.uint32), np.empty(0, np.int64)
         epoch = self.epochs.epochs[following % count]
         return epoch.page, epoch.misses
@@ -96,36 +95,30 @@ class Run:
         self.measures.end_slice()
 
 
-def replay(runs: list[Run], epochs: Epochs, repeat: int, hot_pages: int, progress: Progress) -> None:
-    """Play the trace `repeat` times over all runs in lockstep; calls `progress` with slices done."""
+def replay(
+    runs: list[Run], epochs: Epochs, schedule: Schedule, hot_pages: int, progress: Callable[[float], None]
+) -> None:
+    """Play the schedule over all runs in lockstep; calls `progress` with the share that is done.
+
+    hot_pages  the most pages that a hot set has
+    """
     hot = hot_sets(epochs.epochs, hot_pages)
-    for number, (batch, index, begins, ends) in _walk(epochs, repeat):
-        if begins:
+    for step in schedule.steps():
+        number = step.epoch
+        if step.begins:
             for run in runs:
                 run.future.position = number
                 run.measures.begin_epoch(hot[number % len(hot)])
-        for run in runs:
-            run.play(batch, index, ends)
-        if ends:
+        for index in range(step.batch.slices):
+            ends = step.ends and index == step.batch.slices - 1
+            for run in runs:
+                run.play(step.batch, index, ends)
+        if step.ends:
             for run in runs:
                 run.measures.end_epoch(hot[number % len(hot)])
-            progress(epochs.epoch_slices)
+            progress((number + 1) / schedule.epochs)
     for run in runs:
         run.measures.finish()
-
-
-def _walk(epochs: Epochs, repeat: int) -> Iterator[tuple[int, tuple[SliceBatch, int, bool, bool]]]:
-    """Every slice with its running epoch number, and whether it begins or ends that epoch."""
-    length, total = epochs.epoch_slices, epochs.slices
-    per_pass = len(epochs.epochs)
-    for repetition in range(repeat):
-        position = 0
-        for batch in epochs.batches():
-            for index in range(batch.slices):
-                begins = position % length == 0
-                number = repetition * per_pass + position // length
-                position += 1
-                yield number, (batch, index, begins, position % length == 0 or position == total)
 
 
 def new_run(

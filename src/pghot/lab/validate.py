@@ -16,10 +16,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from pghot.documents import Shipped, Strict
 from pghot.errors import PghotError, UsageError, unknown_name
-from pghot.lab.bench import Bench, RunSpec, Setting
+from pghot.lab.bench import Bench, RunSpec
 from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.metrics import Figures
 from pghot.lab.outcomes import RunOutcome, summarise_runs
+from pghot.lab.setting import Setting
 from pghot.lab.workloads.workload_files import workload_from_table
 from pghot.sim.machine.topology import Topology, load_topology
 from pghot.sim.policies import POLICIES
@@ -313,6 +314,8 @@ def _setting(table: dict[str, Any], where: str) -> Setting:
     values = {"fast_share": None, **table}
     if values["fast_share"] is not None:
         values["fast_share"] = parse_share(values["fast_share"])
+    if values.get("duration_s") == "one-pass":
+        values["duration_s"] = None
     known = [field.name for field in fields(Setting)]
     for name in values:
         if name not in known:

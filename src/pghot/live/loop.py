@@ -272,6 +272,6 @@ def world_of(machine: LinuxMachine, spaces: Spaces) -> World:
         machine=machine,
         pages=spaces.table.pages,
         page_bytes=PAGE_BYTES,
-        scale=1.0,
+        group_pages=1.0,
         seed=0,
     )

@@ -6,7 +6,6 @@ take its place: it gets the same calls, with the pages.
 
 from __future__ import annotations
 
-from collections import Counter
 from enum import StrEnum
 from typing import Protocol
 
@@ -52,20 +51,25 @@ class Decisions(Protocol):
 
 
 class DecisionCounts:
-    """Counts decisions by their reason: pages for `hold`, rounds for `rest`."""
+    """Counts decisions by their reason: real pages for `hold`, rounds for `rest`.
 
-    def __init__(self) -> None:
-        self._held: Counter[HeldBack] = Counter()
+    group_pages  real pages that each page stands for
+    """
+
+    def __init__(self, group_pages: float = 1.0) -> None:
+        self._group_pages = group_pages
+        self._held: dict[HeldBack, float] = {}
 
     def move(self, page: U32, why: Moved) -> None:
         """Not counted: the machine counts what really moved."""
 
     def hold(self, page: U32, why: HeldBack) -> None:
         if len(page):
-            self._held[why] += len(page)
+            self._held[why] = self._held.get(why, 0) + len(page) * self._group_pages
 
     def rest(self, why: HeldBack) -> None:
-        self._held[why] += 1
+        self._held[why] = self._held.get(why, 0) + 1
 
     def held_back(self) -> dict[str, int]:
-        return {why.value: count for why, count in self._held.most_common()}
+        most_first = sorted(self._held.items(), key=lambda each: -each[1])
+        return {why.value: round(count) for why, count in most_first}

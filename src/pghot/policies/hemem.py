@@ -3,6 +3,8 @@
 Constants as published (FACTS 7): a page is hot at 8 samples, all counts are halved when a page reaches 18, and the
 policy runs every 10 ms and migrates at most 10 GB/s. The lab's sources do not tell sampled loads from stores, so the
 lower threshold of 4 stores is not used.
+
+It counts 2 MiB pages and moves them whole, at the speed of 2 MiB folios.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ from typing import Generic
 import numpy as np
 
 from pghot.arrays import U32
+from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Source
 from pghot.policies.decisions import HeldBack, Moved
+from pghot.policies.granularity import Units
 from pghot.policies.machine import below_top
 from pghot.policies.policy import W, World
 
@@ -33,23 +37,27 @@ class SampledCounts(ABC, Generic[W]):
     any_source = False
     demotes = True
     awaits = "HeMem's library with its kernel patches"
+    granularity_bytes = 2 << 20
 
     def start(self, world: W) -> None:
         world.machine.demotion_enabled = False  # it demotes by itself
-        self.count = np.zeros(world.pages, np.int32)
+        self.units = Units(world.pages, world.page_bytes, world.group_pages, self.granularity_bytes)
+        self.count = np.zeros(self.units.count, np.int32)
         self._next_ms = PERIOD_MS
         self._coolings = 0
         self._last_ns = 0.0
         self._seen = 0  # reports of pages in lower tiers since the last round
+        self._granted = Carry()
 
     def observe(self, world: W, source: Source, accesses: Accesses) -> None:
-        np.add.at(self.count, accesses.page, accesses.count.astype(np.int32))
-        while self.count[accesses.page].max(initial=0) >= COOL_COUNT:
+        unit = self.units.of(accesses.page)
+        np.add.at(self.count, unit, accesses.count.astype(np.int32))
+        while self.count[unit].max(initial=0) >= COOL_COUNT:
             self.count >>= 1
             self._coolings += 1
         below = below_top(world.machine, accesses.page)
         self._seen += len(below)
-        world.decisions.hold(below[self.count[below] < HOT_COUNT], HeldBack.THRESHOLD)
+        world.decisions.hold(below[self.count[self.units.of(below)] < HOT_COUNT], HeldBack.THRESHOLD)
 
     def act(self, world: W) -> None:
         if world.now_ms < self._next_ms:
@@ -60,7 +68,7 @@ class SampledCounts(ABC, Generic[W]):
         self._seen = 0
         machine = world.machine
         span_ns, self._last_ns = machine.now_ns - self._last_ns, machine.now_ns
-        budget = int(RATE_GB_S * span_ns / world.page_bytes)
+        budget = self._granted.whole(RATE_GB_S * span_ns / world.page_bytes)
         self.migrate(world, min(budget, machine.pages_in_budget(self.name, span_ns)))
 
     @abstractmethod
@@ -70,10 +78,10 @@ class SampledCounts(ABC, Generic[W]):
     def hot_below(self, world: W) -> U32:
         """Hot pages outside the fast tier, hottest first."""
         place, lower = world.machine.place, world.machine.lower
-        hot = np.flatnonzero(self.count >= HOT_COUNT).astype(np.uint32)
+        hot = self.units.pages_of(np.flatnonzero(self.count >= HOT_COUNT))
         hot = hot[place[hot] < len(lower)]  # the others are on no node: their program is gone
         hot = hot[lower[place[hot]]]
-        return hot[np.argsort(-self.count[hot], kind="stable")]
+        return hot[np.argsort(-self.count[self.units.of(hot)], kind="stable")]
 
     def promote_hot(self, world: W, page: U32) -> None:
         """Promote as many of `page` as demoting cold pages makes room for."""
@@ -85,8 +93,10 @@ class SampledCounts(ABC, Generic[W]):
             short = (short + 1) // 2
             world.decisions.hold(page[room + short :], HeldBack.FREE_SPACE)
             page = page[: room + short]
-            cold = np.flatnonzero((machine.place == fast) & (self.count < HOT_COUNT)).astype(np.uint32)
-            cold = cold[np.argsort(self.count[cold], kind="stable")][:short]
+            there = np.flatnonzero(machine.place == fast).astype(np.uint32)
+            count = self.count[self.units.of(there)]
+            order = np.argsort(count, kind="stable")
+            cold = there[order[: np.count_nonzero(count < HOT_COUNT)]][:short]
             world.decisions.move(cold, Moved.COLD)
             machine.demote(cold, fast, self.name)
         if len(page):
@@ -97,7 +107,7 @@ class SampledCounts(ABC, Generic[W]):
 
     def forget(self, page: U32) -> None:
         """See `Forgets.forget`."""
-        self.count[page] = 0
+        self.count[self.units.of(page)] = 0
 
     def tracker_bytes(self) -> int:
         return int(self.count.nbytes)

@@ -56,8 +56,8 @@ class Machine(Protocol):
     def room(self, node: int) -> int:
         """Pages that can be put on `node` without touching its reserve."""
 
-    def pages_in_budget(self, thread: str, span_ns: float | None = None) -> int:
-        """Pages that `thread` may move now."""
+    def pages_in_budget(self, thread: str, sleep_ns: float = 0.0) -> int:
+        """Pages that `thread`, which sleeps so long between two rounds, may move now."""
 
     def migrate(self, page: U32, target: int, payer: str, batch_pages: int = 512) -> Moves:
         """Move distinct pages to `target`, as many as fit. Pages on no node, or there already, are left out."""

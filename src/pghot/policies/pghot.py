@@ -27,7 +27,7 @@ _NONE = np.empty(0, np.uint32)
 
 # Settings that the policy takes from the machine it runs on.
 _FROM_THE_MACHINE = (
-    "store", "pages", "page_bytes", "nodes", "top_nodes", "top_of_node", "scale", "enabled_sources",
+    "store", "pages", "page_bytes", "nodes", "top_nodes", "top_of_node", "group_pages", "enabled_sources",
 )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ class Pghot(Generic[W]):
                 **{
                     "target_nid": world.fast_node,
                     "top_of_node": near,
-                    "scale": world.scale,
+                    "group_pages": world.group_pages,
                     **self.preset,
                     **self.options,
                 },
@@ -112,7 +112,7 @@ class Pghot(Generic[W]):
     def act(self, world: W) -> None:
         machine = world.machine
         machine.balance()
-        budget = machine.pages_in_budget(self._thread)
+        budget = machine.pages_in_budget(self._thread, self.engine.sleep_ms * 1e6 / world.group_pages)
         if budget == 0:
             world.decisions.rest(machine.budget_ends_with)
             self._seen.clear()

@@ -27,23 +27,24 @@ KINDS = ("baseline", "bound", "static", "mover", "oracle")
 class World:
     """What a policy is given for one run.
 
-    machine  the lab's, or in a live run the one that pghot runs on
-    scale    `--scale-time`: kernel time runs faster by this factor, byte quantities shrink by it; 1 in a live run
-    seed     for a policy that draws random numbers; 0 in a live run
-    decisions  hears what the policy decides, and why
+    machine      the lab's, or in a live run the one that pghot runs on
+    group_pages  real pages that one page stands for, K in the lab: kernel time runs K times faster than the machine's
+                 clock, and byte quantities are divided by K; 1 in a live run
+    seed         for a policy that draws random numbers; 0 in a live run
+    decisions    hears what the policy decides, and why
     """
 
     machine: Machine
     pages: int
     page_bytes: int
-    scale: float
+    group_pages: float
     seed: int
     decisions: Decisions = field(default_factory=DecisionCounts, kw_only=True)
 
     @property
     def now_ms(self) -> float:
         """Kernel milliseconds since the run began."""
-        return self.machine.now_ns * self.scale / 1e6
+        return self.machine.now_ns * self.group_pages / 1e6
 
     @property
     def fast_node(self) -> int:
@@ -56,9 +57,12 @@ class World:
         rank = self.machine.rank
         return int(len(rank) - 1 - np.argmax(rank[::-1]))
 
-    def scaled_pages(self, size_bytes: float) -> int:
-        """A byte quantity of the kernel (a chunk, a scan step) in pages of this run, at least 1."""
-        return max(1, int(size_bytes / self.page_bytes / self.scale))
+    def pages_of(self, size_bytes: float) -> float:
+        """A byte quantity of the kernel (a chunk, a scan step) in pages of this run: less than 1 in a large group.
+
+        Who spends it carries the fraction on (`pghot.carry`).
+        """
+        return size_bytes / self.page_bytes / self.group_pages
 
 
 W = TypeVar("W", bound=World)

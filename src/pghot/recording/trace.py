@@ -65,6 +65,9 @@ def memory_kind(name: str) -> MemoryKind:
     return MemoryKind.HEAP if name == "[heap]" else MemoryKind.ANON
 
 
+NOT_LIVE = ("qemu", "workload", "import")  # whose traces hold every access, at no time of a real clock
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
     """A range of dense pages and the addresses it stands for.
@@ -164,6 +167,11 @@ class TraceInfo:
     def __post_init__(self) -> None:
         if not self.cache_bytes:
             object.__setattr__(self, "cache_bytes", (self.llc_bytes,))
+
+    @property
+    def measured(self) -> bool:
+        """Whether a live source saw the accesses: then the misses are estimates, and the time is the real one."""
+        return self.source not in NOT_LIVE
 
 
 # How a page's misses follow each other. A miss belongs to one of them or to none (an address that can be computed

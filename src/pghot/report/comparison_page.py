@@ -84,7 +84,7 @@ def _assumptions(setup: Setup) -> str:
         for node in setup.nodes
     )
     constants = {
-        "threads": setup.threads,
+        "threads": setup.similarity.threads,
         "mlp (cache misses in flight per core)": setup.mlp,
         **setup.costs,
     }

@@ -63,17 +63,10 @@ def _wrapped(lines: list[str]) -> list[str]:
 
 def setup_lines(setup: Setup) -> list[str]:
     """What was simulated, in sentences."""
-    footprint = setup.footprint_pages * setup.page_bytes
     nodes = ", ".join(
         f"{node.name} {format_size(node.capacity_pages * setup.page_bytes)} at {node.latency_ns:g} ns"
         for node in setup.nodes
     )
-    cache = ""
-    if setup.llc_bytes:
-        cache = (
-            f"; last-level cache {format_size(setup.llc_bytes)}, {setup.llc_ways} ways "
-            f"(footprint is {footprint / setup.llc_bytes:.1f} times that)"
-        )
     share = (
         "capacities as in the tiers file"
         if setup.fast_share is None
@@ -83,11 +76,29 @@ def setup_lines(setup: Setup) -> list[str]:
         f"SIMULATED: {setup.trace}"
         + (f" ({shlex.join(setup.command)})" if setup.command else "")
         + (f", {setup.verification}" if setup.verification else ""),
-        f"footprint {format_size(footprint)}{cache}",
+        *similarity_lines(setup),
         f"tiers: {nodes}; {share}" + (f"; access {', '.join(setup.access)}" if setup.access else ""),
-        f"{setup.scale_note}; {setup.repeat} pass(es), {setup.seeds} seed(s), steady after "
-        f"{setup.warmup_epochs} of {setup.epochs} epochs",
+        f"{setup.seeds} seed(s), steady after {setup.warmup_epochs} of {setup.epochs} epochs",
         *(f"warning: {text}" for text in setup.warnings),
+    ]
+
+
+def similarity_lines(setup: Setup) -> list[str]:
+    """What the recording stands for, and how its time is replayed."""
+    similar, timing = setup.similarity, setup.timing
+    itself = "itself" if similar.group_pages == 1 else f"a program of {format_size(similar.footprint_bytes)}"
+    each = "" if similar.group_pages == 1 else f", {similar.group_pages:.4g} pages for each recorded one"
+    cache = ""
+    if similar.cache_bytes:
+        cache = f"; its cache of {format_size(setup.llc_bytes)} stands for {format_size(similar.cache_bytes)}"
+    changed = [f"{timing.cut:,} of the recording's cut"] if timing.cut else []
+    changed += [f"{timing.joined:,} joined"] if timing.joined else []
+    busy = ", ".join(f"{node.name} {100 * node.used_share:.0f} %" for node in setup.nodes)
+    return [
+        f"stands for {itself} with {similar.threads} threads{each}{cache}",
+        f"{timing.passes:.3g} pass(es) of {timing.pass_s:.3g} s in slices of at most {timing.slice_ms:g} ms"
+        + (f" ({', '.join(changed)})" if changed else "")
+        + f"; bandwidth in use without moves: {busy}",
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from pghot.arrays import I16, I64, U8
+from pghot.arrays import F64, I16, I64, U8
 from pghot.engine.gate import (
     DEMAND,
     FREE_SPACE,
@@ -12,6 +12,7 @@ from pghot.engine.gate import (
     RATE_OK,
     RATE_WINDOW_MS,
     RL_COUNT,
+    RL_GRANT,
     RL_START,
     TH,
     TH_START,
@@ -26,11 +27,11 @@ from pghot.engine.gate import (
 def judge_reference(
     node: I16,
     age_ms: I64,
-    state: I64,
+    state: F64,
     free: I64,
     enough: I64,
-    pages_per_s: int,
-    budget: int,
+    pages_per_s: float,
+    budget: float,
     window_ms: int,
     now_ms: int,
     max_pages: int,
@@ -53,8 +54,14 @@ def judge_reference(
             threshold = int(state[n, TH]) or window_ms
             verdict[i] = TOO_OLD if age >= threshold else RATE_OK
             if verdict[i] == RATE_OK:
-                if state[n, RL_START] == -1 or now_ms >= state[n, RL_START] + RATE_WINDOW_MS:
-                    state[n, RL_START], state[n, RL_COUNT] = now_ms, 0
+                if state[n, RL_START] == -1:
+                    state[n, RL_START] = now_ms
+                windows = (now_ms - int(state[n, RL_START])) // RATE_WINDOW_MS
+                if windows:
+                    beyond = Fraction(state[n, RL_COUNT]) - windows * Fraction(state[n, RL_GRANT])
+                    state[n, RL_START], state[n, RL_GRANT] = now_ms, 0
+                    state[n, RL_COUNT] = float(max(Fraction(0), beyond))
+                state[n, RL_GRANT] = max(state[n, RL_GRANT], budget)
                 judged[n] += 1
                 state[n, DEMAND] += count_refused or judged[n] > waited[n]
                 verdict[i] = RATE_OK if state[n, RL_COUNT] < budget else RATE_LIMITED
@@ -67,7 +74,9 @@ def judge_reference(
     totals += [seen[1] + seen[3] * count_refused, seen[0], seen[2], seen[3]]
 
 
-def _threshold_reference(s: list[int], pages_per_s: int, window_ms: int, now_ms: int) -> tuple[int, int, int]:
+def _threshold_reference(
+    s: list[float], pages_per_s: float, window_ms: int, now_ms: int
+) -> tuple[int, int, int]:
     """Threshold, start and demand of one node after the dynamic threshold's rule."""
     threshold, start, demand = s[TH], now_ms if s[TH_START] == -1 else s[TH_START], s[DEMAND]
     periods = (now_ms - start) // THRESHOLD_PERIOD_MS
@@ -75,7 +84,8 @@ def _threshold_reference(s: list[int], pages_per_s: int, window_ms: int, now_ms:
         return threshold, start, demand
     threshold = threshold or window_ms
     unit = max(1, 2 * window_ms // THRESHOLD_STEPS)
-    ratio = Fraction(demand, pages_per_s * 60 * periods) if pages_per_s else Fraction(demand)
+    expected = Fraction(pages_per_s) * 60 * periods
+    ratio = Fraction(demand) / expected if expected else Fraction(demand)
     if ratio > Fraction(11, 10) or (not pages_per_s and demand):
         return max(unit, threshold - unit), now_ms, 0
     if ratio < Fraction(9, 10) and pages_per_s:

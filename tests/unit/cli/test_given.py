@@ -23,8 +23,8 @@ _MARGIN = (
     "adversary json_"
 )
 _COMPARE = (
-    "recording tiers fast_share policies classes access seeds repeat scale_time warmup folio placement threads mlp "
-    "set_ bounds output json_"
+    "recording tiers fast_share policies classes access stands_for threads duration slice_ seeds warmup folio "
+    "placement mlp set_ bounds output json_"
 )
 MODES: list[tuple[str, str, str, str]] = [
     (

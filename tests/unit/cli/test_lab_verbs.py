@@ -28,7 +28,7 @@ from pghot.cli.main import run
         (["compare", "bundled:redis-zipf", "--policies", "numab"], "did you mean 'numab2'"),
         (["compare", "bundled:redis-zipf", "--tiers", "dram-cx"], "did you mean 'dram-cxl'"),
         (["compare", "bundled:redis-zipf", "--fast-share", "abc"], "'abc' is not a share"),
-        (["compare", "bundled:redis-zipf", "--scale-time", "x"], "'x' is not a number"),
+        (["compare", "bundled:redis-zipf", "--stands-for", "manyx"], "'manyx' is no multiple"),
         (["compare", "bundled:redis-zipf", "-o", "table.xls"], "end the name in one of"),
         (["compare", "bundled:redis-zipf", "--fast-share", "0%"], "leaves nothing to decide"),
         (["compare", "bundled:redis-zipf", "--fast-share", "100%"], "leaves nothing to decide"),
@@ -67,7 +67,7 @@ def test_a_full_disk_is_one_error_whose_remedy_is_room(
 ) -> None:
     page = tmp_path / "page.html"
     monkeypatch.setattr(outputs, "create", lambda path: os.open("/dev/full", os.O_WRONLY))
-    compare = ["compare", "workload:gups", "--policies", "none", "-o", str(page)]
+    compare = ["compare", "workload:gups", "--policies", "none", "--duration", "one-pass", "-o", str(page)]
     assert run(compare) == 1
     assert f"cannot write {page}: No space left" in (err := capfd.readouterr().err)
     assert "hint: make room there" in err
@@ -92,7 +92,18 @@ def test_compare_prints_json_with_bounds_and_writes_the_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "report.html"
-    arguments = ["compare", "bundled:redis-zipf", "--policies", "none", "--bounds", "--json", "-o", str(page)]
+    arguments = [
+        "compare",
+        "bundled:redis-zipf",
+        "--policies",
+        "none",
+        "--duration",
+        "one-pass",
+        "--bounds",
+        "--json",
+        "-o",
+        str(page),
+    ]
     assert run(arguments) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["schema"] == "pghot.compare/1"
@@ -109,6 +120,8 @@ def test_set_gives_a_policy_an_option_and_says_so(capsys: pytest.CaptureFixture[
         "pghot-default",
         "--classes",
         "to-come",
+        "--seeds",
+        "1",
         "--json",
     ]
     assert run(compare) == 0
@@ -147,7 +160,21 @@ def test_all_columns_come_in_parts_that_fit_a_page(capsys: pytest.CaptureFixture
     from pghot.lab.metrics import METRICS
 
     assert (
-        run(["compare", "bundled:redis-zipf", "--policies", "none", "--columns", "all", "--seeds", "2"]) == 0
+        run(
+            [
+                "compare",
+                "bundled:redis-zipf",
+                "--policies",
+                "none",
+                "--duration",
+                "one-pass",
+                "--columns",
+                "all",
+                "--seeds",
+                "2",
+            ]
+        )
+        == 0
     )
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 100
@@ -303,7 +330,7 @@ def test_a_file_that_cannot_be_replayed_is_one_error(
 
     path = tmp_path / "it.pghot"
     path.write_bytes(damage(bundled.path("xz-decompress").read_bytes()))
-    assert run(["compare", str(path), "--policies", "none"]) in (1, 2)
+    assert run(["compare", str(path), "--policies", "none", "--duration", "one-pass"]) in (1, 2)
     out, err = capsys.readouterr()
     assert out == ""
     assert message in err
@@ -317,7 +344,7 @@ def test_a_cut_off_recording_is_replayed_with_a_warning(
 
     path = tmp_path / "it.pghot"
     path.write_bytes(bundled.path("xz-decompress").read_bytes()[:1_200_000])
-    assert run(["compare", str(path), "--policies", "none"]) == 0
+    assert run(["compare", str(path), "--policies", "none", "--duration", "one-pass"]) == 0
     assert "warning: the recording is truncated: it is damaged" in capsys.readouterr().out
 
 
@@ -328,7 +355,7 @@ def test_tables_are_written_as_their_names_say(tmp_path: Path, capsys: pytest.Ca
     import pyarrow.parquet as pq
 
     names = [str(tmp_path / f"table.{kind}") for kind in ("parquet", "csv", "arrow")]
-    arguments = ["compare", "bundled:redis-zipf", "--policies", "numab2", "--json"]
+    arguments = ["compare", "bundled:redis-zipf", "--policies", "numab2", "--json", "--duration", "one-pass"]
     for name in names:
         arguments += ["-o", name]
     assert run(arguments) == 0
@@ -344,7 +371,7 @@ def test_the_command_itself_keeps_data_and_notes_apart(tmp_path: Path) -> None:
     """The installed command: JSON alone on stdout, no colour, no traceback, quiet on a closed pipe."""
     command = [str(Path(sys.executable).with_name("pghot"))]
     done = subprocess.run(
-        [*command, "compare", "bundled:redis-zipf", "--policies", "none", "--json"],
+        [*command, "compare", "bundled:redis-zipf", "--policies", "none", "--duration", "one-pass", "--json"],
         capture_output=True,
         text=True,
         check=True,
@@ -379,14 +406,28 @@ def test_a_fast_tier_slower_than_the_slow_one_is_a_warning(
     text = files("pghot").joinpath("data/tiers/dram-cxl.toml").read_text("utf-8")
     path = tmp_path / "odd.toml"
     path.write_text(text.replace("latency_ns = 100 ", "latency_ns = 300 "))
-    assert run(["compare", "bundled:redis-zipf", "--tiers", str(path), "--policies", "none"]) == 0
+    assert (
+        run(
+            [
+                "compare",
+                "bundled:redis-zipf",
+                "--tiers",
+                str(path),
+                "--policies",
+                "none",
+                "--duration",
+                "one-pass",
+            ]
+        )
+        == 0
+    )
     assert "warning: 'cxl' (271 ns) is ranked below 'dram' (300 ns)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("scale_time = 400", "scale_tim = 400", "did you mean 'scale_time'"),
+        ("times = 400", "time = 400", "did you mean 'times'"),
         ('metric = "time_s"', 'metric = "time"', "unknown metric with a value 'time'"),
         ("freq_threshold = 1 }", "freq_treshold = 1 }", "freq_treshold"),
         ("[[1.396, 1.097, 1.456]]", "[[1.396, 1.097, 0.0]]", "published.cells.0.2"),

@@ -111,7 +111,7 @@ def test_rate_limit_refuses_and_keeps_the_page_for_the_next_second(store):
 
 @ALL_STORES
 def test_scale_divides_the_rate_limit(store):
-    engine = make_engine(store, rate_limit_mb_s=10 * 4096 / 2**20, scale=5)
+    engine = make_engine(store, rate_limit_mb_s=10 * 4096 / 2**20, group_pages=5)
     touch(engine, range(25), 0, count=2)
     assert len(wake(engine, 0)) == 2
 
@@ -124,7 +124,7 @@ def test_a_jump_of_several_seconds_grants_their_rate():
 
 
 def test_free_space_lets_pages_through_until_it_is_used_up():
-    engine = make_engine(rate_limit_mb_s=0, scale=1024)  # bypass beyond 1 MiB = 256 pages
+    engine = make_engine(rate_limit_mb_s=0, group_pages=1024)  # bypass beyond 1 MiB = 256 pages
     touch(engine, range(50), 0, count=2)
     free = np.array([256 + 20, 0, 0, 0])
     assert len(wake(engine, 0, free)) == 20
@@ -317,7 +317,7 @@ def test_an_unknown_store_gets_the_nearest_name():
         ({"freq_threshold": 4}, "freq_threshold 4"),
         ({"freq_threshold": 0}, "freq_threshold"),
         ({"window_ms": 3968}, "3968"),
-        ({"scale": 0}, "scale"),
+        ({"group_pages": 0}, "group_pages"),
         ({"rate_limit_mb_s": -1}, "rate_limit_mb_s"),
         ({"faithful": frozenset({"adress-order"})}, "adress-order"),
         ({"faithful": frozenset({"frequency-wrap"})}, "frequency-wrap"),

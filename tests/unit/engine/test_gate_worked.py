@@ -57,13 +57,13 @@ def judge(gate, found, now_ms, span_ms=100, free=ZEROS, node_pages=ZEROS, high=Z
         (10, 4096, 1, 2560),  # 10 * 2**20 / 4096
         (10, 4096, 4, 640),  # 2560 / 4
         (65_536, 2 << 20, 1, 32_768),  # 65536 MiB / 2 MiB
-        (3, 2 << 20, 1, 1),  # 1.5, cut off
-        (1, 2 << 20, 1, 1),  # 0.5: a limit does not become "nothing"
+        (3, 2 << 20, 1, 1.5),
+        (1, 2 << 20, 1, 0.5),  # a page each other second
         (0, 4096, 1, 0),  # nothing when asked for
     ],
 )
 def test_the_rate_limit_in_pages(rate_limit_mb_s, page_bytes, scale, pages_per_s):
-    gate = make(rate_limit_mb_s=rate_limit_mb_s, page_bytes=page_bytes, scale=scale)
+    gate = make(rate_limit_mb_s=rate_limit_mb_s, page_bytes=page_bytes, group_pages=scale)
     assert gate.pages_per_s == pages_per_s
 
 
@@ -79,14 +79,14 @@ def test_a_node_with_a_gib_free_above_its_watermark_takes_pages_at_once():
 
 def test_scale_and_page_size_divide_the_gib():
     # 1 GiB / 2 MiB / 4 = 128 pages.
-    gate = make(page_bytes=2 << 20, scale=4)
+    gate = make(page_bytes=2 << 20, group_pages=4)
     free = np.array([130, 0, 0])
     assert judge(gate, candidates(0, 0, 0), 0, free=free) == [FREE_SPACE, FREE_SPACE, RATE_LIMITED]
 
 
 def test_a_sixteenth_of_a_large_node_is_more_than_the_gib():
     # 1 GiB / 4096 / 1024 = 256 pages; 8191 // 16 = 511 pages, and 100 of the watermark: 611.
-    gate, free = make(scale=1024), np.array([613, 0, 0])
+    gate, free = make(group_pages=1024), np.array([613, 0, 0])
     verdict = judge(
         gate, candidates(0, 0, 0), 0, free=free, node_pages=np.full(3, 8191), high=np.full(3, 100)
     )
@@ -94,7 +94,7 @@ def test_a_sixteenth_of_a_large_node_is_more_than_the_gib():
 
 
 def test_the_bypass_takes_pages_of_any_age_and_takes_the_threshold_back():
-    gate, free = make(scale=1024), np.array([1000, 0, 0])
+    gate, free = make(group_pages=1024), np.array([1000, 0, 0])
     gate._state[0, TH] = 625
     assert gate.threshold_ms(0) == 625
     assert judge(gate, candidates(10**6), 0, free=free) == [FREE_SPACE]
@@ -130,6 +130,14 @@ def test_the_rate_limit_is_granted_anew_each_1000_ms_since_its_start():
     assert gate.counters()["pgpromote_rate_limited"] == 4
 
 
+def test_a_grant_of_part_of_a_page_is_carried_on():
+    gate = make(pages_per_s=0.375)
+    admitted = [judge(gate, candidates(0), 1000 * second) == [RATE_OK] for second in range(8)]
+    # A second admits while less than 0.375 is owed: 0, 0.625, 0.25, 0.875, 0.5, 0.125, 0.75, 0.375.
+    assert admitted == [True, False, True, False, False, True, False, False]
+    assert sum(admitted) == 8 * 0.375
+
+
 def test_each_node_has_a_limit_of_its_own():
     gate = make(pages_per_s=1)
     both = Candidates(
@@ -148,7 +156,7 @@ def test_a_round_of_several_seconds_grants_its_whole_seconds(span_ms, granted):
 
 
 def test_pages_after_max_pages_admissions_are_not_judged():
-    gate = make(pages_per_s=2, scale=1)
+    gate = make(pages_per_s=2, group_pages=1)
     # Too old, then two within the limit; refused ones do not count towards max_pages.
     assert judge(gate, candidates(9999, 0, 0, 0), 0, max_pages=2) == [TOO_OLD, RATE_OK, RATE_OK, UNREACHED]
     assert judge(gate, candidates(0), 1000, max_pages=0) == [UNREACHED]

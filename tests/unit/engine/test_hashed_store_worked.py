@@ -187,7 +187,7 @@ def test_what_is_popped_is_ordered_by_frequency_then_age():
 
 
 def test_a_scaled_batch_may_be_a_part_of_a_page_which_is_owed():
-    store = make(batch_nr=3, scale=4)  # 0.75 pages a round
+    store = make(batch_nr=3, group_pages=4)  # 0.75 pages a round
     touch(store, range(10), 0, count=2)
     # 0.75; 0.75 + 0.75 = 1.5; 0.5 + 0.75 = 1.25; 0.25 + 0.75 = 1.0; 0.0 + 2 * 0.75 = 1.5
     assert [len(store.take(0, rounds)) for rounds in (1, 1, 1, 1, 2)] == [0, 1, 1, 1, 1]

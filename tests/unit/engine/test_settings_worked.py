@@ -29,9 +29,9 @@ ALLOWED = [
     {"freq_threshold": 1},
     {"rate_limit_mb_s": 0},
     {"rate_limit_mb_s": MOST},
-    {"scale": MOST},
+    {"group_pages": MOST},
     {"prune_age": MOST},
-    {"scale": 0.001},
+    {"group_pages": 0.001},
     {"table_share": 1},
     {"heap_share": 1},
     {"table_share": 0.001},
@@ -56,10 +56,10 @@ REFUSED = [
     ({"freq_threshold": 0}, "freq_threshold"),
     ({"rate_limit_mb_s": -0.1}, "rate_limit_mb_s"),
     ({"rate_limit_mb_s": MOST * 1.01}, "rate_limit_mb_s"),
-    ({"scale": MOST * 1.01}, "scale"),
+    ({"group_pages": MOST * 1.01}, "group_pages"),
     ({"prune_age": MOST * 1.01}, "prune_age"),
-    ({"scale": float("nan")}, "scale"),
-    ({"scale": 0}, "scale"),
+    ({"group_pages": float("nan")}, "group_pages"),
+    ({"group_pages": 0}, "group_pages"),
     ({"table_share": 0}, "table_share"),
     ({"table_share": 1.01}, "table_share"),
     ({"heap_share": 0}, "heap_share"),
@@ -103,7 +103,7 @@ def test_the_published_windows(store, published):
 
 def test_defaults_are_the_published_ones():
     settings = make()
-    assert (settings.freq_threshold, settings.rate_limit_mb_s, settings.scale) == (2, 65_536, 1)
+    assert (settings.freq_threshold, settings.rate_limit_mb_s, settings.group_pages) == (2, 65_536, 1)
     assert (settings.table_share, settings.heap_share, settings.prune_age) == (0.5, 0.25, 2)
 
 

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 import pghot
 from builders.accesses import trace_from_accesses
 from pghot.errors import UsageError
-from pghot.lab.bench import Bench, RunSpec, Setting
-from pghot.lab.capacity import choose_time_scale, size_nodes
+from pghot.lab.bench import Bench, RunSpec
+from pghot.lab.capacity import size_nodes
 from pghot.lab.compare import plan_runs
 from pghot.lab.epochs import Epoch, add_misses, measure_epochs, take_misses
 from pghot.lab.measures import Measures, Responses, note_promoted
 from pghot.lab.metrics import METRICS, Figures, mean_and_interval
+from pghot.lab.setting import Setting
 from pghot.recording.trace import MemoryTrace, SliceBatch, TraceInfo
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import load_topology
@@ -173,37 +174,30 @@ def test_mean_and_interval() -> None:
     assert mean_and_interval([1.0, None]) == (None, None)
 
 
-# ---- capacities and scale
+# ---- capacities
 
 
 def test_the_fast_share_is_the_top_tiers_and_the_lowest_holds_the_rest() -> None:
-    sizing = size_nodes(TIERS, 10_000, 4096, 0.2)
-    assert sizing.capacity_pages[0] == 2_000
-    assert sizing.capacity_pages[1] >= 11_000
-    assert sizing.shrink == pytest.approx(TIERS.nodes[0].capacity / 4096 / 2_000)
-    as_file = size_nodes(TIERS, 10_000, 4096, None)
-    assert as_file.shrink == 1.0
-    assert as_file.capacity_pages[0] == TIERS.nodes[0].capacity // 4096
+    capacity = size_nodes(TIERS, 10_000, 4096, 0.2)
+    assert capacity[0] == 2_000
+    assert capacity[1] >= 11_000
     for share in (0.0, 1.0):
         with pytest.raises(UsageError, match="leaves nothing to decide"):
             size_nodes(TIERS, 10_000, 4096, share)
 
 
-def test_kernel_time_scales_as_far_as_the_slices_resolve() -> None:
-    assert choose_time_scale(None, 1.0, 1_000_000).factor == 1
-    assert choose_time_scale(None, 50.0, 1_000_000).factor == 50
-    limited = choose_time_scale(None, 5_000.0, 2_000_000)
-    assert limited.factor == 100
-    assert "allow no faster clock" in limited.note
-    assert choose_time_scale(7.0, 5_000.0, 1_000_000).factor == 7
-    for wrong in (0.5, 1e300, float("nan")):
-        with pytest.raises(UsageError, match="--scale-time"):
-            choose_time_scale(wrong, 1.0, 1)
+def test_as_file_keeps_the_sizes_of_the_file_and_refuses_a_larger_program() -> None:
+    dram, cxl = (node.capacity for node in TIERS.nodes)
+    held = [dram // 4096_000, cxl // 4096_000]
+    assert size_nodes(TIERS, sum(held), 4096_000, None).tolist() == held
+    with pytest.raises(UsageError, match=r"do not fit the tiers as they are: they have 640\.0 GiB"):
+        size_nodes(TIERS, sum(held) + 1, 4096_000, None)
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"repeat": 0}, {"seeds": 0}, {"seeds": 10**9}, {"warmup": 1.0}, {"threads": 0}, {"mlp": float("inf")},
+    [{"duration_s": 0.0}, {"slice_ms": 0.0}, {"times": 2.0, "stands_for": 2.0}, {"seeds": 0}, {"seeds": 10**9},
+     {"warmup": 1.0}, {"threads": 0}, {"mlp": float("inf")},
      {"placement": "fast"}],
 )  # fmt: skip
 def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
@@ -230,7 +224,7 @@ def test_baselines_are_always_there_and_sources_multiply_policies() -> None:
 
 def test_runs_side_by_side_equal_runs_alone() -> None:
     specs = [RunSpec("numab2", ("hintfaults",)), RunSpec("pghot-precise", ("abit",)), RunSpec("oracle-epoch")]
-    setting = Setting(scale_time=50.0)
+    setting = Setting(times=50.0, threads=1, duration_s=None)
 
     def rows(chosen: list[RunSpec]) -> list[dict[str, Any]]:
         return [run.to_dict() for run in Bench(trace(), TIERS, setting, 0).play(chosen, lambda part: None)]
@@ -240,7 +234,11 @@ def test_runs_side_by_side_equal_runs_alone() -> None:
 
 def test_a_gain_is_split_into_what_demotion_brings_what_a_fixed_placement_and_what_moving() -> None:
     result = pghot.compare(
-        "workload:gups", policies=["numab2", "demotion", "oracle-static"], scale_time=4000.0
+        "workload:gups",
+        policies=["numab2", "demotion", "oracle-static"],
+        times=16.0,
+        duration_s=None,
+        seeds=1,
     )
     of = {row.label: row.figures for row in result.rows}
     for base, ratio in (("demotion", "over_demotion"), ("oracle-static", "over_fixed")):
@@ -249,12 +247,12 @@ def test_a_gain_is_split_into_what_demotion_brings_what_a_fixed_placement_and_wh
         assert getattr(of["numab2/hintfaults"], ratio) == pytest.approx(
             of[base].steady_time_s / of["numab2/hintfaults"].steady_time_s
         )
-    alone = pghot.compare("workload:gups", policies=["numab2"], scale_time=4000.0)
+    alone = pghot.compare("workload:gups", policies=["numab2"], times=16.0, duration_s=None, seeds=1)
     assert {(row.figures.over_demotion, row.figures.over_fixed) for row in alone.rows} == {(None, None)}
 
 
 def test_a_comparison_is_json_and_arrow() -> None:
-    result = pghot.compare(trace(), policies=["numab2", "lru-bw"], seeds=2, scale_time=50.0)
+    result = pghot.compare(trace(), policies=["numab2", "lru-bw"], seeds=2, times=50.0, duration_s=None)
     plain = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert plain["schema"] == "pghot.compare/1"
     assert plain["simulated"] is True
@@ -267,20 +265,23 @@ def test_a_comparison_is_json_and_arrow() -> None:
     assert (none["policy"], none["speedup"], none["speedup_ci95"]) == ("none", 1.0, 0.0)
 
 
-def test_repeat_warmup_and_folios_are_in_the_setup() -> None:
-    once = pghot.compare(trace(), policies=["none"], warmup=0.5)
-    twice = pghot.compare(trace(), policies=["none"], repeat=2)
+def test_passes_warmup_and_folios_are_in_the_setup() -> None:
+    once = pghot.compare(trace(), policies=["none"], warmup=0.5, duration_s=None, seeds=1)
+    twice = pghot.compare(trace(), policies=["none"], duration_s=2 * once.setup.timing.pass_s, seeds=1)
+    assert (once.setup.timing.passes, twice.setup.timing.passes) == (1, 2)
     assert twice.setup.touches == 2 * once.setup.touches
     assert once.setup.warmup_epochs == once.setup.epochs // 2
-    assert twice.setup.warmup_epochs == twice.setup.epochs // 2, "the first pass"
-    huge = pghot.compare(trace(pages=20_000), policies=["none"], page_bytes=2 << 20, fast_share=0.5)
+    assert twice.setup.warmup_epochs == round(twice.setup.epochs / 3)
+    huge = pghot.compare(
+        trace(pages=20_000), policies=["none"], page_bytes=2 << 20, fast_share=0.5, duration_s=None
+    )
     assert huge.setup.page_bytes == 2 << 20
     assert huge.setup.footprint_pages == 40
 
 
 def test_the_bounds_are_a_page_cache_over_the_misses() -> None:
     recording = trace()
-    found = pghot.compare(recording, policies=["none"], bounds=True).bounds[0]
+    found = pghot.compare(recording, policies=["none"], bounds=True, duration_s=None).bounds[0]
     cache: OrderedDict[int, None] = OrderedDict()
     missed = requests = 0
     for batch in recording.batches():
@@ -297,7 +298,7 @@ def test_the_bounds_are_a_page_cache_over_the_misses() -> None:
 
 def test_placements() -> None:
     shares = {
-        placement: pghot.compare(trace(), policies=["none"], placement=placement)
+        placement: pghot.compare(trace(), policies=["none"], placement=placement, duration_s=None, seeds=1)
         .summary["fast_miss_share"][0]
         .as_py()
         for placement in ("first-touch", "slow", "interleave", "bind:cxl")

@@ -34,6 +34,7 @@ def test_lines_agree_with_compare_and_margin(capsys: pytest.CaptureFixture[str])
 
     # The shipped tiers run promote-on-write with a reserve of their own, which this program does not reach.
     words = ["--tiers", "dram-cxl-compressed", "--policies", "pghot-default", "--sources", "chmu", "--json"]
+    words += ["--duration", "60s", "--seeds", "1"]
     assert run(["compare", "bundled:xz-decompress", *words]) == 0
     rows = json.loads(capsys.readouterr().out)["summary"]
     row = next(row for row in rows if row["label"] == "pghot-default/chmu")

@@ -49,7 +49,9 @@ def test_two_hardware_sources_report_the_events_of_both() -> None:
         spec = RunSpec(
             "pghot-default", sources, {"rate_limit_mb_s": 0.0}, {each: {"sample_ns": 0.0} for each in sources}
         )
-        rows = pghot.compare(gups(), policies=[spec], scale_time=50.0).runs.to_pylist()
+        rows = pghot.compare(
+            gups(), policies=[spec], times=50.0, threads=1, duration_s=None, seeds=1
+        ).runs.to_pylist()
         return int(dict(rows[-1]["counters"])["hwhint_total_events"])
 
     assert events("ibs", "pebs") == events("ibs") + events("pebs")
@@ -88,14 +90,18 @@ def test_runs_that_differ_in_options_only_have_rows_of_their_own() -> None:
     off = RunSpec("numab2", ("hintfaults",), {"rate_limit_mb_s": 0.0})
     on = RunSpec("numab2", ("hintfaults",))
     told = RunSpec("none", ("truth",))  # another run of the baseline's policy is not the baseline
-    result = pghot.compare(gups(), policies=[off, on, told, on], scale_time=50.0)
+    result = pghot.compare(
+        gups(), policies=[off, on, told, on], times=50.0, threads=1, duration_s=None, seeds=1
+    )
     rows = {row["label"]: row for row in result.summary.to_pylist()}
     assert list(rows) == [
         "none", "all-fast", "numab2/hintfaults rate_limit_mb_s=0.0", "numab2/hintfaults", "none/truth",
     ]  # fmt: skip
     assert [row["seeds"] for row in rows.values()] == [1] * 5
     assert [row["options"] for row in rows.values()] == [[], [], ["rate_limit_mb_s=0.0"], [], []]
-    alone = pghot.compare(gups(), policies=[on], scale_time=50.0).summary.to_pylist()[-1]
+    alone = pghot.compare(
+        gups(), policies=[on], times=50.0, threads=1, duration_s=None, seeds=1
+    ).summary.to_pylist()[-1]
     assert rows["numab2/hintfaults"] == alone
     assert rows["none"]["speedup"] == 1.0
     assert set(result.timeline["label"].to_pylist()) == set(rows)
@@ -107,7 +113,7 @@ def test_runs_that_differ_in_options_only_have_rows_of_their_own() -> None:
 
 
 def test_set_reaches_a_source_and_the_row_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    compare = ["compare", "bundled:redis-zipf", "--policies", "hemem"]
+    compare = ["compare", "bundled:redis-zipf", "--policies", "hemem", "--seeds", "1"]
 
     def events(*more: str) -> tuple[int, list[str]]:
         assert run([*compare, "--json", *more]) == 0

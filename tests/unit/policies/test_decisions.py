@@ -93,7 +93,12 @@ def test_a_policy_that_does_not_say_what_it_awaits_is_not_taken_for_the_kernels(
 def test_every_result_says_where_a_run_takes_place_and_why_it_stood_still() -> None:
     """lru-bw sees a machine without load: in each of its periods nothing presses."""
     result = pghot.compare(
-        "workload:gups", policies=["lru-bw"], seeds=2, scale_time=4000.0, options=["lru-bw.slow_above=1e9"]
+        "workload:gups",
+        policies=["lru-bw"],
+        seeds=2,
+        times=16.0,
+        duration_s=None,
+        options=["lru-bw.slow_above=1e9"],
     )
     row = next(row for row in result.rows if row.policy == "lru-bw")
     assert row.runs_on == "to come"

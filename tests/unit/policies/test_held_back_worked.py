@@ -39,7 +39,9 @@ def test_pghot_refuses_at_the_gate_what_waited_too_long() -> None:
 def test_pghot_leaves_what_the_threads_time_does_not_reach() -> None:
     bed = Bed("pghot-default", room=50)
     bed.see(50, *range(500, 510), count=2)
-    bed.machine.slice_ns = 4 * 1_240 + 1  # time for four pages
+    bed.machine.slice_ns = MS
+    # kmigrated would have the 100 ms until its next round; what it did before leaves time for four pages.
+    bed.machine.thread("kmigrated").run(0.0, 200 * MS - 4 * 1_240)
     assert bed.act(100) == {"busy": 6}
     assert np.count_nonzero(bed.machine.place[500:510] == 0) == 4
 
@@ -60,7 +62,7 @@ def test_numab2_is_held_by_the_rate_limit() -> None:
 
 
 def test_hemem_counts_to_eight_and_pushes_out_only_what_is_cold() -> None:
-    bed = Bed("hemem")
+    bed = Bed("hemem", group_pages=512)  # each page is one of 2 MiB
     assert bed.act(10) == {"nothing seen": 1}
     bed.see(15, 500, 501, count=7)
     assert bed.act(20) == {"threshold": 2, "nothing seen": 1}

@@ -43,7 +43,9 @@ def test_the_page_is_whole_offline_and_escapes_what_it_is_told() -> None:
     rng = np.random.default_rng(0)
     page = (rng.zipf(1.3, 60_000) % 2_000).astype(np.uint32)
     trace = trace_from_accesses(page, accesses_per_slice=1_000, name=HOSTILE)
-    result = pghot.compare(trace, policies=["numab2", "pghot-default"], sources=["abit"], seeds=2)
+    result = pghot.compare(
+        trace, policies=["numab2", "pghot-default"], sources=["abit"], seeds=2, duration_s=None
+    )
     text = render(result, ["pghot", "compare", HOSTILE])
     seen = Page(text)
     assert seen.sources == [], "nothing is loaded from elsewhere"
@@ -117,7 +119,7 @@ def test_page_contents_are_shown_when_they_were_sampled() -> None:
         stored,
         origin=HOSTILE,
     )
-    result = pghot.compare(trace, policies=["none"])
+    result = pghot.compare(trace, policies=["none"], duration_s=None)
     assert result.to_dict()["setup"]["compressibility"]["samples"] == 50
     text = render(result, ["pghot", "compare"])
     assert text.count("Plotly.newPlot") == 6

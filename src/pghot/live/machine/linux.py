@@ -162,7 +162,7 @@ class LinuxMachine:
         """See `Machine.room`."""
         return self.nodes.on(node)
 
-    def pages_in_budget(self, thread: str, span_ns: float | None = None) -> int:
+    def pages_in_budget(self, thread: str, sleep_ns: float = 0.0) -> int:
         """Pages that the rate limit and the ping-pong guard allow now."""
         return int(self.bucket.bytes_now() * self.guard.share) // PAGE_BYTES
 

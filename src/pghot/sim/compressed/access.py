@@ -25,13 +25,15 @@ class Surroundings(Machine, Protocol):
     pages: int
     page_bytes: int
     threads: int
-    scale: float
+    group_pages: float
     costs: Costs
     generations: Generations
 
     def reclaim_directly(self, pages: int, on: int | None = None) -> int: ...
 
     def free(self, page: U32) -> None: ...
+
+    def flushes(self, pages: int) -> float: ...
 
     def set_latency(self, node: int, latency_ns: float) -> None: ...
 
@@ -122,7 +124,7 @@ class Access:
 
     def _protect_again(self) -> None:
         """Once a second, make the granted pages read-only and flush them, so that their margin is free again."""
-        now_ms = self._machine.now_ns * self._machine.scale / 1e6
+        now_ms = self._machine.now_ns * self._machine.group_pages / 1e6
         if now_ms - self._protected_ms >= PROTECT_AGAIN_MS:
             self._protected_ms = now_ms
             self._protect_all()
@@ -133,7 +135,7 @@ class Access:
         self._tier.revoke(granted)
         machine, costs = self._machine, self._machine.costs
         page_ns = costs.age_pte_ns + costs.flush_4k_ns * machine.page_bytes / PAGE_BYTES
-        shootdowns = -(-len(granted) // 512)
+        shootdowns = machine.flushes(len(granted))
         machine.charge_tracking(
             shootdowns * costs.shootdown_ipi_ns * machine.threads,
             shootdowns * costs.shootdown_ns + len(granted) * page_ns,

@@ -91,7 +91,7 @@ class CompressedNode:
         reserve_bytes: int,
         contents: Contents,
         page_bytes: int,
-        scale: float,
+        group_pages: float,
     ) -> None:
         self.device, self.rule = device, rule
         self.real_bytes, self.reserve_bytes, self.page_bytes = real_bytes, reserve_bytes, page_bytes
@@ -112,7 +112,7 @@ class CompressedNode:
         self._rewritten = self._rounded(contents.rewritten)
         self._lost = np.zeros(pages, np.bool_)
         self._tenant = contents.tenant.astype(np.int64)
-        self._batch = math.ceil(DEMOTION_BATCH_PAGES / scale)
+        self._batch = math.ceil(DEMOTION_BATCH_PAGES / group_pages)
         shares = np.bincount(self._tenant) / pages
         self.budget: I64 = (shares * (real_bytes - reserve_bytes)).astype(np.int64)
         self._no_budgets = np.full(len(shares), np.iinfo(np.int64).max // 2)

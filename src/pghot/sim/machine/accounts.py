@@ -11,8 +11,12 @@ from pghot.arrays import F64
 
 @dataclass(slots=True)
 class KernelThread:
-    """A kernel thread on a core of its own: busy until `free_at_ns` on the machine's clock."""
+    """A kernel thread on a core of its own: busy until `free_at_ns` on the machine's clock.
 
+    copying  float64[nodes]  bytes that its work has yet to read from or write to each node
+    """
+
+    copying: F64
     free_at_ns: float = 0.0
     used_ns: float = 0.0
 
@@ -23,6 +27,16 @@ class KernelThread:
     def run(self, now_ns: float, work_ns: float) -> None:
         self.free_at_ns = max(self.free_at_ns, now_ns) + work_ns
         self.used_ns += work_ns
+
+    def copy(self, now_ns: float, span_ns: float, moving_bytes: F64) -> None:
+        """Copy for `span_ns`: add that part of the bytes to `moving_bytes`, float64[nodes].
+
+        They flow evenly until the thread is free, so that no slice has to carry the copies of a longer time.
+        """
+        left_ns = self.free_at_ns - now_ns
+        part = self.copying if left_ns <= span_ns else self.copying * (span_ns / left_ns)
+        moving_bytes += part
+        self.copying = self.copying - part
 
 
 @dataclass(slots=True)

@@ -17,6 +17,8 @@ class Costs(Strict):
     # Migration, one kernel thread: 3.31 GB/s for 4 KiB pages, 11.0 GB/s for 2 MiB folios (FACTS 8).
     migrate_4k_ns: float = Field(1240.0, gt=0)
     migrate_huge_gb_s: float = Field(11.0, gt=0)
+    # The copy's part of a 4 KiB migration (FACTS 8); the rest is unmapping and remapping, whatever the size.
+    migrate_copy_share: float = Field(0.25, ge=0, le=1)
     # TLB shootdown: the CPU that flushes waits this long (2..10 us by core count, est.) ...
     shootdown_ns: float = Field(4000.0, ge=0)
     # ... and every running thread of the program takes one interrupt (est.).
@@ -39,8 +41,11 @@ class Costs(Strict):
     # Misses of a constant stride: prefetchers follow them too, but only within a page (10..20, est.).
     mlp_strided: float = Field(10.0, ge=1)
 
-    def migrate_ns(self, page_bytes: int) -> float:
-        """Kernel time to unmap, copy and remap one page of `page_bytes`."""
-        if page_bytes <= 4096:
-            return self.migrate_4k_ns
-        return page_bytes / self.migrate_huge_gb_s
+    def migrate_ns(self, page_bytes: int, slowdown: float = 1.0) -> float:
+        """Kernel time to unmap, copy and remap one page of `page_bytes`.
+
+        slowdown  loaded over idle latency of the memory: a copy keeps a fixed number of lines in flight
+        """
+        idle_ns = self.migrate_4k_ns if page_bytes <= 4096 else page_bytes / self.migrate_huge_gb_s
+        copy_ns = max(0.0, idle_ns - (1 - self.migrate_copy_share) * self.migrate_4k_ns)
+        return idle_ns + (slowdown - 1) * copy_ns

@@ -12,7 +12,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from pghot.arrays import F64, I16, I64, NOWHERE, U32
+from pghot.arrays import F64, I16, I64, NOWHERE, U32, Bool
 from pghot.errors import PghotError
 from pghot.policies import tiers
 from pghot.policies.decisions import HeldBack
@@ -29,6 +29,8 @@ from pghot.sim.machine.touch import Rows, allocate, serve
 from pghot.units import LINE_BYTES, format_size
 
 DIRECT_RECLAIM = "direct reclaim"
+HINT_FAULT = "hint fault"
+BY_PROGRAM = ("app", HINT_FAULT, DIRECT_RECLAIM)  # payers whose time the program loses
 
 
 class SimulatedMachine:
@@ -52,19 +54,22 @@ class SimulatedMachine:
         capacity_pages: I64,
         threads: int,
         mlp: float | F64 = 0.0,
-        scale: float = 1.0,
+        group_pages: float = 1.0,
         contents: Contents | None = None,
+        folio_bytes: int = 0,
         crews: int = 1,
     ) -> None:
-        """scale     `--scale-time`: one page stands for this many, which matters where work is done in batches
-        mlp       misses in flight per core, not sequential: for all pages, or float64[pages]; 0: the costs' default
-        crews     1: all threads share the accesses. Else each of so many nodes has its part of the threads, which do
-                  that node's accesses, and every slice lasts until the slowest node is done
-        contents  how well the pages compress; needed if a node compresses
+        """group_pages  K, real pages that one page stands for: it matters where work is done in batches
+        mlp          misses in flight per core, not sequential: for all pages, or float64[pages]; 0: the costs' default
+        contents     how well the pages compress; needed if a node compresses
+        folio_bytes  size of the real pages that are moved; 0: `page_bytes`
+        crews        1: all threads share the accesses. Else each of so many nodes has its part of the threads, which do
+                     that node's accesses, and every slice lasts until the slowest node is done
         """
         count = len(topology.nodes)
         self.topology, self.costs = topology, topology.costs
-        self.pages, self.page_bytes, self.threads, self.scale = pages, page_bytes, threads, scale
+        self.pages, self.page_bytes, self.threads, self.group_pages = pages, page_bytes, threads, group_pages
+        self._folio_bytes = max(page_bytes, folio_bytes)
         in_flight = np.broadcast_to(mlp, pages)
         self.overlap = (1 / np.where(in_flight > 0, in_flight, topology.costs.mlp_random)).astype(np.float32)
         self.instruction_ns = topology.costs.instruction_ns
@@ -112,6 +117,7 @@ class SimulatedMachine:
     def _set_up_latency(self) -> None:
         nodes = self.topology.nodes
         self._read_ns = np.array([node.latency_ns for node in nodes])
+        self._idle_ns = self._read_ns.copy()
         self._write_ns = np.array([node.write_latency_ns or node.latency_ns for node in nodes])
         self._peak = np.array([node.bandwidth_gb_s for node in nodes]) / LINE_BYTES  # lines/ns
         self._curves = stack_curves([load_curve(node.curve_name) for node in nodes])
@@ -143,7 +149,7 @@ class SimulatedMachine:
             reserve_bytes=int(held.reserve * shrink),
             contents=contents,
             page_bytes=self.page_bytes,
-            scale=self.scale,
+            group_pages=self.group_pages,
         )
         self._access = Access(
             self,
@@ -180,6 +186,8 @@ class SimulatedMachine:
             self._serve(rows)
         if self.compressed is not None:
             self._access.load(self._served)
+        for thread in self.kernel_threads.values():
+            thread.copy(self.now_ns, self.slice_ns, self._moving_bytes)
         compute_ns = instructions * self.instruction_ns
         busy_ns = (compute_ns + self._app_debt_ns) / self.threads
         duration_ns = self._solve(busy_ns)
@@ -235,9 +243,26 @@ class SimulatedMachine:
         return rows
 
     def _allocate_once(self, rows: Rows) -> int:
+        """Place what is unplaced; returns how many pages found no room. kswapd works meanwhile.
+
+        It wakes up when the pages between the watermarks `low` and `min` are used up: so many are placed at a time.
+        """
+        if not self.demotion_enabled:
+            return self._place(rows.page, rows.node)
+        fresh = np.flatnonzero(self.place[rows.page] == NOWHERE)
+        step = max(1, int((self.low_pages - self.min_pages)[self._public].min()))
+        failed = 0
+        for first in range(0, len(fresh), step):
+            part = fresh[first : first + step]
+            failed += self._place(rows.page[part], rows.node[part])
+            self.generations.young[rows.page[part]] = 1
+            self.balance()
+        return failed
+
+    def _place(self, page: U32, node: I16) -> int:
         return allocate(
-            rows.page,
-            rows.node,
+            page,
+            node,
             self.place,
             self.preferred,
             self.free_pages,
@@ -298,18 +323,31 @@ class SimulatedMachine:
             self._kernel_work(thread, kernel_ns)
 
     def thread(self, name: str) -> KernelThread:
-        return self.kernel_threads.setdefault(name, KernelThread())
+        if name not in self.kernel_threads:
+            self.kernel_threads[name] = KernelThread(np.zeros(len(self.free_pages)))
+        return self.kernel_threads[name]
 
     def _kernel_work(self, name: str, work_ns: float) -> None:
         self.thread(name).run(self.now_ns, work_ns)
         if not self.topology.spare_cores:
             self._app_debt_ns += work_ns
 
-    def pages_in_budget(self, thread: str, span_ns: float | None = None) -> int:
-        """Pages that `thread` can migrate in the next `span_ns` (default: the last slice's length); 0 while busy."""
-        span_ns = self.slice_ns if span_ns is None else span_ns
+    def pages_in_budget(self, thread: str, sleep_ns: float = 0.0) -> int:
+        """Pages that `thread` can start to migrate now; 0 while it is busy.
+
+        sleep_ns  how long it sleeps between two rounds, on this machine's clock
+
+        It has as long as it sleeps, or the length of a slice if that is more. The last page may take it beyond that:
+        then it starts its next round later.
+        """
+        span_ns = max(self.slice_ns, sleep_ns)
         budget_ns = self.thread(thread).budget_ns(self.now_ns, self.now_ns + span_ns)
-        return int(budget_ns / self.costs.migrate_ns(self.page_bytes))
+        return math.ceil(budget_ns / self._migrate_ns(self.latency_ns > 0))
+
+    def _migrate_ns(self, nodes: Bool) -> float:
+        """Kernel time to migrate one page between these nodes (bool[nodes]), the copy slowed as they are loaded."""
+        slowdown = float((self.latency_ns / self._idle_ns)[nodes].max(initial=1.0))
+        return self.costs.migrate_ns(self._folio_bytes, slowdown) * self.page_bytes / self._folio_bytes
 
     # ---- moving pages
 
@@ -323,7 +361,9 @@ class SimulatedMachine:
         """Move pages to `target`, as many as fit.
 
         page         uint32[K], each page at most once
-        payer        "app": the faulting threads migrate one page after the other (kernel mode 2);
+        payer        "app": the faulting threads migrate one page after the other, and flush its TLB entry;
+                     "hint fault": the same, but the page is mapped PROT_NONE and no TLB has an entry of it
+                     (kernel mode 2; see `policies.numab2`);
                      anything else names the kernel thread that migrates in batches of `batch_pages`
 
         Pages that are not placed, or are on the target already, are left out: they count neither as moved nor as
@@ -349,15 +389,20 @@ class SimulatedMachine:
             moves = Moves(page[:fit], page[fit:])
             if self.compressed is not None:
                 wait_ns = self._access.leave(moves.moved)
-        self._relocate(moves.moved, target)
-        self._pay(len(moves.moved), payer, batch_pages, wait_ns)
+        if len(moves.moved):
+            involved = np.bincount(self.place[moves.moved], minlength=len(self.free_pages)) > 0
+            involved[target] = True
+            page_ns = self._migrate_ns(involved)
+            self._relocate(moves.moved, target, payer)
+            self._pay(len(moves.moved), page_ns, payer, batch_pages, wait_ns)
         return moves
 
-    def _relocate(self, page: U32, target: int) -> None:
+    def _relocate(self, page: U32, target: int, payer: str) -> None:
         promoted = np.empty_like(page)
         climbed, sunk, again = relocate(
             page, target, float(self.page_bytes), self.place, self.rank, self.free_pages,
-            self._moving_bytes, self._was_promoted, promoted,
+            self._moving_bytes if payer in BY_PROGRAM else self.thread(payer).copying,
+            self._was_promoted, promoted,
         )  # fmt: skip
         if climbed:
             self.newly_promoted.append(promoted[:climbed])
@@ -366,19 +411,22 @@ class SimulatedMachine:
         self.ledger.pingpong += again
         self.ledger.exchanged_bytes += len(page) * self.page_bytes
 
-    def _pay(self, pages: int, payer: str, batch_pages: int, wait_ns: float) -> None:
-        if pages == 0:
-            return
+    def _pay(self, pages: int, page_ns: float, payer: str, batch_pages: int, wait_ns: float) -> None:
         costs = self.costs
-        work_ns = pages * costs.migrate_ns(self.page_bytes) + wait_ns
-        flushes = pages if payer == "app" else math.ceil(pages * self.scale / batch_pages) / self.scale
+        flushes = self.flushes(pages, batch_pages)
+        if payer in ("app", HINT_FAULT):
+            flushes = pages if payer == "app" else 0.0
         interrupts_ns = flushes * costs.shootdown_ipi_ns * self.threads
-        work_ns += flushes * costs.shootdown_ns
-        if payer in ("app", DIRECT_RECLAIM):
+        work_ns = pages * page_ns + wait_ns + flushes * costs.shootdown_ns
+        if payer in BY_PROGRAM:
             self._pay_app(work_ns + interrupts_ns)
             return
         self._kernel_work(payer, work_ns)
         self._pay_app(interrupts_ns)
+
+    def flushes(self, pages: int, batch_pages: int = 512) -> float:
+        """TLB flushes for so many pages, a K-th each: the real pages are flushed in batches."""
+        return math.ceil(pages * self.group_pages / batch_pages) / self.group_pages
 
     def _pay_app(self, time_ns: float) -> None:
         self.ledger.moving_app_ns += time_ns

@@ -12,7 +12,7 @@ import numpy as np
 
 from pghot.arrays import U32
 from pghot.policies.decisions import HeldBack, Moved
-from pghot.policies.hemem import SampledCounts
+from pghot.policies.hemem import PERIOD_MS, SampledCounts
 from pghot.sim.lab_world import LabWorld
 
 SMOOTHING = 0.0625
@@ -45,9 +45,11 @@ class HeMemColloid(SampledCounts[LabWorld]):
         served = machine.ledger.served - self._served_before
         self._served_before = machine.ledger.served.copy()
         rate = served / max(machine.slice_ns, 1e-9)
-        # A real machine's uncore counters see the same: lines waiting and lines arriving.
-        self._occupancy += SMOOTHING * (rate * machine.latency_ns - self._occupancy)
-        self._rate += SMOOTHING * (rate - self._rate)
+        # A real machine's uncore counters see the same: lines waiting and lines arriving. It reads them in each
+        # period of the policy; a slice is as many of these as fit in it.
+        weight = 1 - (1 - SMOOTHING) ** (machine.slice_ns * world.group_pages / (PERIOD_MS * 1e6))
+        self._occupancy += weight * (rate * machine.latency_ns - self._occupancy)
+        self._rate += weight * (rate - self._rate)
 
     def migrate(self, world: LabWorld, budget: int) -> None:
         fast, slow = world.fast_node, world.slow_node
@@ -92,10 +94,14 @@ class HeMemColloid(SampledCounts[LabWorld]):
 
     def _resident(self, world: LabWorld) -> U32:
         """Sampled pages in the fast tier, hottest first."""
-        page = np.flatnonzero((self.count > 0) & (world.machine.place == world.fast_node)).astype(np.uint32)
-        return page[np.argsort(-self.count[page], kind="stable")]
+        page = np.flatnonzero(world.machine.place == world.fast_node).astype(np.uint32)
+        count = self.count[self.units.of(page)]
+        return page[np.argsort(-count, kind="stable")[: np.count_nonzero(count)]]
 
     def _worth(self, page: U32, share: float) -> U32:
         """The first pages of `page` that together carry at most `share` of all sampled accesses."""
-        carried = np.cumsum(self.count[page]) / max(1, int(self.count.sum()))
+        sampled = (
+            self.count.sum() * self.units.pages / self.units.count
+        )  # each page has the count of its unit
+        carried = np.cumsum(self.count[self.units.of(page)]) / max(1, sampled)
         return page[: int(np.searchsorted(carried, share, side="right"))]

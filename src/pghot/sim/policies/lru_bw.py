@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Source
 from pghot.parameters import check_number
 from pghot.policies.decisions import HeldBack, Moved
@@ -48,6 +49,7 @@ class LruBandwidth:
     def start(self, world: LabWorld) -> None:
         world.machine.demotion_enabled = False  # this policy demotes by itself
         self._chunk_mib = self.chunk_min_mib
+        self._granted = Carry()
         self._next_ms = self.period_ms
         self._losing_periods = 0
         self._used_ns = np.zeros(len(world.machine.free_pages))
@@ -76,7 +78,10 @@ class LruBandwidth:
 
     def _exchange(self, world: LabWorld) -> None:
         machine = world.machine
-        chunk = min(world.scaled_pages(self._chunk_mib * MIB), max(1, machine.pages_in_budget("lru-bw")))
+        granted = self._granted.whole(world.pages_of(self._chunk_mib * MIB))
+        chunk = min(granted, machine.pages_in_budget(self.name, self.period_ms * 1e6 / world.group_pages))
+        if chunk == 0:  # a part of a page, to be carried on, or no time
+            return
         promoted_before, demoted_before = machine.ledger.promoted, machine.ledger.demoted
         for source in np.flatnonzero(machine.lower):
             young = machine.generations.youngest(machine.place, int(source), chunk)

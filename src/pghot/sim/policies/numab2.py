@@ -14,6 +14,7 @@ from pghot.engine.store import Candidates
 from pghot.parameters import check_number
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.policy import World
+from pghot.sim.machine.simulated import HINT_FAULT
 
 HOT_THRESHOLD_MS = 1000  # sysctl_numa_balancing_hot_threshold
 
@@ -44,7 +45,7 @@ class NumaBalancing2:
             top_nodes=machine.top_nodes,
             target_nid=world.fast_node,
             rate_limit_mb_s=self.rate_limit_mb_s,
-            scale=world.scale,
+            group_pages=world.group_pages,
         )
         self._settings = settings
         self._gate = Gate(settings, HOT_THRESHOLD_MS)
@@ -80,7 +81,9 @@ class NumaBalancing2:
         for node in np.unique(candidates.node[hot]):
             page = candidates.page[hot & (candidates.node == node)]
             world.decisions.move(page, Moved.HOT)
-            world.decisions.hold(machine.migrate(page, int(node), payer="app").failed, HeldBack.FREE_SPACE)
+            world.decisions.hold(
+                machine.migrate(page, int(node), payer=HINT_FAULT).failed, HeldBack.FREE_SPACE
+            )
 
     def act(self, world: World) -> None:
         if self._faults == self._faults_before:

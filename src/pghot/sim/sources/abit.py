@@ -100,7 +100,7 @@ class AbitScan:
         check_number(self.name, "walk_ns", walk_ns, 0, MOST_NS)
         check_number(self.name, "set_ns", set_ns, 0, MOST_NS)
         self._period_ms, self._walk_ns, self._set_ns = period_ms, walk_ns, set_ns
-        self._scale, self._every_tier = settings.scale, every_tier
+        self._group_pages, self._every_tier = settings.group_pages, every_tier
         self._abit = np.zeros(settings.pages, np.uint8)
         self._next_ms = -1.0
         self._walked = 0
@@ -108,7 +108,7 @@ class AbitScan:
 
     def observe(self, view: SliceView) -> Report:
         if self._next_ms < 0:
-            self._next_ms = view.now_ms - view.dt_ns * 1e-6 * self._scale + self._period_ms
+            self._next_ms = view.now_ms - view.dt_ns * 1e-6 * self._group_pages + self._period_ms
         looked_at = np.ones_like(view.lower) if self._every_tier else view.lower
         set_abits(view.page, view.touches, view.place, looked_at, self._abit)
         if view.busy or view.now_ms < self._next_ms:

@@ -11,11 +11,14 @@ node below the top tier is taken to be such a device.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from pghot.arrays import NOWHERE
+from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Mechanism, no_accesses
 from pghot.errors import UsageError
 from pghot.parameters import MOST_NS, check_number, shown
@@ -126,11 +129,18 @@ class Chmu:
         check_number(self.name, "entry_ns", entry_ns, 0, MOST_NS)
         self._epoch_ms, self._threshold, self._entry_ns = epoch_ms, threshold, entry_ns
         self._max_count, self._downsampling = (1 << counter_bits) - 1, downsampling
-        self._counter_bits, self._scale, self._page_bytes = counter_bits, settings.scale, settings.page_bytes
+        self._counter_bits, self._group_pages, self._page_bytes = (
+            counter_bits,
+            settings.group_pages,
+            settings.page_bytes,
+        )
         self._counts = np.zeros(settings.pages, np.uint64)
         self._first = [0] * settings.nodes
-        self._ring_page = np.empty(ring_entries, np.uint32)
-        self._ring_count = np.empty(ring_entries, np.uint64)
+        # A page stands for K alike: the entries of one are simulated, in a K-th of the list.
+        self._list_entries = ring_entries
+        self._room = [Carry() for _ in range(settings.nodes)]
+        most = math.ceil(ring_entries / settings.group_pages)
+        self._ring_page, self._ring_count = np.empty(most, np.uint32), np.empty(most, np.uint64)
         self._rng = np.array(
             [(settings.seed * 0x9E3779B97F4A7C15 + 0xA0761D6478BD642F) % (1 << 64) or 1], np.uint64
         )
@@ -140,7 +150,7 @@ class Chmu:
 
     def observe(self, view: SliceView) -> Report:
         if self._epoch_start_ms < 0:
-            self._epoch_start_ms = view.now_ms - view.dt_ns * 1e-6 * self._scale
+            self._epoch_start_ms = view.now_ms - view.dt_ns * 1e-6 * self._group_pages
         count_misses(
             view.page, view.misses, view.place, view.lower, self._downsampling, self._rng, self._counts
         )
@@ -156,9 +166,10 @@ class Chmu:
         self._devices = len(devices)
         pages, counts = [], []
         for device in devices.tolist():
+            room = self._room[device].whole(self._list_entries / self._group_pages)
             entries, lost, self._first[device] = fill_hot_list(
                 self._counts, view.place, device, self._threshold * epochs, self._first[device],
-                self._ring_page, self._ring_count,
+                self._ring_page[:room], self._ring_count[:room],
             )  # fmt: skip
             self._total += entries + lost
             self._dropped += lost
@@ -176,7 +187,7 @@ class Chmu:
         return (
             f"{part} on the device; pages with more than {self._threshold} counts "
             f"in {self._epoch_ms:.0f} kernel ms, "
-            f"at most {len(self._ring_page)} for each device"
+            f"at most {self._list_entries} for each device"
         )
 
     def counters(self) -> dict[str, int]:
@@ -188,4 +199,5 @@ class Chmu:
 
     def tracker_bytes(self) -> int:
         """Memory on the devices: a counter for each page and 8 bytes for each entry of a hot list."""
-        return len(self._counts) * self._counter_bits // 8 + 8 * len(self._ring_page) * self._devices
+        lists = 8 * self._list_entries * self._devices / self._group_pages
+        return len(self._counts) * self._counter_bits // 8 + round(lists)

@@ -1,7 +1,9 @@
 """NUMA hint faults as `kernel.numa_balancing=2` makes them (kernel/sched/fair.c, mm/mprotect.c), simulated.
 
 The scanner runs in the application's own context. In every scan period it makes the next 256 MiB of the address space
-PROT_NONE, except for pages of the top tier. The next touch of such a page faults. The fault reports the page, the
+PROT_NONE, except for pages of the top tier. The sysctls give the time of a pass over the whole process, so the period
+of a step follows from the resident memory, but is at least 100 ms (task_scan_min(), Linux 6.17): a pass over 100 GiB
+takes 40 s. The next touch of such a page faults. The fault reports the page, the
 accessing node and the time since the scan. Constants: FACTS sections 4 and 8.
 
 Simplifications: one scanner serves the whole index space, where the kernel has one for each address space. Inside a
@@ -10,17 +12,22 @@ slice a page faults at most once. A page marked inside a slice can fault from th
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from pghot.arrays import I16, I32, NOWHERE, U8, U32, Bool
+from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Mechanism, no_accesses
 from pghot.parameters import MOST_NS, check_number
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
 
 UNMARKED = -1
+MAX_SCAN_WINDOW = (
+    2560 << 20
+)  # bytes scanned in a second at most, unless one step is more (kernel/sched/fair.c)
 _HASH = (
     2654435761  # Knuth's multiplicative hash: spreads the faults of shared pages over their accessing nodes
 )
@@ -120,15 +127,18 @@ def take_faults(
 class HintFaults:
     """The hint-fault source of the lab.
 
-    scan_bytes      bytes of address space in one scan step, divided by the settings' scale
-    scan_delay_ms, period_min_ms, period_max_ms   kernel ms; after a period without a fault the period doubles, up
-                    to the maximum; after one with faults it halves, down to the minimum
+    scan_bytes      bytes of address space in one scan step
+    scan_delay_ms   kernel ms until the first step
+    period_min_ms, period_max_ms  kernel ms of a pass over the resident memory; after a step without a fault the period
+                    doubles, up to the maximum; after one with faults it halves, down to the minimum
     empty_span      a step skips parts without an unmarked lower-tier page, up to this many times its size
                     (`virtpages` of task_numa_work())
     fault_ns        application time of one fault (FACTS 8: 1..1.5 us, est.)
     mark_ns         application time to mark one page (FACTS 8)
-    backoff         after a step the scanner waits this many times the step's cost: 32 caps it at about 3 % of
-                    a CPU
+    flush_ns        application time of the TLB flush after a step ...
+    interrupt_ns    ... and of the interrupt that it costs each other thread (as in `sim.machine.costs`)
+    backoff         after a step its thread does not scan for this many times the step's cost: 32 caps it at about
+                    3 % of a CPU. The other threads may
     """
 
     name = "hintfaults"
@@ -156,6 +166,8 @@ class HintFaults:
         empty_span: int = 8,
         fault_ns: float = 1200.0,
         mark_ns: float = 44.0,
+        flush_ns: float = 4000.0,
+        interrupt_ns: float = 1000.0,
         backoff: float = 32.0,
     ) -> None:
         check_number(self.name, "scan_bytes", scan_bytes, 4096)
@@ -165,9 +177,13 @@ class HintFaults:
         check_number(self.name, "empty_span", empty_span, 1, 1024)
         check_number(self.name, "fault_ns", fault_ns, 0, MOST_NS)
         check_number(self.name, "mark_ns", mark_ns, 0, MOST_NS)
+        check_number(self.name, "flush_ns", flush_ns, 0, MOST_NS)
+        check_number(self.name, "interrupt_ns", interrupt_ns, 0, MOST_NS)
         check_number(self.name, "backoff", backoff, 0)
-        self._step_pages = scan_bytes / settings.scale / settings.page_bytes
-        self._scale = settings.scale
+        self._step_pages = scan_bytes / settings.group_pages / settings.page_bytes
+        self._page_bytes, self._threads = settings.page_bytes, settings.threads
+        self._flush_ns = (flush_ns + interrupt_ns * settings.threads) / settings.group_pages
+        self._group_pages = settings.group_pages
         self._pages = settings.pages
         self._scan_bytes = scan_bytes
         self._delay_ms, self._min_ms, self._max_ms = scan_delay_ms, period_min_ms, period_max_ms
@@ -175,7 +191,7 @@ class HintFaults:
         self._fault_ns, self._mark_ns, self._backoff = fault_ns, mark_ns, backoff
         self._mark_ms = np.full(settings.pages, UNMARKED, np.int32)
         self._cursor = 0
-        self._owed_pages = 0.0  # a scaled step may be a fraction of a page
+        self._granted = Carry()
         self._period_ms = period_min_ms
         self._next_ms = -1.0
         self._faulted = True  # since the last step; True so that the first period is not doubled
@@ -183,7 +199,7 @@ class HintFaults:
         self._updates = 0
 
     def observe(self, view: SliceView) -> Report:
-        start_ms = view.now_ms - view.dt_ns * 1e-6 * self._scale
+        start_ms = view.now_ms - view.dt_ns * 1e-6 * self._group_pages
         if self._next_ms < 0:
             self._next_ms = start_ms + self._delay_ms
         found = Faults.sized(len(view.page))
@@ -211,20 +227,29 @@ class HintFaults:
     def _scan_until(self, view: SliceView) -> float:
         """Take the scan steps that are due in this slice; returns their application time in ns."""
         factor = 0.5 if self._faulted else 2.0
-        self._period_ms = min(max(self._period_ms * factor, self._min_ms), self._max_ms)
+        least_ms, most_ms = self._periods(int(np.count_nonzero(view.place != NOWHERE)))
+        self._period_ms = min(max(self._period_ms * factor, least_ms), most_ms)
         self._faulted = False
         cost_ns = 0.0
         while self._next_ms <= view.now_ms:
-            step_ns = self._mark_ns * self._step(view, int(self._next_ms))
-            cost_ns += step_ns
-            self._next_ms += self._period_ms + self._backoff * step_ns * 1e-6 * self._scale
+            marked = self._step(view, int(self._next_ms))
+            step_ns = self._mark_ns * marked
+            cost_ns += step_ns + (self._flush_ns if marked else 0.0)
+            away_ms = self._backoff * step_ns * 1e-6 * self._group_pages
+            self._next_ms += self._period_ms + away_ms / self._threads
         return cost_ns
+
+    def _periods(self, resident_pages: int) -> tuple[float, float]:
+        """The shortest and the longest time between two steps, kernel ms: task_scan_min() and task_scan_max()."""
+        resident = resident_pages * self._page_bytes * self._group_pages
+        steps = max(1, math.ceil(resident / self._scan_bytes))
+        floor_ms = 1000.0 / max(1, MAX_SCAN_WINDOW // self._scan_bytes)
+        least_ms = max(floor_ms, self._min_ms / steps)
+        return least_ms, max(least_ms, self._max_ms / steps)
 
     def _step(self, view: SliceView, at_ms: int) -> int:
         """One scan step; returns the pages marked."""
-        self._owed_pages += self._step_pages
-        span = int(self._owed_pages)
-        self._owed_pages -= span
+        span = self._granted.whole(self._step_pages)
         marked = 0
         for _ in range(self._empty_span):
             self._cursor, marked = mark_pages(
@@ -236,10 +261,10 @@ class HintFaults:
         return int(marked)
 
     def sampling(self) -> str:
-        mib = self._scan_bytes / self._scale / (1 << 20)
+        mib = self._scan_bytes / (1 << 20)
         return (
-            f"{mib:.4g} MiB of address space marked every {self._min_ms:.0f}..{self._max_ms:.0f} kernel ms, "
-            "one fault for each marked page"
+            f"{mib:.4g} MiB of address space marked at a time, a pass in {self._min_ms / 1e3:g} to "
+            f"{self._max_ms / 1e3:g} s but at most 2.5 GiB a second; one fault for each marked page"
         )
 
     def counters(self) -> dict[str, int]:

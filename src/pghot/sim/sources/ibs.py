@@ -36,11 +36,15 @@ class Ibs(MissSampler):
     ) -> None:
         check_number(self.name, "period_ops", period_ops, 1)
         super().__init__(
-            Sampler(period_ops, settings.seed, independent=True), sample_ns, ring_entries, drain_ms
+            settings,
+            Sampler(period_ops, settings.seed, independent=True, unit_pages=settings.unit_pages),
+            sample_ns,
+            ring_entries,
+            drain_ms,
         )
         self._period_ops, self._l3_miss_only = period_ops, l3_miss_only
 
-    def _interrupts(self, view: SliceView, taken: int) -> float:
+    def _interrupts(self, view: SliceView, taken: float) -> float:
         return taken if self._l3_miss_only else max(taken, view.instructions / self._period_ops)
 
     def sampling(self) -> str:

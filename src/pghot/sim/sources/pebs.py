@@ -33,7 +33,11 @@ class Pebs(MissSampler):
     ) -> None:
         check_number(self.name, "period_misses", period_misses, 1)
         super().__init__(
-            Sampler(period_misses, settings.seed, independent=False), sample_ns, ring_entries, drain_ms
+            settings,
+            Sampler(period_misses, settings.seed, independent=False, unit_pages=settings.unit_pages),
+            sample_ns,
+            ring_entries,
+            drain_ms,
         )
         self._period_misses = period_misses
 

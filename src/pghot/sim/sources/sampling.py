@@ -31,36 +31,38 @@ def next_unit(rng: npt.NDArray[np.uint64]) -> float:
 @njit(cache=True)
 def sample_events(
     events: npt.NDArray[np.uint32],
+    unit_pages: float,
     period: int,
     independent: bool,
     rng: npt.NDArray[np.uint64],
-    ahead: npt.NDArray[np.int64],
+    ahead: npt.NDArray[np.float64],
     out_row: npt.NDArray[np.int64],
     out_count: npt.NDArray[np.uint32],
 ) -> int:
     """Sample the events of each row; returns the number of rows hit. The out arrays get those rows and their samples.
 
+    unit_pages   each event of a row stands for so many
     independent  True: each event is sampled by itself with chance 1 / period (a tag that falls on an op);
                  False: one sample in each window of `period` events, at a random place in it (an event
                  counter)
     rng          uint64[1], state of the generator
-    ahead        int64[2], carried over: events up to and including the next sample; that sample's place in its
+    ahead        float64[2], carried over: events up to and including the next sample; that sample's place in its
                  window
     """
     hit = 0
     for row in range(len(events)):
-        left = np.int64(events[row])
+        left = events[row] * unit_pages
         count = 0
         while ahead[0] <= left:
             left -= ahead[0]
             count += 1
             unit = next_unit(rng)
             if not independent:
-                place = np.int64(unit * period)
+                place = math.floor(unit * period)
                 ahead[0] = period - ahead[1] + place
                 ahead[1] = place
             elif period > 1:
-                ahead[0] = 1 + np.int64(math.log(1.0 - unit) / math.log(1.0 - 1.0 / period))
+                ahead[0] = 1 + math.floor(math.log(1.0 - unit) / math.log(1.0 - 1.0 / period))
         ahead[0] -= left
         if count:
             out_row[hit] = row
@@ -70,21 +72,26 @@ def sample_events(
 
 
 class Sampler:
-    """A seeded sampler of rows' events, with the carry between slices."""
+    """A seeded sampler of rows' events, with the carry between slices.
 
-    def __init__(self, period: int, seed: int, independent: bool) -> None:
-        self._period, self._independent = period, independent
+    unit_pages  pages whose samples are counted together: their events are alike, and each row stands for all of them
+    """
+
+    def __init__(self, period: int, seed: int, independent: bool, unit_pages: float = 1.0) -> None:
+        self._period, self._independent, self._unit_pages = period, independent, unit_pages
         mixed = (seed * 0x9E3779B97F4A7C15 + 0xD1B54A32D192ED03) & _MASK
         self._rng = np.array([mixed or 1], np.uint64)
         # The first sample falls anywhere in the first window. Otherwise short runs would see none at all.
         for _ in range(8):
             place = int(next_unit(self._rng) * period)
-        self._ahead = np.array([place + 1, place], np.int64)
+        self._ahead = np.array([place + 1, place], np.float64)
 
     def draw(self, events: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
         """Rows hit (int64[H], ascending) and samples in each (uint32[H])."""
         row, count = np.empty(len(events), np.int64), np.empty(len(events), np.uint32)
-        hit = sample_events(events, self._period, self._independent, self._rng, self._ahead, row, count)
+        hit = sample_events(
+            events, self._unit_pages, self._period, self._independent, self._rng, self._ahead, row, count
+        )
         return row[:hit], count[:hit]
 
 

@@ -17,7 +17,7 @@ class SliceView:
 
     place       uint8[pages]  node that holds each page now, 255 = never touched
     lower       bool[nodes]   True for nodes below the top tier
-    now_ms                    kernel milliseconds at the end of the slice (the lab's clock times `--scale-time`)
+    now_ms                    kernel milliseconds at the end of the slice (the machine's clock times K)
     dt_ns                     how long the slice took, real nanoseconds of the simulated machine
     threads                   cores that ran the slice
     instructions              instructions of all threads in the slice
@@ -51,16 +51,20 @@ class SourceSettings:
     pages       size of the dense index space
     page_bytes  bytes of one page (4096, or 2 MiB when folios are moved whole)
     nodes       number of memory nodes
-    scale       `--scale-time`: byte quantities such as the 256 MiB scan step are divided by it; periods are
-                not, because `now_ms` already runs faster by this factor
+    group_pages K, real pages that one page stands for: byte quantities such as the 256 MiB scan step are divided by
+                it; periods are not, because `now_ms` runs K times faster than the machine's clock
     seed        for sources that sample
+    threads     threads of the program
+    unit_pages  real pages that the policy counts together: all samples of a unit are one count
     """
 
     pages: int
     page_bytes: int
     nodes: int
-    scale: float = 1.0
+    group_pages: float = 1.0
     seed: int = 0
+    threads: int = 1
+    unit_pages: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

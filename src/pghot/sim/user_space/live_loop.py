@@ -32,9 +32,14 @@ class LiveLoop:
 
     def start(self, world: LabWorld) -> None:
         world.machine.demotion_enabled = False  # as a kernel boots, and pghot leaves it so
-        self._machine = UserSpaceMachine(world.machine, world.page_bytes, world.scale)
+        self._machine = UserSpaceMachine(world.machine, world.page_bytes, world.group_pages)
         self._world = World(
-            self._machine, world.pages, world.page_bytes, world.scale, world.seed, decisions=world.decisions
+            self._machine,
+            world.pages,
+            world.page_bytes,
+            world.group_pages,
+            world.seed,
+            decisions=world.decisions,
         )
         self._policy.start(self._world)
         self._heard: list[tuple[Source, Accesses]] = []

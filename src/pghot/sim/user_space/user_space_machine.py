@@ -85,7 +85,7 @@ class UserSpaceMachine:
         """Pages that can be put on `node` without crossing its floor."""
         return max(0, int(self.free_pages[node] - self._floor_pages[node]))
 
-    def pages_in_budget(self, thread: str, span_ns: float | None = None) -> int:
+    def pages_in_budget(self, thread: str, sleep_ns: float = 0.0) -> int:
         """Pages that the rate limit and the ping-pong guard allow now."""
         return int(self._bucket.bytes_now() * self._guard.share / self._page_bytes)
 

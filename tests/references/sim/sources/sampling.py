@@ -22,16 +22,17 @@ def next_unit_reference(rng: npt.NDArray[np.uint64]) -> float:
 
 def sample_events_reference(
     events: npt.NDArray[np.uint32],
+    unit_pages: int,
     period: int,
     independent: bool,
     rng: npt.NDArray[np.uint64],
-    ahead: npt.NDArray[np.int64],
+    ahead: npt.NDArray[np.float64],
 ) -> list[tuple[int, int]]:
     """`sample_events`, event by event: (row, samples) of the rows hit."""
     counts: dict[int, int] = {}
     wait, place = int(ahead[0]), int(ahead[1])
     for row, number in enumerate(events):
-        for _ in range(int(number)):
+        for _ in range(int(number) * unit_pages):
             wait -= 1
             if wait:
                 continue

@@ -102,6 +102,7 @@ def test_the_stream_of_an_adversary(capsys: pytest.CaptureFixture[str]) -> None:
     """`writable` loses data; under the others somebody is killed at worst, and that is said."""
     rules = "writable,ro-cow,promote-on-write,contained"
     words = ["--tiers", "dram-cxl-compressed", "--policies", "pghot-default", "--sources", "chmu", "--json"]
+    words += ["--duration", "one-pass", "--seeds", "1"]
     assert run(["compare", "workload:adversary-stream", *words, "--access", rules]) == 0
     result = json.loads(capsys.readouterr().out)
     rows = {row["access"]: row for row in result["summary"] if row["policy"] == "pghot-default"}
@@ -109,13 +110,13 @@ def test_the_stream_of_an_adversary(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows["writable"]["lost_pages"] > 0
     for rule in ("ro-cow", "promote-on-write", "contained"):
         assert rows[rule]["lost_pages"] == 0
-        assert rows[rule]["killed_tenants"] == 1
+        assert rows[rule]["killed_tenants"] >= 1
         assert rows[rule]["speedup"] is None
     assert "lost" in " ".join(result["verdict"]["sentences"])
 
 
 def test_without_samples_the_assumption_is_a_warning() -> None:
-    result = compare("workload:zipf", "dram-cxl-compressed", [DEVICE_MOVER])
+    result = compare("workload:zipf", "dram-cxl-compressed", [DEVICE_MOVER], duration_s=None, seeds=1)
     assert any("assumed" in text for text in result.setup.warnings)
     row = next(row for row in result.summary.to_pylist() if row["policy"] == DEVICE_MOVER.policy)
     assert 0 < row["saved_share"] < 1
@@ -123,5 +124,5 @@ def test_without_samples_the_assumption_is_a_warning() -> None:
 
 
 def test_tiers_without_compression_have_no_such_figures() -> None:
-    row = compare("workload:zipf", "dram-cxl", ["none"]).summary.to_pylist()[0]
+    row = compare("workload:zipf", "dram-cxl", ["none"], duration_s=None, seeds=1).summary.to_pylist()[0]
     assert row["saved_share"] is None

@@ -50,7 +50,7 @@ def gups(seed: int = 0) -> Any:
 
 
 def play(trace: Any, *specs: str | RunSpec, **settings_: Any) -> dict[str, dict[str, Any]]:
-    chosen = {"fast_share": 0.2, "scale_time": 100.0, **settings_}
+    chosen = {"fast_share": 0.2, "times": 100.0, "threads": 1, "duration_s": None, "seeds": 1, **settings_}
     result = pghot.compare(trace, policies=list(specs), **chosen)
     return {row["label"]: row for row in result.summary.to_pylist()}
 
@@ -126,7 +126,7 @@ def test_pghot_promotes_the_hot_set_with_each_store_and_source(store: str, sourc
     # Hint faults need threshold 1 (docs/sources.md); samplers see a small trace rarely: sample more of it.
     rate = {"ibs": {"period_ops": 200}, "pebs": {"period_misses": 200}}.get(source, {})
     spec = RunSpec(f"pghot-{store}", (source,), {"freq_threshold": 1}, {source: rate}, where="to come")
-    rows = play(gups(), spec, scale_time=200.0)
+    rows = play(gups(), spec, times=200.0)
     row = rows[spec.label]
     assert row["promotions"] > 0
     assert row["fast_miss_share"] > rows["none"]["fast_miss_share"] + 0.05
@@ -164,7 +164,7 @@ def test_lru_bw_moves_only_while_the_slow_tier_is_pressed() -> None:
 def test_hemem_packs_the_hot_set() -> None:
     for name in ("hemem", "hemem-colloid"):
         spec = RunSpec(name, ("pebs",), {}, {"pebs": {"period_misses": 100}})
-        rows = play(gups(), spec, placement="slow")
+        rows = play(gups(), spec, placement="slow", times=512.0)
         assert rows[spec.label]["fast_miss_share"] > 0.5
         assert rows["none"]["fast_miss_share"] == 0.0
 
@@ -201,7 +201,9 @@ def test_no_fixed_placement_beats_the_static_oracle(stream: list[int], capacity:
     trace = trace_from_accesses(page, accesses_per_slice=8)
     counts = np.bincount(page, minlength=8)
     best = max(sum(counts[list(chosen)]) for chosen in combinations(range(8), capacity))
-    result = pghot.compare(trace, policies=["oracle-static"], fast_share=capacity / 8, warmup=0)
+    result = pghot.compare(
+        trace, policies=["oracle-static"], fast_share=capacity / 8, warmup=0, duration_s=None
+    )
     held = result.setup.nodes[0].capacity_pages
     reserve = 1  # the watermark of so small a node
     row = next(r for r in result.summary.to_pylist() if r["label"] == "oracle-static")
@@ -216,9 +218,16 @@ def test_no_fixed_placement_beats_the_static_oracle(stream: list[int], capacity:
 def test_colloid_moves_pages_away_from_a_fast_tier_that_is_slower_under_load() -> None:
     """A quarter of the accesses fit where all would saturate: HeMem packs on, Colloid backs off."""
     tiers = load_topology("dram-cxl").model_copy(update={"antagonist": Antagonist(node=0, cores=80)})
-    spec = {"sources": ("pebs",), "source_options": {"pebs": {"period_misses": 100}}}
+    spec = {"sources": ("pebs",), "source_options": {"pebs": {"period_misses": 10_000}}}
     rows = play(
-        gups(), RunSpec("hemem", **spec), RunSpec("hemem-colloid", **spec), tiers=tiers, threads=32, mlp=9.3
+        gups(),
+        RunSpec("hemem", **spec),
+        RunSpec("hemem-colloid", **spec),
+        tiers=tiers,
+        threads=32,
+        mlp=9.3,
+        times=512.0,
+        duration_s=20.0,
     )
     assert rows["hemem-colloid/pebs"]["fast_miss_share"] < rows["hemem/pebs"]["fast_miss_share"]
     assert rows["hemem-colloid/pebs"]["demotions"] > 0

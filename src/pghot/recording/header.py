@@ -13,6 +13,7 @@ from pghot.recording.format import FORMAT, MAX_CACHES, MAX_PAGES, MAX_REGIONS
 from pghot.recording.trace import PATTERNS, MemoryKind, Process, Region, Task, TraceInfo, Verification
 from pghot.units import PAGE_BYTES
 
+_LISTS: Final = {"command", "notes", "cache_bytes", "patterns", "stored_bytes", "processes", "tasks"}
 _FIELDS: Final = tuple(each.name for each in fields(TraceInfo))
 
 # Each whole number of the header with the least and the most that it may be.
@@ -50,11 +51,12 @@ def info_from_facts(facts: Mapping[str, Any]) -> TraceInfo:
     Raises `ValueError` when a value has the wrong type or cannot be.
     """
     known = {name: facts[name] for name in _FIELDS if name in facts}
+    for name in _LISTS & set(known):
+        if not isinstance(known[name], list | tuple) and (name, known[name]) != ("stored_bytes", None):
+            raise ValueError(f"{name} must be a list")
     try:
-        for name in {"command", "notes", "cache_bytes", "patterns"} & set(known):
-            known[name] = tuple(known[name])
-        if known.get("stored_bytes") is not None:
-            known["stored_bytes"] = tuple(known["stored_bytes"])
+        for name in _LISTS & set(known):
+            known[name] = None if known[name] is None else tuple(known[name])
         if "processes" in known:
             known["processes"] = tuple(Process(*each) for each in known["processes"])
         if "tasks" in known:
@@ -129,7 +131,7 @@ def _check_words(info: TraceInfo) -> None:
         raise ValueError("name, source, kernel, doubt, command and notes must be text")
     if not isinstance(info.synchronous, bool):
         raise ValueError("synchronous must be true or false")
-    if not set(info.patterns) <= set(PATTERNS):
+    if any(name not in PATTERNS for name in info.patterns):
         raise ValueError(f"patterns must be among {', '.join(PATTERNS)}")
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from pghot.recording.bytesource import open_source
 from pghot.recording.digest import BLANK
 from pghot.recording.framing import batch_header, messages
 from pghot.recording.reader import open_recording
-from pghot.recording.trace import MemoryTrace
+from pghot.recording.trace import MemoryTrace, TraceInfo
 from pghot.recording.writer import RecordingWriter
 
 
@@ -193,6 +194,20 @@ def test_header_values_that_cannot_be(path: Path, change: dict[str, object]) -> 
         it.facts[-1] |= change
     with pytest.raises(PghotError, match="contradicts itself"):
         open_recording(path)
+
+
+@pytest.mark.parametrize("name", [each.name for each in fields(TraceInfo)])
+@pytest.mark.parametrize("value", [{"a": 1}, [{"a": 1}], "heap" * 3, -1, [["a"]]], ids=str)
+def test_every_header_value_is_checked(path: Path, name: str, value: object) -> None:
+    """A field that is new must be checked too: no value may be taken that is of no use to it."""
+    allowed = isinstance(value, str) and name in ("name", "source", "kernel", "doubt")
+    with forging(path) as it:
+        it.header[name] = value
+    if allowed:
+        assert getattr(open_recording(path).info, name) in (value, "")  # there is no doubt about a sealed one
+    else:
+        with pytest.raises(PghotError, match=r"damaged header|its columns are not"):
+            open_recording(path)
 
 
 def test_facts_nested_too_deeply_to_parse(tmp_path: Path) -> None:

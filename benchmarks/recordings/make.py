@@ -68,9 +68,10 @@ def compile_bfs(scratch: Path) -> None:
     subprocess.run(["./bfs", "make", "graph.bin", "20", "32"], cwd=scratch, check=True)
 
 
-def prepare_mapped(scratch: Path) -> None:
+def prepare_mapped(scratch: Path, text: bytes = b"") -> None:
     """A database file, and statements that only read it."""
-    inputs.sqlite_script(scratch / "mix.sql", 1_200_000, 0)
+    inputs.sqlite_script(scratch / "mix.sql", 1_200_000, 0, text)
+    (scratch / "mapped.db").unlink(missing_ok=True)
     subprocess.run(["sqlite3", "mapped.db", ".read mix.sql"], cwd=scratch, check=True)
     inputs.sqlite_reads(scratch / "reads.sql", 1_200_000, 60_000)
 
@@ -141,6 +142,8 @@ RECIPES = [
         ["sqlite3", "mapped.db", "pragma mmap_size=1073741824", ".read reads.sql"],
         "a database file of 1,200,000 rows mapped into memory: a scan, then 60,000 lookups, ranges and joins",
         prepare=prepare_mapped,
+        fill=lambda scratch: prepare_mapped(scratch, inputs.library_text(1 << 20)),
+        contents=LIBRARY,
     ),
     Recipe(
         "shared-rank",
@@ -155,6 +158,8 @@ RECIPES = [
         "a cache service in Node.js: 90,000 values of 1 to 3 kB, then 90,000 requests, 90 % reads, zipf 0.99",
         slice="4 ms",
         client=node_client,
+        fill=lambda scratch: (scratch / "text").write_bytes(inputs.library_text(8 << 20)),
+        contents=LIBRARY,
     ),
     Recipe(
         "duckdb-mix",
@@ -245,7 +250,15 @@ def publish(recipe: Recipe, recording: Recording, scratch: Path) -> None:
 def write_public(recipe: Recipe, recording: Recording, scratch: Path, path: Path, factor: int) -> None:
     info = recording.info
     trace = MemoryTrace(
-        replace(info, name=recipe.name, slice_ns=info.slice_ns * factor, command=public_command(recipe)),
+        replace(
+            info,
+            name=recipe.name,
+            slice_ns=info.slice_ns * factor,
+            command=public_command(recipe),
+            processes=tuple(
+                replace(process, name=public_name(process.name, scratch)) for process in info.processes
+            ),
+        ),
         recording.pages,
         tuple(public_region(region, scratch) for region in recording.regions),
         list(joined(recording.batches(by_thread=True), info.slice_ns, factor)),
@@ -273,14 +286,18 @@ def publish_samples(recipe: Recipe, recording: Recording, scratch: Path) -> None
 
 
 def public_region(region: Region, scratch: Path) -> Region:
-    name = region.name
+    return replace(region, name=public_name(region.name, scratch))
+
+
+def public_name(name: str, scratch: Path) -> str:
+    """A file's name as it does not depend on this machine."""
     for prefix, short in (
         (scratch, "."),
         (Path(sys.prefix).resolve(), "venv"),
         (Path(sys.base_prefix), "python"),
     ):
         name = name.replace(f"{prefix}/", f"{short}/") if prefix != Path("/usr") else name
-    return replace(region, name=name)
+    return name
 
 
 def main(names: list[str]) -> None:

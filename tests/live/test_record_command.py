@@ -107,6 +107,41 @@ def test_a_killed_recorder_leaves_a_readable_file_and_no_process(tmp_path: Path)
 
 
 @programs.needs_qemu
+def test_what_is_not_followed_is_said_when_it_starts(tmp_path: Path) -> None:
+    words = ["sh", "-c", "sh -c :; exec " + " ".join(endless(tmp_path, "handle"))]
+    recorder = subprocess.Popen(
+        [*PGHOT, "record", "--no-children", str(tmp_path / "it.pghot"), "--", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert recorder.stdout is not None
+    assert recorder.stderr is not None
+    recorder.stdout.readline()  # the endless program runs
+    first = next(line for line in recorder.stderr if not line.startswith("recording:"))
+    assert recorder.poll() is None
+    recorder.send_signal(signal.SIGTERM)
+    recorder.communicate(timeout=GUARD_S)
+    assert "not followed: " in first
+    assert "sh (pid " in first
+
+
+@programs.needs_qemu
+def test_slices_are_joined_until_the_file_is_as_small_as_asked(tmp_path: Path) -> None:
+    path = tmp_path / "it.pghot"
+    loop = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
+    done = run(path, "--max-size", "12 KiB", "--takes", "1 s", "--", "sh", "-c", loop)
+    assert done.returncode == 0, done.stderr
+    assert path.stat().st_size <= 12 << 10
+    recording = open_recording(path, verify=True)
+    joined = recording.info.slice_ns // 250_000
+    assert joined > 1
+    assert f": {joined} each were joined to keep the file small" in done.stderr
+    assert "x slower" in done.stderr
+
+
+@programs.needs_qemu
 def test_max_duration_ends_the_program(tmp_path: Path) -> None:
     path = tmp_path / "it.pghot"
     done = run(path, "--max-duration", "1 s", "--", *endless(tmp_path))

@@ -117,6 +117,21 @@ def test_a_waiting_thread_takes_no_virtual_time(built: Build, tmp_path: Path, ho
     assert outcome.threads == 1
 
 
+@x86_only
+def test_a_multiplication_with_two_blas_threads_takes_the_time_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "import numpy as np; a = np.random.default_rng(1).random((256, 256)); print((a @ a).sum())"
+    outcomes = []
+    for threads in ("1", "2"):
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", threads)
+        outcomes.append(record_it([sys.executable, "-c", script], tmp_path)[0])
+    one, two = outcomes
+    assert (one.status, two.status) == (0, 0)
+    assert two.waiting_share > one.waiting_share
+    assert two.virtual_ns < 1.2 * one.virtual_ns
+
+
 def test_each_row_names_its_thread(built: Build, tmp_path: Path) -> None:
     _, recording = record_it([built(programs.THREADS)], tmp_path, slice_ns=20_000)
     assert len(recording.info.tasks) == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 
 import numpy as np
 
@@ -99,13 +100,16 @@ class Timeline:
 
     def name_thread(self, process: Process, thread: Thread) -> None:
         """Let a vCPU's rows belong to this thread from now on. A thread stays itself through an exec."""
+        name = thread.name
+        if name.startswith("qemu-"):  # the kernel names a thread after the file that was executed
+            name = PurePath(process.program).name[:15]
         key = process.space, thread.tid
         number = self._numbers.setdefault(key, min(len(self.tasks), _MAX_TASKS - 1))
         process.task_of[thread.index] = number
         if number == len(self.tasks):
-            self.tasks.append(Task(thread.tid, process.space, thread.name))
+            self.tasks.append(Task(thread.tid, process.space, name))
         else:
-            self.tasks[number] = replace(self.tasks[number], name=thread.name)
+            self.tasks[number] = replace(self.tasks[number], name=name)
         self.names_changed = True
 
     def add(self, process: Process, frame: SliceFrame) -> None:

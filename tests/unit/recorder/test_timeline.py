@@ -81,9 +81,9 @@ def test_the_rest_of_a_slice_is_added_to_it() -> None:
 
 
 def test_threads_have_rows_of_their_own_and_keep_their_number() -> None:
-    timeline, process = Timeline(SLICE_NS), Process(10, 0, "a")
+    timeline, process = Timeline(SLICE_NS), Process(10, 0, "/usr/bin/program-with-a-long-name")
     timeline.name_thread(process, Thread(0, 10, "main"))
-    timeline.name_thread(process, Thread(1, 11, "worker"))
+    timeline.name_thread(process, Thread(1, 11, "qemu-x86_64"))
     timeline.add(process, make_frame(0, {1: 4, 2: 8}, extents=(8,), cpu=1))
     timeline.add(process, make_frame(0, {1: 6}, cpu=0))
     timeline.name_thread(process, Thread(1, 12, "later"))  # another thread runs as the second vCPU
@@ -94,7 +94,7 @@ def test_threads_have_rows_of_their_own_and_keep_their_number() -> None:
     batch = taken[0]
     rows = zip(batch.page.tolist(), batch.thread.tolist(), batch.touches.tolist(), strict=True)
     assert list(rows) == [(1, 0, 6), (1, 1, 4), (1, 2, 2), (2, 1, 8)]
-    assert timeline.tasks == [Task(10, 0, "renamed"), Task(11, 0, "worker"), Task(12, 0, "later")]
+    assert timeline.tasks == [Task(10, 0, "renamed"), Task(11, 0, "program-with-a-"), Task(12, 0, "later")]
     assert batch.misses_by_cache.tolist() == [[3, 2, 1, 4], [2, 1, 0, 2]]
     assert timeline.waited == 15
 

@@ -13,6 +13,7 @@ from pghot.lab.bench import Bench, RunSpec
 from pghot.lab.bounds import TraceBounds, trace_bounds
 from pghot.lab.comparison_setup import Setup
 from pghot.lab.outcomes import RunOutcome
+from pghot.lab.recorded_cache import seen_by_the_real_cache
 from pghot.lab.results import Comparison, collect
 from pghot.lab.setting import Setting
 from pghot.lab.traces import load_trace
@@ -146,7 +147,12 @@ def compare(
     caches: list[TraceBounds] = []
     for number in range(setting.seeds):
         seed = setting.first_seed + number
-        trace = load_trace(recording, seed, setting.page_bytes)
+        trace = seen_by_the_real_cache(
+            load_trace(recording, seed, setting.page_bytes),
+            topology.llc_bytes,
+            setting.stands_for,
+            setting.times,
+        )
         bench = Bench(trace, topology, setting, seed)
         report = partial(_report, progress, number, setting.seeds)
         report(0.0)

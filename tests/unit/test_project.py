@@ -59,7 +59,7 @@ def test_what_the_package_carries_is_declared_as_its_data() -> None:
 # Those of several threads that all touch the same memory.
 LARGE_RECORDINGS = ("bfs-kron", "shared-rank")
 # Not yet made anew with several caches and threads.
-OLD_RECORDINGS = ("fasttext-zipf", "redis-zipf", "sqlite-mix", "stockfish-bench", "xz-decompress")
+OLD_RECORDINGS = ("fasttext-zipf", "redis-zipf", "stockfish-bench", "xz-decompress")
 
 
 def test_bundled_recordings_are_small_and_of_large_programs() -> None:

@@ -61,16 +61,21 @@ def _matrix(cells: Sequence[Kept]) -> Iterator[str]:
     heads = [f"{title}, {size} GiB" for title in CLASSES.values() for size in footprints]
     yield "## Each cell"
     yield ""
-    yield f"| recording | tiers | fast share | oracle, {', '.join(map(str, footprints))} GiB | {' | '.join(heads)} |"
-    yield "|---|---|--:|--:|" + "---|" * len(heads)
+    sizes = ", ".join(map(str, footprints))
+    yield f"| recording | tiers | fast share | passes, {sizes} GiB | oracle, {sizes} GiB | {' | '.join(heads)} |"
+    yield "|---|---|--:|--:|--:|" + "---|" * len(heads)
     for (recording, tiers, share), pair in _pairs(cells):
         texts = [
             _outcome(pair[size], runs_on) if size in pair else "-"
             for runs_on in CLASSES
             for size in footprints
         ]
+        passes = [
+            f"{pair[size]['setup']['timing']['passes']:.2g}" if size in pair else "-" for size in footprints
+        ]
         oracles = [_oracle(pair[size]) if size in pair else "-" for size in footprints]
-        yield f"| {recording} | {tiers} | {100 * share:g} % | {', '.join(oracles)} | {' | '.join(texts)} |"
+        figures = f"{100 * share:g} % | {', '.join(passes)} | {', '.join(oracles)}"
+        yield f"| {recording} | {tiers} | {figures} | {' | '.join(texts)} |"
 
 
 def _changes(cells: Sequence[Kept]) -> Iterator[str]:

@@ -25,11 +25,11 @@ class Unknown:
 
 def too_little(setup: Setup, summary: Sequence[SummaryRow]) -> Unknown | None:
     """What the recording lacks; None: it has enough."""
-    footprint = setup.footprint_pages * setup.page_bytes
+    recorded = setup.similarity.footprint_bytes / setup.similarity.group_pages
     longer = "a longer recording"
-    if setup.llc_bytes and footprint <= setup.llc_bytes:
+    if setup.llc_bytes and recorded <= setup.llc_bytes:
         return Unknown(
-            f"the footprint of {format_size(footprint)} fits in the recorded cache of {format_size(setup.llc_bytes)}",
+            f"the footprint of {format_size(recorded)} fits in the recorded cache of {format_size(setup.llc_bytes)}",
             "a recording with more data, or with a smaller cache (`pghot record --llc`),",
         )
     if not setup.misses:
@@ -39,9 +39,10 @@ def too_little(setup: Setup, summary: Sequence[SummaryRow]) -> Unknown | None:
             f"the recording has only {setup.slices} slice{'s' * (setup.slices != 1)}",
             "a longer recording, or one with shorter slices,",
         )
-    if setup.misses < setup.footprint_pages:
+    misses = setup.misses / setup.timing.passes
+    if misses < setup.footprint_pages:
         return Unknown(
-            f"the recording has {setup.misses:,} cache misses for {setup.footprint_pages:,} pages", longer
+            f"the recording has {misses:,.0f} cache misses for {setup.footprint_pages:,} pages", longer
         )
     if all(row.figures.fast_miss_share is None for row in summary):
         return Unknown("no access missed the cache after the warm-up", f"{longer}, or a shorter --warmup,")

@@ -20,8 +20,8 @@ _WHY = {
     HeldBack.BUSY: "the thread that moves pages had no time",
 }
 _WOULD_TELL = {
-    HeldBack.NOTHING_SEEN: "another source or a longer run",
-    HeldBack.THRESHOLD: "a lower threshold, another source or a longer run",
+    HeldBack.NOTHING_SEEN: "another source or a longer run (--duration)",
+    HeldBack.THRESHOLD: "a lower threshold, another source or a longer run (--duration)",
     HeldBack.GATE: "another source",
     HeldBack.RATE: "a higher rate limit",
     HeldBack.FREE_SPACE: "a larger top tier (--fast-share)",
@@ -48,7 +48,7 @@ def would_tell(rows: Sequence[SummaryRow]) -> str:
     """What would make one of these movers move: the one with the most decisions."""
     asked = max(rows, key=lambda row: max(row.held_back.values(), default=0))
     reason = _main_reason(asked)
-    return "a longer run or another source" if reason is None else _WOULD_TELL[reason]
+    return "a longer run (--duration) or another source" if reason is None else _WOULD_TELL[reason]
 
 
 def grouped(rows: Sequence[SummaryRow]) -> str:

@@ -130,10 +130,24 @@ def judge(summary: Sequence[SummaryRow], setup: Setup) -> Verdict:
         headline=_headline(decisive, classes),
         decisive=decisive,
         classes=classes,
-        notes=()
-        if lack
-        else (*_over_kernel(classes), *notes_on(best, summary, sound, setup.footprint_pages)),
+        notes=() if lack else tuple(_notes(best, classes, summary, sound, setup)),
     )
+
+
+def _notes(
+    best: SoundRun | None,
+    classes: Sequence[ClassVerdict],
+    summary: Sequence[SummaryRow],
+    sound: Sequence[SoundRun],
+    setup: Setup,
+) -> Iterator[str]:
+    if setup.similarity.measured:
+        yield "The recording is of a live system: its misses are estimates, and so are these gains."
+    if setup.timing.passes < 1:
+        played = f"{100 * setup.timing.passes:.0f} %"
+        yield f"Only {played} of the recording was played: a longer run (--duration) may tell otherwise."
+    yield from _over_kernel(classes)
+    yield from notes_on(best, summary, sound, setup.footprint_pages)
 
 
 def _judge_class(

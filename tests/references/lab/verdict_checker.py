@@ -294,6 +294,10 @@ def _fixed(found: re.Match[str], seen: str, reader: Reader) -> None:
         assert other > best + MATTERS - 1e-12
 
 
+def _of_the_setup(found: re.Match[str], seen: str, reader: Reader) -> None:
+    """The setup says so; the table does not."""
+
+
 def _over_kernel(found: re.Match[str], seen: str, reader: Reader) -> None:
     user, more, direction, kernel = found.groups()
     for label, runs_on in ((user, "user space"), (kernel, "kernel")):
@@ -351,6 +355,8 @@ POINTS = rf"{LABEL} ([\d.]+) points (more|less)"
 PAYS = r"(neither gain counts|moving brings no more than a fixed placement|(?:moving|a fixed placement) brings more)"
 UNSAFE = r"Not judged, for data was lost or a tenant killed, there or under 'none'"
 NOTES: dict[str, Callable[[re.Match[str], str, Reader], None]] = {
+    r"The recording is of a live system: its misses are estimates, and so are these gains\.": _of_the_setup,
+    r"Only \d+ % of the recording was played: a longer run \(--duration\) may tell otherwise\.": _of_the_setup,
     rf"With all memory in the top tier the gain is {GAIN}(?:; {SAVES})?\.": _fast,
     rf"No run that knows the future gains more than {GAIN}: with this share of fast memory there is little to gain\.": (
         _no_oracle

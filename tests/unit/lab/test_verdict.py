@@ -130,7 +130,7 @@ def test_movers_without_a_chance_do_not_make_moving_pages_not_pay() -> None:
         "--set NAME.freq_threshold=1, as in the published benchmarks, lets one sighting do); "
         "hemem/pebs (the tiers were never as busy as it waits for)"
     )
-    assert said.unknown.would_tell == "a lower threshold, another source or a longer run"
+    assert said.unknown.would_tell == "a lower threshold, another source or a longer run (--duration)"
     assert "and no oracle was run" in judged(*still).classes[1].sentence
 
 
@@ -159,7 +159,7 @@ def test_who_stood_still_is_named_beside_who_moved() -> None:
         ({"slices": 1}, "the recording has only 1 slice.", "one with shorter slices, would tell"),
         ({"slices": 9}, "only 9 slices.", "A longer recording"),
         ({"misses": 0}, "no access missed the recorded cache.", "A longer recording"),
-        ({"misses": 999}, "999 cache misses for 1,000 pages.", "A longer recording"),
+        ({"misses": 2498}, "999 cache misses for 1,000 pages.", "A longer recording"),
         ({"llc_bytes": 4096_000}, "3.9 MiB fits in the recorded cache of 3.9 MiB", "a smaller cache"),
     ],
 )
@@ -173,6 +173,21 @@ def test_too_little_in_a_recording_tells_nothing(change: dict[str, Any], reason:
         assert (each.runs_on, each.outcome) == (runs_on, "cannot tell")
         assert reason in each.sentence
         assert tells in each.sentence
+
+
+def test_a_live_recording_makes_estimates() -> None:
+    live = replace(SETUP, similarity=replace(SETUP.similarity, measured=True))
+    said = "The recording is of a live system: its misses are estimates, and so are these gains."
+    rows = [NONE, row("hemem/pebs", 1.5)]
+    assert judge(rows, live).notes[0] == said
+    assert said not in judge(rows, SETUP).notes
+
+
+def test_a_part_of_a_recording_is_told() -> None:
+    short = replace(SETUP, misses=300, timing=replace(SETUP.timing, passes=0.254))
+    said = "Only 25 % of the recording was played: a longer run (--duration) may tell otherwise."
+    assert judge([NONE, row("hemem/pebs", 1.5)], short).notes[0] == said
+    assert "of the recording was played" not in notes(row("hemem/pebs", 1.5))
 
 
 def test_no_misses_after_the_warm_up_tell_nothing() -> None:

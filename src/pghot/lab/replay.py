@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pghot.arrays import I64, U32
 from pghot.lab.epochs import Epochs, hot_sets
+from pghot.lab.future import Future
 from pghot.lab.measures import Measures
 from pghot.lab.schedule import Schedule
 from pghot.policies.policy import Policy
@@ -18,26 +18,6 @@ from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.sources.simulated_source import SimulatedSource, SliceView
 from pghot.sim.user_space.live_loop import LiveLoop
 from pghot.sim.user_space.user_space_machine import THREAD
-
-
-@dataclass(slots=True)
-class Future:
-    """The `Foresight` of an oracle: the epochs to come, `total` of them over all passes."""
-
-    epochs: Epochs
-    total: int
-    position: int = 0
-
-    def total_misses(self) -> I64:
-        return self.epochs.total
-
-    def next_epoch(self) -> tuple[U32, I64]:
-        count = len(self.epochs.epochs)
-        following = self.position + 1
-        if following >= self.total:
-            return np.empty(0, np.uint32), np.empty(0, np.int64)
-        epoch = self.epochs.epochs[following % count]
-        return epoch.page, epoch.misses
 
 
 @dataclass(slots=True)
@@ -88,6 +68,8 @@ class Run:
             report = source.observe(view)
             if report.app_ns or report.kernel_ns:
                 machine.charge_tracking(report.app_ns, report.kernel_ns, thread)
+            for node, moved_bytes in report.traffic.items():
+                machine.occupy(node, moved_bytes)
             if len(report.accesses):
                 self.policy.observe(world, source, report.accesses)
         world.epoch_ended = epoch_ends

@@ -2,8 +2,9 @@
 
 A hotness unit counts the misses that reach its own device. At the end of an epoch, each piece of memory whose count
 exceeds the threshold is entered in the device's hot list, a ring. Entries that find the ring full are lost and counted.
-A kernel thread reads the list, which clears it. The device does not know which node made an access. Constants: FACTS
-section 4.
+At the end of an epoch in which something was hot the device raises an interrupt, and one more if its list overflowed.
+A kernel thread then reads the list, which clears it. The device does not know which node made an access. Constants:
+FACTS section 4.
 
 Recordings know pages only, so a page is the unit of counting here. Devices may count units of 256 B and more. Every
 node below the top tier is taken to be such a device.
@@ -96,6 +97,11 @@ class Chmu:
     ring_entries    length of one device's hot list, read once in each epoch (est.; devices report their own)
     downsampling    1 of this many misses is counted, a power of two from 1 to 32768
     entry_ns        kernel-thread time to read one entry from the device's registers (uncached read, est.)
+    interrupt_ns    kernel time of one interrupt, entry to exit (MSI-X, est.)
+    entry_bytes     bytes that reading one entry moves over the device's link: a request and its completion (est.)
+
+    Its counters are in the device's memory: at the end of an epoch it reads and clears those of all its pages, which
+    takes bandwidth of that memory.
     """
 
     name = "chmu"
@@ -116,6 +122,8 @@ class Chmu:
         ring_entries: int = 8192,
         downsampling: int = 1,
         entry_ns: float = 500.0,
+        interrupt_ns: float = 2000.0,
+        entry_bytes: float = 64.0,
     ) -> None:
         if downsampling not in [1 << k for k in range(16)]:
             raise UsageError(
@@ -127,7 +135,10 @@ class Chmu:
         check_number(self.name, "counter_bits", counter_bits, 1, 32)
         check_number(self.name, "ring_entries", ring_entries, 1, 1 << 24)
         check_number(self.name, "entry_ns", entry_ns, 0, MOST_NS)
+        check_number(self.name, "interrupt_ns", interrupt_ns, 0, MOST_NS)
+        check_number(self.name, "entry_bytes", entry_bytes, 0, 4096)
         self._epoch_ms, self._threshold, self._entry_ns = epoch_ms, threshold, entry_ns
+        self._interrupt_ns, self._entry_bytes = interrupt_ns, entry_bytes
         self._max_count, self._downsampling = (1 << counter_bits) - 1, downsampling
         self._counter_bits, self._group_pages, self._page_bytes = (
             counter_bits,
@@ -164,7 +175,8 @@ class Chmu:
         """Fill and read the hot list of every device, then clear the counters."""
         devices = np.flatnonzero(view.lower)
         self._devices = len(devices)
-        pages, counts = [], []
+        pages, counts, interrupts = [], [], 0
+        traffic: dict[int, float] = {}
         for device in devices.tolist():
             room = self._room[device].whole(self._list_entries / self._group_pages)
             entries, lost, self._first[device] = fill_hot_list(
@@ -173,6 +185,10 @@ class Chmu:
             )  # fmt: skip
             self._total += entries + lost
             self._dropped += lost
+            interrupts += (entries > 0) + (lost > 0)
+            held = int(np.count_nonzero(view.place == device))
+            # A page stands for K; its counter is read and cleared once in an epoch that lasts a K-th.
+            traffic[device] = entries * self._entry_bytes + epochs * held * 2 * self._counter_bits / 8
             pages.append(self._ring_page[:entries].copy())
             counts.append(np.minimum(self._ring_count[:entries], self._max_count).astype(np.uint32))
         self._counts.fill(0)
@@ -180,7 +196,9 @@ class Chmu:
             return Report(no_accesses(int(view.now_ms)))
         page, count = np.concatenate(pages), np.concatenate(counts)
         seen = Accesses(page, np.full(len(page), -1, np.int16), count, int(view.now_ms))
-        return Report(seen, kernel_ns=len(page) * self._entry_ns)
+        # Interrupts come once for each real epoch, so they are a K-th of the time of one.
+        work_ns = len(page) * self._entry_ns + interrupts * self._interrupt_ns / self._group_pages
+        return Report(seen, kernel_ns=work_ns, traffic=traffic)
 
     def sampling(self) -> str:
         part = "every miss" if self._downsampling == 1 else f"1 of {self._downsampling} misses"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -73,11 +74,13 @@ class Report:
 
     app_ns     time taken from the application's threads (summed over them)
     kernel_ns  time that kernel threads took on other cores
+    traffic    bytes of each node's bandwidth that watching took
     """
 
     accesses: Accesses
     app_ns: float = 0.0
     kernel_ns: float = 0.0
+    traffic: Mapping[int, float] = field(default_factory=dict)
 
 
 class SimulatedSource(Source, Protocol):

@@ -201,7 +201,9 @@ def test_chmu_reports_only_hot_pages_of_its_own_device():
     report = source.observe(view({50: 99, 500: 7}, 1000.0, 500.0))
     assert (report.accesses.page.tolist(), report.accesses.count.tolist()) == ([500], [17])
     assert report.accesses.node.tolist() == [-1]
-    assert report.kernel_ns == 500.0
+    # One entry is read, after one interrupt. 64 bytes go over the link; 900 counters of 2 bytes are read and cleared.
+    assert report.kernel_ns == 500.0 + 2_000.0
+    assert report.traffic == {1: 64.0 + 900 * 2 * 2}
     assert len(source.observe(view({600: 5}, 2000.0, 1000.0)).accesses) == 0  # the epoch's end cleared 16
 
 
@@ -210,6 +212,7 @@ def test_chmu_counters_saturate_and_overflow_is_counted():
     report = source.observe(view({300: 70, 400: 20, 500: 20}, 1000.0, 1000.0))
     assert report.accesses.count.tolist() == [63, 20]
     assert source.counters()["hwhint_dropped_events"] == 1
+    assert report.kernel_ns == 2 * 500.0 + 2 * 2_000.0  # the list is there to read, and it overflowed
     again = source.observe(view({300: 70, 400: 20, 500: 20}, 2000.0, 1000.0))
     assert again.accesses.page.tolist() == [500, 300]  # resumes where the ring was full
 
@@ -286,3 +289,12 @@ def test_a_walk_that_takes_longer_than_its_period_puts_off_the_next():
     busy.busy = True
     assert len(source.observe(busy).accesses) == 0
     assert len(source.observe(view({}, 4100.0, 100.0)).accesses) == 1, "the bit stayed set"
+
+
+def test_chmu_costs_the_same_where_a_page_stands_for_many():
+    """A K-th of the interrupts' time in an epoch that lasts a K-th; counters and entries are a K-th as many."""
+    one, many = (Chmu(replace(SETTINGS, group_pages=k)) for k in (1.0, 10.0))
+    first = one.observe(view({500: 99}, 1000.0, 1000.0))
+    second = many.observe(view({500: 99}, 1000.0, 100.0))
+    assert second.kernel_ns == 500.0 + 2_000.0 / 10
+    assert second.traffic == first.traffic

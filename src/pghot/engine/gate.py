@@ -32,12 +32,14 @@ CANDIDATES, NOT_LIMITED, COLD, LIMITED = range(4)
 class Gate:
     """The gate's state for all target nodes."""
 
-    def __init__(self, settings: EngineSettings, window_ms: int) -> None:
-        """`window_ms` is where the dynamic threshold starts: a page must be younger than about that."""
+    def __init__(self, settings: EngineSettings, window_ms: int, adapts: bool = True) -> None:
+        """window_ms  where the dynamic threshold starts: a page must be younger than about that
+        adapts     False: the threshold stays there
+        """
         # In the lab a page stands for many, and the limit may be less than one a second: fractions are carried on.
         self.pages_per_s = settings.rate_limit_mb_s * (1 << 20) / settings.page_bytes / settings.group_pages
         self._bypass_pages = int(BYPASS_BYTES / settings.page_bytes / settings.group_pages)
-        self._window_ms = window_ms
+        self._window_ms, self._adapts = window_ms, adapts
         self._count_refused = "candidate-counts-refused" in settings.faithful
         self._state = new_state(settings.nodes)
         self._totals = np.zeros(4, np.int64)
@@ -57,6 +59,8 @@ class Gate:
         span_ms    kernel ms that this round stands for: the rate limit grants its whole seconds, at least one
         max_pages  the pages after so many admissions are UNREACHED
         """
+        if not self._adapts:
+            self._state[:, TH_START] = now_ms  # the period after which it is adapted never ends
         verdict = np.empty(len(candidates), np.uint8)
         enough = high_watermark_pages + np.maximum(self._bypass_pages, node_pages // 16)
         judge(

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pghot.errors import UsageError, unknown_name
@@ -13,11 +14,12 @@ from pghot.lab.capacity import size_nodes
 from pghot.lab.comparison_setup import NodeSetup, Setup, Timing
 from pghot.lab.contents import contents_of
 from pghot.lab.epochs import Epochs, measure_epochs
+from pghot.lab.future import Future
 from pghot.lab.metrics import node_shares, run_figures
 from pghot.lab.outcomes import RunOutcome
 from pghot.lab.parallelism import misses_in_flight
 from pghot.lab.probe import Probe, probe
-from pghot.lab.replay import Future, Run, new_run, replay
+from pghot.lab.replay import Run, new_run, replay
 from pghot.lab.schedule import Schedule
 from pghot.lab.setting import Setting
 from pghot.lab.similarity import similarity
@@ -205,7 +207,7 @@ class Bench:
 
     def _new_run(self, spec: RunSpec) -> Run:
         machine = self._machine(self._under(spec), granularity_of(POLICIES.get(spec.policy)))
-        future = Future(self.epochs, self.schedule.epochs)
+        future = Future(self.epochs, self.schedule, partial(self._machine, self._under(spec)))
         world = LabWorld(
             machine=machine,
             pages=self.trace.pages,

@@ -97,6 +97,13 @@ class Schedule:
                     return
             done += len(self._table.epochs)
 
+    def slices_of(self, epoch: int) -> list[SliceBatch]:
+        """The slices of one epoch, by its number over all passes; none after the last."""
+        if epoch >= self.epochs:
+            return []
+        place = epoch % len(self._table.epochs)
+        return next(batches for number, batches in self._epochs() if number == place)
+
     def _epochs(self) -> Iterator[tuple[int, list[SliceBatch]]]:
         """The batches of each epoch of a pass."""
         if self._kept is not None:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pghot.arrays import I64, U32
+from pghot.arrays import F64, I64, U8, U32
 from pghot.policies.policy import World
 from pghot.recording.trace import Region
 from pghot.sim.machine.simulated import SimulatedMachine
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What a pass takes with a fixed placement.
+
+    busiest_share  of its bandwidth that the busiest node has in use, on average
+    price_ns       float64[epochs, nodes]  how much longer it takes for one more latency waited for on a node
+    """
+
+    ns: float
+    busiest_share: float
+    price_ns: F64
 
 
 class Foresight(Protocol):
@@ -20,6 +33,18 @@ class Foresight(Protocol):
 
     def next_epoch(self) -> tuple[U32, I64]:
         """Pages and misses of the epoch that begins now; empty at the end of the run."""
+
+    def later_misses(self) -> F64:
+        """float64[pages]: misses of each page from the end of that epoch to the end of the run."""
+
+    def epochs_of_a_pass(self) -> Iterator[tuple[U32, I64]]:
+        """Pages and misses of each epoch of a pass over the trace."""
+
+    def try_pass(self, place: U8) -> Tried:
+        """A pass over the trace in which every page stays on its node of `place` (uint8[pages])."""
+
+    def next_epoch_ns(self, place: U8) -> float:
+        """How long the epoch that begins now would take from this placement (uint8[pages]) if nothing moved."""
 
 
 @dataclass(slots=True)

@@ -61,6 +61,33 @@ def test_numab2_is_held_by_the_rate_limit() -> None:
     assert bed.act(100) == {"rate": 2}
 
 
+def promoted(bed: Bed) -> list[int]:
+    return np.flatnonzero(bed.machine.place[500:] == 0).tolist()  # type: ignore[no-any-return]
+
+
+def test_numab2_without_its_threshold_or_its_rate_limit_promotes_every_fault() -> None:
+    bed = Bed("numab2", room=5, threshold=False)
+    bed.see(100, 500, 501, latency_ms=50_000)
+    assert promoted(bed) == [0, 1]
+    bed = Bed("numab2", room=5, rate_limit_mb_s=0.0, rate_limit=False)
+    bed.see(100, 500, 501, latency_ms=5)
+    assert promoted(bed) == [0, 1]
+    bed = Bed("numab2", room=5, hot_threshold_ms=400)
+    bed.see(100, 500, latency_ms=399)
+    bed.see(100, 501, latency_ms=400)
+    assert promoted(bed) == [0]
+
+
+def test_numab2_adapts_its_threshold_unless_that_is_switched_off() -> None:
+    """One page a minute is far below the limit: the threshold rises from 1,000 by an eighth of that a minute."""
+    for options, last in (({}, 2), ({"adaptation": False}, 1)):
+        bed = Bed("numab2", room=5, **options)
+        for number, at_ms in enumerate((1_000, 62_000)):
+            bed.see(at_ms, 500 + number, latency_ms=999)
+        bed.see(62_001, 502, latency_ms=1_100)
+        assert len(promoted(bed)) == last + (not options)
+
+
 def test_hemem_counts_to_eight_and_pushes_out_only_what_is_cold() -> None:
     bed = Bed("hemem", group_pages=512)  # each page is one of 2 MiB
     assert bed.act(10) == {"nothing seen": 1}

@@ -33,6 +33,9 @@ HINT_FAULT = "hint fault"
 BY_PROGRAM = ("app", HINT_FAULT, DIRECT_RECLAIM)  # payers whose time the program loses
 
 
+_LITTLE = 1e-3  # of a slice's misses: what is added to see what it costs
+
+
 class SimulatedMachine:
     """N nodes in M tiers.
 
@@ -108,7 +111,7 @@ class SimulatedMachine:
         self._demand = tuple(np.zeros(count) for _ in range(3))
         self._busy, self._waits = np.zeros(crews), np.zeros((crews, count))
         self._moving_bytes = np.zeros(count)
-        self._app_debt_ns = 0.0
+        self._app_debt_ns = self._busy_ns = 0.0
         self._was_promoted = np.zeros(pages, np.bool_)
         self.newly_promoted: list[U32] = []  # read and emptied by the measure of responsiveness
         self._set_up_latency()
@@ -191,6 +194,7 @@ class SimulatedMachine:
         compute_ns = instructions * self.instruction_ns
         busy_ns = (compute_ns + self._app_debt_ns) / self.threads
         duration_ns = self._solve(busy_ns)
+        self._busy_ns = busy_ns
         self._app_debt_ns = 0.0
         self._moving_bytes[:] = 0.0
         self.now_ns += duration_ns
@@ -307,6 +311,28 @@ class SimulatedMachine:
         served_lines = lines / max(duration_ns, 1e-9) + self._rival_lines / self.latency_ns
         self.used_share = served_lines / self._peak
         return duration_ns
+
+    def marginal_ns(self) -> F64:
+        """float64[nodes]: how much longer the last slice would have taken for one more latency waited for on each node.
+
+        A latency waited for comes with as many misses as it did on average. It can cost more than itself: where a node
+        is busy, all others wait longer too.
+        """
+        served, latency_ns, used_share = self._served.copy(), self.latency_ns.copy(), self.used_share
+        misses, waits = float(served[:, :, :2].sum()), float(served[:, :, 3].sum())
+        if misses == 0.0 or waits == 0.0:
+            return latency_ns / self.threads
+        more = np.zeros_like(served)
+        initiator = int(served[:, :, 0].sum(axis=1).argmax())
+        price_ns = np.empty(len(latency_ns))
+        base_ns = self._solve(self._busy_ns)
+        for node in range(len(latency_ns)):
+            more[:] = 0.0
+            more[initiator, node, 0], more[initiator, node, 3] = _LITTLE * misses, _LITTLE * waits
+            np.add(served, more, out=self._served)
+            price_ns[node] = (self._solve(self._busy_ns) - base_ns) / (_LITTLE * waits)
+        self._served[:], self.latency_ns[:], self.used_share = served, latency_ns, used_share
+        return price_ns
 
     # ---- what tracking and moving cost
 

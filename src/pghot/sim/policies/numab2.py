@@ -20,7 +20,13 @@ HOT_THRESHOLD_MS = 1000  # sysctl_numa_balancing_hot_threshold
 
 
 class NumaBalancing2:
-    """The kernel's own policy: the baseline that pghot has to beat."""
+    """The kernel's own policy: the baseline that pghot has to beat. Published tables switch parts of it off.
+
+    rate_limit_mb_s   promotions of each target node, MiB/s
+    hot_threshold_ms  a page that faults later than this after its scan is not hot
+    threshold, adaptation, rate_limit  whether that test is made, whether the threshold moves with the demand, and
+                      whether the rate is limited
+    """
 
     name = "numab2"
     summary = "kernel NUMA balancing mode 2: hint faults, promotion in the faulting thread"
@@ -30,9 +36,18 @@ class NumaBalancing2:
     runs_live = False
     awaits = ""
 
-    def __init__(self, rate_limit_mb_s: float = 65536.0) -> None:
+    def __init__(
+        self,
+        rate_limit_mb_s: float = 65536.0,
+        hot_threshold_ms: int = HOT_THRESHOLD_MS,
+        threshold: bool = True,
+        adaptation: bool = True,
+        rate_limit: bool = True,
+    ) -> None:
         check_number(self.name, "rate_limit_mb_s", rate_limit_mb_s, 0, MOST)
-        self.rate_limit_mb_s = rate_limit_mb_s
+        check_number(self.name, "hot_threshold_ms", hot_threshold_ms, 1, 1_000_000)
+        self.rate_limit_mb_s = rate_limit_mb_s if rate_limit else MOST
+        self.hot_threshold_ms, self._tests, self._adapts = hot_threshold_ms, threshold, adaptation
 
     def start(self, world: World) -> None:
         machine = world.machine
@@ -48,7 +63,7 @@ class NumaBalancing2:
             group_pages=world.group_pages,
         )
         self._settings = settings
-        self._gate = Gate(settings, HOT_THRESHOLD_MS)
+        self._gate = Gate(settings, self.hot_threshold_ms, self._adapts)
         self._last_ms = 0
         self._faults = self._faults_before = 0
 
@@ -61,9 +76,8 @@ class NumaBalancing2:
         target = np.array(
             [self._settings.target_of(node) for node in range(len(machine.free_pages))], np.int16
         )
-        candidates = Candidates(
-            accesses.page, target[accesses.node], accesses.latency_ms.astype(np.int64), accesses.page
-        )
+        latency_ms = accesses.latency_ms.astype(np.int64) * self._tests
+        candidates = Candidates(accesses.page, target[accesses.node], latency_ms, accesses.page)
         now, span = accesses.time_ms, max(1, accesses.time_ms - self._last_ms)
         self._last_ms = now
         verdict = self._gate.judge(

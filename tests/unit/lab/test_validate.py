@@ -17,6 +17,13 @@ def test_colloid_6a_within_six_percent_a_cell_and_two_and_a_half_in_the_mean() -
     assert result.ok
 
 
+def test_xsbench_on_two_memories_within_six_percent_a_cell() -> None:
+    result = run_validation("xsbench")
+    assert len(result.cells) == 12
+    assert result.worst_error <= 0.06
+    assert result.ok
+
+
 def test_what_is_fitted_must_name_every_cell(tmp_path) -> None:
     text = 'name = "x"\ntitle = "t"\npublished_in = "p"\nbar = 0.1\ntiers = "dram-cxl"\n'
     text += '[workload]\nkind = "uniform"\n[[rows]]\nlabel = "r"\n[[columns]]\nlabel = "c"\n'

@@ -26,7 +26,7 @@ import inputs
 
 from pghot.recorder.slice_fit import joined
 from pghot.recording.reader import Recording, open_recording
-from pghot.recording.trace import MemoryTrace, Region
+from pghot.recording.trace import MemoryTrace, Region, TraceInfo
 from pghot.recording.writer import write_recording
 from pghot.units import format_size
 
@@ -248,23 +248,25 @@ def publish(recipe: Recipe, recording: Recording, scratch: Path) -> None:
 
 
 def write_public(recipe: Recipe, recording: Recording, scratch: Path, path: Path, factor: int) -> None:
-    info = recording.info
+    info = public_info(recipe, recording, scratch)
     trace = MemoryTrace(
-        replace(
-            info,
-            name=recipe.name,
-            slice_ns=info.slice_ns * factor,
-            command=public_command(recipe),
-            processes=tuple(
-                replace(process, name=public_name(process.name, scratch)) for process in info.processes
-            ),
-        ),
+        replace(info, slice_ns=info.slice_ns * factor),
         recording.pages,
         tuple(public_region(region, scratch) for region in recording.regions),
         list(joined(recording.batches(by_thread=True), info.slice_ns, factor)),
     )
     facts = {key: value for key, value in recording.final.items() if key != "pages"}
     write_recording(path, trace, level=19, force=True, **facts)
+
+
+def public_info(recipe: Recipe, recording: Recording, scratch: Path) -> TraceInfo:
+    processes = recording.info.processes
+    return replace(
+        recording.info,
+        name=recipe.name,
+        command=public_command(recipe),
+        processes=tuple(replace(process, name=public_name(process.name, scratch)) for process in processes),
+    )
 
 
 def public_command(recipe: Recipe) -> tuple[str, ...]:
@@ -277,7 +279,7 @@ def publish_samples(recipe: Recipe, recording: Recording, scratch: Path) -> None
     if samples is None:
         raise SystemExit(f"{recipe.name}: it ended before a page was sampled")
     notes = (f"another run of the same command{recipe.contents}",)
-    info = replace(recording.info, name=recipe.name, notes=notes)
+    info = replace(public_info(recipe, recording, scratch), notes=notes)
     regions = tuple(public_region(region, scratch) for region in recording.regions)
     SAMPLES.mkdir(parents=True, exist_ok=True)
     path = SAMPLES / f"{recipe.name}.pghot"

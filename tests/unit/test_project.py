@@ -82,3 +82,7 @@ def test_bundled_recordings_are_small_and_of_large_programs() -> None:
         assert not any(word.startswith("/") for word in recording.info.command), (
             "a path of the machine that made it"
         )
+        for file in (bundled.path(name), bundled.path(name).parents[1] / "page_samples" / f"{name}.pghot"):
+            info = open_recording(file).info
+            places = [*info.command, *(process.name for process in info.processes)]
+            assert not any(place.startswith("/") and not place.startswith("/usr/") for place in places)

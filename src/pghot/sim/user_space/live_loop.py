@@ -12,6 +12,7 @@ import numpy as np
 
 from pghot.engine.accesses import Accesses, Source
 from pghot.policies.decisions import HeldBack
+from pghot.policies.granularity import granularity_of
 from pghot.policies.live_rules import FAST_FAULT, FAULT_HOT_MS, INTERVAL_MS, SLOW_FAULT
 from pghot.policies.policy import Policy, World
 from pghot.sim.lab_world import LabWorld
@@ -41,6 +42,9 @@ class LiveLoop:
             world.seed,
             decisions=world.decisions,
         )
+        # Sources report the samples of a whole unit of the policy where one page stands for many (`SourceSettings`).
+        unit = granularity_of(type(self._policy)) / world.page_bytes
+        self._unit_pages = min(world.group_pages, max(1.0, unit))
         self._policy.start(self._world)
         self._heard: list[tuple[Source, Accesses]] = []
         self._next_ms = float(INTERVAL_MS)
@@ -64,7 +68,7 @@ class LiveLoop:
     def _take(self, source: Source, accesses: Accesses) -> None:
         """Hand over what one source saw in one slice, with the time of the round."""
         count = accesses.count
-        samples = int(count.sum())
+        samples = float(count.sum()) / self._unit_pages
         if accesses.hint_fault and accesses.latency_ms is not None:
             # A fast fault counts more. The live loop estimates the latency that the kernel knows.
             count = np.where(accesses.latency_ms <= FAULT_HOT_MS, FAST_FAULT, SLOW_FAULT).astype(np.uint32)

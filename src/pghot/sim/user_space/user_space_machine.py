@@ -76,10 +76,10 @@ class UserSpaceMachine:
         real = round(self._promoted * self._group_pages), round(self._returned * self._group_pages)
         self._guard.tick(self._kernel_ns() // 1_000_000, *real)
 
-    def saw(self, page: U32, samples: int, sample_ns: float) -> None:
+    def saw(self, page: U32, samples: float, sample_ns: float) -> None:
         """A source reported these pages: samples were read from rings, and the kernel was asked where the pages are."""
         self._seen[page] = self._period()
-        self._work(samples * sample_ns + len(np.unique(page)) * QUERY_NS)
+        self._work(samples * sample_ns + min(samples, len(np.unique(page))) * QUERY_NS)
 
     def room(self, node: int) -> int:
         """Pages that can be put on `node` without crossing its floor."""

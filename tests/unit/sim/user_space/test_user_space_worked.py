@@ -141,6 +141,24 @@ def test_a_round_waits_for_the_one_before_it() -> None:
     assert world.decisions.held_back() == {"busy": 2}
 
 
+def test_samples_of_a_whole_unit_are_paid_once_for_each_page_of_it() -> None:
+    """A policy of 2 MiB units, and each page stands for 512: samples of 512 are reported, those of one are paid."""
+    machine, listener = small(), Listener()
+    type(listener).granularity_bytes = 2 << 20  # type: ignore[attr-defined]
+    try:
+        loop = LiveLoop(listener)
+        loop.start(LabWorld(machine, 10_000, 4096, 512.0, 0, None))  # type: ignore[arg-type]
+    finally:
+        del type(listener).granularity_bytes  # type: ignore[attr-defined]
+    machine.now_ns = 100 * MS / 512
+    world = LabWorld(machine, 10_000, 4096, 512.0, 0, None)  # type: ignore[arg-type]
+    seen = Accesses(pages(1, 2), np.zeros(1, np.int16), np.full(1, 1_024, np.uint32), 100)
+    loop.observe(world, Pebs, seen)
+    loop.act(world)
+    assert listener.heard[0][1:] == ([1], [1_024])
+    assert machine.thread(THREAD).used_ns == 2 * 240 + 154
+
+
 def test_a_fast_hint_fault_counts_twice() -> None:
     machine = small()
     loop, listener, world = loop_on(machine)

@@ -2,7 +2,7 @@
 
 The time that a program's misses take depends on each node's latency, the latency depends on the lines in flight to the
 node, and these depend on the time. `solve_slice_ns` finds the time that satisfies all of this (docs/model.md, section
-2). It solves for the load that the program offers, not for the bandwidth that it gets: a saturated device has many
+3). It solves for the load that the program offers, not for the bandwidth that it gets: a saturated device has many
 latencies for one bandwidth, but only one for each number of lines in flight.
 """
 

@@ -21,7 +21,7 @@ LONG := tests/unit/safety tests/unit/test_readme.py
 .PHONY: run test test-here test-newest test-guest bench recordings tools clean
 
 run: $(VENV)/.product
-	$(BIN)/pghot compare $(RECORDING) --tiers dram-cxl --fast-share 20% \
+	$(BIN)/pghot compare $(RECORDING) --tiers dram-cxl --fast-share 20% --duration 100s --seeds 1 \
 		--policies all --sources hintfaults,abit,pebs -o report.html --force
 
 test: $(VENV)/.test tools

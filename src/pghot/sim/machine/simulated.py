@@ -95,6 +95,9 @@ class SimulatedMachine:
             np.ceil(self.capacity_pages * share).astype(np.int64)
             for share in (marks.min, marks.low, marks.high)
         )
+        # Between two marks is at least a page, however many real ones it stands for: else kswapd would never wake up.
+        self.low_pages = np.maximum(self.low_pages, self.min_pages + 1)
+        self.high_pages = np.maximum(self.high_pages, self.low_pages + 1)
         self.place = np.full(pages, NOWHERE, np.uint8)
         self.preferred = np.full(pages, -1, np.int16)
         self.generations = Generations(pages)

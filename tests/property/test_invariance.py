@@ -1,0 +1,98 @@
+"""The answer does not depend on how coarsely a real system was recorded, nor on how its time is cut into slices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pghot
+from builders.replicated import replicated, zipf_heat
+from pghot.lab.bench import RunSpec
+from pghot.lab.metrics import Figures
+from pghot.recording.trace import MemoryTrace
+
+PAGES = 4096
+LARGEST = 64.0  # K of the coarsest recording
+RUNS: list[str | RunSpec] = [
+    "demotion",
+    "lru-bw",
+    "oracle-static",
+    RunSpec("hemem", ("pebs",)),
+    RunSpec("numab2", ("hintfaults",)),
+    RunSpec("pghot-default", ("hintfaults",), {"freq_threshold": 1}, where="to come"),
+    RunSpec("pghot-precise", ("abit",), where="to come"),
+    RunSpec("pghot-hashed", ("pebs",), where="to come"),
+    RunSpec("pghot-precise", ("ibs",), where="to come"),
+    RunSpec("pghot-default", ("chmu",), where="to come"),
+]
+
+
+def load(copies: int = 1, slices: int = 200, scatter: bool = True) -> MemoryTrace:
+    """1 GiB with heat that falls as 1/rank."""
+    return replicated(zipf_heat(PAGES, scatter=scatter), copies, slices=slices, misses=6000 * PAGES // slices)
+
+
+def figures(trace: MemoryTrace, runs: list[str | RunSpec] = RUNS, **changes: Any) -> dict[str, Figures]:
+    """The figures of each run: 16 threads, everything on CXL at first, 60 s."""
+    setting: dict[str, Any] = {
+        "times": LARGEST, "threads": 16, "duration_s": 60.0, "seeds": 1, "placement": "slow", "fast_share": 0.2,
+    }  # fmt: skip
+    found = pghot.compare(trace, policies=runs, **{**setting, **changes})
+    return {row.label: row.figures for row in found.rows}
+
+
+def agree(one: dict[str, Figures], other: dict[str, Figures], within: float) -> None:
+    """The speed-ups are equal but for this share."""
+    gains = {label: (one[label].speedup, other[label].speedup) for label in one}
+    far = {label: pair for label, pair in gains.items() if pair[0] != pytest.approx(pair[1], rel=within)}
+    assert not far
+
+
+@pytest.fixture(scope="module")
+def coarse() -> dict[str, Figures]:
+    return figures(load())
+
+
+def test_the_same_system_at_another_k_gains_the_same(coarse: dict[str, Figures]) -> None:
+    """A quarter of K: four times the pages, the same real system. Every source and most policies."""
+    fine = figures(load(copies=4), times=LARGEST / 4)
+    agree(coarse, fine, within=0.02)
+    for label, run in coarse.items():
+        bar = 0.15 if label.startswith("hemem") else 0.05
+        assert fine[label].moved_mb == pytest.approx(run.moved_mb, rel=bar, abs=10), label  # 1 % of 1 GiB
+    assert fine["none"].time_s == pytest.approx(coarse["none"].time_s, rel=0.01)
+
+
+@pytest.mark.parametrize("slice_ms", [25.0, 100.0])
+def test_the_longest_slice_matters_little(coarse: dict[str, Figures], slice_ms: float) -> None:
+    agree(coarse, figures(load(), slice_ms=slice_ms), within=0.05)
+
+
+@pytest.mark.parametrize("slices", [25, 3200])
+def test_slices_as_they_were_recorded_do_not_matter(coarse: dict[str, Figures], slices: int) -> None:
+    """8 times coarser and 16 times finer: the load is stationary, so cutting makes no phases."""
+    # Of hemem's few hot units of 2 MiB, one more or less is 4 %.
+    agree(coarse, figures(load(slices=slices)), within=0.05)
+
+
+def test_a_walk_of_the_page_tables_costs_what_the_footprint_says() -> None:
+    """25 ns for each of F / 4096 pages every 2 s, at any K: 6.6 ms of 1 GiB."""
+    spec = RunSpec("pghot-precise", ("abit",), {"rate_limit_mb_s": 0.0}, where="to come")
+    for copies in (1, 4):
+        run = figures(load(copies), [spec, "none"], times=LARGEST / copies)[spec.label]
+        walks = int(run.time_s / 2.0)
+        walked_s = walks * (1 << 30) / 4096 * 25e-9
+        assert run.kernel_share * run.time_s == pytest.approx(walked_s, rel=0.02)
+
+
+def test_where_the_hot_pages_are_matters_to_those_who_move_2_mib_only() -> None:
+    """K = 64, eight pages to 2 MiB: hot pages side by side or scattered; pghot takes the hottest, page by page."""
+    hemem, pghot_ = RunSpec("hemem", ("pebs",)), RunSpec("pghot-hashed", ("pebs",), where="to come")
+    side_by_side, scattered = (figures(load(scatter=s), [hemem, pghot_]) for s in (False, True))
+    by_page = [each[pghot_.label].speedup or 0.0 for each in (side_by_side, scattered)]
+    by_unit = [each[hemem.label].speedup or 0.0 for each in (side_by_side, scattered)]
+    assert by_page[1] == pytest.approx(by_page[0], rel=0.03)
+    assert by_unit[0] > by_unit[1] * 1.05
+    assert np.isfinite(by_unit).all()

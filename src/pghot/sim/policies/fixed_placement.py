@@ -127,7 +127,9 @@ def exchanges(
     move_ns  what one move costs
     """
     left = dict(zip(nodes, free, strict=True))
-    parts: list[tuple[F64, U32, int, U32, int]] = []
+    none = np.empty(0, np.uint32)
+    # Nothing is exchanged where there is one node, because the other compresses.
+    parts: list[tuple[F64, U32, int, U32, int]] = [(np.empty(0), none, 0, none, 0)]
     for source in nodes:
         for target in nodes:
             if target == source:

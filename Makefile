@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
-RECORDING := bundled:bfs-kron
+RECORDING := bundled:duckdb-mix
 
 # The newest Python that Numba supports, where this machine has one newer than 3.11; NEWEST=... names another.
 NEWEST ?= $(shell for python in $(foreach minor,14 13 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python)); do \
@@ -22,7 +22,7 @@ LONG := tests/unit/safety tests/unit/test_readme.py
 
 run: $(VENV)/.product
 	$(BIN)/pghot compare $(RECORDING) --tiers dram-cxl --fast-share 20% --duration 100s --seeds 1 \
-		--policies all --sources hintfaults,abit,pebs -o report.html --force
+		--policies all --sources hintfaults,pebs -o report.html --force
 
 test: $(VENV)/.test tools
 	$(BIN)/ruff check .

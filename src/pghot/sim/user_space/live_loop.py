@@ -1,7 +1,8 @@
 """`pghot run` on a released kernel, as the lab simulates it: a policy in rounds, fed from rings, moving by move_pages.
 
 It is to the lab what `live/loop.py` is to a Linux machine. Whatever sources see between two rounds waits in their
-rings. A round begins 100 ms after the last one did, or when that one is over.
+rings. A round begins 100 ms after the last one did, or when that one is over. What walks page tables is part of a
+round, which goes on with what the walk found.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class LiveLoop:
     def act(self, world: LabWorld) -> None:
         if world.now_ms < self._next_ms:
             return
-        if self._machine.busy:
+        walked = any(not source.inline for source, _ in self._heard)
+        if self._machine.busy and not walked:
             world.decisions.rest(HeldBack.BUSY)
             return
         self._next_ms = world.now_ms + INTERVAL_MS

@@ -42,12 +42,12 @@ def test_the_policy_of_the_readme_joins_from_an_outside_package(tmp_path: Path) 
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1\n")
     (facts / "entry_points.txt").write_text(f"[{entry[1]}]\n{entry[2].replace(chr(34), '')}")
-    arguments = ["compare", "bundled:redis-zipf", "--policies", "second-touch", "--json"]
+    arguments = ["compare", "bundled:redis-zipf", "--policies", "second-touch", "--duration", "60s", "--seeds", "1", "--json"]
     done = run(arguments, tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
     rows = {row["label"]: row for row in json.loads(done.stdout)["summary"]}
-    assert rows["second-touch/abit"]["promotions"] > 0
-    assert rows["second-touch/abit"]["fast_miss_share"] > rows["none"]["fast_miss_share"]
+    assert rows["second-touch/pebs"]["promotions"] > 0
+    assert rows["second-touch/pebs"]["fast_miss_share"] > rows["none"]["fast_miss_share"]
     assert "second-touch" in run(["list", "policies"], tmp_path, PYTHONPATH=str(tmp_path)).stdout
     assert run(arguments, tmp_path).returncode == 2, "without the package there is no such policy"
 

@@ -28,7 +28,10 @@ def a_conversion(path: Path, force: bool) -> None:
 
 
 def a_comparison(path: Path, force: bool) -> None:
-    compare = [*"compare workload:gups --policies none --duration one-pass --seeds 1 -o".split(), str(path)]
+    compare = [
+        *["compare", "workload:gups", "--policies", "none", "--duration", "one-pass", "--seeds", "1", "-o"],
+        str(path),
+    ]
     if run([*compare, "--force"] if force else compare) == 2:
         raise UsageError("refused")
 

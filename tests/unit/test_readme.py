@@ -42,7 +42,17 @@ def test_the_policy_of_the_readme_joins_from_an_outside_package(tmp_path: Path) 
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1\n")
     (facts / "entry_points.txt").write_text(f"[{entry[1]}]\n{entry[2].replace(chr(34), '')}")
-    arguments = "compare bundled:redis-zipf --policies second-touch --duration 60s --seeds 1 --json".split()
+    arguments = [
+        "compare",
+        "bundled:redis-zipf",
+        "--policies",
+        "second-touch",
+        "--duration",
+        "60s",
+        "--seeds",
+        "1",
+        "--json",
+    ]
     done = run(arguments, tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
     rows = {row["label"]: row for row in json.loads(done.stdout)["summary"]}

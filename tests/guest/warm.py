@@ -30,6 +30,7 @@ from pghot.live.machine.spaces import Spaces
 from pghot.live.sources.faults import Faults
 from pghot.policies import LIVE_POLICIES
 from pghot.recording.checks import check_batch
+from pghot.recording.tally import mark_touched
 from pghot.recording.trace import SliceBatch
 
 ROOMS = ("kernel", "live", "daemon")
@@ -59,6 +60,7 @@ def kernels() -> None:
         np.zeros(3, np.int64),
     )  # fmt: skip
     decode_samples(np.zeros(4096, np.uint8), 0, 64, words_of(SAMPLE_ADDR), Samples.sized(64))
+    mark_touched(np.zeros(2, np.uint8), np.zeros(2, np.uint32))
     spaces = Spaces(root, 16)
     machine = LinuxMachine(
         root, read_nodes(root), spaces, MoverSettings(), apply=False, journal=None, now_ns=0

@@ -64,10 +64,10 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     cells = {row[1]: row for row in map(_words, table)}
     assert cells["writable"][2] == "none", "no reserve makes it safe"
     assert int(cells["writable"][7].replace(",", "")) > 0, "and it loses data"
-    for rule in ("ro-cow", "promote-on-write", "contained"):
-        lost, killed = cells[rule][7:]
-        assert lost == "0"
-        assert int(killed) >= 1
+    # The stream is killed under each rule. The store compresses as long as it is written once; when the program starts
+    # again, in the second pass, what it writes does not, and is more than its budget.
+    for rule, killed in (("ro-cow", "1"), ("promote-on-write", "1"), ("contained", "2")):
+        assert cells[rule][7:] == ("0", killed)
         assert cells[rule][3:6] == ("-", "-", "-"), "of a killed program nothing can be compared"
 
 

@@ -131,21 +131,21 @@ def touch(page: U32, place: U8, young: U8, first: Bool) -> int:
 def note_writes(
     page: U32, writes: U32, first: Bool, rewritten: I64, size: I64, place: U8, node: int, out: U32
 ) -> int:
-    """Give written pages the size of their new contents; returns how many of them are on `node`.
+    """Give rewritten pages the size of their new contents; returns how many of them are on `node`.
 
     page, writes  uint32[rows]   of a slice, ascending by page; a page has a row for each node that accessed it
-    first         bool[pages]    the writes are the page's first contents: its size stays
+    first         bool[pages]    the writes are the page's first contents. They came before kswapd could demote it in
+                                 this slice, so they change no size and reach no node that compresses
     rewritten     int64[pages]   bytes that each page takes once it has been written
     size          int64[pages]   bytes that each will take; updated
-    out           uint32[rows]   set: the written pages on `node` come first, each once
+    out           uint32[rows]   set: the rewritten pages on `node` come first, each once
     """
     found = 0
     for row in range(len(page)):
-        if not writes[row]:
-            continue
         index = page[row]
-        if not first[index]:
-            size[index] = rewritten[index]
+        if not writes[row] or first[index]:
+            continue
+        size[index] = rewritten[index]
         if place[index] == node and (found == 0 or out[found - 1] != index):
             out[found] = index
             found += 1

@@ -68,6 +68,6 @@ def note_writes_reference(
     written = np.unique(page[writes > 0])
     again = written[~first[written]]
     size[again] = rewritten[again]
-    here = written[place[written] == node]
+    here = again[place[again] == node]
     out[: len(here)] = here
     return len(here)

@@ -15,9 +15,6 @@ RECORDING := bundled:duckdb-mix
 NEWEST ?= $(shell for python in $(foreach minor,14 13 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python)); do \
 	"$$python" -c "import venv" 2>/dev/null && echo "$$python" && break; done)
 
-# A third of the unit tests' time, and nothing in it depends on the Python.
-LONG := tests/unit/safety tests/unit/test_readme.py
-
 .PHONY: run test test-here test-newest test-guest bench recordings tools clean
 
 run: $(VENV)/.product
@@ -41,7 +38,7 @@ ifeq ($(NEWEST),)
 	@echo "no Python newer than 3.11 here: the tests ran with $$($(PYTHON) --version) alone"
 else
 	$(MAKE) VENV=.venv-newest PYTHON=$(NEWEST) .venv-newest/.test
-	.venv-newest/bin/pytest -rs --no-cov -n 2 tests/unit $(LONG:%=--ignore=%)
+	.venv-newest/bin/pytest -rs --no-cov -n 2 tests/unit
 endif
 
 test-guest: $(VENV)/.test tools

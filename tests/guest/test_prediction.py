@@ -111,7 +111,11 @@ def test_the_lab_predicts_what_compressed_swap_saves(
     tiers.write_text(ZRAM)
     in_memory = 1 - COLD_SHARE * live["cold_out"]
     predicted = pghot.compare(
-        pghot.open(recording), tiers=str(tiers), policies=["demotion"], fast_share=in_memory + 0.01
+        pghot.open(recording),
+        tiers=str(tiers),
+        policies=["demotion"],
+        fast_share=in_memory + 0.01,
+        duration_s=None,  # the program starts once: a second pass would bring all its memory in again
     )
     row = next(row for row in predicted.summary.to_pylist() if row["policy"] == "demotion")
     measured = live["saved_mib"] / 128
@@ -121,5 +125,4 @@ def test_the_lab_predicts_what_compressed_swap_saves(
             f"slowdown simulated {row['slowdown']:.2f}x, measured {live['slowdown']:.2f}x (noise {live['noise']:.2f}x)"
         )
     assert 0.7 < row["saved_share"] / measured < 1.4
-    # Swapping costs little in both; on a busy machine more is measured.
-    assert row["slowdown"] < max(1.2, live["slowdown"] * live["noise"])
+    assert row["slowdown"] < 1.2

@@ -23,6 +23,11 @@ def unseal(sealed: str) -> dict[str, Any]:
     crc, _, text = sealed.partition(" ")
     if crc != f"{zlib.crc32(text.encode(errors='surrogatepass')):08x}":
         raise ValueError("checksum does not match")
+    return json_object(text)
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The facts of a JSON object. Raises `ValueError` for anything else."""
     try:
         facts = json.loads(text)
     except RecursionError:

@@ -44,9 +44,9 @@ def describe(totals: Totals) -> str:
     """One line, under 100 columns.
 
     >>> describe(Totals(20.0, 10**9, 10**8, 4000, 512, 1 << 20, threads=2, left_s=65))
-    'recording: 1.00 s in 4000 slices, 40x slower, 2.0 MiB touched, 1.0 MiB file, about 65.0 s left'
+    'recording: 1.00 s in 4000 slices, 40x slower, 2.0 MiB touched, 1.0 MiB file, 65 s left'
     """
-    left = "" if totals.left_s is None else f", about {format_duration(round(totals.left_s * 1e9))} left"
+    left = "" if totals.left_s is None else f", {totals.left_s:.0f} s left"
     return (
         f"recording: {format_duration(totals.virtual_ns)} in {totals.slices} slices, {totals.slowdown:.0f}x slower, "
         f"{format_size(totals.footprint * PAGE_BYTES)} touched, {format_size(totals.file_bytes)} file{left}"

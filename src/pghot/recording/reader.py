@@ -7,7 +7,6 @@ digest, the rules of `checks`, and that they add up to what their batch says.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,6 +29,7 @@ from pghot.recording.sample_text import from_text
 from pghot.recording.tally import BATCH_COUNTS, SUMS, Tally
 from pghot.recording.threads import threads_added_up
 from pghot.recording.trace import Region, SliceBatch, TraceInfo, Verification
+from pghot.sealed import json_object
 
 Facts = dict[str, Any]
 
@@ -197,7 +197,7 @@ def _read_info(name: str, source: ByteSource, walk: Iterator[Message]) -> _Scan:
         raise UsageError(f"{name} is an Arrow stream but not a pghot recording", "`pghot record` makes one")
     try:
         text = message.custom[fmt.INFO_KEY]
-        facts = _json(text[text.find("{") :])  # version 1 had a checksum in front
+        facts = json_object(text[text.find("{") :])  # version 1 had a checksum in front
         _check_version(name, facts["format"])
         chain = next_chain(message, START)
         info = header.info_from_facts(facts)
@@ -268,7 +268,7 @@ def _scan_message(source: ByteSource, message: Message, scan: _Scan, tally: Tall
 def _facts(text: str, is_final: bool, scan: _Scan) -> Facts:
     """The facts of a message, their numbers within the format's limits."""
     try:
-        facts = _json(text)
+        facts = json_object(text)
     except ValueError as error:
         raise DamageError(f"the facts of a batch: {error}") from None
     names = ("batches", *SUMS, "footprint_pages") if is_final else BATCH_COUNTS
@@ -333,16 +333,6 @@ def _info_with_tasks(scan: _Scan) -> TraceInfo:
     named = [each for _, each in scan.batches if "tasks" in each]
     latest = {name: named[-1].get(name) for name in ("processes", "tasks")} if named else {}
     return header.with_final_facts(scan.info, {**latest, **scan.final})
-
-
-def _json(text: str) -> Facts:
-    try:
-        facts = json.loads(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if not isinstance(facts, dict):
-        raise ValueError("not a JSON object")
-    return facts
 
 
 def _regions(facts: Facts) -> list[Region]:

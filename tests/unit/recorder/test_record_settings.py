@@ -75,7 +75,7 @@ def test_a_command_without_a_recording_or_the_other_way_round_is_refused(words: 
 
 def test_a_progress_line_fits_a_terminal() -> None:
     state = Totals(1000.0, 123_456_000_000, 999 * 10**8, 123456, 1 << 24, 999 << 20, 64, 12345.0)
-    assert len(describe(state)) < 110
+    assert len(describe(state)) < 100
 
 
 def test_an_unknown_bundled_recording_is_refused() -> None:

@@ -27,7 +27,7 @@ test: $(VENV)/.test tools
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@echo "the tests here and those in the guest run side by side; each says what it found when it is done"
-	$(MAKE) --jobs=2 --keep-going --output-sync=line test-here test-guest
+	$(MAKE) --jobs=2 --keep-going test-here test-guest
 
 test-here: $(VENV)/.test tools
 	$(BIN)/pytest -rs --cov -n 2 --ignore=tests/guest

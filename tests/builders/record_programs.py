@@ -220,6 +220,9 @@ static void *wait_for_it(void *unused)
     else if (how == 'y')
         while (!done)
             sched_yield();
+    else if (how == 'n')
+        while (!done)
+            __asm__ volatile("nop; nop; nop; nop; nop; nop; nop; nop");
     else
         while (!done)
             ;
@@ -239,6 +242,23 @@ int main(int argc, char **argv)
     if (how)
         pthread_join(thread, NULL);
     return 0;
+}
+"""
+)
+
+# Eight no-ops align an inner loop of four rounds, as some assemblers do; nothing waits.
+ALIGNED = (
+    _PRELUDE
+    + """
+int main(void)
+{
+    uint64_t rounds = 1000000, sum = 0;
+    __asm__ volatile("1: mov $4, %%ecx;"
+                     "nop; nop; nop; nop; nop; nop; nop; nop;"
+                     "2: add %%rcx, %1; dec %%ecx; jnz 2b;"
+                     "dec %0; jnz 1b"
+                     : "+r"(rounds), "+r"(sum) : : "rcx", "cc");
+    return sum != 10000000;
 }
 """
 )

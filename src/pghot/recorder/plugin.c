@@ -54,6 +54,7 @@ enum {
     STRIDE_SLOTS = 256, /* instructions whose misses are followed, direct mapped */
     RECENT_LINES = 4,   /* lines of the thread's last loads that missed, where an address may have come from */
     NODE_BYTES = 1024,  /* an address within so much of a loaded pointer is made of it */
+    DELAY_NOOPS = 8,    /* of a waiting loop that gives way by doing nothing */
     WAIT_INSNS = 512,   /* two hints to wait no further apart are of one waiting loop */
 };
 #define MAX_PAGES ((size_t)MAX_EXTENTS * EXTENT_PAGES)
@@ -923,6 +924,22 @@ static void on_wait(unsigned index, void *unused)
     cpu->waited_from = cpu->insns;
 }
 
+/* The instruction at which a thread says that it waits, as OpenBLAS does: the last of a run of eight no-ops of one byte
+ * each in a block that jumps back to them or before. Such no-ops are a delay; those before a loop only align it. The
+ * number of instructions, when there is none. */
+static size_t find_delay(struct qemu_plugin_tb *tb, const struct block_plan *plan)
+{
+    const struct x86_insn *last = &plan->decoded[plan->insns - 1];
+    for (size_t i = 0, run = 0; last->jumps && i < plan->insns; i++) {
+        struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
+        bool noop = qemu_plugin_insn_size(insn) == 1 && *(const uint8_t *)qemu_plugin_insn_haddr(insn) == 0x90;
+        run = noop ? run + 1 : 0;
+        if (run == DELAY_NOOPS)
+            return last->target <= qemu_plugin_insn_vaddr(insn) - (DELAY_NOOPS - 1) ? i : plan->insns;
+    }
+    return plan->insns;
+}
+
 /* At the first instruction: QEMU does not know the program's path any earlier. */
 static void start(const struct qemu_plugin_insn *first)
 {
@@ -954,6 +971,7 @@ static void watch_others(struct qemu_plugin_tb *tb, const struct block_plan *pla
 #ifdef PGHOT_CHECK
     struct check *check = new_check(tb);
 #endif
+    size_t delay = find_delay(tb, plan);
     for (size_t i = 0; i < plan->insns; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
         uint32_t site = (uint32_t)qemu_plugin_insn_vaddr(insn);
@@ -962,7 +980,7 @@ static void watch_others(struct qemu_plugin_tb *tb, const struct block_plan *pla
             watch_string(insn, decoded, site);
         else if (decoded->kind == OPAQUE || decoded->kind == STRING)
             qemu_plugin_register_vcpu_mem_cb(insn, on_access, CB_NO_REGS, MEM_RW, (void *)(uintptr_t)site);
-        else if (decoded->kind == PAUSE)
+        else if (decoded->kind == PAUSE || i == delay)
             qemu_plugin_register_vcpu_insn_exec_cb(insn, on_wait, CB_NO_REGS, NULL);
 #ifdef PGHOT_CHECK
         if (decoded->kind == PLAIN)

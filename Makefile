@@ -30,7 +30,7 @@ test: $(VENV)/.test tools
 	$(MAKE) --jobs=2 --keep-going test-here test-guest
 
 test-here: $(VENV)/.test tools
-	$(BIN)/pytest -rs --cov -n 2 --ignore=tests/guest
+	$(BIN)/pytest -rfEs --cov -n 2 --ignore=tests/guest
 	$(MAKE) test-newest
 
 test-newest:
@@ -38,11 +38,11 @@ ifeq ($(NEWEST),)
 	@echo "no Python newer than 3.11 here: the tests ran with $$($(PYTHON) --version) alone"
 else
 	$(MAKE) VENV=.venv-newest PYTHON=$(NEWEST) .venv-newest/.test
-	.venv-newest/bin/pytest -rs --no-cov -n 2 tests/unit
+	.venv-newest/bin/pytest -rfEs --no-cov -n 2 tests/unit
 endif
 
 test-guest: $(VENV)/.test tools
-	$(BIN)/pytest --no-cov -rs tests/guest
+	$(BIN)/pytest --no-cov -rfEs tests/guest
 
 bench: $(VENV)/.bench tools
 	$(BIN)/python benchmarks/run.py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The first example compiles kernels, and a busy machine makes any slow: no limit of time says anything.
@@ -12,3 +13,22 @@ settings.load_profile("pghot")
 
 # A background job of a shell ignores SIGINT, and so would the recorders and programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class FailuresAtOnce:
+    """Shows each failure whole when it happens: the summary at the end comes many minutes later."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal:
+            terminal.write_sep("_", f"{report.nodeid} failed ({report.when})")
+            terminal.write_line(report.longreprtext)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Not in the workers of pytest-xdist, which hand their reports to the process that has the terminal.
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailuresAtOnce(config))

@@ -204,13 +204,13 @@ int main(void)
 """
 )
 
-# One thread works: 2,000 rounds through 101 pages. The other waits for it, as the argument says: "pause" and "yield"
-# in a loop, or "look": a loop that looks at one word.
+# One thread works: 20,000 rounds through 101 pages. The other waits for it, as the argument says: "pause" and "yield"
+# in a loop, "look": a loop that looks at one word; "several": at three words; "jumps": at two, and then jumps back.
 WAITING = (
     _PRELUDE
     + """
 #include <sched.h>
-static volatile int done;
+static volatile int done, failed, ended;
 static char how;
 static void *wait_for_it(void *unused)
 {
@@ -223,6 +223,11 @@ static void *wait_for_it(void *unused)
     else if (how == 'n')
         while (!done)
             __asm__ volatile("nop; nop; nop; nop; nop; nop; nop; nop");
+    else if (how == 's')
+        while (!failed && !ended && !done)
+            ;
+    else if (how == 'j')
+        __asm__ volatile("1: cmpl $0, %0; jnz 2f; cmpl $0, %1; jnz 2f; jmp 1b; 2:" : : "m"(failed), "m"(done) : "cc");
     else
         while (!done)
             ;
@@ -242,6 +247,92 @@ int main(int argc, char **argv)
     if (how)
         pthread_join(thread, NULL);
     return 0;
+}
+"""
+)
+
+# Two threads take turns with what the argument names: a "spinlock", an "adaptive" mutex, a "barrier" of OpenMP. One
+# works for 10,000 stores at a time, 200 times; the other, which there is with an argument, only takes and leaves.
+TURNS = (
+    _PRELUDE
+    + """
+static volatile uint64_t *a;
+static char how;
+static pthread_spinlock_t spinlock;
+static pthread_mutex_t mutex;
+static void work(void)
+{
+    for (size_t round = 0; round < 100; round++)
+        for (size_t p = 0; p < 100; p++)
+            a[p * 512] = round;
+}
+static void turn(int works)
+{
+    if (how == 's')
+        pthread_spin_lock(&spinlock);
+    else
+        pthread_mutex_lock(&mutex);
+    if (works)
+        work();
+    if (how == 's')
+        pthread_spin_unlock(&spinlock);
+    else
+        pthread_mutex_unlock(&mutex);
+}
+static void *other(void *unused)
+{
+    for (size_t i = 0; i < 200; i++)
+        turn(0);
+    return unused;
+}
+static void barriers(int threads)
+{
+    #pragma omp parallel num_threads(threads)
+    for (size_t i = 0; i < 200; i++) {
+        #pragma omp master
+        work();
+        #pragma omp barrier
+    }
+}
+int main(int argc, char **argv)
+{
+    pthread_t thread;
+    pthread_mutexattr_t adaptive;
+    a = area(AREA, 100);
+    how = argc > 1 ? argv[1][0] : 0;
+    pthread_spin_init(&spinlock, 0);
+    pthread_mutexattr_init(&adaptive);
+    pthread_mutexattr_settype(&adaptive, PTHREAD_MUTEX_ADAPTIVE_NP);
+    pthread_mutex_init(&mutex, &adaptive);
+    if (how == 'b') {
+        barriers(2);
+        return 0;
+    }
+    if (how)
+        pthread_create(&thread, NULL, other, NULL);
+    for (size_t i = 0; i < 200; i++)
+        turn(1);
+    if (how)
+        pthread_join(thread, NULL);
+    return 0;
+}
+"""
+)
+
+# Searches a list of 1,000 nodes 1,000 times: a loop of two blocks that stores nothing, and waits for nobody.
+SEARCH = (
+    _PRELUDE
+    + """
+struct node { struct node *next; long key; };
+int main(void)
+{
+    struct node *nodes = (struct node *)area(AREA, 4), *volatile first = nodes, *at = NULL;
+    for (size_t i = 0; i < 1000; i++)
+        nodes[i] = (struct node){i + 1 < 1000 ? &nodes[i + 1] : NULL, i};
+    for (size_t round = 0; round < 1000; round++)
+        for (at = first; at && at->key != 1000; at = at->next)
+            ;
+    return at != NULL;
 }
 """
 )

@@ -20,7 +20,7 @@ from pghot.recorder.recorder import Outcome, record
 from pghot.recording.reader import Recording, open_recording
 from pghot.recording.trace import SliceBatch
 
-Build = Callable[[str], str]
+Build = Callable[..., str]
 
 THIRD_AREA = programs.AREA + (1 << 34)
 MIB = 1 << 20
@@ -31,10 +31,10 @@ x86_only = pytest.mark.skipif(machine() != "x86_64", reason="tells instructions 
 
 @pytest.fixture
 def built(tmp_path: Path) -> Build:
-    def build(source: str) -> str:
+    def build(source: str, *options: str) -> str:
         program = tmp_path / "program"
         program.with_suffix(".c").write_text(source)
-        command = ["cc", "-O1", "-pthread", "-o", str(program), str(program.with_suffix(".c"))]
+        command = ["cc", "-O1", "-pthread", *options, "-o", str(program), str(program.with_suffix(".c"))]
         subprocess.run(command, check=True)
         return str(program)
 
@@ -103,7 +103,7 @@ def test_libc_touches_what_it_fills_and_copies(built: Build, tmp_path: Path) -> 
 
 
 @x86_only
-@pytest.mark.parametrize("how", ["pause", "yield", "no-ops", "look"])
+@pytest.mark.parametrize("how", ["pause", "yield", "no-ops", "look", "several", "jumps"])
 def test_a_waiting_thread_takes_no_virtual_time(built: Build, tmp_path: Path, how: str) -> None:
     program = built(programs.WAITING)
     alone, _ = record_it([program], tmp_path)
@@ -115,6 +115,26 @@ def test_a_waiting_thread_takes_no_virtual_time(built: Build, tmp_path: Path, ho
     # creating and joining a thread is little beside six million instructions of work
     assert outcome.virtual_ns == pytest.approx(alone.virtual_ns, rel=0.1)
     assert outcome.threads == 1
+
+
+@x86_only
+@pytest.mark.parametrize("how", ["spinlock", "adaptive", "barrier"])
+def test_who_waits_for_its_turn_takes_no_virtual_time(built: Build, tmp_path: Path, how: str) -> None:
+    program = built(programs.TURNS, "-fopenmp")
+    alone, _ = record_it([program], tmp_path)
+    outcome, _ = record_it([program, how], tmp_path)
+    assert (outcome.status, alone.waiting_share) == (0, 0)
+    if how == "barrier":  # with locks the other may find each turn free, on a busy machine
+        assert outcome.waiting_share > 0.1
+    assert outcome.virtual_ns == pytest.approx(alone.virtual_ns, rel=0.1)
+
+
+@x86_only
+def test_a_search_is_no_waiting(built: Build, tmp_path: Path) -> None:
+    outcome, _ = record_it([built(programs.SEARCH)], tmp_path)
+    assert outcome.status == 0
+    assert outcome.waiting_share == 0
+    assert outcome.virtual_ns > 1_000_000 * 4 / 2  # at least four instructions a node, two a nanosecond
 
 
 @x86_only

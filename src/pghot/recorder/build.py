@@ -47,7 +47,7 @@ def find_emulator() -> Emulator:
     return Emulator(path, (int(match[1]), int(match[2])))
 
 
-_SOURCES = ("plugin.c", "plugin_groups.h", "plugin_qemu.h", "plugin_x86.h")
+_SOURCES = ("plugin.c", "plugin_groups.h", "plugin_qemu.h", "plugin_waits.h", "plugin_x86.h")
 
 
 def plugin_sources() -> dict[str, str]:

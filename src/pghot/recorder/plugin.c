@@ -20,6 +20,7 @@
 #define _GNU_SOURCE
 #include "plugin_groups.h"
 #include "plugin_qemu.h"
+#include "plugin_waits.h"
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -54,7 +55,6 @@ enum {
     STRIDE_SLOTS = 256, /* instructions whose misses are followed, direct mapped */
     RECENT_LINES = 4,   /* lines of the thread's last loads that missed, where an address may have come from */
     NODE_BYTES = 1024,  /* an address within so much of a loaded pointer is made of it */
-    DELAY_NOOPS = 8,    /* of a waiting loop that gives way by doing nothing */
     WAIT_INSNS = 512,   /* two hints to wait no further apart are of one waiting loop */
 };
 #define MAX_PAGES ((size_t)MAX_EXTENTS * EXTENT_PAGES)
@@ -89,6 +89,7 @@ struct vcpu {
     uint64_t limit; /* hand in at so many */
     uint64_t waited; /* instructions not in `insns`, since they only waited */
     uint64_t waited_from; /* `insns` at the last hint to wait; UINT64_MAX: none since the last handing in */
+    uint64_t looped_from; /* likewise at the end of a waiting loop */
     uint64_t slice_insns, slice_waited, slice_seen;
     uint32_t index;
     pid_t tid; /* 0: not introduced to the recorder */
@@ -607,7 +608,7 @@ static void hand_in(struct vcpu *cpu)
     cpu->slice_waited += cpu->waited;
     uint64_t now = __atomic_add_fetch(clock_insns, cpu->insns, __ATOMIC_RELAXED);
     cpu->insns = cpu->waited = 0;
-    cpu->waited_from = UINT64_MAX;
+    cpu->waited_from = cpu->looped_from = UINT64_MAX;
     cpu->limit = quantum_insns - now % quantum_insns;
     if (cpu->slice_seen == now / slice_insns)
         return;
@@ -650,7 +651,7 @@ static struct vcpu *new_vcpu(uint32_t index)
     for (unsigned i = 0; i < FILTER_LINES; i++)
         cpu->filter[i].line = NO_LINE;
     cpu->limit = recording ? quantum_insns : UINT64_MAX;
-    cpu->waited_from = cpu->slice_seen = UINT64_MAX;
+    cpu->waited_from = cpu->looped_from = cpu->slice_seen = UINT64_MAX;
     cpu->cached_extent = UINT64_MAX;
     cpu->pages = reserve(MAX_PAGES * sizeof *cpu->pages);
     cpu->touched = reserve(MAX_PAGES / 8);
@@ -912,32 +913,30 @@ static void on_waiting_block(unsigned index, void *instructions)
     vcpus[index]->waited += (uintptr_t)instructions;
 }
 
+/* The thread waits, and waited before, at `from`. What it did since was waiting too when it was that many instructions. */
+static void wait_again(struct vcpu *cpu, uint64_t *from, uint64_t least, uint64_t most)
+{
+    uint64_t since = cpu->insns - *from;
+    if (*from <= cpu->insns && since >= least && since <= most) {
+        cpu->waited += since;
+        cpu->insns = *from;
+    }
+    *from = cpu->insns;
+}
+
 /* The thread says that it waits. When it said so shortly before, all that it did since was waiting. */
 static void on_wait(unsigned index, void *unused)
 {
     struct vcpu *cpu = vcpus[index];
     (void)unused;
-    if (cpu->waited_from <= cpu->insns && cpu->insns - cpu->waited_from <= WAIT_INSNS) {
-        cpu->waited += cpu->insns - cpu->waited_from;
-        cpu->insns = cpu->waited_from;
-    }
-    cpu->waited_from = cpu->insns;
+    wait_again(cpu, &cpu->waited_from, 0, WAIT_INSNS);
 }
 
-/* The instruction at which a thread says that it waits, as OpenBLAS does: the last of a run of eight no-ops of one byte
- * each in a block that jumps back to them or before. Such no-ops are a delay; those before a loop only align it. The
- * number of instructions, when there is none. */
-static size_t find_delay(struct qemu_plugin_tb *tb, const struct block_plan *plan)
+/* The last block of a waiting loop of several: the thread has gone around when it executed just so many since. */
+static void on_waiting_loop(unsigned index, void *instructions)
 {
-    const struct x86_insn *last = &plan->decoded[plan->insns - 1];
-    for (size_t i = 0, run = 0; last->jumps && i < plan->insns; i++) {
-        struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
-        bool noop = qemu_plugin_insn_size(insn) == 1 && *(const uint8_t *)qemu_plugin_insn_haddr(insn) == 0x90;
-        run = noop ? run + 1 : 0;
-        if (run == DELAY_NOOPS)
-            return last->target <= qemu_plugin_insn_vaddr(insn) - (DELAY_NOOPS - 1) ? i : plan->insns;
-    }
-    return plan->insns;
+    struct vcpu *cpu = vcpus[index];
+    wait_again(cpu, &cpu->looped_from, (uintptr_t)instructions, (uintptr_t)instructions);
 }
 
 /* At the first instruction: QEMU does not know the program's path any earlier. */
@@ -1017,10 +1016,15 @@ static void on_translate(plugin_id id, struct qemu_plugin_tb *tb)
             x86_decode(qemu_plugin_insn_haddr(insn), qemu_plugin_insn_size(insn), qemu_plugin_insn_vaddr(insn));
     }
     plan.insns -= plan.decoded[plan.insns - 1].truncated;
+    if (!plan.insns)
+        return;
     plan_block(&plan);
     watch_others(tb, &plan);
     /* QEMU executes a repeated string instruction as a block for each element; on_string makes its time pass. */
-    bool waits = block_waits(&plan, qemu_plugin_tb_vaddr(tb)), first = true;
+    size_t loop = waiting_loop(tb, &plan);
+    bool waits = loop && loop == plan.insns, first = true;
+    if (loop && !waits)
+        qemu_plugin_register_vcpu_tb_exec_cb(tb, on_waiting_loop, CB_NO_REGS, (void *)loop);
     plan.insns -= is_rep(&plan.decoded[plan.insns - 1]);
     for (uint16_t number = plan.drafts > 1; number < plan.drafts; number++) {
         if (plan.draft[number].leader == NO_INSN)

@@ -189,29 +189,6 @@ static void plan_block(struct block_plan *plan)
     }
 }
 
-/* Whether the block is a loop that only waits: it jumps to its own beginning, stores nothing, and every register that
- * it changes is loaded anew each time around. Nothing but another thread can end it. */
-static bool block_waits(const struct block_plan *plan, uint64_t address)
-{
-    const struct x86_insn *last = &plan->decoded[plan->insns - 1];
-    uint16_t written = 0, fresh = 0;
-    bool loads = false;
-    if (!last->jumps || last->target != address)
-        return false;
-    for (size_t i = 0; i < plan->insns; i++) {
-        if (!plan->decoded[i].pure)
-            return false;
-        written |= plan->decoded[i].writes;
-        loads |= plan->decoded[i].loads;
-    }
-    for (size_t i = 0; i < plan->insns; i++) {
-        if (plan->decoded[i].reads & written & ~fresh)
-            return false;
-        fresh |= plan->decoded[i].writes;
-    }
-    return loads;
-}
-
 /* Memory for groups, which are kept for ever: QEMU does not say when it forgets a block. */
 static void *keep(size_t bytes)
 {

@@ -43,7 +43,8 @@ struct x86_insn {
     bool pure;              /* changes nothing but flags and, with `loads`, the registers in `writes` */
     bool repeated;          /* a string instruction with a repeat prefix */
     uint8_t element;        /* bytes of a string instruction's element */
-    bool jumps;             /* a conditional jump, to `target` */
+    bool jumps;             /* a jump, to `target` */
+    bool always;            /* and under no condition */
     uint64_t target;
     bool truncated;         /* QEMU has only its beginning: it begins a page anew there, and this is not executed */
 };
@@ -365,7 +366,6 @@ static bool x86_vector(struct x86_cursor *in, struct x86_insn *out, uint8_t opco
     return false;
 }
 
-/* A conditional jump: a loop whose only instructions are pure does nothing but wait. */
 static void x86_jump(struct x86_cursor *in, struct x86_insn *out, unsigned bytes)
 {
     out->pure = out->jumps = true;
@@ -599,7 +599,8 @@ static void x86_map_1(struct x86_cursor *in, struct x86_insn *out, uint8_t opcod
         return;
     case 0xe9:
     case 0xeb:
-        return;
+        out->always = true;
+        return x86_jump(in, out, opcode == 0xe9 ? 4 : 1);
     case 0xd8 ... 0xdf: /* x87: no general register but by fnstsw ax */
         modrm = x86_modrm(in);
         out->kind = OPAQUE;

@@ -4,7 +4,8 @@ Constants as published (FACTS 7): a page is hot at 8 samples, all counts are hal
 policy runs every 10 ms and migrates at most 10 GB/s. The lab's sources do not tell sampled loads from stores, so the
 lower threshold of 4 stores is not used.
 
-It counts 2 MiB pages and moves them whole, at the speed of 2 MiB folios.
+It counts 2 MiB pages and moves them whole, at the speed of 2 MiB folios. Samples are counted one by one, as its thread
+does: between two of them all counts may be halved. The order inside a batch is not known: they are mixed.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from abc import ABC, abstractmethod
 from typing import Generic
 
 import numpy as np
+from numba import njit
 
-from pghot.arrays import U32
+from pghot.arrays import I32, I64, U32
 from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Source
 from pghot.policies.decisions import HeldBack, Moved
@@ -26,6 +28,27 @@ HOT_COUNT = 8
 COOL_COUNT = 18
 PERIOD_MS = 10.0
 RATE_GB_S = 10.0
+
+
+@njit(cache=True)
+def count_samples(unit: I64, count: I32, clock: I32) -> int:
+    """Count samples one after the other; returns how often all counts were halved.
+
+    unit   int64[samples]  the unit of each
+    count  int32[units]    updated
+    clock  int32[units]    scratch, zeros before and after: halvings that the unit's count has had
+    """
+    now = 0
+    for sampled in unit:
+        count[sampled] = (count[sampled] >> min(now - clock[sampled], 31)) + 1
+        clock[sampled] = now
+        if count[sampled] >= COOL_COUNT:
+            now += 1
+    if now:
+        for each in range(len(count)):
+            count[each] >>= min(now - clock[each], 31)
+            clock[each] = 0
+    return now
 
 
 class SampledCounts(ABC, Generic[W]):
@@ -43,6 +66,8 @@ class SampledCounts(ABC, Generic[W]):
         world.machine.demotion_enabled = False  # it demotes by itself
         self.units = Units(world.pages, world.page_bytes, world.group_pages, self.granularity_bytes)
         self.count = np.zeros(self.units.count, np.int32)
+        self._clock = np.zeros(self.units.count, np.int32)
+        self._rng = np.random.default_rng(world.seed)
         self._next_ms = PERIOD_MS
         self._coolings = 0
         self._last_ns = 0.0
@@ -50,11 +75,9 @@ class SampledCounts(ABC, Generic[W]):
         self._granted = Carry()
 
     def observe(self, world: W, source: Source, accesses: Accesses) -> None:
-        unit = self.units.of(accesses.page)
-        np.add.at(self.count, unit, accesses.count.astype(np.int32))
-        while self.count[unit].max(initial=0) >= COOL_COUNT:
-            self.count >>= 1
-            self._coolings += 1
+        samples = np.repeat(self.units.of(accesses.page).astype(np.int64), accesses.count)
+        self._rng.shuffle(samples)
+        self._coolings += count_samples(samples, self.count, self._clock)
         below = below_top(world.machine, accesses.page)
         self._seen += len(below)
         world.decisions.hold(below[self.count[self.units.of(below)] < HOT_COUNT], HeldBack.THRESHOLD)

@@ -1,7 +1,8 @@
 """Generations of pages, as the kernel's multi-gen LRU keeps them (mm/vmscan.c, CONFIG_LRU_GEN).
 
 A page's generation is the sequence number of the last ageing walk that found it young. Reclaim takes pages of the
-oldest generations, and never of the youngest two. When nothing older is left, it ages again.
+oldest generations, and never of the youngest two. When nothing older is left, it ages again, but not at once: pages
+that had no time to be touched between two walks are not old.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from numba import njit
 from pghot.arrays import U8, U32, Bool
 
 MIN_GENERATIONS = 2  # MIN_NR_GENS: reclaim keeps this many youngest generations
+# Kernel time in which reclaim ages once. kswapd sleeps as long when it has balanced its node (HZ / 10 in
+# kswapd_try_to_sleep(), mm/vmscan.c). A busier one may age sooner (est.); here it must not age once for each slice.
+AGEING_MS = 100.0
 
 
 @njit(cache=True)
@@ -45,11 +49,13 @@ def take_old(queue: U32, place: U8, node: int, young: U8, taken: Bool, out: U32)
 class Generations:
     """The generations of all pages of the simulated machine.
 
+    ageing_ns    `AGEING_MS` on the machine's clock
     young       uint8[pages]   A-bit since the last ageing walk; set by the machine's touch kernel
     generation  uint32[pages]
     """
 
-    def __init__(self, pages: int) -> None:
+    def __init__(self, pages: int, ageing_ns: float) -> None:
+        self.ageing_ns = ageing_ns
         self.young = np.zeros(pages, np.uint8)
         self.generation = np.zeros(pages, np.uint32)
         self.sequence = 0
@@ -70,8 +76,7 @@ class Generations:
         """Up to `count` pages of `node` from its oldest generations, and how many ageing walks that took.
 
         Pages that were touched since they were queued get a second chance, as on a real LRU. The youngest two
-        generations are spared. At any one time there is at most one walk: pages that had no time to be touched
-        between two walks are not old.
+        generations are spared. Of these walks there is at most one in each `ageing_ns`, however short the slices are.
         """
         walks = found = 0
         out = np.empty(min(count, len(place)), np.uint32)
@@ -83,7 +88,7 @@ class Generations:
             found += more
             self._queues[node] = queue[used:]
             if found < len(out):
-                if self._aged_ns == now_ns:
+                if self._aged_ns // self.ageing_ns == now_ns // self.ageing_ns:
                     break
                 self.age(now_ns)
                 walks += 1

@@ -22,7 +22,7 @@ from pghot.sim.compressed.node import CompressedNode, Contents
 from pghot.sim.machine.accounts import KernelThread, Ledger
 from pghot.sim.machine.curves import load_curve, stack_curves
 from pghot.sim.machine.loaded_latency import demand_of_misses, solve_slice_ns
-from pghot.sim.machine.lru import Generations
+from pghot.sim.machine.lru import AGEING_MS, Generations
 from pghot.sim.machine.relocation import movable, relocate
 from pghot.sim.machine.topology import Topology
 from pghot.sim.machine.touch import Rows, allocate, serve
@@ -100,7 +100,7 @@ class SimulatedMachine:
         self.high_pages = np.maximum(self.high_pages, self.low_pages + 1)
         self.place = np.full(pages, NOWHERE, np.uint8)
         self.preferred = np.full(pages, -1, np.int16)
-        self.generations = Generations(pages)
+        self.generations = Generations(pages, AGEING_MS * 1e6 / group_pages)
         self.demotion_enabled = False
         self.budget_ends_with = HeldBack.BUSY
 

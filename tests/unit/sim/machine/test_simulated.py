@@ -11,6 +11,7 @@ import pytest
 from pghot.documents import shipped_text
 from pghot.errors import PghotError, UsageError
 from pghot.policies import tiers
+from pghot.sim.machine.lru import AGEING_MS, Generations
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import TOPOLOGIES, Topology, load_topology
 
@@ -166,6 +167,20 @@ def test_memory_that_does_not_hold_the_program_is_an_error() -> None:
         touch(machine(capacity=(20, 30)), range(100))
 
 
+@pytest.mark.parametrize("slice_ms", [10, 25, 50, 100])
+def test_reclaim_ages_once_in_100_kernel_ms_however_short_the_slices_are(slice_ms: int) -> None:
+    """All pages are touched in every slice, so each look for old ones wants another walk. K = 4."""
+    generations = Generations(8, AGEING_MS * 1e6 / 4)
+    place = np.zeros(8, np.uint8)
+    walks = 0
+    for number in range(2000 // slice_ms):
+        generations.young[:] = 1
+        cold, walked = generations.oldest(place, 0, 2, number * slice_ms * 1e6 / 4)
+        assert not len(cold)
+        walks += walked
+    assert walks == 20
+
+
 def test_kswapd_demotes_the_oldest_generation_and_spares_the_youngest_two() -> None:
     subject = machine(capacity=(40, 200))
     subject.demotion_enabled = True
@@ -260,12 +275,14 @@ def test_pages_touched_in_every_slice_survive_any_number_of_reclaims_in_one() ->
     for _ in range(5):
         touch(subject, range(30))
         subject.slice_ns = 1e9
+        subject.now_ns += AGEING_MS * 1e6
         for _ in range(5):
             subject.reclaim(0, 5)
     assert (subject.place[:30] == 0).all()
     for _ in range(3):
         touch(subject, range(10))
         subject.slice_ns = 1e9
+        subject.now_ns += AGEING_MS * 1e6
         subject.reclaim(0, 5)
     assert (subject.place[:10] == 0).all()
     assert (subject.place[10:30] == 1).any(), "pages that went cold are demoted"

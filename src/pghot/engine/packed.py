@@ -20,6 +20,7 @@ from pghot.engine.kmigrated import BATCH_NR, SLEEP_MS, take_ready
 from pghot.engine.settings import EngineSettings
 from pghot.engine.store import Candidates, hottest_first, no_candidates
 from pghot.errors import UsageError
+from pghot.ties import order_from
 
 SECTION_SHIFT = 15
 Records = npt.NDArray[Any]
@@ -98,6 +99,9 @@ class PackedStore(ABC):
         page, record = take_ready(self.records, self.hot, self.READY)
         if len(page) == 0:
             return no_candidates()
+        if self._settings.first_page:
+            order = order_from(page, self._settings.first_page)
+            page, record = page[order], record[order]
         tick, mask = now_ms >> self.TICK_SHIFT, (1 << self.TIME_BITS) - 1
         age = ((tick - (record.astype(np.int64) >> self.TIME_SHIFT)) & mask) << self.TICK_SHIFT
         candidates = Candidates(page, self._node(record), age, record.astype(np.uint32))

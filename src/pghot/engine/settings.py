@@ -73,6 +73,7 @@ class EngineSettings:
                         (kpromoted); None: the published 512/1024
     group_pages         real pages that one page stands for, K in the lab: the rate limit, kpromoted's batch and
                         the gate's 1 GiB are divided by it. Times are not: the caller's clock runs K times faster
+    first_page          page that kmigrated's walk begins at
     faithful            quirks of the published versions to reproduce, see `FAITHFUL`
     table_share         hashed store: hash table entries as a share of the pages
     heap_share          hashed store: entries of each top-tier node's heap as a share of the hash entries
@@ -93,6 +94,7 @@ class EngineSettings:
     sleep_ms: int | None = None
     batch_nr: int | None = None
     group_pages: float = 1.0
+    first_page: int = 0
     faithful: frozenset[str] = field(default_factory=frozenset)
     table_share: float = 0.5
     heap_share: float = 0.25

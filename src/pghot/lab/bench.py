@@ -203,6 +203,7 @@ class Bench:
             contents=self.contents,
             crews=info.nodes if info.synchronous else 1,
             folio_bytes=folio_bytes,
+            seed=self.seed,
         )
 
     def _new_run(self, spec: RunSpec) -> Run:

@@ -23,6 +23,7 @@ from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.granularity import Units
 from pghot.policies.machine import below_top
 from pghot.policies.policy import W, World
+from pghot.ties import from_first
 
 HOT_COUNT = 8
 COOL_COUNT = 18
@@ -101,7 +102,7 @@ class SampledCounts(ABC, Generic[W]):
     def hot_below(self, world: W) -> U32:
         """Hot pages outside the fast tier, hottest first."""
         place, lower = world.machine.place, world.machine.lower
-        hot = self.units.pages_of(np.flatnonzero(self.count >= HOT_COUNT))
+        hot = from_first(self.units.pages_of(np.flatnonzero(self.count >= HOT_COUNT)), world.first_page)
         hot = hot[place[hot] < len(lower)]  # the others are on no node: their program is gone
         hot = hot[lower[place[hot]]]
         return hot[np.argsort(-self.count[self.units.of(hot)], kind="stable")]
@@ -116,7 +117,7 @@ class SampledCounts(ABC, Generic[W]):
             short = (short + 1) // 2
             world.decisions.hold(page[room + short :], HeldBack.FREE_SPACE)
             page = page[: room + short]
-            there = np.flatnonzero(machine.place == fast).astype(np.uint32)
+            there = from_first(np.flatnonzero(machine.place == fast).astype(np.uint32), world.first_page)
             count = self.count[self.units.of(there)]
             order = np.argsort(count, kind="stable")
             cold = there[order[: np.count_nonzero(count < HOT_COUNT)]][:short]

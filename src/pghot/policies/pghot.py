@@ -27,7 +27,7 @@ _NONE = np.empty(0, np.uint32)
 
 # Settings that the policy takes from the machine it runs on.
 _FROM_THE_MACHINE = (
-    "store", "pages", "page_bytes", "nodes", "top_nodes", "top_of_node", "group_pages", "enabled_sources",
+    "store", "pages", "page_bytes", "nodes", "top_nodes", "top_of_node", "group_pages", "first_page", "enabled_sources",
 )  # fmt: skip
 
 
@@ -84,6 +84,7 @@ class Pghot(Generic[W]):
                 page_bytes=world.page_bytes,
                 nodes=len(machine.free_pages),
                 top_nodes=machine.top_nodes,
+                first_page=world.first_page,
                 **{
                     "target_nid": world.fast_node,
                     "top_of_node": near,

@@ -16,6 +16,7 @@ from pghot.arrays import U32
 from pghot.engine.accesses import Accesses, Source
 from pghot.policies.decisions import DecisionCounts, Decisions
 from pghot.policies.machine import Machine
+from pghot.ties import first_page
 
 # The group of entry points in which other packages name their policies, and what such a class must declare.
 GROUP = "pghot.policies"
@@ -30,7 +31,7 @@ class World:
     machine      the lab's, or in a live run the one that pghot runs on
     group_pages  real pages that one page stands for, K in the lab: kernel time runs K times faster than the machine's
                  clock, and byte quantities are divided by K; 1 in a live run
-    seed         for a policy that draws random numbers; 0 in a live run
+    seed         for a policy that draws random numbers, and for the order of equals; 0 in a live run
     decisions    hears what the policy decides, and why
     """
 
@@ -45,6 +46,11 @@ class World:
     def now_ms(self) -> float:
         """Kernel milliseconds since the run began."""
         return self.machine.now_ns * self.group_pages / 1e6
+
+    @property
+    def first_page(self) -> int:
+        """The page that scans in the order of page numbers begin at, see `pghot.ties`."""
+        return first_page(self.seed, self.pages)
 
     @property
     def fast_node(self) -> int:

@@ -11,7 +11,7 @@ from pghot.lab.metrics import METRICS
 from pghot.lab.results import Comparison
 from pghot.lab.verdict import Verdict
 from pghot.report.comparison_charts import all_charts
-from pghot.report.comparison_text import bound_lines, by_class, footnotes, setup_lines
+from pghot.report.comparison_text import bound_lines, by_class, footnotes, seed_lines, setup_lines
 from pghot.report.html import drawn, listed, page
 from pghot.version import __version__
 
@@ -29,7 +29,7 @@ def render(result: Comparison, command: Sequence[str]) -> str:
         result.setup.trace,
         f"Does moving pages pay? {result.setup.trace}",
         f"{_verdict(result.verdict)}<p>All figures are simulated.</p>"
-        f"{listed([*setup_lines(result.setup), *bound_lines(result), *result.setup.notes])}"
+        f"{listed([*setup_lines(result.setup), *seed_lines(result), *bound_lines(result), *result.setup.notes])}"
         f"{drawn(all_charts(result))}<h2>Runs</h2><p>"
         "Means over the seeds, ± the half-width of the 95 % confidence interval. "
         "Point at a column's head to see what it means; click on it to sort.</p>"

@@ -6,6 +6,8 @@ import shlex
 import textwrap
 from collections.abc import Sequence
 
+import numpy as np
+
 from pghot.errors import unknown_name
 from pghot.lab.comparison_setup import Setup
 from pghot.lab.metrics import METRICS, Metric
@@ -39,7 +41,7 @@ def chosen_columns(names: list[str]) -> list[str]:
 
 def render(result: Comparison, columns: list[str]) -> str:
     """The text that `pghot compare` prints: setup, a table in parts that fit 100 columns, bounds, verdict."""
-    lines = _wrapped(setup_lines(result.setup))
+    lines = _wrapped([*setup_lines(result.setup), *seed_lines(result)])
     columns = columns or list(COLUMNS if result.setup.contents is None else COMPRESSED_COLUMNS)
     for first in range(0, len(columns), COLUMNS_IN_A_LINE):
         lines += ["", *_table(result, columns[first : first + COLUMNS_IN_A_LINE])]
@@ -80,6 +82,19 @@ def setup_lines(setup: Setup) -> list[str]:
         f"tiers: {nodes}; {share}" + (f"; access {', '.join(setup.access)}" if setup.access else ""),
         f"{setup.seeds} seed(s), steady after {setup.warmup_epochs} of {setup.epochs} epochs",
         *(f"warning: {text}" for text in setup.warnings),
+    ]
+
+
+def seed_lines(result: Comparison) -> list[str]:
+    """How far the seeds are apart; nothing with one seed."""
+    rows = [row for row in result.rows if len(row.speedups) > 1]
+    spreads = {row.label: len(row.speedups) * np.ptp(row.speedups) / sum(row.speedups) for row in rows}
+    if not spreads:
+        return []
+    widest = max(spreads, key=lambda label: spreads[label])
+    return [
+        "seeds differ in what is sampled, in how slices are cut and in the order among equals: speed-ups are at most "
+        f"{100 * spreads[widest]:.2g} % apart ({widest})"
     ]
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from numba import njit
 
 from pghot.arrays import U8, U32, Bool
+from pghot.ties import from_first
 
 MIN_GENERATIONS = 2  # MIN_NR_GENS: reclaim keeps this many youngest generations
 # Kernel time in which reclaim ages once. kswapd sleeps as long when it has balanced its node (HZ / 10 in
@@ -50,12 +51,13 @@ class Generations:
     """The generations of all pages of the simulated machine.
 
     ageing_ns    `AGEING_MS` on the machine's clock
+    first_page   of equally old pages, those from this one on come first
     young       uint8[pages]   A-bit since the last ageing walk; set by the machine's touch kernel
     generation  uint32[pages]
     """
 
-    def __init__(self, pages: int, ageing_ns: float) -> None:
-        self.ageing_ns = ageing_ns
+    def __init__(self, pages: int, ageing_ns: float, first_page: int = 0) -> None:
+        self.ageing_ns, self.first_page = ageing_ns, first_page
         self.young = np.zeros(pages, np.uint8)
         self.generation = np.zeros(pages, np.uint32)
         self.sequence = 0
@@ -100,7 +102,7 @@ class Generations:
 
     def coldest(self, place: npt.NDArray[np.uint8], node: int, count: int) -> npt.NDArray[np.uint32]:
         """The `count` pages of `node` that were touched longest ago, from all generations: for direct reclaim."""
-        found = np.flatnonzero(place == node).astype(np.uint32)
+        found = self._pages(place == node)
         age = self.generation[found].astype(np.int64) + np.where(self.young[found] > 0, self.sequence + 1, 0)
         return found[np.argsort(age, kind="stable")[:count]]
 
@@ -108,12 +110,15 @@ class Generations:
         """Up to `count` pages of `node` that the last ageing walk found young."""
         if self.sequence == 0:
             return np.empty(0, np.uint32)
-        found = np.flatnonzero((place == node) & (self.generation == self.sequence))
-        return found[:count].astype(np.uint32)
+        return self._pages((place == node) & (self.generation == self.sequence))[:count]
 
     def _build_queue(self, place: npt.NDArray[np.uint8], node: int) -> npt.NDArray[np.uint32]:
         limit = self.sequence - MIN_GENERATIONS
         if limit < 0:
             return np.empty(0, np.uint32)
-        pages = np.flatnonzero((place == node) & (self.generation <= limit)).astype(np.uint32)
+        pages = self._pages((place == node) & (self.generation <= limit))
         return pages[np.argsort(self.generation[pages], kind="stable")]
+
+    def _pages(self, chosen: Bool) -> U32:
+        """The chosen ones of all pages, from `first_page` on."""
+        return from_first(np.flatnonzero(chosen).astype(np.uint32), self.first_page)

@@ -26,6 +26,7 @@ from pghot.sim.machine.lru import AGEING_MS, Generations
 from pghot.sim.machine.relocation import movable, relocate
 from pghot.sim.machine.topology import Topology
 from pghot.sim.machine.touch import Rows, allocate, serve
+from pghot.ties import first_page
 from pghot.units import LINE_BYTES, format_size
 
 DIRECT_RECLAIM = "direct reclaim"
@@ -61,6 +62,7 @@ class SimulatedMachine:
         contents: Contents | None = None,
         folio_bytes: int = 0,
         crews: int = 1,
+        seed: int = 0,
     ) -> None:
         """group_pages  K, real pages that one page stands for: it matters where work is done in batches
         mlp          misses in flight per core, not sequential: for all pages, or float64[pages]; 0: the costs' default
@@ -68,6 +70,7 @@ class SimulatedMachine:
         folio_bytes  size of the real pages that are moved; 0: `page_bytes`
         crews        1: all threads share the accesses. Else each of so many nodes has its part of the threads, which do
                      that node's accesses, and every slice lasts until the slowest node is done
+        seed         decides which of equally old pages is demoted first
         """
         count = len(topology.nodes)
         self.topology, self.costs = topology, topology.costs
@@ -100,7 +103,7 @@ class SimulatedMachine:
         self.high_pages = np.maximum(self.high_pages, self.low_pages + 1)
         self.place = np.full(pages, NOWHERE, np.uint8)
         self.preferred = np.full(pages, -1, np.int16)
-        self.generations = Generations(pages, AGEING_MS * 1e6 / group_pages)
+        self.generations = Generations(pages, AGEING_MS * 1e6 / group_pages, first_page(seed, pages))
         self.demotion_enabled = False
         self.budget_ends_with = HeldBack.BUSY
 

@@ -14,6 +14,7 @@ from pghot.arrays import U32
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.hemem import PERIOD_MS, SampledCounts
 from pghot.sim.lab_world import LabWorld
+from pghot.ties import from_first
 
 SMOOTHING = 0.0625
 DELTA = 0.05
@@ -94,7 +95,9 @@ class HeMemColloid(SampledCounts[LabWorld]):
 
     def _resident(self, world: LabWorld) -> U32:
         """Sampled pages in the fast tier, hottest first."""
-        page = np.flatnonzero(world.machine.place == world.fast_node).astype(np.uint32)
+        page = from_first(
+            np.flatnonzero(world.machine.place == world.fast_node).astype(np.uint32), world.first_page
+        )
         count = self.count[self.units.of(page)]
         return page[np.argsort(-count, kind="stable")[: np.count_nonzero(count)]]
 

@@ -22,6 +22,7 @@ from pghot.arrays import NOWHERE
 from pghot.engine.accesses import Accesses, Mechanism, no_accesses
 from pghot.parameters import MOST_NS, check_number
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
+from pghot.ties import from_first
 
 # One page of a look of live/sources/idle.py: 36 ns to read pagemap, 500 kpageflags, 250 to find its bits twice, all
 # measured on the project's machine, and 200 for the kernel's two walks of the reverse map (est.).
@@ -102,6 +103,7 @@ class AbitScan:
         self._period_ms, self._walk_ns, self._set_ns = period_ms, walk_ns, set_ns
         self._group_pages, self._every_tier = settings.group_pages, every_tier
         self._abit = np.zeros(settings.pages, np.uint8)
+        self._first_page = settings.first_page
         self._next_ms = -1.0
         self._walked = 0
         self._reported = 0
@@ -119,9 +121,8 @@ class AbitScan:
         walked, found = harvest_abits(self._abit, view.place, looked_at, out)
         self._walked += walked
         self._reported += found
-        seen = Accesses(
-            out[:found].copy(), np.full(found, -1, np.int16), np.ones(found, np.uint32), int(view.now_ms)
-        )
+        page = from_first(out[:found].copy(), self._first_page)
+        seen = Accesses(page, np.full(found, -1, np.int16), np.ones(found, np.uint32), int(view.now_ms))
         return Report(seen, app_ns=found * self._set_ns, kernel_ns=walked * self._walk_ns)
 
     def sampling(self) -> str:

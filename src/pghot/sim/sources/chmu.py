@@ -146,7 +146,7 @@ class Chmu:
             settings.page_bytes,
         )
         self._counts = np.zeros(settings.pages, np.uint64)
-        self._first = [0] * settings.nodes
+        self._first = [settings.first_page] * settings.nodes
         # A page stands for K alike: the entries of one are simulated, in a K-th of the list.
         self._list_entries = ring_entries
         self._room = [Carry() for _ in range(settings.nodes)]

@@ -23,6 +23,7 @@ from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Mechanism, no_accesses
 from pghot.parameters import MOST_NS, check_number
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
+from pghot.ties import order_from
 
 UNMARKED = -1
 MAX_SCAN_WINDOW = (
@@ -190,7 +191,7 @@ class HintFaults:
         self._empty_span = empty_span
         self._fault_ns, self._mark_ns, self._backoff = fault_ns, mark_ns, backoff
         self._mark_ms = np.full(settings.pages, UNMARKED, np.int32)
-        self._cursor = 0
+        self._cursor = self._first_page = settings.first_page
         self._granted = Carry()
         self._period_ms = period_min_ms
         self._next_ms = -1.0
@@ -214,13 +215,14 @@ class HintFaults:
         if not faults:
             return Report(no_accesses(int(view.now_ms)), app_ns)
         self._faults += faults
+        order = order_from(found.page[:faults], self._first_page)
         seen = Accesses(
-            found.page[:faults],
-            found.node[:faults],
+            found.page[order],
+            found.node[order],
             np.ones(faults, np.uint32),
             int(view.now_ms),
             hint_fault=True,
-            latency_ms=found.latency_ms[:faults],
+            latency_ms=found.latency_ms[order],
         )
         return Report(seen, app_ns)
 

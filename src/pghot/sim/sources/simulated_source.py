@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.engine.accesses import Accesses, Source
+from pghot.ties import first_page
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ class SourceSettings:
     nodes       number of memory nodes
     group_pages K, real pages that one page stands for: byte quantities such as the 256 MiB scan step are divided by
                 it; periods are not, because `now_ms` runs K times faster than the machine's clock
-    seed        for sources that sample
+    seed        for sources that sample, and for where scans begin
     threads     threads of the program
     unit_pages  real pages that the policy counts together: all samples of a unit are one count
     """
@@ -66,6 +67,11 @@ class SourceSettings:
     seed: int = 0
     threads: int = 1
     unit_pages: float = 1.0
+
+    @property
+    def first_page(self) -> int:
+        """The page that scans in the order of page numbers begin at, see `pghot.ties`."""
+        return first_page(self.seed, self.pages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,6 +183,7 @@ def test_hemem_passes_over_pages_that_are_nowhere() -> None:
         page_bytes=PAGE,
         group_pages=512.0,
         seed=0,
+        first_page=0,
         machine=SimpleNamespace(place=place, lower=np.array([False, True]), demotion_enabled=True),
     )
     policy = HeMem()

@@ -61,6 +61,9 @@ def compare(
     duration: Annotated[
         str, typer.Option(help="time of the real program when nothing moves, or one-pass")
     ] = "300s",
+    phases: Annotated[
+        str, typer.Option(help="with more data: stretch, they last longer; hold, as long as recorded")
+    ] = "stretch",
     slice_: Annotated[str, typer.Option("--slice", help="the longest slice of the replay")] = "50ms",
     seeds: Annotated[int, typer.Option(help="runs with different seeds")] = 3,
     warmup: Annotated[str, typer.Option(help="share left out of steady figures")] = "",
@@ -100,6 +103,7 @@ def compare(
         times=times,
         threads=threads,
         duration_s=None if duration == "one-pass" else parse_duration_ns(duration) / 1e9,
+        phases=phases,
         slice_ms=parse_duration_ns(slice_) / 1e6,
         warmup=parse_share(warmup) if warmup else None,
         seeds=seeds,

@@ -18,6 +18,7 @@ from pghot.lab.future import Future
 from pghot.lab.metrics import node_shares, run_figures
 from pghot.lab.outcomes import RunOutcome
 from pghot.lab.parallelism import misses_in_flight
+from pghot.lab.phases import hold_phases, parts_to_hold
 from pghot.lab.probe import Probe, probe
 from pghot.lab.replay import Run, new_run, replay
 from pghot.lab.schedule import Schedule
@@ -124,7 +125,8 @@ class Bench:
         self, trace: Trace, topology: Topology, setting: Setting, seed: int, epochs: Epochs | None = None
     ) -> None:
         """epochs: those of the trace, if they were measured before."""
-        self.trace, self.topology, self.setting, self.seed = trace, topology, setting, seed
+        self.recorded = self.trace = trace
+        self.topology, self.setting, self.seed = topology, setting, seed
         self.epochs = epochs or measure_epochs(trace, setting.epoch_slices)
         if not self.epochs.epochs:
             why = "; ".join([f"'{trace.info.name}' has no slices to replay", *trace_warnings(trace)])
@@ -148,6 +150,9 @@ class Bench:
             self.contents = contents_of(trace, held.device, seed)
         self._in_flight = setting.mlp or misses_in_flight(trace, topology.costs)
         self.probed = self._probe()
+        self.parts = 1
+        if setting.phases == "hold":
+            self._hold_phases()
         if setting.epoch_slices is None:
             self.epochs = self.epochs.longer(
                 math.ceil(EPOCH_MS / max(self.probed.slice_kernel_ms.mean(), 1e-6))
@@ -163,6 +168,15 @@ class Bench:
             seed=seed,
             nodes=nodes_of(topology, info.nodes),
         )
+
+    def _hold_phases(self) -> None:
+        """Let a pass last as long as it was recorded: play a part of it at a time."""
+        lasts_s = float(self.probed.slice_kernel_ms.sum()) / 1e3
+        self.parts = parts_to_hold(lasts_s, self.epochs.slices * self.trace.info.slice_ns / 1e9)
+        if self.parts > 1:
+            self.trace = hold_phases(self.trace, self.parts, self.seed)
+            self.epochs = measure_epochs(self.trace, self.setting.epoch_slices, 60 * self.parts)
+            self.probed = self._probe()
 
     def _probe(self) -> Probe:
         """One pass in which nothing moves.
@@ -341,10 +355,11 @@ class Bench:
             first_seed=setting.first_seed,
             similarity=self.similar,
             timing=Timing(
-                passes=schedule.passes,
-                pass_s=schedule.pass_s,
+                passes=schedule.passes * self.parts,
+                pass_s=schedule.pass_s / self.parts,
+                phases=setting.phases,
                 slice_ms=setting.slice_ms,
-                slices=schedule.slices,
+                slices=round(schedule.slices / self.parts),
                 cut=schedule.cut,
                 joined=schedule.joined,
             ),
@@ -374,7 +389,7 @@ class Bench:
             compressibility=self.compressibility,
             contents=self.contents.note if self.contents else None,
             warnings=(
-                *trace_warnings(self.trace),
+                *trace_warnings(self.recorded),
                 *self.topology.warnings(),
                 *([self.similar.warning()] if self.similar.warning() else []),
                 *([self.contents.warning] if self.contents and self.contents.warning else []),

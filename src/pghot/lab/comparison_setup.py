@@ -31,6 +31,7 @@ class Timing:
 
     passes      how often the recording is played; the last pass may be a part
     pass_s      real seconds of a pass when nothing moves
+    phases      "stretch" or "hold": see `lab.setting.Setting`
     slice_ms    the longest slice, real ms
     slices      slices of a pass as they are played
     cut, joined recorded slices that were cut into several, and those that were joined with others
@@ -38,6 +39,7 @@ class Timing:
 
     passes: float
     pass_s: float
+    phases: str
     slice_ms: float
     slices: int
     cut: int

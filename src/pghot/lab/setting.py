@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pghot.errors import UsageError, unknown_name
+from pghot.lab.phases import PHASES
 
 PLACEMENTS = ("first-touch", "slow", "interleave", "bind:NODE")
 
@@ -19,6 +20,7 @@ class Setting:
     times        the same as a multiple K of the recorded footprint; give one of the two
     threads      threads T of the real system, each on a core; None: its CPUs
     duration_s   seconds D that the real system runs when nothing moves; None: the recording once
+    phases       "stretch": with more data phases last longer; "hold": they last as long as they were recorded
     slice_ms     the longest slice of a replay, real ms: recorded slices are cut or joined to it
     warmup       share of the run that steady figures leave out; None: a third
     page_bytes   4096, or the size of a folio that is tracked and moved as a whole
@@ -34,6 +36,7 @@ class Setting:
     times: float | None = None
     threads: int | None = None
     duration_s: float | None = 300.0
+    phases: str = "stretch"
     slice_ms: float = 50.0
     warmup: float | None = None
     seeds: int = 3
@@ -63,6 +66,8 @@ class Setting:
         for ok, message, hint in checks:
             if not ok:
                 raise UsageError(message, hint)
+        if self.phases not in PHASES:
+            raise unknown_name("treatment of phases", self.phases, list(PHASES))
         if self.placement not in PLACEMENTS and not self.placement.startswith("bind:"):
             raise unknown_name("placement", self.placement, list(PLACEMENTS))
 

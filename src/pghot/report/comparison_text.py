@@ -25,6 +25,7 @@ COMPRESSED_COLUMNS = (
     "slowdown", "fast_miss_share", "promotions", "demotions", "saved_share", "lost_pages", "killed_tenants",
 )  # fmt: skip
 COLUMNS_IN_A_LINE = 7
+PHASES = {"stretch": "phases longer with more data", "hold": "phases as long as recorded"}
 
 
 def chosen_columns(names: list[str]) -> list[str]:
@@ -111,7 +112,8 @@ def similarity_lines(setup: Setup) -> list[str]:
     busy = ", ".join(f"{node.name} {100 * node.used_share:.0f} %" for node in setup.nodes)
     return [
         f"stands for {itself} with {similar.threads} threads{each}{cache}",
-        f"{timing.passes:.3g} pass(es) of {timing.pass_s:.3g} s in slices of at most {timing.slice_ms:g} ms"
+        f"{timing.passes:.3g} pass(es) of {timing.pass_s:.3g} s, {PHASES[timing.phases]}, "
+        f"in slices of at most {timing.slice_ms:g} ms"
         + (f" ({', '.join(changed)})" if changed else "")
         + f"; bandwidth in use without moves: {busy}",
     ]

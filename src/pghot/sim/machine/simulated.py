@@ -20,21 +20,17 @@ from pghot.policies.machine import Moves
 from pghot.sim.compressed.access import Access
 from pghot.sim.compressed.node import CompressedNode, Contents
 from pghot.sim.machine.accounts import KernelThread, Ledger
-from pghot.sim.machine.curves import load_curve, stack_curves
-from pghot.sim.machine.loaded_latency import demand_of_misses, solve_slice_ns
 from pghot.sim.machine.lru import AGEING_MS, Generations
 from pghot.sim.machine.relocation import movable, relocate
+from pghot.sim.machine.slice_timing import SliceTiming
 from pghot.sim.machine.topology import Topology
 from pghot.sim.machine.touch import Rows, allocate, serve
 from pghot.ties import first_page
-from pghot.units import LINE_BYTES, format_size
+from pghot.units import format_size
 
 DIRECT_RECLAIM = "direct reclaim"
 HINT_FAULT = "hint fault"
 BY_PROGRAM = ("app", HINT_FAULT, DIRECT_RECLAIM)  # payers whose time the program loses
-
-
-_LITTLE = 1e-3  # of a slice's misses: what is added to see what it costs
 
 
 class SimulatedMachine:
@@ -109,34 +105,14 @@ class SimulatedMachine:
 
         self.now_ns = 0.0
         self.slice_ns = 0.0
-        self.latency_ns = np.array([node.latency_ns for node in topology.nodes])
-        self.used_share = np.zeros(count)
+        self._timing = SliceTiming(topology, threads, crews)
+        self.latency_ns, self.used_share = self._timing.latency_ns, self._timing.used_share
         self.ledger = Ledger(served=np.zeros(count))
         self.kernel_threads: dict[str, KernelThread] = {}
-        self._served = np.zeros((count, count, 4))
-        self._demand = tuple(np.zeros(count) for _ in range(3))
-        self._busy, self._waits = np.zeros(crews), np.zeros((crews, count))
-        self._moving_bytes = np.zeros(count)
-        self._app_debt_ns = self._busy_ns = 0.0
+        self._app_debt_ns = 0.0
         self._was_promoted = np.zeros(pages, np.bool_)
         self.newly_promoted: list[U32] = []  # read and emptied by the measure of responsiveness
-        self._set_up_latency()
         self._set_up_compression(contents)
-
-    def _set_up_latency(self) -> None:
-        nodes = self.topology.nodes
-        self._read_ns = np.array([node.latency_ns for node in nodes])
-        self._idle_ns = self._read_ns.copy()
-        self._write_ns = np.array([node.write_latency_ns or node.latency_ns for node in nodes])
-        self._peak = np.array([node.bandwidth_gb_s for node in nodes]) / LINE_BYTES  # lines/ns
-        self._curves = stack_curves([load_curve(node.curve_name) for node in nodes])
-        self._scratch = np.zeros((len(nodes), 2, self._curves[1].shape[1]))
-        self._remote_ns = np.array(
-            [[node.remote_ns.get(str(initiator), 0.0) for node in nodes] for initiator in range(len(nodes))]
-        )
-        rival = self.topology.antagonist
-        self._rival_lines = np.zeros(len(nodes))
-        self._rival_lines[rival.node] = rival.cores * rival.lines_in_flight_per_core / rival.read_share
 
     def _set_up_compression(self, contents: Contents | None) -> None:
         nodes = self.topology.nodes
@@ -170,11 +146,11 @@ class SimulatedMachine:
 
     def set_latency(self, node: int, latency_ns: float) -> None:
         """Set how long reads and writes of a node take in the slice that is about to be timed."""
-        self._read_ns[node] = self._write_ns[node] = latency_ns
+        self._timing.set_latency(node, latency_ns)
 
     def occupy(self, node: int, bytes_moved: float) -> None:
         """Something other than the program uses bandwidth of a node in this slice."""
-        self._moving_bytes[node] += bytes_moved
+        self._timing.moving_bytes[node] += bytes_moved
 
     def set_capacity(self, node: int, pages: int) -> None:
         """Change the size of a node. Call it only before anything is placed."""
@@ -194,20 +170,19 @@ class SimulatedMachine:
             rows = self._allocate(rows)
             self._serve(rows)
         if self.compressed is not None:
-            self._access.load(self._served)
+            self._access.load(self._timing.served)
         for thread in self.kernel_threads.values():
-            thread.copy(self.now_ns, self.slice_ns, self._moving_bytes)
+            thread.copy(self.now_ns, self.slice_ns, self._timing.moving_bytes)
         compute_ns = instructions * self.instruction_ns
-        busy_ns = (compute_ns + self._app_debt_ns) / self.threads
-        duration_ns = self._solve(busy_ns)
-        self._busy_ns = busy_ns
+        duration_ns = self._timing.slice_ns((compute_ns + self._app_debt_ns) / self.threads)
+        self.used_share = self._timing.used_share
         self._app_debt_ns = 0.0
-        self._moving_bytes[:] = 0.0
+        self._timing.moving_bytes[:] = 0.0
         self.now_ns += duration_ns
         self.slice_ns = duration_ns
         self.ledger.elapsed_ns += duration_ns
         self.ledger.compute_ns += compute_ns
-        self.ledger.served += self._served[:, :, :2].sum(axis=(0, 2))
+        self.ledger.served += self._timing.served[:, :, :2].sum(axis=(0, 2))
         return duration_ns
 
     def living(self, page: U32) -> npt.NDArray[np.bool_] | None:
@@ -215,7 +190,7 @@ class SimulatedMachine:
         return self._access.living(page) if self.compressed is not None else None
 
     def _serve(self, rows: Rows) -> int:
-        return serve(*rows, self.place, self.generations.young, self.overlap, self._served)
+        return serve(*rows, self.place, self.generations.young, self.overlap, self._timing.served)
 
     def _settle(self, rows: Rows) -> Rows:
         """Do what first touches and writes to compressed pages cause. It comes first: it decides where misses go.
@@ -299,46 +274,9 @@ class SimulatedMachine:
                 break
         return done
 
-    def _solve(self, busy_ns: float) -> float:
-        """Turn `self._served` into the duration of the slice, ns."""
-        idle_ns, lines, reads = self._demand
-        demand_of_misses(
-            self._served, self._remote_ns, self._read_ns, self._write_ns, self._moving_bytes,
-            self.costs.mlp_sequential, max(1, self.threads // len(self._busy)), busy_ns,
-            self._busy, self._waits, idle_ns, lines, reads,
-        )  # fmt: skip
-        duration_ns = float(
-            solve_slice_ns(
-                self._busy, self._waits, lines, reads, idle_ns, self._peak,
-                self._rival_lines, self.topology.antagonist.read_share, *self._curves,
-                self._scratch, self.latency_ns,
-            )
-        )  # fmt: skip
-        served_lines = lines / max(duration_ns, 1e-9) + self._rival_lines / self.latency_ns
-        self.used_share = served_lines / self._peak
-        return duration_ns
-
     def marginal_ns(self) -> F64:
-        """float64[nodes]: how much longer the last slice would have taken for one more latency waited for on each node.
-
-        A latency waited for comes with as many misses as it did on average. It can cost more than itself: where a node
-        is busy, all others wait longer too.
-        """
-        served, latency_ns, used_share = self._served.copy(), self.latency_ns.copy(), self.used_share
-        misses, waits = float(served[:, :, :2].sum()), float(served[:, :, 3].sum())
-        if misses == 0.0 or waits == 0.0:
-            return latency_ns / self.threads
-        more = np.zeros_like(served)
-        initiator = int(served[:, :, 0].sum(axis=1).argmax())
-        price_ns = np.empty(len(latency_ns))
-        base_ns = self._solve(self._busy_ns)
-        for node in range(len(latency_ns)):
-            more[:] = 0.0
-            more[initiator, node, 0], more[initiator, node, 3] = _LITTLE * misses, _LITTLE * waits
-            np.add(served, more, out=self._served)
-            price_ns[node] = (self._solve(self._busy_ns) - base_ns) / (_LITTLE * waits)
-        self._served[:], self.latency_ns[:], self.used_share = served, latency_ns, used_share
-        return price_ns
+        """See `SliceTiming.marginal_ns`."""
+        return self._timing.marginal_ns()
 
     # ---- what tracking and moving cost
 
@@ -378,8 +316,8 @@ class SimulatedMachine:
 
     def _migrate_ns(self, nodes: Bool) -> float:
         """Kernel time to migrate one page between these nodes (bool[nodes]), the copy slowed as they are loaded."""
-        slowdown = float((self.latency_ns / self._idle_ns)[nodes].max(initial=1.0))
-        return self.costs.migrate_ns(self._folio_bytes, slowdown) * self.page_bytes / self._folio_bytes
+        one_ns = self.costs.migrate_ns(self._folio_bytes, self._timing.slowdown(nodes))
+        return one_ns * self.page_bytes / self._folio_bytes
 
     # ---- moving pages
 
@@ -433,7 +371,7 @@ class SimulatedMachine:
         promoted = np.empty_like(page)
         climbed, sunk, again = relocate(
             page, target, float(self.page_bytes), self.place, self.rank, self.free_pages,
-            self._moving_bytes if payer in BY_PROGRAM else self.thread(payer).copying,
+            self._timing.moving_bytes if payer in BY_PROGRAM else self.thread(payer).copying,
             self._was_promoted, promoted,
         )  # fmt: skip
         if climbed:

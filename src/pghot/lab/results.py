@@ -13,6 +13,7 @@ from pghot.lab.bounds import TraceBounds
 from pghot.lab.comparison_setup import Setup
 from pghot.lab.metrics import METRICS, Figures
 from pghot.lab.outcomes import EpochRow, RunOutcome, SummaryRow, epoch_rows, summarise_runs
+from pghot.lab.stood_still import why_still
 from pghot.lab.verdict import Verdict, judge
 from pghot.sim.machine.topology import Topology
 
@@ -27,7 +28,8 @@ class Comparison:
     rows      one for each policy, sources, options and access rule: means over seeds
     epochs    one for each epoch of each run: times, moves, coverage
     runs      table: one row for each of `rows` and seed; columns as in `lab.metrics.METRICS`
-    summary   table of `rows`; `<metric>_ci95` is the half-width of the 95 % confidence interval (null with one seed)
+    summary   table of `rows`; `<metric>_ci95` is the half-width of the 95 % confidence interval (null with one seed),
+              `stood_still` the reason why a mover did not move (null: it did)
     timeline  table of `epochs`
     verdict   in words
     bounds    of each seed, when they were asked for
@@ -80,7 +82,9 @@ def collect(
         rows=rows,
         epochs=epochs,
         runs=_runs_table(runs),
-        summary=_table([row.to_dict() for row in rows]),
+        summary=_table(
+            [{**row.to_dict(), "stood_still": why_still(row, setup.footprint_pages)} for row in rows]
+        ),
         timeline=pa.Table.from_pylist([asdict(row) for row in epochs]),
         verdict=judge(rows, setup),
         bounds=bounds,
@@ -130,6 +134,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     metrics = {name for metric in METRICS for name in (metric.name, f"{metric.name}_ci95")}
     texts, counts = {"sources", "options", "sampling"}, {"counters", "held_back"}
     known = {
+        "stood_still": pa.string(),
         **dict.fromkeys(metrics, pa.float64()),
         **dict.fromkeys(texts, pa.list_(pa.string())),
         **dict.fromkeys(counts, pa.map_(pa.string(), pa.int64())),

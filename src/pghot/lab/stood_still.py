@@ -34,12 +34,20 @@ def stood_still(row: SummaryRow, footprint_pages: int) -> bool:
     return row.figures.promotions < IDLE * footprint_pages
 
 
+def why_still(row: SummaryRow, footprint_pages: int) -> str | None:
+    """Name of the reason why a mover stood still ("not told" if it gives none); None: it moved, or is no mover."""
+    if row.kind != "mover" or not stood_still(row, footprint_pages):
+        return None
+    reason = _main_reason(row)
+    return "not told" if reason is None else reason.value
+
+
 def why(row: SummaryRow) -> str:
     """The reason of most decisions, in words."""
     reason = _main_reason(row)
     if reason is None:
         return "it gives no reason"
-    if reason == HeldBack.THRESHOLD and "freq_threshold" in POLICIES.options(row.policy):
+    if reason == HeldBack.THRESHOLD and _waits_for_more(row):
         return f"{_WHY[reason]}; --set NAME.freq_threshold=1, as in the published benchmarks, lets one sighting do"
     return _WHY[reason]
 
@@ -57,6 +65,13 @@ def grouped(rows: Sequence[SummaryRow]) -> str:
     for row in rows:
         groups.setdefault(why(row), []).append(row.label)
     return "; ".join(f"{', '.join(labels)} ({reason})" for reason, labels in groups.items())
+
+
+def _waits_for_more(row: SummaryRow) -> bool:
+    """Whether one sighting of a page is not enough for the policy, and could be."""
+    given = dict(text.split("=", 1) for text in row.options)
+    default = POLICIES.options(row.policy).get("freq_threshold")
+    return str(given.get("freq_threshold", default)) not in ("1", "None")
 
 
 def _main_reason(row: SummaryRow) -> HeldBack | None:

@@ -107,9 +107,11 @@ class SampledCounts(ABC, Generic[W]):
         hot = hot[lower[place[hot]]]
         return hot[np.argsort(-self.count[self.units.of(hot)], kind="stable")]
 
-    def promote_hot(self, world: W, page: U32) -> None:
-        """Promote as many of `page` as demoting cold pages makes room for."""
+    def promote_hot(self, world: W, hot: U32, budget: int) -> None:
+        """Promote as many of `hot`, the first `budget` at most, as demoting cold pages makes room for."""
         machine, fast = world.machine, world.fast_node
+        page, beyond = hot[:budget], hot[budget:]
+        tried = len(page)
         room = machine.room(fast)
         short = len(page) - room
         if short > 0:
@@ -123,11 +125,14 @@ class SampledCounts(ABC, Generic[W]):
             cold = there[order[: np.count_nonzero(count < HOT_COUNT)]][:short]
             world.decisions.move(cold, Moved.COLD)
             machine.demote(cold, fast, self.name)
+        page, without = np.split(page, [machine.room(fast)])
+        world.decisions.hold(without, HeldBack.FREE_SPACE)
         if len(page):
-            room = machine.room(fast)
-            world.decisions.hold(page[room:], HeldBack.FREE_SPACE)
-            world.decisions.move(page[:room], Moved.HOT)
-            machine.migrate(page[:room], fast, self.name)
+            world.decisions.move(page, Moved.HOT)
+            machine.migrate(page, fast, self.name)
+        # Where none of those within the budget found room, those beyond it would not have either.
+        full = tried > 0 and len(page) == 0
+        world.decisions.hold(beyond, HeldBack.FREE_SPACE if full else machine.budget_ends_with)
 
     def forget(self, page: U32) -> None:
         """See `Forgets.forget`."""
@@ -148,6 +153,4 @@ class HeMem(SampledCounts[World]):
     runs_live = True
 
     def migrate(self, world: World, budget: int) -> None:
-        hot = self.hot_below(world)
-        world.decisions.hold(hot[budget:], world.machine.budget_ends_with)
-        self.promote_hot(world, hot[:budget])
+        self.promote_hot(world, self.hot_below(world), budget)

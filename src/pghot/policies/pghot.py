@@ -122,18 +122,23 @@ class Pghot(Generic[W]):
         promotions = self.engine.wake(
             world.now_ms, machine.free_pages, machine.capacity_pages, machine.high_pages, budget
         )
-        if self.engine.rounds > rounds:
-            self._explain(world)
+        found_no_room = 0
         for node in np.unique(promotions.node):
             pages = promotions.page[promotions.node == node]
             world.decisions.move(pages, Moved.HOT)
             failed = machine.migrate(pages, int(node), self._thread, self.engine.batch_nr).failed
             if len(failed):
+                found_no_room += len(failed)
                 world.decisions.hold(failed, HeldBack.FREE_SPACE)
                 self.engine.requeue(Promotions(failed, np.full(len(failed), node, np.int16)))
+        if self.engine.rounds > rounds:
+            self._explain(world, full=0 < len(promotions.page) == found_no_room)
 
-    def _explain(self, world: W) -> None:
-        """Tell why the round that just was did not promote the other pages that were seen since the one before."""
+    def _explain(self, world: W, full: bool) -> None:
+        """Tell why the round that just was did not promote the other pages that were seen since the one before.
+
+        full  no page that was tried found room: those after them would not have either, whatever the budget
+        """
         decisions, engine = world.decisions, self.engine
         seen = np.concatenate([_NONE, *self._seen])
         self._seen.clear()
@@ -145,7 +150,8 @@ class Pghot(Generic[W]):
         self._is_hot[engine.hot()] = False
         decisions.hold(engine.hot(TOO_OLD), HeldBack.GATE)
         decisions.hold(engine.hot(RATE_LIMITED), HeldBack.RATE)
-        decisions.hold(engine.hot(UNREACHED), world.machine.budget_ends_with)
+        unreached = HeldBack.FREE_SPACE if full else world.machine.budget_ends_with
+        decisions.hold(engine.hot(UNREACHED), unreached)
 
     def lab_options(self) -> list[str]:
         """See `SomeInTheLab.lab_options`."""

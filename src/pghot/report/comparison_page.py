@@ -8,10 +8,19 @@ from html import escape
 
 from pghot.lab.comparison_setup import Setup
 from pghot.lab.metrics import METRICS
+from pghot.lab.outcomes import SummaryRow
 from pghot.lab.results import Comparison
+from pghot.lab.stood_still import why_still
 from pghot.lab.verdict import Verdict
 from pghot.report.comparison_charts import all_charts
-from pghot.report.comparison_text import bound_lines, by_class, footnotes, seed_lines, setup_lines
+from pghot.report.comparison_text import (
+    bound_lines,
+    by_class,
+    decisions_of,
+    footnotes,
+    seed_lines,
+    setup_lines,
+)
 from pghot.report.html import drawn, listed, page
 from pghot.version import __version__
 
@@ -56,10 +65,23 @@ def _runs(result: Comparison) -> str:
         for row in rows:
             cells = "".join(_cell(*row.cell(metric), metric.digits) for metric in METRICS)
             best = " class=best" if row.label in result.verdict.best_labels else ""
-            body += f"<tr{best}><td>{escape(row.label)}</td><td>{escape(title)}</td>{cells}</tr>"
+            body += (
+                f"<tr{best}><td>{escape(row.label)}</td><td>{escape(title)}</td>"
+                f"{_still(row, result.setup.footprint_pages)}{cells}</tr>"
+            )
     return (
         "<table class=runs><thead><tr><th>policy/sources</th><th title='what it takes to have it'>takes</th>"
-        f"{head}</tr></thead><tbody>{body}</tbody></table>"
+        "<th title='why a mover promoted next to nothing: the reason of most of its decisions not to move'>stood still"
+        f"</th>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _still(row: SummaryRow, footprint_pages: int) -> str:
+    reason = why_still(row, footprint_pages)
+    return (
+        f"<td title='{escape(decisions_of(row), quote=True)}'>{escape(reason)}</td>"
+        if reason
+        else "<td></td>"
     )
 
 

@@ -13,6 +13,7 @@ from pghot.lab.comparison_setup import Setup
 from pghot.lab.metrics import METRICS, Metric
 from pghot.lab.outcomes import SummaryRow
 from pghot.lab.results import Comparison
+from pghot.lab.stood_still import why_still
 from pghot.lab.verdict import TITLES
 from pghot.policies.runs_on import policy_awaits, source_awaits
 from pghot.printable import printable
@@ -46,6 +47,8 @@ def render(result: Comparison, columns: list[str]) -> str:
     columns = columns or list(COLUMNS if result.setup.contents is None else COMPRESSED_COLUMNS)
     for first in range(0, len(columns), COLUMNS_IN_A_LINE):
         lines += ["", *_table(result, columns[first : first + COLUMNS_IN_A_LINE])]
+    if still := still_lines(result):
+        lines += ["", *still]
     lines += ["", *_wrapped([*footnotes(result), *bound_lines(result)]), "", *_wrapped(verdict_lines(result))]
     return "\n".join(lines)
 
@@ -150,6 +153,31 @@ def _table(result: Comparison, columns: list[str]) -> list[str]:
         ).rstrip()
         for label, cells in lines
     ]
+
+
+def still_lines(result: Comparison) -> list[str]:
+    """A line for each mover that stood still: the reason of most of its decisions, and how many had each reason."""
+    still = [row for row in result.rows if why_still(row, result.setup.footprint_pages)]
+    if not still:
+        return []
+    wide = max(len(row.label) for row in still)
+    return ["Stood still, and its decisions not to move:"] + [
+        part
+        for row in still
+        for part in textwrap.wrap(
+            f"  {row.label:{wide}}  {decisions_of(row)}", 100, subsequent_indent=" " * (wide + 4)
+        )
+    ]
+
+
+def decisions_of(row: SummaryRow) -> str:
+    """The decisions of a run not to move, by reason, the most frequent first.
+
+    >>> from types import SimpleNamespace
+    >>> decisions_of(SimpleNamespace(held_back={"rate": 12345, "threshold": 7}))
+    'rate 12,345, threshold 7'
+    """
+    return ", ".join(f"{reason} {count:,}" for reason, count in row.held_back.items()) or "not told"
 
 
 def _line(row: SummaryRow, metrics: Sequence[Metric], best: set[str]) -> tuple[str, list[str]]:

@@ -11,6 +11,7 @@ import pytest
 from builders.summary_rows import SETUP
 from builders.summary_rows import summary_row as row
 from pghot.lab.outcomes import SummaryRow
+from pghot.lab.stood_still import why
 from pghot.lab.verdict import Verdict, judge
 
 NONE = row("none", 1.0, "baseline", promotions=0)
@@ -132,6 +133,18 @@ def test_movers_without_a_chance_do_not_make_moving_pages_not_pay() -> None:
     )
     assert said.unknown.would_tell == "a lower threshold, another source or a longer run (--duration)"
     assert "and no oracle was run" in judged(*still).classes[1].sentence
+
+
+def test_a_lower_threshold_is_advised_only_where_there_is_one() -> None:
+    def reason(name: str, *options: str) -> str:
+        return why(row(name, 1.0, options=options, promotions=0, held_back={"threshold": 9}))
+
+    plain = "what it saw of the pages stayed below its threshold"
+    assert reason("pghot-hashed/abit").startswith(f"{plain}; --set NAME.freq_threshold=1")
+    assert reason("pghot-hashed/abit", "freq_threshold=3").startswith(f"{plain}; --set NAME.freq_threshold=1")
+    assert reason("pghot-hashed/abit", "freq_threshold=1") == plain
+    assert reason("pghot-hashed-f1/abit") == plain
+    assert reason("hemem/pebs") == plain
 
 
 def test_where_an_oracle_gains_nothing_there_was_nothing_to_find() -> None:

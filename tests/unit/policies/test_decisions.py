@@ -103,6 +103,8 @@ def test_every_result_says_where_a_run_takes_place_and_why_it_stood_still() -> N
     row = next(row for row in result.rows if row.policy == "lru-bw")
     assert row.runs_on == "to come"
     assert set(row.held_back) == {"never pressed"}
+    told = {each["label"]: each["stood_still"] for each in result.to_dict()["summary"]}
+    assert told == {"none": None, "all-fast": None, "lru-bw": "never pressed"}
     runs = [run for run in result.to_dict()["runs"] if run["policy"] == "lru-bw"]
     assert sum(dict(run["held_back"])["never pressed"] for run in runs) == row.held_back["never pressed"]
     assert {row["label"]: row["runs_on"] for row in result.to_dict()["summary"]}["none"] == "kernel"

@@ -46,6 +46,28 @@ def test_pghot_leaves_what_the_threads_time_does_not_reach() -> None:
     assert np.count_nonzero(bed.machine.place[500:510] == 0) == 4
 
 
+def test_where_no_page_finds_room_the_budget_is_not_the_reason() -> None:
+    """As above, but the fast node is full: the four pages that are tried find no room, and no other would have."""
+    bed = Bed("pghot-default")
+    bed.see(50, *range(500, 510), count=2)
+    bed.machine.slice_ns = MS
+    bed.machine.thread("kmigrated").run(0.0, 200 * MS - 4 * 1_240)
+    assert bed.act(100) == {"free space": 10}
+    bed = Bed("hemem", group_pages=512)
+    bed.see(5, *range(160), count=8)  # the whole fast node is hot, and 60 pages below it
+    # In 10 ms 10 GB/s are 100 MB, which is 47 pages of 2 MiB: 13 are beyond that.
+    assert bed.act(10) == {"free space": 60}
+
+
+def test_hemem_leaves_what_its_rate_does_not_reach() -> None:
+    """As above, with room for all: 47 pages move."""
+    bed = Bed("hemem", room=60, group_pages=512)
+    bed.see(5, *range(100, 160), count=8)
+    held = bed.act(10)
+    assert np.count_nonzero(bed.machine.place == 0) == 147
+    assert held == {"busy": 13}
+
+
 def test_numab2_refuses_late_faults_and_finds_no_room() -> None:
     bed = Bed("numab2", room=1)
     assert bed.act(10) == {"nothing seen": 1}

@@ -11,6 +11,7 @@ from pghot.lab.outcomes import SummaryRow
 from pghot.lab.results import Comparison
 from pghot.lab.verdict import judge
 from pghot.report.comparison_charts import speedups
+from pghot.report.comparison_page import render as render_page
 from pghot.report.comparison_text import footnotes, render, seed_lines, setup_lines
 
 NONE = summary_row("none", 1.0, "baseline")
@@ -64,6 +65,26 @@ def test_the_table_is_grouped_by_what_it_takes_and_marks_the_best_of_each_class(
         "  oracle-epoch",
     ]
     assert lines[-1].split() == ["oracle-epoch", "1.400", "500"]
+
+
+def test_each_mover_that_stood_still_is_listed_with_its_decisions() -> None:
+    """1,000 pages: a mover that promoted one of them moved."""
+    rows = [
+        summary_row("none", 1.0, "baseline", promotions=0),
+        summary_row("lru-bw", 1.0, promotions=1, held_back={"rate": 3}),
+        summary_row("hemem/pebs", 1.0, promotions=0.9, held_back={"threshold": 41_000, "nothing seen": 3}),
+        summary_row("theirs", 1.0, promotions=0),
+    ]
+    result = result_of(*rows)
+    assert render(result, ["speedup"]).split("\n\n")[2].split("\n") == [
+        "Stood still, and its decisions not to move:",
+        "  hemem/pebs  threshold 41,000, nothing seen 3",
+        "  theirs      not told",
+    ]
+    page = render_page(result, ["pghot", "compare"])
+    assert "<td title='threshold 41,000, nothing seen 3'>threshold</td>" in page
+    assert "<td title='not told'>not told</td>" in page
+    assert "Stood still, and" not in render(result_of(NONE, summary_row("hemem/pebs", 1.1)), ["speedup"])
 
 
 def test_the_verdict_has_a_line_for_each_class_and_note() -> None:

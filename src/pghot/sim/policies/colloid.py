@@ -61,9 +61,7 @@ class HeMemColloid(SampledCounts[LabWorld]):
         share = self._rate[fast] / total
         step = self._step(self._latency_ns(world, fast), self._latency_ns(world, slow), share)
         if step > 0:
-            hot = self._worth(self.hot_below(world), step)
-            world.decisions.hold(hot[budget:], world.machine.budget_ends_with)
-            self.promote_hot(world, hot[:budget])
+            self.promote_hot(world, self._worth(self.hot_below(world), step), budget)
         elif step < 0:
             page = self._worth(self._resident(world), -step)[:budget]
             world.decisions.move(page, Moved.BALANCE)

@@ -8,7 +8,8 @@ cosmic-ray makes the mutants and keeps them with their results in one session fi
 goes on where it was. What is ours: a seeded sample (at most one mutant for each place and kind of change, drawn at
 random over all places of the part), the rule for what is no behaviour (`not_behaviour`), and the runner. Each mutant
 is tried in a forked child that imports the changed source from memory: no file is edited. Numba is switched off, so a
-mutant in a kernel costs no compilation. Needs the optional dependencies "test" and "mutation".
+mutant in a kernel costs no compilation; for parts without kernels it stays on, as their tests replay recordings.
+Needs the optional dependencies "test" and "mutation".
 """
 
 from __future__ import annotations
@@ -29,11 +30,9 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-os.environ["NUMBA_DISABLE_JIT"] = "1"
-
 # Imported once, before the forks.
 import hypothesis
-import numba  # noqa: F401
+import numba
 import pyarrow  # noqa: F401
 import pydantic  # noqa: F401
 import pytest
@@ -53,12 +52,14 @@ CPU_S, WALL_S = 40, 300
 class Part:
     """Modules below src/pghot, and the tests that are to notice a fault in them, quickest first.
 
-    slow  tests that take long without Numba and are left out: with them more mutants would be noticed
+    slow     tests that take long without Numba and are left out: with them more mutants would be noticed
+    kernels  whether some of the modules hold compiled functions: Numba is switched off then
     """
 
     modules: tuple[str, ...]
     tests: tuple[str, ...]
     slow: tuple[str, ...] = ()
+    kernels: bool = True
 
 
 PARTS = {
@@ -114,6 +115,32 @@ PARTS = {
             "property/test_recording_seal.py",
         ),
         ("every_bundled_recording_has_samples", "many_accesses_span_batches", "every_single_bit"),
+    ),
+    "sim-machine": Part(
+        ("sim/machine/*.py",),
+        ("unit/sim/machine", "property/test_loaded_latency.py", "property/test_machine_kernels.py"),
+    ),
+    "sim-sources": Part(
+        ("sim/sources/*.py",),
+        ("unit/sim/sources", "property/test_sources_kernels.py"),
+        ("is_unbiased_over_seeds",),
+    ),
+    "sim-policies": Part(
+        ("sim/policies/*.py",),
+        ("unit/sim/policies", "unit/policies"),
+        ("every_result_says_where_a_run_takes_place",),
+        kernels=False,
+    ),
+    "sim-compressed": Part(
+        ("sim/compressed/*.py",),
+        ("unit/sim/compressed", "property/test_compressed_machine.py"),
+        ("adversary",),
+    ),
+    "policies": Part(
+        ("policies/*.py",),
+        ("unit/policies", "unit/sim/policies", "unit/live/machine/test_rates_worked.py"),
+        ("every_result_says_where_a_run_takes_place",),
+        kernels=False,
     ),
 }
 
@@ -213,6 +240,9 @@ def run_tests(part: Part, changed: Changed | None, output: Path) -> int:
 
 
 def _pytest(part: Part) -> int:
+    if part.kernels:
+        os.environ["NUMBA_DISABLE_JIT"] = "1"
+        numba.config.reload_config()
     try:
         from pghot.engine import prefetch
 

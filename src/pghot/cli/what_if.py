@@ -19,7 +19,7 @@ from pghot.engine.accesses import by_mechanism
 from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.lab.capacity import size_nodes
-from pghot.lab.compare import BASELINES, DEVICE_MOVER, compare, plan_runs
+from pghot.lab.compare import BASELINES, DEVICE_MOVER, compare, default_sources, plan_runs
 from pghot.live.record_live import RecordingPlan
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.sources.access_source import Sees
@@ -114,7 +114,7 @@ def policies_beside(policy: str) -> list[str]:
 
 def check_simulation(topology: Topology, policy: str, fast_share: float) -> None:
     """Raise now, before the program runs, the `UsageError` that the simulation would raise after it."""
-    plan_runs(policies_beside(policy), ())
+    plan_runs(policies_beside(policy), default_sources(topology))
     size_nodes(topology, 1, PAGE_BYTES, fast_share)
 
 

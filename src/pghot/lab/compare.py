@@ -29,22 +29,31 @@ from pghot.sim.sources import SOURCES
 __all__ = ["BASELINES", "Comparison", "RunSpec", "Setting", "compare", "plan_runs"]
 
 BASELINES = ("none", "all-fast")
-# What released kernels and CPUs offer to a policy that takes any source.
-DEFAULT_SOURCES = ("hintfaults", "abit", "pebs")
+# What released kernels offer to a policy that takes any source; CPUs add their own sampling.
+KERNEL_SOURCES = ("hintfaults", "abit")
+CPU_SOURCES = {"amd": "ibs", "intel": "pebs"}
 # How a device that compresses can help to promote its pages: its hotness unit names the hot ones (docs/FACTS.md 6).
 DEVICE_MOVER = RunSpec("pghot-default", ("chmu",))
 Progress = Callable[[int, int], None]
+
+
+def default_sources(topology: Topology) -> tuple[str, ...]:
+    """What policies that take any source listen to when none is named: the kernel's sources and the CPU's.
+
+    Tiers that do not say who made the CPUs get PEBS.
+    """
+    return (*KERNEL_SOURCES, CPU_SOURCES[topology.cpu_vendor or "intel"])
 
 
 def plan_runs(policies: Sequence[str], sources: Sequence[str], classes: Sequence[str] = ()) -> list[RunSpec]:
     """The runs that `--policies` and `--sources` ask for; the baselines are always among them.
 
     sources  for policies that take any: one run with each, or with several together if they are joined by "+";
-             "all" stands for every source. Empty: `DEFAULT_SOURCES`.
+             "all" stands for every source
     classes  names of `policies.runs_on.CLASSES`: every run in each of these that it can be in. Empty: each run once,
              as an operator can have it today, or else as it may come
     """
-    chosen = _expand_sources(sources or DEFAULT_SOURCES)
+    chosen = _expand_sources(sources)
     specs = []
     for name in dict.fromkeys([*BASELINES, *expand(policies)]):
         policy = POLICIES.get(name)
@@ -117,7 +126,7 @@ def compare(
 
     recording  a path, "bundled:NAME", "workload:NAME", "masim:FILE" or any `Trace`
     policies   names or groups ("all", "pghot", "oracles"), or `RunSpec`s for full control
-    sources    see `plan_runs`
+    sources    see `plan_runs`; none: `default_sources`
     settings   fields of `Setting`
     options    "NAME.OPTION=VALUE" for planned policies and their sources, see `policies.options`
     access     names of access rules (`pghot.rules.RULES`): every policy runs under each. Empty: the tiers' own
@@ -142,7 +151,11 @@ def compare(
     topology = tiers if isinstance(tiers, Topology) else load_topology(tiers)
     if "all" in policies and not sources and topology.compression is not None:
         policies = [*policies, DEVICE_MOVER]
-    specs = _under_rules(_with_options(_plan(policies, sources, classes), options), access, topology)
+    specs = _under_rules(
+        _with_options(_plan(policies, sources or default_sources(topology), classes), options),
+        access,
+        topology,
+    )
     runs: list[RunOutcome] = []
     caches: list[TraceBounds] = []
     for number in range(setting.seeds):

@@ -8,11 +8,12 @@ import pytest
 import pghot
 from builders.policy_bed import Bed
 from pghot.errors import UsageError
-from pghot.lab.compare import plan_runs
+from pghot.lab.compare import default_sources, plan_runs
 from pghot.live.sources import LIVE_SOURCES
 from pghot.policies.decisions import DecisionCounts, HeldBack, Moved
 from pghot.policies.policy import Policy
 from pghot.policies.runs_on import live_twin, places, policy_awaits, source_awaits
+from pghot.sim.machine.topology import TOPOLOGIES, load_topology
 from pghot.sim.policies import POLICIES
 from pghot.sim.sources import SOURCES
 
@@ -123,6 +124,16 @@ def test_pghot_is_there_as_its_benchmarks_ran_it(store: str) -> None:
         bed.see(50, *seen.tolist())
         bed.act(100)
         assert np.count_nonzero(bed.machine.place[seen] == 0) == hot
+
+
+def test_the_default_sources_are_what_the_cpus_have() -> None:
+    tiers = {name: load_topology(name) for name in ("dram-cxl", "two-socket-cxl")}
+    assert default_sources(tiers["dram-cxl"]) == ("hintfaults", "abit", "pebs")
+    assert default_sources(tiers["two-socket-cxl"]) == ("hintfaults", "abit", "ibs"), "EPYC"
+    unnamed = tiers["two-socket-cxl"].model_copy(update={"cpu_vendor": None})
+    assert default_sources(unnamed) == ("hintfaults", "abit", "pebs")
+    for file in TOPOLOGIES.names():
+        assert load_topology(file).cpu_vendor, f"{file} says whose CPUs its llc is of"
 
 
 def test_a_source_that_is_named_twice_is_refused() -> None:

@@ -7,7 +7,7 @@ where it can be found, its line. `load_topology` takes a shipped name or a path.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -173,11 +173,13 @@ class Topology(Strict):
     """A machine of the lab.
 
     llc        bytes of the last-level caches of the real machine, all sockets; None: not said
+    cpu_vendor who made its CPUs, and so which event sampling they have; None: not said
     distances  the ACPI SLIT matrix; by default it is made from the latencies
     """
 
     description: str = ""
     llc: Annotated[Size, Field(gt=0)] | None = None
+    cpu_vendor: Literal["amd", "intel"] | None = None
     nodes: tuple[Node, ...] = Field(min_length=1, max_length=64)
     distances: tuple[tuple[int, ...], ...] = ()
     watermarks: Watermarks = Watermarks()

@@ -1,8 +1,9 @@
 """Chosen classes of memory stay in the fast tier or out of it; nothing moves.
 
 In the discussion of the patch series people asked to keep certain classes of memory off CXL (stacks, page tables,
-latency-critical heaps), or to put only certain classes there. A class is a region name: exact ("[heap]"), a glob
-("*.so*") or a kind ("anon", "file", "stack", "heap").
+latency-critical heaps), or to put only certain classes there. A class is a kind of memory ("anon", "file", "stack",
+"heap", "shared memory", ...: `recording.trace.MemoryKind`), or names regions: exactly ("[heap]") or by a glob
+("*.so*").
 """
 
 from __future__ import annotations
@@ -13,25 +14,24 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from pghot.policies.policy import Passive
-from pghot.recording.trace import Region
+from pghot.recording.trace import MemoryKind, Region
 from pghot.sim.lab_world import LabWorld
-
-KINDS = {"anon": "[anon*", "stack": "[stack*", "heap": "[heap*"}
 
 
 def in_class(region: Region, classes: Sequence[str]) -> bool:
-    """Whether the region belongs to one of the classes.
+    """Whether the region belongs to one of the classes. The word for a kind is never taken for a region's name.
 
-    >>> in_class(Region(0, 1, 0, 0, "/lib/libc.so.6"), ["file"])
-    True
+    >>> library = Region(0, 1, 0, 0, "/lib/libc.so.6", MemoryKind.FILE)
+    >>> in_class(library, ["file"]), in_class(library, ["*.so*"]), in_class(library, ["anon"])
+    (True, True, False)
     """
-    for name in classes:
-        if name == "file" and region.name.startswith("/"):
-            return True
+    return any(
+        region.kind == name
+        if name in set(MemoryKind)
         # In a glob "[" opens a character set, but in region names such as [heap] it is literal.
-        if fnmatchcase(region.name, KINDS.get(name, name).replace("[", "[[]")):
-            return True
-    return False
+        else fnmatchcase(region.name, name.replace("[", "[[]"))
+        for name in classes
+    )
 
 
 class StaticClass(Passive[LabWorld]):

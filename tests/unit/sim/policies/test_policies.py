@@ -19,7 +19,7 @@ from pghot.errors import UsageError
 from pghot.lab.bench import RunSpec
 from pghot.lab.workloads.workload_files import make_workload
 from pghot.policies.policy import World
-from pghot.recording.trace import MemoryTrace, Region
+from pghot.recording.trace import MemoryKind, MemoryTrace, Region
 from pghot.sim.lab_world import LabWorld
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import Antagonist, load_topology
@@ -178,7 +178,10 @@ def two_regions() -> MemoryTrace:
     """A heap of 100 hot pages and a library of 100 that are touched as often, in turn."""
     page = np.tile(np.arange(200, dtype=np.uint32), 50)
     trace = trace_from_accesses(page, accesses_per_slice=200)
-    regions = (Region(0, 100, 0, 0, "/lib/libc.so.6"), Region(100, 100, 0, 1 << 20, "[heap]"))
+    regions = (
+        Region(0, 100, 0, 0, "/lib/libc.so.6", MemoryKind.FILE),
+        Region(100, 100, 0, 1 << 20, "[heap]", MemoryKind.HEAP),
+    )
     return MemoryTrace(trace.info, trace.pages, regions, trace.parts)
 
 
@@ -189,8 +192,18 @@ def test_static_class_keeps_its_classes_in_and_out() -> None:
     assert play(two_regions(), swapped, fast_share=0.6)["static-class"]["fast_miss_share"] == pytest.approx(
         0.5
     )
-    assert in_class(Region(0, 1, 0, 0, "[stack:12]"), ["stack"])
-    assert not in_class(Region(0, 1, 0, 0, "[heap]"), ["file", "anon"])
+
+
+def test_a_class_is_the_kind_of_memory_whatever_its_name() -> None:
+    segment = Region(0, 1, 0, 0, "/dev/shm/pool", MemoryKind.SHARED)
+    assert in_class(segment, ["shared memory"])
+    assert in_class(segment, ["/dev/shm/*"])
+    assert not in_class(segment, ["file", "anon", "heap", "stack"])
+    arena = Region(0, 1, 0, 0, "glibc: arena", MemoryKind.HEAP)  # as a program may name it
+    assert in_class(arena, ["heap"])
+    assert not in_class(Region(0, 1, 0, 0, "heap"), ["heap"]), "a workload's region that is named so"
+    assert in_class(Region(0, 1, 0, 0, "[stack:12]", MemoryKind.STACK), ["stack"])
+    assert in_class(Region(0, 1, 0, 0, "[anon]"), ["[anon]"]), "a bracket is no set of characters"
 
 
 @given(st.lists(st.integers(0, 7), min_size=8, max_size=60), st.integers(1, 3))

@@ -109,7 +109,7 @@ RANK = ["1000000", "64000000", "3", "4"]
 LIBRARY = ", with pieces of Python's library as values"
 
 FASTTEXT_OPTIONS = ["-input", "text.txt", "-output", "model", "-minCount", "1", "-maxn", "0", "-dim", "100"]
-FASTTEXT_OPTIONS += ["-epoch", "1", "-thread", "2", "-verbose", "0"]
+FASTTEXT_OPTIONS += ["-ws", "2", "-neg", "3", "-epoch", "1", "-thread", "2", "-verbose", "0"]
 
 RECIPES = [
     Recipe(
@@ -171,9 +171,9 @@ RECIPES = [
     Recipe(
         "fasttext-zipf",
         ["fasttext", "skipgram", *FASTTEXT_OPTIONS],
-        "skip-gram embeddings of 40,000 words, 80,000 zipfian tokens, 2 threads; ended once it was saved",
-        slice="16 ms",
-        prepare=lambda scratch: inputs.zipf_text(scratch / "text.txt", 40_000, 40_000),
+        "skip-gram embeddings of 40,000 words, 60,000 zipfian tokens, 2 threads; ended once it was saved",
+        slice="4 ms",
+        prepare=lambda scratch: inputs.zipf_text(scratch / "text.txt", 40_000, 20_000),
         client=stop_when_saving,
     ),
     Recipe(
@@ -185,9 +185,9 @@ RECIPES = [
     ),
     Recipe(
         "stockfish-bench",
-        ["stockfish", "bench", "96", "4", "9"],
-        "chess search: transposition table of 96 MiB, network of 45 MB, 4 threads, built-in bench, depth 9",
-        slice="4 ms",
+        ["stockfish", "bench", "128", "2", "9"],
+        "chess search: transposition table of 128 MiB, network of 45 MB, 2 threads, built-in bench, depth 9",
+        slice="2 ms",
     ),
 ]
 

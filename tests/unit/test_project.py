@@ -58,8 +58,6 @@ def test_what_the_package_carries_is_declared_as_its_data() -> None:
 
 # Those of several threads that all touch the same memory.
 LARGE_RECORDINGS = ("bfs-kron", "shared-rank")
-# Not yet made anew with several caches and threads.
-OLD_RECORDINGS = ("fasttext-zipf", "redis-zipf", "stockfish-bench", "xz-decompress")
 
 
 def test_bundled_recordings_are_small_and_of_large_programs() -> None:
@@ -68,15 +66,15 @@ def test_bundled_recordings_are_small_and_of_large_programs() -> None:
 
     names = bundled.names()
     assert len(names) >= 5
+    assert max(open_recording(bundled.path(name)).info.threads for name in names) >= 4
     for name in names:
         recording = open_recording(bundled.path(name))
         assert bundled.path(name).stat().st_size <= (8 << 20 if name in LARGE_RECORDINGS else 4 << 20)
         footprint = recording.footprint_pages * recording.info.page_bytes
-        assert footprint >= (64 << 20 if name in OLD_RECORDINGS else 256 << 20)
+        assert footprint >= 256 << 20
         assert recording.slices >= 200
-        if name not in OLD_RECORDINGS:
-            assert recording.info.cache_bytes == (256 << 10, 1 << 20, 4 << 20)
-            assert recording.info.tasks
+        assert recording.info.cache_bytes == (256 << 10, 1 << 20, 4 << 20)
+        assert recording.info.tasks
         assert recording.complete
         assert recording.info.command
         assert not any(word.startswith("/") for word in recording.info.command), (

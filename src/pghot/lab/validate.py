@@ -229,38 +229,48 @@ def _order_errors(validation: Validation, simulated: list[list[float]]) -> list[
 
 
 class _Grid:
-    """Runs the cells. Cells that share trace, machine and setting are replayed together."""
+    """Runs the cells. All runs on one trace, machine and setting share a bench, and are replayed together."""
 
     def __init__(self, validation: Validation) -> None:
         self.validation = validation
         self._epochs: dict[str, Epochs] = {}
+        self._wanted: dict[str, list[RunSpec]] = {}  # runs of each setting that are not played yet
         self._figures: dict[str, Figures] = {}
 
     def simulate(self, progress: Progress) -> list[list[float]]:
-        total = len(self.validation.rows) * len(self.validation.columns)
-        out: list[list[float]] = []
-        progress(0, total)
-        for i, row in enumerate(self.validation.rows):
-            out.append([])
-            for j, column in enumerate(self.validation.columns):
-                out[-1].append(self._cell(row, column))
-                progress(i * len(self.validation.columns) + j + 1, total)
+        rows, columns = self.validation.rows, self.validation.columns
+        runs = {(i, j): self._runs(row, column) for i, row in enumerate(rows) for j, column in enumerate(columns)}
+        for settings, specs in runs.values():
+            wanted = self._wanted.setdefault(repr(settings), [])
+            wanted += [spec for spec in specs if spec not in wanted]
+        out: list[list[float]] = [[] for _ in rows]
+        progress(0, len(runs))
+        for (i, _), (settings, specs) in runs.items():
+            out[i].append(self._cell(settings, specs))
+            progress(sum(map(len, out)), len(runs))
         return out
 
-    def _cell(self, row: Axis, column: Axis) -> float:
+    def _runs(self, row: Axis, column: Axis) -> tuple[dict[str, Any], list[RunSpec]]:
+        """The settings of a cell, and its run and base; the run alone if that is the value."""
         value = self.validation.value
         run = column.run or row.run or value.run
         base = column.base or row.base or value.base
         settings = self._settings({**row.set, **column.set})
         if run is not None and value.form == "run":
-            return self._metric(run, settings)
+            return settings, [run.spec()]
         if run is None or base is None:
             raise UsageError(
                 f"validation '{self.validation.name}': cell {row.label}/{column.label} names no run or base",
                 "give `run` and `base` in [value], in the row or in the column",
             )
-        mine, other = self._metric(run, settings), self._metric(base, settings)
-        return other / mine if value.form == "base / run" else mine / other
+        return settings, [run.spec(), base.spec()]
+
+    def _cell(self, settings: dict[str, Any], specs: list[RunSpec]) -> float:
+        found = [self._metric(spec, settings) for spec in specs]
+        if self.validation.value.form == "run":
+            return found[0]
+        mine, other = found
+        return other / mine if self.validation.value.form == "base / run" else mine / other
 
     def _settings(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Tiers, workload and setting tables with the cell's changes."""
@@ -274,31 +284,33 @@ class _Grid:
             _assign(table, path, value)
         return table
 
-    def _metric(self, run: RunTable, settings: dict[str, Any]) -> float:
-        spec = run.spec()
+    def _metric(self, spec: RunSpec, settings: dict[str, Any]) -> float:
         key = repr((spec, settings))
         if key not in self._figures:
-            self._figures[key] = self._play(spec, settings)
+            together = self._wanted.pop(repr(settings))
+            for each, figures in zip(together, self._play(together, settings), strict=True):
+                self._figures[repr((each, settings))] = figures
         metric = self.validation.value.metric
         values = {name: value for name, value in asdict(self._figures[key]).items() if value is not None}
         if metric not in values:
             raise unknown_name("metric with a value", metric, list(values))
         return float(values[metric])
 
-    def _play(self, spec: RunSpec, settings: dict[str, Any]) -> Figures:
-        """Means over the seeds of one run."""
+    def _play(self, specs: list[RunSpec], settings: dict[str, Any]) -> list[Figures]:
+        """Means over the seeds, for each run."""
         setting = _setting(settings["setting"], self.validation.name)
         topology = _topology(settings["tiers"], self.validation.name)
         runs: list[RunOutcome] = []
         for seed in range(setting.first_seed, setting.first_seed + setting.seeds):
             epochs = self._trace(settings["workload"], seed, setting)
             try:
-                runs += Bench(epochs.trace, topology, setting, seed, epochs).play([spec], lambda part: None)
+                runs += Bench(epochs.trace, topology, setting, seed, epochs).play(specs, lambda part: None)
             except TypeError as error:  # options go to constructors, which know their own names
+                names = ", ".join(spec.label for spec in specs)
                 raise UsageError(
-                    f"validation '{self.validation.name}': run '{spec.label}': {error}", "correct its options"
+                    f"validation '{self.validation.name}': runs {names}: {error}", "correct their options"
                 ) from error
-        return summarise_runs(runs)[0].figures
+        return [summary.figures for summary in summarise_runs(runs)]
 
     def _trace(self, workload: dict[str, Any], seed: int, setting: Setting) -> Epochs:
         key = repr((workload, seed, setting.epoch_slices))

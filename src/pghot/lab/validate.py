@@ -239,7 +239,9 @@ class _Grid:
 
     def simulate(self, progress: Progress) -> list[list[float]]:
         rows, columns = self.validation.rows, self.validation.columns
-        runs = {(i, j): self._runs(row, column) for i, row in enumerate(rows) for j, column in enumerate(columns)}
+        runs = {
+            (i, j): self._runs(row, column) for i, row in enumerate(rows) for j, column in enumerate(columns)
+        }
         for settings, specs in runs.values():
             wanted = self._wanted.setdefault(repr(settings), [])
             wanted += [spec for spec in specs if spec not in wanted]

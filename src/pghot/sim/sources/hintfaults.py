@@ -6,8 +6,9 @@ of a step follows from the resident memory, but is at least 100 ms (task_scan_mi
 takes 40 s. The next touch of such a page faults. The fault reports the page, the
 accessing node and the time since the scan. Constants: FACTS sections 4 and 8.
 
-Simplifications: one scanner serves the whole index space, where the kernel has one for each address space. Inside a
-slice a page faults at most once. A page marked inside a slice can fault from the next slice on.
+Simplifications: one scanner serves the whole index space, where the kernel has one for each address space. Only that
+the scanners of several `processes` come to their memory at different times is simulated. Inside a slice a page faults
+at most once. A page marked inside a slice can fault from the next slice on.
 """
 
 from __future__ import annotations
@@ -26,9 +27,13 @@ from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
 from pghot.ties import order_from
 
 UNMARKED = -1
+UNREACHED = -2  # unmarked, in a mapping that no scan has reached
 MAX_SCAN_WINDOW = (
     2560 << 20
 )  # bytes scanned in a second at most, unless one step is more (kernel/sched/fair.c)
+MOST_PROCESSES = 1 << 16
+MOST_MAPPINGS = 1 << 16  # vm.max_map_count
+GOLDEN_RATIO = 0.6180339887498949
 _HASH = (
     2654435761  # Knuth's multiplicative hash: spreads the faults of shared pages over their accessing nodes
 )
@@ -57,8 +62,8 @@ def mark_pages(
 ) -> tuple[int, int]:
     """Mark the unmarked lower-tier pages among `span` pages from `cursor` on, wrapping around at the end.
 
-    mark_ms int32[pages] is changed in place: the time of the mark in kernel ms, or `UNMARKED`. A page that is
-    still marked keeps its older time, because change_pte_range() skips PTEs that are PROT_NONE already.
+    mark_ms int32[pages] is changed in place: the time of the mark in kernel ms, `UNMARKED` or `UNREACHED`. A page that
+    is still marked keeps its older time, because change_pte_range() skips PTEs that are PROT_NONE already.
     Returns (next cursor, pages marked).
     """
     pages = len(place)
@@ -103,7 +108,7 @@ def take_faults(
         last = first + 1
         while last < rows and page[last] == p:
             last += 1
-        if mark_ms[p] != UNMARKED:
+        if mark_ms[p] > UNMARKED:
             total = np.int64(0)
             for row in range(first, last):
                 total += touches[row]
@@ -138,6 +143,10 @@ class HintFaults:
     mark_ns         application time to mark one page (FACTS 8)
     flush_ns        application time of the TLB flush after a step ...
     interrupt_ns    ... and of the interrupt that it costs each other thread (as in `sim.machine.costs`)
+    processes       that share the pages, each an equal part in a row
+    idle_mappings   mappings of each process that the scanner looks at before the one with its pages, one every
+                    `scan_delay_ms`: so it goes for a process that was scanned before and whose memory came down since
+                    (FACTS 10). Where its scanner stood differs evenly from process to process
     backoff         after a step its thread does not scan for this many times the step's cost: 32 caps it at about
                     3 % of a CPU. The other threads may
     """
@@ -169,6 +178,8 @@ class HintFaults:
         mark_ns: float = 44.0,
         flush_ns: float = 4000.0,
         interrupt_ns: float = 1000.0,
+        processes: int = 1,
+        idle_mappings: int = 0,
         backoff: float = 32.0,
     ) -> None:
         check_number(self.name, "scan_bytes", scan_bytes, 4096)
@@ -180,6 +191,8 @@ class HintFaults:
         check_number(self.name, "mark_ns", mark_ns, 0, MOST_NS)
         check_number(self.name, "flush_ns", flush_ns, 0, MOST_NS)
         check_number(self.name, "interrupt_ns", interrupt_ns, 0, MOST_NS)
+        check_number(self.name, "processes", processes, 1, MOST_PROCESSES)
+        check_number(self.name, "idle_mappings", idle_mappings, 0, MOST_MAPPINGS)
         check_number(self.name, "backoff", backoff, 0)
         self._step_pages = scan_bytes / settings.group_pages / settings.page_bytes
         self._page_bytes, self._threads = settings.page_bytes, settings.threads
@@ -190,11 +203,15 @@ class HintFaults:
         self._delay_ms, self._min_ms, self._max_ms = scan_delay_ms, period_min_ms, period_max_ms
         self._empty_span = empty_span
         self._fault_ns, self._mark_ns, self._backoff = fault_ns, mark_ns, backoff
-        self._mark_ms = np.full(settings.pages, UNMARKED, np.int32)
+        self._mark_ms = np.full(settings.pages, UNREACHED if idle_mappings else UNMARKED, np.int32)
+        # The golden ratio spreads any number of processes evenly, and those of each node as well.
+        self._reached_ms = idle_mappings * scan_delay_ms * (np.arange(1, processes + 1) * GOLDEN_RATIO % 1)
+        self._starts = np.linspace(0, settings.pages, processes + 1).astype(np.int64)
+        self._unreached = idle_mappings > 0
         self._cursor = self._first_page = settings.first_page
         self._granted = Carry()
         self._period_ms = period_min_ms
-        self._next_ms = -1.0
+        self._next_ms = self._began_ms = -1.0
         self._faulted = True  # since the last step; True so that the first period is not doubled
         self._faults = 0
         self._updates = 0
@@ -202,7 +219,8 @@ class HintFaults:
     def observe(self, view: SliceView) -> Report:
         start_ms = view.now_ms - view.dt_ns * 1e-6 * self._group_pages
         if self._next_ms < 0:
-            self._next_ms = start_ms + self._delay_ms
+            self._began_ms = start_ms + self._delay_ms
+            self._next_ms = self._began_ms
         found = Faults.sized(len(view.page))
         faults = take_faults(
             view.page, view.touches, view.node, self._mark_ms, view.place, view.lower,
@@ -210,6 +228,8 @@ class HintFaults:
         )  # fmt: skip
         app_ns = faults * self._fault_ns
         self._faulted = self._faulted or faults > 0
+        if self._unreached:
+            self._reach(view.now_ms - self._began_ms)
         if self._next_ms <= view.now_ms:
             app_ns += self._scan_until(view)
         if not faults:
@@ -225,6 +245,14 @@ class HintFaults:
             latency_ms=found.latency_ms[order],
         )
         return Report(seen, app_ns)
+
+    def _reach(self, scanned_ms: float) -> None:
+        """Let the scans reach the mappings whose turn has come, so many ms after the first step."""
+        for process in np.flatnonzero(self._reached_ms <= scanned_ms):
+            own = self._mark_ms[self._starts[process] : self._starts[process + 1]]
+            own[own == UNREACHED] = UNMARKED
+        self._reached_ms[self._reached_ms <= scanned_ms] = np.inf
+        self._unreached = bool(np.isfinite(self._reached_ms).any())
 
     def _scan_until(self, view: SliceView) -> float:
         """Take the scan steps that are due in this slice; returns their application time in ns."""

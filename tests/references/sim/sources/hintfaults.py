@@ -41,7 +41,7 @@ def take_faults_reference(
     for p in sorted({int(q) for q in page}):
         rows = [r for r in range(len(page)) if page[r] == p]
         total = sum(int(touches[r]) for r in rows)
-        if mark_ms[p] == UNMARKED or total == 0:
+        if mark_ms[p] <= UNMARKED or total == 0:
             continue
         if place[p] != NOWHERE and lower[place[p]]:
             accessors = [int(node[r]) for r in rows for _ in range(int(touches[r]))]

@@ -79,21 +79,87 @@ def test_the_numbers_of_the_pages_mean_nothing() -> None:
         assert other[label] == pytest.approx(gain, rel=0.03), label
 
 
+def two_nodes(fast_gb_s: float, slow_gb_s: float, slow_curve: str = "ddr5") -> Topology:
+    """100 and 250 ns, without compute."""
+    nodes = [
+        {"name": "a", "cpus": 64, "capacity": "1 GiB", "latency_ns": 100, "bandwidth_gb_s": fast_gb_s},
+        {
+            "name": "b",
+            "capacity": "1 GiB",
+            "latency_ns": 250,
+            "bandwidth_gb_s": slow_gb_s,
+            "curve": slow_curve,
+        },
+    ]
+    return Topology.model_validate({"nodes": nodes, "costs": {"instruction_ns": 0, "mlp_sequential": 60}})
+
+
+def run_times(
+    trace: Trace, tiers: Topology, *policies: str, fast_share: float | None = None
+) -> dict[str, float]:
+    """Seconds of each policy, with as many threads as the workload says."""
+    specs, threads = [RunSpec(name) for name in policies], trace.info.threads
+    result = pghot.compare(
+        trace, tiers, policies=specs, fast_share=fast_share, warmup=0, seeds=1, threads=threads
+    )
+    return {row["label"]: row["time_s"] for row in result.summary.to_pylist()}
+
+
+def stream(**keys: Any) -> Trace:
+    """Reads of all lines in order by 64 threads, which saturate whatever they read from."""
+    more = {"init": "none", "threads": 64, "accesses_per_slice": 2_000_000, "slices": 20}
+    return workload(kind="sequential", **{**more, **keys})
+
+
+def test_a_chase_through_idle_memory_takes_the_ratio_of_the_latencies() -> None:
+    chase = workload(kind="pointer-chase", threads=1, init="none", accesses_per_slice=2000)
+    time = run_times(chase, two_nodes(200, 50), "all-fast", "all-slow")
+    assert time["all-slow"] / time["all-fast"] == pytest.approx(250 / 100, rel=1e-3)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.8, 0.95])
+def test_a_stream_over_two_nodes_runs_at_the_least_of_bandwidth_over_weight(share: float) -> None:
+    """200 and 50 GB/s, by the share of the pages that lie on the first; with four fifths both are full."""
+    time = run_times(stream(), two_nodes(200, 50), "none", "all-fast", fast_share=share)
+    slowest = min(200 / share, 50 / (1 - share))
+    assert time["all-fast"] / time["none"] == pytest.approx(slowest / 200, rel=0.03)
+
+
+def test_a_full_duplex_link_takes_most_writes_for_nothing() -> None:
+    """Half of the lines go back: 2:1 traffic gets 25.1 GB/s where reads get 17.8 (FACTS 12), so 1.5 x 17.8 / 25.1."""
+    tiers = two_nodes(200, 26, "cxl")
+    reads = run_times(stream(), tiers, "all-slow")["all-slow"]
+    writes = run_times(stream(write_share="50%"), tiers, "all-slow")["all-slow"]
+    assert writes / reads == pytest.approx(1.5 * 17.8 / 25.1, rel=0.02)
+
+
+def test_two_tenants_on_a_full_node_get_what_one_would() -> None:
+    """The second takes half of the bandwidth, and neither makes it more or less."""
+    part = {"kind": "uniform", "footprint": "16 MiB", "mlp": 10}
+    tenants = [{"name": name, "weight": 1, "pattern": part} for name in ("one", "other")]
+    keys = {"init": "none", "threads": 64, "slices": 30}
+    both = workload_from_table({"kind": "mixture", "tenant": tenants, **keys}, "made", 0)
+    alone = workload_from_table({**part, "footprint": "32 MiB", **keys}, "made", 0)
+    tiers = two_nodes(20, 20)
+    assert run_times(both, tiers, "all-fast") == pytest.approx(run_times(alone, tiers, "all-fast"), rel=0.01)
+
+
+def test_a_chase_beside_a_scan_takes_the_time_of_both() -> None:
+    """On idle memory, by one thread: an access in ten waits alone, and of the others 60 at a time."""
+    keys = {"init": "none", "threads": 1, "slices": 20, "accesses_per_slice": 10_000}
+    parts = {"chase": (1, "pointer-chase"), "scan": (9, "sequential")}
+    tenants = [
+        {"name": name, "weight": weight, "pattern": {"kind": kind, "footprint": "16 MiB"}}
+        for name, (weight, kind) in parts.items()
+    ]
+    mixed = workload_from_table({"kind": "mixture", "tenant": tenants, **keys}, "made", 0)
+    tiers = two_nodes(2000, 50)
+    both = run_times(mixed, tiers, "all-fast")["all-fast"]
+    alone = run_times(workload(kind="pointer-chase", **keys), tiers, "all-fast")["all-fast"]
+    assert both / alone == pytest.approx(0.1 + 0.9 / 60, rel=0.01)
+
+
 def test_interleaving_by_bandwidth_sums_up_the_bandwidths() -> None:
     """A stream over 200 + 50 GB/s: at best 250 GB/s, four fifths of it from the first; from one node 200."""
-    nodes = [
-        {"name": "a", "cpus": 64, "capacity": "1 GiB", "latency_ns": 100, "bandwidth_gb_s": 200},
-        {"name": "b", "capacity": "1 GiB", "latency_ns": 150, "bandwidth_gb_s": 50, "curve": "ddr5"},
-    ]
-    tiers = Topology.model_validate({"nodes": nodes, "costs": {"instruction_ns": 0, "mlp_sequential": 60}})
-    trace = workload(kind="sequential", init="none", threads=64, accesses_per_slice=2_000_000, slices=20)
-    result = pghot.compare(
-        trace,
-        tiers,
-        policies=[RunSpec("interleave"), RunSpec("all-fast")],
-        fast_share=None,
-        warmup=0,
-        seeds=1,
-    )
-    rows = {row["label"]: row["time_s"] for row in result.summary.to_pylist()}
-    assert rows["all-fast"] / rows["interleave"] == pytest.approx(250 / 200, rel=0.02)
+    time = run_times(stream(), two_nodes(200, 50), "interleave", "all-fast")
+    assert time["all-fast"] / time["interleave"] == pytest.approx(250 / 200, rel=0.02)

@@ -29,8 +29,9 @@ test: $(VENV)/.test tools
 	@echo "the tests here and those in the guest run side by side; each says what it found when it is done"
 	$(MAKE) --jobs=2 --keep-going test-here test-guest
 
+# The guest takes longest: the tests here run on what it leaves of the processors.
 test-here: $(VENV)/.test tools
-	$(BIN)/pytest -rfEs --cov -n 2 --ignore=tests/guest
+	nice $(BIN)/pytest -rfEs --cov -n 2 --ignore=tests/guest
 	$(MAKE) test-newest
 
 test-newest:
@@ -38,7 +39,7 @@ ifeq ($(NEWEST),)
 	@echo "no Python newer than 3.11 here: the tests ran with $$($(PYTHON) --version) alone"
 else
 	$(MAKE) VENV=.venv-newest PYTHON=$(NEWEST) .venv-newest/.test
-	.venv-newest/bin/pytest -rfEs --no-cov -n 2 tests/unit
+	nice .venv-newest/bin/pytest -rfEs --no-cov -n 2 tests/unit
 endif
 
 test-guest: $(VENV)/.test tools

@@ -1,6 +1,7 @@
 /* The tests' program: memory on a chosen node of which a part is hot.
  *
- * program MIB HOT_SHARE NODE [write] [huge] [flush] [text] [lock] [run=PAGES] [stray=N] [pace=MS] [passes=N] [progress=FILE]
+ * program MIB HOT_SHARE NODE [write] [huge] [flush] [text] [lock] [idle] [calm] [run=PAGES] [stray=N] [pace=MS]
+ *         [passes=N] [progress=FILE]
  *
  * Prints one line of JSON: pid, start address, pages, and the run length of hot pages. Page p is hot when
  * (p / run) % every == set. Twice a second its passes over the hot set go to the progress file, with the time, and with
@@ -9,6 +10,8 @@
  * text: the memory holds words in random order, which compress about as prose does; at SIGTERM a second line says whether
  * they are still what they were. lock: the last sixteenth of the memory is locked. stray=N: beside each pass over the hot
  * set N pages anywhere are touched. pace=MS: it waits so long after each page.
+ * calm: it rests for 20 ms after each pass, for sources that look seldom: the emulator's CPUs are needed elsewhere.
+ * idle: it touches nothing after its start and takes no CPU; its memory is there.
  * SIGUSR1 moves the hot set; SIGUSR2 unmaps the upper half; SIGHUP executes the program anew; SIGALRM forks a child
  * that goes on beside it; SIGURG binds the memory to the node; SIGWINCH makes huge pages of it.
  */
@@ -112,7 +115,7 @@ int main(int argc, char **argv)
 {
 	size_t bytes = (size_t)atol(argv[1]) << 20, pages = bytes >> 12;
 	int every = (int)(1 / atof(argv[2]) + 0.5), node = atoi(argv[3]);
-	int writes = 0, huge = 0, flushes = 0, text = 0, lock = 0, stray = 0, pace = 0, run = RUN;
+	int writes = 0, huge = 0, flushes = 0, text = 0, lock = 0, idle = 0, calm = 0, stray = 0, pace = 0, run = RUN;
 	unsigned random = 88172645u;
 	unsigned long most_passes = 0;
 	const char *progress = NULL;
@@ -123,6 +126,8 @@ int main(int argc, char **argv)
 		if (!strncmp(argv[i], "run=", 4)) run = atoi(argv[i] + 4);
 		if (!strcmp(argv[i], "text")) text = 1;
 		if (!strcmp(argv[i], "lock")) lock = 1;
+		if (!strcmp(argv[i], "idle")) idle = 1;
+		if (!strcmp(argv[i], "calm")) calm = 1;
 		if (!strncmp(argv[i], "stray=", 6)) stray = atoi(argv[i] + 6);
 		if (!strncmp(argv[i], "pace=", 5)) pace = atoi(argv[i] + 5);
 		if (!strncmp(argv[i], "passes=", 7)) most_passes = (unsigned long)atol(argv[i] + 7);
@@ -155,6 +160,8 @@ int main(int argc, char **argv)
 	printf("{\"pid\": %d, \"start\": %lu, \"pages\": %lu, \"run\": %d, \"every\": %d}\n", getpid(), (unsigned long)memory,
 	       (unsigned long)pages, run, every);
 	fflush(stdout);
+	while (idle && !stop)
+		pause();
 	double said = now(), began = 0, *took = malloc((pages / run + 1) * sizeof *took);
 	unsigned long passes = 0, sum = 0;
 	while (!stop && !(most_passes && passes == most_passes)) {
@@ -179,6 +186,8 @@ int main(int argc, char **argv)
 		for (int i = 0; i < stray; i++)
 			sum += ((volatile char *)memory)[(next_random(&random) % pages) << 12];
 		passes++;
+		if (calm)
+			usleep(20000);
 		if (halve) {
 			halve = 0;
 			pages /= 2;

@@ -19,10 +19,7 @@ TEST_LIMIT_S = 7200  # of one test; beyond the guard of tests/waiting.py, which 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 # Reading files is slow inside: pytest loads no more than it needs, and what lies above stays out.
-PYTEST = (
-    sys.executable, "-m", "pytest", "-p", "pytest_timeout", "-p", "no:cacheprovider", "--color=no",
-    f"--confcutdir={HERE}",
-)  # fmt: skip
+OPTIONS = ("-p", "pytest_timeout", "-p", "no:cacheprovider", "--color=no", f"--confcutdir={HERE}")
 # What is compiled is compiled out here, where it is fast, and carried inside: Python's own code, and kernels for a
 # plain CPU, as the emulated one is another than ours.
 COMPILED = {"pycache": CACHE / "pycache", "numba": CACHE / "numba"}
@@ -39,12 +36,15 @@ def environment(pycache: Path, numba: Path) -> dict[str, str]:
 
 
 OUTSIDE = {**os.environ, **environment(**COMPILED)}
-INSIDE = environment(**{name: Path("/run", name) for name in COMPILED})
+INSIDE = {
+    **environment(**{name: Path("/run", name) for name in COMPILED}),
+    "PGHOT_FORK_SERVER": "/run/pghot-forks",
+}
 
 
 def inside_tests() -> list[tuple[str, str]]:
     """(kind of machine, test id) of every test inside, as pytest itself collects them."""
-    command = [*PYTEST, "--collect-only", str(HERE / "inside")]
+    command = [sys.executable, "-m", "pytest", *OPTIONS, "--collect-only", str(HERE / "inside")]
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -104,8 +104,8 @@ def boot(kind: str) -> Booted:
             return Booted(Result("skipped", f"no guest: {lack}"))
         except subprocess.CalledProcessError as failure:
             return Booted(Result("failed", f"{failure}\n{failure.stderr}"))
-        command = [*PYTEST, f"--timeout={TEST_LIMIT_S}", "--durations=0", "-m", kind, str(HERE / "inside")]
-        status, output = guest.run(command, ROOT)
+        options = [*OPTIONS, f"--timeout={TEST_LIMIT_S}", "--durations=0", "-m", kind, str(HERE / "inside")]
+        status, output = guest.run([sys.executable, str(HERE / "fork_server.py"), *options], ROOT)
         (shared / "output.txt").write_text(output)
         return _read(shared, f"the guest never ran this test (status {status}):\n{output[-3000:]}")
 

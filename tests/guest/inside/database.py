@@ -16,6 +16,7 @@ import zlib
 from pathlib import Path
 
 ANY_ROW_EVERY_S = 2.0
+TEXTS = 1000  # made anew for each row they take a minute under emulation; a page holds three
 WORDS = "page memory tier hot cold node kernel swap of the that nobody has read where it takes less".split()  # noqa: SIM905
 
 
@@ -24,8 +25,9 @@ def fill(rows: int) -> sqlite3.Connection:
     database = sqlite3.connect(":memory:", isolation_level=None)
     database.execute("PRAGMA cache_size = -1000000")
     database.execute("CREATE TABLE note (id INTEGER PRIMARY KEY, words TEXT, sum INTEGER, asked INTEGER)")
+    texts = [" ".join(rng.choices(WORDS, k=200)) for _ in range(TEXTS)]
     for number in range(rows):
-        words = " ".join(rng.choices(WORDS, k=200))
+        words = f"{number} {rng.choice(texts)}"
         database.execute("INSERT INTO note VALUES (?, ?, ?, 0)", (number, words, zlib.crc32(words.encode())))
     return database
 

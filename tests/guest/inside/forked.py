@@ -1,4 +1,4 @@
-"""pghot as a process that is forked from one which has imported it (fork_server.py): the tests' side."""
+"""pghot as a process that is forked from one which has imported it (tests/guest/fork_server.py): the tests' side."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,21 +42,3 @@ class Forked:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
-
-
-def start_server(path: Path) -> subprocess.Popen[str]:
-    """Returns at once; `await_server` when it takes commands. It ends with its parent."""
-    modules = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("fork_server.py")), str(path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(modules)},
-    )
-
-
-def await_server(server: subprocess.Popen[str]) -> None:
-    assert server.stdout is not None
-    if (line := server.stdout.readline()) != "ready\n":
-        raise RuntimeError(line + server.stdout.read())

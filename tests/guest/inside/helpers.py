@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,10 +27,11 @@ from waiting import GUARD_S, until
 
 SHARED = Path(os.environ.get("PGHOT_GUEST", "/tmp"))  # writable, seen from outside
 PGHOT = str(Path(sys.executable).with_name("pghot"))
-FORK_SERVER = Path("/run/pghot-forks")
+FORK_SERVER = Path(os.environ.get("PGHOT_FORK_SERVER", "/tmp"))  # its socket, see tests/guest/fork_server.py
 PGHOT_MIB = 80  # what pghot itself takes of node 0
 ROOT = SysRoot()
 BALANCING = Path("/proc/sys/kernel/numa_balancing")
+STATUS_LINE = re.compile(r"^\d+ s · \d+ programs", re.MULTILINE)
 
 
 def kept_mib() -> float:
@@ -80,10 +82,13 @@ class Program:
         there, hot = self.nodes() == node, self.hot()
         return Where(float(there[hot].mean()), float(there[~hot].mean()))
 
-    def set_on(self, node: int, offset: int) -> float:
-        """Share of the hot set before (-1) or after the present one that is on a node."""
+    def set_on(self, node: int, offset: int = 0) -> float:
+        """Share of the hot set, or of the one before (-1) or after it, that is on a node.
+
+        The kernel is asked for no other pages: it takes long under emulation.
+        """
         chosen = np.arange(self.pages) // self.run % self.every == (self.set + offset) % self.every
-        return float((self.nodes() == node)[chosen].mean())
+        return float((query_nodes(self.pid, self.address[chosen]) == node).mean())
 
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
@@ -119,9 +124,11 @@ class Program:
         run  the pghot that moves it: when it ends before, nothing is waited for
         """
 
-        arrived, what = lambda: self.on(node).hot > share, f"{share:.0%} of the hot pages on node {node}"
+        arrived, what = lambda: self.set_on(node) > share, f"{share:.0%} of the hot pages on node {node}"
         return (
-            run.until(arrived, what, every_s) if run else until(arrived, what, lambda: self.on(node), every_s)
+            run.until(arrived, what, every_s)
+            if run
+            else until(arrived, what, lambda: self.set_on(node), every_s)
         )
 
     def end(self) -> None:
@@ -159,6 +166,11 @@ class Pghot:
     def said(self) -> str:
         """What it wrote to stderr so far."""
         return Path(f"/proc/self/fd/{self._err.fileno()}").read_text()
+
+    def goes_on(self, lines: int) -> None:
+        """Wait until it has written so many more status lines, seconds apart: it refreshes its targets in between."""
+        before = len(STATUS_LINE.findall(self.said()))
+        self.until(lambda: len(STATUS_LINE.findall(self.said())) >= before + lines, f"{lines} status lines")
 
     def until(self, holds: Callable[[], object], what: str, every_s: float = 0.5) -> float:
         """Wait for what this command brings about; when it ends before, nothing is waited for. Returns the seconds."""

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,7 +155,7 @@ def test_what_a_slow_program_comes_to_is_fetched_before(zram: None, tmp_path: Pa
 def test_killed_and_undone(zram: None, tmp_path: Path) -> None:
     """kill -9: undo brings everything back into memory, on its first node, and no byte is lost."""
     journal = tmp_path / "j.pghot-journal"
-    with Program(64, 0.25, 0, "write", "text") as program:
+    with Program(64, 0.25, 0, "write", "calm", "text") as program:
         with run_on(program, journal) as run:
             goes_out(program, run, 0.9)
             run.process.kill()
@@ -178,20 +177,20 @@ def test_killed_and_undone(zram: None, tmp_path: Path) -> None:
 
 
 def test_locked_memory_stays_and_is_counted(zram: None, tmp_path: Path) -> None:
-    with Program(16, 0.25, 0, "write", "text", "lock") as program:
+    with Program(16, 0.25, 0, "write", "calm", "text", "lock") as program:
         locked = program.pages // 16 * 15
         with run_on(program, tmp_path / "j.pghot-journal") as run:
             there = lambda: swapped(SysRoot(), program.pid, program.address)  # noqa: E731
             cold = ~program.hot()
             run.until(lambda: there()[:locked][cold[:locked]].mean() >= 0.95, "the cold pages out")
-            time.sleep(4)
+            run.goes_on(2)
             assert not there()[locked:].any()
             _, text, _ = run.finish()
     assert json.loads(text)["compressed"]["locked_pages"] == cold[locked:].sum()
 
 
 def test_a_dry_run_puts_nothing_out(zram: None, tmp_path: Path) -> None:
-    with Program(16, 0.25, 0, "write", "text") as program:
+    with Program(16, 0.25, 0, "write", "calm", "text") as program:
         words = ("-p", str(program.pid), "--json", "--duration", "30s", *COLD)
         code, text, err = pghot("run", *words, "--journal", str(tmp_path / "j.pghot-journal"))
         assert code == 0, err
@@ -238,7 +237,7 @@ def test_zswap_is_a_tier_too(tmp_path: Path) -> None:
     swap_on(DISK, 16 << 10)
     ZSWAP.write_text("Y")
     try:
-        with Program(16, 0.25, 0, "write", "text") as program:
+        with Program(16, 0.25, 0, "write", "calm", "text") as program:
             with run_on(program, tmp_path / "j.pghot-journal", "--restore") as run:
                 goes_out(program, run, 0.9)
                 where = out(program)

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,7 +57,7 @@ def bring(words: list[str], program: Program, other: Program, journal: Path) -> 
     before = knobs()
     with Pghot("run", "--apply", "--mover", "damos", *words, "--journal", str(journal), "--json") as run:
         reached = program.arrives(0.8, run=run)
-        time.sleep(3)
+        run.goes_on(1)
         where = program.on(0)
         code, out, err = run.finish()
     assert knobs() == before, "every knob is back"
@@ -157,7 +156,7 @@ def test_the_free_floor_and_the_rate_are_held(tmp_path: Path) -> None:
     with inside("damos-floor") as group:
         program = Program(192, 0.5, 1)
     words = ["--cgroup", group, "--rate", str(rate_mb_s), "--demotion", "off", *LOOSE]
-    with program, Program(int(free_mib(0) - kept_mib()) - 40 - PGHOT_MIB, 0.001, 0) as other:
+    with program, Program(int(free_mib(0) - kept_mib()) - 40 - PGHOT_MIB, 0.25, 0, "idle") as other:
         with Pghot(
             "run",
             "--apply",
@@ -190,9 +189,9 @@ def test_the_free_floor_and_the_rate_are_held(tmp_path: Path) -> None:
 @pytest.mark.linux_7_3
 def test_cold_pages_of_the_cgroup_make_room_and_others_do_not(tmp_path: Path) -> None:
     with inside("damos-room") as group:
-        program, idle = Program(64, 0.5, 1), Program(96, 0.001, 0)
+        program, idle = Program(64, 0.5, 1), Program(96, 0.25, 0, "idle")
     words = ["--cgroup", group, "--rate", "32", "--set", "damos.cold_age=5"]
-    with program, idle, Program(int(free_mib(0)) - 30 - PGHOT_MIB, 0.001, 0) as other:
+    with program, idle, Program(int(free_mib(0)) - 30 - PGHOT_MIB, 0.25, 0, "idle") as other:
         with Pghot(
             "run",
             "--apply",

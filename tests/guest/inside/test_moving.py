@@ -39,8 +39,7 @@ def test_the_new_hot_set_is_promoted_and_the_old_one_demoted_from_a_full_node(tm
     """Once the first hot set is up, node 0 is filled: the second can only come when the first goes."""
     with Program(256, 0.25, 1) as program, run_on(program, tmp_path / "j.pghot-journal") as run:
         program.arrives(run=run)
-        with Program(int(free_mib(0) - kept_mib() - 24), 0.001, 0) as filler:
-            filler.signal(signal.SIGSTOP)  # it is its memory that counts
+        with Program(int(free_mib(0) - kept_mib() - 24), 0.25, 0, "idle"):
             program.signal(signal.SIGUSR1)
             assert program.on(0).hot < 0.05
             moved = program.arrives(run=run)
@@ -80,7 +79,7 @@ def test_the_promotion_rate_is_held(how: tuple[str, ...], tmp_path: Path) -> Non
     # Soft-dirty bits name the hot pages every second: the supply never ends, so that the rate is what limits.
     words = ("--source", "softdirty", "--rate", str(rate))
     steps = [(0.0, 0.0)]
-    with Program(2 * hot_mib, 0.5, 1, "write", *how) as program:
+    with Program(2 * hot_mib, 0.5, 1, "write", "calm", *how) as program:
         before = vmstat("pgmigrate_success")
 
         def nearly_all() -> bool:
@@ -114,18 +113,17 @@ def test_the_free_floor_is_never_crossed_while_another_program_allocates(tmp_pat
     # Soft-dirty bits name the hot pages every second: the supply never ends, so that the floor is what stops it.
     room_mib, words = 16, ("--source", "softdirty", "--demotion", "off", "--rate", "2")
     with (
-        Program(256, 1.0, 1, "write") as program,
-        Program(int(free_mib(0) - kept_mib() - 64 - PGHOT_MIB - room_mib), 0.001, 0) as filler,
+        Program(256, 1.0, 1, "write", "calm") as program,
+        Program(int(free_mib(0) - kept_mib() - 64 - PGHOT_MIB - room_mib), 0.25, 0, "idle"),
         run_on(program, tmp_path / "j.pghot-journal", *words) as run,
         contextlib.ExitStack() as others,
     ):
-        filler.signal(signal.SIGSTOP)  # it is its memory that counts
         program.arrives(0.005, run=run, every_s=0.1)
         for _ in range(12):
             if free_mib(0) > kept_mib() + room_mib:
-                others.enter_context(Program(8, 0.001, 0)).signal(signal.SIGSTOP)
+                others.enter_context(Program(8, 0.25, 0, "idle"))
         until(lambda: free_mib(0) < kept_mib() + room_mib / 4, "a full node", lambda: free_mib(0), 0.5)
-        time.sleep(3)
+        run.goes_on(2)
         hot = program.on(0).hot
         _, out, _ = run.finish()
     moves = json.loads(out)["moves"]
@@ -146,8 +144,8 @@ def test_a_program_that_changes_under_way_is_no_error(change: str, tmp_path: Pat
     """Slow moves, so that the change comes in their middle. Nobody else's pages move."""
     before = knobs()
     journal = tmp_path / "j.pghot-journal"
-    with Program(256, 0.25, 1, "write") as program, Program(32, 1.0, 1) as other:
-        with run_on(program, journal, "--source", "softdirty", "--rate", "8", "--batch", "64") as run:
+    with Program(128, 0.25, 1, "write", "calm") as program, Program(32, 1.0, 1, "calm") as other:
+        with run_on(program, journal, "--source", "softdirty", "--rate", "4", "--batch", "64") as run:
             program.arrives(0.1, run=run, every_s=0.1)
             number = {
                 "dies": signal.SIGKILL,
@@ -160,7 +158,7 @@ def test_a_program_that_changes_under_way_is_no_error(change: str, tmp_path: Pat
                 program.process.wait()
                 code, out, err = run.finish(0)
             else:
-                time.sleep(6)
+                run.goes_on(2)
                 code, out, err = run.finish()
         assert code == (0 if change == "dies" else 130), err
         assert "Traceback" not in err
@@ -177,9 +175,9 @@ def test_killed_and_undone(tmp_path: Path) -> None:
     """kill -9 in mid-run: undo brings every surviving page to its first node and every knob to its value."""
     before = knobs()
     journal = tmp_path / "j.pghot-journal"
-    with Program(256, 0.25, 1) as program:
+    with Program(128, 0.25, 1) as program:
         first = program.nodes()
-        with run_on(program, journal, "--rate", "32") as run:
+        with run_on(program, journal, "--rate", "16") as run:
             program.arrives(0.5, run=run, every_s=0.1)
             code, _, err = pghot("undo", str(journal))
             assert code == 2, "undo while it runs is refused"
@@ -249,7 +247,7 @@ def test_huge_pages_move_whole_and_come_back(tmp_path: Path) -> None:
 
 def test_huge_pages_that_are_made_of_single_ones_under_way(tmp_path: Path) -> None:
     """All that moved along is counted, and comes back. pghot is stopped meanwhile, or it would be done before."""
-    with Program(64, 0.25, 1, "write") as program:
+    with Program(64, 0.25, 1, "write", "calm") as program:
         first = program.nodes()
         with run_on(program, tmp_path / "j.pghot-journal", "--source", "softdirty", "--rate", "4") as run:
             program.arrives(0, run=run, every_s=0.1)
@@ -271,7 +269,7 @@ def test_memory_that_its_owner_binds_under_way_is_left_alone(tmp_path: Path) -> 
     """mbind leaves no trace in maps; from when pghot has noticed, nothing of it moves, and it says how much that is."""
     slowly = "[mover]\nrate_limit_mb_s = 0.5"
     with (
-        Program(256, 0.25, 1, "write") as program,
+        Program(256, 0.25, 1, "write", "calm") as program,
         Daemon(tmp_path, f"pids = [{program.pid}]", ["softdirty"], slowly) as daemon,
     ):
         program.arrives(0, run=daemon, every_s=0.1)

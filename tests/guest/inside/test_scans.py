@@ -90,7 +90,10 @@ class Counts:
 
 
 def test_soft_dirty_sees_each_written_page_and_no_other() -> None:
-    with Program(256, 0.25, 1, "write") as program, started(SoftDirty(ROOT, 500), program.pid) as source:
+    with (
+        Program(256, 0.25, 1, "write", "calm") as program,
+        started(SoftDirty(ROOT, 500), program.pid) as source,
+    ):
         counts = Counts(source, program)
         seen = lambda: counts.polled(program, 1)  # noqa: E731
         until(lambda: seen()[0] == 1.0, "all hot pages written", seen)

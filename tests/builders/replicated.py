@@ -38,7 +38,7 @@ def replicated(
         touches=counts,
         misses=counts,
         sequential=np.zeros_like(counts),
-        writes=counts // 4,
+        writes=rng.binomial(counts, 0.25).astype(np.uint32),  # a quarter, however few there are
         node=np.zeros(len(rows), np.int16),
     )
     info = TraceInfo(f"copies-{copies}", "workload", 1_000_000, mlp=4.0)

@@ -118,6 +118,7 @@ class SimulatedMachine:
         nodes = self.topology.nodes
         self.private = np.array([node.compressed is not None for node in nodes])
         self._public = np.flatnonzero(~self.private).tolist()
+        self._reclaimed = [node for node in self._public if self.demotion_targets[node]]
         # Programs may allocate memory down to this many free pages; of a private node, none.
         self._allocation_floor = np.where(self.private, np.iinfo(np.int64).max, self.min_pages)
         self.compressed: CompressedNode | None = None
@@ -230,18 +231,22 @@ class SimulatedMachine:
     def _allocate_once(self, rows: Rows) -> int:
         """Place what is unplaced; returns how many pages found no room. kswapd works meanwhile.
 
-        It wakes up when the pages between the watermarks `low` and `min` are used up: so many are placed at a time.
+        It wakes up when a node falls below its `low` watermark, and goes on as the pages down to `min` are used up.
+        Once it is stuck, the rest is placed at once: no page grows old, and no time comes, inside a slice.
         """
         if not self.demotion_enabled:
             return self._place(rows.page, rows.node)
         fresh = np.flatnonzero(self.place[rows.page] == NOWHERE)
-        step = max(1, int((self.low_pages - self.min_pages)[self._public].min()))
-        failed = 0
-        for first in range(0, len(fresh), step):
-            part = fresh[first : first + step]
+        least = max(1, int((self.low_pages - self.min_pages)[self._public].min()))
+        failed = first = 0
+        stuck = not self._reclaimed
+        while first < len(fresh):
+            above_low = int((self.free_pages - self.low_pages)[self._reclaimed].min(initial=len(fresh)))
+            part = fresh[first : len(fresh) if stuck else first + max(least, above_low)]
             failed += self._place(rows.page[part], rows.node[part])
             self.generations.young[rows.page[part]] = 1
-            self.balance()
+            stuck = not self.balance()
+            first += len(part)
         return failed
 
     def _place(self, page: U32, node: I16) -> int:
@@ -435,12 +440,16 @@ class SimulatedMachine:
         self.generations.age(self.now_ns)
         self._kernel_work(thread, self.pages * self.costs.age_pte_ns)
 
-    def balance(self) -> None:
-        """kswapd wakes up: it demotes from each node below its low watermark, up to the high one."""
+    def balance(self) -> bool:
+        """kswapd wakes up: it demotes from each node below its low watermark, up to the high one.
+
+        Returns False when no node's kswapd can do more in this slice: each was woken up, and none could demote a page.
+        """
         if not self.demotion_enabled:
-            return
-        for node in np.flatnonzero((self.free_pages < self.low_pages) & ~self.private):
-            self.reclaim(int(node), 0)
+            return False
+        below = self.free_pages < self.low_pages
+        able = [self.reclaim(node, 0) > 0 if below[node] else True for node in self._reclaimed]
+        return any(able)
 
     def free(self, page: U32) -> None:
         """The program that owned the pages is gone."""

@@ -245,7 +245,7 @@ class SimulatedMachine:
             part = fresh[first : len(fresh) if stuck else first + max(least, above_low)]
             failed += self._place(rows.page[part], rows.node[part])
             self.generations.young[rows.page[part]] = 1
-            stuck = not self.balance()
+            stuck = not self._kswapd()
             first += len(part)
         return failed
 
@@ -440,11 +440,12 @@ class SimulatedMachine:
         self.generations.age(self.now_ns)
         self._kernel_work(thread, self.pages * self.costs.age_pte_ns)
 
-    def balance(self) -> bool:
-        """kswapd wakes up: it demotes from each node below its low watermark, up to the high one.
+    def balance(self) -> None:
+        """kswapd wakes up: it demotes from each node below its low watermark, up to the high one."""
+        self._kswapd()
 
-        Returns False when no node's kswapd can do more in this slice: each was woken up, and none could demote a page.
-        """
+    def _kswapd(self) -> bool:
+        """As `balance`; returns False when it can do no more in this slice: on no node could it demote a page."""
         if not self.demotion_enabled:
             return False
         below = self.free_pages < self.low_pages

@@ -24,7 +24,7 @@ _MARGIN = (
 )
 _COMPARE = (
     "recording tiers fast_share policies classes access stands_for threads duration slice_ seeds warmup folio "
-    "placement mlp set_ bounds output json_"
+    "phases placement mlp set_ bounds output json_"
 )
 MODES: list[tuple[str, str, str, str]] = [
     (

@@ -418,7 +418,7 @@ def test_a_fast_tier_slower_than_the_slow_one_is_a_warning(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("times = 1600", "time = 1600", "did you mean 'times'"),
+        ("times = 6400", "time = 6400", "did you mean 'times'"),
         ('metric = "time_s"', 'metric = "time"', "unknown metric with a value 'time'"),
         ("freq_threshold = 1 }", "freq_treshold = 1 }", "freq_treshold"),
         ("[1.396, 1.097, 1.456]", "[1.396, 1.097, 0.0]", "published.cells.0.2"),

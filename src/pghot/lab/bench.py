@@ -29,6 +29,7 @@ from pghot.parameters import check_several
 from pghot.policies.decisions import DecisionCounts
 from pghot.policies.granularity import granularity_of
 from pghot.policies.runs_on import RunsOn, places
+from pghot.policies.sampling_period import own_period
 from pghot.recording.compressibility import compressibility_of
 from pghot.recording.ratios import describe
 from pghot.recording.trace import Trace
@@ -262,7 +263,13 @@ class Bench:
         )
         return [
             SOURCES.make(
-                name, settings, **{**self._live_options(spec, name), **spec.source_options.get(name, {})}
+                name,
+                settings,
+                **{
+                    **self._live_options(spec, name),
+                    **own_period(POLICIES.get(spec.policy), SOURCES.get(name)),
+                    **spec.source_options.get(name, {}),
+                },
             )
             for name in spec.sources
         ]

@@ -21,6 +21,7 @@ from pghot.live.sources import LIVE_SOURCES
 from pghot.live.swap_tier.setup import SWAP_SOURCE, check_compressed
 from pghot.live.targets import Targets
 from pghot.policies import LIVE_POLICIES
+from pghot.policies.sampling_period import own_period
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,11 @@ class LiveSettings:
         more = (SWAP_SOURCE,) if self.mover.compressed and SWAP_SOURCE not in self.sources else ()
         return (*self.sources, *more)
 
+    def options_of(self, source: str) -> dict[str, Any]:
+        """The options of a source: those that were given, and the policy's own rate."""
+        rate = own_period(LIVE_POLICIES.get(self.policy), LIVE_SOURCES.get(source))
+        return {**rate, **self.source_options.get(source, {})}
+
 
 def with_damos(settings: LiveSettings, options: Mapping[str, Any]) -> LiveSettings:
     """The same run with DAMON as the mover: it needs no source and no policy of ours. Raises `UsageError`."""
@@ -70,8 +76,7 @@ def check_sources(root: SysRoot, settings: LiveSettings) -> None:
     """Raise for a source or policy that does not exist, then for a source or mover that does not work here."""
     LIVE_POLICIES.make(settings.policy, **settings.policy_options)
     sources = {
-        name: LIVE_SOURCES.make(name, root, **settings.source_options.get(name, {}))
-        for name in settings.all_sources
+        name: LIVE_SOURCES.make(name, root, **settings.options_of(name)) for name in settings.all_sources
     }
     require("live", base_page_needs(root))
     if settings.mover.kind == "damos":

@@ -66,8 +66,7 @@ class Live:
         check_damos(root, settings, self.topology)
         self.knobs = Knobs(root, journal)
         self.sources: list[AccessSource] = [
-            LIVE_SOURCES.make(name, root, **settings.source_options.get(name, {}))
-            for name in settings.all_sources
+            LIVE_SOURCES.make(name, root, **settings.options_of(name)) for name in settings.all_sources
         ]
         tier = self._tier = compressed_tier(root, settings.mover, self.topology, self.sources)
         if tier is not None:

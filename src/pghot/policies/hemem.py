@@ -28,6 +28,9 @@ from pghot.ties import from_first
 HOT_COUNT = 8
 COOL_COUNT = 18
 PERIOD_MS = 10.0
+# Of the published code of HeMem with Colloid, beside the constants above (src/pebs.h there). Copies of HeMem's own code
+# have 5003, 10007 and others; which of them its paper ran with is unverified.
+SAMPLE_PERIOD = 5003
 RATE_GB_S = 10.0
 
 
@@ -62,6 +65,7 @@ class SampledCounts(ABC, Generic[W]):
     demotes = True
     awaits = "HeMem's library with its kernel patches"
     granularity_bytes = 2 << 20
+    period_events = SAMPLE_PERIOD
 
     def start(self, world: W) -> None:
         world.machine.demotion_enabled = False  # it demotes by itself

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 
 import pghot
+from builders.accesses import trace_from_accesses
 from builders.policy_bed import Bed
 from pghot.errors import UsageError
+from pghot.lab.bench import RunSpec
 from pghot.lab.compare import default_sources, plan_runs
+from pghot.live.live_settings import LiveSettings
 from pghot.live.sources import LIVE_SOURCES
+from pghot.live.targets import Targets
 from pghot.policies.decisions import DecisionCounts, HeldBack, Moved
 from pghot.policies.policy import Policy
 from pghot.policies.runs_on import live_twin, places, policy_awaits, source_awaits
@@ -134,6 +138,40 @@ def test_the_default_sources_are_what_the_cpus_have() -> None:
     assert default_sources(unnamed) == ("hintfaults", "abit", "pebs")
     for file in TOPOLOGIES.names():
         assert load_topology(file).cpu_vendor, f"{file} says whose CPUs its llc is of"
+
+
+def test_hemem_samples_at_its_own_rate_and_others_at_the_sources() -> None:
+    trace = trace_from_accesses(np.arange(4_000, dtype=np.uint32) % 200, accesses_per_slice=400)
+    specs = [
+        RunSpec("hemem", ("pebs",)),
+        RunSpec("hemem-colloid", ("pebs",)),
+        RunSpec("pghot-default", ("pebs",)),
+    ]
+    small = {"seeds": 1, "times": 1.0, "duration_s": None}
+
+    def sampling(*options: str) -> dict[str, tuple[str, ...]]:
+        rows = pghot.compare(trace, policies=specs, options=options, **small).rows
+        return {row.policy: row.sampling for row in rows if row.sources}
+
+    assert sampling() == {
+        "hemem": ("1 of 5003 cache misses",),
+        "hemem-colloid": ("1 of 5003 cache misses",),
+        "pghot-default": ("1 of 10007 cache misses",),
+    }
+    assert set(sampling("pebs.period_misses=499").values()) == {("1 of 499 cache misses",)}
+
+
+def test_hemem_samples_at_its_own_rate_live_too() -> None:
+    def options(policy: str, **given: int) -> dict[str, int]:
+        told = {"pebs": given} if given else {}
+        return LiveSettings(Targets(), ("pebs",), told, policy).options_of("pebs")
+
+    assert options("hemem") == {"period_loads": 5003}
+    assert options("hemem", period_loads=499) == {"period_loads": 499}
+    assert options("pghot-default") == options("none") == {}
+    assert LiveSettings(Targets(), ("ibs",), {}, "hemem").options_of("ibs") == {}, (
+        "its period is of another kind"
+    )
 
 
 def test_a_source_that_is_named_twice_is_refused() -> None:

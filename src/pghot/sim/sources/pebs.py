@@ -20,6 +20,7 @@ class Pebs(MissSampler):
 
     name = "pebs"
     live = "pebs"
+    period_option = "period_misses"
     summary = "Intel event sampling: page and node of 1 in 10007 misses"
 
     def __init__(

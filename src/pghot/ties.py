@@ -10,7 +10,7 @@ import numpy as np
 
 from pghot.arrays import I64, U32
 
-_GOLDEN = (5**0.5 - 1) / 2  # its multiples, modulo 1, lie far apart
+GOLDEN_RATIO = (5**0.5 - 1) / 2  # its multiples, modulo 1, lie far apart
 
 
 def first_page(seed: int, pages: int) -> int:
@@ -19,7 +19,7 @@ def first_page(seed: int, pages: int) -> int:
     >>> [first_page(seed, 1000) for seed in range(4)]
     [0, 618, 236, 854]
     """
-    return int(seed * _GOLDEN % 1 * pages)
+    return int(seed * GOLDEN_RATIO % 1 * pages)
 
 
 def order_from(page: U32, first: int) -> I64:

@@ -24,7 +24,7 @@ from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Mechanism, no_accesses
 from pghot.parameters import MOST_NS, check_number
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
-from pghot.ties import order_from
+from pghot.ties import GOLDEN_RATIO, order_from
 
 UNMARKED = -1
 UNREACHED = -2  # unmarked, in a mapping that no scan has reached
@@ -33,7 +33,6 @@ MAX_SCAN_WINDOW = (
 )  # bytes scanned in a second at most, unless one step is more (kernel/sched/fair.c)
 MOST_PROCESSES = 1 << 16
 MOST_MAPPINGS = 1 << 16  # vm.max_map_count
-GOLDEN_RATIO = 0.6180339887498949
 _HASH = (
     2654435761  # Knuth's multiplicative hash: spreads the faults of shared pages over their accessing nodes
 )

@@ -11,9 +11,11 @@ on where it stopped. Cells of other settings (--duration, --seeds) are computed 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import hashlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -102,9 +104,14 @@ def read_cells(work: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]
     return {name: kept for name, kept in found.items() if kept["settings"] == settings}
 
 
+def end_with_parent() -> None:
+    """A worker ends when whoever started it is killed; it would compute its cell to the end."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def run(cells: list[Cell], settings: dict[str, Any], work: Path, jobs: int) -> None:
     started = time.monotonic()
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=end_with_parent) as pool:
         waiting = {pool.submit(compute, cell, settings, work): cell for cell in cells}
         for done, future in enumerate(as_completed(waiting), 1):
             left = (time.monotonic() - started) / done * (len(cells) - done) / 60

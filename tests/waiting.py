@@ -15,7 +15,7 @@ import pytest
 from pghot.live.sources.recorded import Replay
 
 # Emulated CPUs are slower by themselves, and a load of 25 makes them slower again.
-GUARD_S = 3000.0 if "PGHOT_GUEST" in os.environ else 600.0
+GUARD_S = 1200.0 if "PGHOT_GUEST" in os.environ else 600.0
 
 
 def until(

@@ -11,6 +11,7 @@ is faster. tests/guest/inside/test_run.py starts the installed command itself.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import json
 import os
 import signal
@@ -97,6 +98,7 @@ def command(arguments: Sequence[str], descriptors: Sequence[int]) -> None:
     for number, descriptor in zip((1, 2), descriptors, strict=True):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    faulthandler.enable(2)
     sys.argv = ["pghot", *arguments]
     main()
 

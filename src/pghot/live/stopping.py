@@ -3,6 +3,8 @@ are put back. A second signal ends it at once."""
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -15,21 +17,23 @@ class StopSignals:
     """While entered, the first of these signals is remembered, the second raises `KeyboardInterrupt`."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        # A handler must not wait for what the code holds that it interrupts. `SimpleQueue.put` never waits, while
+        # `Event.set` needs the lock that `Event.wait` takes: a signal in the wrong microsecond would hang the run.
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._before: dict[int, Any] = {}
+        self.asked = False
         self.signalled = False
-
-    @property
-    def asked(self) -> bool:
-        return self._event.is_set()
 
     def ask(self) -> None:
         """End the run after the current round, as a signal would."""
-        self._event.set()
+        self.asked = True
+        self._wake.put(None)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep, but no longer than until a signal comes."""
-        self._event.wait(seconds)
+        """Sleep, but no longer than until a signal comes. Several threads may."""
+        with contextlib.suppress(queue.Empty):
+            self._wake.get(timeout=seconds)
+            self._wake.put(None)  # for the next sleeper
 
     def __enter__(self) -> Self:
         # Only the main thread gets signals. A run in another thread is ended by whoever started it.
@@ -47,7 +51,7 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _on(self, number: int, frame: FrameType | None) -> None:
-        if self._event.is_set():
+        if self.asked:
             raise KeyboardInterrupt
         self.signalled = True
-        self._event.set()
+        self.ask()

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from forked import Forked
 
 from pghot.kernel.move_pages import query_nodes
@@ -152,7 +153,7 @@ class Pghot:
     def __init__(
         self, *arguments: str, fresh: bool = False, environment: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        self.began = time.monotonic()
+        self.began, self._arguments = time.monotonic(), arguments
         # Files, not pipes: what is not read does not stop it.
         self._out, self._err = (os.fdopen(os.memfd_create(name), "w+") for name in ("out", "err"))
         self.process = (
@@ -185,7 +186,12 @@ class Pghot:
         """Exit code, stdout and stderr after a signal (0: none, it ends by itself)."""
         if number and self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(GUARD_S)
+        try:
+            code = self.process.wait(GUARD_S)
+        except (TimeoutError, subprocess.TimeoutExpired):
+            self.process.send_signal(signal.SIGABRT)  # one that was forked says where it is (fork_server.py)
+            self.process.wait()
+            pytest.fail(f"{self._arguments} did not end within {GUARD_S:g} s:\n{self.said()[-6000:]}")
         return code, *map(_read, (self._out, self._err))
 
     def __enter__(self) -> Pghot:

@@ -50,6 +50,16 @@ def _of_kind(option: str, value: Any, default: Any) -> Any:
     return value
 
 
+def check_kind(name: str, value: object, kinds: tuple[type, ...], wanted: str) -> None:
+    """Raise `UsageError` unless the value is of one of these kinds.
+
+    >>> check_kind("recording", 3, (str,), "a path")
+    Traceback (most recent call last):
+    pghot.errors.UsageError: recording is 3, which is not a path
+    """
+    _checked(name, value, isinstance(value, kinds), wanted)
+
+
 def _checked(option: str, value: Any, right: bool, wanted: str) -> Any:
     if not right:
         raise UsageError(f"{option} is {shown(value)}, which is not {wanted}", f"give {wanted}")

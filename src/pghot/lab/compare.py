@@ -17,7 +17,7 @@ from pghot.lab.recorded_cache import seen_by_the_real_cache
 from pghot.lab.results import Comparison, collect
 from pghot.lab.setting import Setting
 from pghot.lab.traces import load_trace
-from pghot.parameters import check_several, checked_options
+from pghot.parameters import check_kind, check_several, checked_options
 from pghot.policies.options import parse_options
 from pghot.policies.runs_on import CLASSES, RunsOn
 from pghot.recording.trace import Trace
@@ -148,6 +148,9 @@ def compare(
     for name, words in several.items():
         check_several(name, words)
     setting = setting or _setting(settings)
+    check_kind("tiers", tiers, (str, Path, Topology), "a name, a path or a Topology")
+    for policy in policies:
+        check_kind("a policy", policy, (str, RunSpec), "a name or a RunSpec")
     topology = tiers if isinstance(tiers, Topology) else load_topology(tiers)
     if "all" in policies and not sources and topology.compression is not None:
         policies = [*policies, DEVICE_MOVER]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pghot.errors import UsageError
+from pghot.parameters import check_kind
 from pghot.recording.trace import Trace, Verification, cut_rows_of
 
 
@@ -14,6 +15,7 @@ def load_trace(what: str | Path | Trace, seed: int = 0, page_bytes: int = 4096) 
     what  a path, "bundled:NAME", "workload:NAME|FILE.toml", "masim:FILE", or a `Trace` as it is
     seed  for workloads; recordings are the same under every seed
     """
+    check_kind("recording", what, (str, Path, Trace), "a path, a name or a Trace")
     trace = _open(what, seed)
     if page_bytes > trace.info.page_bytes:
         from pghot.recording.coarsen import coarsen

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from pghot.errors import PghotError, UsageError
+from pghot.parameters import check_kind
 from pghot.recording import format as fmt
 from pghot.recording import header
 from pghot.recording.body import read_buffers
@@ -165,6 +166,7 @@ def open_recording(path: str | Path, verify: bool = False) -> Recording:
     Raises `UsageError` when there is no such file or it is not a recording, `PghotError` when no slice of it
     can be trusted, or when the seal does not agree with what is there.
     """
+    check_kind("path", path, (str, Path), "a path")
     source = open_source(path)
     name = str(path)
     walk = messages(source)

@@ -239,6 +239,7 @@ class SliceBatch:
         return len(self.page)
 
 
+@runtime_checkable
 class Trace(Protocol):
     """A recording or a workload: re-iterable, the same slices every time."""
 

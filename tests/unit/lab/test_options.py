@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -275,3 +276,18 @@ def test_options_that_only_the_lab_honours_are_refused_live() -> None:
     with pytest.raises(UsageError, match=r"only the lab can honour pghot-precise\.batch_nr"):
         LIVE_POLICIES.make("pghot-precise", batch_nr=8)
     LIVE_POLICIES.make("pghot-hashed", faithful=quirks[:1], batch_nr=8)
+
+
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda: pghot.open(3), "path is 3, which is not a path"),
+        (lambda: pghot.open(b"a.pghot"), "which is not a path"),
+        (lambda: pghot.compare(3), "recording is 3, which is not a path, a name or a Trace"),
+        (lambda: pghot.compare("workload:gups", 7.5), "tiers is 7.5, which is not a name, a path or a Topology"),
+        (lambda: pghot.compare("workload:gups", policies=[None]), "a policy is None, which is not a name or a"),
+    ],
+)  # fmt: skip
+def test_an_argument_of_the_wrong_kind_is_named(call: Callable[[], object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        call()

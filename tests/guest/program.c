@@ -1,7 +1,7 @@
 /* The tests' program: memory on a chosen node of which a part is hot.
  *
  * program MIB HOT_SHARE NODE [write] [huge] [flush] [text] [lock] [idle] [calm] [run=PAGES] [stray=N] [pace=MS]
- *         [passes=N] [progress=FILE]
+ *         [passes=N] [progress=FILE] [random] [threads=N] [mappings=N] [cold=N] [folios]
  *
  * Prints one line of JSON: pid, start address, pages, and the run length of hot pages. Page p is hot when
  * (p / run) % every == set. Twice a second its passes over the hot set go to the progress file, with the time, and with
@@ -11,12 +11,17 @@
  * they are still what they were. lock: the last sixteenth of the memory is locked. stray=N: beside each pass over the hot
  * set N pages anywhere are touched. pace=MS: it waits so long after each page.
  * calm: it rests for 20 ms after each pass, for sources that look seldom: the emulator's CPUs are needed elsewhere.
+ * random: it touches pages of the hot set in random order, at random offsets, as most programs do; a pass is as many
+ * touches as there are hot pages. threads=N: so many do that. mappings=N: it has so many more mappings of a page each,
+ * which it does not touch again. cold=N: so many pages anywhere are touched each second.
+ * folios: its folios are as large as the kernel likes.
  * idle: it touches nothing after its start and takes no CPU; its memory is there.
  * SIGUSR1 moves the hot set; SIGUSR2 unmaps the upper half; SIGHUP executes the program anew; SIGALRM forks a child
  * that goes on beside it; SIGURG binds the memory to the node; SIGWINCH makes huge pages of it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,6 +103,50 @@ static void flush(char *spare)
 		((volatile char *)spare)[at]++;
 }
 
+/* What threads share. */
+static char *memory;
+static size_t pages;
+static int every, run = RUN, writes;
+
+/* Touch any byte of a page. */
+static unsigned long touch(size_t page, unsigned random)
+{
+	volatile char *byte = memory + (page << 12 | (random >> 7 & 4095));
+	return writes ? (unsigned long)++*byte : (unsigned long)*byte;
+}
+
+/* Touch so many hot pages in random order. */
+static unsigned long wander(size_t touches, unsigned *state)
+{
+	unsigned long sum = 0;
+	size_t runs = pages / run / every;
+	for (size_t i = 0; i < touches; i++) {
+		size_t first = (next_random(state) % runs * every + set % every) * run;
+		unsigned random = next_random(state);
+		sum += touch(first + random % run, random);
+	}
+	return sum;
+}
+
+static void *wander_on(void *number)
+{
+	unsigned state = 2463534242u + 7919u * (unsigned)(size_t)number;
+	unsigned long sum = 0;
+	while (!stop)
+		sum += wander(4096, &state);
+	return (void *)sum;
+}
+
+/* Mappings that the kernel cannot join: between two lies one without rights. */
+static void map_more(size_t mappings)
+{
+	char *more = mmap(NULL, 2 * mappings << 12, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	for (size_t i = 0; i < mappings; i++) {
+		more[2 * i << 12] = 1;
+		mprotect(more + ((2 * i + 1) << 12), 1 << 12, PROT_NONE);
+	}
+}
+
 static int compare(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
@@ -113,9 +162,11 @@ static double median(double *values, size_t count)
 
 int main(int argc, char **argv)
 {
-	size_t bytes = (size_t)atol(argv[1]) << 20, pages = bytes >> 12;
-	int every = (int)(1 / atof(argv[2]) + 0.5), node = atoi(argv[3]);
-	int writes = 0, huge = 0, flushes = 0, text = 0, lock = 0, idle = 0, calm = 0, stray = 0, pace = 0, run = RUN;
+	size_t bytes = (size_t)atol(argv[1]) << 20;
+	int node = atoi(argv[3]), huge = 0, flushes = 0, text = 0, lock = 0, idle = 0, calm = 0, stray = 0, pace = 0;
+	int folios = 0, randomly = 0, threads = 1, mappings = 0, cold = 0;
+	pages = bytes >> 12;
+	every = (int)(1 / atof(argv[2]) + 0.5);
 	unsigned random = 88172645u;
 	unsigned long most_passes = 0;
 	const char *progress = NULL;
@@ -130,15 +181,21 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[i], "calm")) calm = 1;
 		if (!strncmp(argv[i], "stray=", 6)) stray = atoi(argv[i] + 6);
 		if (!strncmp(argv[i], "pace=", 5)) pace = atoi(argv[i] + 5);
+		if (!strcmp(argv[i], "random")) randomly = 1;
+		if (!strcmp(argv[i], "folios")) folios = 1;
+		if (!strncmp(argv[i], "threads=", 8)) threads = atoi(argv[i] + 8);
+		if (!strncmp(argv[i], "mappings=", 9)) mappings = atoi(argv[i] + 9);
+		if (!strncmp(argv[i], "cold=", 5)) cold = atoi(argv[i] + 5);
 		if (!strncmp(argv[i], "passes=", 7)) most_passes = (unsigned long)atol(argv[i] + 7);
 		if (!strncmp(argv[i], "progress=", 9)) progress = argv[i] + 9;
 	}
 	for (int i = 0; i < 7; i++)
 		signal((int[]){SIGUSR1, SIGUSR2, SIGHUP, SIGALRM, SIGTERM, SIGURG, SIGWINCH}[i], on);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	char *memory = mmap(NULL, bytes + (2 << 20), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memory = mmap(NULL, bytes + (2 << 20), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	memory = (char *)(((size_t)memory + (2 << 20) - 1) & ~(size_t)((2 << 20) - 1));
-	madvise(memory, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	if (!folios)
+		madvise(memory, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	unsigned long mask = 1UL << node;
 	/* ENOSYS: recorded under user emulation, where there are no nodes. */
 	if (syscall(SYS_mbind, memory, bytes, 2 /* MPOL_BIND */, &mask, 64, 0) && errno != ENOSYS) {
@@ -162,6 +219,12 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	while (idle && !stop)
 		pause();
+	map_more(mappings);
+	for (int i = 1; i < threads; i++) {
+		pthread_t thread;
+		pthread_create(&thread, NULL, wander_on, (void *)(size_t)i);
+	}
+	double strayed = now();
 	double said = now(), began = 0, *took = malloc((pages / run + 1) * sizeof *took);
 	unsigned long passes = 0, sum = 0;
 	while (!stop && !(most_passes && passes == most_passes)) {
@@ -169,7 +232,12 @@ int main(int argc, char **argv)
 		size_t runs = 0;
 		if (flushes)
 			flush(spare);
-		for (size_t p = 0; p < pages; p++) {
+		if (randomly) {
+			began = now();
+			sum += wander(pages / every, &random);
+			took[runs++] = (now() - began) * run * every / pages;
+		}
+		for (size_t p = 0; p < pages && !randomly; p++) {
 			if ((int)(p / run % every) != set % every)
 				continue;
 			if (timed && p % run == 0)
@@ -185,6 +253,8 @@ int main(int argc, char **argv)
 		}
 		for (int i = 0; i < stray; i++)
 			sum += ((volatile char *)memory)[(next_random(&random) % pages) << 12];
+		for (; cold && strayed < now(); strayed += 1.0 / cold)
+			sum += touch(next_random(&random) % pages, next_random(&random));
 		passes++;
 		if (calm)
 			usleep(20000);

@@ -117,7 +117,7 @@ def prepare(guest: Guest, shared: Path) -> None:
         raise CannotBootError("no cc to compile the tests' program with (package gcc)")
     shutil.rmtree(shared, ignore_errors=True)
     shared.mkdir(parents=True)
-    outside("cc", "-O1", "-Wall", "-o", str(shared / "program"), str(HERE / "program.c"))
+    outside("cc", "-O1", "-Wall", "-pthread", "-o", str(shared / "program"), str(HERE / "program.c"))
     warm()
 
 

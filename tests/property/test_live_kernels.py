@@ -9,14 +9,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pghot.arrays import NOWHERE
 from pghot.live.machine.eligibility import may_move, tally
-from pghot.live.machine.fault_latency import FaultLatency, judge
+from pghot.live.machine.fault_latency import FaultLatency
 from pghot.live.machine.pages import Pages, cool, warm
 from pghot.live.machine.sections import ABSENT, FOREIGN, SECTION_PAGES, SECTION_SHIFT, SectionTable, find
 from pghot.policies.bucket import MB, TokenBucket
 from pghot.policies.live_rules import FAST_FAULT, OLDEST, SLOW_FAULT
 from pghot.policies.pingpong import FEW_PAGES, LOWEST_SHARE, PERIOD_MS, PERIODS, PingPongGuard
 from references.live.machine.eligibility import may_move_reference, tally_reference
-from references.live.machine.fault_latency import judge_reference
+from references.live.machine.fault_latency import LatencyReference
 from references.live.machine.pages import cool_reference, warm_reference
 from references.live.machine.sections import find_reference, name_reference
 
@@ -218,28 +218,62 @@ def test_heat_and_age_as_by_the_reference(seed: int) -> None:
 @given(seeds)
 def test_fault_latency_as_by_the_reference(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    pages, sections = 2 << SECTION_SHIFT, 2
-    scan = [np.zeros(pages, np.uint8) for _ in range(2)]
-    first = rng.choice([1, 254, 255], sections).astype(np.uint8)
-    now = [first.copy(), first.copy()]
-    when = [np.zeros(sections, np.int64) for _ in range(2)]
-    for now_ms in np.cumsum(rng.integers(0, 900, 6)).tolist():
+    latency, reference = FaultLatency(2), LatencyReference()
+    age = rng.integers(0, 5, 2 << SECTION_SHIFT).astype(np.uint8)
+    for now_ms in (5000 + np.cumsum(rng.integers(0, 900, 30))).tolist():
         page = rng.choice([0, 1, 2, SECTION_PAGES, SECTION_PAGES + 1], 10).astype(np.uint32)
-        count = [np.zeros(10, np.uint32) for _ in range(2)]
-        judge(scan[0], now[0], when[0], page, now_ms, 1000, count[0])
-        judge_reference(scan[1], now[1], when[1], page, now_ms, 1000, count[1])
-        assert count[0].tolist() == count[1].tolist()
-    assert (scan[0] == scan[1]).all()
-    assert now[0].tolist() == now[1].tolist()
+        age[page] = rng.choice([0, 0, 0, 1, 2, 3, 4, OLDEST], 10)
+        space, below = rng.integers(1, 3, 10), rng.random(10) < 0.9
+        faults = list(zip(page.tolist(), space.tolist(), below.tolist(), strict=True))
+        expected = reference.counts(faults, age.tolist(), now_ms)
+        assert latency.counts(page, space, below, age, now_ms).tolist() == expected
+    for number in (1, 2):
+        assert latency.interval_ms(number) == reference.interval_ms.get(number, np.inf)
+
+
+def faulted(
+    latency: FaultLatency, pages: list[int], now_ms: int, age: int = 0, below: bool = True
+) -> list[int]:
+    """Counts of faults of space 1, of pages that all were last seen so many ageing periods ago."""
+    page, ages = np.array(pages, np.uint32), np.full(1 << SECTION_SHIFT, age, np.uint8)
+    return latency.counts(
+        page, np.ones(len(page), np.int64), np.full(len(page), below), ages, now_ms
+    ).tolist()
 
 
 def test_faults_long_after_the_first_of_their_scan_are_slow() -> None:
     latency = FaultLatency(1, hot_threshold_ms=1000)
-    first, others = np.array([0], np.uint32), np.array([1, 2], np.uint32)
-    latency.counts(first, 5000)
-    assert latency.counts(first, 10_000).tolist() == [FAST_FAULT]  # its second fault: a new scan is noticed
-    assert latency.counts(others, 11_000).tolist() == [FAST_FAULT, FAST_FAULT]
-    assert latency.counts(np.array([3], np.uint32), 11_001).tolist() == [SLOW_FAULT]
+    assert faulted(latency, [0], 5000) == [SLOW_FAULT]  # nothing is known of any scan yet
+    assert faulted(latency, [0], 10_000) == [FAST_FAULT]  # its second fault: a new scan is noticed
+    assert faulted(latency, [1, 2], 11_000) == [FAST_FAULT, FAST_FAULT]
+    assert faulted(latency, [3], 11_001) == [SLOW_FAULT]
+
+
+def test_a_page_that_was_marked_long_ago_is_slow_however_new_the_last_scan_is() -> None:
+    """Scans come every 100 ms. A page unseen for 2 to 3 ageing periods of 2000 ms was marked at least 3900 ms ago."""
+    latency = FaultLatency(1, hot_threshold_ms=1000)
+    for now_ms in range(5000, 6100, 100):
+        faulted(latency, [0], now_ms)
+    assert latency.interval_ms(1) == 100
+    assert faulted(latency, [1], 6000, age=3) == [SLOW_FAULT]
+    assert faulted(latency, [2], 6000, age=1) == [FAST_FAULT]
+
+
+def test_rare_scans_make_no_page_slow() -> None:
+    """A pass over much memory takes 40 s: pages that fault at once after it were unseen for as long, and are hot."""
+    latency = FaultLatency(1, hot_threshold_ms=1000)
+    faulted(latency, [0, 1], 5000)
+    assert faulted(latency, [0, 1], 45_000, age=20) == [FAST_FAULT, FAST_FAULT]
+    assert latency.interval_ms(1) == np.inf
+
+
+def test_faults_on_the_top_tier_tell_nothing_of_scans() -> None:
+    """Memory that is freed and touched again faults as often as it likes."""
+    latency = FaultLatency(1, hot_threshold_ms=1000)
+    for now_ms in (5000, 5010, 5020):
+        assert faulted(latency, [0], now_ms, below=False) == [SLOW_FAULT]
+    assert latency.interval_ms(1) == np.inf
+    assert faulted(latency, [1], 5030) == [SLOW_FAULT]
 
 
 @given(seeds)

@@ -42,6 +42,7 @@ SAMPLE_PERIOD = 1 << 8
 SAMPLE_WEIGHT = 1 << 14
 SAMPLE_DATA_SRC = 1 << 15
 SAMPLE_PHYS_ADDR = 1 << 19
+SAMPLE_DATA_PAGE_SIZE = 1 << 22  # Linux >= 5.11
 SAMPLE_WEIGHT_STRUCT = 1 << 24
 
 # perf_event_read_format

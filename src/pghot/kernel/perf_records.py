@@ -21,8 +21,8 @@ RECORD_AUX = 11
 RECORD_LOST_SAMPLES = 13
 
 # Rows of `Samples.fields`.
-PID, ADDR, CPU, TIME, WEIGHT, DATA_SRC, PHYS_ADDR, PERIOD = range(8)
-_ROWS = 8
+PID, ADDR, CPU, TIME, WEIGHT, DATA_SRC, PHYS_ADDR, PERIOD, PAGE_SIZE = range(9)
+_ROWS = 9
 # What a pass counts.
 TAIL, FOUND, LOST, THROTTLED, CORRUPT, OTHER, AUX_LOST = range(7)
 _COUNTS = 7
@@ -34,7 +34,7 @@ AUX_DATA_LOST = 0x1 | 0x4 | 0x8
 _ORDER = (
     (pe.SAMPLE_IP, -1), (pe.SAMPLE_TID, PID), (pe.SAMPLE_TIME, TIME), (pe.SAMPLE_ADDR, ADDR), (pe.SAMPLE_CPU, CPU),
     (pe.SAMPLE_PERIOD, PERIOD), (pe.SAMPLE_WEIGHT, WEIGHT), (pe.SAMPLE_WEIGHT_STRUCT, WEIGHT),
-    (pe.SAMPLE_DATA_SRC, DATA_SRC), (pe.SAMPLE_PHYS_ADDR, PHYS_ADDR),
+    (pe.SAMPLE_DATA_SRC, DATA_SRC), (pe.SAMPLE_PHYS_ADDR, PHYS_ADDR), (pe.SAMPLE_DATA_PAGE_SIZE, PAGE_SIZE),
 )  # fmt: skip
 
 
@@ -42,8 +42,9 @@ _ORDER = (
 class Samples:
     """Room for decoded samples, sized once.
 
-    fields  uint64[8, K]  a row for each of PID (thread group), ADDR, CPU, TIME, WEIGHT, DATA_SRC, PHYS_ADDR,
-                          PERIOD; rows that the sample type does not have stay as they were
+    fields  uint64[9, K]  a row for each of PID (thread group), ADDR, CPU, TIME, WEIGHT, DATA_SRC, PHYS_ADDR,
+                          PERIOD, PAGE_SIZE (bytes that the entry of the page table maps, 0: unknown); rows that the
+                          sample type does not have stay as they were
     counts  int64[7]      of the last pass: new TAIL in bytes, FOUND samples, LOST by the kernel, times THROTTLED,
                           CORRUPT and OTHER records (EXIT, FORK, COMM, UNTHROTTLE, whole AUX, ...), and AUX_LOST
                           records that say that data is missing in the AUX area

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pghot.arrays import U32
 from pghot.engine.accesses import Accesses
 from pghot.errors import UnsupportedError
 from pghot.kernel.base_pages import base_page_needs
@@ -88,7 +89,7 @@ class Live:
         self.damos = self._make_damos() if settings.mover.kind == "damos" else None
         self.world = world_of(self.machine, self.spaces)
         self.policy.start(self.world)
-        self._faults = FaultLatency(sections)
+        self.faults = FaultLatency(sections)
         self.sighted: dict[str, int] = dict.fromkeys(settings.all_sources, 0)
         self._refreshed_ms = 0
         self._started: list[AccessSource] = []
@@ -184,9 +185,9 @@ class Live:
         page = page[movable]
         if len(page) == 0:
             return
-        seen = self._faults.counts(page, now_ms) if sightings.hint_fault else sightings.count[movable]
-        count = seen * np.uint32(source.weight)
         self.machine.locate(np.unique(page))
+        seen = self._judged(page, now_ms) if sightings.hint_fault else sightings.count[movable]
+        count = seen * np.uint32(source.weight)
         if self._tier is not None and source.name != SWAP_SOURCE:
             # A page in swap was not used, or it would have come back. The source saw a neighbour in the same region.
             inside = self.machine.in_memory(page)
@@ -196,6 +197,13 @@ class Live:
             self.recorder.saw(page, count, sightings.write[movable])
         accesses = Accesses(page, sightings.node[movable], count, now_ms, sightings.hint_fault)
         self.policy.observe(self.world, source, accesses)
+
+    def _judged(self, page: U32, now_ms: int) -> U32:
+        """How much each of these hint faults counts."""
+        place, lower = self.machine.place[page], self.machine.lower
+        below = lower[np.minimum(place, len(lower) - 1)] & (place < len(lower))
+        space, _ = self.spaces.table.where(page)
+        return self.faults.counts(page, space, below, self.spaces.pages.age, now_ms)
 
     def _refresh(self, now_ms: int) -> None:
         self._refreshed_ms = now_ms

@@ -5,6 +5,9 @@ address space after the other. The next access then faults. With numa_balancing_
 kernel goes on taking these faults but promotes no page itself. A perf software event on minor faults reports the
 address of each.
 
+A folio that one entry of a page table maps faults once for each scan, wherever it is touched, and moves as a whole. So
+heat belongs to its first page, whose address is reported.
+
 Other minor faults, such as first touches, are accesses too and are reported as well.
 """
 
@@ -16,30 +19,45 @@ import numpy as np
 
 from pghot.engine.accesses import Mechanism
 from pghot.kernel import perf_event
+from pghot.kernel.folio_heads import first_in_block, first_in_folio
+from pghot.kernel.folios import small_sizes_on
 from pghot.kernel.knob_files import NUMA_BALANCING, PROMOTE_RATE_LIMIT, SCAN, SCHED
 from pghot.kernel.needs import Need, knob_need, require
 from pghot.kernel.node_files import node_of_cpu
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, perf_need
-from pghot.kernel.perf_records import ADDR, CPU, PID, Samples, words_of
+from pghot.kernel.perf_records import ADDR, CPU, PAGE_SIZE, PID, Samples, words_of
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes, nodes_with_memory
 from pghot.kernel.watched import SetKnob, Watched
 from pghot.live.sources.access_source import Sees, Sightings
 from pghot.live.sources.perf_ring import drain
+from pghot.live.sources.scan_periods import ScanPeriods
 from pghot.parameters import check_number
 
-MEMORY_TIERING = "2"
+# Bits of numa_balancing (include/linux/sched/sysctl.h).
+NORMAL, MEMORY_TIERING = 1, 2
 
-SAMPLE = perf_event.SAMPLE_TID | perf_event.SAMPLE_ADDR | perf_event.SAMPLE_CPU
+SAMPLE = (
+    perf_event.SAMPLE_TID | perf_event.SAMPLE_ADDR | perf_event.SAMPLE_CPU | perf_event.SAMPLE_DATA_PAGE_SIZE
+)
 _RING_BYTES = 1 << 20  # for each CPU: 26,000 faults between two polls
 _BATCH = 1 << 16
 _MOST_SCANNED_MB = 1 << 16
+# The kernel marks `scan_size_mb` at a time and at most 2560 MiB in a second (MAX_SCAN_WINDOW). Of the mappings that a
+# program did not use of late it marks one with each pass over the others: all shall have their turn in this time.
+_ALL_MAPPINGS_MS = 3000
+_LEAST_PERIOD_MS, _MOST_PERIOD_MS = 25, 200
+_OTHER_MAPPINGS = 10  # of a program's code and its libraries
+_LOOK_MS = 1000
 # Only root may write these files, and their handlers check the capability too (kernel/sched/core.c).
 _RIGHTS = "as root with CAP_SYS_ADMIN: sudo pghot ..."
 
 
 class Faults:
-    """Options: scan_period_ms, scan_size_mb  how often the kernel marks pages, and how much of each program (MiB)."""
+    """Options: scan_period_ms, scan_size_mb  how often the kernel marks pages, and how much of each program (MiB).
+
+    Without a period, it follows from how many mappings the programs have.
+    """
 
     name = "faults"
     summary = "NUMA hint faults of the kernel's tiering mode, seen by a perf event; root"
@@ -49,12 +67,19 @@ class Faults:
     weight = 1
     sees: Sees = "lower"
 
-    def __init__(self, root: SysRoot, scan_period_ms: int = 200, scan_size_mb: int = 256) -> None:
+    def __init__(self, root: SysRoot, scan_period_ms: int | None = None, scan_size_mb: int = 64) -> None:
         # The kernel divides by the size and does not check it (task_nr_scan_windows, kernel/sched/fair.c).
         check_number(self.name, "scan_size_mb", scan_size_mb, 1, _MOST_SCANNED_MB)
-        check_number(self.name, "scan_period_ms", scan_period_ms, 1)
+        if scan_period_ms is not None:
+            check_number(self.name, "scan_period_ms", scan_period_ms, 1)
         self._root = root
-        self._period_ms, self._size_mb, self._effort = scan_period_ms, scan_size_mb, 1.0
+        self._fixed_ms, self._period_ms = scan_period_ms, scan_period_ms or _MOST_PERIOD_MS
+        self._size_mb, self._effort = scan_size_mb, 1.0
+        self._periods = ScanPeriods(root)
+        self._mode = 0
+        self._balances = 0  # the bit for balancing between nodes, where it stays set
+        self._pids: tuple[int, ...] = ()
+        self._small_folios, self._looked_ms = False, -_LOOK_MS
         self._rings: list[Ring] = []
         self._words = words_of(SAMPLE)
         self._samples = Samples.sized(_BATCH)
@@ -102,6 +127,9 @@ class Faults:
         require(self.name, self.needs())
         self._set_knob = set_knob
         self._node_of_cpu = node_of_cpu(self._root)
+        self._balances = self._balances_now()
+        self._pids = watched.pids
+        self._period_ms = self._period(watched)
         spec = EventSpec(perf_event.TYPE_SOFTWARE, perf_event.SW_PAGE_FAULTS_MIN, SAMPLE)
         self._rings = open_on_all_cpus(self._root, spec, _RING_BYTES, watched.cgroup)
         # The rate limit comes first, so that the kernel never promotes by itself.
@@ -109,14 +137,45 @@ class Faults:
         # scan_delay_ms stays as it is. The kernel goes on scanning a mapping without faults for four times this delay
         # (Linux >= 6.4, VMA_PID_RESET_PERIOD), so with a short delay it would lose sight of mappings.
         set_knob(f"{SCAN}/scan_size_mb", str(self._size_mb))
-        set_knob(f"{SCAN}/scan_period_max_ms", str(self._period_ms))
-        set_knob(f"{SCAN}/scan_period_min_ms", str(self._period_ms))
-        set_knob(NUMA_BALANCING, MEMORY_TIERING)
+        self._set_period()
+        self._set_mode()
+
+    def _balances_now(self) -> int:
+        """With several nodes in the top tier the kernel may be balancing between these: it goes on doing so."""
+        several = len(kernel_top_nodes(self._root)) > 1
+        return int(self._root.read(NUMA_BALANCING)) & NORMAL if several else 0
+
+    def _period(self, watched: Watched) -> int:
+        """So that every mapping of the program with the most of them has its turn soon."""
+        if self._fixed_ms is not None:
+            return self._fixed_ms
+        mappings = _OTHER_MAPPINGS + max((len(space.start) for space in watched.spaces), default=0)
+        return min(max(_ALL_MAPPINGS_MS // mappings, _LEAST_PERIOD_MS), _MOST_PERIOD_MS)
+
+    def _set_period(self) -> None:
+        period = str(round(self._period_ms / self._effort))
+        self._set_knob(f"{SCAN}/scan_period_max_ms", period)
+        self._set_knob(f"{SCAN}/scan_period_min_ms", period)
+        self._periods.begin()
+
+    def _set_mode(self) -> None:
+        mode = MEMORY_TIERING | (NORMAL if self._periods.wanted else self._balances)
+        if mode != self._mode:
+            self._mode = mode
+            self._set_knob(NUMA_BALANCING, str(mode))
 
     def watch(self, watched: Watched) -> None:
-        """Nothing to do: the events cover all processes, or the cgroup."""
+        """The events cover all processes, or the cgroup. More mappings ask for a shorter period."""
+        self._pids = watched.pids
+        if (period := self._period(watched)) < self._period_ms:
+            self._period_ms = period
+            self._set_period()
 
     def poll(self, now_ms: int) -> Sequence[Sightings]:
+        if now_ms - self._looked_ms >= _LOOK_MS:
+            self._looked_ms, self._small_folios = now_ms, small_sizes_on(self._root)
+        self._periods.tick(self._pids, now_ms)
+        self._set_mode()
         return [
             self._sightings(count)
             for ring in self._rings
@@ -127,9 +186,15 @@ class Faults:
     def _sightings(self, count: int) -> Sightings:
         fields = self._samples.fields
         self._counts["numa_hint_faults"] += count
+        pid = fields[PID, :count].astype(np.int32)
+        address = first_in_block(fields[ADDR, :count], fields[PAGE_SIZE, :count])
+        if self._small_folios:
+            for each in set(self._pids) & set(np.unique(pid).tolist()):
+                mine = pid == each
+                address[mine] = first_in_folio(self._root, each, address[mine])
         return Sightings(
-            fields[PID, :count].astype(np.int32),
-            fields[ADDR, :count].copy(),
+            pid,
+            address,
             np.ones(count, np.uint32),
             self._node_of_cpu[fields[CPU, :count].astype(np.int64)],
             np.zeros(count, np.bool_),
@@ -139,13 +204,11 @@ class Faults:
     def set_effort(self, share: float) -> None:
         """Mark less often."""
         self._effort = share
-        period = str(round(self._period_ms / share))
-        self._set_knob(f"{SCAN}/scan_period_max_ms", period)
-        self._set_knob(f"{SCAN}/scan_period_min_ms", period)
+        self._set_period()
 
     def sampling(self) -> str:
         period = round(self._period_ms / self._effort)
-        return f"hint faults: {self._size_mb} MiB of each program marked every {period} ms"
+        return f"hint faults: {self._size_mb} MiB of each program marked at a time, at best every {period} ms"
 
     def counters(self) -> dict[str, int]:
         return dict(self._counts)

@@ -1,20 +1,42 @@
-"""Slow, plain versions of the kernels of `pghot.live.machine.fault_latency`."""
-
 from __future__ import annotations
 
-from pghot.arrays import I64, U8, U32
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
 from pghot.live.machine.sections import SECTION_SHIFT
-from pghot.policies.live_rules import FAST_FAULT, SLOW_FAULT
+from pghot.policies.live_rules import AGEING_MS, FAST_FAULT, FAULT_HOT_MS, SLOW_FAULT
 
 
-def judge_reference(
-    scan: U8, scan_now: U8, scan_ms: I64, page: U32, now_ms: int, threshold_ms: int, count: U32
-) -> None:
-    """`judge` in plain Python."""
-    for i, p in enumerate(page.tolist()):
-        s = p >> SECTION_SHIFT
-        if scan[p] == scan_now[s]:
-            scan_now[s] = scan_now[s] % 255 + 1
-            scan_ms[s] = now_ms
-        scan[p] = scan_now[s]
-        count[i] = FAST_FAULT if now_ms - scan_ms[s] <= threshold_ms else SLOW_FAULT
+@dataclass
+class LatencyReference:
+    """`FaultLatency` in plain Python: no arrays, scans numbered on without end."""
+
+    faulted_in: dict[int, int] = field(default_factory=dict)
+    scans: dict[int, list[int]] = field(
+        default_factory=dict
+    )  # of a section: the first fault, then each noticed scan
+    interval_ms: dict[int, float] = field(default_factory=dict)
+
+    def counts(
+        self, faults: Iterable[tuple[int, int, bool]], age: list[int], now_ms: int, numbers: int = 255
+    ) -> list[int]:
+        """faults  page, space and whether the page lies below the top tier"""
+        return [self._count(*fault, age, now_ms, numbers) for fault in faults]
+
+    def _count(self, page: int, space: int, below: bool, age: list[int], now_ms: int, numbers: int) -> int:
+        if not below:
+            return SLOW_FAULT
+        scans = self.scans.setdefault(page >> SECTION_SHIFT, [now_ms])
+        if page in self.faulted_in and (len(scans) - self.faulted_in[page]) % numbers == 0:
+            if age[page] <= 2:
+                since = now_ms - scans[-1]
+                known = self.interval_ms.get(space)
+                self.interval_ms[space] = since if known is None else min(since, 1.125 * known + 1)
+            scans.append(now_ms)
+        self.faulted_in[page] = len(scans)
+        if len(scans) == 1 or now_ms - scans[-1] > FAULT_HOT_MS:
+            return SLOW_FAULT
+        unseen_ms = max(age[page] - 1, 0) * AGEING_MS
+        interval = self.interval_ms.get(space)
+        long_ago = interval is not None and unseen_ms - interval > FAULT_HOT_MS
+        return SLOW_FAULT if long_ago else FAST_FAULT

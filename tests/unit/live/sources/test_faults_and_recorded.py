@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from builders.live_loop import space_of
 from builders.machine_trees import Node, machine, put
 from builders.rings import record, ring_of
+from pghot.arrays import U64
 from pghot.errors import NotPermittedError, UnsupportedError, UsageError
 from pghot.kernel.knob_files import NUMA_BALANCING, PROMOTE_RATE_LIMIT, SCAN
 from pghot.kernel.node_files import node_of_cpu
@@ -70,8 +72,8 @@ class FakeRing:
         self.closed = True
 
 
-def fault(pid: int, address: int, cpu: int) -> bytes:
-    return record(SAMPLE, [pid | (pid + 1) << 32, address, cpu])
+def fault(pid: int, address: int, cpu: int, size: int = 4096) -> bytes:
+    return record(SAMPLE, [pid | (pid + 1) << 32, address, cpu, size])
 
 
 @pytest.fixture
@@ -155,7 +157,7 @@ def test_the_rate_limit_is_0_before_the_mode_changes_and_all_comes_back(
         assert "512 MiB" in source.sampling()
         source.set_effort(0.25)
         assert tiers.read(f"{SCAN}/scan_period_min_ms") == tiers.read(f"{SCAN}/scan_period_max_ms") == "400"
-        assert "every 400 ms" in source.sampling()
+        assert "at best every 400 ms" in source.sampling()
         source.set_effort(1.0)
         source.stop()
         assert ring.closed
@@ -191,6 +193,90 @@ def test_sightings_have_the_node_of_the_cpu(tiers: SysRoot, ring: FakeRing) -> N
     assert source.counters()["numa_hint_faults"] == 24
     assert source.counters()["hwhint_dropped_events"] == 42
     source.watch(Watched((space_of(500),)))
+
+
+def test_a_huge_page_is_seen_as_its_first_page(tiers: SysRoot, ring: FakeRing) -> None:
+    source = Faults(tiers)
+    source.start(Watched(()), lambda path, value: None)
+    for address, size in ((0x7F0000345678, 2 << 20), (0x7F0000745678, 4096), (0x7F0000945678, 0)):
+        ring.write(fault(500, address, 0, size))
+    (seen,) = source.poll(1)
+    assert seen.address.tolist() == [0x7F0000200000, 0x7F0000745000, 0x7F0000945000]
+
+
+def test_folios_between_a_page_and_2_mib_are_looked_up_for_tracked_programs(
+    tiers: SysRoot, ring: FakeRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where such sizes are switched on, once that is noticed."""
+
+    def first_of_64_kib(root: SysRoot, pid: int, address: U64) -> U64:
+        assert pid == 500
+        return address & ~np.uint64(0xFFFF)
+
+    monkeypatch.setattr(faults, "first_in_folio", first_of_64_kib)
+    source = Faults(tiers)
+    source.start(Watched((space_of(500),)), lambda path, value: None)
+
+    def seen(now_ms: int) -> list[int]:
+        ring.write(fault(500, 0x7F0000345678, 0) + fault(501, 0x7F0000345678, 0))
+        return source.poll(now_ms)[0].address.tolist()
+
+    assert seen(1) == [0x7F0000345000, 0x7F0000345000]
+    put(
+        tiers.path("/"),
+        "sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled",
+        "[always] inherit madvise never",
+    )
+    assert seen(2) == [0x7F0000345000, 0x7F0000345000]
+    assert seen(1001) == [0x7F0000340000, 0x7F0000345000]
+
+
+def test_the_balancing_mode_is_added_until_threads_keep_to_the_knobs(
+    tiers: SysRoot, ring: FakeRing, tmp_path: Path
+) -> None:
+    source, modes = Faults(tiers), []
+    source.start(
+        Watched((space_of(500),)), lambda path, value: modes.append(value) if path == NUMA_BALANCING else None
+    )
+    for second, faults_taken in enumerate((0, 0, 1, 1)):
+        clock = f"se.sum_exec_runtime : {second}.5\ntotal_numa_faults : {faults_taken}\n"
+        put(tmp_path, "proc/500/task/500/sched", clock)
+        source.poll(1000 * second)
+    assert modes == ["2", "3", "2"]
+
+
+def test_nodes_of_one_tier_stay_balanced_if_they_were(tmp_path: Path, ring: FakeRing) -> None:
+    """Mode 2 alone would end the kernel's moves between sockets, which is nobody's wish."""
+    nodes = (
+        Node(0, "10 20 30", "0", 64, 4),
+        Node(1, "20 10 30", "1", 64, 4),
+        Node(2, "30 30 10", "", 64, 45),
+    )
+    for before, then in (("1", "3"), ("0", "2"), ("2", "2")):
+        root = machine(tmp_path / before, *nodes)
+        for name, value in {**KNOBS, NUMA_BALANCING: before}.items():
+            put(tmp_path / before, name.lstrip("/"), value)
+        put(tmp_path / before, "proc/sys/kernel/perf_event_paranoid", "2")
+        put(tmp_path / before, "proc/self/status", "CapEff:\t000001ffffffffff")
+        put(tmp_path / before, "sys/devices/system/cpu/possible", "0-1")
+        Faults(root).start(Watched(()), root.write)
+        assert root.read(NUMA_BALANCING) == then
+
+
+@pytest.mark.parametrize("ranges, period_ms", [(1, 200), (5, 200), (20, 100), (110, 25), (5000, 25)])
+def test_every_mapping_has_its_turn_within_three_seconds(
+    tiers: SysRoot, ring: FakeRing, ranges: int, period_ms: int
+) -> None:
+    """Ten more are of its code: 3000 ms / (20 + 10) = 100 ms. The kernel marks 64 MiB every 25 ms at most."""
+    starts = np.arange(ranges, dtype=np.uint64) << np.uint64(20)
+    many = replace(space_of(500), start=starts, end=starts + np.uint64(4096))
+    source = Faults(tiers)
+    source.start(Watched((space_of(501),)), tiers.write)
+    assert tiers.read(f"{SCAN}/scan_period_min_ms") == "200"
+    source.watch(Watched((space_of(501), many)))
+    assert (
+        tiers.read(f"{SCAN}/scan_period_min_ms") == tiers.read(f"{SCAN}/scan_period_max_ms") == str(period_ms)
+    )
 
 
 def test_more_faults_than_one_batch_holds(

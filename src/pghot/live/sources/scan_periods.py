@@ -1,0 +1,113 @@
+"""How often the kernel scans programs for hint faults: which threads keep to the knobs, and how to make them.
+
+A thread's own scan period comes from the knobs only when it takes hint faults on the top tier (task_numa_placement,
+kernel/sched/fair.c, Linux 6.12), and in the tiering mode alone it takes none. So a thread that ran before the knobs
+were set keeps its old period, up to a minute, and whoever scans a program sets the time of its next scan. With the mode
+for balancing between nodes added for a while, the threads take such faults: the kernel then brings their periods
+between the knobs' values. What shows it is `total_numa_faults` in /proc/PID/task/TID/sched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pghot.kernel.sysroot import SysRoot
+
+LOOK_MS = 1000
+# A round ends when all threads that run have the new period, or after this long.
+ROUND_MS = 10_000
+# The next round for threads that a round did not reach: all their memory may be below the top tier.
+FIRST_PAUSE_MS = 20_000
+LAST_PAUSE_MS = 600_000
+MOST_THREADS = 256  # of one program that are looked at
+_FAULTS = re.compile(r"^total_numa_faults\s*:\s*(\d+)", re.MULTILINE)
+_RUNTIME = re.compile(r"^se\.sum_exec_runtime\s*:\s*([\d.]+)", re.MULTILINE)
+
+Thread = tuple[int, int]  # process and thread
+
+
+@dataclass(slots=True)
+class _Clock:
+    """What the kernel said of a thread when the round began: its hint faults on the top tier and its CPU time in ms."""
+
+    faults: int
+    runtime_ms: float
+
+
+class ScanPeriods:
+    """Says when the balancing mode is needed. `tick` at each poll; `wanted` is the answer.
+
+    A kernel without /proc/PID/sched shows nothing: the rounds last as long as they may.
+    """
+
+    def __init__(self, root: SysRoot) -> None:
+        self._root = root
+        self._threads: dict[Thread, _Clock] = {}  # those that do not keep to the knobs yet, with their clocks
+        self._known: set[Thread] = set()
+        self._looked_ms = -LOOK_MS
+        self._ends_ms = self._next_ms = 0
+        self._pause_ms = FIRST_PAUSE_MS
+        self.wanted = False
+
+    def begin(self) -> None:
+        """The knobs changed: no thread keeps to them."""
+        self._known.clear()
+        self._threads.clear()
+        self._pause_ms, self._next_ms = FIRST_PAUSE_MS, 0
+
+    @property
+    def waiting(self) -> int:
+        """Threads that do not keep to the knobs yet, as far as is known."""
+        return len(self._threads)
+
+    def tick(self, pids: Iterable[int], now_ms: int) -> None:
+        if now_ms - self._looked_ms < LOOK_MS:
+            return
+        self._looked_ms = now_ms
+        alive = {thread for pid in pids for thread in self._threads_of(pid)}
+        fresh = alive - self._known
+        self._known = alive
+        self._threads = {thread: clock for thread, clock in self._threads.items() if thread in alive}
+        for thread in fresh:
+            self._add(thread)
+        if fresh:
+            self._pause_ms, self._next_ms = FIRST_PAUSE_MS, 0
+        if self.wanted:
+            self._go_on(now_ms)
+        elif now_ms >= self._next_ms and any(map(self._ran, self._threads)):
+            self.wanted, self._ends_ms = True, now_ms + ROUND_MS
+            for thread in list(self._threads):
+                self._add(thread)
+
+    def _go_on(self, now_ms: int) -> None:
+        """Let go of the threads that keep to the knobs by now; end the round when none that runs is left."""
+        for thread, before in list(self._threads.items()):
+            now = self._clock(thread)
+            if now is not None and now.faults != before.faults:
+                del self._threads[thread]
+        if now_ms < self._ends_ms and any(map(self._ran, self._threads)):
+            return
+        self.wanted = False
+        self._next_ms = now_ms + self._pause_ms
+        self._pause_ms = min(2 * self._pause_ms, LAST_PAUSE_MS)
+
+    def _add(self, thread: Thread) -> None:
+        self._threads[thread] = self._clock(thread) or _Clock(0, 0.0)
+
+    def _ran(self, thread: Thread) -> bool:
+        """Whether it ran since its clock was read. One that sleeps scans nothing."""
+        now = self._clock(thread)
+        return now is None or now.runtime_ms != self._threads[thread].runtime_ms
+
+    def _threads_of(self, pid: int) -> list[Thread]:
+        with contextlib.suppress(OSError):
+            return [(pid, int(name)) for name in self._root.list(f"/proc/{pid}/task")[:MOST_THREADS]]
+        return []
+
+    def _clock(self, thread: Thread) -> _Clock | None:
+        text = self._root.read_or(f"/proc/{thread[0]}/task/{thread[1]}/sched")
+        faults, runtime = _FAULTS.search(text), _RUNTIME.search(text)
+        return _Clock(int(faults[1]), float(runtime[1])) if faults and runtime else None

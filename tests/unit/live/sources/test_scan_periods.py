@@ -1,0 +1,144 @@
+"""When the balancing mode is needed: until all threads that run keep to the knobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from builders.machine_trees import put
+from pghot.kernel.sysroot import SysRoot
+from pghot.live.sources import scan_periods
+from pghot.live.sources.scan_periods import FIRST_PAUSE_MS, ROUND_MS, ScanPeriods
+
+
+class Threads:
+    """/proc/PID/task of one program, 7."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._clocks: dict[int, list[int]] = {}
+
+    def run(self, *threads: int, faults: int = 0) -> None:
+        """These threads ran, and took so many faults on the top tier."""
+        for thread in threads:
+            clock = self._clocks.setdefault(thread, [0, 0])
+            clock[0] += 1
+            clock[1] += faults
+            text = f"se.sum_exec_runtime  :  {clock[0]}.250000\nmm->numa_scan_seq  :  4\n"
+            put(self._root, f"proc/7/task/{thread}/sched", f"{text}total_numa_faults   :   {clock[1]}\n")
+
+
+@pytest.fixture
+def threads(tmp_path: Path) -> Threads:
+    return Threads(tmp_path)
+
+
+@pytest.fixture
+def periods(tmp_path: Path) -> ScanPeriods:
+    return ScanPeriods(SysRoot(tmp_path))
+
+
+def test_a_round_lasts_until_every_thread_that_runs_took_a_fault(
+    threads: Threads, periods: ScanPeriods
+) -> None:
+    threads.run(7, 8, 9)
+    periods.tick((7,), 0)
+    assert not periods.wanted, "whether they run is not known yet"
+    threads.run(7, 8)
+    periods.tick((7,), 1000)
+    assert periods.wanted
+    threads.run(7, faults=3)
+    threads.run(8)
+    periods.tick((7,), 2000)
+    assert periods.wanted, "8 runs and took none"
+    threads.run(8, faults=1)
+    periods.tick((7,), 3000)
+    assert not periods.wanted, "9 sleeps"
+    assert periods.waiting == 1
+
+
+def test_it_looks_once_a_second(threads: Threads, periods: ScanPeriods) -> None:
+    threads.run(7)
+    periods.tick((7,), 0)
+    threads.run(7)
+    periods.tick((7,), 999)
+    assert not periods.wanted
+    periods.tick((7,), 1000)
+    assert periods.wanted
+
+
+def test_a_thread_that_wakes_up_or_is_born_later_gets_a_round_of_its_own(
+    threads: Threads, periods: ScanPeriods
+) -> None:
+    threads.run(7)
+    periods.tick((7,), 0)
+    threads.run(7)
+    periods.tick((7,), 1000)
+    threads.run(7, faults=1)
+    periods.tick((7,), 2000)
+    assert not periods.wanted
+    threads.run(8)
+    periods.tick((7,), 3000)
+    threads.run(8)
+    periods.tick((7,), 4000)
+    assert periods.wanted
+
+
+def test_memory_without_faults_on_the_top_tier_is_given_up_for_longer_and_longer(
+    threads: Threads, periods: ScanPeriods
+) -> None:
+    rounds, now_ms = [], 0
+    while len(rounds) < 3:
+        threads.run(7)
+        before = periods.wanted
+        periods.tick((7,), now_ms)
+        if periods.wanted and not before:
+            rounds.append(now_ms)
+        now_ms += 1000
+    assert rounds[0] == 1000
+    assert rounds[1] - rounds[0] == ROUND_MS + FIRST_PAUSE_MS
+    assert rounds[2] - rounds[1] == ROUND_MS + 2 * FIRST_PAUSE_MS
+
+
+def test_other_knobs_are_new_to_every_thread(threads: Threads, periods: ScanPeriods) -> None:
+    threads.run(7)
+    periods.tick((7,), 0)
+    threads.run(7)
+    periods.tick((7,), 1000)
+    threads.run(7, faults=1)
+    periods.tick((7,), 2000)
+    assert (periods.wanted, periods.waiting) == (False, 0)
+    periods.begin()
+    periods.tick((7,), 3000)
+    threads.run(7)
+    periods.tick((7,), 4000)
+    assert periods.wanted
+
+
+def test_a_kernel_that_shows_nothing_gets_the_whole_round(periods: ScanPeriods, tmp_path: Path) -> None:
+    put(tmp_path, "proc/7/task/7/comm", "old")
+    periods.tick((7,), 0)
+    for now_ms in range(1000, ROUND_MS, 1000):
+        periods.tick((7,), now_ms)
+        assert periods.wanted
+    periods.tick((7,), ROUND_MS)
+    assert not periods.wanted
+
+
+def test_programs_that_end_are_not_waited_for(threads: Threads, periods: ScanPeriods) -> None:
+    threads.run(7)
+    periods.tick((7,), 0)
+    threads.run(7)
+    periods.tick((7,), 1000)
+    periods.tick((), 2000)
+    assert (periods.wanted, periods.waiting) == (False, 0)
+
+
+def test_of_a_program_with_many_threads_some_are_looked_at(
+    threads: Threads, periods: ScanPeriods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan_periods, "MOST_THREADS", 2)
+    threads.run(7, 8, 9)
+    periods.tick((7,), 0)
+    assert periods.waiting == 2

@@ -33,6 +33,7 @@
 #include <unistd.h>
 
 #define RUN 16 /* hot pages come in runs of so many */
+#define TIMED 256 /* touches between two looks at the clock, which itself may take microseconds under emulation */
 #define SPARE (64 << 12) /* more than the 33 pages up to which Linux on x86 forgets single addresses */
 
 static volatile sig_atomic_t set, halve, again, split, stop, bind, collapse;
@@ -225,22 +226,22 @@ int main(int argc, char **argv)
 		pthread_create(&thread, NULL, wander_on, (void *)(size_t)i);
 	}
 	double strayed = now();
-	double said = now(), began = 0, *took = malloc((pages / run + 1) * sizeof *took);
+	double said = now(), began = 0, *took = malloc((pages / TIMED + 1) * sizeof *took);
 	unsigned long passes = 0, sum = 0;
 	while (!stop && !(most_passes && passes == most_passes)) {
 		int timed = progress && now() - said >= 0.5;
-		size_t runs = 0;
+		size_t touched = 0, blocks = 0;
 		if (flushes)
 			flush(spare);
 		if (randomly) {
 			began = now();
 			sum += wander(pages / every, &random);
-			took[runs++] = (now() - began) * run * every / pages;
+			took[blocks++] = (now() - began) * every / pages;
 		}
 		for (size_t p = 0; p < pages && !randomly; p++) {
 			if ((int)(p / run % every) != set % every)
 				continue;
-			if (timed && p % run == 0)
+			if (timed && touched % TIMED == 0)
 				began = now();
 			if (writes)
 				((volatile char *)memory)[p << 12]++;
@@ -248,8 +249,8 @@ int main(int argc, char **argv)
 				sum += ((volatile char *)memory)[p << 12];
 			if (pace)
 				usleep(pace * 1000);
-			if (timed && p % run == (size_t)run - 1)
-				took[runs++] = now() - began;
+			if (timed && ++touched % TIMED == 0)
+				took[blocks++] = (now() - began) / TIMED;
 		}
 		for (int i = 0; i < stray; i++)
 			sum += ((volatile char *)memory)[(next_random(&random) % pages) << 12];
@@ -284,7 +285,7 @@ int main(int argc, char **argv)
 			char next[256];
 			snprintf(next, sizeof next, "%s.new", progress);
 			FILE *file = fopen(next, "w");
-			fprintf(file, "%lu %.3f %.0f\n", passes, now(), 1e9 * median(took, runs) / run);
+			fprintf(file, "%lu %.3f %.0f\n", passes, now(), 1e9 * median(took, blocks));
 			fclose(file);
 			rename(next, progress);
 			said = now();

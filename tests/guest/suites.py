@@ -6,6 +6,7 @@ import fcntl
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from vm import CACHE, MACHINES, CannotBootError, Guest
 TEST_LIMIT_S = 7200  # of one test; beyond the guard of tests/waiting.py, which names what did not come
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+DIED_EARLY = re.compile(r"^qemu-system-\w+: .*Assertion .* failed", re.MULTILINE)
 # Reading files is slow inside: pytest loads no more than it needs, and what lies above stays out.
 OPTIONS = ("-p", "pytest_timeout", "-p", "no:cacheprovider", "--color=no", f"--confcutdir={HERE}")
 # What is compiled is compiled out here, where it is fast, and carried inside: Python's own code, and kernels for a
@@ -105,7 +107,11 @@ def boot(kind: str) -> Booted:
         except subprocess.CalledProcessError as failure:
             return Booted(Result("failed", f"{failure}\n{failure.stderr}"))
         options = [*OPTIONS, f"--timeout={TEST_LIMIT_S}", "--durations=0", "-m", kind, str(HERE / "inside")]
-        status, output = guest.run([sys.executable, str(HERE / "fork_server.py"), *options], ROOT)
+        command = [sys.executable, str(HERE / "fork_server.py"), *options]
+        status, output = guest.run(command, ROOT)
+        if status is None and DIED_EARLY.search(output) and not (shared / "results.jsonl").exists():
+            # The emulator's own fault, before any test began, in about one boot of fifty.
+            status, output = guest.run(command, ROOT)
         (shared / "output.txt").write_text(output)
         return _read(shared, f"the guest never ran this test (status {status}):\n{output[-3000:]}")
 

@@ -92,6 +92,34 @@ def test_preparations_that_fail_are_failures(tmp_path: Path, monkeypatch: pytest
     assert len(attempts) == 1
 
 
+ASSERTION = "qemu-system-x86_64: system/physmem.c:2678: iotlb_to_section: Assertion `i < n' failed.\n"
+
+
+@pytest.mark.parametrize(
+    "said, results, boots",
+    [(ASSERTION, False, 2), (ASSERTION, True, 1), ("--- end of the kernel's log ---\n", False, 1)],
+    ids=["the emulator died at once", "it died later", "the guest died"],
+)
+def test_an_emulator_that_dies_before_the_first_test_is_started_again(
+    said: str, results: bool, boots: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, and only then: whatever else ends a guest is a failure that shows."""
+    outputs = []
+
+    def run(*_: object) -> tuple[None, str]:
+        outputs.append(said)
+        (tmp_path / "shared-two_tiers").mkdir(exist_ok=True)
+        if results:
+            (tmp_path / "shared-two_tiers/results.jsonl").touch()
+        return None, said
+
+    monkeypatch.setattr(suites, "CACHE", tmp_path)
+    monkeypatch.setattr(suites, "prepare", lambda *_: None)
+    monkeypatch.setattr(Guest, "run", run)
+    assert suites.Suites().result("two_tiers", "any").outcome == "failed"
+    assert len(outputs) == boots
+
+
 def test_a_guest_that_falls_silent_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it said before is kept."""
     silent = iter([False, True])

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -167,6 +168,18 @@ class Live:
     def promoted_by_kernel(self) -> int:
         """Pages that NUMA balancing promoted by itself since the start, machine-wide (pgpromote_success)."""
         return vmstat(self.root, "pgpromote_success") - self._kernel_promoted
+
+    def marked(self) -> str:
+        """How often hint faults found the hottest memory marked again: of the program where that was most often, and of
+        the one where it was least often."""
+        measured = [self.faults.interval_ms(space.number) for space in self.spaces.spaces]
+        known = [interval for interval in measured if interval < math.inf]
+        if not known:
+            return ""
+        least, most = f"{min(known):.0f}", f"{max(known):.0f}"
+        return (
+            f"; the hottest memory every {least if least == most else f'{least} to {most}'} ms, as measured"
+        )
 
     def tracking_bytes(self) -> int:
         """Bytes that tracking takes for the sections in use, and the tables beside them."""

@@ -52,7 +52,7 @@ def source_facts(live: Live) -> list[SourceFacts]:
     return [
         {
             "name": source.name,
-            "sampling": source.sampling(),
+            "sampling": source.sampling() + (live.marked() if source.mechanism == "hint fault" else ""),
             "weight": source.weight,
             "effort": round(live.budget.effort, 4),
             "counters": {"pghot_sightings": live.sighted[source.name], **source.counters()},

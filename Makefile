@@ -3,6 +3,7 @@
 # make test-here   the tests without those in the guest, with coverage
 # make test-newest the unit tests on the newest Python of this machine, where one is newer than 3.11
 # make test-guest  only the tests in the guest: a Debian kernel in QEMU with real memory tiers
+# make guest-table ordinary programs on Linux 6.12 and 7.3 in the guest, as a table in docs/live.md (an hour)
 # make bench       benchmarks as ratios, written to benchmarks/results/latest.json
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ POLICIES := demotion,numab2,hemem,pghot-default,pghot-hashed-f1,hemem-colloid,lr
 NEWEST ?= $(shell for python in $(foreach minor,14 13 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python)); do \
 	"$$python" -c "import venv" 2>/dev/null && echo "$$python" && break; done)
 
-.PHONY: run test test-here test-newest test-guest bench recordings tools clean
+.PHONY: run test test-here test-newest test-guest guest-table bench recordings tools clean
 
 run: $(VENV)/.product
 	$(BIN)/pghot compare $(RECORDING) --tiers dram-cxl --fast-share 20% --duration 100s --seeds 1 \
@@ -45,6 +46,9 @@ endif
 
 test-guest: $(VENV)/.test tools
 	$(BIN)/pytest --no-cov -rfEs tests/guest
+
+guest-table: $(VENV)/.test tools
+	$(BIN)/python benchmarks/guest_table.py
 
 bench: $(VENV)/.bench tools
 	$(BIN)/python benchmarks/run.py

@@ -21,6 +21,7 @@ if not INSIDE:
 def pytest_configure(config: pytest.Config) -> None:
     for name in KINDS:
         config.addinivalue_line("markers", f"{name}: runs in the guest of this kind")
+    config.addinivalue_line("markers", "guest_table: a row of the table that `make guest-table` makes")
     if not INSIDE:
         config.stash[SUITES] = Suites()
 

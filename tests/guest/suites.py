@@ -93,8 +93,8 @@ class Suites:
         return suite.results.get(test, suite.otherwise)
 
 
-def boot(kind: str) -> Booted:
-    """Run all tests of the kind in its machine. Two sessions take turns."""
+def boot(kind: str, mark: str = "") -> Booted:
+    """Run all tests of the kind, or those with another mark, in its machine. Two sessions take turns."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -106,7 +106,14 @@ def boot(kind: str) -> Booted:
             return Booted(Result("skipped", f"no guest: {lack}"))
         except subprocess.CalledProcessError as failure:
             return Booted(Result("failed", f"{failure}\n{failure.stderr}"))
-        options = [*OPTIONS, f"--timeout={TEST_LIMIT_S}", "--durations=0", "-m", kind, str(HERE / "inside")]
+        options = [
+            *OPTIONS,
+            f"--timeout={TEST_LIMIT_S}",
+            "--durations=0",
+            "-m",
+            mark or kind,
+            str(HERE / "inside"),
+        ]
         command = [sys.executable, str(HERE / "fork_server.py"), *options]
         status, output = guest.run(command, ROOT)
         if status is None and DIED_EARLY.search(output) and not (shared / "results.jsonl").exists():

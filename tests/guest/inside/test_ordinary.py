@@ -1,64 +1,42 @@
-"""Hint faults on programs as machines have them: huge pages, random order, threads, many mappings, and old ones."""
+"""Programs as machines have them: huge pages, random order, threads, many mappings, and old ones.
+
+`make guest-table` runs all of these on two kernels and writes a table into docs/live.md; six rows belong to the tests.
+"""
 
 from __future__ import annotations
 
 import json
+import re
+import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from helpers import BALANCING, Pghot, Program, knobs, report, vmstat
+from helpers import BALANCING, Pghot, Program, knobs, report, until, vmstat
 
 SIZES = Path("/sys/kernel/mm/transparent_hugepage")
-
-
-def bring(program: Program, what: str, journal: Path) -> None:
-    """Run `pghot run --apply` with hint faults: the hot pages come, the cold ones stay."""
-    before, by_kernel = knobs(), vmstat("pgpromote_success")
-    arguments = ["--source", "faults", "-p", str(program.pid), "--journal", str(journal), "--json"]
-    with Pghot("run", "--apply", *arguments) as run:
-        program.arrives(run=run)
-        seconds = time.monotonic() - run.began
-        run.goes_on(3)
-        where = program.on(0)
-        code, out, err = run.finish()
-    facts = json.loads(out)
-    report(
-        "ordinary programs",
-        {
-            "program": what,
-            "coverage": where.hot,
-            "cold_share": where.cold,
-            "reached_s": seconds,
-            "faults": facts["sources"][0]["counters"]["numa_hint_faults"],
-            "cpu_share": facts["counters"]["pghot_cpu_seconds"] / facts["seconds"],
-            "promoted_by_the_kernel": vmstat("pgpromote_success") - by_kernel,
-        },
-    )
-    assert code == 130, err
-    assert where.hot >= 0.95
-    assert where.cold <= 0.02
-    assert knobs() == before, "every knob is back"
-
-
-# Hot pages in runs of so many; with huge pages of whole ones, as what moves is judged.
+RATE = Path("/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps")
+SCAN = Path("/sys/kernel/debug/sched/numa_balancing/scan_period_min_ms")
+# What moves is judged, so of huge pages whole ones are hot. Few of their many cold pages are touched, so that they are
+# cold by the kernel's measure (hot_threshold_ms) and by pghot's (two accesses in 3 s).
 PROGRAMS = {
-    "4 KiB, single pages": ("run=1",),
-    "4 KiB, runs of 16": (),
-    "huge pages": ("huge", "run=512"),
-    "4 threads": ("threads=4",),
-    "10 more mappings": ("mappings=10",),
-    "100 more mappings": ("mappings=100",),
+    "4 KiB, single pages": ("run=1", "cold=50"),
+    "4 KiB, runs of 16": ("cold=50",),
+    "huge pages": ("huge", "run=512", "cold=1"),
+    "64 KiB folios": ("folios", "cold=10"),
+    "4 threads": ("threads=4", "cold=50"),
+    "10 more mappings": ("mappings=10", "cold=50"),
+    "100 more mappings": ("mappings=100", "cold=50"),
 }
+TESTED = ("4 KiB, single pages", "huge pages", "100 more mappings")
+pytestmark = pytest.mark.guest_table
 
 
-@pytest.mark.two_tiers
-@pytest.mark.parametrize("what", PROGRAMS)
-def test_hot_pages_in_random_order(what: str, tmp_path: Path) -> None:
-    with Program(128, 0.25, 1, "random", "cold=50", *PROGRAMS[what]) as program:
-        bring(program, what, tmp_path / "j.pghot-journal")
+def marked(programs: tuple[str, ...]) -> list[object]:
+    """Each program as a parameter; those in `TESTED` are tests on 6.12, too."""
+    return [pytest.param(each, marks=[pytest.mark.two_tiers] * (each in TESTED)) for each in programs]
 
 
 @contextmanager
@@ -76,16 +54,58 @@ def folios_of_64_kib() -> Iterator[None]:
             switch.write_text(value)
 
 
-@pytest.mark.two_tiers
-def test_folios_of_64_kib(tmp_path: Path) -> None:
-    with folios_of_64_kib(), Program(128, 0.25, 1, "random", "cold=50", "folios") as program:
-        bring(program, "64 KiB folios", tmp_path / "j.pghot-journal")
+@contextmanager
+def running(what: str, *words: str) -> Iterator[Program]:
+    """One of `PROGRAMS`."""
+    with ExitStack() as stack:
+        if what == "64 KiB folios":
+            stack.enter_context(folios_of_64_kib())
+        yield stack.enter_context(Program(128, 0.25, 1, "random", *PROGRAMS[what], *words))
+
+
+def bring(program: Program, what: str, journal: Path, source: str = "faults") -> None:
+    """Run `pghot run --apply`: the hot pages come, the cold ones stay."""
+    before, by_kernel = knobs(), vmstat("pgpromote_success")
+    arguments = ["--source", source, "-p", str(program.pid), "--journal", str(journal), "--json"]
+    with Pghot("run", "--apply", *arguments) as run:
+        program.arrives(run=run)
+        seconds = time.monotonic() - run.began
+        run.goes_on(3)
+        where = program.on(0)
+        code, out, err = run.finish()
+    facts = json.loads(out)
+    row = {"program": what, "by": source, "coverage": where.hot, "cold_share": where.cold, "seconds": seconds}
+    row["cpu_share"] = facts["counters"]["pghot_cpu_seconds"] / facts["seconds"]
+    row["promoted_by_the_kernel"] = vmstat("pgpromote_success") - by_kernel
+    report("ordinary programs", row)
+    assert code == 130, err
+    assert where.hot >= 0.95
+    assert where.cold <= 0.02
+    assert knobs() == before, "every knob is back"
+
+
+@pytest.mark.parametrize("what", marked(tuple(PROGRAMS)))
+def test_hot_pages_in_random_order(what: str, tmp_path: Path) -> None:
+    with running(what) as program:
+        bring(program, what, tmp_path / "j.pghot-journal")
+
+
+@pytest.mark.parametrize("what", ["4 KiB, single pages", "huge pages", "64 KiB folios"])
+def test_hot_pages_that_are_written(what: str, tmp_path: Path) -> None:
+    with running(what, "write", "calm") as program:
+        bring(program, what, tmp_path / "j.pghot-journal", "softdirty")
 
 
 @pytest.mark.two_tiers
 def test_the_second_run_and_the_third_see_what_the_first_saw(tmp_path: Path) -> None:
-    with Program(128, 0.25, 1, "random", "cold=50") as program:
-        for number in ("first", "second", "third"):
+    """The first is a dry run. Only the kernel's first two passes over a program let every mapping through."""
+    with running("4 KiB, runs of 16") as program:
+        with Pghot("run", "--source", "faults", "-p", str(program.pid)) as dry:
+            dry.until(
+                lambda: re.search(r"would promote 3[2-9]\.", dry.said()), "32 MiB that would be promoted"
+            )
+            assert dry.finish()[0] == 130
+        for number in ("second", "third"):
             journal = tmp_path / f"{number}.pghot-journal"
             bring(program, f"{number} run", journal)
             with Pghot("undo", str(journal)) as undo:
@@ -94,8 +114,36 @@ def test_the_second_run_and_the_third_see_what_the_first_saw(tmp_path: Path) -> 
 
 @pytest.mark.two_tiers
 def test_a_program_that_the_kernel_has_balanced_for_long(tmp_path: Path) -> None:
-    """Its threads' scan periods are long by then, and its first two passes are used up."""
+    """Its threads' scan periods are long by then, and its first two passes are used up. What it used meanwhile has come
+    to the fast node: from now on it uses other memory."""
     BALANCING.write_text("1")
-    with Program(128, 0.25, 1, "random", "cold=50", "threads=2") as program:
+    with running("4 KiB, runs of 16", "threads=2") as program:
         program.goes_on(60)
+        program.signal(signal.SIGUSR1)
         bring(program, "balanced for half a minute", tmp_path / "j.pghot-journal")
+
+
+@contextmanager
+def kernel_mode_2() -> Iterator[None]:
+    """NUMA balancing's tiering mode promotes by itself."""
+    old = {path: path.read_text() for path in (BALANCING, RATE, SCAN)}
+    try:
+        SCAN.write_text("200")
+        BALANCING.write_text("2")
+        yield
+    finally:
+        for path, text in old.items():
+            path.write_text(text)
+
+
+@pytest.mark.parametrize("what", PROGRAMS)
+def test_the_kernels_own_mode_beside_them(what: str) -> None:
+    """It is reported, not judged, but for its end."""
+    began = time.monotonic()
+    with running(what) as program, kernel_mode_2():
+        until(lambda: program.set_on(0) > 0.95 or time.monotonic() - began > 120, "two minutes", every_s=0.5)
+        seconds = time.monotonic() - began
+        program.goes_on(6)
+        where = program.on(0)
+    row = {"program": what, "by": "kernel mode 2", "coverage": where.hot, "cold_share": where.cold}
+    report("ordinary programs", {**row, "seconds": seconds})

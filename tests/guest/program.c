@@ -13,7 +13,7 @@
  * calm: it rests for 20 ms after each pass, for sources that look seldom: the emulator's CPUs are needed elsewhere.
  * random: it touches pages of the hot set in random order, at random offsets, as most programs do; a pass is as many
  * touches as there are hot pages. threads=N: so many do that. mappings=N: it has so many more mappings of a page each,
- * which it does not touch again. cold=N: so many pages anywhere are touched each second.
+ * which it does not touch again. cold=N: so many pages anywhere are touched each minute.
  * folios: its folios are as large as the kernel likes.
  * idle: it touches nothing after its start and takes no CPU; its memory is there.
  * SIGUSR1 moves the hot set; SIGUSR2 unmaps the upper half; SIGHUP executes the program anew; SIGALRM forks a child
@@ -254,7 +254,7 @@ int main(int argc, char **argv)
 		}
 		for (int i = 0; i < stray; i++)
 			sum += ((volatile char *)memory)[(next_random(&random) % pages) << 12];
-		for (; cold && strayed < now(); strayed += 1.0 / cold)
+		for (; cold && strayed < now(); strayed += 60.0 / cold)
 			sum += touch(next_random(&random) % pages, next_random(&random));
 		passes++;
 		if (calm)

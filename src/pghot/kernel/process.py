@@ -141,9 +141,9 @@ def _status_field(root: SysRoot, pid: int | str, name: str) -> str:
     return match[1] if match else ""
 
 
-def resident_bytes(root: SysRoot) -> int:
-    """Resident memory of this process, 0 when it cannot be told."""
-    words = root.read_or("/proc/self/statm").split()
+def resident_bytes(root: SysRoot, pid: int | str = "self") -> int:
+    """Resident memory of a process, by default of this one; 0 when it cannot be told."""
+    words = root.read_or(f"/proc/{pid}/statm").split()
     return int(words[1]) * PAGE_BYTES if len(words) > 1 else 0
 
 

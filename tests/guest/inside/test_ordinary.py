@@ -19,16 +19,17 @@ from helpers import BALANCING, Pghot, Program, knobs, report, until, vmstat
 SIZES = Path("/sys/kernel/mm/transparent_hugepage")
 RATE = Path("/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps")
 SCAN = Path("/sys/kernel/debug/sched/numa_balancing/scan_period_min_ms")
-# What moves is judged, so of huge pages whole ones are hot. Few of their many cold pages are touched, so that they are
-# cold by the kernel's measure (hot_threshold_ms) and by pghot's (two accesses in 3 s).
+# What moves is judged, so of huge pages whole ones are hot. What is cold is touched now and then, `cold` pages in a
+# minute: a 4 KiB page about twice in an hour, a huge one every ten minutes. So it is cold by the kernel's measure
+# (hot_threshold_ms) and by pghot's (two accesses in 3 s).
 PROGRAMS = {
-    "4 KiB, single pages": ("run=1", "cold=50"),
-    "4 KiB, runs of 16": ("cold=50",),
-    "huge pages": ("huge", "run=512", "cold=1"),
-    "64 KiB folios": ("folios", "cold=10"),
-    "4 threads": ("threads=4", "cold=50"),
-    "10 more mappings": ("mappings=10", "cold=50"),
-    "100 more mappings": ("mappings=100", "cold=50"),
+    "4 KiB, single pages": ("run=1", "cold=3000"),
+    "4 KiB, runs of 16": ("cold=3000",),
+    "huge pages": ("huge", "run=512", "cold=6"),
+    "64 KiB folios": ("folios", "cold=600"),
+    "4 threads": ("threads=4", "cold=3000"),
+    "10 more mappings": ("mappings=10", "cold=3000"),
+    "100 more mappings": ("mappings=100", "cold=3000"),
 }
 TESTED = ("4 KiB, single pages", "huge pages", "100 more mappings")
 pytestmark = pytest.mark.guest_table

@@ -32,6 +32,7 @@ from pghot.kernel.watched import SetKnob, Watched
 from pghot.live.sources.access_source import Sees, Sightings
 from pghot.live.sources.perf_ring import drain
 from pghot.live.sources.scan_periods import ScanPeriods
+from pghot.live.sources.scan_progress import ScanProgress
 from pghot.parameters import check_number
 
 # Bits of numa_balancing (include/linux/sched/sysctl.h).
@@ -46,6 +47,7 @@ _MOST_SCANNED_MB = 1 << 16
 # The kernel marks `scan_size_mb` at a time and at most 2560 MiB in a second (MAX_SCAN_WINDOW). Of the mappings that a
 # program did not use of late it marks one with each pass over the others: all shall have their turn in this time.
 _ALL_MAPPINGS_MS = 3000
+_MOST_SCANNED_MB_PER_MS = 2.56
 _LEAST_PERIOD_MS, _MOST_PERIOD_MS = 25, 200
 _OTHER_MAPPINGS = 10  # of a program's code and its libraries
 _LOOK_MS = 1000
@@ -76,6 +78,7 @@ class Faults:
         self._fixed_ms, self._period_ms = scan_period_ms, scan_period_ms or _MOST_PERIOD_MS
         self._size_mb, self._effort = scan_size_mb, 1.0
         self._periods = ScanPeriods(root)
+        self._progress = ScanProgress(root)
         self._mode = 0
         self._balances = 0  # the bit for balancing between nodes, where it stays set
         self._pids: tuple[int, ...] = ()
@@ -176,6 +179,9 @@ class Faults:
             self._looked_ms, self._small_folios = now_ms, small_sizes_on(self._root)
         self._periods.tick(self._pids, now_ms)
         self._set_mode()
+        period_ms = max(self._period_ms / self._effort, self._size_mb / _MOST_SCANNED_MB_PER_MS)
+        if self._progress.tick(self._pids, now_ms, self._size_mb << 20, period_ms):
+            self._periods.begin()
         return [
             self._sightings(count)
             for ring in self._rings
@@ -200,6 +206,20 @@ class Faults:
             np.zeros(count, np.bool_),
             hint_fault=True,
         )
+
+    def degraded(self) -> list[str]:
+        """See `Degrades.degraded`."""
+        problems = [
+            f"the kernel does not scan process {pid}, though it runs, and nothing new is seen of it: "
+            f"look for a tool that sets {NUMA_BALANCING} or its scan periods"
+            for pid in self._progress.stalled()
+        ]
+        if self._periods.unreached:
+            problems.append(
+                f"{self._periods.unreached} threads keep a scan period of their own, as they touch nothing on the top "
+                "tier: their hot pages may be seen late"
+            )
+        return problems
 
     def set_effort(self, share: float) -> None:
         """Mark less often."""

@@ -40,6 +40,8 @@ class _Clock:
 class ScanPeriods:
     """Says when the balancing mode is needed. `tick` at each poll; `wanted` is the answer.
 
+    unreached  threads that ran in the last round and did not get the new period
+
     A kernel without /proc/PID/sched shows nothing: the rounds last as long as they may.
     """
 
@@ -51,6 +53,7 @@ class ScanPeriods:
         self._ends_ms = self._next_ms = 0
         self._pause_ms = FIRST_PAUSE_MS
         self.wanted = False
+        self.unreached = 0
 
     def begin(self) -> None:
         """The knobs changed: no thread keeps to them."""
@@ -91,6 +94,7 @@ class ScanPeriods:
         if now_ms < self._ends_ms and any(map(self._ran, self._threads)):
             return
         self.wanted = False
+        self.unreached = sum(map(self._ran, self._threads))
         self._next_ms = now_ms + self._pause_ms
         self._pause_ms = min(2 * self._pause_ms, LAST_PAUSE_MS)
 

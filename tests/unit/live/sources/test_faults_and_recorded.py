@@ -245,6 +245,30 @@ def test_the_balancing_mode_is_added_until_threads_keep_to_the_knobs(
     assert modes == ["2", "3", "2"]
 
 
+def test_a_program_that_the_kernel_no_longer_scans_gets_another_round_and_is_named(
+    tiers: SysRoot, ring: FakeRing, tmp_path: Path
+) -> None:
+    source, modes = Faults(tiers), []
+    source.start(
+        Watched((space_of(500),)), lambda path, value: modes.append(value) if path == NUMA_BALANCING else None
+    )
+    for second in range(60):
+        runs = (
+            f"se.sum_exec_runtime : {second}.5\ntotal_numa_faults : {min(second, 3)}\nmm->numa_scan_seq : 2\n"
+        )
+        for name in ("proc/500/sched", "proc/500/task/500/sched"):
+            put(tmp_path, name, runs)
+        put(tmp_path, "proc/500/stat", f"500 (busy) S {'0 ' * 10}{100 * second} {'0 ' * 40}")
+        source.poll(1000 * second)
+        if second == 20:
+            assert modes == ["2", "3", "2"]
+            assert source.degraded() == []
+    assert modes == ["2", "3", "2", "3", "2"]
+    stalled, unreached = source.degraded()
+    assert "does not scan process 500" in stalled
+    assert "1 threads keep a scan period of their own" in unreached
+
+
 def test_nodes_of_one_tier_stay_balanced_if_they_were(tmp_path: Path, ring: FakeRing) -> None:
     """Mode 2 alone would end the kernel's moves between sockets, which is nobody's wish."""
     nodes = (

@@ -52,19 +52,22 @@ class Where:
 
 
 class Program:
-    """tests/guest/program.c with `mib` MiB on `node`, of which `hot_share` is touched."""
+    """tests/guest/program.c with `mib` MiB on `node`, of which `hot_share` is touched.
 
-    def __init__(self, mib: int = 256, hot_share: float = 0.25, node: int = 1, *words: str) -> None:
+    command  another program that takes the same words and says the same
+    """
+
+    def __init__(
+        self,
+        mib: int = 256,
+        hot_share: float = 0.25,
+        node: int = 1,
+        *words: str,
+        command: Sequence[str] = (str(SHARED / "program"),),
+    ) -> None:
         self.progress = Path(f"/run/progress-{time.monotonic_ns()}")
-        command = [
-            str(SHARED / "program"),
-            str(mib),
-            str(hot_share),
-            str(node),
-            f"progress={self.progress}",
-            *words,
-        ]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        arguments = (str(mib), str(hot_share), str(node), f"progress={self.progress}", *words)
+        self.process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         facts = json.loads(self.process.stdout.readline())
         self.pid, self.pages, self.set = int(facts["pid"]), int(facts["pages"]), 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -95,6 +96,12 @@ def test_hot_pages_in_random_order(what: str, tmp_path: Path) -> None:
 def test_hot_pages_that_are_written(what: str, tmp_path: Path) -> None:
     with running(what, "write", "calm") as program:
         bring(program, what, tmp_path / "j.pghot-journal", "softdirty")
+
+
+def test_an_array_of_numpy(tmp_path: Path) -> None:
+    command = (sys.executable, str(Path(__file__).with_name("numpy_program.py")))
+    with Program(128, 0.25, 1, command=command) as program:
+        bring(program, "Python with NumPy", tmp_path / "j.pghot-journal")
 
 
 @pytest.mark.two_tiers

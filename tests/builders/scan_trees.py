@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pghot.kernel.page_idle import BITMAP, KPAGEFLAGS
+from pghot.kernel.kpageflags import KPAGEFLAGS
+from pghot.kernel.page_idle import BITMAP
 from pghot.kernel.pagemap import PRESENT
 from pghot.kernel.process import Identity
 from pghot.kernel.sysroot import SysRoot

@@ -1,4 +1,4 @@
-"""The first page of the folio that a page belongs to (Documentation/admin-guide/mm/pagemap.rst)."""
+"""The first page of the folio that a page belongs to, by addresses."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import os
 import numpy as np
 
 from pghot.arrays import U64
+from pghot.kernel.kpageflags import folio_heads
 from pghot.kernel.pagemap import PFN_MASK, PRESENT, open_pagemap
 from pghot.kernel.sysroot import SysRoot
 from pghot.units import PAGE_BYTES
-
-KPAGEFLAGS = "/proc/kpageflags"
-COMPOUND_HEAD, COMPOUND_TAIL = 1 << 15, 1 << 16
-_MOST_PAGES = 512  # of an anonymous folio on x86; it is aligned to its size
 
 
 def first_in_block(address: U64, block_bytes: U64) -> U64:
@@ -26,9 +23,9 @@ def first_in_block(address: U64, block_bytes: U64) -> U64:
 
 
 def first_in_folio(root: SysRoot, pid: int, address: U64) -> U64:
-    """uint64[K]: the address of the first page of the folio that each address (uint64[K]) lies in.
+    """uint64[K]: the address of the first page of the folio that each page (uint64[K] bytes, aligned) lies in.
 
-    An address whose folio cannot be told (not present, no rights, its process gone) stays. So does one whose folio the
+    A page whose folio cannot be told (not present, no rights, its process gone) stays. So does one whose folio the
     process maps in parts only.
     """
     page, back = np.unique(address // np.uint64(PAGE_BYTES), return_inverse=True)
@@ -37,37 +34,20 @@ def first_in_folio(root: SysRoot, pid: int, address: U64) -> U64:
     except OSError:
         return address
     try:
-        flags = os.open(root.path(KPAGEFLAGS), os.O_RDONLY | os.O_CLOEXEC)
+        frame = _frames(pagemap, page)
+        head, _ = folio_heads(root, frame)
+        first = page - (frame - head)
+        whole = (head != 0) & (_frames(pagemap, first) == head)
     except OSError:
-        os.close(pagemap)
         return address
-    try:
-        first = np.array([_first(pagemap, flags, each) for each in page.tolist()], np.uint64)
     finally:
         os.close(pagemap)
-        os.close(flags)
-    found: U64 = first[back] * np.uint64(PAGE_BYTES)
-    return np.where(found // np.uint64(PAGE_BYTES) == page[back], address, found)
+    found: U64 = np.where(whole, first, page)[back] * np.uint64(PAGE_BYTES)
+    return found
 
 
-def _first(pagemap: int, flags: int, page: int) -> int:
-    """The number of the first page of the folio of this page (address / 4096)."""
-    frame = _frame(pagemap, page)
-    if not frame:
-        return page
-    begin = frame - frame % _MOST_PAGES
-    held = np.frombuffer(os.pread(flags, 8 * (frame - begin + 1), 8 * begin), np.uint64)
-    if len(held) <= frame - begin or not int(held[-1]) & COMPOUND_TAIL:
-        return page
-    heads = np.flatnonzero(held & np.uint64(COMPOUND_HEAD))
-    if len(heads) == 0:
-        return page
-    head = begin + int(heads[-1])
-    first = page - (frame - head)
-    return first if first >= 0 and _frame(pagemap, first) == head else page
-
-
-def _frame(pagemap: int, page: int) -> int:
-    """The page frame number, 0 where there is none or it may not be seen."""
-    entry = int.from_bytes(os.pread(pagemap, 8, 8 * page), "little")
-    return entry & PFN_MASK if entry & PRESENT else 0
+def _frames(pagemap: int, page: U64) -> U64:
+    """The page frame number of each page (address / 4096), 0 where there is none or it may not be seen."""
+    data = b"".join(os.pread(pagemap, 8, 8 * each).ljust(8, b"\0") for each in page.tolist())
+    entry = np.frombuffer(data, np.uint64)
+    return np.where(entry & np.uint64(PRESENT), entry & np.uint64(PFN_MASK), np.uint64(0))

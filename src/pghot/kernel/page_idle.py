@@ -2,7 +2,7 @@
 words. Writing a 1 marks the page idle; the kernel clears the bit when the page is accessed.
 
 The bit of a large folio is that of its first page; those of its other pages, and of pages on no LRU list, always
-read 0 (page_idle_get_folio, mm/page_idle.c). `/proc/kpageflags` tells them (Documentation/admin-guide/mm/pagemap.rst).
+read 0 (page_idle_get_folio, mm/page_idle.c). `/proc/kpageflags` tells them.
 """
 
 from __future__ import annotations
@@ -14,17 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import U64
+from pghot.kernel.kpageflags import KPF_LRU, folio_heads
 from pghot.kernel.needs import Need, knob_need
 from pghot.kernel.sysroot import SysRoot
 
 BITMAP = "/sys/kernel/mm/page_idle/bitmap"
-KPAGEFLAGS = "/proc/kpageflags"
 _CHUNK_WORDS = 1 << 16
-KPF_LRU = 1 << 5
-KPF_COMPOUND_HEAD = 1 << 15
-KPF_COMPOUND_TAIL = 1 << 16
-# Anonymous folios are at most 2 MiB and aligned to their size: the head of a tail is in its block of so many.
-_BLOCK = 512
 
 
 def idle_need(root: SysRoot) -> Need:
@@ -79,28 +74,8 @@ def tracked_frames(root: SysRoot, frame: U64) -> tuple[U64, npt.NDArray[np.bool_
 
     Raises `OSError`.
     """
-    block, where = np.unique(frame // np.uint64(_BLOCK), return_inverse=True)
-    flags = _flags_of_blocks(root, block)
-    inside = np.arange(_BLOCK)
-    last_head = np.maximum.accumulate(np.where(flags & np.uint64(KPF_COMPOUND_HEAD), inside, 0), axis=1)
-    at = (frame % np.uint64(_BLOCK)).astype(np.int64)
-    tail = (flags[where, at] & np.uint64(KPF_COMPOUND_TAIL)) != 0
-    at = np.where(tail, last_head[where, at], at)
-    on_lru = (flags[where, at] & np.uint64(KPF_LRU)) != 0
-    return block[where] * np.uint64(_BLOCK) + at.astype(np.uint64), on_lru
-
-
-def _flags_of_blocks(root: SysRoot, block: U64) -> U64:
-    """uint64[B, 512]: flags of all frames of each block, 0 where there is no memory."""
-    flags = np.zeros((len(block), _BLOCK), np.uint64)
-    fd = os.open(root.path(KPAGEFLAGS), os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        for row, number in enumerate(block.tolist()):
-            data = os.pread(fd, 8 * _BLOCK, 8 * _BLOCK * number)
-            flags[row, : len(data) // 8] = np.frombuffer(data, np.uint64, len(data) // 8)
-    finally:
-        os.close(fd)
-    return flags
+    head, flags = folio_heads(root, frame)
+    return head, (flags & np.uint64(KPF_LRU)) != 0
 
 
 def _runs(word: U64) -> list[tuple[int, int]]:

@@ -16,8 +16,9 @@ import numpy.typing as npt
 from pghot.arrays import U64, Bool
 from pghot.engine.accesses import Mechanism
 from pghot.errors import UnsupportedError
+from pghot.kernel.kpageflags import KPAGEFLAGS
 from pghot.kernel.needs import Need
-from pghot.kernel.page_idle import KPAGEFLAGS, idle_need, mark_idle, still_idle, tracked_frames
+from pghot.kernel.page_idle import idle_need, mark_idle, still_idle, tracked_frames
 from pghot.kernel.pagemap import pfns
 from pghot.kernel.process import has_capability
 from pghot.kernel.sysroot import SysRoot

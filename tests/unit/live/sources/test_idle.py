@@ -11,12 +11,10 @@ from hypothesis import strategies as st
 
 from builders.scan_trees import ALL_CAPABILITIES, FRAMES, IdleBitmap, Process, put, watched
 from pghot.errors import UnsupportedError
+from pghot.kernel.kpageflags import KPF_COMPOUND_HEAD, KPF_COMPOUND_TAIL, KPF_LRU
 from pghot.kernel.needs import require
 from pghot.kernel.page_idle import (
     BITMAP,
-    KPF_COMPOUND_HEAD,
-    KPF_COMPOUND_TAIL,
-    KPF_LRU,
     mark_idle,
     still_idle,
     tracked_frames,

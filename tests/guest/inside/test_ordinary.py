@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import BALANCING, Pghot, Program, knobs, report, until, vmstat
+
+from pghot.kernel.move_pages import move_pages
 
 SIZES = Path("/sys/kernel/mm/transparent_hugepage")
 RATE = Path("/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps")
@@ -122,12 +124,12 @@ def test_the_second_run_and_the_third_see_what_the_first_saw(tmp_path: Path) -> 
 
 @pytest.mark.two_tiers
 def test_a_program_that_the_kernel_has_balanced_for_long(tmp_path: Path) -> None:
-    """Its threads' scan periods are long by then, and its first two passes are used up. What it used meanwhile has come
-    to the fast node: from now on it uses other memory."""
+    """Its threads' scan periods are long by then, and its first two passes are used up. What the kernel has moved
+    meanwhile is put back."""
     BALANCING.write_text("1")
     with running("4 KiB, runs of 16", "threads=2") as program:
         program.goes_on(60)
-        program.signal(signal.SIGUSR1)
+        move_pages(program.pid, program.address, np.full(program.pages, 1, np.int32))
         bring(program, "balanced for half a minute", tmp_path / "j.pghot-journal")
 
 

@@ -74,7 +74,7 @@ def kernels() -> None:
     machine.mover.count(page, machine.place[page], 0)
     spaces.table.where(page)
     space, below = np.ones(len(page), np.int64), np.ones(len(page), np.bool_)
-    FaultLatency(16).counts(page, space, below, spaces.pages.age, 1000)
+    FaultLatency(16).counts(page, space, below, 1000)
     for name in ("pghot-default", "pghot-precise", "pghot-hashed"):
         policy = LIVE_POLICIES.make(name)
         policy.start(world_of(machine, spaces))

@@ -217,54 +217,69 @@ def test_heat_and_age_as_by_the_reference(seed: int) -> None:
 
 @given(seeds)
 def test_fault_latency_as_by_the_reference(seed: int) -> None:
+    """Also after the 255 numbers of scans are used up."""
     rng = np.random.default_rng(seed)
     latency, reference = FaultLatency(2), LatencyReference()
-    age = rng.integers(0, 5, 2 << SECTION_SHIFT).astype(np.uint8)
-    for now_ms in (5000 + np.cumsum(rng.integers(0, 900, 30))).tolist():
-        page = rng.choice([0, 1, 2, SECTION_PAGES, SECTION_PAGES + 1], 10).astype(np.uint32)
-        age[page] = rng.choice([0, 0, 0, 1, 2, 3, 4, OLDEST], 10)
-        space, below = rng.integers(1, 3, 10), rng.random(10) < 0.9
-        faults = list(zip(page.tolist(), space.tolist(), below.tolist(), strict=True))
-        expected = reference.counts(faults, age.tolist(), now_ms)
-        assert latency.counts(page, space, below, age, now_ms).tolist() == expected
+    for now_ms in (5000 + np.cumsum(rng.integers(0, 900, 120))).tolist():
+        page = rng.choice([0, 1, 2, SECTION_PAGES, SECTION_PAGES + 1], 20).astype(np.uint32)
+        space, below = rng.integers(1, 3, 20), rng.random(20) < 0.9
+        faults = zip(page.tolist(), space.tolist(), below.tolist(), strict=True)
+        expected = [reference.count(*fault, now_ms) for fault in faults]
+        assert latency.counts(page, space, below, now_ms).tolist() == expected
+    assert len(reference.sections[0].scans) > 255
     for number in (1, 2):
         assert latency.interval_ms(number) == reference.interval_ms.get(number, np.inf)
 
 
-def faulted(
-    latency: FaultLatency, pages: list[int], now_ms: int, age: int = 0, below: bool = True
-) -> list[int]:
-    """Counts of faults of space 1, of pages that all were last seen so many ageing periods ago."""
-    page, ages = np.array(pages, np.uint32), np.full(1 << SECTION_SHIFT, age, np.uint8)
-    return latency.counts(
-        page, np.ones(len(page), np.int64), np.full(len(page), below), ages, now_ms
-    ).tolist()
+def faulted(latency: FaultLatency, pages: list[int], now_ms: int, below: bool = True) -> list[int]:
+    """Counts of faults of space 1."""
+    page = np.array(pages, np.uint32)
+    return latency.counts(page, np.ones(len(page), np.int64), np.full(len(page), below), now_ms).tolist()
 
 
-def test_faults_long_after_the_first_of_their_scan_are_slow() -> None:
+def test_a_fault_is_measured_from_the_first_scan_after_the_last_fault_of_its_page() -> None:
     latency = FaultLatency(1, hot_threshold_ms=1000)
-    assert faulted(latency, [0], 5000) == [SLOW_FAULT]  # nothing is known of any scan yet
-    assert faulted(latency, [0], 10_000) == [FAST_FAULT]  # its second fault: a new scan is noticed
-    assert faulted(latency, [1, 2], 11_000) == [FAST_FAULT, FAST_FAULT]
-    assert faulted(latency, [3], 11_001) == [SLOW_FAULT]
+    hot = [0, 1]
+    assert faulted(latency, [*hot, 2, 3, 4], 5000) == [SLOW_FAULT] * 5  # nothing is known of any scan yet
+    assert faulted(latency, hot, 7000) == [SLOW_FAULT, FAST_FAULT]  # the first notices a scan
+    assert faulted(latency, [2], 8000) == [FAST_FAULT]
+    assert faulted(latency, [3], 8001) == [SLOW_FAULT]
+    assert faulted(latency, hot, 9000) == [FAST_FAULT, FAST_FAULT]  # the first noticed two scans in a row
+    assert faulted(latency, [4], 9001) == [SLOW_FAULT]  # it was marked at 7000, not at 9000
+    assert latency.interval_ms(1) == 2000
 
 
-def test_a_page_that_was_marked_long_ago_is_slow_however_new_the_last_scan_is() -> None:
-    """Scans come every 100 ms. A page unseen for 2 to 3 ageing periods of 2000 ms was marked at least 3900 ms ago."""
+def test_scans_of_a_section_without_hot_pages_are_noticed_late() -> None:
+    """Its four pages are touched once in ten seconds. Whoever notices a scan was marked long ago."""
     latency = FaultLatency(1, hot_threshold_ms=1000)
-    for now_ms in range(5000, 6100, 100):
-        faulted(latency, [0], now_ms)
+    now_ms = 5000
+    for order in ((0, 1, 2, 3), (1, 0, 3, 2), (2, 3, 0, 1), (0, 1, 2, 3)):
+        for page in order:
+            assert faulted(latency, [page], now_ms) == [SLOW_FAULT]
+            now_ms += 2500
+
+
+def test_the_same_page_notices_scans_of_a_cold_section_where_others_show_how_often_they_come() -> None:
+    latency = FaultLatency(2, hot_threshold_ms=1000)
+    for now_ms in range(5000, 26_000, 100):
+        assert faulted(latency, [0], now_ms) == [FAST_FAULT if now_ms >= 5200 else SLOW_FAULT]
+        if now_ms % 5000 == 0:
+            assert faulted(latency, [SECTION_PAGES], now_ms) == [SLOW_FAULT]
     assert latency.interval_ms(1) == 100
-    assert faulted(latency, [1], 6000, age=3) == [SLOW_FAULT]
-    assert faulted(latency, [2], 6000, age=1) == [FAST_FAULT]
 
 
-def test_rare_scans_make_no_page_slow() -> None:
-    """A pass over much memory takes 40 s: pages that fault at once after it were unseen for as long, and are hot."""
+def test_a_single_hot_page_is_seen_however_rare_scans_are() -> None:
+    """A pass over much memory takes 40 s."""
     latency = FaultLatency(1, hot_threshold_ms=1000)
-    faulted(latency, [0, 1], 5000)
-    assert faulted(latency, [0, 1], 45_000, age=20) == [FAST_FAULT, FAST_FAULT]
-    assert latency.interval_ms(1) == np.inf
+    found = [faulted(latency, [7], now_ms)[0] for now_ms in range(5000, 200_000, 40_000)]
+    assert found == [SLOW_FAULT, SLOW_FAULT, FAST_FAULT, FAST_FAULT, FAST_FAULT]
+
+
+def test_a_page_that_never_faulted_says_nothing() -> None:
+    latency = FaultLatency(1, hot_threshold_ms=1000)
+    faulted(latency, [0], 5000)
+    faulted(latency, [0], 5100)
+    assert faulted(latency, [1], 5150) == [SLOW_FAULT]
 
 
 def test_faults_on_the_top_tier_tell_nothing_of_scans() -> None:
@@ -272,8 +287,8 @@ def test_faults_on_the_top_tier_tell_nothing_of_scans() -> None:
     latency = FaultLatency(1, hot_threshold_ms=1000)
     for now_ms in (5000, 5010, 5020):
         assert faulted(latency, [0], now_ms, below=False) == [SLOW_FAULT]
+    assert faulted(latency, [0], 5030) == [SLOW_FAULT]
     assert latency.interval_ms(1) == np.inf
-    assert faulted(latency, [1], 5030) == [SLOW_FAULT]
 
 
 @given(seeds)

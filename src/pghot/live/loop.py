@@ -216,7 +216,7 @@ class Live:
         place, lower = self.machine.place[page], self.machine.lower
         below = lower[np.minimum(place, len(lower) - 1)] & (place < len(lower))
         space, _ = self.spaces.table.where(page)
-        return self.faults.counts(page, space, below, self.spaces.pages.age, now_ms)
+        return self.faults.counts(page, space, below, now_ms)
 
     def _refresh(self, now_ms: int) -> None:
         self._refreshed_ms = now_ms

@@ -1,42 +1,45 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pghot.live.machine.sections import SECTION_SHIFT
-from pghot.policies.live_rules import AGEING_MS, FAST_FAULT, FAULT_HOT_MS, SLOW_FAULT
+from pghot.policies.live_rules import FAST_FAULT, FAULT_HOT_MS, SLOW_FAULT
+
+
+@dataclass
+class _Section:
+    """Scans in the order in which they were noticed: when, and by which page; and in which each page faulted last."""
+
+    scans: list[tuple[int, int]] = field(default_factory=list)
+    faulted_in: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass
 class LatencyReference:
-    """`FaultLatency` in plain Python: no arrays, scans numbered on without end."""
+    """`FaultLatency` in plain Python. Scan 0 is the time before the first that was noticed."""
 
-    faulted_in: dict[int, int] = field(default_factory=dict)
-    scans: dict[int, list[int]] = field(
-        default_factory=dict
-    )  # of a section: the first fault, then each noticed scan
+    sections: dict[int, _Section] = field(default_factory=dict)
     interval_ms: dict[int, float] = field(default_factory=dict)
 
-    def counts(
-        self, faults: Iterable[tuple[int, int, bool]], age: list[int], now_ms: int, numbers: int = 255
-    ) -> list[int]:
-        """faults  page, space and whether the page lies below the top tier"""
-        return [self._count(*fault, age, now_ms, numbers) for fault in faults]
-
-    def _count(self, page: int, space: int, below: bool, age: list[int], now_ms: int, numbers: int) -> int:
+    def count(self, page: int, space: int, below: bool, now_ms: int) -> int:
         if not below:
             return SLOW_FAULT
-        scans = self.scans.setdefault(page >> SECTION_SHIFT, [now_ms])
-        if page in self.faulted_in and (len(scans) - self.faulted_in[page]) % numbers == 0:
-            if age[page] <= 2:
-                since = now_ms - scans[-1]
-                known = self.interval_ms.get(space)
-                self.interval_ms[space] = since if known is None else min(since, 1.125 * known + 1)
-            scans.append(now_ms)
-        self.faulted_in[page] = len(scans)
-        if len(scans) == 1 or now_ms - scans[-1] > FAULT_HOT_MS:
+        section = self.sections.setdefault(page >> SECTION_SHIFT, _Section())
+        last, now = section.faulted_in.get(page), len(section.scans)
+        if last is None:
+            section.faulted_in[page] = now
             return SLOW_FAULT
-        unseen_ms = max(age[page] - 1, 0) * AGEING_MS
-        interval = self.interval_ms.get(space)
-        long_ago = interval is not None and unseen_ms - interval > FAULT_HOT_MS
-        return SLOW_FAULT if long_ago else FAST_FAULT
+        if last < now:
+            section.faulted_in[page] = now
+            return FAST_FAULT if now_ms - section.scans[last][0] <= FAULT_HOT_MS else SLOW_FAULT
+        again = False
+        if section.scans:
+            (noticed_ms, noticed_by), known = section.scans[-1], self.interval_ms.get(space)
+            since = now_ms - noticed_ms
+            self.interval_ms[space] = since if known is None else min(since, 1.125 * known + 1)
+            again = noticed_by == page and since <= 2 * self.interval_ms[space]
+        section.scans.append((now_ms, page))
+        if now % 255 == 254:  # the numbers begin anew
+            section.faulted_in.clear()
+        section.faulted_in[page] = now + 1
+        return FAST_FAULT if again else SLOW_FAULT

@@ -1,7 +1,7 @@
 # make run         compare policies on a bundled recording, write report.html
 # make test        lint, types, import arrows, all tests (.ci/run calls this); the guest's run beside the others
 # make test-here   the tests without those in the guest, with coverage
-# make test-newest the unit tests on the newest Python of this machine, where one is newer than 3.11
+# make test-newest the unit tests but the heaviest on the newest Python of this machine, where one is newer than 3.11
 # make test-guest  only the tests in the guest: a Debian kernel in QEMU with real memory tiers
 # make guest-table ordinary programs on Linux 6.12 and 7.3 in the guest, as a table in docs/live.md (an hour)
 # make bench       benchmarks as ratios, written to benchmarks/results/latest.json
@@ -41,7 +41,7 @@ ifeq ($(NEWEST),)
 	@echo "no Python newer than 3.11 here: the tests ran with $$($(PYTHON) --version) alone"
 else
 	$(MAKE) VENV=.venv-newest PYTHON=$(NEWEST) .venv-newest/.test
-	nice .venv-newest/bin/pytest -rfEs --no-cov -n 2 tests/unit
+	nice .venv-newest/bin/pytest -rfEs --no-cov -n 2 -m "not heavy" tests/unit
 endif
 
 test-guest: $(VENV)/.test tools

@@ -127,6 +127,7 @@ def compared(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[
 # ---- one file is enough
 
 
+@pytest.mark.heavy
 def test_a_policy_is_one_file(added, capsys: pytest.CaptureFixture[str]) -> None:
     added(pghot.policies, "idler", POLICY)
     assert listed("policies", capsys)["idler"] == "does nothing, of its own"
@@ -138,6 +139,7 @@ def test_a_policy_is_one_file(added, capsys: pytest.CaptureFixture[str]) -> None
     assert "idler" in expand(["all"])
 
 
+@pytest.mark.heavy
 def test_a_policy_of_the_lab_is_one_file(added, capsys: pytest.CaptureFixture[str]) -> None:
     added(pghot.sim.policies, "slowest", LAB_POLICY)
     rows = compared(capsys, "--policies", "slowest,all-slow")
@@ -146,6 +148,7 @@ def test_a_policy_of_the_lab_is_one_file(added, capsys: pytest.CaptureFixture[st
         LIVE_POLICIES.get("slowest")
 
 
+@pytest.mark.heavy
 def test_a_source_of_the_lab_is_one_file(added, capsys: pytest.CaptureFixture[str]) -> None:
     added(pghot.sim.sources, "second", SOURCE)
     assert listed("sources", capsys)["second"] == ANOTHER_TRUTH
@@ -167,6 +170,7 @@ def test_a_live_source_is_one_file(added, capsys: pytest.CaptureFixture[str]) ->
     assert LIVE_SOURCES.options("again") == LIVE_SOURCES.options("replay")
 
 
+@pytest.mark.heavy
 def test_a_store_is_one_file_and_its_policy_another(added, capsys: pytest.CaptureFixture[str]) -> None:
     added(pghot.engine, "copy", STORE)
     added(pghot.policies, "pghot_copy", STORE_POLICY)

@@ -27,6 +27,7 @@ def run(arguments: list[str], cwd: Path, **env: str) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.heavy
 def test_the_python_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     example = next(block for block in PYTHON if "pghot.compare" in block)
     monkeypatch.chdir(ROOT)
@@ -62,6 +63,7 @@ def test_the_policy_of_the_readme_joins_from_an_outside_package(tmp_path: Path) 
     assert run(arguments, tmp_path).returncode == 2, "without the package there is no such policy"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "workload:gups" not in c], ids=" ".join)
 def test_the_commands_of_the_readme_work(command: list[str], tmp_path: Path) -> None:
     if command[0] in ("record", "run"):  # tests/unit/test_docs.py parses them

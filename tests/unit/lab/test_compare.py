@@ -232,6 +232,7 @@ def test_runs_side_by_side_equal_runs_alone() -> None:
     assert rows(specs) == [rows([spec])[0] for spec in specs]
 
 
+@pytest.mark.heavy
 def test_a_gain_is_split_into_what_demotion_brings_what_a_fixed_placement_and_what_moving() -> None:
     result = pghot.compare(
         "workload:gups",

@@ -17,6 +17,7 @@ from pghot.sim.machine.topology import load_topology
 DOCUMENT = Path(__file__).parents[3] / "docs" / "compressed-tier.md"
 
 
+@pytest.mark.heavy
 def test_lines_agree_with_compare_and_margin(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["economics", "bundled:xz-decompress", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -44,6 +45,7 @@ def test_lines_agree_with_compare_and_margin(capsys: pytest.CaptureFixture[str])
     assert line["saved_share"] == pytest.approx(row["saved_share"])
 
 
+@pytest.mark.heavy
 def test_the_document_shows_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["economics", "bundled:xz-decompress", "bundled:redis-zipf"]) == 0
     document = {_words(line) for line in DOCUMENT.read_text().splitlines() if line.startswith("|")}
@@ -56,6 +58,7 @@ def _words(line: str) -> tuple[str, ...]:
     return tuple(cell.strip() for cell in line.strip("|").split("|"))
 
 
+@pytest.mark.heavy
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["economics", "workload:adversary-stream"]) == 0
     out = capsys.readouterr().out
@@ -79,6 +82,7 @@ def test_a_wrong_name_is_told_before_anything_is_replayed(
     assert "unknown bundled recording 'nobody'" in capsys.readouterr().err
 
 
+@pytest.mark.heavy
 def test_what_a_reader_must_know_of_a_recording_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,6 +93,7 @@ def test_what_a_reader_must_know_of_a_recording_is_said(
     assert f"warning: {path}: the recording is truncated: it is damaged" in capsys.readouterr().out
 
 
+@pytest.mark.heavy
 def test_other_tiers_have_the_reserves_that_margin_says_and_words_of_their_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,7 @@ POLICIES = (
 )  # fmt: skip
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", names())
 def test_what_is_said_of_a_recording_is_so(name: str) -> None:
     """Each recording on all tiers, each tiers with all shares, in turn; PGHOT_TEST_ALL_SHARES=1: all with all."""

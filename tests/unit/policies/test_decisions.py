@@ -95,6 +95,7 @@ def test_a_policy_that_does_not_say_what_it_awaits_is_not_taken_for_the_kernels(
     assert places(theirs, []) == ("to come",)
 
 
+@pytest.mark.heavy
 def test_every_result_says_where_a_run_takes_place_and_why_it_stood_still() -> None:
     """lru-bw sees a machine without load: in each of its periods nothing presses."""
     result = pghot.compare(

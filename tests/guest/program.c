@@ -4,8 +4,8 @@
  *         [passes=N] [progress=FILE] [random] [threads=N] [mappings=N] [cold=N] [folios]
  *
  * Prints one line of JSON: pid, start address, pages, and the run length of hot pages. Page p is hot when
- * (p / run) % every == set. Twice a second its passes over the hot set go to the progress file, with the time, and with
- * the nanoseconds that touching a page took in the last one. It goes on until its parent ends, or for so many passes.
+ * (p / run) % every == set. Twice a second its passes over the hot set go to the progress file, with the time. It goes
+ * on until its parent ends, or for so many passes.
  * With "flush" the CPU's TLB is emptied before each pass: what the page tables say of accesses is true again.
  * text: the memory holds words in random order, which compress about as prose does; at SIGTERM a second line says whether
  * they are still what they were. lock: the last sixteenth of the memory is locked. stray=N: beside each pass over the hot
@@ -33,7 +33,6 @@
 #include <unistd.h>
 
 #define RUN 16 /* hot pages come in runs of so many */
-#define TIMED 256 /* touches between two looks at the clock, which itself may take microseconds under emulation */
 #define SPARE (64 << 12) /* more than the 33 pages up to which Linux on x86 forgets single addresses */
 
 static volatile sig_atomic_t set, halve, again, split, stop, bind, collapse;
@@ -148,19 +147,6 @@ static void map_more(size_t mappings)
 	}
 }
 
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-/* Sorts them. What interrupts a run now and then, such as other programs of a busy host, does not move it. */
-static double median(double *values, size_t count)
-{
-	qsort(values, count, sizeof *values, compare);
-	return count ? values[count / 2] : 0;
-}
-
 int main(int argc, char **argv)
 {
 	size_t bytes = (size_t)atol(argv[1]) << 20;
@@ -226,31 +212,22 @@ int main(int argc, char **argv)
 		pthread_create(&thread, NULL, wander_on, (void *)(size_t)i);
 	}
 	double strayed = now();
-	double said = now(), began = 0, *took = malloc((pages / TIMED + 1) * sizeof *took);
+	double said = now();
 	unsigned long passes = 0, sum = 0;
 	while (!stop && !(most_passes && passes == most_passes)) {
-		int timed = progress && now() - said >= 0.5;
-		size_t touched = 0, blocks = 0;
 		if (flushes)
 			flush(spare);
-		if (randomly) {
-			began = now();
+		if (randomly)
 			sum += wander(pages / every, &random);
-			took[blocks++] = (now() - began) * every / pages;
-		}
 		for (size_t p = 0; p < pages && !randomly; p++) {
 			if ((int)(p / run % every) != set % every)
 				continue;
-			if (timed && touched % TIMED == 0)
-				began = now();
 			if (writes)
 				((volatile char *)memory)[p << 12]++;
 			else
 				sum += ((volatile char *)memory)[p << 12];
 			if (pace)
 				usleep(pace * 1000);
-			if (timed && ++touched % TIMED == 0)
-				took[blocks++] = (now() - began) / TIMED;
 		}
 		for (int i = 0; i < stray; i++)
 			sum += ((volatile char *)memory)[(next_random(&random) % pages) << 12];
@@ -281,11 +258,11 @@ int main(int argc, char **argv)
 			madvise(memory, bytes, MADV_HUGEPAGE);
 			madvise(memory, bytes, 25 /* MADV_COLLAPSE, Linux 6.1 */);
 		}
-		if (timed) {
+		if (progress && now() - said >= 0.5) {
 			char next[256];
 			snprintf(next, sizeof next, "%s.new", progress);
 			FILE *file = fopen(next, "w");
-			fprintf(file, "%lu %.3f %.0f\n", passes, now(), 1e9 * median(took, blocks));
+			fprintf(file, "%lu %.3f\n", passes, now());
 			fclose(file);
 			rename(next, progress);
 			said = now();

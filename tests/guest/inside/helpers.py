@@ -104,21 +104,17 @@ class Program:
         words = self.progress.read_text().split()
         return int(words[0]), float(words[1])
 
-    def goes_on(self, reports: int = 2) -> list[float]:
-        """Wait until it has told its progress so often; returns what touching a page of its hot set took then, in ns.
-
-        Between the first report and the second lies a whole pass.
-        """
-        told: dict[str, float] = {}
+    def goes_on(self, reports: int = 2) -> None:
+        """Wait until it has told its progress so often. Between the first report and the second lies a whole pass."""
+        told: set[str] = set()
 
         def enough() -> bool:
             if self.progress.exists() and (words := self.progress.read_text()) not in before:
-                told[words] = float(words.split()[2])
+                told.add(words)
             return len(told) >= reports
 
         before = {self.progress.read_text()} if self.progress.exists() else set()
         until(enough, f"{reports} reports of the program", lambda: told)
-        return list(told.values())
 
     def arrives(
         self, share: float = 0.95, node: int = 0, run: Pghot | None = None, every_s: float = 0.5
@@ -145,6 +141,20 @@ class Program:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+
+def beside(program: Program, yardstick: Program) -> float:
+    """Speed of a program as a share of the yardstick's, which runs at the same time: whatever else takes the emulated
+    CPUs, pghot itself too, takes them from both. Let both run on one CPU: emulated ones are not equally fast."""
+    both = (program, yardstick)
+    for each in both:
+        each.goes_on()
+    before = [each.passes() for each in both]
+    for each in both:
+        each.goes_on(6)
+    after = [each.passes() for each in both]
+    speeds = [(b[0] - a[0]) / (b[1] - a[1]) for a, b in zip(before, after, strict=True)]
+    return speeds[0] / speeds[1]
 
 
 class Pghot:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import Pghot, Program, Where, pghot, report, unprivileged
+from helpers import Pghot, Program, Where, beside, pghot, report, unprivileged
 
 from pghot.kernel.pagemap import swapped
 from pghot.kernel.process_madvise import page_out
@@ -75,20 +75,6 @@ def unchanged(program: Program) -> bool:
     program.signal(signal.SIGTERM)
     answer, _ = program.process.communicate(timeout=GUARD_S)
     return bool(json.loads(answer.splitlines()[-1])["unchanged"])
-
-
-def beside(program: Program, yardstick: Program) -> float:
-    """Speed of a program as a share of the yardstick's, which runs at the same time: whatever else takes the emulated
-    CPUs, pghot itself too, takes them from both."""
-    both = (program, yardstick)
-    for each in both:
-        each.goes_on()
-    before = [each.passes() for each in both]
-    for each in both:
-        each.goes_on(6)
-    after = [each.passes() for each in both]
-    speeds = [(b[0] - a[0]) / (b[1] - a[1]) for a, b in zip(before, after, strict=True)]
-    return speeds[0] / speeds[1]
 
 
 def run_on(program: Program, journal: Path, *words: str) -> Pghot:

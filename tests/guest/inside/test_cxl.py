@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import signal
-import statistics
 from pathlib import Path
 
 import pytest
 from cxl import make_cxl_node
-from helpers import SHARED, Pghot, Program, pghot, report
+from helpers import SHARED, Pghot, Program, beside, pghot, report
 
 pytestmark = pytest.mark.one_node
 
@@ -18,23 +17,6 @@ pytestmark = pytest.mark.one_node
 @pytest.fixture(scope="session")
 def cxl_node() -> int:
     return make_cxl_node()
-
-
-def beside(program: Program, yardstick: Program) -> float:
-    """Speed of a program as a share of the yardstick's, one after the other while the other is stopped.
-
-    The emulated machine is as fast as its host lets it be: only what is measured side by side compares, and of that
-    the median.
-    """
-    touch_ns = []
-    for running, waiting in ((yardstick, program), (program, yardstick)):
-        waiting.signal(signal.SIGSTOP)
-        running.signal(signal.SIGCONT)
-        # The first report may be of a pass during which it was stopped.
-        touch_ns.append(statistics.median(running.goes_on(8)[1:]))
-    yardstick.signal(signal.SIGSTOP)
-    program.signal(signal.SIGCONT)
-    return touch_ns[0] / touch_ns[1]
 
 
 def sightings(run: Pghot) -> int:
@@ -47,6 +29,8 @@ def test_promotion_makes_a_program_faster_and_undo_slower_again(cxl_node: int, t
     """Speeds beside the same program all in DRAM."""
     journal = tmp_path / "j.pghot-journal"
     with Program(128, 0.25, 0) as yardstick, Program(128, 0.25, cxl_node) as program:
+        for each in (program, yardstick):
+            os.sched_setaffinity(each.pid, {1})
         before = beside(program, yardstick)
         # For the lab, outside: what the sources see, and how much slower the node was.
         with Pghot(

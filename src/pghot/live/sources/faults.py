@@ -58,7 +58,8 @@ _RIGHTS = "as root with CAP_SYS_ADMIN: sudo pghot ..."
 class Faults:
     """Options: scan_period_ms, scan_size_mb  how often the kernel marks pages, and how much of each program (MiB).
 
-    Without a period, it follows from how many mappings the programs have.
+    Without a period, it follows from how many mappings the programs have. Where the kernel balances between several
+    nodes of the top tier, its own periods stay.
     """
 
     name = "faults"
@@ -144,7 +145,8 @@ class Faults:
         self._set_mode()
 
     def _balances_now(self) -> int:
-        """With several nodes in the top tier the kernel may be balancing between these: it goes on doing so."""
+        """With several nodes in the top tier the kernel may be balancing between these. It goes on doing so, as often
+        as its own knobs say: each scan makes memory of the top tier fault, too."""
         several = len(kernel_top_nodes(self._root)) > 1
         return int(self._root.read(NUMA_BALANCING)) & NORMAL if several else 0
 
@@ -156,6 +158,8 @@ class Faults:
         return min(max(_ALL_MAPPINGS_MS // mappings, _LEAST_PERIOD_MS), _MOST_PERIOD_MS)
 
     def _set_period(self) -> None:
+        if self._balances:
+            return
         period = str(round(self._period_ms / self._effort))
         self._set_knob(f"{SCAN}/scan_period_max_ms", period)
         self._set_knob(f"{SCAN}/scan_period_min_ms", period)
@@ -177,8 +181,9 @@ class Faults:
     def poll(self, now_ms: int) -> Sequence[Sightings]:
         if now_ms - self._looked_ms >= _LOOK_MS:
             self._looked_ms, self._small_folios = now_ms, small_sizes_on(self._root)
-        self._periods.tick(self._pids, now_ms)
-        self._set_mode()
+        if not self._balances:
+            self._periods.tick(self._pids, now_ms)
+            self._set_mode()
         period_ms = max(self._period_ms / self._effort, self._size_mb / _MOST_SCANNED_MB_PER_MS)
         if self._progress.tick(self._pids, now_ms, self._size_mb << 20, period_ms):
             self._periods.begin()
@@ -227,8 +232,10 @@ class Faults:
         self._set_period()
 
     def sampling(self) -> str:
-        period = round(self._period_ms / self._effort)
-        return f"hint faults: {self._size_mb} MiB of each program marked at a time, at best every {period} ms"
+        often = f"at best every {round(self._period_ms / self._effort)} ms"
+        if self._balances:
+            often = "as often as the kernel balances between the nodes of the top tier"
+        return f"hint faults: {self._size_mb} MiB of each program marked at a time, {often}"
 
     def counters(self) -> dict[str, int]:
         return dict(self._counts)

@@ -283,8 +283,12 @@ def test_nodes_of_one_tier_stay_balanced_if_they_were(tmp_path: Path, ring: Fake
         put(tmp_path / before, "proc/sys/kernel/perf_event_paranoid", "2")
         put(tmp_path / before, "proc/self/status", "CapEff:\t000001ffffffffff")
         put(tmp_path / before, "sys/devices/system/cpu/possible", "0-1")
-        Faults(root).start(Watched(()), root.write)
+        source = Faults(root)
+        source.start(Watched(()), root.write)
         assert root.read(NUMA_BALANCING) == then
+        period = "1000" if before == "1" else "200"
+        assert root.read(f"{SCAN}/scan_period_min_ms") == period, "each scan makes the top tier fault, too"
+        assert ("as often as the kernel balances" in source.sampling()) == (before == "1")
 
 
 @pytest.mark.parametrize("ranges, period_ms", [(1, 200), (5, 200), (20, 100), (110, 25), (5000, 25)])

@@ -113,7 +113,7 @@ def test_the_second_run_and_the_third_see_what_the_first_saw(tmp_path: Path) -> 
     with running("4 KiB, runs of 16") as program:
         with Pghot("run", "--source", "faults", "-p", str(program.pid)) as dry:
             # The last hot page need not be seen.
-            dry.until(lambda: re.search(r"would promote 1[2-9]", dry.said()), "most of 16 MiB")
+            dry.until(lambda: re.search(r"would promote 1[2-9]\.\d MiB", dry.said()), "most of 16 MiB")
             assert dry.finish()[0] == 130
         for number in ("second", "third"):
             journal = tmp_path / f"{number}.pghot-journal"

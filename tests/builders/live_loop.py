@@ -244,7 +244,10 @@ def identity_of(kernel: FakeKernel, pid: int) -> Identity:
 
 
 class Scripted:
-    """A live source of another package. `says` are its sightings, one entry a poll; `order` is what was called."""
+    """A live source of another package. `says` are its sightings, one entry a poll; `order` is what was called.
+
+    wrong  what it finds wrong now; `register` makes it a list of the test's own
+    """
 
     name = "scripted"
     summary = "for tests"
@@ -257,6 +260,7 @@ class Scripted:
     order: list[str]
     efforts: list[float]
     watched: list[Watched]
+    wrong: list[str]
     fails = ""
 
     def __init__(self, root: SysRoot, knob: str = "", speed: int = 1) -> None:
@@ -288,13 +292,16 @@ class Scripted:
     def counters(self) -> dict[str, int]:
         return {}
 
+    def degraded(self) -> list[str]:
+        return list(self.wrong)
+
     def stop(self) -> None:
         self.order.append("stop")
 
 
 def register(monkeypatch: pytest.MonkeyPatch) -> type[Scripted]:
     """A `Scripted` with lists of its own, under its name among the live sources, as by an entry point."""
-    source = type("Fresh", (Scripted,), {"says": [], "order": [], "efforts": [], "watched": []})
+    source = type("Fresh", (Scripted,), {"says": [], "order": [], "efforts": [], "watched": [], "wrong": []})
 
     class Point:
         name = "scripted"

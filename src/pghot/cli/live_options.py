@@ -19,6 +19,7 @@ from pghot.kernel.needs import require
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.damos_needs import damos_needs
 from pghot.live.damos.plan import DamosSettings
+from pghot.live.degraded import DegradedSoFar
 from pghot.live.live_settings import LiveSettings, check_sources, with_damos
 from pghot.live.loop import Live
 from pghot.live.machine.mover_settings import MoverSettings
@@ -29,6 +30,7 @@ from pghot.live.status import line
 from pghot.live.targets import Targets
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.options import parse_options
+from pghot.printable import printable
 
 
 def check_one_kind(command: Sequence[str] | None, pids: Sequence[int] | None, cgroup: str) -> None:
@@ -148,13 +150,23 @@ def damos_settings(options: Sequence[str], mover: MoverSettings, by_cgroup: bool
 
 
 def status_on_stderr() -> Callable[[Live], None]:
-    """Shows the status line: twice a second in place on a terminal, a new line every few seconds elsewhere."""
+    """Shows the status line: twice a second in place on a terminal, a new line every few seconds elsewhere.
+
+    What begins to be wrong, and what is well again, is a line of its own at once.
+    """
     terminal = sys.stderr.isatty()
     every_s = 0.5 if terminal else EVERY_S
     said = time.monotonic() + PATIENCE_S - every_s
+    degraded = DegradedSoFar()
 
     def show(live: Live) -> None:
         nonlocal said
+        for what, states in zip(
+            ("degraded", "no longer degraded"), degraded.look(live.degraded), strict=True
+        ):
+            for each in states:
+                note = f"note: {what}: {printable(each.part)}: {printable(each.problem)}"
+                print(f"\r\x1b[K{note}" if terminal else note, file=sys.stderr, flush=True)
         if (now := time.monotonic()) - said < every_s:
             return
         said = now

@@ -19,6 +19,7 @@ from pghot.daemon.prometheus import Metrics
 from pghot.daemon.sockets import Server
 from pghot.errors import PghotError
 from pghot.kernel.sysroot import SysRoot
+from pghot.live.degraded import DegradedSoFar
 from pghot.live.hot import hottest
 from pghot.live.journal import Journal
 from pghot.live.live_settings import LiveSettings, check_sources, with_damos
@@ -59,6 +60,7 @@ class Daemon:
         self._reload = False
         self._facts: StatusFacts | None = None
         self._facts_ms = 0.0
+        self._degraded = DegradedSoFar()
 
     async def run(self) -> None:
         """Serve. Raises `PghotError` when it cannot start; afterwards everything is put back."""
@@ -118,7 +120,15 @@ class Daemon:
     def _refresh_facts(self) -> None:
         self._facts = self._status()
         self._facts_ms = time.monotonic() * 1000
+        self._log_degraded()
         notify("WATCHDOG=1", f"STATUS={len(self._facts['programs'])} programs tracked")
+
+    def _log_degraded(self) -> None:
+        changed = self._degraded.look(self._live.degraded)
+        for each in changed.begun:
+            event(self._log, "degraded", logging.WARNING, part=each.part, problem=each.problem)
+        for each in changed.ended:
+            event(self._log, "no longer degraded", part=each.part, problem=each.problem)
 
     def _status(self) -> StatusFacts:
         return {

@@ -1,7 +1,8 @@
-"""The Prometheus endpoint. Names, help and units come from `pghot.counters`; the only labels are node and source."""
+"""The Prometheus endpoint. Names, help and units come from `pghot.counters`; the labels are node, source and part."""
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from pghot.counters import COUNTERS, Counter
 from pghot.errors import PghotError, UsageError
+from pghot.live.degraded import KNOBS
 
 _NODE_GAUGES = (
     Counter("pghot_node_capacity", "memory of the node", "bytes", "gauge"),
@@ -19,6 +21,9 @@ _NODE_GAUGES = (
     Counter("pghot_node_tracked", "memory of tracked programs on the node", "bytes", "gauge"),
 )
 
+_DEGRADED = Counter(
+    "pghot_degraded", "things that are wrong while pghot runs on: its log says what", "states", "gauge"
+)
 
 # The latest status facts, None before the first.
 Status = Callable[[], Mapping[str, Any] | None]
@@ -56,6 +61,9 @@ def families(facts: Mapping[str, Any]) -> Iterator[Metric]:
             yield _family(COUNTERS[name], [], [([], value)])
     for name, values in by_source.items():
         yield _family(COUNTERS[name], ["source"], [([source], value) for source, value in values])
+    wrong = Counts(each["part"] for each in facts["degraded"])
+    parts = dict.fromkeys([*(source["name"] for source in facts["sources"]), KNOBS, *wrong])
+    yield _family(_DEGRADED, ["part"], [([part], wrong[part]) for part in parts])
     for gauge in _NODE_GAUGES:
         key = f"{gauge.name.removeprefix('pghot_node_')}_bytes"
         yield _family(gauge, ["node"], [([str(node["node"])], node[key]) for node in facts["nodes"]])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from pghot.kernel.watched import Watched
 from pghot.live.budget import Budget
 from pghot.live.damos.damos import Damos
 from pghot.live.damos.plan import Planner
+from pghot.live.degraded import Degraded
 from pghot.live.journal import Journal
 from pghot.live.knobs import Knobs
 from pghot.live.live_settings import LiveSettings, check_cpusets, check_damos, check_demotion, check_nodes
@@ -35,7 +36,7 @@ from pghot.live.machine.spaces import Spaces
 from pghot.live.own_cost import OwnCost
 from pghot.live.slices import SliceRecorder
 from pghot.live.sources import LIVE_SOURCES
-from pghot.live.sources.access_source import AccessSource, Sightings
+from pghot.live.sources.access_source import AccessSource, Degrades, Sightings
 from pghot.live.swap_tier.setup import SWAP_SOURCE, compressed_tier
 from pghot.live.swap_tier.tier import with_compressed
 from pghot.policies import LIVE_POLICIES
@@ -100,6 +101,8 @@ class Live:
         self.budget = Budget(settings.max_cpu_percent, clock_ns() / 1e9)
         self._kernel_promoted = vmstat(root, "pgpromote_success")
         self._began_ns = clock_ns()
+        # What is wrong while this runs on, as of the last second, also after the end; empty when all is well.
+        self.degraded: tuple[Degraded, ...] = ()
 
     # ---- the loop
 
@@ -230,6 +233,12 @@ class Live:
                 source.watch(self._watched())
         if self._damos_started and self.damos is not None:
             self.damos.refresh(now_ms)
+        self.degraded = tuple(self._troubles())
+
+    def _troubles(self) -> Iterator[Degraded]:
+        for source in self._started:
+            if isinstance(source, Degrades):
+                yield from (Degraded(source.name, problem) for problem in source.degraded())
 
     def _make_damos(self) -> Damos:
         mover, machine = self.settings.mover, self.machine

@@ -137,6 +137,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> StatusFacts:
         "cgroups": cgroup_facts(live),
         "compressed": out,
         "sources": source_facts(live),
+        "degraded": [{"part": each.part, "problem": each.problem} for each in live.degraded],
         "nodes": node_facts(live, on_node, hot_on_node),
         "mover": live.damos.facts() if live.damos else {"name": live.settings.mover.kind},
         "moves": {
@@ -174,4 +175,6 @@ def line(live: Live) -> str:
         parts.append(f"demoted {format_size(moves.demoted * PAGE_BYTES)}")
     if moves.failed:
         parts.append(f"{moves.failed:,} failed")
+    if live.degraded:
+        parts.append("degraded")
     return " · ".join(parts)

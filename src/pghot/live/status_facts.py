@@ -22,6 +22,11 @@ class SourceFacts(TypedDict):
     counters: dict[str, int]
 
 
+class DegradedFacts(TypedDict):
+    part: str
+    problem: str
+
+
 class NodeFacts(TypedDict):
     node: int
     tier: int
@@ -75,6 +80,7 @@ class StatusFacts(TypedDict):
     cgroups: list[CgroupFacts]
     compressed: CompressedFacts | None
     sources: list[SourceFacts]
+    degraded: list[DegradedFacts]
     nodes: list[NodeFacts]
     mover: MoverFacts
     moves: MoveFacts

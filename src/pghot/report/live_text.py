@@ -22,6 +22,7 @@ def render_run(facts: StatusFacts) -> str:
     verb = "promoted" if applied else "would promote (dry run: nothing was changed)"
     lines = [
         f"{facts['mode']}, {facts['seconds']:.1f} s, policy {facts['policy']}",
+        *degraded_lines(facts),
         *(f"  {source_line(source)}" for source in facts["sources"]),
         *damos_lines(facts),
         "",
@@ -63,6 +64,13 @@ def source_lines(facts: StatusFacts, before: StatusFacts | None) -> list[str]:
     sources = before["sources"] if before else []
     then = {source["name"]: source["counters"]["pghot_sightings"] for source in sources}
     return [source_line(source, then.get(source["name"], 0), seconds) for source in facts["sources"]]
+
+
+def degraded_lines(facts: StatusFacts) -> list[str]:
+    """What is wrong, each with what to do; nothing when all is well."""
+    return [
+        f"degraded: {printable(each['part'])}: {printable(each['problem'])}" for each in facts["degraded"]
+    ]
 
 
 def damos_lines(facts: StatusFacts) -> list[str]:
@@ -173,6 +181,7 @@ def render_status(facts: StatusFacts, before: StatusFacts | None) -> str:
     lines = [
         f"{facts['mode']}, up {facts['seconds']:.0f} s, policy {facts['policy']}, "
         f"{len(facts['programs'])} programs, {facts['counters']['pghot_sections']} sections",
+        *degraded_lines(facts),
         *(f"  {line}" for line in source_lines(facts, before)),
         *damos_lines(facts),
         "",

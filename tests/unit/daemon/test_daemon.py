@@ -190,6 +190,28 @@ def test_a_wrong_reload_is_refused_and_the_old_goes_on(
     assert "no process 4194305" in refused[2]["error"]
 
 
+def test_what_is_wrong_is_logged_once_when_it_begins_and_once_when_it_ends(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pghot.daemon.daemon.STATUS_MS", 0)
+    monkeypatch.setattr("pghot.live.loop.REFRESH_MS", 0)
+
+    def talk() -> None:
+        bench.source.wrong.append("nobody scans; look at it")
+        until(lambda: "degraded" in bench.logged, "the log of what is wrong")
+        assert bench.status()["degraded"] == [{"part": "scripted", "problem": "nobody scans; look at it"}]
+        bench.source.wrong.clear()
+        until(lambda: "no longer degraded" in bench.logged, "the log of what is well")
+
+    bench.run(talk)
+    told = [each for each in events(capsys) if "degraded" in each["event"]]
+    assert [(each["level"], each["event"]) for each in told] == [
+        ("warning", "degraded"),
+        ("info", "no longer degraded"),
+    ]
+    assert all(each["part"] == "scripted" and "nobody scans" in each["problem"] for each in told)
+
+
 def test_pages_that_stay_away_keep_the_journal(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     def talk() -> None:
         bench.hot(FIRST)

@@ -342,12 +342,13 @@ def test_a_group_that_this_user_is_not_in(tmp_path: Path, monkeypatch: pytest.Mo
 
 FACTS: dict[str, Any] = {
     "sources": [{"name": "faults", "counters": {"pghot_sightings": 5, "numa_hint_faults": 4}}],
+    "degraded": [{"part": "faults", "problem": "one"}, {"part": "faults", "problem": "two"}],
     "counters": {"pgpromote_success": 3, "pghot_sections": 2, "numa_hint_faults": 1},
     "nodes": [{"node": 1, "capacity_bytes": 10, "free_bytes": 9, "floor_bytes": 8, "tracked_bytes": 7}],
 }
 
 
-def test_families_have_the_two_labels_and_one_meaning_each() -> None:
+def test_families_have_the_three_labels_and_one_meaning_each() -> None:
     found = {family.name: family for family in families(FACTS)}
     samples = {name: [(each.labels, each.value) for each in family.samples] for name, family in found.items()}
     assert samples["pghot_sightings"] == [({"source": "faults"}, 5)]
@@ -356,6 +357,8 @@ def test_families_have_the_two_labels_and_one_meaning_each() -> None:
         {"source": "faults"}
     ]
     assert samples["pghot_node_free_bytes"] == [({"node": "1"}, 9)]
+    # What is well is there too, so that an alert can tell it from a pghot that is gone.
+    assert samples["pghot_degraded_states"] == [({"part": "faults"}, 2), ({"part": "knobs"}, 0)]
     assert all(family.documentation for family in found.values())
 
 

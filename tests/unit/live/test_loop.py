@@ -17,6 +17,7 @@ import pytest
 
 from builders.live_loop import ALWAYS, START, FakeKernel, Scripted, addresses, install, maps_line, register
 from builders.machine_trees import NODES, put
+from pghot.cli.live_options import status_on_stderr
 from pghot.counters import LOSSES
 from pghot.errors import CutShortError, NotPermittedError, PghotError, UnsupportedError, UsageError
 from pghot.kernel.knob_files import NUMA_BALANCING
@@ -24,6 +25,7 @@ from pghot.kernel.needs import Need, require
 from pghot.kernel.process import CAPABILITIES, refused
 from pghot.kernel.sysroot import SysRoot
 from pghot.live import journal as journal_module
+from pghot.live.degraded import Degraded
 from pghot.live.journal import Journal
 from pghot.live.journal_file import read_journal
 from pghot.live.live_settings import LiveSettings
@@ -420,6 +422,47 @@ def test_the_budget_lowers_the_effort_of_the_sources(bench: Bench, monkeypatch: 
     bench.tick(live, ms=5000, times=3)
     assert bench.source.efforts == [0.25, 0.3125]
     assert status(live)["sources"][0]["effort"] == 0.3125
+
+
+def test_what_is_wrong_with_a_source_is_told_until_it_is_well(bench: Bench) -> None:
+    """Looked up once a second: 10 rounds of 100 ms."""
+    live = bench.live(None, apply=False)
+    live.start()
+    assert not live.degraded
+    bench.source.wrong.append("nobody scans; look at it")
+    bench.tick(live, times=9)
+    assert status(live)["degraded"] == []
+    bench.tick(live)
+    (told,) = facts = status(live)["degraded"]
+    assert facts == [{"part": "scripted", "problem": "nobody scans; look at it"}]
+    assert live.degraded == (Degraded(told["part"], told["problem"]),)
+    said = "degraded: scripted: nobody scans; look at it"
+    assert said in render_status(status(live), None).splitlines()
+    assert line(live).endswith(" · degraded")
+    live.stop()
+    assert said in render_run(status(live)).splitlines()
+    bench.source.wrong.clear()
+    again = bench.live(None, apply=False)
+    again.start()
+    bench.tick(again, times=10)
+    assert "degraded" not in render_status(status(again), None) + line(again)
+
+
+def test_the_status_line_says_once_what_begins_to_be_wrong_and_what_is_well_again(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live, show = bench.live(None, apply=False), status_on_stderr()
+    live.start()
+    for wrong in (["a; b"], ["a; b", "c; d"], ["c; d"]):
+        bench.source.wrong[:] = wrong
+        for _ in range(10):
+            bench.tick(live)
+            show(live)
+    assert capsys.readouterr().err.splitlines() == [
+        "note: degraded: scripted: a; b",
+        "note: degraded: scripted: c; d",
+        "note: no longer degraded: scripted: a; b",
+    ]
 
 
 def test_a_dry_run_with_hint_faults_is_refused_where_the_kernel_would_promote(tmp_path: Path) -> None:

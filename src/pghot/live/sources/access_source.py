@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -102,3 +102,14 @@ class AccessSource(Source, Protocol):
 
     def stop(self) -> None:
         """Stop watching and release all resources. Called once, also after a failed start."""
+
+
+@runtime_checkable
+class Degrades(Protocol):
+    """What a source must have as well if it can notice that it does not see what it should."""
+
+    def degraded(self) -> Sequence[str]:
+        """Each as one line: what is wrong; what to do. Empty when all is well. The same words while it lasts.
+
+        Asked about once a second, so it must not read much.
+        """

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from pghot.report.live_text import degraded_lines
 from pghot.report.view.history import SPAN_S
 from pghot.report.view.list_panel import counter_lines, hot_lines, program_lines
 from pghot.report.view.move_panel import move_lines
@@ -40,10 +42,16 @@ def arranged(picture: Picture, width: int, height: int) -> list[list[Text]]:
 
 
 def fact_lines(picture: Picture, width: int, height: int, span_s: float) -> list[Text]:
-    """Nodes, moves, sources and pghot itself, with charts as high as `height` allows."""
+    """What is wrong, nodes, moves, sources and pghot itself, with charts as high as `height` allows."""
+    wrong = [
+        Text(line, WARN)
+        for problem in degraded_lines(picture.status)
+        for line in textwrap.wrap(problem, width, subsequent_indent="  ", break_on_hyphens=False)
+    ]
     for chart_rows in range(HIGHEST, 0, -1):
         room = PanelRoom(width, chart_rows, span_s)
         lines = [
+            *wrong,
             *node_lines(picture.status, room),
             *move_lines(picture, room),
             *source_lines(picture, room),

@@ -46,6 +46,8 @@ moves    what pghot promoted and demoted; by kernel: what the kernel
          promoted by itself, on the whole machine
 limit    promotions now, as a share of the rate limit; the ping-pong guard
          lowers it when pages come back that pghot had demoted
+degraded what is wrong while pghot runs on, and what to do; it stands
+         above the nodes
 failed   pages that did not move, by errno
 sources  addresses that each one reported, its losses, its sampling
 CPU      of pghot, with this screen when it is `run --view`

@@ -234,6 +234,19 @@ def test_everything_fits_the_small_terminal(running: Show) -> None:
     assert "…" not in text_of([column])
 
 
+@pytest.mark.parametrize("width", [80, 160])
+def test_what_is_wrong_stands_whole_above_the_nodes(running: Show, width: int) -> None:
+    running.second()
+    assert "degraded" not in text_of(arranged(picture_of(running), width, 24))
+    running.source.wrong.append("the kernel scans no more: " + "word " * 20 + "; restart it")
+    running.second()
+    (first, *_) = columns = arranged(picture_of(running), width, 24)
+    said = " ".join(text_of([first]).split("─ nodes")[0].split())
+    assert said.startswith("degraded: scripted: the kernel scans no more: word")
+    assert said.endswith("; restart it")
+    assert max(line.cell_len for column in columns for line in column) <= width
+
+
 def test_a_budget_that_is_not_kept_is_said_in_words() -> None:
     budget = {"max_cpu_percent": 10.0, "effort": 0.25}
     words = "".join(word if isinstance(word, str) else word[0] for word in budget_words(budget, 0.4))

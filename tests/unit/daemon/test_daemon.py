@@ -22,7 +22,7 @@ from pghot.daemon.sockets import ask
 from pghot.errors import UnsupportedError, UsageError
 from pghot.live.journal_file import read_journal
 from pghot.live.sources.access_source import sightings_of
-from waiting import until
+from waiting import GUARD_S, until
 
 FIRST, SECOND = 500, 600
 HOT = addresses(3, 23)
@@ -89,7 +89,7 @@ journal = "{self.journal}"
             raise failed[0]
 
     def status(self) -> dict[str, Any]:
-        return ask(self.place / "s", {"get": "status"})[0]
+        return ask(self.place / "s", {"get": "status"}, GUARD_S)[0]
 
     def on(self, pid: int, node: int) -> int:
         return sum(
@@ -136,7 +136,10 @@ def test_it_promotes_and_puts_everything_back_at_the_end(
         bench.hot(FIRST)
         until(lambda: bench.on(FIRST, 0) == 23, "the first program's promotion")
         assert bench.journal.exists()
-        assert ask(bench.place / "s", {"get": "hot", "by": "page", "top": 99})[0]["hot"][0]["pid"] == FIRST
+        assert (
+            ask(bench.place / "s", {"get": "hot", "by": "page", "top": 99}, GUARD_S)[0]["hot"][0]["pid"]
+            == FIRST
+        )
         until(lambda: bench.status()["moves"]["promoted_pages"] == 23, "its count")
 
     bench.run(talk)

@@ -27,6 +27,7 @@ from pghot.errors import NotPermittedError, PghotError, UsageError
 from pghot.live.budget import CHECK_S, LOWEST_EFFORT, Budget
 from pghot.live.hot import Hottest
 from pghot.live.own_cost import OwnCost
+from waiting import GUARD_S
 
 # ---- budget
 
@@ -106,7 +107,7 @@ def served(path: Path, talk: Callable[[Server], Awaitable[Any]], status: dict[st
 
 def asked(path: Path, *requests: dict[str, Any]) -> list[tuple[dict[str, Any], bytes]]:
     async def talk(server: Server) -> list[tuple[dict[str, Any], bytes]]:
-        return [await asyncio.to_thread(ask, path, request) for request in requests]
+        return [await asyncio.to_thread(ask, path, request, GUARD_S) for request in requests]
 
     found: list[tuple[dict[str, Any], bytes]] = served(path, talk)
     return found

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError
+from pghot.kernel.damon_sysfs import KDAMONDS, NUMBER
 from pghot.kernel.knob_files import check_knob
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.journal import Journal
@@ -44,6 +45,7 @@ class Knobs:
     def __init__(self, root: SysRoot, journal: Journal | None) -> None:
         self._root, self._journal = root, journal
         self._changed: list[Change] = []
+        self._given: dict[str, str] = {}
 
     def set(self, path: str, value: str) -> None:
         """Give a knob a value. Raises a `PghotError` when the kernel refuses or lacks it, or `undo` would refuse it."""
@@ -57,6 +59,7 @@ class Knobs:
         except OSError as error:
             raise NotPermittedError(f"cannot read {path}: {error.strerror}", "run as root") from None
         if old == value:
+            self._given[path] = value
             return
         _check(path, old)
         # A budget sets the same few values again and again while a daemon runs. They are written to the journal once.
@@ -64,14 +67,37 @@ class Knobs:
         if self._journal is not None and not known:
             self._journal.knob(path, old, value)
         write_knob(self._root, path, value)
+        self._given[path] = value
         if not known:
             self._changed.append((path, old, value))
+
+    def changed_by_others(self) -> list[str]:
+        """Each knob that has another value than pghot gave it last: which, both values, and what to do.
+
+        The state of a kdamond is not looked at: it turns itself off when its programs have ended.
+        """
+        return [
+            f"{path} is {now}, but pghot had set it to '{value}'; keep other tools (sysctl, tuned) from changing it, "
+            f"and write '{value}' or start pghot anew"
+            for path, value in self._given.items()
+            if (path == NUMBER or not path.startswith(KDAMONDS))
+            and (now := _now(self._root, path)) != f"'{value}'"
+        ]
 
     def restore(self) -> list[str]:
         """Put everything back, last change first; returns what could not be, in words."""
         problems = put_back(self._root, self._changed)
-        self._changed = []
+        self._changed, self._given = [], {}
         return problems
+
+
+def _now(root: SysRoot, path: str) -> str:
+    try:
+        return f"'{root.read(path)}'"
+    except FileNotFoundError:
+        return "gone"
+    except OSError as error:
+        return f"not to be read ({error.strerror})"
 
 
 def _check(path: str, value: str) -> None:

@@ -24,7 +24,7 @@ from pghot.kernel.watched import Watched
 from pghot.live.budget import Budget
 from pghot.live.damos.damos import Damos
 from pghot.live.damos.plan import Planner
-from pghot.live.degraded import Degraded
+from pghot.live.degraded import KNOBS, Degraded
 from pghot.live.journal import Journal
 from pghot.live.knobs import Knobs
 from pghot.live.live_settings import LiveSettings, check_cpusets, check_damos, check_demotion, check_nodes
@@ -236,6 +236,9 @@ class Live:
         self.degraded = tuple(self._troubles())
 
     def _troubles(self) -> Iterator[Degraded]:
+        if not self.alive:
+            return  # there is nothing to see or move
+        yield from (Degraded(KNOBS, problem) for problem in self.knobs.changed_by_others())
         for source in self._started:
             if isinstance(source, Degrades):
                 yield from (Degraded(source.name, problem) for problem in source.degraded())

@@ -448,6 +448,43 @@ def test_what_is_wrong_with_a_source_is_told_until_it_is_well(bench: Bench) -> N
     assert "degraded" not in render_status(status(again), None) + line(again)
 
 
+@pytest.mark.parametrize("before", ["0", "2"], ids=["changed by pghot", "right before"])
+def test_a_knob_that_a_stranger_changed_is_named_and_not_fought_over(
+    bench: Bench, journal: Journal, before: str
+) -> None:
+    put(bench.kernel.tree, NUMA_BALANCING, before)
+    live = bench.live(journal, apply=False, source_options={"scripted": {"knob": NUMA_BALANCING}})
+    live.start()
+    bench.tick(live, times=10)
+    assert live.degraded == ()
+    put(bench.kernel.tree, NUMA_BALANCING, "1")
+    bench.tick(live, times=10)
+    (told,) = live.degraded
+    assert told.part == "knobs"
+    assert told.problem.startswith(f"{NUMA_BALANCING} is '1', but pghot had set it to '2'; ")
+    assert bench.kernel.root.read(NUMA_BALANCING) == "1"
+    put(bench.kernel.tree, NUMA_BALANCING, "2")
+    bench.tick(live, times=10)
+    assert live.degraded == ()
+    bench.kernel.root.path(NUMA_BALANCING).unlink()
+    bench.tick(live, times=10)
+    assert live.degraded[0].problem.startswith(f"{NUMA_BALANCING} is gone, but")
+    put(bench.kernel.tree, NUMA_BALANCING, "1")
+    problems = live.stop()
+    assert len(problems) == (before == "0")
+    assert bench.kernel.root.read(NUMA_BALANCING) == "1"
+
+
+def test_knobs_mean_nothing_when_no_program_is_left(bench: Bench, journal: Journal) -> None:
+    put(bench.kernel.tree, NUMA_BALANCING, "0")
+    live = bench.live(journal, apply=False, source_options={"scripted": {"knob": NUMA_BALANCING}})
+    live.start()
+    put(bench.kernel.tree, NUMA_BALANCING, "1")
+    bench.kernel.exit(PID)
+    bench.tick(live, times=10)
+    assert (live.alive, live.degraded) == (False, ())
+
+
 def test_the_status_line_says_once_what_begins_to_be_wrong_and_what_is_well_again(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:

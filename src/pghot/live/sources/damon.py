@@ -196,6 +196,13 @@ class Damon:
             f"{times.max_regions} regions, read every {self._period_ms / self._effort:g} ms"
         )
 
+    def degraded(self) -> list[str]:
+        if self._trace is None or not self._spaces or self._kdamond.running:
+            return []
+        return [
+            "the kdamond has ended while its programs run: another tool may have stopped it; start pghot anew"
+        ]
+
     def counters(self) -> dict[str, int]:
         lost = self._lost + (self._trace.lost if self._trace else 0)
         return {**self._counts, "damon_lost_regions": lost}

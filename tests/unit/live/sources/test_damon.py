@@ -333,6 +333,17 @@ def test_other_programs_are_committed_to_the_running_kdamond(tmp_path: Path) -> 
     assert run.source.poll(10_000)[0].pid.tolist() == [200]
 
 
+def test_a_kdamond_that_ended_while_its_programs_run_is_said(tmp_path: Path) -> None:
+    one = Process(tmp_path, 100, 1, 16, 64)
+    run = Started(tmp_path, one)
+    assert run.source.degraded() == []
+    put(tmp_path, STATE, "off\n")
+    (told,) = run.source.degraded()
+    assert told.startswith("the kdamond has ended while its programs run")
+    run.source.watch(watched())
+    assert run.source.degraded() == [], "its programs ended, and it with them"
+
+
 def test_a_kdamond_that_ended_with_its_programs_is_switched_on_again(tmp_path: Path) -> None:
     one, two = Process(tmp_path, 100, 1, 16, 64), Process(tmp_path, 200, 2, 16, 128)
     run = Started(tmp_path, one)

@@ -120,7 +120,7 @@ def listed(kind: str, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
 
 
 def compared(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[str, object]]:
-    assert run(["compare", "bundled:redis-zipf", "--json", *words]) == 0
+    assert run(["compare", "bundled:redis-zipf", "--json", "--seeds", "1", "--duration", "20s", *words]) == 0
     return {row["label"]: row for row in json.loads(capsys.readouterr().out)["runs"]}
 
 

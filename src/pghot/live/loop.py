@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from pghot.arrays import U32
+from pghot.arrays import U32, Bool
 from pghot.engine.accesses import Accesses
 from pghot.errors import UnsupportedError
 from pghot.kernel.base_pages import base_page_needs
@@ -25,6 +25,7 @@ from pghot.live.budget import Budget
 from pghot.live.damos.damos import Damos
 from pghot.live.damos.plan import Planner
 from pghot.live.degraded import KNOBS, Degraded
+from pghot.live.effect import Effect
 from pghot.live.journal import Journal
 from pghot.live.knobs import Knobs
 from pghot.live.live_settings import LiveSettings, check_cpusets, check_damos, check_demotion, check_nodes
@@ -101,6 +102,7 @@ class Live:
         self.budget = Budget(settings.max_cpu_percent, clock_ns() / 1e9)
         self._kernel_promoted = vmstat(root, "pgpromote_success")
         self._began_ns = clock_ns()
+        self.effect = Effect(root, settings.targets.only_cgroup, clock_ns() // 1_000_000)
         # What is wrong while this runs on, as of the last second, also after the end; empty when all is well.
         self.degraded: tuple[Degraded, ...] = ()
 
@@ -139,6 +141,7 @@ class Live:
         if self.damos is not None:
             self.damos.tick(now_ms)
         self.machine.demote_cold()
+        self.effect.tick(now_ms)
         if self.recorder is not None:
             self.recorder.tick(now_ns)
         if self.budget.tick(now_ns / 1e9):
@@ -202,7 +205,12 @@ class Live:
         if len(page) == 0:
             return
         self.machine.locate(np.unique(page))
-        seen = self._judged(page, now_ms) if sightings.hint_fault else sightings.count[movable]
+        below = self._below_top(page)
+        seen = sightings.count[movable]
+        self.effect.saw(source.sees != "lower", int(seen[~below].sum()), int(seen[below].sum()))
+        if sightings.hint_fault:
+            space, _ = self.spaces.table.where(page)
+            seen = self.faults.counts(page, space, below, now_ms)
         count = seen * np.uint32(source.weight)
         if self._tier is not None and source.name != SWAP_SOURCE:
             # A page in swap was not used, or it would have come back. The source saw a neighbour in the same region.
@@ -214,12 +222,11 @@ class Live:
         accesses = Accesses(page, sightings.node[movable], count, now_ms, sightings.hint_fault)
         self.policy.observe(self.world, source, accesses)
 
-    def _judged(self, page: U32, now_ms: int) -> U32:
-        """How much each of these hint faults counts."""
+    def _below_top(self, page: U32) -> Bool:
+        """bool[K]: which of these pages are on a node below the top tier."""
         place, lower = self.machine.place[page], self.machine.lower
-        below = lower[np.minimum(place, len(lower) - 1)] & (place < len(lower))
-        space, _ = self.spaces.table.where(page)
-        return self.faults.counts(page, space, below, now_ms)
+        below: Bool = lower[np.minimum(place, len(lower) - 1)] & (place < len(lower))
+        return below
 
     def _refresh(self, now_ms: int) -> None:
         self._refreshed_ms = now_ms

@@ -138,6 +138,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> StatusFacts:
         "compressed": out,
         "sources": source_facts(live),
         "degraded": [{"part": each.part, "problem": each.problem} for each in live.degraded],
+        "effect": live.effect.facts(),
         "nodes": node_facts(live, on_node, hot_on_node),
         "mover": live.damos.facts() if live.damos else {"name": live.settings.mover.kind},
         "moves": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 from pghot.live.damos.damos import MoverFacts
+from pghot.live.effect import EffectFacts
 from pghot.live.swap_tier.setup import CompressedFacts
 from pghot.live.undo import UndoneFacts
 
@@ -81,6 +82,7 @@ class StatusFacts(TypedDict):
     compressed: CompressedFacts | None
     sources: list[SourceFacts]
     degraded: list[DegradedFacts]
+    effect: EffectFacts | None
     nodes: list[NodeFacts]
     mover: MoverFacts
     moves: MoveFacts

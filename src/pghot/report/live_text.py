@@ -34,6 +34,7 @@ def render_run(facts: StatusFacts) -> str:
     ]
     if applied:
         lines.append(f"demoted: {pages(moves['demoted_pages'])}")
+    lines += effect_lines(facts)
     lines += compressed(facts)
     if moves["promoted_by_the_kernel_pages"]:
         lines.append(f"promoted by the kernel itself: {pages(moves['promoted_by_the_kernel_pages'])}")
@@ -71,6 +72,29 @@ def degraded_lines(facts: StatusFacts) -> list[str]:
     return [
         f"degraded: {printable(each['part'])}: {printable(each['problem'])}" for each in facts["degraded"]
     ]
+
+
+def effect_lines(facts: StatusFacts) -> list[str]:
+    """What was seen in the first seconds beside the last; nothing until there are both."""
+    if facts["effect"] is None:
+        return []
+    first, last = facts["effect"]["first"], facts["effect"]["last"]
+    span = f"in the first {first['seconds']:.0f} s"
+    lines = []
+    if first["fast_share"] is not None and last["fast_share"] is not None:
+        served = (100 * first["fast_share"], 100 * last["fast_share"])
+        lines.append(
+            f"accesses on the top tier: {served[0]:.0f} % of those seen {span}, {served[1]:.0f} % in the last"
+        )
+    elif first["below_per_s"] is not None and last["below_per_s"] is not None:
+        rates = f"{first['below_per_s']:,.0f}/s {span}, {last['below_per_s']:,.0f}/s in the last"
+        lines.append(f"accesses seen below the top tier: {rates}")
+    if first["pressure_percent"] is not None and last["pressure_percent"] is not None:
+        lines.append(
+            f"time in which a task waited for memory: {first['pressure_percent']:.1f} % {span}, "
+            f"{last['pressure_percent']:.1f} % in the last"
+        )
+    return lines
 
 
 def damos_lines(facts: StatusFacts) -> list[str]:
@@ -194,7 +218,8 @@ def render_status(facts: StatusFacts, before: StatusFacts | None) -> str:
         lines.append(
             "not moved: " + ", ".join(f"{count:,} {name}" for name, count in moves["failed"].items())
         )
-    return "\n".join([*lines, *compressed(facts), *skipped(facts["counters"]), own_cost(facts)])
+    more = [*effect_lines(facts), *compressed(facts), *skipped(facts["counters"]), own_cost(facts)]
+    return "\n".join([*lines, *more])
 
 
 def rate(

@@ -204,6 +204,37 @@ def test_the_facts_are_json_and_render(bench: Bench, journal: Journal) -> None:
     assert undo_open(journal, bench.kernel.root).complete
 
 
+def test_a_run_says_whether_it_helped(bench: Bench, journal: Journal) -> None:
+    """Ten times a second 23 pages below the top tier, until they are promoted; a touch of the other pages does not."""
+    live = bench.live(journal)
+    live.start()
+    bench.source.says += [hot() for _ in range(100)]
+    bench.tick(live, times=50)
+    assert "top tier" not in render_run(status(live))
+    bench.tick(live, times=50)
+    text = render_run(json.loads(json.dumps(status(live))))
+    first = status(live)["effect"]["first"]["fast_share"]
+    assert 0.9 < first < 1, "they came up soon"
+    assert (
+        f"accesses on the top tier: {100 * first:.0f} % of those seen in the first 5 s, 100 % in the last"
+        in text
+    )
+    assert "accesses on the top tier" in render_status(status(live), None)
+
+
+def test_of_hint_faults_a_run_says_how_many_are_left(bench: Bench, journal: Journal) -> None:
+    bench.source.sees = "lower"
+    live = bench.live(journal)
+    live.start()
+    bench.source.says += [hot() for _ in range(50)]
+    bench.tick(live, times=100)
+    first = status(live)["effect"]["first"]["below_per_s"]
+    assert 0 < first < 0.1 * 230
+    text = render_run(status(live))
+    assert f"accesses seen below the top tier: {first:.0f}/s in the first 5 s, 0/s in the last" in text
+    assert "waited for memory" not in text, "this kernel does not tell"
+
+
 def test_status_shows_the_rate_and_the_losses_of_each_source(bench: Bench) -> None:
     live = bench.live(None, apply=False)
     live.start()

@@ -101,6 +101,7 @@ class Live:
         self.cost = OwnCost()
         self.budget = Budget(settings.max_cpu_percent, clock_ns() / 1e9)
         self._kernel_promoted = vmstat(root, "pgpromote_success")
+        self._kernel_migrated = vmstat(root, "numa_pages_migrated")
         self._began_ns = clock_ns()
         self.effect = Effect(root, settings.targets.only_cgroup, clock_ns() // 1_000_000)
         # What is wrong while this runs on, as of the last second, also after the end; empty when all is well.
@@ -174,6 +175,10 @@ class Live:
     def promoted_by_kernel(self) -> int:
         """Pages that NUMA balancing promoted by itself since the start, machine-wide (pgpromote_success)."""
         return vmstat(self.root, "pgpromote_success") - self._kernel_promoted
+
+    def balanced_by_kernel(self) -> int:
+        """Pages that NUMA balancing moved between nodes without promoting them, since the start, machine-wide."""
+        return vmstat(self.root, "numa_pages_migrated") - self._kernel_migrated - self.promoted_by_kernel()
 
     def marked(self) -> str:
         """How often hint faults found the hottest memory marked again: of the program where that was most often, and of

@@ -149,6 +149,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> StatusFacts:
             "rate_limit_mb_s": live.settings.mover.rate_limit_mb_s,
             "pingpong_guard_share": live.machine.promotion_share,
             "promoted_by_the_kernel_pages": live.promoted_by_kernel(),
+            "balanced_by_the_kernel_pages": live.balanced_by_kernel(),
         },
         "counters": counters(live, out),
         "tracking": {

@@ -57,6 +57,7 @@ class MoveFacts(TypedDict):
     rate_limit_mb_s: float
     pingpong_guard_share: float
     promoted_by_the_kernel_pages: int
+    balanced_by_the_kernel_pages: int
 
 
 class TrackingFacts(TypedDict):

@@ -38,6 +38,9 @@ def render_run(facts: StatusFacts) -> str:
     lines += compressed(facts)
     if moves["promoted_by_the_kernel_pages"]:
         lines.append(f"promoted by the kernel itself: {pages(moves['promoted_by_the_kernel_pages'])}")
+    if moves["balanced_by_the_kernel_pages"]:
+        balanced = pages(moves["balanced_by_the_kernel_pages"])
+        lines.append(f"moved by the kernel's balancing, not in the journal: {balanced}")
     if moves["failed"]:
         lines.append(
             "not moved: " + ", ".join(f"{count:,} {name}" for name, count in moves["failed"].items())

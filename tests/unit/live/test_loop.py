@@ -204,6 +204,20 @@ def test_the_facts_are_json_and_render(bench: Bench, journal: Journal) -> None:
     assert undo_open(journal, bench.kernel.root).complete
 
 
+def test_what_the_kernel_moves_meanwhile_is_counted_apart(bench: Bench, journal: Journal) -> None:
+    """It migrated 12 pages, of which 5 came to a higher tier."""
+    root = bench.kernel.root.path("/")
+    put(root, "proc/vmstat", "numa_pages_migrated 100\npgpromote_success 40\n")
+    live = bench.live(journal)
+    live.start()
+    put(root, "proc/vmstat", "numa_pages_migrated 112\npgpromote_success 45\n")
+    moves = status(live)["moves"]
+    assert (moves["promoted_by_the_kernel_pages"], moves["balanced_by_the_kernel_pages"]) == (5, 7)
+    text = render_run(status(live))
+    assert "promoted by the kernel itself: 5 pages" in text
+    assert "moved by the kernel's balancing, not in the journal: 7 pages" in text
+
+
 def test_a_run_says_whether_it_helped(bench: Bench, journal: Journal) -> None:
     """Ten times a second 23 pages below the top tier, until they are promoted; a touch of the other pages does not."""
     live = bench.live(journal)

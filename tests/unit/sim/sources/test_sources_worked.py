@@ -62,7 +62,8 @@ def test_a_look_of_the_idle_bitmap_is_the_sum_of_its_parts() -> None:
     """36 ns pagemap, 500 kpageflags, 250 to find the bits, 200 for the kernel's walks."""
     assert IDLE_LOOK_NS == 36 + 500 + 250 + 200
     assert AbitScan.live_options == {"walk_ns": 986, "every_tier": True}
-    assert HintFaults.live_options == {"period_min_ms": 200, "period_max_ms": 200, "fault_ns": 1200 + 100}
+    steps = {"scan_bytes": 64 << 20, "period_min_ms": 200, "period_max_ms": 200}
+    assert HintFaults.live_options == {**steps, "fault_ns": 1200 + 100}
 
 
 def test_what_released_kernels_have() -> None:

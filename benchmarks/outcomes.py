@@ -5,7 +5,7 @@
     python benchmarks/outcomes.py --page-only           the page from what is there
 
 Each cell is one comparison. Its verdict is kept as a JSON file in the work directory, so a run that was stopped goes
-on where it stopped. Cells of other settings (--duration, --seeds) are computed anew. Two cells run at a time.
+on where it stopped. Cells of other settings (--duration, --seeds) are kept beside them. Two cells run at a time.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from pghot.recording.bundled import names
 ROOT = Path(__file__).parents[1]
 TIERS = ("dram-cxl", "dram-cxl-switched")
 SHARES = (0.05, 0.2, 0.5)
+SHARES_IN_TURN = (0.2, 0.05, 0.5)
 FOOTPRINTS_GIB = (32, 100)
 # One of pghot's stores in each class: the three differ little. The device's unit stands for the hardware to come.
 POLICIES = (
@@ -61,6 +62,7 @@ class Cell:
 
 
 def all_cells() -> Iterator[Cell]:
+    """The matrix, in the order of the page."""
     for recording in names():
         for tiers in TIERS:
             for share in SHARES:
@@ -68,9 +70,14 @@ def all_cells() -> Iterator[Cell]:
                     yield Cell(recording, tiers, share, footprint)
 
 
+def turn(cell: Cell) -> tuple[int, int]:
+    """When a cell is computed: whole columns one after the other, so that a run that is stopped leaves some whole."""
+    return SHARES_IN_TURN.index(cell.fast_share), TIERS.index(cell.tiers)
+
+
 def compute(cell: Cell, settings: dict[str, Any], work: Path) -> str:
     """Compare, and keep what the page needs. Returns the headline."""
-    started = time.monotonic()
+    started, used = time.monotonic(), time.process_time()
     result = pghot.compare(
         f"bundled:{cell.recording}",
         cell.tiers,
@@ -79,14 +86,14 @@ def compute(cell: Cell, settings: dict[str, Any], work: Path) -> str:
         stands_for=cell.footprint_gib << 30,
         **settings,
     ).to_dict()
-    seconds = round(time.monotonic() - started, 1)
-    kept = {"cell": asdict(cell), "settings": settings, "source": source_digest(), "seconds": seconds}
+    seconds, cpu_s = round(time.monotonic() - started, 1), round(time.process_time() - used, 1)
+    kept = {"cell": asdict(cell), "settings": settings, "source": source_digest(), "cpu_s": cpu_s}
     kept |= {key: result[key] for key in ("setup", "summary", "verdict")}
-    path = work / f"{cell.name}.json"
+    path = work / f"{cell.name}.{settings['duration_s']:g}s.{settings['seeds']}.json"
     part = path.with_suffix(f".{os.getpid()}")
     part.write_text(json.dumps(kept))
     part.rename(path)
-    return f"{result['verdict']['headline']} ({seconds:.0f} s)"
+    return f"{result['verdict']['headline']} ({seconds:.0f} s, {cpu_s:.0f} s of CPU)"
 
 
 def source_digest() -> str:
@@ -100,8 +107,8 @@ def source_digest() -> str:
 
 def read_cells(work: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The cells with these settings that are there, by name."""
-    found = {path.stem: json.loads(path.read_text()) for path in work.glob("*.json")}
-    return {name: kept for name, kept in found.items() if kept["settings"] == settings}
+    found = [json.loads(path.read_text()) for path in work.glob("*.json")]
+    return {Cell(**kept["cell"]).name: kept for kept in found if kept["settings"] == settings}
 
 
 def end_with_parent() -> None:
@@ -140,11 +147,14 @@ def main() -> int:
     cells = list(all_cells())
     if not given.page_only:
         there = read_cells(given.work, settings)
-        missing = [cell for cell in cells if cell.name not in there and given.only in cell.name]
+        missing = [
+            cell for cell in sorted(cells, key=turn) if cell.name not in there and given.only in cell.name
+        ]
         print(f"{len(there)} of {len(cells)} cells are there, {len(missing)} to compute", file=sys.stderr)
         run(missing, settings, given.work, given.jobs)
     there = read_cells(given.work, settings)
-    given.output.write_text(render([there[cell.name] for cell in cells if cell.name in there], len(cells)))
+    matrix = [(cell.tiers, cell.fast_share) for cell in cells]
+    given.output.write_text(render([there[cell.name] for cell in cells if cell.name in there], matrix))
     print(f"wrote {given.output} from {len(there)} of {len(cells)} cells", file=sys.stderr)
     return 0
 

@@ -5,20 +5,32 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from textwrap import fill
 from typing import Any
 
+MATTERS = 0.02  # as in `pghot.lab.sound_runs`: a smaller difference counts as none
 OUTCOMES = ("pays", "cannot tell", "does not pay", "hurts")
 CLASSES = {"kernel": "the kernel alone", "user space": "pghot in user space", "to come": "hardware to come"}
 
 Kept = dict[str, Any]  # a cell as it is kept: cell, settings, source, seconds, setup, summary, verdict
 
 
-def render(cells: Sequence[Kept], total: int) -> str:
-    """The page. total: cells that the matrix has; those that were not computed are left out, and that is said."""
+def render(cells: Sequence[Kept], matrix: Sequence[tuple[str, float]]) -> str:
+    """The page.
+
+    matrix  tiers and fast share of every cell, also of those that were not computed: they are left out, and that is
+            said
+    """
     if not cells:
         return "# Does moving pages pay?\n\nNo cell was computed: run `python benchmarks/outcomes.py`.\n"
-    lines = [*_head(cells, total), "", *_counts(cells), "", *_matrix(cells), "", *_changes(cells)]
-    return "\n".join([*lines, "", *_reasons(cells)]) + "\n"
+    lines = [*_head(cells, len(matrix)), "", *_done(cells, matrix), "", *_counts(cells), "", *_care(cells)]
+    lines += ["", *_matrix(cells), "", *_changes(cells)]
+    return "\n".join(map(_wrapped, [*lines, "", *_reasons(cells)])) + "\n"
+
+
+def _wrapped(line: str) -> str:
+    """A line of the page, at most 120 columns wide unless it is a table's."""
+    return line if line.startswith("|") else fill(line, 120, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _head(cells: Sequence[Kept], total: int) -> Iterator[str]:
@@ -31,10 +43,27 @@ def _head(cells: Sequence[Kept], total: int) -> Iterator[str]:
     yield "are those of [`pghot compare`](cli.md#pghot-compare). Gains are over `none`."
     yield ""
     duration = f"{settings['duration_s']:g} s of the real system"
-    yield f"* {len(cells)} of {total} cells, {settings['seeds']} seeds, {duration}."
+    seeds = settings["seeds"]
+    yield f"* {len(cells)} of {total} cells, {seeds} seed{'s' * (seeds > 1)}, {duration}."
+    if seeds == 1:
+        yield "* With one seed no figure has an interval: a gain or a loss of a few points may be chance."
     yield f"* Compared in each: {_listed(_movers(cells[0]))}."
     if len(sources) > 1:
         yield f"* The cells were computed with {len(sources)} versions of the code: {', '.join(sources)}."
+
+
+def _done(cells: Sequence[Kept], matrix: Sequence[tuple[str, float]]) -> Iterator[str]:
+    """How many cells of each part of the matrix were computed."""
+    done = Counter((kept["cell"]["tiers"], kept["cell"]["fast_share"]) for kept in cells)
+    every = Counter(matrix)
+    shares = sorted({share for _, share in matrix})
+    yield "## What was computed"
+    yield ""
+    yield f"| tiers | {' | '.join(f'{100 * share:g} %' for share in shares)} |"
+    yield "|---|" + "--:|" * len(shares)
+    for tiers in dict.fromkeys(tiers for tiers, _ in matrix):
+        counts = [f"{done[tiers, share]} of {every[tiers, share]}" for share in shares]
+        yield f"| {tiers} | {' | '.join(counts)} |"
 
 
 def _movers(kept: Kept) -> list[str]:
@@ -53,6 +82,45 @@ def _counts(cells: Sequence[Kept]) -> Iterator[str]:
     for runs_on, title in CLASSES.items():
         counts = Counter(_class(kept, runs_on)["outcome"] for kept in cells)
         yield f"| {title} | {' | '.join(str(counts[outcome]) for outcome in OUTCOMES)} |"
+
+
+def _care(cells: Sequence[Kept]) -> Iterator[str]:
+    """What a reader should know before the outcomes are believed."""
+    in_part = [_named(kept) for kept in cells if kept["setup"]["timing"]["passes"] < 1]
+    beaten = [_named(kept) for kept in cells if _beats_the_oracle(kept)]
+    idle = [
+        f"{_named(kept)} ({title})"
+        for kept in cells
+        for runs_on, title in CLASSES.items()
+        if _class(kept, runs_on)["outcome"] == "hurts" and _lossless(kept, runs_on)
+    ]
+    yield "## To be read with care"
+    yield ""
+    for found, what in (
+        (in_part, "less than the whole recording was played, so that parts of the program are missing"),
+        (beaten, "a mover gains over 2 points more than the better oracle, which is then no upper bound"),
+        (idle, "a class hurts, but one of its movers lost nothing, because it promoted next to nothing"),
+    ):
+        yield f"* In {len(found)} cases {what}{': ' if found else ''}{_listed(found)}."
+
+
+def _named(kept: Kept) -> str:
+    cell = kept["cell"]
+    return f"{cell['recording']} {cell['tiers']} {100 * cell['fast_share']:g} % {cell['footprint_gib']} GiB"
+
+
+def _beats_the_oracle(kept: Kept) -> bool:
+    best = max(
+        (each["gain"] for each in kept["verdict"]["classes"] if each["gain"] is not None), default=-1.0
+    )
+    gains = _oracle_gains(kept)
+    return bool(gains) and best > max(gains) + MATTERS
+
+
+def _lossless(kept: Kept, runs_on: str) -> bool:
+    """Whether a mover of the class has no loss that counts."""
+    rows = [row for row in kept["summary"] if row["kind"] == "mover" and row["runs_on"] == runs_on]
+    return any(row["speedup"] and row["speedup"] > 1 - MATTERS for row in rows)
 
 
 def _matrix(cells: Sequence[Kept]) -> Iterator[str]:
@@ -159,8 +227,12 @@ def _short(kept: Kept, runs_on: str) -> str:
 
 
 def _oracle(kept: Kept) -> str:
-    gains = [row["speedup"] - 1 for row in kept["summary"] if row["kind"] == "oracle" and row["speedup"]]
+    gains = _oracle_gains(kept)
     return f"{100 * max(gains):+.0f} %" if gains else "-"
+
+
+def _oracle_gains(kept: Kept) -> list[float]:
+    return [row["speedup"] - 1 for row in kept["summary"] if row["kind"] == "oracle" and row["speedup"]]
 
 
 def _footprints(cells: Sequence[Kept]) -> list[int]:

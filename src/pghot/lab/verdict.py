@@ -168,7 +168,9 @@ def _judge_class(
     if not runs:
         return ClassVerdict(runs_on, "cannot tell", unknown=_LOST)
     best = best_of(moving)
-    return _of_the_still(runs_on, runs, sound) if best is None else _of_the_best(runs_on, best)
+    if best is None:
+        return _of_the_still(runs_on, runs, sound)
+    return _of_the_best(runs_on, best, all_moved=len(moving) == len(runs))
 
 
 def _of_the_still(runs_on: RunsOn, runs: Sequence[SoundRun], sound: Sequence[SoundRun]) -> ClassVerdict:
@@ -186,13 +188,14 @@ def _of_the_still(runs_on: RunsOn, runs: Sequence[SoundRun], sound: Sequence[Sou
     return ClassVerdict(runs_on, "cannot tell", unknown=still)
 
 
-def _of_the_best(runs_on: RunsOn, best: SoundRun) -> ClassVerdict:
-    """The outcome for a class whose best mover moved."""
+def _of_the_best(runs_on: RunsOn, best: SoundRun, all_moved: bool) -> ClassVerdict:
+    """The outcome for a class whose best mover moved. all_moved: none of the class stood still."""
     told = f"{best.label} gains {gain_text(best)} over '{best.base}'"
     if best.gain > max(MATTERS, best.half):
         return ClassVerdict(runs_on, "pays", f"{told}.", best)
     if best.gain < -max(MATTERS, best.half):
-        return ClassVerdict(runs_on, "hurts", f"Even the best mover loses: {told}.", best)
+        which = "the best mover" if all_moved else "the best of its movers that did not stand still"
+        return ClassVerdict(runs_on, "hurts", f"Even {which} loses: {told}.", best)
     if best.half > MATTERS and best.gain + best.half > MATTERS:
         scatter = Unknown(f"{told}, and the seeds do not tell whether that is a gain", "more seeds (--seeds)")
         return ClassVerdict(runs_on, "cannot tell", best=best, unknown=scatter)

@@ -88,6 +88,14 @@ def test_each_class_has_an_outcome_and_the_best_that_can_be_had_today_decides() 
     ]
 
 
+def test_a_mover_that_stood_still_is_not_said_to_lose() -> None:
+    verdict = judged(row("pghot-default/hintfaults", 0.7), row("hemem/pebs", 0.999, promotions=0.0))
+    assert verdict.classes[1].sentence == (
+        "A released kernel with pghot in user space: hurts. Even the best of its movers that did not stand still "
+        "loses: pghot-default/hintfaults gains -30.0 % over 'none'."
+    )
+
+
 def test_pghot_is_held_against_the_kernel_alone() -> None:
     kernel = row("numab2/hintfaults", 1.3, runs_on="kernel")
     assert "pghot-default/abit gains 20.0 points less than numab2/hintfaults of the kernel alone." in notes(

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from pghot.errors import UsageError
-from pghot.lab.compare import DEVICE_MOVER, compare
-from pghot.lab.metrics import Figures
+from pghot.lab.compare import DEVICE_MOVER, Comparison, compare
 from pghot.lab.traces import load_trace
 from pghot.rules import device_rules
 from pghot.safety.margin import Host, Margins, margins
 from pghot.sim.machine.topology import Topology
 
 SCHEMA = "pghot.economics/1"
-DURATION_S = 60.0  # of each run, which is deterministic but for what sources sample: one seed is enough
+DURATION_S = (
+    60.0  # of each run, or a pass if that is longer; deterministic but for what sources sample: one seed
+)
 Progress = Callable[[int, int], None]
 
 
@@ -30,6 +32,8 @@ class RuleCost:
     All but `reserve_bytes` is simulated.
 
     rule           its name
+    footprint_bytes  of the real system that the recording stands for
+    passes         how often the recording was played, at least once: before, not all memory is in use
     reserve_bytes  for the node at its size in the tiers file; None: no reserve makes the rule safe, and none was kept
     saved_share    share of the footprint that compression saves, steady mean; None when a tenant was killed
     slowdown       run time divided by that with all memory fast; None when a tenant was killed
@@ -39,6 +43,8 @@ class RuleCost:
 
     recording: str
     rule: str
+    footprint_bytes: float
+    passes: float
     reserve_bytes: int | None
     saved_share: float | None
     slowdown: float | None
@@ -103,11 +109,8 @@ def economics(
             margin = found.rules[rule.name]
             reserve = int(margin.reserve_bytes) if margin.fits else None
             tiers = topology.with_compressed_node(access=rule, reserve=reserve or 0)
-            result = compare(
-                recording, tiers, [DEVICE_MOVER], fast_share=fast_share, duration_s=DURATION_S, seeds=1
-            )
-            figures = next(row.figures for row in result.rows if row.kind == "mover")
-            lines.append(_line(recording, rule.name, reserve, figures))
+            result = _replayed(recording, tiers, fast_share)
+            lines.append(_line(recording, rule.name, reserve, result))
             contents[recording] = result.setup.contents or ""
             # The warning about a rule is given once, not again with each recording.
             warnings[recording] = [text for text in result.setup.warnings if text != rule.warning]
@@ -122,10 +125,37 @@ def economics(
     )
 
 
-def _line(recording: str, rule: str, reserve: int | None, figures: Figures) -> RuleCost:
+def _replayed(recording: str, tiers: Topology, fast_share: float) -> Comparison:
+    """The comparison of a mover with the baselines, over at least a whole pass of the recording."""
+    run = partial(
+        compare,
+        recording,
+        tiers,
+        [DEVICE_MOVER],
+        fast_share=fast_share,
+        times=_times(recording, tiers),
+        seeds=1,
+    )
+    result = run(duration_s=DURATION_S)
+    return result if result.setup.timing.passes >= 1 else run(duration_s=None)
+
+
+def _times(recording: str, tiers: Topology) -> float | None:
+    """K with which the largest of several recorded caches stands for that of the tiers; None: there is no choice.
+
+    With a smaller cache K is larger, and so is the system: a minute would see a small part of what it does.
+    """
+    caches = load_trace(recording).info.cache_bytes
+    return max(1.0, tiers.llc_bytes / max(caches)) if len(caches) > 1 and tiers.llc_bytes else None
+
+
+def _line(recording: str, rule: str, reserve: int | None, result: Comparison) -> RuleCost:
+    figures = next(row.figures for row in result.rows if row.kind == "mover")
     return RuleCost(
         recording=recording,
         rule=rule,
+        footprint_bytes=result.setup.similarity.footprint_bytes,
+        passes=result.setup.timing.passes,
         reserve_bytes=reserve,
         saved_share=None if figures.killed_tenants else figures.saved_share,
         slowdown=figures.slowdown,

@@ -26,6 +26,7 @@ def render(found: Economics) -> str:
         "saved: share of the footprint; slowdown: against all memory fast; speed-up: against first touch and reclaim "
         "under the same rule; killed: the program ran out of memory, or of its budget where the rule gives it one, as "
         "it does not compress enough for what the device promises.",
+        f"played: {'; '.join(_played(found))}.",
         *(
             f"{note}: {', '.join(name for name, why in found.contents.items() if why == note)}."
             for note in sizes
@@ -34,6 +35,15 @@ def render(found: Economics) -> str:
         *(f"warning: {name}: {text}" for name, texts in found.warnings.items() for text in texts),
     ]
     return "\n".join(map(printable, [lines[0], rule, *lines[1:], "", *notes]))
+
+
+def _played(found: Economics) -> list[str]:
+    """How often each recording was played, and for which footprint; the rules differ little in that."""
+    first = {line.recording: line for line in reversed(found.lines)}
+    return [
+        f"{name.removeprefix('bundled:')} {line.passes:.3g} times, for {format_size(line.footprint_bytes)}"
+        for name, line in ((name, first[name]) for name in found.contents)
+    ]
 
 
 def _cells(line: RuleCost) -> tuple[str, ...]:

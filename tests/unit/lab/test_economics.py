@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
+from builders.recordings import INFO, random_trace
 from pghot.cli.main import run
+from pghot.lab.economics import economics
+from pghot.lab.recorded_cache import footprint_pages
 from pghot.recording import bundled
+from pghot.recording.writer import write_recording
 from pghot.rules import device_rules
 from pghot.safety.margin import Host, margins
 from pghot.sim.machine.topology import load_topology
@@ -33,9 +38,10 @@ def test_lines_agree_with_compare_and_margin(capsys: pytest.CaptureFixture[str])
         assert line["reserve_bytes"] == (int(margin.reserve_bytes) if margin.fits else None)
         assert line["lost_pages"] == 0
 
-    # The shipped tiers run promote-on-write with a reserve of their own, which this program does not reach.
+    # The shipped tiers run promote-on-write with a reserve of their own, which this program does not reach. The cache
+    # of 4 MiB stands for one of 256 MiB.
     words = ["--tiers", "dram-cxl-compressed", "--policies", "pghot-default", "--sources", "chmu", "--json"]
-    words += ["--duration", "60s", "--seeds", "1"]
+    words += ["--duration", "60s", "--seeds", "1", "--stands-for", "64x"]
     assert run(["compare", "bundled:xz-decompress", *words]) == 0
     rows = json.loads(capsys.readouterr().out)["summary"]
     row = next(row for row in rows if row["label"] == "pghot-default/chmu")
@@ -43,6 +49,21 @@ def test_lines_agree_with_compare_and_margin(capsys: pytest.CaptureFixture[str])
     line = next(line for line in found["lines"] if line["rule"] == "promote-on-write")
     assert line["slowdown"] == pytest.approx(row["slowdown"])
     assert line["saved_share"] == pytest.approx(row["saved_share"])
+
+
+def test_each_recording_is_played_whole_and_its_largest_cache_stands_for_the_real_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recorded with caches up to 4 MiB, under one of 256 MiB: K = 64. A pass is longer than what would do: one pass."""
+    caches = (1 << 18, 1 << 20, 1 << 22)
+    trace = random_trace(
+        parts=2, info=replace(INFO, llc_bytes=caches[0], cache_bytes=caches), caches=3, rows=100
+    )
+    write_recording(tmp_path / "three.pghot", trace)
+    monkeypatch.setattr("pghot.lab.economics.DURATION_S", 1e-6)
+    found = economics([str(tmp_path / "three.pghot")], load_topology("dram-cxl-compressed"), Host())
+    assert {line.passes for line in found.lines} == {1.0}
+    assert {line.footprint_bytes for line in found.lines} == {footprint_pages(trace) * 4096 * 64.0}
 
 
 @pytest.mark.heavy
@@ -62,6 +83,7 @@ def _words(line: str) -> tuple[str, ...]:
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["economics", "workload:adversary-stream"]) == 0
     out = capsys.readouterr().out
+    assert "played: workload:adversary-stream" in out
     assert out.count("warning: under 'writable' a hostile program may destroy anyone's data") == 1
     table = [line for line in out.splitlines() if line.startswith("|")]
     cells = {row[1]: row for row in map(_words, table)}

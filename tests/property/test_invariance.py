@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -96,3 +97,48 @@ def test_where_the_hot_pages_are_matters_to_those_who_move_2_mib_only() -> None:
     assert by_page[1] == pytest.approx(by_page[0], rel=0.03)
     assert by_unit[0] > by_unit[1] * 1.05
     assert np.isfinite(by_unit).all()
+
+
+def test_a_page_for_each_real_one_gains_the_same() -> None:
+    """K = 1 against 16: 32 MiB. Without hemem, which would have 16 units of 2 MiB to choose from."""
+    runs: list[str | RunSpec] = [
+        each for each in RUNS if "hemem" not in (each if isinstance(each, str) else each.policy)
+    ]
+    found = {
+        copies: figures(
+            replicated(zipf_heat(512), copies, slices=200, misses=6000 * 512 // 200),
+            runs,
+            times=16.0 / copies,
+            duration_s=10.0,
+        )
+        for copies in (1, 16)
+    }
+    agree(found[1], found[16], within=0.02)
+    for label, run in found[1].items():
+        assert found[16][label].moved_mb == pytest.approx(run.moved_mb, rel=0.05, abs=0.01 * 32), label
+
+
+@pytest.mark.parametrize("rule", ["writable", "ro-cow", "promote-on-write", "contained"])
+def test_a_tier_that_compresses_saves_and_costs_the_same_at_another_k(rule: str) -> None:
+    """Contents that take a quarter, and a half once they are rewritten: sizes, faults and gains at K = 64 and 16."""
+    chmu = RunSpec("pghot-default", ("chmu",), where="to come")
+    found = {}
+    for copies in (1, 4):
+        trace = replicated(zipf_heat(1024), copies, slices=200, misses=6000 * 1024 // 200)
+        trace = replace(trace, info=replace(trace.info, stored_bytes=(1024, 2048)))
+        found[copies] = figures(
+            trace,
+            [chmu],
+            tiers="dram-cxl-compressed",
+            access=[rule],
+            times=LARGEST / copies,
+            placement="first-touch",
+            duration_s=20.0,
+        )
+    agree(found[1], found[4], within=0.02)
+    for label, run in found[1].items():
+        fine = found[4][label]
+        assert fine.saved_share == pytest.approx(run.saved_share, abs=0.01), label
+        assert fine.device_peak_share == pytest.approx(run.device_peak_share, rel=0.02), label
+        assert fine.write_faults == pytest.approx(run.write_faults, rel=0.05, abs=1000), label
+        assert fine.moved_mb == pytest.approx(run.moved_mb, rel=0.05, abs=2.6), label  # 1 % of 256 MiB

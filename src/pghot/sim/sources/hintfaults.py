@@ -154,8 +154,8 @@ class HintFaults:
     summary = "NUMA hint faults, mode 2: page, node and latency; paid by the application"
     mechanism: Mechanism = "hint fault"
     live = "faults"
-    # The live source sets both periods to 200 ms, or less for programs of many mappings, and smaller steps. A fault also
-    # writes a record to a perf ring (100 ns, est.).
+    # The live source sets both periods to 200 ms, or less for programs of many mappings, and smaller steps. A fault
+    # also writes a record to a perf ring (100 ns, est.).
     live_options: ClassVar[dict[str, Any]] = {
         "scan_bytes": 64 << 20,
         "period_min_ms": 200.0,

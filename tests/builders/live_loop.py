@@ -256,6 +256,7 @@ class Scripted:
     released = True
     weight = 1
     sees: Sees = "any"
+    only_reads = False
     says: list[list[Sightings]]
     order: list[str]
     efforts: list[float]

@@ -27,9 +27,11 @@ def record_live(
     """
     from pghot.cli.live_options import status_on_stderr
     from pghot.kernel.sysroot import SysRoot
+    from pghot.live.owner import refuse_second
     from pghot.live.record_live import record_live as record
     from pghot.report.recording_text import live_facts, live_line
 
+    refuse_second(SysRoot(), settings)
     with targets as found:
         recorded = record(SysRoot(), replace(settings, targets=found), plan, status_on_stderr())
     for problem in recorded.problems:

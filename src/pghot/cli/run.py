@@ -118,6 +118,7 @@ def run(
         targets_of,
     )
     from pghot.kernel.sysroot import SysRoot
+    from pghot.live.owner import refuse_second
     from pghot.live.run import RunSettings, run_live
     from pghot.report.live_text import render_run
 
@@ -153,6 +154,7 @@ def run(
     else:
         settings = live_settings("faults" if source is None else source, policy, set_ or [], moving, max_cpu)
     settings = replace(settings, apply=apply)
+    refuse_second(SysRoot(), settings)
     if view:
         summary = _viewed(settings, how, command, pid, cgroup, children, json_)
     else:

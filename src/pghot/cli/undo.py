@@ -20,12 +20,16 @@ def undo(
     from pghot.cli.progress import progress_on_stderr
     from pghot.kernel.sysroot import SysRoot
     from pghot.live.journal_file import read_journal
+    from pghot.live.owner import owned
     from pghot.live.undo import undo as put_back
     from pghot.report.live_text import render_undo
 
     if if_any and not Path(journal).exists():
         return
-    result = put_back(read_journal(Path(journal)), SysRoot(), progress_on_stderr("moving pages back"))
+    found, root = read_journal(Path(journal)), SysRoot()
+    # Another pghot may have armed the same knobs since.
+    with owned(root, bool(found.knobs)):
+        result = put_back(found, root, progress_on_stderr("moving pages back"))
     print(json.dumps(result.facts()) if json_ else render_undo(result.facts()))
     if not result.complete:
         raise typer.Exit(1)

@@ -24,6 +24,7 @@ from pghot.live.hot import hottest
 from pghot.live.journal import Journal
 from pghot.live.live_settings import LiveSettings, check_sources, with_damos
 from pghot.live.loop import Live
+from pghot.live.owner import changes_machine, owned
 from pghot.live.status import status
 from pghot.live.status_facts import StatusFacts
 from pghot.live.targets import Targets
@@ -74,7 +75,10 @@ class Daemon:
         settings = live_settings(self._config)
         settings.targets.check(self._root)
         check_sources(self._root, settings)
-        with Journal(service.journal, self._root) as journal:
+        with (
+            owned(self._root, changes_machine(settings)) as self._owner,
+            Journal(service.journal, self._root) as journal,
+        ):
             self._live = Live(self._root, settings, journal)
             try:
                 await server.open(service.socket, service.socket_group)
@@ -148,7 +152,10 @@ class Daemon:
         try:
             config = load_config(self._path)
             # Finds most of what `start` would refuse, while the old configuration still runs.
-            Live(self._root, live_settings(config), journal)
+            settings = live_settings(config)
+            Live(self._root, settings, journal)
+            if changes_machine(settings):
+                self._owner.take()
         except PghotError as error:
             event(self._log, "reload refused", logging.ERROR, error=str(error), hint=error.hint)
         else:

@@ -12,6 +12,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.live.journal import Journal
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
+from pghot.live.owner import changes_machine, owned
 from pghot.live.run import RunSettings, Say, end, journal_path, rounds
 from pghot.live.sighted_contents import SightedContents
 from pghot.live.slices import NS_PER_INSTRUCTION, Estimate, SliceRecorder
@@ -62,7 +63,10 @@ def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say:
     Raises `PghotError` when a source fails or the recording cannot be written; knobs are put back in any case.
     """
     settings.targets.check(root)
-    with Journal(journal_path(None, "record"), root) as journal:
+    with (
+        owned(root, changes_machine(settings)),
+        Journal(journal_path(None, "record"), root) as journal,
+    ):
         live = Live(root, settings, journal)
         info = _info(live, plan, root)
         writer = RecordingWriter(plan.path, info, force=plan.force)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.live.journal import SUFFIX, Journal
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
+from pghot.live.owner import changes_machine, owned
+from pghot.live.runtime_place import runtime_place
 from pghot.live.status import status
 from pghot.live.status_facts import StatusFacts
 from pghot.live.stopping import StopSignals
@@ -82,14 +83,8 @@ def start_command(
 
 
 def journal_path(chosen: Path | None, name: str) -> Path:
-    """The path of a journal. The default is below /run, which is lost with the boot, like the state that it describes.
-
-    All users share the temporary directory, so the name of a directory there includes the user.
-    Raises `UsageError` when somebody else could change what is in the default place.
-    """
-    place = Path("/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR", ""), "pghot")
-    if not place.is_absolute():
-        place = Path(tempfile.gettempdir(), f"pghot-{os.geteuid()}")
+    """The path of a journal. Raises `UsageError` when somebody else could change what is in the default place."""
+    place = runtime_place(SysRoot())
     if chosen is None:
         _refuse_shared(place)
     return chosen or place / f"{name}-{os.getpid()}{SUFFIX}"
@@ -115,7 +110,10 @@ def run_live(
     Raises `PghotError` when a source, a mover or the journal fails. Knobs are put back in any case.
     """
     settings.targets.check(root)
-    with Journal(journal_path(run.journal, "run"), root) as journal:
+    with (
+        owned(root, changes_machine(settings)),
+        Journal(journal_path(run.journal, "run"), root) as journal,
+    ):
         live = Live(root, settings, journal)
         with contextlib.nullcontext(stop) if stop else StopSignals() as asked:
             try:

@@ -22,6 +22,7 @@ from pghot.errors import UsageError
 from pghot.kernel.process import read_stat
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.journal_file import read_journal
+from pghot.live.owner import owned
 from pghot.live.run import Summary
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
 from pghot.recording.writer import write_recording
@@ -52,6 +53,14 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     ) as child:
         yield child
         child.kill()
+
+
+@pytest.fixture(autouse=True)
+def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The lock of the machine is not that of another run of these tests."""
+    place = tmp_path / "own"
+    monkeypatch.setattr("pghot.live.owner.runtime_place", lambda root: place)
+    return place
 
 
 # ---- targets
@@ -449,6 +458,19 @@ def test_a_run_over_a_command_ends_with_it(
     assert run([*arguments, "--duration", "100ms", "--json", "-p", str(os.getpid())]) == 0
     out, _ = capsys.readouterr()
     assert '"schema": "pghot.run/1"' in out
+
+
+def test_a_second_that_would_change_the_machine_is_refused_before_its_program_starts(
+    capsys: pytest.CaptureFixture[str], recording: str, tmp_path: Path
+) -> None:
+    replay = ["run", "--source", "replay", "--set", f"replay.file={recording}"]
+    touch = ["--", "touch", str(tmp_path / "started")]
+    with owned(SysRoot()):
+        hint = fails(capsys, 1, f"pghot {os.getpid()} (", *replay, "--apply", *touch)
+        assert "what only reads works beside it" in hint
+        assert not (tmp_path / "started").exists()
+        assert run([*replay, "--duration", "50ms", "-p", str(os.getpid())]) == 0
+        assert "dry run" in capsys.readouterr().out
 
 
 def test_an_interrupt_ends_a_run_with_its_summary(

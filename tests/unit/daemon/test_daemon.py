@@ -19,8 +19,9 @@ from builders.live_loop import START, FakeKernel, Scripted, addresses, install, 
 from pghot.daemon.daemon import Daemon, live_settings
 from pghot.daemon.logs import event
 from pghot.daemon.sockets import ask
-from pghot.errors import UnsupportedError, UsageError
+from pghot.errors import PghotError, UnsupportedError, UsageError
 from pghot.live.journal_file import read_journal
+from pghot.live.owner import owned
 from pghot.live.sources.access_source import sightings_of
 from waiting import GUARD_S, until
 
@@ -213,6 +214,27 @@ def test_what_is_wrong_is_logged_once_when_it_begins_and_once_when_it_ends(
         ("info", "no longer degraded"),
     ]
     assert all(each["part"] == "scripted" and "nobody scans" in each["problem"] for each in told)
+
+
+def test_a_second_owner_is_refused_at_the_start_and_at_a_reload(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with owned(bench.kernel.root):
+        with pytest.raises(PghotError, match=f"pghot {os.getpid()} .* changes this machine already"):
+            asyncio.run(Daemon(bench.config, bench.kernel.root).run())
+        assert not (bench.place / "s").exists()
+        bench.source.only_reads = True
+        bench.config.write_text(bench.config.read_text().replace("apply = true", "apply = false"))
+
+        def talk() -> None:
+            bench.write([FIRST])
+            bench.reload()
+            until(lambda: "reload refused" in bench.logged, "the refusal")
+            assert bench.status()["mode"] == "dry run"
+
+        bench.run(talk)
+    refused = [each for each in events(capsys) if each["event"] == "reload refused"]
+    assert "changes this machine already" in refused[0]["error"]
 
 
 def test_pages_that_stay_away_keep_the_journal(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ LIVE_SOURCES: Registry[AccessSource] = Registry(
     "live source",
     ("pghot.live.sources",),
     "pghot.live_sources",
-    declares=("name", "summary", "mechanism", "inline", "released", "weight", "sees"),
+    declares=("name", "summary", "mechanism", "inline", "released", "weight", "sees", "only_reads"),
     given=1,
     order=by_mechanism,
 )

@@ -71,10 +71,12 @@ class AccessSource(Source, Protocol):
 
     weight   how much one of its reports counts when sources are fused; a positive whole number
     sees     see `Sees`
+    only_reads  it sets no knob, clears no bit, and disturbs nobody who watches the same: two may run at once
     """
 
     weight: int
     sees: Sees
+    only_reads: bool
 
     def needs(self) -> list[Need]:
         """Every condition, met or not. Changes nothing."""

@@ -53,6 +53,7 @@ class Damon:
     released = True
     weight = 1
     sees: Sees = "regions"
+    only_reads = False
 
     def __init__(
         self,

@@ -69,6 +69,7 @@ class Faults:
     released = True
     weight = 1
     sees: Sees = "lower"
+    only_reads = False
 
     def __init__(self, root: SysRoot, scan_period_ms: int | None = None, scan_size_mb: int = 64) -> None:
         # The kernel divides by the size and does not check it (task_nr_scan_windows, kernel/sched/fair.c).

@@ -53,6 +53,7 @@ class Idle(PeriodicSource):
     released = True
     weight = 1
     sees: Sees = "any"
+    only_reads = False
     SCANS = "idle_scans"
 
     def __init__(self, root: SysRoot, period_ms: int = 2000) -> None:

@@ -33,6 +33,7 @@ class LruGen:
     released = True
     weight = 1
     sees: Sees = "any"
+    only_reads = False
 
     def __init__(self, root: SysRoot, period_ms: int = 5000) -> None:
         self._root = root

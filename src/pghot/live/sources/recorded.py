@@ -29,6 +29,7 @@ class Replay:
     released = True
     weight = 1
     sees: Sees = "any"
+    only_reads = True
 
     def __init__(self, root: SysRoot, file: str = "", loop: bool = False) -> None:
         self._file, self._loop = file, loop

@@ -36,6 +36,7 @@ class SoftDirty(PeriodicSource):
     released = True
     weight = 1
     sees: Sees = "writes"
+    only_reads = False
     SCANS = "softdirty_scans"
 
     def __init__(self, root: SysRoot, period_ms: int = 1000) -> None:

@@ -52,6 +52,7 @@ class Spe:
     released = True
     weight = 1
     sees: Sees = "any"
+    only_reads = True
 
     def __init__(self, root: SysRoot, period_ops: int = 10_000, latency_cycles: int = 128) -> None:
         self._root = root

@@ -43,6 +43,7 @@ class SwapIns:
     released = True
     weight = 1
     sees: Sees = "lower"
+    only_reads = True
 
     def __init__(self, root: SysRoot, around_kib: int = 64) -> None:
         if not 4 <= around_kib <= _MOST_AROUND_KIB or around_kib & (around_kib - 1):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from pghot.errors import PghotError
 from pghot.printable import printable
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def record_live(
 ) -> None:
     """Record the targets, and say what was recorded. Entering the context starts a command, if that is the target.
 
-    Raises `typer.Exit` when the user interrupted it.
+    Raises `PghotError` when nothing was seen, and `typer.Exit` when the user interrupted it.
     """
     from pghot.cli.live_options import status_on_stderr
     from pghot.kernel.sysroot import SysRoot
@@ -36,6 +37,11 @@ def record_live(
         recorded = record(SysRoot(), replace(settings, targets=found), plan, status_on_stderr())
     for problem in recorded.problems:
         print(f"note: {printable(problem)}", file=sys.stderr)
+    if why := recorded.nothing_seen:
+        raise PghotError(
+            f"nothing was recorded, because {'; '.join(why)}",
+            "see to that, or name another --source: `pghot doctor`",
+        )
     print(live_line(recorded.facts), file=sys.stderr)
     if as_json:
         print(json.dumps(live_facts(recorded.facts)))

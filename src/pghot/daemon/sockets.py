@@ -142,7 +142,9 @@ class Server:
         if request.form == "arrow":
             body = hottest.arrow()
             return _line({"bytes": len(body)}) + body
-        return _line({"schema": "pghot.hot/1", "by": request.by, "hot": hottest.rows()})
+        rows = hottest.rows()
+        why = [] if rows else self._status()["nothing_seen"]
+        return _line({"schema": "pghot.hot/1", "by": request.by, "hot": rows, "nothing_seen": why})
 
     def _write(self, writer: asyncio.StreamWriter, data: bytes) -> None:
         if writer.is_closing():

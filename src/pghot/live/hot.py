@@ -25,11 +25,15 @@ class HotRow(TypedDict):
 
 
 class HotFacts(TypedDict):
-    """The shape of the document `pghot.hot/1`; rows hottest first."""
+    """The shape of the document `pghot.hot/1`; rows hottest first.
+
+    nothing_seen  without rows: why no access was ever seen; empty when the last one was too long ago
+    """
 
     schema: str
     by: By
     hot: list[HotRow]
+    nothing_seen: list[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,8 @@ class Live:
         self.effect = Effect(root, settings.targets.only_cgroup, clock_ns() // 1_000_000)
         # What is wrong while this runs on, as of the last second, also after the end; empty when all is well.
         self.degraded: tuple[Degraded, ...] = ()
+        self.programs_found = 0
+        self._programs: set[int] = set()
 
     # ---- the loop
 
@@ -236,6 +238,9 @@ class Live:
     def _refresh(self, now_ms: int) -> None:
         self._refreshed_ms = now_ms
         changes = self.spaces.refresh(self.settings.targets.members(self.root))
+        programs = {space.number for space in self.spaces.spaces}
+        self.programs_found += len(programs - self._programs)
+        self._programs = programs
         policy = self.policy
         if isinstance(policy, Forgets):
             for pages in changes.forgotten:

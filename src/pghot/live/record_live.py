@@ -51,10 +51,15 @@ class RecordedFacts(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What was recorded; `problems` are what could not be put back, in words."""
+    """What was recorded.
+
+    problems      what could not be put back, in words
+    nothing_seen  why the recording would be empty: it was not kept then
+    """
 
     facts: RecordedFacts
     problems: list[str]
+    nothing_seen: list[str]
 
 
 def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say: Say) -> Recorded:
@@ -87,6 +92,8 @@ def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say:
                 problems = end(live, journal)
         facts = status(live)
         recorder.finish(lost_of(source["counters"] for source in facts["sources"]))
+        if not writer.rows:
+            plan.path.unlink(missing_ok=True)
     recorded: RecordedFacts = {
         "recording": str(plan.path),
         "slices": writer.slices,
@@ -96,7 +103,8 @@ def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say:
         "interrupted": stop.asked,
         "seconds": facts["seconds"],
     }
-    return Recorded(recorded, problems)
+    why = facts["nothing_seen"] or ["too little was seen for one slice"]
+    return Recorded(recorded, problems, [] if writer.rows else why)
 
 
 def _info(live: Live, plan: RecordingPlan, root: SysRoot) -> TraceInfo:

@@ -15,6 +15,7 @@ from pghot.kernel.cgroup import read_limits
 from pghot.kernel.maps import MappingKind
 from pghot.kernel.process import resident_bytes
 from pghot.live.loop import Live
+from pghot.live.nothing_seen import why_nothing
 from pghot.live.status_facts import BudgetFacts, CgroupFacts, NodeFacts, SourceFacts, StatusFacts
 from pghot.live.swap_tier.setup import CompressedFacts, compressed_counters, compressed_facts
 from pghot.units import PAGE_BYTES, format_size
@@ -139,6 +140,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> StatusFacts:
         "sources": source_facts(live),
         "degraded": [{"part": each.part, "problem": each.problem} for each in live.degraded],
         "effect": live.effect.facts(),
+        "nothing_seen": why_nothing(live, on_node),
         "nodes": node_facts(live, on_node, hot_on_node),
         "mover": live.damos.facts() if live.damos else {"name": live.settings.mover.kind},
         "moves": {

@@ -84,6 +84,7 @@ class StatusFacts(TypedDict):
     sources: list[SourceFacts]
     degraded: list[DegradedFacts]
     effect: EffectFacts | None
+    nothing_seen: list[str]
     nodes: list[NodeFacts]
     mover: MoverFacts
     moves: MoveFacts

@@ -23,6 +23,7 @@ def render_run(facts: StatusFacts) -> str:
     lines = [
         f"{facts['mode']}, {facts['seconds']:.1f} s, policy {facts['policy']}",
         *degraded_lines(facts),
+        *nothing_seen(facts),
         *(f"  {source_line(source)}" for source in facts["sources"]),
         *damos_lines(facts),
         "",
@@ -98,6 +99,12 @@ def effect_lines(facts: StatusFacts) -> list[str]:
             f"{last['pressure_percent']:.1f} % in the last"
         )
     return lines
+
+
+def nothing_seen(facts: StatusFacts | HotFacts) -> list[str]:
+    """Why no access was seen; nothing when one was."""
+    why = [f"  {printable(reason)}" for reason in facts["nothing_seen"]]
+    return ["nothing was seen, because", *why] if why else []
 
 
 def damos_lines(facts: StatusFacts) -> list[str]:
@@ -209,6 +216,7 @@ def render_status(facts: StatusFacts, before: StatusFacts | None) -> str:
         f"{facts['mode']}, up {facts['seconds']:.0f} s, policy {facts['policy']}, "
         f"{len(facts['programs'])} programs, {facts['counters']['pghot_sections']} sections",
         *degraded_lines(facts),
+        *nothing_seen(facts),
         *(f"  {line}" for line in source_lines(facts, before)),
         *damos_lines(facts),
         "",
@@ -237,7 +245,7 @@ def rate(
 def render_hot(facts: HotFacts) -> str:
     """What `pghot hot` prints."""
     if not facts["hot"]:
-        return "nothing was seen lately"
+        return "\n".join(nothing_seen(facts)) or "nothing was seen lately"
     lines = [f"{'heat':>10} {'pid':>8} {'address':>18} {'size':>10} {'node':>4}"]
     lines += [
         f"{row['heat']:>10,} {row['pid']:>8} {row['address']:>#18x} {format_size(row['bytes']):>10} {row['node']:>4}"

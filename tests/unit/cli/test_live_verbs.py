@@ -473,6 +473,19 @@ def test_a_second_that_would_change_the_machine_is_refused_before_its_program_st
         assert "dry run" in capsys.readouterr().out
 
 
+def test_nothing_is_recorded_of_memory_that_is_not_there(
+    capsys: pytest.CaptureFixture[str], recording: str, tmp_path: Path
+) -> None:
+    """The recording that is replayed touches an address where this program has nothing."""
+    words = ["record", "--source", "replay", "--set", f"replay.file={recording}", "-p", str(os.getpid())]
+    out = tmp_path / "empty.pghot"
+    assert run([*words, "--duration", "100ms", "-o", str(out), "--json"]) == 1
+    said, err = capsys.readouterr()
+    assert said == ""
+    assert "pghot: error: nothing was recorded, because " in err
+    assert not out.exists()
+
+
 def test_an_interrupt_ends_a_run_with_its_summary(
     capsys: pytest.CaptureFixture[str],
     recording: str,

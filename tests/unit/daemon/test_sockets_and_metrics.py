@@ -125,6 +125,7 @@ def test_answers_of_each_form(tmp_path: Path) -> None:
         "schema": "pghot.hot/1",
         "by": "page",
         "hot": [{"pid": 7, "address": 4096, "bytes": 4096, "node": 1, "heat": 9}],
+        "nothing_seen": [],
     }
     assert arrow[0] == {"bytes": len(arrow[1])}
     assert pa.ipc.open_stream(arrow[1]).read_all()["address"].to_pylist() == [4096, 1 << 40]

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from pghot.counters import COUNTERS
 from pghot.printable import printable
+from pghot.report.live_text import nothing_seen
 from pghot.report.view.parts import DIM, Picture, cut, short_count, title
 from pghot.units import format_short_size
 
@@ -28,7 +29,10 @@ def hot_lines(picture: Picture, width: int, height: int) -> list[Text]:
         heat = (f"{short_count(row['heat']):>8}", "red" if 2 * row["heat"] > top else "")
         rest = f" {row['pid']:>7} {name:{room}} {ends:>33} {format_short_size(row['bytes']):>8} {node:>4}"
         lines.append(cut(Text.assemble(heat, rest), width))
-    return lines if picture.hot else [lines[0], Text("nothing was seen lately")]
+    if picture.hot:
+        return lines
+    why = nothing_seen(picture.status) or ["nothing was seen lately"]
+    return [lines[0], *(cut(Text(line), width) for line in why)]
 
 
 def program_lines(picture: Picture, width: int, height: int) -> list[Text]:

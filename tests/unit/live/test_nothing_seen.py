@@ -1,0 +1,137 @@
+"""A run that saw nothing says why: each reason of its own, from a loop over a small kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders.live_loop import START, FakeKernel, Scripted, addresses, install, maps_line, register
+from builders.machine_trees import put
+from pghot.live.live_settings import LiveSettings
+from pghot.live.loop import Live
+from pghot.live.record_live import RecordingPlan, record_live
+from pghot.live.sources.access_source import sightings_of
+from pghot.live.status import status
+from pghot.live.targets import Targets
+from pghot.report.live_text import render_hot, render_run, render_status
+
+PID, PAGES = 500, 64
+
+
+@dataclass
+class Bench:
+    """A program of 64 pages on the slow node, and a clock that the test moves."""
+
+    kernel: FakeKernel
+    source: type[Scripted]
+    clock: list[int] = field(default_factory=lambda: [10**12])
+
+    def live(self, **given: Any) -> Live:
+        settings = LiveSettings(**{"targets": Targets((PID,)), "sources": ("scripted",), **given})
+        live = Live(self.kernel.root, settings, None, lambda: self.clock[0])
+        live.start()
+        return live
+
+    def second(self, live: Live) -> list[str]:
+        """Why nothing was seen, after a round that is a second later."""
+        self.clock[0] += 10**9
+        live.tick()
+        return status(live)["nothing_seen"]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    kernel = FakeKernel(tmp_path)
+    kernel.program(PID, [maps_line(START, PAGES)])
+    kernel.populate(PID, 0, PAGES, 1)
+    install(kernel, monkeypatch)
+    return Bench(kernel, register(monkeypatch))
+
+
+def test_one_access_of_a_tracked_page_is_something(bench: Bench) -> None:
+    live = bench.live()
+    bench.source.says.append([sightings_of(PID, addresses(3, 1)), sightings_of(999, addresses(3, 5))])
+    assert bench.second(live) == []
+    text = render_status(status(live), None) + render_run(status(live))
+    assert "nothing was seen" not in text
+
+
+def test_a_source_that_reports_nothing_is_said_on_every_screen(bench: Bench) -> None:
+    live = bench.live()
+    (why,) = bench.second(live)
+    assert why == "scripted reported no access in 1.0 s: the programs may be idle, or the time too short"
+    for text in (
+        render_status(status(live), None),
+        render_run(status(live)),
+        render_hot({"schema": "pghot.hot/1", "by": "page", "hot": [], "nothing_seen": [why]}),
+    ):
+        assert f"nothing was seen, because\n  {why}" in text
+    before = {"schema": "pghot.hot/1", "by": "page", "hot": [], "nothing_seen": []}
+    assert render_hot(before) == "nothing was seen lately"
+
+
+def test_what_was_left_out_is_counted_by_its_reason_the_most_frequent_first(bench: Bench) -> None:
+    bench.kernel.program(
+        PID, [maps_line(START, PAGES), maps_line(START + PAGES * 4096, 8, "r--p", 77, "/usr/bin/program")]
+    )
+    live = bench.live()
+    bench.source.says.append([sightings_of(PID, addresses(PAGES, 3)), sightings_of(999, addresses(0, 23))])
+    assert bench.second(live) == [
+        "all 26 sightings were left out: 23 in processes that are not tracked; "
+        "3 of file mappings, which are not moved"
+    ]
+
+
+def test_no_program_and_one_that_ended(bench: Bench) -> None:
+    live = bench.live()
+    bench.kernel.exit(PID)
+    assert bench.second(live) == ["the programs had ended after 1.0 s"]
+    for group in ("", "a/"):
+        put(bench.kernel.tree, f"sys/fs/cgroup/{group}cgroup.procs", "")
+    assert bench.second(bench.live(targets=Targets((), ("/a",)))) == ["there was no program to track"]
+
+
+def test_everything_on_the_top_tier(bench: Bench) -> None:
+    bench.source.sees = "lower"
+    assert "on the top tier" not in "".join(bench.second(bench.live()))
+    bench.kernel.exit(PID)
+    bench.kernel.program(PID, [maps_line(START, PAGES)])
+    bench.kernel.populate(PID, 0, PAGES, 0)
+    assert bench.second(bench.live()) == [
+        "all 64 tracked pages are on the top tier, where scripted sees none"
+    ]
+    bench.source.sees = "any"
+    assert "on the top tier" not in "".join(bench.second(bench.live()))
+
+
+def test_what_the_source_cannot_see_what_is_degraded_and_the_lowered_effort(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.source.sees, bench.source.wrong = "writes", ["nobody scans; look at it"]
+    live = bench.live(max_cpu_percent=10.0)
+    monkeypatch.setattr(live.budget, "effort", 0.25)
+    assert bench.second(live) == [
+        "scripted sees only what is written",
+        "scripted: nobody scans; look at it",
+        "the sources sampled at 25 % of their rate, to keep to the budget of CPU time",
+    ]
+    monkeypatch.setattr(bench.source, "mechanism", None)
+    bench.source.sees = "any"
+    assert bench.second(live)[0] == "scripted sees no addresses"
+
+
+def test_an_empty_recording_is_not_kept(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "r.pghot"
+    settings = LiveSettings(Targets((PID,)), ("scripted",))
+    recorded = record_live(bench.kernel.root, settings, RecordingPlan(path), lambda _: bench.kernel.exit(PID))
+    assert recorded.nothing_seen
+    assert not path.exists()
+    bench.kernel.program(PID, [maps_line(START, PAGES)])
+    bench.kernel.populate(PID, 0, PAGES, 1)
+    bench.source.says.append([sightings_of(PID, addresses(3, 1))])
+    recorded = record_live(bench.kernel.root, settings, RecordingPlan(path), lambda _: bench.kernel.exit(PID))
+    assert (recorded.nothing_seen, recorded.facts["rows"]) == ([], 1)
+    assert path.exists()

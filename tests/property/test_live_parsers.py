@@ -255,6 +255,29 @@ def test_members_of_a_group_and_those_below(path: str) -> None:
     assert cgroup_path(path) == "/sys/fs/cgroup/a"
 
 
+@pytest.mark.parametrize("path", ["a/threads", "a/threads/inner"])
+def test_a_threaded_group_is_refused_with_the_domain_that_has_its_memory(path: str) -> None:
+    """The kernel lists no processes there. The domain lists them all, those in the threaded groups too."""
+    base = "sys__fs__cgroup__"
+    root = tree(
+        **{
+            f"{base}cgroup.procs": "1\n",
+            f"{base}a__cgroup.procs": "30\n20\n",
+            f"{base}a__cgroup.type": "domain threaded\n",
+            f"{base}a__threads__cgroup.procs": "",
+            f"{base}a__threads__cgroup.type": "threaded\n",
+            f"{base}a__threads__inner__cgroup.procs": "",
+            f"{base}a__threads__inner__cgroup.type": "threaded\n",
+        }
+    )
+    with pytest.raises(
+        UsageError, match=f"cgroup {path} is threaded: .* belongs to the cgroup /a$"
+    ) as caught:
+        cgroup_members(root, path)
+    assert caught.value.hint == "name /a"
+    assert cgroup_members(root, "a") == [20, 30]
+
+
 def test_groups_without_members_and_groups_that_are_not() -> None:
     assert cgroup_members(cgroups(), "empty") == []
     with pytest.raises(UsageError, match="no cgroup nosuch"):

@@ -21,7 +21,9 @@ def daemon(
     ctx: typer.Context,
     config: Annotated[str, typer.Option("--config", "-c", help="TOML file")] = CONFIG,
     example: Annotated[bool, typer.Option("--example", help="print an example configuration")] = False,
-    check: Annotated[bool, typer.Option("--check", help="check the configuration and end")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="check configuration, targets and sources, and end")
+    ] = False,
 ) -> None:
     """Run as a service: SIGHUP reloads, SIGTERM puts everything back."""
     refuse_unused(ctx, _GOES_WITH)
@@ -32,9 +34,14 @@ def daemon(
         return
     if check:
         from pghot.daemon.config import load_config
+        from pghot.daemon.daemon import live_settings
+        from pghot.kernel.sysroot import SysRoot
+        from pghot.live.live_settings import check_sources
 
-        load_config(Path(config))
-        print(f"{config} is correct")
+        settings = live_settings(load_config(Path(config)))
+        settings.targets.check(SysRoot())
+        check_sources(SysRoot(), settings)
+        print(f"{config} is correct, and this machine can do it")
         return
     import asyncio
 

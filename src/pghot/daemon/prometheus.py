@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from pghot.counters import COUNTERS, Counter
 from pghot.errors import PghotError, UsageError
-from pghot.live.degraded import KNOBS
+from pghot.live.degraded import KNOBS, TARGETS
 
 _NODE_GAUGES = (
     Counter("pghot_node_capacity", "memory of the node", "bytes", "gauge"),
@@ -62,7 +62,7 @@ def families(facts: Mapping[str, Any]) -> Iterator[Metric]:
     for name, values in by_source.items():
         yield _family(COUNTERS[name], ["source"], [([source], value) for source, value in values])
     wrong = Counts(each["part"] for each in facts["degraded"])
-    parts = dict.fromkeys([*(source["name"] for source in facts["sources"]), KNOBS, *wrong])
+    parts = dict.fromkeys([*(source["name"] for source in facts["sources"]), KNOBS, TARGETS, *wrong])
     yield _family(_DEGRADED, ["part"], [([part], wrong[part]) for part in parts])
     for gauge in _NODE_GAUGES:
         key = f"{gauge.name.removeprefix('pghot_node_')}_bytes"

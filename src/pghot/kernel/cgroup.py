@@ -14,14 +14,10 @@ CGROUPS = "/sys/fs/cgroup"
 def cgroup_members(root: SysRoot, path: str) -> list[int]:
     """Pids in a cgroup (v2) and the groups below it; `path` as in /proc/PID/cgroup or under /sys/fs/cgroup.
 
-    Raises `UsageError` when there is no such group, `UnsupportedError` without cgroup v2.
+    Raises as `check_cgroup`.
     """
-    if not root.exists(f"{CGROUPS}/cgroup.procs"):
-        raise UnsupportedError(f"no cgroup v2 at {CGROUPS}", cgroup2_remedy(root))
-    name = cgroup_path(path)
-    if not root.exists(f"{name}/cgroup.procs"):
-        raise UsageError(f"no cgroup {path}", f"name a directory under {CGROUPS}")
-    found, waiting = [], [name]
+    check_cgroup(root, path)
+    found, waiting = [], [cgroup_path(path)]
     while waiting:
         group = waiting.pop()
         found += [int(word) for word in root.read_or(f"{group}/cgroup.procs").split()]
@@ -29,6 +25,27 @@ def cgroup_members(root: SysRoot, path: str) -> list[int]:
             f"{group}/{entry}" for entry in root.list(group) if root.path(f"{group}/{entry}").is_dir()
         ]
     return sorted(pid for pid in found if pid)
+
+
+def check_cgroup(root: SysRoot, path: str) -> None:
+    """Raise for a cgroup that lists no processes.
+
+    `UsageError` when there is no such group or it is threaded, `UnsupportedError` without cgroup v2. A threaded group
+    holds threads only: reading its cgroup.procs fails (EOPNOTSUPP, cgroup_procs_start in kernel/cgroup/cgroup.c), and
+    the memory of their programs is charged to the domain above it.
+    """
+    if not root.exists(f"{CGROUPS}/cgroup.procs"):
+        raise UnsupportedError(f"no cgroup v2 at {CGROUPS}", cgroup2_remedy(root))
+    group = cgroup_path(path)
+    if not root.exists(f"{group}/cgroup.procs"):
+        raise UsageError(f"no cgroup {path}", f"name a directory under {CGROUPS}")
+    above = [each for each in _upwards(group) if root.read_or(f"{each}/cgroup.type") != "threaded"]
+    if above[0] != group:
+        domain = cgroup_name(above[0])
+        raise UsageError(
+            f"the cgroup {path} is threaded: it holds threads, but their memory belongs to the cgroup {domain}",
+            f"name {domain}",
+        )
 
 
 def cgroup2_remedy(root: SysRoot) -> str:

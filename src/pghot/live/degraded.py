@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-KNOBS = "knobs"
+KNOBS, TARGETS = "knobs", "targets"
 
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
     """One thing that is wrong.
 
-    part     who has the trouble: the name of a source, or `KNOBS`; one of a few, as it is the label of a metric
+    part     who has the trouble: a source by name, `KNOBS` or `TARGETS`; one of a few, as it labels a metric
     problem  one line: what is wrong; what to do. The same words for as long as it lasts
     """
 

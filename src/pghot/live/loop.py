@@ -24,7 +24,7 @@ from pghot.kernel.watched import Watched
 from pghot.live.budget import Budget
 from pghot.live.damos.damos import Damos
 from pghot.live.damos.plan import Planner
-from pghot.live.degraded import KNOBS, Degraded
+from pghot.live.degraded import KNOBS, TARGETS, Degraded
 from pghot.live.effect import Effect
 from pghot.live.journal import Journal
 from pghot.live.knobs import Knobs
@@ -253,6 +253,7 @@ class Live:
         self.degraded = tuple(self._troubles())
 
     def _troubles(self) -> Iterator[Degraded]:
+        yield from (Degraded(TARGETS, problem) for problem in self.settings.targets.troubles(self.root))
         if not self.alive:
             return  # there is nothing to see or move
         yield from (Degraded(KNOBS, problem) for problem in self.knobs.changed_by_others())

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pghot.errors import UsageError
-from pghot.kernel.cgroup import cgroup_members
+from pghot.errors import PghotError, UsageError
+from pghot.kernel.cgroup import cgroup_members, check_cgroup
 from pghot.kernel.maps import read_maps
 from pghot.kernel.move_pages import query_nodes
 from pghot.kernel.process import check_target, descendants, refused
@@ -50,6 +50,16 @@ class Targets:
             with contextlib.suppress(UsageError):
                 found |= dict.fromkeys(cgroup_members(root, cgroup))
         return list(found)
+
+    def troubles(self, root: SysRoot) -> list[str]:
+        """Each cgroup whose programs cannot be found now: why, and what to do."""
+        found = []
+        for cgroup in self.cgroups:
+            try:
+                check_cgroup(root, cgroup)
+            except PghotError as error:
+                found.append(f"{error}; {error.hint}")
+        return found
 
 
 def _check_rights(root: SysRoot, pid: int) -> None:

@@ -278,9 +278,23 @@ RIGHT = '[targets]\npids = [1]\n[service]\nmetrics = ""\n'
 def test_a_right_configuration(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "pghot.toml"
     path.write_text(RIGHT)
-    assert run(["daemon", "--check", "-c", str(path)]) == 0
-    assert capsys.readouterr().out == f"{path} is correct\n"
     assert load_config(path).sources == ("faults",)
+
+
+def test_a_check_probes_targets_and_sources(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, recording: str
+) -> None:
+    path = tmp_path / "pghot.toml"
+    text = (
+        f"sources = ['replay']\n[targets]\npids = [{os.getpid()}]\n[options.replay]\nfile = '{recording}'\n"
+    )
+    path.write_text(text)
+    assert run(["daemon", "--check", "-c", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path} is correct, and this machine can do it\n"
+    path.write_text(text.replace(str(os.getpid()), NO_PID))
+    fails(capsys, USAGE, f"no process {NO_PID}", "daemon", "--check", "-c", str(path))
+    path.write_text(text.replace("'replay'", "'replay', 'chmu'"))
+    fails(capsys, UNSUPPORTED, "chmu: ", "daemon", "--check", "-c", str(path))
 
 
 def test_the_example_is_right(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

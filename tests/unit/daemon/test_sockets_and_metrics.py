@@ -360,7 +360,11 @@ def test_families_have_the_three_labels_and_one_meaning_each() -> None:
     ]
     assert samples["pghot_node_free_bytes"] == [({"node": "1"}, 9)]
     # What is well is there too, so that an alert can tell it from a pghot that is gone.
-    assert samples["pghot_degraded_states"] == [({"part": "faults"}, 2), ({"part": "knobs"}, 0)]
+    assert samples["pghot_degraded_states"] == [
+        ({"part": "faults"}, 2),
+        ({"part": "knobs"}, 0),
+        ({"part": "targets"}, 0),
+    ]
     assert all(family.documentation for family in found.values())
 
 

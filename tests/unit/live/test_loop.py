@@ -530,6 +530,28 @@ def test_knobs_mean_nothing_when_no_program_is_left(bench: Bench, journal: Journ
     assert (live.alive, live.degraded) == (False, ())
 
 
+def test_a_cgroup_that_is_gone_or_became_threaded_is_said_until_it_is_well(bench: Bench) -> None:
+    tree = bench.kernel.tree
+    put(tree, "sys/fs/cgroup/cgroup.procs", "1")
+    put(tree, "sys/fs/cgroup/a/cgroup.procs", str(PID))
+    put(tree, "sys/fs/cgroup/a/cgroup.type", "domain")
+    live = bench.live(None, apply=False, targets=Targets((), ("/a",)))
+    live.start()
+    bench.tick(live, times=10)
+    assert live.degraded == ()
+    put(tree, "sys/fs/cgroup/a/cgroup.type", "threaded")
+    bench.tick(live, times=10)
+    ((part, said),) = [(each.part, each.problem) for each in live.degraded]
+    assert (part, said.split(":")[0]) == ("targets", "the cgroup /a is threaded")
+    assert not live.alive
+    shutil.rmtree(tree / "sys/fs/cgroup/a")
+    bench.tick(live, times=10)
+    assert [each.problem for each in live.degraded] == ["no cgroup /a; name a directory under /sys/fs/cgroup"]
+    put(tree, "sys/fs/cgroup/a/cgroup.procs", str(PID))
+    bench.tick(live, times=10)
+    assert (live.degraded, live.alive) == ((), True)
+
+
 def test_the_status_line_says_once_what_begins_to_be_wrong_and_what_is_well_again(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:

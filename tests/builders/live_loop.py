@@ -17,7 +17,7 @@ import pytest
 from builders.machine_trees import NODES, Node, machine, put
 from pghot.arrays import I32, U32, U64
 from pghot.engine.accesses import Mechanism
-from pghot.errors import UnsupportedError
+from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.needs import Need
 from pghot.kernel.process import Identity, read_stat
 from pghot.kernel.sysroot import SysRoot
@@ -246,7 +246,8 @@ def identity_of(kernel: FakeKernel, pid: int) -> Identity:
 class Scripted:
     """A live source of another package. `says` are its sightings, one entry a poll; `order` is what was called.
 
-    wrong  what it finds wrong now; `register` makes it a list of the test's own
+    wrong    what it finds wrong now; `register` makes it a list of the test's own
+    vanishes  the cgroup is gone again whenever it is opened anew
     """
 
     name = "scripted"
@@ -263,6 +264,7 @@ class Scripted:
     watched: list[Watched]
     wrong: list[str]
     fails = ""
+    vanishes = False
 
     def __init__(self, root: SysRoot, knob: str = "", speed: int = 1) -> None:
         self._knob = knob
@@ -277,6 +279,11 @@ class Scripted:
             set_knob(self._knob, "2")
         if self.fails:
             raise UnsupportedError(self.fails)
+
+    def reopen(self, watched: Watched) -> None:
+        self.order.append("reopen")
+        if self.vanishes:
+            raise UsageError(f"no cgroup {watched.cgroup}")
 
     def watch(self, watched: Watched) -> None:
         self.watched.append(watched)

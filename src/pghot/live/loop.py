@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +15,9 @@ import numpy as np
 
 from pghot.arrays import U32, Bool
 from pghot.engine.accesses import Accesses
-from pghot.errors import UnsupportedError
+from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.base_pages import base_page_needs
+from pghot.kernel.cgroup import cgroup_inode
 from pghot.kernel.knob_files import DEMOTION_ENABLED
 from pghot.kernel.needs import require
 from pghot.kernel.sysroot import SysRoot
@@ -37,7 +39,7 @@ from pghot.live.machine.spaces import Spaces
 from pghot.live.own_cost import OwnCost
 from pghot.live.slices import SliceRecorder
 from pghot.live.sources import LIVE_SOURCES
-from pghot.live.sources.access_source import AccessSource, Degrades, Sightings
+from pghot.live.sources.access_source import AccessSource, Degrades, HangsOnCgroup, Sightings
 from pghot.live.swap_tier.setup import SWAP_SOURCE, compressed_tier
 from pghot.live.swap_tier.tier import with_compressed
 from pghot.policies import LIVE_POLICIES
@@ -108,6 +110,7 @@ class Live:
         self.degraded: tuple[Degraded, ...] = ()
         self.programs_found = 0
         self._programs: set[int] = set()
+        self._cgroup_inode = -1
 
     # ---- the loop
 
@@ -245,12 +248,26 @@ class Live:
         if isinstance(policy, Forgets):
             for pages in changes.forgotten:
                 policy.forget(np.arange(pages.start, pages.stop, dtype=np.uint32))
+        self._follow_cgroup()
         if changes.any:
             for source in self._started:
                 source.watch(self._watched())
         if self._damos_started and self.damos is not None:
             self.damos.refresh(now_ms)
         self.degraded = tuple(self._troubles())
+
+    def _follow_cgroup(self) -> None:
+        """A cgroup of the same name with another inode is a new one: what sources opened hangs on the old one."""
+        cgroup = self.settings.targets.only_cgroup
+        inode = cgroup_inode(self.root, cgroup) if cgroup else -1
+        if inode in (-1, self._cgroup_inode):
+            return
+        with contextlib.suppress(UsageError):  # it is gone again
+            for source in self._started:
+                if isinstance(source, HangsOnCgroup):
+                    source.reopen(self._watched())
+                    source.set_effort(self.budget.effort)
+            self._cgroup_inode = inode
 
     def _troubles(self) -> Iterator[Degraded]:
         yield from (Degraded(TARGETS, problem) for problem in self.settings.targets.troubles(self.root))

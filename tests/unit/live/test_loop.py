@@ -552,6 +552,47 @@ def test_a_cgroup_that_is_gone_or_became_threaded_is_said_until_it_is_well(bench
     assert (live.degraded, live.alive) == ((), True)
 
 
+def test_a_cgroup_that_is_made_again_is_followed_by_its_path(bench: Bench, journal: Journal) -> None:
+    """As systemd does when it restarts a service. What the old one's pages were promoted from stays undoable."""
+    tree = bench.kernel.tree
+    group, fresh = tree / "sys/fs/cgroup/a", tree / "sys/fs/cgroup/fresh"
+
+    def again(pid: int) -> None:
+        """The new directory is made before the old one goes, so that its inode is another."""
+        put(tree, "sys/fs/cgroup/fresh/cgroup.procs", str(pid))
+        shutil.rmtree(group, ignore_errors=True)
+        fresh.rename(group)
+
+    put(tree, "sys/fs/cgroup/cgroup.procs", "1")
+    again(PID)
+    live = bench.live(journal, targets=Targets((), ("/a",)))
+    live.start()
+    bench.source.says.append(hot(4))
+    bench.tick(live, times=10)
+    assert bench.source.order == ["start"], "it is the same one"
+    bench.kernel.exit(PID)
+    bench.kernel.program(PID + 1, [maps_line(START, PAGES)], start_ticks=200)
+    bench.kernel.populate(PID + 1, 0, PAGES, 1)
+    again(PID + 1)
+    bench.tick(live, times=10)
+    assert bench.source.order == ["start", "reopen"]
+    assert bench.source.efforts == [1.0]
+    bench.source.says.append([sightings_of(PID + 1, HOT)] * 4)
+    bench.tick(live, times=10)
+    assert status(live)["sources"][0]["counters"]["pghot_sightings"] == 8 * len(HOT), "its counters go on"
+    assert bench.kernel.nodes_of(PID + 1, HOT) == [0] * len(HOT)
+    bench.source.vanishes = True
+    again(PID + 1)
+    bench.tick(live, times=20)
+    assert bench.source.order[2:] == ["reopen", "reopen"], "it is tried again"
+    bench.source.vanishes = False
+    bench.tick(live, times=20)
+    assert bench.source.order[4:] == ["reopen"]
+    assert live.stop() == []
+    undo_open(journal, bench.kernel.root)
+    assert bench.kernel.nodes_of(PID + 1, HOT) == [1] * len(HOT)
+
+
 def test_the_status_line_says_once_what_begins_to_be_wrong_and_what_is_well_again(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -115,3 +115,15 @@ class Degrades(Protocol):
 
         Asked about once a second, so it must not read much.
         """
+
+
+@runtime_checkable
+class HangsOnCgroup(Protocol):
+    """What a source must have as well if it opens something on `Watched.cgroup` itself, such as perf events."""
+
+    def reopen(self, watched: Watched) -> None:
+        """The cgroup was removed and made again under its name, as systemd does with the cgroup of a service that it
+        restarts: close what hangs on the old one and open it on the new one, at full effort. Counters go on.
+
+        Raises as `start`; `UsageError` when the cgroup is gone again. It is called again then, when there is another.
+        """

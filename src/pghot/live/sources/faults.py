@@ -135,8 +135,7 @@ class Faults:
         self._balances = self._balances_now()
         self._pids = watched.pids
         self._period_ms = self._period(watched)
-        spec = EventSpec(perf_event.TYPE_SOFTWARE, perf_event.SW_PAGE_FAULTS_MIN, SAMPLE)
-        self._rings = open_on_all_cpus(self._root, spec, _RING_BYTES, watched.cgroup)
+        self.reopen(watched)
         # The rate limit comes first, so that the kernel never promotes by itself.
         set_knob(PROMOTE_RATE_LIMIT, "0")
         # scan_delay_ms stays as it is. The kernel goes on scanning a mapping without faults for four times this delay
@@ -144,6 +143,11 @@ class Faults:
         set_knob(f"{SCAN}/scan_size_mb", str(self._size_mb))
         self._set_period()
         self._set_mode()
+
+    def reopen(self, watched: Watched) -> None:
+        self.stop()
+        spec = EventSpec(perf_event.TYPE_SOFTWARE, perf_event.SW_PAGE_FAULTS_MIN, SAMPLE)
+        self._rings = open_on_all_cpus(self._root, spec, _RING_BYTES, watched.cgroup)
 
     def _balances_now(self) -> int:
         """With several nodes in the top tier the kernel may be balancing between these. It goes on doing so, as often

@@ -72,9 +72,13 @@ class Ibs:
 
     def start(self, watched: Watched, set_knob: SetKnob) -> None:
         require(self.name, self.needs())
+        self.reopen(watched)
+        self._sampling.watch(watched)
+
+    def reopen(self, watched: Watched) -> None:
+        self._sampling.close()
         for pmu in self._pmus:
             self._sampling.open(event(pmu, self._period), watched, pmu.cpus)
-        self._sampling.watch(watched)
 
     def watch(self, watched: Watched) -> None:
         self._sampling.watch(watched)

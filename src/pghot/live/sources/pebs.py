@@ -84,12 +84,16 @@ class Pebs:
 
     def start(self, watched: Watched, set_knob: SetKnob) -> None:
         require(self.name, self.needs())
+        self.reopen(watched)
+        self._sampling.watch(watched)
+
+    def reopen(self, watched: Watched) -> None:
+        self._sampling.close()
         loads, all_stores = self._periods
         for pmu in self._pmus:
             self._sampling.open(load_event(pmu, loads, self._latency), watched, pmu.cpus, leader_of(pmu))
             if "mem-stores" in pmu.events:
                 self._sampling.open(named_event(pmu, "mem-stores", all_stores), watched, pmu.cpus)
-        self._sampling.watch(watched)
 
     def watch(self, watched: Watched) -> None:
         self._sampling.watch(watched)

@@ -7,6 +7,7 @@ CPUs, for all processes or for the cgroup. Samples of processes that are not tra
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,7 @@ class MemorySampling:
         self._samples = Samples.sized(_BATCH)
         self._node_of_cpu = node_of_cpu(root)
         self._pids = np.empty(0, np.int32)
+        self._closed_idle_ns = 0  # of rings that are closed
         self._counts = dict.fromkeys(
             ("hwhint_total_events", "hwhint_useful_events", "hwhint_dropped_events", "perf_throttled",
              "perf_corrupt_records", "perf_not_running_ms"), 0
@@ -60,7 +62,10 @@ class MemorySampling:
 
     def watch(self, watched: Watched) -> None:
         self._pids = np.array(watched.pids, np.int32)
-        self._counts["perf_not_running_ms"] = sum(ring.idle_ns() for ring, _ in self._rings) // 1_000_000
+        self._counts["perf_not_running_ms"] = (self._closed_idle_ns + self._idle_ns()) // 1_000_000
+
+    def _idle_ns(self) -> int:
+        return sum(ring.idle_ns() for ring, _ in self._rings)
 
     def poll(self) -> list[Sightings]:
         found = []
@@ -94,6 +99,9 @@ class MemorySampling:
         return dict(self._counts)
 
     def close(self) -> None:
+        """Close all events; their counts stay."""
+        with suppress(OSError):  # the PMU went away
+            self._closed_idle_ns += self._idle_ns()
         for ring, _ in self._rings:
             ring.close()
         self._rings = []

@@ -8,6 +8,7 @@ past the last-level cache are sightings.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,7 @@ class Spe:
         check_number(self.name, "period_ops", period_ops, 1)
         self._period, self._latency, self._effort = period_ops, latency_cycles, 1.0
         self._pmus = [pmu for name in pmu_names(root, PREFIX) if (pmu := read_pmu(root, name))]
+        self._closed_idle_ns = 0  # of rings that are closed
         self._rings: list[tuple[Ring, int, bool]] = []  # with the CPU's node, and whether it is a Neoverse
         self._notes, self._records = AuxNotes(), Records.sized(_BATCH)
         self._owners = FrameOwners(root)
@@ -77,6 +79,11 @@ class Spe:
 
     def start(self, watched: Watched, set_knob: SetKnob) -> None:
         require(self.name, self.needs())
+        self.reopen(watched)
+        self.watch(watched)
+
+    def reopen(self, watched: Watched) -> None:
+        self._close()
         nodes = node_of_cpu(self._root)
         for pmu in self._pmus:
             spec = event(pmu, self._period, self._latency)
@@ -85,11 +92,13 @@ class Spe:
                 (ring, int(nodes[cpu]), is_neoverse(self._root, cpu))
                 for ring, cpu in zip(rings, pmu.cpus, strict=True)
             ]
-        self.watch(watched)
 
     def watch(self, watched: Watched) -> None:
         self._owners.watch(watched)
-        self._counts["perf_not_running_ms"] = sum(ring.idle_ns() for ring, _, _ in self._rings) // 1_000_000
+        self._counts["perf_not_running_ms"] = (self._closed_idle_ns + self._idle_ns()) // 1_000_000
+
+    def _idle_ns(self) -> int:
+        return sum(ring.idle_ns() for ring, _, _ in self._rings)
 
     def poll(self, now_ms: int) -> Sequence[Sightings]:
         from pghot.kernel.spe_decode import decode_records
@@ -136,6 +145,11 @@ class Spe:
         return dict(self._counts)
 
     def stop(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        with suppress(OSError):  # the PMU went away
+            self._closed_idle_ns += self._idle_ns()
         for ring, _, _ in self._rings:
             ring.close()
         self._rings = []

@@ -65,6 +65,10 @@ class SwapIns:
     def start(self, watched: Watched, set_knob: SetKnob) -> None:
         require(self.name, self.needs())
         self.watch(watched)
+        self.reopen(watched)
+
+    def reopen(self, watched: Watched) -> None:
+        self.stop()
         spec = EventSpec(perf_event.TYPE_SOFTWARE, perf_event.SW_PAGE_FAULTS_MAJ, SAMPLE)
         self._rings = open_on_all_cpus(self._root, spec, _RING_BYTES, watched.cgroup)
 

@@ -17,14 +17,16 @@ from pghot.arrays import U64
 from pghot.errors import NotPermittedError, UnsupportedError, UsageError
 from pghot.kernel.knob_files import NUMA_BALANCING, PROMOTE_RATE_LIMIT, SCAN
 from pghot.kernel.node_files import node_of_cpu
+from pghot.kernel.perf_event import EventSpec
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Watched
 from pghot.live.journal import Journal
 from pghot.live.journal_file import read_journal
 from pghot.live.knobs import Knobs
-from pghot.live.sources import LIVE_SOURCES, faults
+from pghot.live.sources import LIVE_SOURCES, faults, swapins
 from pghot.live.sources.faults import Faults
 from pghot.live.sources.recorded import Replay
+from pghot.live.sources.swapins import SwapIns
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
 from pghot.recording.writer import write_recording
 
@@ -193,6 +195,31 @@ def test_sightings_have_the_node_of_the_cpu(tiers: SysRoot, ring: FakeRing) -> N
     assert source.counters()["numa_hint_faults"] == 24
     assert source.counters()["hwhint_dropped_events"] == 42
     source.watch(Watched((space_of(500),)))
+
+
+@pytest.mark.parametrize("made", [Faults, SwapIns])
+def test_a_cgroup_that_is_made_again_gets_new_events(
+    tiers: SysRoot, monkeypatch: pytest.MonkeyPatch, made: type[Faults] | type[SwapIns]
+) -> None:
+    rings: list[tuple[str, FakeRing]] = []
+
+    def opened(root: SysRoot, spec: EventSpec, size: int, cgroup: str) -> list[FakeRing]:
+        rings.append((cgroup, FakeRing()))
+        return [rings[-1][1]]
+
+    for module in (faults, swapins):
+        monkeypatch.setattr(module, "open_on_all_cpus", opened)
+    source = made(tiers)
+    of_a = Watched((space_of(7),), "a")
+    source.start(of_a, lambda path, value: None)
+    rings[0][1].write(fault(7, 0x7000, 0))
+    source.poll(0)
+    counted = source.counters()
+    source.reopen(of_a)
+    assert [(cgroup, ring.closed) for cgroup, ring in rings] == [("a", True), ("a", False)]
+    assert source.counters() == counted
+    source.stop()
+    assert rings[1][1].closed
 
 
 def test_a_huge_page_is_seen_as_its_first_page(tiers: SysRoot, ring: FakeRing) -> None:

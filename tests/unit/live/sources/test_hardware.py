@@ -397,6 +397,37 @@ def test_ibs_reports_accesses_of_memory_by_tracked_programs(tmp_path: Path, kern
     assert [ring.calls for ring in kernel.rings] == [["close"]] * 4
 
 
+@pytest.mark.parametrize("which", ["ibs", "pebs", "spe"])
+def test_a_cgroup_that_is_made_again_gets_new_events_and_the_counters_go_on(
+    tmp_path: Path, kernel: Kernel, frames: dict[int, int], which: str
+) -> None:
+    """Each ring was idle for 3 ms: the old ones and the new ones count."""
+    source: Any = {
+        "ibs": lambda: ibs_live.Ibs(ibs_tree(tmp_path)),
+        "pebs": lambda: pebs_live.Pebs(pebs_tree(tmp_path)),
+        "spe": lambda: spe.Spe(spe_tree(tmp_path)),
+    }[which]()
+    start(source, "a")
+    old, opened = list(kernel.rings), list(kernel.opened)
+    if which != "spe":
+        old[0].write(memory_sample(PID, 0x7000, 0, LOCAL_RAM))
+        assert len(seen(source)) == 1
+    before = source.counters()
+    source.reopen(watched("a"))
+    assert all(ring.calls[-1] == "close" for ring in old)
+    assert kernel.opened == opened * 2
+    new = kernel.rings[len(old) :]
+    if which != "spe":
+        new[0].write(memory_sample(PID, 0x8000, 0, LOCAL_RAM))
+        assert [row[1] for row in seen(source)] == [0x8000]
+    source.watch(watched("a"))
+    after = source.counters()
+    assert after["perf_not_running_ms"] == 2 * before["perf_not_running_ms"] == 2 * 3 * len(old)
+    assert after["hwhint_useful_events"] == 2 * before["hwhint_useful_events"]
+    source.stop()
+    assert all(ring.calls[-1] == "close" for ring in new)
+
+
 def test_ibs_without_the_l3_filter_does_not_take_stores_of_unknown_level(
     tmp_path: Path, kernel: Kernel
 ) -> None:

@@ -5,7 +5,8 @@
     python benchmarks/outcomes.py --page-only           the page from what is there
 
 Each cell is one comparison. Its verdict is kept as a JSON file in the work directory, so a run that was stopped goes
-on where it stopped. Cells of other settings (--duration, --seeds) are kept beside them. Two cells run at a time.
+on where it stopped. With --anew cells of another version of the code are computed again, after those that are missing.
+Cells of other settings (--duration, --seeds) are kept beside them. Two cells run at a time.
 """
 
 from __future__ import annotations
@@ -139,6 +140,11 @@ def main() -> int:
     )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, choices=(1, 2), default=2, help="cells at a time")
+    parser.add_argument(
+        "--anew",
+        action="store_true",
+        help="compute also cells that another version of the code left, at last",
+    )
     parser.add_argument("--page-only", action="store_true")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs" / "outcomes.md")
     given = parser.parse_args()
@@ -147,9 +153,11 @@ def main() -> int:
     cells = list(all_cells())
     if not given.page_only:
         there = read_cells(given.work, settings)
-        missing = [
-            cell for cell in sorted(cells, key=turn) if cell.name not in there and given.only in cell.name
-        ]
+        asked = [cell for cell in sorted(cells, key=turn) if given.only in cell.name]
+        missing = [cell for cell in asked if cell.name not in there]
+        if given.anew:
+            now = source_digest()
+            missing += [cell for cell in asked if cell.name in there and there[cell.name]["source"] != now]
         print(f"{len(there)} of {len(cells)} cells are there, {len(missing)} to compute", file=sys.stderr)
         run(missing, settings, given.work, given.jobs)
     there = read_cells(given.work, settings)

@@ -8,6 +8,14 @@ from itertools import groupby
 from textwrap import fill
 from typing import Any
 
+CHANGES = {
+    "near the limit": "the gains are within 2 points of each other, on either side of what counts. The answer is the "
+    "same.",
+    "another cache": "the tiers' last-level cache holds a smaller part of a larger program, so a smaller one of the "
+    "recorded caches stands for it. Then hotter lines miss as well, and these a small fast tier can serve.",
+    "another pace": "the misses are the same. But with more memory a scan takes longer, and so does each phase of the "
+    "program: movers find and move a smaller part of the memory, and what they moved is of use for longer.",
+}
 MATTERS = 0.02  # as in `pghot.lab.sound_runs`: a smaller difference counts as none
 OUTCOMES = ("pays", "cannot tell", "does not pay", "hurts")
 CLASSES = {"kernel": "the kernel alone", "user space": "pghot in user space", "to come": "hardware to come"}
@@ -35,7 +43,7 @@ def _wrapped(line: str) -> str:
 
 def _head(cells: Sequence[Kept], total: int) -> Iterator[str]:
     settings = cells[0]["settings"]
-    sources = sorted({kept["source"] for kept in cells})
+    sources = Counter(kept["source"] for kept in cells)
     yield "# Does moving pages pay?"
     yield ""
     yield "Written by `python benchmarks/outcomes.py`. **All figures are simulated.** Each bundled recording stands for"
@@ -49,7 +57,8 @@ def _head(cells: Sequence[Kept], total: int) -> Iterator[str]:
         yield "* With one seed no figure has an interval: a gain or a loss of a few points may be chance."
     yield f"* Compared in each: {_listed(_movers(cells[0]))}."
     if len(sources) > 1:
-        yield f"* The cells were computed with {len(sources)} versions of the code: {', '.join(sources)}."
+        each = [f"{count} with {source}" for source, count in sorted(sources.items())]
+        yield f"* The cells were computed with {len(sources)} versions of the code: {_listed(each)}."
 
 
 def _done(cells: Sequence[Kept], matrix: Sequence[tuple[str, float]]) -> Iterator[str]:
@@ -148,7 +157,7 @@ def _matrix(cells: Sequence[Kept]) -> Iterator[str]:
 
 def _changes(cells: Sequence[Kept]) -> Iterator[str]:
     """Where the outcome of a class is not the same under each footprint, and why."""
-    rows, compared = [], 0
+    rows, kinds, compared = [], Counter[str](), 0
     for (recording, tiers, share), pair in _pairs(cells):
         if len(pair) < 2:
             continue
@@ -156,8 +165,9 @@ def _changes(cells: Sequence[Kept]) -> Iterator[str]:
         for runs_on, title in CLASSES.items():
             compared += 1
             if _class(small, runs_on)["outcome"] != _class(large, runs_on)["outcome"]:
+                kinds[kind := _kind_of_change(small, large, runs_on)] += 1
                 both = f"{_outcome(small, runs_on)} | {_outcome(large, runs_on)}"
-                why = "; ".join(_why(kept, runs_on) for kept in (small, large))
+                why = "; ".join([kind, *(_why(kept, runs_on) for kept in (small, large))])
                 rows.append(f"| {recording} | {tiers} | {100 * share:g} % | {title} | {both} | {why} |")
     sizes = _footprints(cells)
     yield "## Where the footprint changes the outcome"
@@ -166,9 +176,20 @@ def _changes(cells: Sequence[Kept]) -> Iterator[str]:
     yield f"F = {sizes[-1]} GiB."
     if rows:
         yield ""
+        yield from (f"* {kinds[kind]} times {kind}: {meaning}" for kind, meaning in CHANGES.items())
+        yield ""
         yield f"| recording | tiers | fast share | class | {sizes[0]} GiB | {sizes[-1]} GiB | why |"
         yield "|---|---|--:|---|---|---|---|"
         yield from rows
+
+
+def _kind_of_change(small: Kept, large: Kept, runs_on: str) -> str:
+    """The first of `CHANGES` that holds."""
+    close, cache, pace = CHANGES
+    gains = [_class(kept, runs_on)["gain"] for kept in (small, large)]
+    if None not in gains and abs(gains[0] - gains[1]) <= MATTERS:
+        return close
+    return cache if small["setup"]["llc_bytes"] != large["setup"]["llc_bytes"] else pace
 
 
 def _why(kept: Kept, runs_on: str) -> str:

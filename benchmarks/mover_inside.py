@@ -40,7 +40,7 @@ def main(out: Path) -> None:
         machine = LinuxMachine(
             root, read_nodes(root), spaces, settings, apply=True, journal=journal, now_ns=now_ns
         )
-        machine.survey(spaces.spaces[0])
+        list(machine.survey(spaces.spaces[0]))
         page, _ = spaces.lookup(np.full(PAGES, pid, np.int32), address)
         ours, bare = [], []
         for _ in range(RUNS):

@@ -140,7 +140,7 @@ def compressing(
         journal.compressed(2)
         made.tick(10 * 10**9)
         for space in spaces.spaces:
-            made.survey(space)
+            list(made.survey(space))
         yield made, spaces
 
 

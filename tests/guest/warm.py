@@ -66,7 +66,7 @@ def kernels() -> None:
         root, read_nodes(root), spaces, MoverSettings(), apply=False, journal=None, now_ns=0
     )
     spaces.refresh([os.getpid()])
-    machine.survey(spaces.spaces[0])
+    list(machine.survey(spaces.spaces[0]))
     page = np.flatnonzero(machine.place != 255)[:100].astype(np.uint32)
     spaces.pages.saw(page, np.ones(len(page), np.uint32))
     machine.tick(3 * 10**9)

@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import U64
+from pghot.kernel.pagemap_scan import PagemapScan
+from pghot.kernel.ranges import bridged, overlap, pages_of
+from pghot.kernel.smaps import mappings_in_use, resident_bytes
 from pghot.kernel.sysroot import SysRoot
 from pghot.units import PAGE_BYTES
 
@@ -21,6 +24,9 @@ PRESENT = 1 << 63
 CLEAR_SOFT_DIRTY = "4"
 _NEAR_PAGES = 512  # a gap of so many entries between two wanted ones is read, not skipped
 _CHUNK_PAGES = 1 << 17  # 1 MiB of entries, 512 MiB of addresses
+# More than this beyond what is resident is a reservation. Reading as much from pagemap takes about 30 ms.
+_RESERVED_BYTES = 4 << 30
+_RESERVED_TIMES = 16
 
 
 def open_pagemap(root: SysRoot, pid: int) -> int:
@@ -28,19 +34,69 @@ def open_pagemap(root: SysRoot, pid: int) -> int:
     return os.open(root.path(f"/proc/{pid}/pagemap"), os.O_RDONLY | os.O_CLOEXEC)
 
 
-def read_entries(root: SysRoot, pid: int, start: int, end: int) -> Iterator[tuple[int, U64]]:
-    """Entries of the pages in bytes [start, end), in chunks of (address of the first page, uint64[K]).
+def held_pages(root: SysRoot, pid: int, start: U64, end: U64, most: int) -> Iterator[U64]:
+    """The addresses (uint64[K], ascending) of those pages of the ranges that are in memory or swap, and perhaps some
+    that are not; at most `most` at a time, and none now and then, so that whoever takes them can stop in between.
 
-    PFNs are 0 without CAP_SYS_ADMIN. Raises `OSError`: gone, or not this user's.
+    start, end  uint64[R]  bytes, ascending and disjoint
+
+    Costs what is resident. Kernels before 6.7, which lack PAGEMAP_SCAN, name every page. If what is reserved is much
+    more than what is resident, they are asked which mappings have pages, and for 8 bytes for each page of those.
+    Raises `OSError`: gone, or not this user's.
     """
     fd = open_pagemap(root, pid)
     try:
-        for begin in range(start, end, _CHUNK_PAGES * PAGE_BYTES):
-            pages = (min(end, begin + _CHUNK_PAGES * PAGE_BYTES) - begin) // PAGE_BYTES
-            data = os.pread(fd, 8 * pages, begin // PAGE_BYTES * 8)
-            yield begin, np.frombuffer(data, np.uint64, len(data) // 8)
+        scan = PagemapScan(fd)
+        if scan.supported():
+            for part in scan.held(*bridged(start, end, _NEAR_PAGES * PAGE_BYTES)):
+                yield from pages_of(*overlap(start, end, *part), most)
+        elif _reserves(root, pid, start, end):
+            used = mappings_in_use(root, pid)
+            for address in pages_of(*overlap(start, end, *used), _CHUNK_PAGES):
+                held = _entries(fd, address) & np.uint64(PRESENT | SWAPPED) != 0
+                for begin in range(0, len(address), most):
+                    yield address[begin : begin + most][held[begin : begin + most]]
+        else:
+            yield from pages_of(start, end, most)
     finally:
         os.close(fd)
+
+
+def _reserves(root: SysRoot, pid: int, start: U64, end: U64) -> bool:
+    """Whether most of the ranges is only reserved."""
+    resident = resident_bytes(root, pid)
+    return resident is not None and int((end - start).sum()) > _RESERVED_BYTES + _RESERVED_TIMES * resident
+
+
+def read_entries(root: SysRoot, pid: int, start: int | U64, end: int | U64) -> Iterator[tuple[U64, U64]]:
+    """Addresses and entries (both uint64[K]) of the pages in bytes [start, end), one range or several, in pieces.
+
+    Pages of which nothing is in memory or swap may be left out. PFNs are 0 without CAP_SYS_ADMIN.
+    Raises `OSError`: gone, or not this user's.
+    """
+    first, last = np.atleast_1d(np.asarray(start, np.uint64)), np.atleast_1d(np.asarray(end, np.uint64))
+    fd = open_pagemap(root, pid)
+    try:
+        for address in held_pages(root, pid, first, last, _CHUNK_PAGES):
+            yield address, _entries(fd, address)
+    finally:
+        os.close(fd)
+
+
+def _entries(fd: int, address: U64) -> U64:
+    """The entries uint64[K] of these pages (uint64[K] bytes, ascending), 0 where the file ends before."""
+    vpn = (address // np.uint64(PAGE_BYTES)).astype(np.int64)
+    entries = np.zeros(len(vpn), np.uint64)
+    breaks = np.flatnonzero(np.diff(vpn) > _NEAR_PAGES) + 1
+    for begin, stop in zip([0, *breaks.tolist()], [*breaks.tolist(), len(vpn)], strict=True):
+        part = vpn[begin:stop]
+        if len(part) == 0:
+            continue
+        data = os.pread(fd, 8 * int(part[-1] - part[0] + 1), 8 * int(part[0]))
+        there = np.frombuffer(data, np.uint64, len(data) // 8)
+        known = int(np.searchsorted(part, part[0] + len(there)))
+        entries[begin : begin + known] = there[part[:known] - part[0]]
+    return entries
 
 
 class OpenPagemap:
@@ -66,36 +122,32 @@ class OpenPagemap:
         return len(os.pread(self._fd, 8, 0)) == 8
 
 
-def flagged(root: SysRoot, pid: int, start: int, end: int, flags: int) -> U64:
-    """Addresses uint64[K] of the present pages in [start, end) whose entry has all of `flags`."""
+def flagged(root: SysRoot, pid: int, start: int | U64, end: int | U64, flags: int) -> U64:
+    """Addresses uint64[K] of the present pages in [start, end) whose entry has all of `flags`. See `read_entries`."""
     wanted = np.uint64(flags | PRESENT)
-    found = [
-        np.uint64(begin)
-        + np.flatnonzero(entries & wanted == wanted).astype(np.uint64) * np.uint64(PAGE_BYTES)
-        for begin, entries in read_entries(root, pid, start, end)
-    ]
-    return np.concatenate(found) if found else np.empty(0, np.uint64)
+    return _addresses(root, pid, start, end, wanted, wanted)
 
 
-def anonymous(root: SysRoot, pid: int, start: int, end: int) -> U64:
+def anonymous(root: SysRoot, pid: int, start: int | U64, end: int | U64) -> U64:
     """Addresses uint64[K] of the present pages in [start, end) that are private and of no file."""
-    held, kind = np.uint64(PRESENT), np.uint64(PRESENT | FILE_OR_SHARED)
-    found = [
-        np.uint64(begin) + np.flatnonzero(entries & kind == held).astype(np.uint64) * np.uint64(PAGE_BYTES)
-        for begin, entries in read_entries(root, pid, start, end)
-    ]
+    return _addresses(root, pid, start, end, np.uint64(PRESENT | FILE_OR_SHARED), np.uint64(PRESENT))
+
+
+def _addresses(
+    root: SysRoot, pid: int, start: int | U64, end: int | U64, mask: np.uint64, value: np.uint64
+) -> U64:
+    """Addresses uint64[K] of the pages whose entry is `value` in the bits of `mask`."""
+    found = [address[entries & mask == value] for address, entries in read_entries(root, pid, start, end)]
     return np.concatenate(found) if found else np.empty(0, np.uint64)
 
 
-def pfns(root: SysRoot, pid: int, start: int, end: int) -> tuple[U64, U64]:
+def pfns(root: SysRoot, pid: int, start: int | U64, end: int | U64) -> tuple[U64, U64]:
     """Addresses and page frame numbers (both uint64[K]) of the present pages in [start, end)."""
-    address, frame = [], []
-    for begin, entries in read_entries(root, pid, start, end):
-        held = np.flatnonzero(entries & np.uint64(PRESENT))
-        address.append(np.uint64(begin) + held.astype(np.uint64) * np.uint64(PAGE_BYTES))
+    address, frame = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
+    for pages, entries in read_entries(root, pid, start, end):
+        held = entries & np.uint64(PRESENT) != 0
+        address.append(pages[held])
         frame.append(entries[held] & np.uint64(PFN_MASK))
-    if not address:
-        return np.empty(0, np.uint64), np.empty(0, np.uint64)
     return np.concatenate(address), np.concatenate(frame)
 
 
@@ -104,21 +156,12 @@ def swapped(root: SysRoot, pid: int, address: U64) -> npt.NDArray[np.bool_]:
 
     A migrating page has the bit for a moment, too. One that was read into the swap cache has it until it is touched.
     """
-    found = np.zeros(len(address), np.bool_)
-    if len(address) == 0:
-        return found
-    breaks = np.flatnonzero(np.diff(address) > _NEAR_PAGES * PAGE_BYTES) + 1
     fd = open_pagemap(root, pid)
     try:
-        for part in np.split(np.arange(len(address)), breaks):
-            vpn = (address[part] // np.uint64(PAGE_BYTES)).astype(np.int64)
-            data = os.pread(fd, 8 * int(vpn[-1] - vpn[0] + 1), 8 * int(vpn[0]))
-            entries = np.frombuffer(data, np.uint64, len(data) // 8)
-            held = vpn - vpn[0] < len(entries)
-            found[part[held]] = entries[(vpn - vpn[0])[held]] & np.uint64(SWAPPED) != 0
+        out: npt.NDArray[np.bool_] = _entries(fd, address) & np.uint64(SWAPPED) != 0
+        return out
     finally:
         os.close(fd)
-    return found
 
 
 def clear_soft_dirty(root: SysRoot, pid: int) -> None:

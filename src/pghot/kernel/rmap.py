@@ -48,15 +48,14 @@ class ReverseMap:
         """
         frames, addresses, pids = [_NO_U64], [_NO_U64], [_NO_I32]
         for space in spaces:
-            for start, end in zip(space.start.tolist(), space.end.tolist(), strict=True):
-                try:
-                    address, frame = pfns(root, space.pid, start, end)
-                except OSError:
-                    continue
-                kept = _wanted(frame, ranges)
-                frames.append(frame[kept])
-                addresses.append(address[kept])
-                pids.append(np.full(len(kept), space.pid, np.int32))
+            try:
+                address, frame = pfns(root, space.pid, space.start, space.end)
+            except OSError:
+                continue
+            kept = _wanted(frame, ranges)
+            frames.append(frame[kept])
+            addresses.append(address[kept])
+            pids.append(np.full(len(kept), space.pid, np.int32))
         frame = np.concatenate(frames)
         order = np.argsort(frame, kind="stable")
         self._frame = frame[order]

@@ -47,6 +47,10 @@ from pghot.policies.policy import Forgets, Policy, World
 from pghot.units import PAGE_BYTES, format_size
 
 REFRESH_MS = 1000
+# The survey of what the programs have takes 0.15 s for each GiB of resident 4 KiB pages. So long it may take before the
+# first round, and in each round the share of --max-cpu, but this at least.
+START_NS = 500_000_000
+LEAST_SURVEY_NS = 1_000_000
 GIB_PAGES = (1 << 30) // PAGE_BYTES
 
 
@@ -99,6 +103,9 @@ class Live:
         self._refreshed_ms = 0
         self._started: list[AccessSource] = []
         self._damos_started = False
+        self._surveys = self._survey_all()
+        self._surveyed_ns = clock_ns()
+        self.surveying = True
         self.recorder: SliceRecorder | None = None
         self.cost = OwnCost()
         self.budget = Budget(settings.max_cpu_percent, clock_ns() / 1e9)
@@ -115,7 +122,11 @@ class Live:
     # ---- the loop
 
     def start(self) -> None:
-        """Find the programs, write down where their pages are, start the sources. Call `stop` even after an error."""
+        """Find the programs, write down where their pages are, start the sources. Call `stop` even after an error.
+
+        What cannot be written down in half a second is left to the next rounds, and the sources start after it:
+        whatever makes the kernel move pages comes after their origins.
+        """
         self._refresh(self._clock_ns() // 1_000_000)
         self.machine.tick(self._clock_ns())
         self._refuse_kernel_promotion()
@@ -123,14 +134,7 @@ class Live:
             self.knobs.set(DEMOTION_ENABLED, "true")
         if self._tier is not None and self.settings.apply and self.journal is not None:
             self.journal.compressed(self._tier.node)
-        for space in self.spaces.spaces:
-            self.machine.survey(space)
-        for source in self.sources:
-            self._started.append(source)
-            source.start(self._watched(), self.knobs.set)
-        if self.damos is not None:
-            self.damos.start(self.knobs.set)
-            self._damos_started = True
+        self._survey(START_NS)
 
     def tick(self) -> None:
         """One round. Raises `PghotError` when the journal cannot be written or the kernel refuses."""
@@ -140,6 +144,9 @@ class Live:
             self._refresh(now_ms)
         self.machine.tick(now_ns)
         self.world.machine.now_ns = now_ns
+        if self.surveying:
+            share = min(1.0, self.budget.max_cpu_percent / 100)
+            self._survey(max(LEAST_SURVEY_NS, int((now_ns - self._surveyed_ns) * share)))
         for source in self._started:
             for sightings in source.poll(now_ms):
                 self._take(source, sightings, now_ms)
@@ -204,6 +211,25 @@ class Live:
         return section_bytes + self.spaces.table.bytes_total() + int(self.policy.tracker_bytes() * share)
 
     # ---- parts of a round
+
+    def _survey(self, most_ns: int) -> None:
+        """Look where the pages of the programs are, for so long at most, and start everything else at the end."""
+        until_ns = self._clock_ns() + most_ns
+        for _ in self._surveys:
+            if self._clock_ns() >= until_ns:
+                self._surveyed_ns = self._clock_ns()
+                return
+        self.surveying = False
+        for source in self.sources:
+            self._started.append(source)
+            source.start(self._watched(), self.knobs.set)
+        if self.damos is not None:
+            self.damos.start(self.knobs.set)
+            self._damos_started = True
+
+    def _survey_all(self) -> Iterator[None]:
+        for space in self.spaces.spaces:
+            yield from self.machine.survey(space)
 
     def _take(self, source: AccessSource, sightings: Sightings, now_ms: int) -> None:
         """Turn sightings into accesses of dense pages and hand them to the policy."""

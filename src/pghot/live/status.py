@@ -175,6 +175,8 @@ def line(live: Live) -> str:
         f"{seen:,} sightings",
         f"{verb} {format_size(moves.promoted * PAGE_BYTES)}",
     ]
+    if live.surveying:
+        parts.append("sources start when it is known where all pages are")
     if moves.demoted:
         parts.append(f"demoted {format_size(moves.demoted * PAGE_BYTES)}")
     if moves.failed:

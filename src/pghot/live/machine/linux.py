@@ -6,7 +6,7 @@ the target falls below its free floor. Before anything moves, the journal is tol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -150,11 +150,15 @@ class LinuxMachine:
         """Ask the kernel for the node of each page (uint32[K]) and remember it."""
         self.placement.locate(page)
 
-    def survey(self, space: Space) -> None:
-        """Find all movable pages of a space that are present, and write their origins when moves are allowed."""
+    def survey(self, space: Space) -> Iterator[None]:
+        """Find all movable pages of a space that are present, and write their origins when moves are allowed.
+
+        Goes on, a section's worth at a time, as far as it is iterated.
+        """
         for page in self.placement.survey(space):
             if self._apply:
                 self.mover.write_origins(space, page)
+            yield
 
     # ---- what may move
 

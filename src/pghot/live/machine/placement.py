@@ -9,7 +9,7 @@ import numpy as np
 from pghot.arrays import I32, NOWHERE, U8, U32, U64
 from pghot.kernel.maps import MappingKind
 from pghot.kernel.move_pages import query_nodes
-from pghot.kernel.pagemap import PRESENT, SWAPPED, read_entries
+from pghot.kernel.pagemap import PRESENT, SWAPPED, held_pages, read_entries
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
 from pghot.live.machine.pages import PROMOTED
@@ -17,7 +17,6 @@ from pghot.live.machine.sections import SECTION_PAGES
 from pghot.live.machine.spaces import Spaces
 from pghot.live.swap_tier.tier import CompressedTier
 from pghot.policies.live_rules import OLDEST
-from pghot.units import PAGE_BYTES
 
 HUGE_PAGES = 512  # 2 MiB in 4 KiB pages: the largest folio that anonymous memory has
 
@@ -63,17 +62,14 @@ class Placement:
 
     def look(self, space: Space) -> Iterator[tuple[U32, U8]]:
         """As `survey`, with the node where each page was before, as last heard (uint8[K])."""
-        for start, end in zip(space.start.tolist(), space.end.tolist(), strict=True):
-            for begin in range(start, end, SECTION_PAGES * PAGE_BYTES):
-                pages = (min(end, begin + SECTION_PAGES * PAGE_BYTES) - begin) // PAGE_BYTES
-                offset = np.arange(pages, dtype=np.uint64) * np.uint64(PAGE_BYTES)
-                yield self._present(space, np.uint64(begin) + offset)
+        try:
+            for address in held_pages(self._root, space.pid, space.start, space.end, SECTION_PAGES):
+                yield self._present(space, address)
+        except OSError:
+            return  # it ended; the next refresh notices
 
     def _present(self, space: Space, address: U64) -> tuple[U32, U8]:
-        try:
-            status = self._query(space, address)
-        except OSError:
-            return np.empty(0, np.uint32), np.empty(0, np.uint8)
+        status = self._query(space, address)
         present = status >= 0
         page, movable = self._spaces.lookup(np.full(present.sum(), space.pid, np.int32), address[present])
         page = page[movable]
@@ -90,17 +86,15 @@ class Placement:
     def rescan(self, space: Space, tier_node: int) -> None:
         """Find out what is new, went to swap (`tier_node`) or came back. Reads pagemap, which is cheaper than a
         survey."""
-        for start, end in zip(space.start.tolist(), space.end.tolist(), strict=True):
-            try:
-                for begin, entries in read_entries(self._root, space.pid, start, end):
-                    self._take_entries(space, begin, entries, tier_node)
-            except OSError:
-                return  # it ended; the next refresh notices
+        try:
+            for address, entries in read_entries(self._root, space.pid, space.start, space.end):
+                self._take_entries(space, address, entries, tier_node)
+        except OSError:
+            return  # it ended; the next refresh notices
 
-    def _take_entries(self, space: Space, begin: int, entries: U64, tier_node: int) -> None:
+    def _take_entries(self, space: Space, address: U64, entries: U64, tier_node: int) -> None:
         held = np.flatnonzero(entries & np.uint64(PRESENT | SWAPPED))
-        address = np.uint64(begin) + held.astype(np.uint64) * np.uint64(PAGE_BYTES)
-        page, movable = self._spaces.lookup(np.full(len(held), space.pid, np.int32), address)
+        page, movable = self._spaces.lookup(np.full(len(held), space.pid, np.int32), address[held])
         page, out = page[movable], entries[held[movable]] & np.uint64(PRESENT) == 0
         fresh = self._state.place[page] == NOWHERE
         self._state.age[page[fresh]] = self._first_age

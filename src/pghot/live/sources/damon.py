@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pghot.arrays import I64, U32, U64
+from pghot.arrays import U32, U64
 from pghot.engine.accesses import Mechanism
 from pghot.errors import PghotError, UsageError
 from pghot.kernel.damon_records import Regions
@@ -24,6 +24,7 @@ from pghot.kernel.iomem import iomem_need, system_ram
 from pghot.kernel.needs import Need, require
 from pghot.kernel.pagemap import pfns
 from pghot.kernel.perf_event import perf_need
+from pghot.kernel.ranges import numbered
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Space, Watched
 from pghot.live.sources.access_source import Sees, Sightings, sightings_of
@@ -172,16 +173,12 @@ class Damon:
     def _frames_in(self, start: U64, end: U64, count: U32, space: Space) -> tuple[U64, U32]:
         """Addresses and counts of a space's pages whose frames lie in regions of physical memory."""
         try:
-            parts = [
-                pfns(self._root, space.pid, low, high)
-                for low, high in zip(space.start.tolist(), space.end.tolist(), strict=True)
-            ]
+            address, frame = pfns(self._root, space.pid, space.start, space.end)
         except OSError:
             return _NOTHING  # the process ended; the next `watch` leaves it out
-        if not parts or len(start) == 0:
+        if len(start) == 0:
             return _NOTHING
-        address = np.concatenate([part[0] for part in parts])
-        place = np.concatenate([part[1] for part in parts]) * np.uint64(PAGE_BYTES)
+        place = frame * np.uint64(PAGE_BYTES)
         region = np.searchsorted(start, place, side="right") - 1
         inside = (region >= 0) & (place < end[region])
         return address[inside], count[region[inside]]
@@ -227,19 +224,9 @@ def pages_in(start: U64, end: U64, count: U32, space: Space) -> tuple[U64, U32]:
     """
     first = np.searchsorted(space.end, start, side="right")
     last = np.searchsorted(space.start, end, side="left")
-    region, nth = _numbered(np.maximum(last - first, 0))
+    region, nth = numbered(np.maximum(last - first, 0))
     within = first[region] + nth
     begin = np.maximum(start[region], space.start[within]) // _PAGE
     stop = -(-np.minimum(end[region], space.end[within]).astype(np.int64) // PAGE_BYTES)
-    part, page = _numbered(stop - begin.astype(np.int64))
+    part, page = numbered(stop - begin.astype(np.int64))
     return (begin[part] + page.astype(np.uint64)) * _PAGE, count[region[part]]
-
-
-def _numbered(lengths: I64) -> tuple[I64, I64]:
-    """For each element of groups of these lengths (int64[G]): its group, and its number within it.
-
-    >>> [each.tolist() for each in _numbered(np.array([2, 0, 1]))]
-    [[0, 0, 2], [0, 1, 0]]
-    """
-    group = np.repeat(np.arange(len(lengths)), lengths)
-    return group, np.arange(len(group)) - np.repeat(np.cumsum(lengths) - lengths, lengths)

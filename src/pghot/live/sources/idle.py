@@ -88,12 +88,7 @@ class Idle(PeriodicSource):
         self._looks.pop(number, None)
 
     def _look(self, space: Space) -> _Look:
-        parts = [
-            pfns(self._root, space.pid, start, end)
-            for start, end in zip(space.start.tolist(), space.end.tolist(), strict=True)
-        ]
-        address = np.concatenate([np.empty(0, np.uint64), *(part[0] for part in parts)])
-        frame = np.concatenate([np.empty(0, np.uint64), *(part[1] for part in parts)])
+        address, frame = pfns(self._root, space.pid, space.start, space.end)
         frame, tracked = tracked_frames(self._root, frame)
         self._counts["idle_untracked_pages"] += int(np.count_nonzero(~tracked))
         address, frame = address[tracked], frame[tracked]

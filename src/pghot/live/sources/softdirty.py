@@ -49,7 +49,9 @@ class SoftDirty(PeriodicSource):
     def look(self, space: Space) -> U64:
         """Read and clear. The first look reports nothing: its marks may be of any age."""
         before = self._mappings.get(space.number)
-        address = np.empty(0, np.uint64) if before is None else self._marked(space)
+        address = np.empty(0, np.uint64)
+        if before is not None:
+            address = flagged(self._root, space.pid, space.start, space.end, SOFT_DIRTY)
         # Read after the bits: a mapping that grows in between must not look unchanged.
         now = frozenset((mapping.start, mapping.end) for mapping in read_maps(self._root, space.pid))
         clear_soft_dirty(self._root, space.pid)
@@ -57,13 +59,6 @@ class SoftDirty(PeriodicSource):
         known = within(address, now & (before or frozenset()))
         self._counts["softdirty_unknown_pages"] += len(address) - len(known)
         return known
-
-    def _marked(self, space: Space) -> U64:
-        parts = [
-            flagged(self._root, space.pid, start, end, SOFT_DIRTY)
-            for start, end in zip(space.start.tolist(), space.end.tolist(), strict=True)
-        ]
-        return np.concatenate(parts) if parts else np.empty(0, np.uint64)
 
     def forget(self, number: int) -> None:
         self._mappings.pop(number, None)

@@ -202,7 +202,7 @@ def test_a_reused_pid_is_not_touched(kernel: FakeKernel) -> None:
         assert len(machine.migrate(page, 0, "kmigrated").moved) == 0
         kernel.exit(PID)
         machine.locate(page)  # it ended: nothing is learnt, nothing is raised
-        machine.survey(spaces.spaces[0])
+        list(machine.survey(spaces.spaces[0]))
     assert kernel.moves == []
 
 
@@ -255,11 +255,11 @@ def test_the_fake_kernel_would_notice_a_move_without_journal(kernel: FakeKernel)
 
 def test_origins_are_written_once(kernel: FakeKernel) -> None:
     with mover(kernel) as (machine, spaces):
-        machine.survey(spaces.spaces[0])
+        list(machine.survey(spaces.spaces[0]))
         path = kernel.journal or Path()
         size = path.stat().st_size
         machine.migrate(seen(machine, spaces, PID, addresses(0, 64)), 0, "kmigrated")
-        machine.survey(spaces.spaces[0])
+        list(machine.survey(spaces.spaces[0]))
         assert path.stat().st_size == size
 
 
@@ -337,7 +337,7 @@ def test_no_more_than_the_budget_is_demoted_for(huge: FakeKernel) -> None:
     huge.populate(PID, PAGES, 4 * HUGE, 0)
     huge.program(PID, [maps_line(START, PAGES + 4 * HUGE)])
     with mover(huge, rate_limit_mb_s=2.0) as (machine, spaces):
-        machine.survey(spaces.spaces[0])
+        list(machine.survey(spaces.spaces[0]))
         use_up(huge, 0, int(machine.floor_pages[0]) + machine.nodes.drift_pages)
         machine.nodes.read()
         machine.migrate(seen(machine, spaces, PID, addresses(0, PAGES)[::HUGE]), 0, "kmigrated")
@@ -355,7 +355,7 @@ def test_folios_that_appear_after_the_survey_have_their_origins_written(kernel: 
     kernel.program(PID, [maps_line(START, 2 * PAGES)])
     put(kernel.tree, "proc/vmstat", "thp_fault_alloc 0\nthp_collapse_alloc 3")
     with mover(kernel) as (machine, spaces):
-        machine.survey(spaces.spaces[0])
+        list(machine.survey(spaces.spaces[0]))
         kernel.populate(PID, PAGES, 2 * HUGE, 1)
         machine.migrate(seen(machine, spaces, PID, addresses(PAGES, 1)), 0, "kmigrated")
         assert machine.counts.promoted == 1
@@ -374,7 +374,7 @@ def test_folios_that_appear_during_the_move_are_counted(
         return kernel.move_pages(*arguments)  # type: ignore[arg-type]
 
     with mover(kernel) as (machine, spaces):
-        machine.survey(spaces.spaces[0])
+        list(machine.survey(spaces.spaces[0]))
         monkeypatch.setattr("pghot.live.machine.mover.move_pages", move_pages)
         budget = machine.pages_in_budget("kmigrated")
         page = seen(machine, spaces, PID, addresses(HUGE + 7, 3))
@@ -428,7 +428,7 @@ def test_folios_of_several_batches_stay_above_the_floor_together(
 def test_room_is_made_for_a_whole_folio(huge: FakeKernel) -> None:
     huge.populate(PID, 1024, 512, 0)
     with mover(huge) as (machine, spaces):
-        machine.survey(spaces.spaces[0])  # long unseen, all of it
+        list(machine.survey(spaces.spaces[0]))  # long unseen, all of it
         use_up(huge, 0, int(machine.floor_pages[0]) + machine.nodes.drift_pages + 10)
         machine.tick(11 * 10**9)
         assert len(machine.migrate(seen(machine, spaces, PID, addresses(100, 1)), 0, "kmigrated").moved) == 1
@@ -448,7 +448,7 @@ def age(machine: LinuxMachine, times: int, now_ms: int = 10_000) -> int:
 def test_the_longest_unseen_make_room_and_those_seen_lately_stay(kernel: FakeKernel) -> None:
     kernel.populate(PID, 1000, 300, 0)
     with mover(kernel) as (machine, spaces):
-        machine.survey(spaces.spaces[0])
+        list(machine.survey(spaces.spaces[0]))
         old = seen(machine, spaces, PID, addresses(1000, 100))
         now_ms = age(machine, 3)
         younger = seen(machine, spaces, PID, addresses(1100, 100))
@@ -496,7 +496,7 @@ def test_a_folio_is_as_young_as_its_youngest_page(huge: FakeKernel) -> None:
     """The neighbours that came along with a promoted page were not seen for long: that says nothing about the folio."""
     huge.populate(PID, 1024, 512, 0)
     with mover(huge) as (machine, spaces):
-        machine.survey(spaces.spaces[0])
+        list(machine.survey(spaces.spaces[0]))
         machine.migrate(seen(machine, spaces, PID, addresses(100, 1)), 0, "kmigrated")
         assert set(huge.nodes_of(PID, addresses(0, 512))) == {0}
         cold = machine.demotion.coldest(0, 2048)
@@ -524,7 +524,7 @@ def test_reclaim_is_asked_of_the_programs_cgroup_after_the_journal_was_told(kern
     put(kernel.tree, f"proc/{PID}/cgroup", "0::/jobs")
     put(kernel.tree, "sys/fs/cgroup/jobs/memory.reclaim", "")
     with mover(kernel, cgroups=("/jobs",), demotion="reclaim") as (machine, spaces):
-        machine.survey(spaces.spaces[0])
+        list(machine.survey(spaces.spaces[0]))
         use_up(kernel, 0, 0)
         machine.free_pages[0] = 0
         moves = machine.migrate(seen(machine, spaces, PID, addresses(0, 5)), 0, "kmigrated")
@@ -621,7 +621,7 @@ def test_a_dry_run_moves_nothing_and_counts_each_page_once(kernel: FakeKernel) -
         machine.tick(11 * 10**9)
         assert machine.counts.promoted == 30
         assert machine.free_pages[0] == free - 30  # room that is promised is not promised twice
-        machine.survey(spaces.spaces[0])
+        list(machine.survey(spaces.spaces[0]))
         path = kernel.journal or Path()
     assert kernel.moves == []
     assert not path.exists()  # nothing was changed: no journal is left behind
@@ -659,7 +659,7 @@ def test_a_survey_finds_what_is_present_and_takes_it_for_old(kernel: FakeKernel)
     kernel.unmap((PID, START + 7 * 4096))
     with mover(kernel) as (machine, spaces):
         fresh = seen(machine, spaces, PID, addresses(3, 1))
-        machine.survey(spaces.spaces[0])
+        list(machine.survey(spaces.spaces[0]))
         page = spaces.table.lookup(np.full(PAGES, PID, np.int32), addresses(0, PAGES))
         assert (machine.place[page] == 1).sum() == PAGES - 1
         assert machine.place[page[7]] == 255
@@ -701,7 +701,7 @@ def test_whatever_the_kernel_answers_the_books_are_right(seed: int) -> None:
 def random_rounds(
     rng: np.random.Generator, kernel: FakeKernel, machine: LinuxMachine, spaces: Spaces
 ) -> None:
-    machine.survey(spaces.spaces[0])
+    list(machine.survey(spaces.spaces[0]))
     now_ms = 10_000
     for _ in range(8):
         now_ms = age(machine, int(rng.integers(0, 4)), now_ms)
@@ -728,7 +728,7 @@ def test_a_page_that_came_back_after_a_demotion_stays_for_a_minute(kernel: FakeK
     """Hint faults do not see promoted pages: being unseen is no reason to take such a page down again."""
     kernel.populate(PID, 0, 4, 0)
     with mover(kernel) as (machine, spaces):
-        machine.survey(spaces.spaces[0])
+        list(machine.survey(spaces.spaces[0]))
         page = seen(machine, spaces, PID, addresses(0, 4))
         spaces.pages.marks[page[:2]] |= PROMOTED | DEMOTED
         now_ms = age(machine, COLD_AGE)
@@ -747,7 +747,7 @@ def test_a_forbidden_node_does_not_make_pages_shared(
 
     kernel.populate(PID, 0, 4, 1)
     with mover(kernel) as (machine, spaces):
-        machine.survey(spaces.spaces[0])
+        list(machine.survey(spaces.spaces[0]))
         page = seen(machine, spaces, PID, addresses(0, 4))
         with monkeypatch.context() as patch:
             patch.setattr("pghot.live.machine.mover.move_pages", forbidden)

@@ -467,7 +467,7 @@ def frames(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
     """Frame -> virtual page of the tracked program, in place of its page map."""
     held: dict[int, int] = {}
 
-    def pfns(root: SysRoot, pid: int, begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+    def pfns(root: SysRoot, pid: int, begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         assert pid == PID
         return np.array(list(held.values()), np.uint64), np.array(list(held), np.uint64)
 

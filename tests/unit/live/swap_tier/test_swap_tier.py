@@ -314,7 +314,7 @@ def test_status_shows_what_is_out_and_what_it_saves(
     assert [source.name for source in live.sources] == ["scripted", "swapins"]
     live.spaces.refresh([PID])
     kernel.page_out(PID, addresses(0, 40))
-    live.machine.survey(live.spaces.spaces[0])
+    list(live.machine.survey(live.spaces.spaces[0]))
     facts = status(live)
     assert facts["compressed"]["pages"] == 40
     assert facts["compressed"]["saved_bytes"] == 40 * 4096 * 3 // 4
@@ -418,7 +418,7 @@ def test_pages_of_a_region_that_are_in_swap_were_not_seen(
     live = Live(kernel.root, live_settings(), None, lambda: now[0])
     live.spaces.refresh([PID])
     kernel.page_out(PID, addresses(0, 40))
-    live.machine.survey(live.spaces.spaces[0])
+    list(live.machine.survey(live.spaces.spaces[0]))
     region = sightings_of(PID, addresses(30, 20), np.full(20, 9, np.uint32))
     live._take(source(kernel.root), region, 10_000)
     assert live.policy.counters()["pghot_reported_accesses"] == 90

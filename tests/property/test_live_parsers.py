@@ -17,16 +17,20 @@ from pghot.errors import PghotError, UnsupportedError, UsageError
 from pghot.kernel.cgroup import cgroup_members, cgroup_of, cgroup_path
 from pghot.kernel.folios import has_large_folios
 from pghot.kernel.lru_gen import Generation, parse_lru_gen
-from pghot.kernel.maps import Mapping, MappingKind, bound_starts, movable_ranges, parse_maps, read_maps
+from pghot.kernel.maps import MappingKind, Mappings, bound_starts
+from pghot.kernel.maps_decode import fill_kinds
+from pghot.kernel.maps_text import parse_maps, read_maps
 from pghot.kernel.page_idle import BITMAP, mark_idle, still_idle, words_of_frames
 from pghot.kernel.pagemap import PFN_MASK, PRESENT, SOFT_DIRTY, flagged, pfns
 from pghot.kernel.process import alive, capabilities, children, descendants, parse_stat, read_stat
 from pghot.kernel.sysroot import SysRoot
 from pghot.sealed import seal, unseal
+from references.kernel.maps import decode_reference, fill_kinds_reference
 
 PLACE = tempfile.TemporaryDirectory()  # for the trees of all examples; goes with the process
 # Characters at which Python ends a line and the kernel does not.
 ODD_LINE_ENDS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\r"
+SECTION_BYTES = 1 << 27
 commands = st.text(st.characters(min_codepoint=1, max_codepoint=0x2FFF), max_size=15)
 LRU_GEN = """\
 memcg     1 /
@@ -128,8 +132,12 @@ def test_this_process_is_itself_and_alive() -> None:
 # ---- maps
 
 
+def columns(mappings: Mappings) -> list[tuple[int, int, int]]:
+    return list(zip(mappings.start.tolist(), mappings.end.tolist(), mappings.kind.tolist(), strict=True))
+
+
 def test_kinds_of_real_mappings() -> None:
-    assert [mapping.kind for mapping in parse_maps(MAPS)] == [
+    assert parse_maps(MAPS.encode()).kind.tolist() == [
         MappingKind.FILE, MappingKind.MOVABLE, MappingKind.MOVABLE, MappingKind.MOVABLE, MappingKind.SHARED,
         MappingKind.HUGETLB, MappingKind.FILE, MappingKind.SPECIAL,
         MappingKind.SPECIAL, MappingKind.MOVABLE,
@@ -137,8 +145,8 @@ def test_kinds_of_real_mappings() -> None:
 
 
 def test_adjacent_movable_mappings_are_one_range() -> None:
-    ranges = movable_ranges(parse_maps(MAPS))
-    assert ranges == [
+    start, end = parse_maps(MAPS.encode()).movable()
+    assert list(zip(start.tolist(), end.tolist(), strict=True)) == [
         (0x55D0C3E00000, 0x55D0C3F00000),
         (0x7F0000000000, 0x7F0000400000),
         (0x7FFC00000000, 0x7FFC00021000),
@@ -146,12 +154,14 @@ def test_adjacent_movable_mappings_are_one_range() -> None:
 
 
 def test_our_own_mappings_are_all_understood() -> None:
-    lines = Path("/proc/self/maps").read_text().splitlines()
-    mappings = list(parse_maps("\n".join(lines)))
-    user_half = [line for line in lines if int(line.split("-")[0], 16) < 1 << 63]
+    text = Path("/proc/self/maps").read_bytes()
+    user_half = [line for line in text.splitlines() if int(line.split(b"-")[0], 16) < 1 << 62]
+    mappings = parse_maps(text)
     assert len(mappings) == len(user_half)
-    assert any(mapping.name == "[stack]" and mapping.kind is MappingKind.MOVABLE for mapping in mappings)
-    assert read_maps(SysRoot(), os.getpid())
+    assert columns(mappings) == decode_reference(text)
+    (stack,) = [i for i, line in enumerate(user_half) if line.endswith(b"[stack]")]
+    assert mappings.kind[stack] == MappingKind.MOVABLE
+    assert len(read_maps(SysRoot(), os.getpid()))
 
 
 @given(st.text(st.sampled_from(ODD_LINE_ENDS + "ab /"), min_size=1, max_size=12))
@@ -161,28 +171,105 @@ def test_a_file_name_cannot_make_a_mapping_up(name: str) -> None:
     text = (
         f"1000-2000 r--p 00000000 08:01 9 /{name}\x0b{forged}\u2028{forged}\n3000-4000 rw-p 00000000 00:00 0 "
     )
-    assert [(mapping.start, mapping.kind) for mapping in parse_maps(text)] == [
-        (0x1000, MappingKind.FILE),
-        (0x3000, MappingKind.MOVABLE),
+    assert columns(parse_maps(text.encode())) == [
+        (0x1000, 0x2000, MappingKind.FILE),
+        (0x3000, 0x4000, MappingKind.MOVABLE),
     ]
 
 
-@given(st.text(max_size=200) | st.builds(lambda cut: MAPS[cut:], st.integers(0, len(MAPS))))
-def test_lines_that_are_no_mappings_are_left_out(text: str) -> None:
-    for mapping in parse_maps(text):
-        assert 0 <= mapping.start < mapping.end < 1 << 63
+HEX = st.integers(0, 1 << 66).map(lambda number: b"%x" % number) | st.sampled_from(
+    [b"0" * 20 + b"1", b"", b"G"]
+)
+NAMES = st.sampled_from(
+    [b"", b"[heap]", b"[stack]", b"[vdso]", b"[vdso", b"[vdso]x", b"[vvar_vclock]", b"/anon_hugepage (deleted)",
+     b"/dev/zero", b"/dev", b"/usr/lib/x y", b"[anon: v8]", b"anon_inode:[x]"]
+)  # fmt: skip
+LINES = st.builds(
+    lambda start, end, permissions, inode, gap, name: (
+        b"%s-%s %s 00000000 08:01 %s%s%s" % (start, end, permissions, inode, gap, name)
+    ),
+    HEX,
+    HEX,
+    st.sampled_from([b"rw-p", b"r--s", b"---p", b"rw p", b"rw-", b"rw-ps"]),
+    st.sampled_from([b"0", b"00", b"9", b"10", b"", b"x"]),
+    st.sampled_from([b"", b" ", b"   ", b"\t"]),
+    NAMES,
+)
+# Any text, and lines that are almost right: one byte of a real one is another.
+TEXTS = st.lists(
+    LINES
+    | st.binary(max_size=40)
+    | st.builds(
+        lambda at, byte: MAPS.encode()[:at] + byte + MAPS.encode()[at + 1 :],
+        st.integers(0, len(MAPS) - 1),
+        st.sampled_from([b" ", b"-", b"s", b"0", b"f", b"\n", b":", b"\x85", b"/"]),
+    ),
+    max_size=6,
+).map(b"\n".join)
+
+
+@given(TEXTS)
+def test_maps_are_decoded_as_by_the_reference(text: bytes) -> None:
+    assert columns(parse_maps(text)) == decode_reference(text)
+
+
+def mappings_of(rows: list[tuple[int, int, int]]) -> Mappings:
+    start, end, kind = (np.array([row[i] for row in rows], np.uint64) for i in range(3))
+    return Mappings(start, end, kind.astype(np.uint8))
+
+
+@st.composite
+def some_mappings(draw: st.DrawFn) -> Mappings:
+    """Up to twelve, with gaps or without, about a section boundary."""
+    at, rows = SECTION_BYTES - 40 * 4096, []
+    for gap, pages, kind in draw(
+        st.lists(st.tuples(st.integers(0, 9), st.integers(1, 30), st.integers(1, 5)), max_size=12)
+    ):
+        rows.append((at + gap * 4096, at + (gap + pages) * 4096, kind))
+        at = rows[-1][1]
+    return mappings_of(rows)
+
+
+@given(some_mappings(), st.integers(-50, 90), st.integers(1, 60))
+def test_the_kinds_of_pages_are_those_of_the_reference(mappings: Mappings, offset: int, pages: int) -> None:
+    begin = SECTION_BYTES + offset * 4096
+    kind = np.full(pages, 77, np.uint8)
+    fill_kinds(mappings.start, mappings.end, mappings.kind, begin, kind)
+    assert kind.tolist() == fill_kinds_reference(mappings, begin, pages).tolist()
+
+
+@given(some_mappings(), st.lists(st.integers(0, 6), min_size=12, max_size=12), st.booleans())
+def test_outside_of_what_changed_pages_have_the_kind_they_had(
+    one: Mappings, now: list[int], back: bool
+) -> None:
+    """A mapping is gone (0), has the kind that is drawn, or stays as it was (6)."""
+    rows = [
+        (row[0], row[1], row[2] if kind == 6 else kind) for row, kind in zip(columns(one), now, strict=False)
+    ]
+    other = mappings_of([row for row in rows if row[2]])
+    before, after = (other, one) if back else (one, other)
+    between = before.changed_between(after)
+    begin, pages = SECTION_BYTES - 50 * 4096, 600
+    kinds = [fill_kinds_reference(mappings, begin, pages) for mappings in (before, after)]
+    differ = begin + np.flatnonzero(kinds[0] != kinds[1]) * 4096
+    if between is None:
+        assert columns(before) == columns(after)
+    else:
+        assert columns(before) != columns(after)
+        assert between == (differ[0], differ[-1] + 4096)
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 3), st.booleans()), max_size=12))
 def test_movable_ranges_cover_exactly_the_movable_pages(parts: list[tuple[int, int, bool]]) -> None:
-    mappings, covered, at = [], set(), 0
+    lines, covered, at = [], set(), 4096
     for gap, pages, movable in parts:
         start = at + (gap % 3) * 4096
         at = start + pages * 4096
-        mappings.append(Mapping(start, at, "rw-p" if movable else "rw-s", 0, ""))
+        lines.append(f"{start:x}-{at:x} {'rw-p' if movable else 'rw-s'} 0 0:0 0 ")
         if movable:
             covered |= set(range(start, at, 4096))
-    ranges = movable_ranges(mappings)
+    start_of, end_of = parse_maps("\n".join(lines).encode()).movable()
+    ranges = list(zip(start_of.tolist(), end_of.tolist(), strict=True))
     assert {page for start, end in ranges for page in range(start, end, 4096)} == covered
     assert all(first[1] < second[0] for first, second in pairwise(ranges))
 
@@ -190,8 +277,8 @@ def test_movable_ranges_cover_exactly_the_movable_pages(parts: list[tuple[int, i
 def test_bound_mappings_are_named_by_their_start() -> None:
     text = "7f00 default anon=1\n7f10 bind:0-1 anon=3\n7f20 bind=static:1 anon=2\n7f30 prefer:1\n"
     root = tree(proc__9__numa_maps=text + f"8000 default file=/x{chr(0x2028)}zz bind:0\n")
-    assert bound_starts(root, 9) == {0x7F10, 0x7F20}
-    assert bound_starts(root, 10) == frozenset()
+    assert bound_starts(root, 9).tolist() == [0x7F10, 0x7F20]
+    assert bound_starts(root, 10).tolist() == []
 
 
 # ---- lru_gen

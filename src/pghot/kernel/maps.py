@@ -1,19 +1,22 @@
 """`/proc/PID/maps`: the mappings of a process, and which of them hold pages that may be moved.
 
 Only private anonymous memory is moved. Everything else is left where it is, for a reason that is counted.
+A program may have 100,000 mappings, so they are arrays, and are read in one pass.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+import numpy as np
+
+from pghot.arrays import U8, U64, Bool
+from pghot.kernel.ranges import bridged
 from pghot.kernel.sysroot import SysRoot
 
-_LINE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) (\d+)\s*(.*)")
-_SPECIAL = ("[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]", "[uprobes]", "[sigpage]", "[vectors]")
+_BOUND = re.compile(r"^([0-9a-f]{1,16}) bind", re.MULTILINE)
 
 
 class MappingKind(IntEnum):
@@ -28,68 +31,67 @@ class MappingKind(IntEnum):
     BOUND = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
-    """One line of maps: bytes [start, end), permissions as in "rw-p", the file or a name in brackets."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Mappings:
+    """The mappings of a process, ascending.
 
-    start: int
-    end: int
-    permissions: str
-    inode: int
-    name: str
-
-    @property
-    def kind(self) -> MappingKind:
-        if self.name in _SPECIAL:
-            return MappingKind.SPECIAL
-        if self.name.startswith("/anon_hugepage"):
-            return MappingKind.HUGETLB
-        if self.permissions[3] == "s":
-            return MappingKind.SHARED
-        if self.inode or self.name.startswith("/"):
-            return MappingKind.SPECIAL if self.name.startswith("/dev/") else MappingKind.FILE
-        return MappingKind.MOVABLE
-
-
-def parse_maps(text: str) -> Iterator[Mapping]:
-    """The mappings, ascending; other lines are left out.
-
-    The kernel escapes the newlines of file names, but no other character that `splitlines` splits at.
+    start, end  uint64[M]  bytes [start, end)
+    kind        uint8[M]   `MappingKind`
     """
-    for line in text.split("\n"):
-        if match := _LINE.fullmatch(line):
-            start, end = int(match[1], 16), int(match[2], 16)
-            if start < end < 1 << 63:  # above is the kernel's half: [vsyscall]
-                yield Mapping(start, end, match[3], int(match[6]), match[7])
+
+    start: U64
+    end: U64
+    kind: U8
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def movable(self) -> tuple[U64, U64]:
+        """Start and end (uint64[R] bytes) of the movable memory, adjacent mappings joined."""
+        held = self.kind == MappingKind.MOVABLE
+        return bridged(self.start[held], self.end[held], 0)
+
+    def bound(self, starts: U64) -> Mappings:
+        """The same, those that start at one of `starts` being under a strict policy of their owner."""
+        kind = np.where(np.isin(self.start, starts), np.uint8(MappingKind.BOUND), self.kind)
+        return Mappings(self.start, self.end, kind)
+
+    def changed_between(self, other: Mappings) -> tuple[int, int] | None:
+        """Bytes [first, last) outside of which both are the same; None when they are the same everywhere."""
+        shorter = min(len(self), len(other))
+        head = _equal(self._first(shorter), other._first(shorter))
+        if head == shorter and len(self) == len(other):
+            return None
+        tail = _equal(self._last(shorter - head), other._last(shorter - head))
+        differing = [each for each in (self, other) if len(each) > head + tail]
+        first = min(int(each.start[head]) for each in differing)
+        return first, max(int(each.end[len(each) - tail - 1]) for each in differing)
+
+    def _first(self, count: int) -> tuple[U64, U64, U8]:
+        return self.start[:count], self.end[:count], self.kind[:count]
+
+    def _last(self, count: int) -> tuple[U64, U64, U8]:
+        """Backwards from the last."""
+        begin = len(self) - count
+        return self.start[begin:][::-1], self.end[begin:][::-1], self.kind[begin:][::-1]
 
 
-def read_maps(root: SysRoot, pid: int) -> list[Mapping]:
-    """The process's mappings. Raises `OSError`: gone, or not this user's."""
-    return list(parse_maps(root.read(f"/proc/{pid}/maps")))
+def _equal(one: tuple[U64, U64, U8], other: tuple[U64, U64, U8]) -> int:
+    """How many of the first mappings are the same."""
+    differs: Bool = (one[0] != other[0]) | (one[1] != other[1]) | (one[2] != other[2])
+    return int(differs.argmax()) if differs.any() else len(differs)
 
 
-def bound_starts(root: SysRoot, pid: int) -> frozenset[int]:
-    """Start addresses of mappings under a strict policy (MPOL_BIND), from numa_maps.
+def read_maps_text(root: SysRoot, pid: int) -> bytes:
+    """The file. Raises `OSError`: gone, or not this user's."""
+    return root.read_bytes(f"/proc/{pid}/maps")
+
+
+def bound_starts(root: SysRoot, pid: int) -> U64:
+    """Start addresses (uint64[K], ascending) of mappings under a strict policy (MPOL_BIND), from numa_maps.
 
     The kernel does not scan them for hint faults, and their owner has said where they belong. Reading numa_maps
     walks the page tables: do it rarely.
     """
-    found = set()
-    for line in root.read_or(f"/proc/{pid}/numa_maps").split("\n"):
-        words = line.split()
-        if len(words) > 1 and words[1].startswith("bind"):
-            found.add(int(words[0], 16))
-    return frozenset(found)
-
-
-def movable_ranges(mappings: Iterable[Mapping]) -> list[tuple[int, int]]:
-    """Address ranges of the movable mappings, adjacent ones joined."""
-    found: list[tuple[int, int]] = []
-    for mapping in mappings:
-        if mapping.kind is not MappingKind.MOVABLE:
-            continue
-        if found and found[-1][1] == mapping.start:
-            found[-1] = (found[-1][0], mapping.end)
-        else:
-            found.append((mapping.start, mapping.end))
-    return found
+    found = _BOUND.findall(root.read_or(f"/proc/{pid}/numa_maps"))
+    return np.unique(np.array([int(start, 16) for start in found], np.uint64))

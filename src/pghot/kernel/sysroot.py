@@ -33,8 +33,12 @@ class SysRoot:
 
     def read(self, name: str) -> str:
         """The file's text without its last newline; bytes that are not UTF-8 survive as surrogates."""
+        return self.read_bytes(name).decode("utf-8", "surrogateescape").removesuffix("\n")
+
+    def read_bytes(self, name: str) -> bytes:
+        """The file as it is."""
         with open(self.path(name), "rb", buffering=0) as file:
-            return file.read().decode("utf-8", "surrogateescape").removesuffix("\n")
+            return file.read()
 
     def read_or(self, name: str, default: str = "") -> str:
         """The file's text, or `default` when it cannot be read."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from pghot.errors import PghotError, UsageError
 from pghot.kernel.cgroup import cgroup_members, check_cgroup
-from pghot.kernel.maps import read_maps
+from pghot.kernel.maps import read_maps_text
 from pghot.kernel.move_pages import query_nodes
 from pghot.kernel.process import check_target, descendants, refused
 from pghot.kernel.sysroot import SysRoot
@@ -67,7 +67,7 @@ def _check_rights(root: SysRoot, pid: int) -> None:
         return
     try:
         query_nodes(pid, np.zeros(1, np.uint64))
-        read_maps(root, pid)
+        read_maps_text(root, pid)
     except PermissionError as error:
         raise refused(pid, "look at the pages of", "CAP_SYS_PTRACE") from error
     except OSError:

@@ -20,7 +20,7 @@ from pghot.kernel import pagemap
 from pghot.kernel.damon_sysfs import NUMBER, STATE
 from pghot.kernel.knob_files import DEMOTION_ENABLED
 from pghot.kernel.lru_gen import Generation, age, demote_oldest, read_lru_gen
-from pghot.kernel.maps import movable_ranges, read_maps
+from pghot.kernel.maps_text import read_maps
 from pghot.kernel.process import read_stat
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space, Watched
@@ -37,9 +37,8 @@ ROOT = SysRoot()
 def watch(*pids: int) -> Watched:
     spaces = []
     for number, pid in enumerate(pids, 1):
-        ranges = np.array(movable_ranges(read_maps(ROOT, pid)), np.uint64)
         stat = read_stat(ROOT, pid)
-        spaces.append(Space(number, stat.identity, stat.comm, ranges[:, 0], ranges[:, 1]))
+        spaces.append(Space(number, stat.identity, stat.comm, *read_maps(ROOT, pid).movable()))
     return Watched(tuple(spaces))
 
 

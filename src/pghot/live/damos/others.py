@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.arrays import U64
-from pghot.kernel.maps import MappingKind, read_maps
+from pghot.kernel.maps import MappingKind
+from pghot.kernel.maps_text import read_maps
 from pghot.kernel.move_pages import query_nodes
 from pghot.kernel.pagemap import anonymous
 from pghot.kernel.process import Identity
@@ -44,11 +45,9 @@ class OtherPages:
 
 def _other_pages(root: SysRoot, space: Space) -> U64:
     """Addresses of the private anonymous pages outside the movable ranges of a space."""
-    found = []
-    for mapping in read_maps(root, space.pid):
-        if mapping.kind not in (MappingKind.FILE, MappingKind.MOVABLE):
-            continue
-        inside = np.searchsorted(space.start, mapping.start, side="right") - 1
-        if inside < 0 or mapping.start >= space.end[inside]:
-            found.append(anonymous(root, space.pid, mapping.start, mapping.end))
-    return np.concatenate(found) if found else np.empty(0, np.uint64)
+    maps = read_maps(root, space.pid)
+    at = np.searchsorted(space.start, maps.start, side="right")
+    # A range before all others, which ends where it starts, stands for none.
+    inside = maps.start < np.append(np.uint64(0), space.end)[at]
+    other = np.isin(maps.kind, (MappingKind.FILE, MappingKind.MOVABLE)) & ~inside
+    return anonymous(root, space.pid, maps.start[other], maps.end[other])

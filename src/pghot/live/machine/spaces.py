@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pghot.arrays import I32, U32, U64
+from pghot.arrays import I32, U8, U32, U64
 from pghot.kernel.folios import folio_births, has_large_folios, small_sizes_on
-from pghot.kernel.maps import Mapping, MappingKind, bound_starts, movable_ranges, read_maps
-from pghot.kernel.process import Identity, Stat, pid_max, read_stat
+from pghot.kernel.maps import MappingKind, Mappings, bound_starts, read_maps_text
+from pghot.kernel.maps_decode import fill_kinds
+from pghot.kernel.maps_text import parse_maps
+from pghot.kernel.process import Stat, pid_max, read_stat
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
 from pghot.live.machine.pages import Pages
@@ -41,8 +43,10 @@ ASK_S = 0.01
 @dataclass(slots=True)
 class _Tracked:
     space: Space
-    mappings: list[Mapping]
-    bound: frozenset[int]
+    text: bytes  # of its maps, when it was last read
+    plain: Mappings  # as the text has them
+    bound: U64  # starts of those under a strict policy
+    mappings: Mappings  # with these being told apart
     huge: bool | None = None  # whether it has large folios; None: not asked yet
     guessed: bool = False  # taken to have some until it is asked again
     asked: int = 0  # the refresh at which it was asked last
@@ -111,12 +115,11 @@ class Spaces:
 
     def bound_bytes(self) -> int:
         """Memory that is not moved only because its owner set a strict policy."""
-        return sum(
-            mapping.end - mapping.start
-            for tracked in self._tracked.values()
-            for mapping in tracked.mappings
-            if mapping.start in tracked.bound and mapping.kind is MappingKind.MOVABLE
-        )
+        total = 0
+        for tracked in self._tracked.values():
+            bound = (tracked.mappings.kind == MappingKind.BOUND) & (tracked.plain.kind == MappingKind.MOVABLE)
+            total += int((tracked.plain.end - tracked.plain.start)[bound].sum())
+        return total
 
     # ---- who is tracked
 
@@ -157,7 +160,7 @@ class Spaces:
         if tracked.guessed:
             tracked.huge, tracked.guessed = has_large_folios(self._root, tracked.space.pid), False
         bound = bound_starts(self._root, tracked.space.pid)
-        if bound != tracked.bound:
+        if not np.array_equal(bound, tracked.bound):
             tracked.bound = bound
             self._changed(tracked, changes)
 
@@ -175,13 +178,14 @@ class Spaces:
     def _adopt(self, stat: Stat, changes: Changes) -> None:
         if len(self._tracked) == LAST_SPACE:
             return
-        mappings = self._read_maps(stat.identity.pid)
-        if mappings is None:
+        text = self._read_maps(stat.identity.pid)
+        if text is None:
             return
-        number = self._next_number()
+        number, plain = self._next_number(), parse_maps(text)
         bound = bound_starts(self._root, stat.identity.pid)
-        space = _space(number, stat.identity, stat.comm, mappings, bound)
-        self._tracked[number] = _Tracked(space, mappings, bound, asked=self._refreshes)
+        mappings = plain.bound(bound)
+        space = Space(number, stat.identity, stat.comm, *mappings.movable())
+        self._tracked[number] = _Tracked(space, text, plain, bound, mappings, asked=self._refreshes)
         self.table.assign(space.pid, number)
         changes.any = True
 
@@ -201,25 +205,30 @@ class Spaces:
 
     def _remap(self, number: int, changes: Changes) -> None:
         tracked = self._tracked[number]
-        mappings = self._read_maps(tracked.space.pid)
-        if mappings is None or mappings == tracked.mappings:
+        text = self._read_maps(tracked.space.pid)
+        if text is None or text == tracked.text:
             return
-        tracked.mappings = mappings
-        if tracked.bound:
+        tracked.text, tracked.plain = text, parse_maps(text)
+        if len(tracked.bound):
             tracked.asked = 0  # they are known by their start address, which may have changed: ask soon
         self._changed(tracked, changes)
 
     def _changed(self, tracked: _Tracked, changes: Changes) -> None:
-        """Other mappings or policies than before."""
+        """Other mappings or policies than before. Only sections in which something differs are looked at."""
+        before, tracked.mappings = tracked.mappings, tracked.plain.bound(tracked.bound)
+        if (between := before.changed_between(tracked.mappings)) is None:
+            return
         space = tracked.space
-        tracked.space = _space(space.number, space.identity, space.name, tracked.mappings, tracked.bound)
+        tracked.space = Space(space.number, space.identity, space.name, *tracked.mappings.movable())
+        first, last = between[0] >> _SECTION_BYTES_SHIFT, (between[1] - 1) >> _SECTION_BYTES_SHIFT
         for slot, section in self.table.slots(space.number):
-            self._rekind(slot, section, tracked, changes)
+            if first <= section <= last:
+                self._rekind(slot, section, tracked, changes)
         changes.any = True
 
-    def _read_maps(self, pid: int) -> list[Mapping] | None:
+    def _read_maps(self, pid: int) -> bytes | None:
         try:
-            return read_maps(self._root, pid)
+            return read_maps_text(self._root, pid)
         except OSError:
             return None  # it ended, or changed its user, since its stat was read
 
@@ -228,7 +237,7 @@ class Spaces:
     def _rekind(self, slot: int, section: int, tracked: _Tracked, changes: Changes) -> None:
         """Rewrite the kinds of a section's pages. Pages that lost their mapping are forgotten."""
         pages = slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
-        kind = _kinds(section, tracked.mappings, tracked.bound)
+        kind = _kinds(section, tracked.mappings)
         if not kind.any():
             self._release(slot, changes)
             return
@@ -251,7 +260,7 @@ class Spaces:
             tracked = self._tracked.get(number)
             if tracked is None:
                 continue
-            kind = _kinds(section, tracked.mappings, tracked.bound)
+            kind = _kinds(section, tracked.mappings)
             slot = self.table.add(number, section) if kind.any() else None
             if slot is not None:
                 pages = slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
@@ -291,23 +300,10 @@ class Spaces:
         return page, movable
 
 
-def _space(
-    number: int, identity: Identity, name: str, mappings: list[Mapping], bound: frozenset[int]
-) -> Space:
-    ranges = movable_ranges(mapping for mapping in mappings if mapping.start not in bound)
-    start, end = (np.array([pair[i] for pair in ranges], np.uint64) for i in (0, 1))
-    return Space(number, identity, name, start, end)
-
-
-def _kinds(section: int, mappings: list[Mapping], bound: frozenset[int]) -> npt.NDArray[np.uint8]:
+def _kinds(section: int, mappings: Mappings) -> U8:
     """uint8[32768]: the kind of each page of a section."""
-    begin = section << _SECTION_BYTES_SHIFT
-    kind = np.zeros(SECTION_PAGES, np.uint8)
-    for mapping in mappings:
-        first = max(0, (mapping.start - begin) >> PAGE_SHIFT)
-        last = min(SECTION_PAGES, (mapping.end - begin) >> PAGE_SHIFT)
-        if first < last:
-            kind[first:last] = MappingKind.BOUND if mapping.start in bound else mapping.kind
+    kind = np.empty(SECTION_PAGES, np.uint8)
+    fill_kinds(mappings.start, mappings.end, mappings.kind, section << _SECTION_BYTES_SHIFT, kind)
     return kind
 
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from pghot.arrays import U64
 from pghot.engine.accesses import Mechanism
-from pghot.kernel.maps import read_maps
+from pghot.kernel.maps import Mappings
+from pghot.kernel.maps_text import read_maps
 from pghot.kernel.needs import Need
 from pghot.kernel.pagemap import SOFT_DIRTY, clear_soft_dirty, flagged
 from pghot.kernel.sysroot import SysRoot
@@ -41,7 +42,7 @@ class SoftDirty(PeriodicSource):
 
     def __init__(self, root: SysRoot, period_ms: int = 1000) -> None:
         super().__init__(root, period_ms, ("softdirty_unknown_pages",))
-        self._mappings: dict[int, frozenset[tuple[int, int]]] = {}
+        self._mappings: dict[int, Mappings] = {}
 
     def needs(self) -> list[Need]:
         return [_bits_need(self._root)]
@@ -53,10 +54,10 @@ class SoftDirty(PeriodicSource):
         if before is not None:
             address = flagged(self._root, space.pid, space.start, space.end, SOFT_DIRTY)
         # Read after the bits: a mapping that grows in between must not look unchanged.
-        now = frozenset((mapping.start, mapping.end) for mapping in read_maps(self._root, space.pid))
+        now = read_maps(self._root, space.pid)
         clear_soft_dirty(self._root, space.pid)
         self._mappings[space.number] = now
-        known = within(address, now & (before or frozenset()))
+        known = address[:0] if before is None else within(address, *unchanged(before, now))
         self._counts["softdirty_unknown_pages"] += len(address) - len(known)
         return known
 
@@ -67,13 +68,21 @@ class SoftDirty(PeriodicSource):
         return f"all writes, one report a page every {self.period_ms:.0f} ms"
 
 
-def within(address: U64, mappings: frozenset[tuple[int, int]]) -> U64:
-    """The addresses (uint64[K]) that lie in one of these disjoint ranges [start, end)."""
-    if len(address) == 0 or not mappings:
+def unchanged(before: Mappings, now: Mappings) -> tuple[U64, U64]:
+    """Start and end (uint64[K] bytes) of the mappings that are in both, ascending."""
+    if len(before) == 0:
+        return before.start, before.end
+    at = np.minimum(np.searchsorted(before.start, now.start), len(before) - 1)
+    same = (before.start[at] == now.start) & (before.end[at] == now.end)
+    return now.start[same], now.end[same]
+
+
+def within(address: U64, start: U64, end: U64) -> U64:
+    """The addresses (uint64[K]) that lie in one of these disjoint ranges [start, end), ascending."""
+    if len(start) == 0:
         return address[:0]
-    extents = np.array(sorted(mappings), np.uint64)
-    place = np.searchsorted(extents[:, 0], address, side="right") - 1
-    inside: U64 = address[(place >= 0) & (address < extents[place, 1])]
+    place = np.searchsorted(start, address, side="right") - 1
+    inside: U64 = address[(place >= 0) & (address < end[place])]
     return inside
 
 

@@ -174,6 +174,45 @@ def test_unmapped_pages_are_forgotten_and_may_come_back(kernel: FakeKernel) -> N
     assert sure(spaces, PID, addresses(10, 10)).tolist() == page[10:20].tolist()
 
 
+def test_following_mappings_costs_what_changed(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three sections in use: the same text is not read again, and a change in one section touches that one only."""
+    work: list[object] = []
+
+    def counted(name: str) -> None:
+        real = getattr(spaces_module, name)
+
+        def call(first: object, *rest: object) -> object:
+            work.append(first if isinstance(first, int) else name)
+            return real(first, *rest)
+
+        monkeypatch.setattr(spaces_module, name, call)
+
+    whole = maps_line(START, 3 * SECTION_PAGES)
+    kernel.program(PID, [whole])
+    spaces = Spaces(kernel.root, 4)
+    spaces.refresh([PID])
+    page = sure(spaces, PID, addresses(0, 3) + np.arange(3, dtype=np.uint64) * np.uint64(SECTION_BYTES))
+    counted("parse_maps")
+    counted("_kinds")
+    assert not spaces.refresh([PID]).any
+    assert work == []
+    begin = START + SECTION_BYTES
+    kernel.program(PID, [
+        maps_line(START, SECTION_PAGES), maps_line(begin, 7, "rw-s"), maps_line(begin + 7 * 4096, 2 * SECTION_PAGES - 7)
+    ])  # fmt: skip
+    assert spaces.refresh([PID]).any
+    assert work[0] == "parse_maps"
+    # All three begin or end elsewhere than the one before: up to the end of the memory.
+    assert sorted(work[1:]) == [START // SECTION_BYTES + i for i in range(3)]
+    work.clear()
+    kernel.program(PID, [
+        maps_line(START, SECTION_PAGES), maps_line(begin, 7), maps_line(begin + 7 * 4096, 2 * SECTION_PAGES - 7)
+    ])  # fmt: skip
+    assert spaces.refresh([PID]).any
+    assert work == ["parse_maps", START // SECTION_BYTES + 1]
+    assert spaces.pages.kind[page].tolist() == [MappingKind.MOVABLE] * 3
+
+
 def test_memory_that_is_bound_later_is_noticed_and_counted(kernel: FakeKernel) -> None:
     """mbind(2) of a whole mapping leaves maps as it was: the policy is asked for now and then."""
     spaces = Spaces(kernel.root, 1)
@@ -211,10 +250,10 @@ def test_what_is_dear_is_asked_for_a_hundredth_of_the_time(
     asked: list[int] = []
     clock = [0.0]
 
-    def slow(root: object, pid: int) -> frozenset[int]:
+    def slow(root: object, pid: int) -> np.ndarray:
         asked.append(pid)
         clock[0] += 0.2
-        return frozenset()
+        return np.empty(0, np.uint64)
 
     pids = [PID, PID + 1, PID + 2]
     for pid in pids:

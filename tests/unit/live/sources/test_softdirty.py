@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from builders.scan_trees import Process, get, put, watched, words
 from pghot.errors import UnsupportedError
 from pghot.kernel import pagemap
+from pghot.kernel.maps import Mappings
 from pghot.kernel.pagemap import PFN_MASK, PRESENT, SOFT_DIRTY, flagged, pfns
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.sources import softdirty
-from pghot.live.sources.softdirty import SoftDirty, within
+from pghot.live.sources.softdirty import SoftDirty, unchanged, within
 
 PERIOD_MS = 1000
 entries = st.lists(
@@ -154,6 +155,18 @@ ranges = st.sets(st.integers(0, 40), max_size=12).map(sorted)
 
 @given(edges=ranges, address=st.lists(st.integers(0, 45), unique=True).map(sorted))
 def test_within(edges: list[int], address: list[int]) -> None:
-    mappings = frozenset(zip(edges[::2], edges[1::2], strict=False))
-    found = within(np.array(address, np.uint64), mappings)
+    mappings = list(zip(edges[::2], edges[1::2], strict=False))
+    start, end = (np.array([pair[i] for pair in mappings], np.uint64) for i in (0, 1))
+    found = within(np.array(address, np.uint64), start, end)
     assert found.tolist() == [at for at in address if any(start <= at < end for start, end in mappings)]
+
+
+@given(before=ranges, now=ranges)
+def test_mappings_that_are_unchanged_are_in_both(before: list[int], now: list[int]) -> None:
+    pairs = [set(zip(edges[::2], edges[1::2], strict=False)) for edges in (before, now)]
+    made = []
+    for each in pairs:
+        start, end = (np.array([pair[i] for pair in sorted(each)], np.uint64) for i in (0, 1))
+        made.append(Mappings(start, end, np.ones(len(start), np.uint8)))
+    start, end = unchanged(*made)
+    assert list(zip(start.tolist(), end.tolist(), strict=True)) == sorted(pairs[0] & pairs[1])

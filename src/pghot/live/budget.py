@@ -1,4 +1,5 @@
-"""The overhead budget: when pghot uses more CPU than it may, its sources sample less."""
+"""The overhead budget: when pghot uses more CPU than it may, its sources sample less, and it looks at the programs less
+often."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from pghot.live.own_cost import OwnCost
 
 CHECK_S = 5.0
 LOWEST_EFFORT = 1 / 64
+REFRESH_SHARE = 0.5  # of the limit, for looking at programs and their mappings
 _RECOVERY = 1.25  # slow recovery, so that it does not oscillate
 
 
@@ -25,6 +27,10 @@ class Budget:
             return False
         self._checked_s = now_s
         return self.judge(self._cost.percent_since_last())
+
+    def pause_ms(self, refresh_s: float) -> float:
+        """How long to wait from one look at the programs to the next, when one takes so many seconds of CPU time."""
+        return 1000 * refresh_s / (REFRESH_SHARE * self.max_cpu_percent / 100)
 
     def judge(self, cpu_percent: float) -> bool:
         """Adjust the effort to a CPU use of `cpu_percent` at the current effort."""

@@ -36,7 +36,7 @@ from pghot.live.machine.linux import LinuxMachine
 from pghot.live.machine.nodes import LiveTopology, read_nodes
 from pghot.live.machine.sections import SECTION_PAGES
 from pghot.live.machine.spaces import Spaces
-from pghot.live.own_cost import OwnCost
+from pghot.live.own_cost import OwnCost, cpu_seconds
 from pghot.live.slices import SliceRecorder
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.sources.access_source import AccessSource, Degrades, HangsOnCgroup, Sightings
@@ -100,7 +100,7 @@ class Live:
         self.policy.start(self.world)
         self.faults = FaultLatency(sections)
         self.sighted: dict[str, int] = dict.fromkeys(settings.all_sources, 0)
-        self._refreshed_ms = 0
+        self._refreshed_ms, self._refresh_pause_ms = 0, 0.0
         self._started: list[AccessSource] = []
         self._damos_started = False
         self._surveys = self._survey_all()
@@ -140,7 +140,7 @@ class Live:
         """One round. Raises `PghotError` when the journal cannot be written or the kernel refuses."""
         now_ns = self._clock_ns()
         now_ms = now_ns // 1_000_000
-        if now_ms - self._refreshed_ms >= REFRESH_MS:
+        if now_ms - self._refreshed_ms >= max(REFRESH_MS, self._refresh_pause_ms):
             self._refresh(now_ms)
         self.machine.tick(now_ns)
         self.world.machine.now_ns = now_ns
@@ -151,7 +151,7 @@ class Live:
             for sightings in source.poll(now_ms):
                 self._take(source, sightings, now_ms)
         self.policy.act(self.world)
-        if self.damos is not None:
+        if self.damos is not None and self._damos_started:
             self.damos.tick(now_ms)
         self.machine.demote_cold()
         self.effect.tick(now_ms)
@@ -265,7 +265,11 @@ class Live:
         return below
 
     def _refresh(self, now_ms: int) -> None:
-        self._refreshed_ms = now_ms
+        began_s = cpu_seconds()
+        self._look_at_programs(now_ms)
+        self._refreshed_ms, self._refresh_pause_ms = now_ms, self.budget.pause_ms(cpu_seconds() - began_s)
+
+    def _look_at_programs(self, now_ms: int) -> None:
         changes = self.spaces.refresh(self.settings.targets.members(self.root))
         programs = {space.number for space in self.spaces.spaces}
         self.programs_found += len(programs - self._programs)

@@ -19,11 +19,21 @@ def parse_list(text: str) -> list[int]:
     [0, 1, 2, 5]
     """
     found: list[int] = []
-    for part in text.strip().split(","):
+    for part in text.strip(" \t\n\0").split(","):  # old kernels put a NUL behind some lists
         if part:
             first, _, last = part.partition("-")
             found += range(int(first), int(last or first) + 1)
     return found
+
+
+def parse_map(text: str) -> list[int]:
+    """A kernel bitmap: words of 32 bits in hexadecimal, the highest first.
+
+    >>> parse_map("1,00000005")
+    [0, 2, 32]
+    """
+    bits = int("".join(word.zfill(8) for word in text.strip(" \t\n\0").split(",")), 16)
+    return [number for number in range(bits.bit_length()) if bits >> number & 1]
 
 
 def possible_cpus(root: SysRoot) -> list[int]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from pghot.kernel.node_files import NODES, read_list
+from pghot.kernel.meminfo import node_meminfo_pages
+from pghot.kernel.node_files import NODES, node_cpus, online_nodes, read_list
 from pghot.kernel.sysroot import SysRoot
 
 TIERS = "/sys/devices/virtual/memory_tiering"  # Linux >= 6.1
@@ -20,8 +21,11 @@ def shown_tiers(root: SysRoot) -> dict[int, int]:
 
 
 def nodes_with_memory(root: SysRoot) -> tuple[int, ...]:
-    """Nodes that have memory. Raises as `read_list`."""
-    return read_list(root, f"{NODES}/has_memory") or read_list(root, f"{NODES}/online")
+    """Nodes that are online and have memory. Raises as `read_list`."""
+    online = online_nodes(root)
+    listed = read_list(root, f"{NODES}/has_memory")
+    sized = tuple(node for node in online if node_meminfo_pages(root, node, "MemTotal"))
+    return tuple(node for node in listed or sized or online if node in online)
 
 
 def kernel_top_nodes(root: SysRoot) -> tuple[int, ...]:
@@ -30,7 +34,7 @@ def kernel_top_nodes(root: SysRoot) -> tuple[int, ...]:
     Linux >= 6.1: the slowest tier with CPUs, and all faster ones. Before: the nodes with CPUs.
     """
     nodes, tier = nodes_with_memory(root), shown_tiers(root)
-    with_cpus = [node for node in nodes if read_list(root, f"{NODES}/node{node}/cpulist")]
+    with_cpus = [node for node in nodes if node_cpus(root, node)]
     slowest = max((tier[node] for node in with_cpus if node in tier), default=None)
     if slowest is None:
         return tuple(with_cpus)

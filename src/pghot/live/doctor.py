@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TypedDict
 
@@ -56,6 +56,7 @@ class DoctorFacts(TypedDict):
     notes: list[str]
     sources: list[FindingFacts]
     movers: list[FindingFacts]
+    conclusion: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,12 @@ class Finding:
     name: str
     summary: str
     needs: tuple[Need, ...]
+    sees_accesses: bool = False  # a source of accesses, not a recording or faults of swap
+
+    @property
+    def why(self) -> str:
+        """Why it does not work: the reason of its worst need."""
+        return max(self.needs, key=lambda need: _SEVERITY[need.verdict]).why
 
     @property
     def verdict(self) -> Verdict:
@@ -83,6 +90,7 @@ def diagnose(root: SysRoot) -> DoctorFacts:
     """The JSON of `pghot doctor`. Changes nothing and never fails: it says what could not be read."""
     config = read_config(root)
     topology, notes = _topology(root)
+    seeing, moving = list(sources(root, config)), list(movers(root, topology, config))
     return {
         "schema": "pghot.doctor/1",
         "kernel": root.osrelease(),
@@ -92,9 +100,40 @@ def diagnose(root: SysRoot) -> DoctorFacts:
         "nodes": _nodes(root, topology) if topology else [],
         "kernel_tiering": asdict(read_numa_settings(root)),
         "notes": notes,
-        "sources": [finding.facts() for finding in sources(root, config)],
-        "movers": [finding.facts() for finding in movers(root, topology, config)],
+        "sources": [finding.facts() for finding in seeing],
+        "movers": [finding.facts() for finding in moving],
+        "conclusion": conclusion(seeing, moving),
     }
+
+
+def conclusion(seeing: Sequence[Finding], moving: Sequence[Finding]) -> str:
+    """What can be done here with pghot, and what not and why, in one sentence."""
+    can = ["compare policies in the lab"]
+    cannot = []
+    accesses = [finding for finding in seeing if finding.sees_accesses]
+    if working := [finding.name for finding in accesses if finding.verdict == "yes"]:
+        can.append(f"see accesses ({', '.join(working)})")
+    elif accesses:
+        default = next((finding for finding in accesses if finding.name == "faults"), accesses[0])
+        cannot.append(f"see accesses ({default.why})")
+    for way, what in (
+        ("move_pages", "move pages between tiers"),
+        ("compressed", "put cold pages into compressed swap"),
+    ):
+        finding = next(finding for finding in moving if finding.name == way)
+        if finding.verdict == "yes":
+            can.append(what)
+        else:
+            cannot.append(f"{what} ({finding.why})")
+    return f"Here pghot can {_listed(can, 'and')}{'; it cannot ' * bool(cannot)}{_listed(cannot, 'or')}."
+
+
+def _listed(words: Sequence[str], last: str) -> str:
+    """
+    >>> _listed(["a", "b", "c"], "and")
+    'a, b and c'
+    """
+    return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _topology(root: SysRoot) -> tuple[LiveTopology | None, list[str]]:
@@ -146,9 +185,8 @@ def sources(root: SysRoot, config: KernelConfig) -> Iterator[Finding]:
     for name in LIVE_SOURCES.names():
         try:
             source = LIVE_SOURCES.make(name, root)
-            yield Finding(
-                name, source.summary, with_config([*base_page_needs(root), *source.needs()], config)
-            )
+            needs = with_config([*base_page_needs(root), *source.needs()], config)
+            yield Finding(name, source.summary, needs, source.mechanism is not None)
         except (
             Exception
         ) as error:  # a source of another package may be broken in any way; the others still count

@@ -27,12 +27,13 @@ _BALANCING = {
 
 
 def render_doctor(facts: Facts, colour: bool = False) -> str:
-    """Kernel and tiers, what the kernel does by itself, then sources and movers."""
+    """Kernel and tiers, what the kernel does by itself, then sources and movers, and what it comes to."""
     lines = [*_head(facts), *_nodes(facts), *_kernel_tiering(facts["kernel_tiering"])]
     for note in facts["notes"]:
         lines += _wrap(f"note: {note}", "", "  ")
     lines += _section("sources: who sees accesses", facts["sources"], colour)
     lines += _section("movers: who moves pages", facts["movers"], colour)
+    lines += ["", *_wrap(facts["conclusion"], "", "  ")]
     return "\n".join(lines)
 
 

@@ -68,6 +68,23 @@ def test_without_a_second_tier_nothing_moves_and_the_reason_is_said_once() -> No
     assert render_doctor(facts).count("all but compressed: this machine has one memory node") == 1
 
 
+def test_the_last_line_says_what_can_be_done_here_and_what_not_and_why() -> None:
+    two = diagnose(captured("two-tiers-6.12"))
+    assert two["conclusion"] == (
+        "Here pghot can compare policies in the lab, see accesses (faults) and move pages between tiers; "
+        "it cannot put cold pages into compressed swap (no swap is in use)."
+    )
+    one = diagnose(captured("one-node-6.18"))
+    assert one["conclusion"] == (
+        "Here pghot can compare policies in the lab; it cannot see accesses (this machine has one memory node), "
+        "move pages between tiers (this machine has one memory node) or "
+        "put cold pages into compressed swap (no swap is in use)."
+    )
+    for facts in (one, two):
+        last = render_doctor(facts).rsplit("\n\n", 1)[1]
+        assert " ".join(last.split()) == facts["conclusion"]
+
+
 def test_two_sockets_are_told_from_one_node(tmp_path: Path) -> None:
     root = machine(tmp_path, Node(0, "10 21", "0-7", tier=4), Node(1, "21 10", "8-15", tier=4))
     assert unmet(diagnose(root), "movers", "demotion")[0]["why"] == "2 memory nodes, all in one tier"

@@ -1,8 +1,9 @@
 """Which tier each node is in: what the kernel says, or what it would say (mm/memory-tiers.c).
 
 Linux >= 6.1 shows its tiers in /sys/devices/virtual/memory_tiering; since 6.7 (drivers/acpi/numa/hmat.c) it forms
-them from latency and bandwidth. Where an older kernel knows these but puts everything into one tier, or has no tiers at
-all, pghot forms them the way newer kernels do. Without attributes, nodes without CPUs are below nodes with CPUs.
+them from latency and bandwidth. Where a kernel knows these but puts everything into one tier (before 6.7, or because no
+node with memory has CPUs, so that it knows no DRAM to compare with), or has no tiers at all, pghot forms them the way
+newer kernels do. Without attributes, nodes without CPUs are below nodes with CPUs.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def read_tiers(
     shown = {node: shown[node] for node in nodes}
     all_in_one = len(set(shown.values())) == 1
     unequal = source == "attributes" and len(set(formed.values())) > 1
-    if root.release() < (6, 7) and all_in_one and unequal:
-        why = "before Linux 6.7 the kernel has nodes of unequal latency in one tier"
+    if all_in_one and unequal:
+        why = "the kernel has nodes of unequal latency in one tier"
         return TierNumbers(formed, source, why)
     return TierNumbers(shown, "memory_tiering")
 
@@ -58,7 +59,11 @@ def formed_tiers(
     >>> formed_tiers([0, 2], [0], {})
     ({0: 4, 2: 22}, 'CPUs')
     """
-    dram = next((access[node] for node in nodes if node in with_cpus and node in access), None)
+    with_access = [node for node in nodes if node in access]
+    dram = next((access[node] for node in with_access if node in with_cpus), None)
+    if with_access and not any(node in with_cpus for node in nodes):
+        # Nothing says which is DRAM: the others are compared with the fastest.
+        dram = min((access[node] for node in with_access), key=lambda each: each.read_latency_ns)
     number = {}
     for node in nodes:
         if dram is not None and node in access:

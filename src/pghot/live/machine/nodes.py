@@ -14,7 +14,7 @@ from pghot.arrays import I64
 from pghot.errors import UnsupportedError
 from pghot.kernel.meminfo import node_meminfo_pages
 from pghot.kernel.node_access import NodeAccess, read_access
-from pghot.kernel.node_files import NODES, read_list
+from pghot.kernel.node_files import NODES, node_cpus, online_nodes, read_list
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes, nodes_with_memory
 from pghot.kernel.zoneinfo import NodeWatermarks, read_zoneinfo, watermarks
@@ -100,14 +100,17 @@ def read_nodes(root: SysRoot) -> LiveTopology:
     Raises `UnsupportedError` when sysfs shows no memory nodes or its lists are garbage, `NotPermittedError` when
     they may not be read. Smaller damage becomes a note.
     """
-    online = read_list(root, f"{NODES}/online")
+    online = online_nodes(root)
     with_memory = nodes_with_memory(root)
     if not with_memory:
         raise UnsupportedError(
-            f"no memory nodes in {NODES}", "boot a kernel with CONFIG_NUMA=y, and mount /sys"
+            f"no memory nodes in {NODES}",
+            "boot a kernel with CONFIG_NUMA=y, and mount /sys"
+            if root.live
+            else "give --root a copy of /sys with the directories of the nodes (CONFIG_NUMA=y)",
         )
     count = max((*with_memory, *online)) + 1
-    cpus = tuple(read_list(root, f"{NODES}/node{node}/cpulist") for node in range(count))
+    cpus = tuple(node_cpus(root, node) for node in range(count))
     access = tuple(read_access(root, node) for node in range(count))
     known = {node: value for node, value in enumerate(access) if value is not None}
     with_cpus = [node for node in range(count) if cpus[node]]
@@ -152,9 +155,14 @@ def _demotion_targets(
 
 
 def _distances(root: SysRoot, node: int, online: tuple[int, ...], count: int) -> tuple[int, ...]:
-    """A row of distances. The file has a number for each node that is online, in their order."""
+    """A row of distances. The file has a number for each node that is online, in their order.
+
+    Where it has another length, nodes went offline since, and it is for all that are possible.
+    """
     words = root.read_or(f"{NODES}/node{node}/distance").split()
-    row = {other: int(word) for other, word in zip(online, words, strict=False) if word.isdigit()}
+    possible = read_list(root, f"{NODES}/possible")
+    others = possible if len(words) == len(possible) != len(online) else online
+    row = {other: int(word) for other, word in zip(others, words, strict=False) if word.isdigit()}
     return tuple(row.get(other, LOCAL if other == node else UNREACHABLE) for other in range(count))
 
 

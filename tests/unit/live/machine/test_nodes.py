@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from builders.machine_trees import CAPTURED, NODES, TIERS, Node, captured, machine, put
 from pghot.errors import NotPermittedError, UnsupportedError, UsageError
 from pghot.kernel.cgroup import read_limits
+from pghot.kernel.cpus import parse_map
 from pghot.kernel.memory_blocks import BlockRange, read_block_ranges
+from pghot.kernel.node_files import node_of_cpu
 from pghot.kernel.numa_settings import read_numa_settings
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.zoneinfo import parse_zoneinfo, watermarks
@@ -66,10 +68,42 @@ def test_a_device_without_attributes_is_in_the_tier_that_the_kernel_gives_it(tmp
     assert read_nodes(SysRoot(tmp_path / "cxl")).tier_number == shown.tier_number == (4, 22)
 
 
-def test_a_kernel_before_6_7_that_knows_the_latencies_is_corrected_and_this_is_said() -> None:
+def test_a_kernel_that_knows_the_latencies_but_has_one_tier_is_corrected_and_this_is_said() -> None:
     nodes = read_nodes(captured("two-tiers-6.1"))
     assert nodes.tiers == 2
-    assert any("before Linux 6.7" in note for note in nodes.notes)
+    assert any("nodes of unequal latency in one tier" in note for note in nodes.notes)
+
+
+@pytest.mark.parametrize("release", ["5.14.0-503.11.1.el9_5.x86_64", "6.12.0"])
+def test_memory_that_latencies_tell_apart_is_in_two_tiers_though_no_node_of_it_has_cpus(
+    release: str, tmp_path: Path
+) -> None:
+    """CPUs on node 0, memory on the others: the kernel knows no DRAM to compare with, and has one tier, whatever its
+    version. HBM of 80 ns and 200 GB/s has abstract distance 576, tier 576 // 128. Memory of 320 ns and 25 GB/s has four
+    times the latency and an eighth of the bandwidth: 576 * 4 * 8 = 18432, tier 144."""
+    root = machine(
+        tmp_path,
+        Node(0, "10 20 30", "0-7", mib=0),
+        Node(1, "20 10 30", tier=22, perf=(320, 25_000)),
+        Node(2, "30 30 10", tier=22, perf=(80, 200_000)),
+        release=release,
+    )
+    nodes = read_nodes(root)
+    assert nodes.tier_source == "attributes"
+    assert nodes.tier_number == (-1, 144, 4)
+    assert (nodes.top_nodes, nodes.demotion_targets[2]) == ((2,), (1,))
+    assert any("unequal latency in one tier" in note for note in nodes.notes)
+
+
+def test_the_tiers_of_a_kernel_with_backported_features_are_taken_as_they_are(tmp_path: Path) -> None:
+    root = machine(
+        tmp_path,
+        Node(0, "10 30", "0-7", tier=4, perf=(10, 32_768)),
+        Node(1, "30 10", tier=72, perf=(40, 8192)),
+        release="5.14.0-503.11.1.el9_5.x86_64",
+    )
+    nodes = read_nodes(root)
+    assert (nodes.tier_source, nodes.rank, nodes.notes) == ("memory_tiering", (0, 1), ())
 
 
 def test_sizes_and_attributes_of_a_real_machine() -> None:
@@ -150,6 +184,59 @@ def test_a_node_of_cpus_only_is_no_target_but_has_one(tmp_path: Path) -> None:
     assert nodes.demotion_targets == ((), ())
     assert nodes.tiers == 1
     assert nodes.notes == ()
+
+
+# ---- captured otherwise than by us
+
+
+def test_an_offline_node_is_no_tier_and_no_target(tmp_path: Path) -> None:
+    """Node 2 went offline: its directory is gone, `has_memory` and the distances still have it."""
+    root = machine(tmp_path, Node(0, "10 20 17", "0-3"), Node(1, "20 10 28"))
+    put(tmp_path, f"{NODES}/has_memory", "0-2")
+    put(tmp_path, f"{NODES}/possible", "0-2")
+    nodes = read_nodes(root)
+    assert (nodes.online, nodes.with_memory, nodes.tiers) == ((0, 1), (0, 1), 2)
+    assert nodes.demotion_targets == ((1,), ())
+    assert nodes.distances == ((10, 20), (20, 10))
+    put(tmp_path, f"{NODES}/online", "1")  # now the first one, which has the CPUs
+    nodes = read_nodes(root)
+    assert (nodes.with_memory, nodes.kernel_top_nodes, nodes.tiers) == ((1,), (), 1)
+    assert nodes.distances[1] == (20, 10)  # itself is the second of those that are possible
+
+
+def test_lists_that_end_in_a_nul(tmp_path: Path) -> None:
+    plain = machine(tmp_path / "plain", Node(0, "10 20", "0-3"), Node(1, "20 10"))
+    nul = machine(tmp_path / "nul", Node(0, "10 20", "0-3\n\0"), Node(1, "20 10"))
+    for name, text in (("online", "0-1\n\0"), ("has_memory", "0-1\0")):
+        put(tmp_path / "nul", f"{NODES}/{name}", text)
+    assert read_nodes(nul) == read_nodes(plain)
+
+
+def test_a_tree_without_lists_has_the_nodes_of_its_directories(tmp_path: Path) -> None:
+    """No `online`, `has_memory` or `cpulist`: the directories, sizes and `cpumap` say the same. CPUs 0, 2 and 32."""
+    root = machine(
+        tmp_path, Node(0, "10 20 30", "0,2,32"), Node(2, "20 10 30"), Node(7, "30 30 10", "4", mib=0)
+    )
+    whole = read_nodes(root)
+    for name in ("online", "has_memory", "node0/cpulist", "node2/cpulist", "node7/cpulist"):
+        (tmp_path / NODES / name).unlink()
+    put(tmp_path, f"{NODES}/node0/cpumap", "0000,00000001,00000005")
+    put(tmp_path, f"{NODES}/node2/cpumap", "0000,00000000,00000000")
+    put(tmp_path, f"{NODES}/node7/cpumap", "00000010")
+    assert read_nodes(root) == whole
+    assert whole.cpus[0] == (0, 2, 32)
+    assert whole.with_memory == (0, 2)
+    assert node_of_cpu(root).tolist() == [0]  # no `possible`: CPU 0 alone
+    put(tmp_path, f"{NODES}/node0/cpumap", "0,wrong")
+    with pytest.raises(UnsupportedError, match=r"node0/cpumap is '0,wrong'"):
+        read_nodes(root)
+
+
+@given(st.sets(st.integers(0, 200)), st.integers(0, 3))
+def test_a_map_is_the_list_in_bits(numbers: set[int], words: int) -> None:
+    bits = sum(1 << number for number in numbers)
+    text = f"{bits:x}".zfill(8 * (words + len(f"{bits:x}") // 8 + 1))
+    assert parse_map(",".join(text[i : i + 8] for i in range(0, len(text), 8)) + "\n") == sorted(numbers)
 
 
 # ---- damaged

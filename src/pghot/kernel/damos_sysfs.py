@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pghot.kernel.btf import in_btf
 from pghot.kernel.damon_sysfs import Kdamond, context_of
 from pghot.kernel.sysroot import SysRoot
 
-PADDR_MIGRATES = (6, 11)
+_PADDR_MIGRATES = (6, 11)
 VADDR_MIGRATES = (6, 17)
 # Since then `stat` looks at each page through the filters, which is what clears their accessed bits: of physical
 # memory since 6.14, of address spaces since 6.18.
@@ -22,6 +23,12 @@ STAT_FILTERS = {"paddr": (6, 14), "fvaddr": (6, 18)}
 ANY_SIZE = (1 << 64) - 1
 MOST = (1 << 32) - 1
 STATS = ("nr_tried", "sz_tried", "nr_applied", "sz_applied", "qt_exceeds")
+
+
+def paddr_migrates(root: SysRoot) -> bool:
+    """Whether DAMOS of physical memory migrates. The version counts where the kernel does not tell."""
+    told = in_btf(root, "DAMOS_MIGRATE_HOT")
+    return root.release() >= _PADDR_MIGRATES if told is None else told
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ from pghot.policies.policy import Forgets, Policy, World
 from pghot.units import PAGE_BYTES, format_size
 
 REFRESH_MS = 1000
-# The survey of what the programs have takes 0.15 s for each GiB of resident 4 KiB pages. So long it may take before the
+# The survey of what the programs have takes 0.08 s for each GiB of resident 4 KiB pages. So long it may take before the
 # first round, and in each round the share of --max-cpu, but this at least.
 START_NS = 500_000_000
 LEAST_SURVEY_NS = 1_000_000

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pghot.kernel.cgroup import CGROUPS, cgroup2_remedy
 from pghot.kernel.damon_sysfs import damon_need
+from pghot.kernel.damos_sysfs import paddr_migrates
 from pghot.kernel.knob_files import DEMOTION_ENABLED, NUMA_BALANCING, PROMOTE_RATE_LIMIT
 from pghot.kernel.lru_gen import lru_gen_need
 from pghot.kernel.needs import Need, knob_need
@@ -81,7 +82,7 @@ def _damos(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
     what = "DAMOS actions migrate_hot and migrate_cold"
     release = root.release()
     known = Need(what)
-    if release < (6, 11):
+    if not paddr_migrates(root):
         why = f"Linux {release[0]}.{release[1]} has none"
         known = Need(what, "unsupported", why, "Linux 6.11 or later with CONFIG_DAMON_PADDR=y")
     return [_tiers_need(topology), known, damon_need(root, "paddr")]

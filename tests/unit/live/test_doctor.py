@@ -96,6 +96,21 @@ def test_damos_needs_6_11_and_the_version_is_in_the_remedy() -> None:
     assert "6.11" in needs[0]["remedy"]
 
 
+@pytest.mark.parametrize(("types", "met"), [(b"\0DAMOS_MIGRATE_HOT\0", True), (b"\0DAMOS_PAGEOUT\0", False)])
+def test_a_kernel_that_names_its_types_is_asked_and_its_version_is_not(
+    types: bytes, met: bool, tmp_path: Path
+) -> None:
+    """5.14 of an enterprise distribution may have what is in 6.11, and a 6.12 may have been built without it."""
+    for release in ("5.14.0-503.11.1.el9_5.x86_64", "6.12.0"):
+        root = machine(
+            tmp_path / release, Node(0, "10 30", "0-7", tier=4), Node(1, "30 10", tier=72), release=release
+        )
+        put(tmp_path / release, "sys/kernel/btf/vmlinux", "")
+        (tmp_path / release / "sys/kernel/btf/vmlinux").write_bytes(b"BTF" + types)
+        lacking = [need["what"] for need in unmet(diagnose(root), "movers", "damos")]
+        assert ("DAMOS actions migrate_hot and migrate_cold" not in lacking) is met
+
+
 def test_nodes_whose_hint_faults_the_kernel_does_not_give_are_named() -> None:
     """On 6.1 the slow node is in the kernel's top tier; with three tiers the DRAM in the middle is."""
     assert any("node 1 top tier too" in note for note in diagnose(captured("two-tiers-6.1"))["notes"])

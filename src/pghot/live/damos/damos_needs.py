@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pghot.kernel.damon_sysfs import damon_need
-from pghot.kernel.damos_sysfs import PADDR_MIGRATES, VADDR_MIGRATES
+from pghot.kernel.damos_sysfs import VADDR_MIGRATES, paddr_migrates
 from pghot.kernel.iomem import iomem_need
 from pghot.kernel.needs import Need
 from pghot.kernel.sysroot import SysRoot
@@ -20,7 +20,7 @@ def kernel_needs(root: SysRoot, topology: LiveTopology, by_cgroup: bool) -> list
     release = root.release()
     version = f"this is Linux {release[0]}.{release[1]}"
     what = "DAMOS actions migrate_hot and migrate_cold"
-    if release < PADDR_MIGRATES:
+    if not paddr_migrates(root):
         kernel = Need(what, "unsupported", f"Linux 6.11 brought migrate_hot; {version}", "--mover move_pages")
     elif not by_cgroup and release < VADDR_MIGRATES:
         why = f"DAMOS moves pages of single programs since Linux 6.17 only; {version}"

@@ -130,8 +130,6 @@ class Live:
         self._refresh(self._clock_ns() // 1_000_000)
         self.machine.tick(self._clock_ns())
         self._refuse_kernel_promotion()
-        if self.settings.apply and self.settings.mover.kernel_demotes:
-            self.knobs.set(DEMOTION_ENABLED, "true")
         if self._tier is not None and self.settings.apply and self.journal is not None:
             self.journal.compressed(self._tier.node)
         self._survey(START_NS)
@@ -220,9 +218,13 @@ class Live:
                 self._surveyed_ns = self._clock_ns()
                 return
         self.surveying = False
+        if self.settings.apply and self.settings.mover.kernel_demotes:
+            self.knobs.set(DEMOTION_ENABLED, "true")
         for source in self.sources:
             self._started.append(source)
             source.start(self._watched(), self.knobs.set)
+            if self.budget.effort < 1:
+                source.set_effort(self.budget.effort)
         if self.damos is not None:
             self.damos.start(self.knobs.set)
             self._damos_started = True

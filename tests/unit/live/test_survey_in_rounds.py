@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from builders.live_loop import START, FakeKernel, Scripted, install, maps_line, register
+from builders.machine_trees import put
 from pghot.arrays import I32, U64
+from pghot.kernel.knob_files import DEMOTION_ENABLED
 from pghot.kernel.watched import SetKnob, Watched
 from pghot.live.journal import Journal
 from pghot.live.journal_file import read_journal
@@ -84,6 +86,26 @@ def test_the_rest_comes_in_rounds_and_the_sources_after_it(
     assert bench.known == 10
     assert "sources start" not in line(live)
     assert live.stop() == []
+
+
+def test_what_depends_on_the_end_of_it_waits_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may not demote before the origins are known, and the sources start at the effort of that time."""
+    live, bench = made(tmp_path, monkeypatch, sections=5, max_cpu=1.0)
+    put(tmp_path, DEMOTION_ENABLED, "false")
+    monkeypatch.setattr(type(live.settings.mover), "kernel_demotes", True)
+    live.start()
+    live.budget.judge(4.0)  # four times the limit
+    (source,) = live.sources
+    assert isinstance(source, Scripted)
+    while live.surveying:
+        assert live.root.read(DEMOTION_ENABLED) == "false"
+        assert source.efforts == []
+        bench.now_ms += 1000
+        live.tick()
+    assert live.root.read(DEMOTION_ENABLED) == "true"
+    assert source.efforts == [0.25]
+    assert live.stop() == []
+    assert live.root.read(DEMOTION_ENABLED) == "false"
 
 
 def test_a_run_may_end_before_its_sources_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,12 +17,17 @@ from dataclasses import dataclass
 from pghot.kernel.sysroot import SysRoot
 
 LOOK_MS = 1000
-# A round ends when all threads that run have the new period, or after this long.
-ROUND_MS = 10_000
+# A round ends when all threads that run have the new period, or when the kernel has passed so often over the programs
+# of the others, or after this long. The first pass marks, the second sees the faults, and one may have begun before.
+PASSES = 3
+ROUND_MS = 60_000
+# For a kernel that does not show what a thread did.
+UNSHOWN_MS = 10_000
 # The next round for threads that a round did not reach: all their memory may be below the top tier.
 FIRST_PAUSE_MS = 20_000
 LAST_PAUSE_MS = 600_000
 MOST_THREADS = 256  # of one program that are looked at
+_PASS = re.compile(r"^mm->numa_scan_seq\s*:\s*(\d+)", re.MULTILINE)
 _FAULTS = re.compile(r"^total_numa_faults\s*:\s*(\d+)", re.MULTILINE)
 _RUNTIME = re.compile(r"^se\.sum_exec_runtime\s*:\s*([\d.]+)", re.MULTILINE)
 
@@ -31,10 +36,12 @@ Thread = tuple[int, int]  # process and thread
 
 @dataclass(slots=True)
 class _Clock:
-    """What the kernel said of a thread when the round began: its hint faults on the top tier and its CPU time in ms."""
+    """What the kernel said of a thread when the round began: its hint faults on the top tier, its CPU time in ms, and
+    the passes over its program."""
 
     faults: int
     runtime_ms: float
+    passes: int
 
 
 class ScanPeriods:
@@ -81,9 +88,11 @@ class ScanPeriods:
         if self.wanted:
             self._go_on(now_ms)
         elif now_ms >= self._next_ms and any(map(self._ran, self._threads)):
-            self.wanted, self._ends_ms = True, now_ms + ROUND_MS
+            self.wanted = True
             for thread in list(self._threads):
                 self._add(thread)
+            shown = any(map(self._clock, self._threads))
+            self._ends_ms = now_ms + (ROUND_MS if shown else UNSHOWN_MS)
 
     def _go_on(self, now_ms: int) -> None:
         """Let go of the threads that keep to the knobs by now; end the round when none that runs is left."""
@@ -91,7 +100,9 @@ class ScanPeriods:
             now = self._clock(thread)
             if now is not None and now.faults != before.faults:
                 del self._threads[thread]
-        if now_ms < self._ends_ms and any(map(self._ran, self._threads)):
+        if now_ms < self._ends_ms and any(
+            self._ran(thread) and not self._passed(thread) for thread in self._threads
+        ):
             return
         self.wanted = False
         self.unreached = sum(map(self._ran, self._threads))
@@ -99,12 +110,17 @@ class ScanPeriods:
         self._pause_ms = min(2 * self._pause_ms, LAST_PAUSE_MS)
 
     def _add(self, thread: Thread) -> None:
-        self._threads[thread] = self._clock(thread) or _Clock(0, 0.0)
+        self._threads[thread] = self._clock(thread) or _Clock(0, 0.0, 0)
 
     def _ran(self, thread: Thread) -> bool:
         """Whether it ran since its clock was read. One that sleeps scans nothing."""
         now = self._clock(thread)
         return now is None or now.runtime_ms != self._threads[thread].runtime_ms
+
+    def _passed(self, thread: Thread) -> bool:
+        """Whether the kernel has passed over its program often enough since its clock was read."""
+        now = self._clock(thread)
+        return now is not None and now.passes >= self._threads[thread].passes + PASSES
 
     def _threads_of(self, pid: int) -> list[Thread]:
         with contextlib.suppress(OSError):
@@ -113,5 +129,7 @@ class ScanPeriods:
 
     def _clock(self, thread: Thread) -> _Clock | None:
         text = self._root.read_or(f"/proc/{thread[0]}/task/{thread[1]}/sched")
-        faults, runtime = _FAULTS.search(text), _RUNTIME.search(text)
-        return _Clock(int(faults[1]), float(runtime[1])) if faults and runtime else None
+        faults, runtime, passes = (each.search(text) for each in (_FAULTS, _RUNTIME, _PASS))
+        if not (faults and runtime and passes):
+            return None
+        return _Clock(int(faults[1]), float(runtime[1]), int(passes[1]))

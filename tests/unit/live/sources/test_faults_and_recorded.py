@@ -266,7 +266,9 @@ def test_the_balancing_mode_is_added_until_threads_keep_to_the_knobs(
         Watched((space_of(500),)), lambda path, value: modes.append(value) if path == NUMA_BALANCING else None
     )
     for second, faults_taken in enumerate((0, 0, 1, 1)):
-        clock = f"se.sum_exec_runtime : {second}.5\ntotal_numa_faults : {faults_taken}\n"
+        clock = (
+            f"se.sum_exec_runtime : {second}.5\ntotal_numa_faults : {faults_taken}\nmm->numa_scan_seq : 2\n"
+        )
         put(tmp_path, "proc/500/task/500/sched", clock)
         source.poll(1000 * second)
     assert modes == ["2", "3", "2"]
@@ -279,7 +281,7 @@ def test_a_program_that_the_kernel_no_longer_scans_gets_another_round_and_is_nam
     source.start(
         Watched((space_of(500),)), lambda path, value: modes.append(value) if path == NUMA_BALANCING else None
     )
-    for second in range(60):
+    for second in range(110):
         runs = (
             f"se.sum_exec_runtime : {second}.5\ntotal_numa_faults : {min(second, 3)}\nmm->numa_scan_seq : 2\n"
         )

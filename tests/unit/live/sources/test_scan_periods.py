@@ -9,7 +9,7 @@ import pytest
 from builders.machine_trees import put
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.sources import scan_periods
-from pghot.live.sources.scan_periods import FIRST_PAUSE_MS, ROUND_MS, ScanPeriods
+from pghot.live.sources.scan_periods import FIRST_PAUSE_MS, ROUND_MS, UNSHOWN_MS, ScanPeriods
 
 
 class Threads:
@@ -18,6 +18,7 @@ class Threads:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._clocks: dict[int, list[int]] = {}
+        self.passes = 4
 
     def run(self, *threads: int, faults: int = 0) -> None:
         """These threads ran, and took so many faults on the top tier."""
@@ -25,7 +26,7 @@ class Threads:
             clock = self._clocks.setdefault(thread, [0, 0])
             clock[0] += 1
             clock[1] += faults
-            text = f"se.sum_exec_runtime  :  {clock[0]}.250000\nmm->numa_scan_seq  :  4\n"
+            text = f"se.sum_exec_runtime  :  {clock[0]}.250000\nmm->numa_scan_seq  :  {self.passes}\n"
             put(self._root, f"proc/7/task/{thread}/sched", f"{text}total_numa_faults   :   {clock[1]}\n")
 
 
@@ -88,17 +89,31 @@ def test_a_thread_that_wakes_up_or_is_born_later_gets_a_round_of_its_own(
 def test_memory_without_faults_on_the_top_tier_is_given_up_for_longer_and_longer(
     threads: Threads, periods: ScanPeriods
 ) -> None:
+    """A pass takes 2 s here, so three take 6."""
     rounds, now_ms = [], 0
     while len(rounds) < 3:
+        threads.passes = 4 + now_ms // 2000
         threads.run(7)
         before = periods.wanted
         periods.tick((7,), now_ms)
         if periods.wanted and not before:
             rounds.append(now_ms)
+        assert periods.unreached == (0 if now_ms < 6000 else 1)
         now_ms += 1000
     assert rounds[0] == 1000
-    assert rounds[1] - rounds[0] == ROUND_MS + FIRST_PAUSE_MS
-    assert rounds[2] - rounds[1] == ROUND_MS + 2 * FIRST_PAUSE_MS
+    assert rounds[1] - rounds[0] in (6000 + FIRST_PAUSE_MS, 5000 + FIRST_PAUSE_MS)
+    assert rounds[2] - rounds[1] in (6000 + 2 * FIRST_PAUSE_MS, 5000 + 2 * FIRST_PAUSE_MS)
+
+
+def test_a_kernel_that_is_slow_gets_its_time(threads: Threads, periods: ScanPeriods) -> None:
+    """It has not passed over the program often enough for the thread to have taken a fault."""
+    for now_ms in range(0, 1000 + ROUND_MS, 1000):
+        threads.run(7)
+        periods.tick((7,), now_ms)
+        assert periods.wanted == (now_ms >= 1000)
+    threads.run(7)
+    periods.tick((7,), 1000 + ROUND_MS)
+    assert not periods.wanted
 
 
 def test_other_knobs_are_new_to_every_thread(threads: Threads, periods: ScanPeriods) -> None:
@@ -119,10 +134,10 @@ def test_other_knobs_are_new_to_every_thread(threads: Threads, periods: ScanPeri
 def test_a_kernel_that_shows_nothing_gets_the_whole_round(periods: ScanPeriods, tmp_path: Path) -> None:
     put(tmp_path, "proc/7/task/7/comm", "old")
     periods.tick((7,), 0)
-    for now_ms in range(1000, ROUND_MS, 1000):
+    for now_ms in range(1000, UNSHOWN_MS, 1000):
         periods.tick((7,), now_ms)
         assert periods.wanted
-    periods.tick((7,), ROUND_MS)
+    periods.tick((7,), UNSHOWN_MS)
     assert not periods.wanted
 
 

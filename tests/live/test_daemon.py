@@ -83,7 +83,7 @@ def test_status(daemon: Daemon, tmp_path: Path, tracked: Tracked) -> None:
     assert text.count("replay:") == 2
 
 
-def test_metrics_have_help_and_units_and_only_the_two_labels(daemon: Daemon, port: int) -> None:
+def test_metrics_have_help_and_units_and_only_bounded_labels(daemon: Daemon, port: int) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=GUARD_S) as answer:
         text = answer.read().decode()
     samples = [line for line in text.splitlines() if line and not line.startswith("#")]
@@ -92,7 +92,7 @@ def test_metrics_have_help_and_units_and_only_the_two_labels(daemon: Daemon, por
     for line in samples:
         name, _, labels = line.split()[0].partition("{")
         assert name in named or name.removesuffix("_total") in named
-        assert not labels or labels.startswith(("node=", "source="))
+        assert not labels or labels.startswith(("node=", "source=", "part=", "errno=", "version="))
 
 
 def test_a_reload_takes_a_right_file_and_refuses_a_wrong_one(

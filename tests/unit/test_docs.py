@@ -8,6 +8,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from configparser import ConfigParser
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from pydantic import BaseModel
 
 from pghot.cli.main import app, run
 from pghot.daemon.config import Config, load_config
+from pghot.daemon.daemon import WATCHDOG_S
 from pghot.daemon.paths import CONFIG, JOURNAL
 from pghot.daemon.sockets import Request
+from pghot.errors import NotPermittedError, UnsupportedError, UsageError
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.undo import Undone
 
@@ -189,6 +192,17 @@ def test_the_unit_knows_the_default_files_and_may_lock_perf_rings() -> None:
     assert f"daemon -c {CONFIG}\n" in unit
     assert f"undo --if-any {JOURNAL}\n" in unit
     assert "CapabilityBoundingSet=CAP_IPC_LOCK" in unit
+
+
+def test_the_unit_does_not_start_again_what_cannot_start_and_its_watchdog_outlasts_the_notices() -> None:
+    unit = ConfigParser(interpolation=None)
+    unit.read_string(resources.files("pghot").joinpath("data/service/pghot.service").read_text("utf-8"))
+    service = unit["Service"]
+    exits = {UsageError.exit_code, UnsupportedError.exit_code, NotPermittedError.exit_code}
+    assert {int(code) for code in service["RestartPreventExitStatus"].split()} == exits
+    assert float(service["WatchdogSec"]) >= 3 * WATCHDOG_S
+    assert unit["Unit"]["StartLimitBurst"]
+    assert "systemd-sysctl.service" in unit["Unit"]["After"]
 
 
 def test_live_md_names_every_source_and_request_key() -> None:

@@ -6,6 +6,7 @@ SIGHUP reads the configuration again, SIGTERM and SIGINT put everything back and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -31,6 +32,9 @@ from pghot.live.targets import Targets
 from pghot.live.undo import undo_open
 
 STATUS_MS = 1000
+# systemd is told at least so often that the daemon is alive, however long a round's pause is (WatchdogSec of the unit).
+WATCHDOG_S = 10.0
+MOST_NAMED = 10  # programs in one line of the log
 
 
 def live_settings(config: Config) -> LiveSettings:
@@ -62,6 +66,9 @@ class Daemon:
         self._facts: StatusFacts | None = None
         self._facts_ms = 0.0
         self._degraded = DegradedSoFar()
+        self._programs: set[str] = set()
+        self._effort = 1.0
+        self._reload_accepted = True
 
     async def run(self) -> None:
         """Serve. Raises `PghotError` when it cannot start; afterwards everything is put back."""
@@ -79,6 +86,7 @@ class Daemon:
             owned(self._root, changes_machine(settings)) as self._owner,
             Journal(service.journal, self._root) as journal,
         ):
+            self._journal = journal
             self._live = Live(self._root, settings, journal)
             try:
                 await server.open(service.socket, service.socket_group)
@@ -116,16 +124,20 @@ class Daemon:
 
     async def _pause(self) -> None:
         """Let consumers be served, until the next round or a signal."""
-        try:
-            await asyncio.wait_for(self._stop.wait(), self._config.service.interval_ms / 1000)
-        except TimeoutError:
-            return
+        left_s = self._config.service.interval_ms / 1000
+        while left_s > 0 and not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), min(left_s, WATCHDOG_S))
+            left_s -= WATCHDOG_S
+            notify("WATCHDOG=1")
 
     def _refresh_facts(self) -> None:
         self._facts = self._status()
         self._facts_ms = time.monotonic() * 1000
         self._log_degraded()
         notify("WATCHDOG=1", f"STATUS={len(self._facts['programs'])} programs tracked")
+        self._log_programs(self._facts)
+        self._log_effort(self._facts["budget"]["effort"])
 
     def _log_degraded(self) -> None:
         changed = self._degraded.look(self._live.degraded)
@@ -134,11 +146,30 @@ class Daemon:
         for each in changed.ended:
             event(self._log, "no longer degraded", part=each.part, problem=each.problem)
 
+    def _log_programs(self, facts: StatusFacts) -> None:
+        """What came and went since the last look, the first of them by name."""
+        now = {f"{program['pid']} {program['name']}" for program in facts["programs"]}
+        found, lost = sorted(now - self._programs), sorted(self._programs - now)
+        self._programs = now
+        if found or lost:
+            event(
+                self._log, "programs", tracked=len(now), found=len(found), lost=len(lost),
+                names_found=found[:MOST_NAMED], names_lost=lost[:MOST_NAMED],
+            )  # fmt: skip
+
+    def _log_effort(self, effort: float) -> None:
+        if effort != self._effort:
+            what = "effort lowered" if effort < self._effort else "effort raised"
+            event(self._log, what, effort=effort, before=self._effort)
+            self._effort = effort
+
     def _status(self) -> StatusFacts:
         return {
             **status(self._live),
             "consumers": self._server.consumers,
             "consumers_dropped": self._server.dropped,
+            "reload_accepted": self._reload_accepted,
+            "journal_bytes": self._journal.bytes_written,
         }
 
     # ---- signals
@@ -157,7 +188,7 @@ class Daemon:
             if changes_machine(settings):
                 self._owner.take()
         except PghotError as error:
-            event(self._log, "reload refused", logging.ERROR, error=str(error), hint=error.hint)
+            self._refuse_reload(error)
         else:
             self._exchange(config, journal)
         notify("READY=1")
@@ -170,13 +201,17 @@ class Daemon:
             self._live = Live(self._root, live_settings(config), journal)
             self._live.start()
         except PghotError as error:
-            event(self._log, "reload refused", logging.ERROR, error=str(error), hint=error.hint)
+            self._refuse_reload(error)
             self._live.stop()
             self._live = Live(self._root, live_settings(self._config), journal)
             self._live.start()
         else:
-            self._config = config
+            self._config, self._reload_accepted = config, True
             event(self._log, "reloaded", apply=config.apply, sources=config.sources)
+
+    def _refuse_reload(self, error: PghotError) -> None:
+        self._reload_accepted = False
+        event(self._log, "reload refused", logging.ERROR, error=str(error), hint=error.hint)
 
     def _put_back(self, journal: Journal) -> None:
         for problem in self._live.stop():

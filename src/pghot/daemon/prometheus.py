@@ -1,4 +1,4 @@
-"""The Prometheus endpoint. Names, help and units come from `pghot.counters`; the labels are node, source and part."""
+"""The Prometheus endpoint. Names, help and units come from `pghot.counters`; the labels are few and bounded."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from pghot.counters import COUNTERS, Counter
 from pghot.errors import PghotError, UsageError
 from pghot.live.degraded import KNOBS, TARGETS
+from pghot.version import __version__
 
 _NODE_GAUGES = (
     Counter("pghot_node_capacity", "memory of the node", "bytes", "gauge"),
@@ -23,6 +24,32 @@ _NODE_GAUGES = (
 
 _DEGRADED = Counter(
     "pghot_degraded", "things that are wrong while pghot runs on: its log says what", "states", "gauge"
+)
+
+_BUILD = Counter("pghot_build", "1, with the version that runs", "info", "gauge")
+_FAILED = Counter("pghot_moves_failed", "pages that did not move, by errno", "pages")
+# Of the daemon as a whole: what it is called, and how it follows from the facts.
+_STATES: tuple[tuple[Counter, Callable[[Mapping[str, Any]], float]], ...] = (
+    (
+        Counter("pghot_apply", "1: pages are moved; 0: a dry run", "enabled", "gauge"),
+        lambda facts: facts["mode"] == "apply",
+    ),
+    (
+        Counter("pghot_effort", "share of their full rate at which the sources sample", "ratio", "gauge"),
+        lambda facts: facts["budget"]["effort"],
+    ),
+    (
+        Counter("pghot_tracked", "programs that are tracked now", "programs", "gauge"),
+        lambda facts: len(facts["programs"]),
+    ),
+    (
+        Counter("pghot_last_reload", "0: the last reload was refused; the log says why", "accepted", "gauge"),
+        lambda facts: facts["reload_accepted"],
+    ),
+    (
+        Counter("pghot_journal", "size of the journal, which lies in memory", "bytes", "gauge"),
+        lambda facts: facts["journal_bytes"],
+    ),
 )
 
 # The latest status facts, None before the first.
@@ -61,6 +88,10 @@ def families(facts: Mapping[str, Any]) -> Iterator[Metric]:
             yield _family(COUNTERS[name], [], [([], value)])
     for name, values in by_source.items():
         yield _family(COUNTERS[name], ["source"], [([source], value) for source, value in values])
+    yield _family(_BUILD, ["version"], [([__version__], 1)])
+    for counter, value_of in _STATES:
+        yield _family(counter, [], [([], float(value_of(facts)))])
+    yield _family(_FAILED, ["errno"], [([name], count) for name, count in facts["moves"]["failed"].items()])
     wrong = Counts(each["part"] for each in facts["degraded"])
     parts = dict.fromkeys([*(source["name"] for source in facts["sources"]), KNOBS, TARGETS, *wrong])
     yield _family(_DEGRADED, ["part"], [([part], wrong[part]) for part in parts])

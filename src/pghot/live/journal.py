@@ -75,6 +75,11 @@ class Journal:
                 runs=packed.decode(),
             )  # fmt: skip
 
+    @property
+    def bytes_written(self) -> int:
+        """How long the file is; 0 once it is closed."""
+        return os.fstat(self._fd).st_size if self._fd >= 0 else 0
+
     def close(self) -> None:
         """Close the file; one in which nothing was changed is not left behind."""
         if self._fd >= 0:

@@ -72,7 +72,8 @@ class BudgetFacts(TypedDict):
 
 
 class StatusFacts(TypedDict):
-    """`consumers`, `consumers_dropped`: of a daemon; `undone`: of a run with --restore."""
+    """`consumers`, `consumers_dropped`, `reload_accepted` and `journal_bytes` are of a daemon, `undone` of a run with
+    --restore."""
 
     schema: str
     mode: Literal["apply", "dry run"]
@@ -94,4 +95,6 @@ class StatusFacts(TypedDict):
     journal: str | None
     consumers: NotRequired[int]
     consumers_dropped: NotRequired[int]
+    reload_accepted: NotRequired[bool]
+    journal_bytes: NotRequired[int]
     undone: NotRequired[UndoneFacts]

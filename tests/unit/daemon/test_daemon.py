@@ -146,7 +146,7 @@ def test_it_promotes_and_puts_everything_back_at_the_end(
     bench.run(talk)
     assert bench.on(FIRST, 1) == 64
     assert not bench.journal.exists()
-    assert [each["event"] for each in events(capsys)] == ["ready", "stopped"]
+    assert [each["event"] for each in events(capsys)] == ["programs", "ready", "stopped"]
     assert bench.source.order == ["start", "stop"]
     assert not (bench.place / "s").exists()
 
@@ -168,7 +168,12 @@ def test_after_a_reload_both_programs_pages_go_home(bench: Bench, capsys: pytest
     bench.run(talk)
     assert (bench.on(FIRST, 1), bench.on(SECOND, 1)) == (64, 64)
     found = events(capsys)
-    assert [each["event"] for each in found] == ["ready", "reloaded", "stopped"]
+    # When the programs of the new configuration are told depends on when the next status is made.
+    assert [each["event"] for each in found if each["event"] != "programs"] == [
+        "ready",
+        "reloaded",
+        "stopped",
+    ]
     assert found[-1]["pages_back"] == 46
 
 
@@ -235,6 +240,51 @@ def test_a_second_owner_is_refused_at_the_start_and_at_a_reload(
         bench.run(talk)
     refused = [each for each in events(capsys) if each["event"] == "reload refused"]
     assert "changes this machine already" in refused[0]["error"]
+
+
+def test_programs_that_come_and_go_and_changes_of_effort_are_logged(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pghot.daemon.daemon.STATUS_MS", 0)
+    monkeypatch.setattr("pghot.live.loop.REFRESH_MS", 0)
+    efforts = iter([0.25, 0.25, 0.5])
+    monkeypatch.setattr("pghot.live.budget.Budget.tick", lambda self, now_s: False)
+    status = Daemon._status
+
+    def with_effort(self: Daemon) -> Any:
+        facts = status(self)
+        facts["budget"]["effort"] = next(efforts, 0.5)
+        return facts
+
+    monkeypatch.setattr(Daemon, "_status", with_effort)
+    bench.write([FIRST, SECOND])
+
+    def talk() -> None:
+        until(lambda: "effort raised" in bench.logged, "the changes of effort")
+        bench.kernel.exit(SECOND)
+        until(lambda: bench.logged.count("programs") == 2, "the end of a program")
+
+    bench.run(talk)
+    told = events(capsys)
+    first, second = [each for each in told if each["event"] == "programs"]
+    assert (first["tracked"], first["found"], first["lost"]) == (2, 2, 0)
+    assert first["names_found"] == [f"{FIRST} program", f"{SECOND} program"]
+    assert (second["tracked"], second["lost"], second["names_lost"]) == (1, 1, [f"{SECOND} program"])
+    efforts_told = [
+        (each["event"], each["before"], each["effort"]) for each in told if "effort" in each["event"]
+    ]
+    assert efforts_told == [("effort lowered", 1.0, 0.25), ("effort raised", 0.25, 0.5)]
+
+
+def test_systemd_hears_of_it_however_long_a_pause_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute between two rounds, of which one passes."""
+    notices: list[str] = []
+    monkeypatch.setattr("pghot.daemon.daemon.notify", lambda *lines: notices.extend(lines))
+    monkeypatch.setattr("pghot.daemon.daemon.WATCHDOG_S", 0.01)
+    bench.config.write_text(bench.config.read_text().replace("interval_ms = 10", "interval_ms = 60000"))
+    bench.source.says.extend([[] for _ in range(10)])
+    bench.run(lambda: float(until(lambda: notices.count("WATCHDOG=1") > 5, "the watchdog's notices")))
+    assert len(bench.source.says) == 9
 
 
 def test_pages_that_stay_away_keep_the_journal(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,7 @@ from pghot.errors import NotPermittedError, PghotError, UsageError
 from pghot.live.budget import CHECK_S, LOWEST_EFFORT, Budget
 from pghot.live.hot import Hottest
 from pghot.live.own_cost import OwnCost
+from pghot.version import __version__
 from waiting import GUARD_S
 
 # ---- budget
@@ -344,13 +345,19 @@ def test_a_group_that_this_user_is_not_in(tmp_path: Path, monkeypatch: pytest.Mo
 
 FACTS: dict[str, Any] = {
     "sources": [{"name": "faults", "counters": {"pghot_sightings": 5, "numa_hint_faults": 4}}],
+    "mode": "apply",
+    "budget": {"effort": 0.25},
+    "programs": [{"pid": 1, "name": "a"}, {"pid": 2, "name": "b"}],
+    "reload_accepted": False,
+    "journal_bytes": 4096,
+    "moves": {"failed": {"EBUSY": 5, "ENOMEM": 6}},
     "degraded": [{"part": "faults", "problem": "one"}, {"part": "faults", "problem": "two"}],
     "counters": {"pgpromote_success": 3, "pghot_sections": 2, "numa_hint_faults": 1},
     "nodes": [{"node": 1, "capacity_bytes": 10, "free_bytes": 9, "floor_bytes": 8, "tracked_bytes": 7}],
 }
 
 
-def test_families_have_the_three_labels_and_one_meaning_each() -> None:
+def test_families_have_few_labels_and_one_meaning_each() -> None:
     found = {family.name: family for family in families(FACTS)}
     samples = {name: [(each.labels, each.value) for each in family.samples] for name, family in found.items()}
     assert samples["pghot_sightings"] == [({"source": "faults"}, 5)]
@@ -366,6 +373,14 @@ def test_families_have_the_three_labels_and_one_meaning_each() -> None:
         ({"part": "targets"}, 0),
     ]
     assert all(family.documentation for family in found.values())
+    assert samples["pghot_build_info"] == [({"version": __version__}, 1)]
+    assert samples["pghot_moves_failed_pages"] == [({"errno": "EBUSY"}, 5), ({"errno": "ENOMEM"}, 6)]
+    ((_, applies),) = samples["pghot_apply_enabled"]
+    ((_, effort),) = samples["pghot_effort_ratio"]
+    ((_, programs),) = samples["pghot_tracked_programs"]
+    ((_, accepted),) = samples["pghot_last_reload_accepted"]
+    ((_, journal),) = samples["pghot_journal_bytes"]
+    assert (applies, effort, programs, accepted, journal) == (1, 0.25, 2, 0, 4096)
 
 
 def test_every_counter_has_a_name_of_its_own() -> None:

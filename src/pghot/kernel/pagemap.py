@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from pghot.arrays import U64
 from pghot.kernel.pagemap_scan import PagemapScan
+from pghot.kernel.process import resident_bytes
 from pghot.kernel.ranges import bridged, overlap, pages_of
-from pghot.kernel.smaps import mappings_in_use, resident_bytes
+from pghot.kernel.smaps import mappings_in_use
 from pghot.kernel.sysroot import SysRoot
 from pghot.units import PAGE_BYTES
 
@@ -65,7 +66,7 @@ def held_pages(root: SysRoot, pid: int, start: U64, end: U64, most: int) -> Iter
 def _reserves(root: SysRoot, pid: int, start: U64, end: U64) -> bool:
     """Whether most of the ranges is only reserved."""
     resident = resident_bytes(root, pid)
-    return resident is not None and int((end - start).sum()) > _RESERVED_BYTES + _RESERVED_TIMES * resident
+    return resident > 0 and int((end - start).sum()) > _RESERVED_BYTES + _RESERVED_TIMES * resident
 
 
 def read_entries(root: SysRoot, pid: int, start: int | U64, end: int | U64) -> Iterator[tuple[U64, U64]]:

@@ -1,4 +1,4 @@
-"""`/proc/PID/statm` and `smaps`: how much of a process, and which of its mappings, is in memory at all."""
+"""`/proc/PID/smaps`: which mappings of a process are in memory at all."""
 
 from __future__ import annotations
 
@@ -8,15 +8,8 @@ import numpy as np
 
 from pghot.arrays import U64
 from pghot.kernel.sysroot import SysRoot
-from pghot.units import PAGE_BYTES
 
 _HEAD_OR_HELD = re.compile(r"^(?:([0-9a-f]+)-([0-9a-f]+) |(?:Rss|Swap):\s+([1-9]\d*) kB)", re.MULTILINE)
-
-
-def resident_bytes(root: SysRoot, pid: int) -> int | None:
-    """What of the process is in memory, its files included; None when it cannot be told."""
-    words = root.read_or(f"/proc/{pid}/statm").split()
-    return int(words[1]) * PAGE_BYTES if len(words) > 1 else None
 
 
 def mappings_in_use(root: SysRoot, pid: int) -> tuple[U64, U64]:

@@ -110,7 +110,11 @@ def _care(cells: Sequence[Kept]) -> Iterator[str]:
         (beaten, "a mover gains over 2 points more than the better oracle, which is then no upper bound"),
         (idle, "a class hurts, but one of its movers lost nothing, because it promoted next to nothing"),
     ):
-        yield f"* In {len(found)} cases {what}{': ' if found else ''}{_listed(found)}."
+        yield f"* {_times(len(found))} {what}{': ' if found else ''}{_listed(found)}."
+
+
+def _times(count: int) -> str:
+    return {0: "Never", 1: "Once"}.get(count, f"{count} times")
 
 
 def _named(kept: Kept) -> str:
@@ -176,7 +180,7 @@ def _changes(cells: Sequence[Kept]) -> Iterator[str]:
     yield f"F = {sizes[-1]} GiB."
     if rows:
         yield ""
-        yield from (f"* {kinds[kind]} times {kind}: {meaning}" for kind, meaning in CHANGES.items())
+        yield from (f"* {_times(kinds[kind])} {kind}: {meaning}" for kind, meaning in CHANGES.items())
         yield ""
         yield f"| recording | tiers | fast share | class | {sizes[0]} GiB | {sizes[-1]} GiB | why |"
         yield "|---|---|--:|---|---|---|---|"

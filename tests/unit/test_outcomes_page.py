@@ -115,13 +115,13 @@ def test_what_was_computed_is_told_by_tiers_and_share() -> None:
 def test_what_is_doubtful_is_named() -> None:
     """None of four; then a part of a pass, a gain of 40 % over an oracle's 37.5 %, and a loss that one mover avoids."""
     text = " ".join(render(CELLS).split())
-    assert "* In 0 cases less than the whole recording was played" in text
+    assert "* Never less than the whole recording was played" in text
     assert (
-        "* In 0 cases a mover gains over 2 points more than the better oracle, which is then no upper bound."
+        "* Never a mover gains over 2 points more than the better oracle, which is then no upper bound."
         in text
     )
     assert (
-        "* In 2 cases a class hurts, but one of its movers lost nothing, because it promoted next to nothing: "
+        "* 2 times a class hurts, but one of its movers lost nothing, because it promoted next to nothing: "
         "tiny dram-cxl 50 % 32 GiB (the kernel alone), tiny dram-cxl 50 % 100 GiB (the kernel alone)." in text
     )
     odd = a_cell(32, 0.2, a_class("kernel", "pays", 0.4))
@@ -142,9 +142,9 @@ def test_changes_are_of_three_kinds() -> None:
     cache[1]["setup"]["llc_bytes"] = 1 << 18
     pace = [a_cell(32, 0.4, lost), a_cell(100, 0.4, a_class("kernel", "pays", 0.09))]
     text = " ".join(render([*near, *cache, *pace]).split())
-    assert "* 1 times near the limit: " in text
-    assert "* 1 times another cache: " in text
-    assert "* 1 times another pace: " in text
+    assert "* Once near the limit: " in text
+    assert "* Once another cache: " in text
+    assert "* Once another pace: " in text
     assert "| 30 % | the kernel alone | does not pay +1.0 % | pays +9.0 % | another cache; 32 GiB:" in text
     assert "| 40 % | the kernel alone | does not pay +1.0 % | pays +9.0 % | another pace; 32 GiB:" in text
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.kernel.maps import Mappings, read_maps_text
-from pghot.kernel.maps_decode import decode
 from pghot.kernel.sysroot import SysRoot
 
 
 def parse_maps(text: bytes) -> Mappings:
     """The mappings in the user's half of the addresses; lines that are no mappings are left out."""
+    from pghot.kernel.maps_decode import decode  # loads Numba, which naming a source must not
+
     most = text.count(b"\n") + 1
     start, end, kind = np.empty(most, np.uint64), np.empty(most, np.uint64), np.empty(most, np.uint8)
     found = decode(np.frombuffer(text, np.uint8), start, end, kind)

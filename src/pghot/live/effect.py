@@ -2,19 +2,17 @@
 
 Sources that see every tier tell the share of the accesses that fast memory served. Hint faults come from below the top
 tier only: there it is how often, which should fall. Pressure is the share of time in which some task waited for memory
-(PSI, Documentation/accounting/psi.rst), of the cgroup or of the machine.
+(PSI), of the cgroup or of the machine.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TypedDict
 
-from pghot.kernel.cgroup import cgroup_path
+from pghot.kernel.pressure import waited_for_memory_us
 from pghot.kernel.sysroot import SysRoot
 
 WINDOW_MS = 5000
-_SOME = re.compile(r"^some .*total=(\d+)", re.MULTILINE)
 
 
 class WindowFacts(TypedDict):
@@ -43,8 +41,7 @@ class Effect:
     """
 
     def __init__(self, root: SysRoot, cgroup: str, now_ms: int) -> None:
-        self._root = root
-        self._pressure_file = f"{cgroup_path(cgroup)}/memory.pressure" if cgroup else "/proc/pressure/memory"
+        self._root, self._cgroup = root, cgroup
         self._first: WindowFacts | None = None
         self._last: WindowFacts | None = None
         self._begin(now_ms)
@@ -60,7 +57,7 @@ class Effect:
     def tick(self, now_ms: int) -> None:
         if now_ms - self._began_ms < WINDOW_MS:
             return
-        seconds, stalled_us = (now_ms - self._began_ms) / 1000, self._stalled_us()
+        seconds, stalled_us = (now_ms - self._began_ms) / 1000, waited_for_memory_us(self._root, self._cgroup)
         pressure = (
             None
             if stalled_us is None or self._stalled_at_us is None
@@ -84,10 +81,6 @@ class Effect:
         return {"first": self._first, "last": self._last}
 
     def _begin(self, now_ms: int) -> None:
-        self._began_ms, self._stalled_at_us = now_ms, self._stalled_us()
+        self._began_ms, self._stalled_at_us = now_ms, waited_for_memory_us(self._root, self._cgroup)
         self._served = self._seen = self._below = 0
         self._sighted = False
-
-    def _stalled_us(self) -> int | None:
-        found = _SOME.search(self._root.read_or(self._pressure_file))
-        return int(found[1]) if found else None

@@ -6,6 +6,7 @@ import numpy as np
 
 from pghot.arrays import U64
 from pghot.kernel.maps import MappingKind
+from pghot.kernel.maps_text import read_maps
 from pghot.kernel.move_pages import query_nodes
 from pghot.kernel.pagemap import anonymous
 from pghot.kernel.process import Identity
@@ -44,8 +45,6 @@ class OtherPages:
 
 def _other_pages(root: SysRoot, space: Space) -> U64:
     """Addresses of the private anonymous pages outside the movable ranges of a space."""
-    from pghot.kernel.maps_text import read_maps  # loads Numba
-
     maps = read_maps(root, space.pid)
     at = np.searchsorted(space.start, maps.start, side="right")
     # A range before all others, which ends where it starts, stands for none.

@@ -9,12 +9,10 @@ between the knobs' values. What shows it is `total_numa_faults` in /proc/PID/tas
 
 from __future__ import annotations
 
-import contextlib
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.task_sched import TaskSched, read_sched, threads_of
 
 LOOK_MS = 1000
 # A round ends when all threads that run have the new period, or when the kernel has passed so often over the programs
@@ -27,21 +25,7 @@ UNSHOWN_MS = 10_000
 FIRST_PAUSE_MS = 20_000
 LAST_PAUSE_MS = 600_000
 MOST_THREADS = 256  # of one program that are looked at
-_PASS = re.compile(r"^mm->numa_scan_seq\s*:\s*(\d+)", re.MULTILINE)
-_FAULTS = re.compile(r"^total_numa_faults\s*:\s*(\d+)", re.MULTILINE)
-_RUNTIME = re.compile(r"^se\.sum_exec_runtime\s*:\s*([\d.]+)", re.MULTILINE)
-
 Thread = tuple[int, int]  # process and thread
-
-
-@dataclass(slots=True)
-class _Clock:
-    """What the kernel said of a thread when the round began: its hint faults on the top tier, its CPU time in ms, and
-    the passes over its program."""
-
-    faults: int
-    runtime_ms: float
-    passes: int
 
 
 class ScanPeriods:
@@ -54,7 +38,9 @@ class ScanPeriods:
 
     def __init__(self, root: SysRoot) -> None:
         self._root = root
-        self._threads: dict[Thread, _Clock] = {}  # those that do not keep to the knobs yet, with their clocks
+        self._threads: dict[
+            Thread, TaskSched
+        ] = {}  # those that do not keep to the knobs yet, with their clocks
         self._known: set[Thread] = set()
         self._looked_ms = -LOOK_MS
         self._ends_ms = self._next_ms = 0
@@ -98,7 +84,7 @@ class ScanPeriods:
         """Let go of the threads that keep to the knobs by now; end the round when none that runs is left."""
         for thread, before in list(self._threads.items()):
             now = self._clock(thread)
-            if now is not None and now.faults != before.faults:
+            if now is not None and now.numa_faults != before.numa_faults:
                 del self._threads[thread]
         if now_ms < self._ends_ms and any(
             self._ran(thread) and not self._passed(thread) for thread in self._threads
@@ -110,7 +96,7 @@ class ScanPeriods:
         self._pause_ms = min(2 * self._pause_ms, LAST_PAUSE_MS)
 
     def _add(self, thread: Thread) -> None:
-        self._threads[thread] = self._clock(thread) or _Clock(0, 0.0, 0)
+        self._threads[thread] = self._clock(thread) or TaskSched(0, 0.0, 0)
 
     def _ran(self, thread: Thread) -> bool:
         """Whether it ran since its clock was read. One that sleeps scans nothing."""
@@ -120,16 +106,10 @@ class ScanPeriods:
     def _passed(self, thread: Thread) -> bool:
         """Whether the kernel has passed over its program often enough since its clock was read."""
         now = self._clock(thread)
-        return now is not None and now.passes >= self._threads[thread].passes + PASSES
+        return now is not None and now.scan_seq >= self._threads[thread].scan_seq + PASSES
 
     def _threads_of(self, pid: int) -> list[Thread]:
-        with contextlib.suppress(OSError):
-            return [(pid, int(name)) for name in self._root.list(f"/proc/{pid}/task")[:MOST_THREADS]]
-        return []
+        return [(pid, thread) for thread in threads_of(self._root, pid)[:MOST_THREADS]]
 
-    def _clock(self, thread: Thread) -> _Clock | None:
-        text = self._root.read_or(f"/proc/{thread[0]}/task/{thread[1]}/sched")
-        faults, runtime, passes = (each.search(text) for each in (_FAULTS, _RUNTIME, _PASS))
-        if not (faults and runtime and passes):
-            return None
-        return _Clock(int(faults[1]), float(runtime[1]), int(passes[1]))
+    def _clock(self, thread: Thread) -> TaskSched | None:
+        return read_sched(self._root, *thread)

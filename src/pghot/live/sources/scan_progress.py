@@ -1,21 +1,19 @@
-"""Whether the kernel goes on scanning the programs for hint faults: `mm->numa_scan_seq` in /proc/PID/sched counts its
-passes (kernel/sched/debug.c, Linux 6.12)."""
+"""Whether the kernel goes on scanning the programs for hint faults: `mm->numa_scan_seq` counts its passes."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pghot.kernel.process import read_stat, resident_bytes
 from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.task_sched import read_sched
 
 LOOK_MS = 5000
 MOST_LOOKS = 64  # programs at a time; the others have their turn at the next
 STALLED_MS = 30_000  # and three passes over its memory at the fastest
 _PASSES = 3
 _RUNS_TICKS = 100  # that a program must have run meanwhile, to be scanned at all
-_SEQ = re.compile(r"^mm->numa_scan_seq\s*:\s*(\d+)", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -59,7 +57,7 @@ class ScanProgress:
         return dict(self._stalled)
 
     def _look(self, pid: int, now_ms: int, step_bytes: int, step_ms: float) -> None:
-        found = _SEQ.search(self._root.read_or(f"/proc/{pid}/sched"))
+        found = read_sched(self._root, pid, pid)
         try:
             cpu_ticks = read_stat(self._root, pid).cpu_ticks
         except OSError:
@@ -67,8 +65,8 @@ class ScanProgress:
         if found is None:
             return  # this kernel does not show it
         known = self._passes.get(pid)
-        if known is None or known.number != int(found[1]):
-            self._passes[pid] = _Pass(int(found[1]), now_ms, cpu_ticks)
+        if known is None or known.number != found.scan_seq:
+            self._passes[pid] = _Pass(found.scan_seq, now_ms, cpu_ticks)
             self._stalled.pop(pid, None)
             return
         pass_ms = resident_bytes(self._root, pid) / step_bytes * step_ms

@@ -285,8 +285,7 @@ def test_a_program_that_the_kernel_no_longer_scans_gets_another_round_and_is_nam
         runs = (
             f"se.sum_exec_runtime : {second}.5\ntotal_numa_faults : {min(second, 3)}\nmm->numa_scan_seq : 2\n"
         )
-        for name in ("proc/500/sched", "proc/500/task/500/sched"):
-            put(tmp_path, name, runs)
+        put(tmp_path, "proc/500/task/500/sched", runs)
         put(tmp_path, "proc/500/stat", f"500 (busy) S {'0 ' * 10}{100 * second} {'0 ' * 40}")
         source.poll(1000 * second)
         if second == 20:

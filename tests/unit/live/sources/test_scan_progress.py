@@ -17,7 +17,8 @@ MIB = 1 << 20
 def shows(root: Path, pid: int, seq: int, cpu_ticks: int, resident_mib: int = 64) -> None:
     fields = ["S", *["0"] * 10, str(cpu_ticks), *["0"] * 40]
     put(root, f"proc/{pid}/stat", f"{pid} (busy) {' '.join(fields)}")
-    put(root, f"proc/{pid}/sched", f"se.sum_exec_runtime : 1.5\nmm->numa_scan_seq   :   {seq}\n")
+    told = f"se.sum_exec_runtime : 1.5\nmm->numa_scan_seq   :   {seq}\ntotal_numa_faults : 0\n"
+    put(root, f"proc/{pid}/task/{pid}/sched", told)
     put(root, f"proc/{pid}/statm", f"999999 {resident_mib * MIB // 4096} 0 0 0 0 0")
 
 
@@ -62,7 +63,7 @@ def test_what_ends_or_is_not_shown_is_no_stall(tmp_path: Path) -> None:
     shows(tmp_path, 7, 3, 0)
     after(progress, 0, 7, 8)
     shows(tmp_path, 7, 3, 9000)
-    put(tmp_path, "proc/7/sched", "nothing of it")
+    put(tmp_path, "proc/7/task/7/sched", "nothing of it")
     assert after(progress, 90_000, 7, 8) == []
     shows(tmp_path, 7, 3, 9000)
     assert after(progress, 100_000, 7) == [7]

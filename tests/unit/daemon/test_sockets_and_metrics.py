@@ -6,8 +6,10 @@ import asyncio
 import grp
 import json
 import os
+import re
 import socket
 from collections.abc import Awaitable, Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -381,6 +383,28 @@ def test_families_have_few_labels_and_one_meaning_each() -> None:
     ((_, accepted),) = samples["pghot_last_reload_accepted"]
     ((_, journal),) = samples["pghot_journal_bytes"]
     assert (applies, effort, programs, accepted, journal) == (1, 0.25, 2, 0, 4096)
+
+
+@pytest.mark.parametrize("name", ["pghot-alerts.yml", "pghot-dashboard.json"])
+def test_what_ships_for_prometheus_and_grafana_asks_for_metrics_that_there_are(name: str) -> None:
+    text = resources.files("pghot").joinpath("data/service", name).read_text("utf-8")
+    told = {each.name + "_total" * (each.type == "counter") for each in families(FACTS)}
+    known = told | {
+        metric_name(counter) + "_total" * (counter.kind == "counter") for counter in COUNTERS.values()
+    }
+    asked = set(re.findall(r"\bpghot_[a-z0-9_]+", text))
+    assert len(asked) > 8
+    assert asked <= known
+
+
+def test_the_dashboard_has_a_query_in_every_panel_and_each_its_place() -> None:
+    board = json.loads(
+        resources.files("pghot").joinpath("data/service/pghot-dashboard.json").read_text("utf-8")
+    )
+    assert all(target["expr"] for panel in board["panels"] for target in panel["targets"])
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in board["panels"]]
+    assert len(set(places)) == len(places)
+    assert [each["name"] for each in board["templating"]["list"]] == ["datasource", "instance"]
 
 
 def test_every_counter_has_a_name_of_its_own() -> None:

@@ -115,10 +115,15 @@ def check_target(root: SysRoot, pid: int) -> Stat:
     return stat
 
 
+def threads_of(root: SysRoot, pid: int) -> list[int]:
+    """The threads of a process; empty when it has ended."""
+    return [int(name) for name in root.list(f"/proc/{pid}/task")]
+
+
 def children(root: SysRoot, pid: int) -> list[int]:
     """Pids of the direct children of all its threads."""
     found = set()
-    for tid in root.list(f"/proc/{pid}/task"):
+    for tid in threads_of(root, pid):
         words = root.read_or(f"/proc/{pid}/task/{tid}/children").split()
         found |= {int(word) for word in words}
     return sorted(found)

@@ -29,8 +29,3 @@ def read_sched(root: SysRoot, pid: int, thread: int) -> TaskSched | None:
     if not (faults and runtime and seq):
         return None
     return TaskSched(int(faults[1]), float(runtime[1]), int(seq[1]))
-
-
-def threads_of(root: SysRoot, pid: int) -> list[int]:
-    """The threads of a process; empty when it has ended."""
-    return [int(name) for name in root.list(f"/proc/{pid}/task")]

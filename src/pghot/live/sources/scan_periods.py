@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pghot.kernel.process import threads_of
 from pghot.kernel.sysroot import SysRoot
-from pghot.kernel.task_sched import TaskSched, read_sched, threads_of
+from pghot.kernel.task_sched import TaskSched, read_sched
 
 LOOK_MS = 1000
 # A round ends when all threads that run have the new period, or when the kernel has passed so often over the programs

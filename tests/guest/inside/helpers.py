@@ -274,6 +274,10 @@ max_cpu_percent = 400
         facts: dict[str, Any] = json.loads(self.asked("status", "--json"))
         return facts
 
+    def degraded(self, part: str) -> list[str]:
+        """What is wrong with a part of it now."""
+        return [each["problem"] for each in self.status()["degraded"] if each["part"] == part]
+
 
 def unprivileged(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end as a user with no rights at all."""

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import Pghot, Program, free_mib, kept_mib, knobs, report
+from helpers import Daemon, Pghot, Program, free_mib, kept_mib, knobs, pghot, report
+
+from waiting import until
 
 pytestmark = pytest.mark.two_tiers
 GROUP = Path("/sys/fs/cgroup/pghot-test")
@@ -51,6 +53,56 @@ def test_the_kernel_picks_what_goes_down(demotion: str, tmp_path: Path) -> None:
     assert moves["demoted_pages"] > 0, err
     assert moves["lowest_free_above_floor_pages"] >= 0
     assert knobs() == before
+
+
+def removed(group: Path) -> None:
+    """Remove it, once what ended in it is gone."""
+
+    def gone() -> bool:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        return not group.exists()
+
+    until(gone, "the end of the cgroup")
+
+
+def test_a_cgroup_that_is_made_again_is_followed_by_its_path(tmp_path: Path) -> None:
+    """As when a service is restarted: its pages are promoted again, and all goes back at the end."""
+    before = knobs()
+    with inside_the_group():
+        program = Program(64, 0.25, 1)
+    with Daemon(tmp_path, 'cgroups = ["/pghot-test"]', ["faults"]) as daemon:
+        with program:
+            program.arrives(run=daemon)
+        first = daemon.status()["sources"][0]["counters"]["pghot_sightings"]
+        removed(GROUP)
+        daemon.until(lambda: daemon.degraded("targets"), "the word that the cgroup is gone")
+        with inside_the_group():
+            program = Program(64, 0.25, 1)
+        with program:
+            where = program.arrives(run=daemon)
+            facts = daemon.status()
+            seen = facts["sources"][0]["counters"]["pghot_sightings"]
+            assert seen >= first + program.hot().sum(), "the counters of the path go on"
+            assert daemon.degraded("targets") == []
+            code, _, err = daemon.finish(signal.SIGTERM)
+            assert (program.nodes() == 1).all()
+    report("cgroups", {"test": "made again", "first": first, "all": seen, "arrived": str(where)})
+    assert code == 0, err
+    assert knobs() == before
+
+
+def test_a_threaded_cgroup_is_refused(tmp_path: Path) -> None:
+    group = Path("/sys/fs/cgroup/pghot-threads")
+    group.mkdir()
+    (group / "cgroup.type").write_text("threaded")
+    with pytest.raises(OSError, match="not supported"):
+        (group / "cgroup.procs").read_text()
+    code, _, err = pghot("run", "--source", "softdirty", "--cgroup", "/pghot-threads")
+    removed(group)
+    assert code == 2
+    assert "the cgroup /pghot-threads is threaded" in err
+    assert "hint: name /" in err
 
 
 def test_reclaim_is_refused_where_it_would_touch_others(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from helpers import Daemon, Pghot, Program, knobs
+from helpers import Daemon, Pghot, Program, knobs, pghot
 
 from waiting import until
 
@@ -79,6 +79,31 @@ def test_sources_join_and_leave_a_running_daemon(tmp_path: Path) -> None:
         assert code == 0, err
         assert (program.nodes() == 1).all(), "through both reloads"
         assert knobs() == before
+
+
+def test_a_second_is_refused_and_a_knob_of_a_stranger_is_named(tmp_path: Path) -> None:
+    size = Path("/sys/kernel/debug/sched/numa_balancing/scan_size_mb")
+    before = knobs()
+    with Program(16, 0.25, 1) as program, tracking(tmp_path, program, "faults") as daemon:
+        assert daemon.degraded("knobs") == []
+        code, _, err = pghot("run", "--source", "softdirty", "-p", str(program.pid))
+        assert code == 1
+        assert f"pghot {daemon.process.pid} (" in err
+        assert "changes this machine already" in err
+        ours = size.read_text()
+        size.write_text("7")
+        daemon.until(lambda: daemon.degraded("knobs"), "the word that a knob was changed")
+        (told,) = daemon.degraded("knobs")
+        assert f"{size} is '7', but pghot had set it to '{ours.strip()}'" in told
+        assert size.read_text().strip() == "7", "it is not fought over"
+        size.write_text(ours)
+        daemon.until(lambda: not daemon.degraded("knobs"), "the word that it is well")
+        code, _, err = daemon.finish(signal.SIGTERM)
+    assert code == 0, err
+    assert knobs() == before
+    events = [json.loads(line) for line in err.splitlines()]
+    told_twice = [each["event"] for each in events if each.get("part") == "knobs"]
+    assert told_twice == ["degraded", "no longer degraded"]
 
 
 HEAVY = """

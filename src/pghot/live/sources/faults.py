@@ -172,9 +172,12 @@ class Faults:
 
     def _set_mode(self) -> None:
         mode = MEMORY_TIERING | (NORMAL if self._periods.wanted else self._balances)
-        if mode != self._mode:
-            self._mode = mode
-            self._set_knob(NUMA_BALANCING, str(mode))
+        if mode == self._mode:
+            return
+        if self._mode and self._root.read_or(NUMA_BALANCING) != str(self._mode):
+            return  # a stranger has set it: a degraded state, and not fought over
+        self._mode = mode
+        self._set_knob(NUMA_BALANCING, str(mode))
 
     def watch(self, watched: Watched) -> None:
         """The events cover all processes, or the cgroup. More mappings ask for a shorter period."""

@@ -19,7 +19,7 @@ from pghot.kernel.knob_files import NUMA_BALANCING, PROMOTE_RATE_LIMIT, SCAN
 from pghot.kernel.node_files import node_of_cpu
 from pghot.kernel.perf_event import EventSpec
 from pghot.kernel.sysroot import SysRoot
-from pghot.kernel.watched import Watched
+from pghot.kernel.watched import SetKnob, Watched
 from pghot.live.journal import Journal
 from pghot.live.journal_file import read_journal
 from pghot.live.knobs import Knobs
@@ -258,13 +258,35 @@ def test_folios_between_a_page_and_2_mib_are_looked_up_for_tracked_programs(
     assert seen(1001) == [0x7F0000340000, 0x7F0000345000]
 
 
+def noting(root: SysRoot, modes: list[str]) -> SetKnob:
+    """Sets knobs, and notes what becomes of the mode."""
+
+    def set_knob(path: str, value: str) -> None:
+        root.write(path, value)
+        modes.extend([value] * (path == NUMA_BALANCING))
+
+    return set_knob
+
+
+def test_the_mode_that_a_stranger_has_set_is_left_alone(
+    tiers: SysRoot, ring: FakeRing, tmp_path: Path
+) -> None:
+    source, modes = Faults(tiers), []
+    source.start(Watched((space_of(500),)), noting(tiers, modes))
+    tiers.write(NUMA_BALANCING, "1")
+    for second in range(3):
+        clock = f"se.sum_exec_runtime : {second}.5\ntotal_numa_faults : 0\nmm->numa_scan_seq : 2\n"
+        put(tmp_path, "proc/500/task/500/sched", clock)
+        source.poll(1000 * second)
+    assert modes == ["2"]
+    assert tiers.read(NUMA_BALANCING) == "1"
+
+
 def test_the_balancing_mode_is_added_until_threads_keep_to_the_knobs(
     tiers: SysRoot, ring: FakeRing, tmp_path: Path
 ) -> None:
     source, modes = Faults(tiers), []
-    source.start(
-        Watched((space_of(500),)), lambda path, value: modes.append(value) if path == NUMA_BALANCING else None
-    )
+    source.start(Watched((space_of(500),)), noting(tiers, modes))
     for second, faults_taken in enumerate((0, 0, 1, 1)):
         clock = (
             f"se.sum_exec_runtime : {second}.5\ntotal_numa_faults : {faults_taken}\nmm->numa_scan_seq : 2\n"
@@ -278,9 +300,7 @@ def test_a_program_that_the_kernel_no_longer_scans_gets_another_round_and_is_nam
     tiers: SysRoot, ring: FakeRing, tmp_path: Path
 ) -> None:
     source, modes = Faults(tiers), []
-    source.start(
-        Watched((space_of(500),)), lambda path, value: modes.append(value) if path == NUMA_BALANCING else None
-    )
+    source.start(Watched((space_of(500),)), noting(tiers, modes))
     for second in range(110):
         runs = (
             f"se.sum_exec_runtime : {second}.5\ntotal_numa_faults : {min(second, 3)}\nmm->numa_scan_seq : 2\n"

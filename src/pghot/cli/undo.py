@@ -21,12 +21,14 @@ def undo(
     from pghot.kernel.sysroot import SysRoot
     from pghot.live.journal_file import read_journal
     from pghot.live.owner import owned
+    from pghot.live.undo import refuse_while_running
     from pghot.live.undo import undo as put_back
     from pghot.report.live_text import render_undo
 
     if if_any and not Path(journal).exists():
         return
     found, root = read_journal(Path(journal)), SysRoot()
+    refuse_while_running(found, root)  # which says more than that somebody owns the machine
     # Another pghot may have armed the same knobs since.
     with owned(root, bool(found.knobs)):
         result = put_back(found, root, progress_on_stderr("moving pages back"))

@@ -104,7 +104,7 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
         result.processes_gone.append("the machine was rebooted since: nothing to put back")
         _mark(journal)
         return result
-    _refuse_while_running(journal, root)
+    refuse_while_running(journal, root)
     result.problems += put_back(root, journal.knobs)
     result.knobs = list(dict.fromkeys(path for path, _, _ in journal.knobs))
     plans = [_Plan(entry, *entry.origins()) for entry in journal.spaces]
@@ -141,10 +141,12 @@ def undo_open(journal: Journal, root: SysRoot) -> Undone:
     return undo(read_journal(journal.path), root)
 
 
-def _refuse_while_running(journal: JournalFile, root: SysRoot) -> None:
+def refuse_while_running(journal: JournalFile, root: SysRoot) -> None:
+    """Raise `UsageError` when the pghot that wrote the journal still runs."""
     pid, start_ticks = journal.writer
     try:
-        running = pid != os.getpid() and read_stat(root, pid).identity.start_ticks == start_ticks
+        running = pid != os.getpid() and journal.boot_id == root.boot_id()
+        running = running and read_stat(root, pid).identity.start_ticks == start_ticks
     except OSError:
         running = False
     if running:

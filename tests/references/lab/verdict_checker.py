@@ -229,7 +229,8 @@ def _check_headline(verdict: Verdict) -> None:
 
 def _seen(verdict: Verdict, reader: Reader) -> str:
     """The mover that the notes are about: the best of the class that decides, else the best of all classes."""
-    return verdict.best or max(verdict.best_labels, key=reader.gain, default="")
+    among = [each.best.label for each in verdict.classes if each.best]  # of equals, the first
+    return verdict.best or max(among, key=reader.gain, default="")
 
 
 def _fast(found: re.Match[str], seen: str, reader: Reader) -> None:

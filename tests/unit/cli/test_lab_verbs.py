@@ -503,7 +503,7 @@ def test_list_shows_sources_and_stores_of_other_packages(
     for group in ("sources", "live_sources", "stores"):
         (tmp_path / f"plugged_{group}.py").write_text(
             f"class Plugged:\n    name, summary, mechanism, sees, weight = 'plugged', 'of {group}', None, 'any', 1\n"
-            "    inline = released = clairvoyant = False\n    own_settings = ()\n"
+            "    inline = released = clairvoyant = only_reads = False\n    own_settings = ()\n"
         )
     monkeypatch.syspath_prepend(str(tmp_path))
     assert run(["list", "sources"]) == 0

@@ -199,7 +199,7 @@ def test_what_pghot_sets_and_finds_is_on_the_list(knob: str, values: tuple[str, 
 def test_a_place_for_journals_that_others_can_change_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None]
 ) -> None:
-    monkeypatch.setattr(service_run, "Path", lambda *parts: Path(tmp_path, "pghot"))
+    monkeypatch.setattr(service_run, "runtime_place", lambda root: tmp_path / "pghot")
     (tmp_path / "pghot").mkdir()
     service_run.journal_path(None, "run")
     spoil(tmp_path / "pghot")

@@ -51,6 +51,7 @@ def test_lines_agree_with_compare_and_margin(capsys: pytest.CaptureFixture[str])
     assert line["saved_share"] == pytest.approx(row["saved_share"])
 
 
+@pytest.mark.heavy
 def test_each_recording_is_played_whole_and_its_largest_cache_stands_for_the_real_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

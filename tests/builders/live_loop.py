@@ -196,6 +196,15 @@ def install(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{module}.move_pages", kernel.move_pages)
 
 
+def one_program(root: Path, monkeypatch: pytest.MonkeyPatch, pid: int, pages: int) -> FakeKernel:
+    """A kernel in place of ours, with a program that has so many pages at `START`, all on node 1."""
+    kernel = FakeKernel(root)
+    kernel.program(pid, [maps_line(START, pages)])
+    kernel.populate(pid, 0, pages, 1)
+    install(kernel, monkeypatch)
+    return kernel
+
+
 @contextmanager
 def mover(
     kernel: FakeKernel,

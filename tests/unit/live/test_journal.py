@@ -19,7 +19,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.live_loop import ALWAYS, BOOT_ID, START, FakeKernel, addresses, install, maps_line, space_of
+from builders.live_loop import (
+    ALWAYS,
+    BOOT_ID,
+    START,
+    FakeKernel,
+    addresses,
+    maps_line,
+    one_program,
+    space_of,
+)
 from builders.machine_trees import put
 from pghot.cli.main import run
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError, UsageError
@@ -476,11 +485,7 @@ def test_without_room_in_the_journal_no_knob_changes(tmp_path: Path, monkeypatch
 @pytest.fixture
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
     """A program whose 64 pages were on node 1 and are on node 0 now, but for the first four."""
-    made = FakeKernel(tmp_path)
-    made.program(PID, [maps_line(START, PAGES)])
-    made.populate(PID, 0, PAGES, 1)
-    install(made, monkeypatch)
-    return made
+    return one_program(tmp_path, monkeypatch, PID, PAGES)
 
 
 def promoted(kernel: FakeKernel, path: Path, pid: int = 1 << 22) -> JournalFile:

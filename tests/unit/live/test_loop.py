@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from builders.live_loop import ALWAYS, START, FakeKernel, Scripted, addresses, install, maps_line, register
+from builders.live_loop import (
+    ALWAYS,
+    START,
+    FakeKernel,
+    Scripted,
+    addresses,
+    maps_line,
+    one_program,
+    register,
+)
 from builders.machine_trees import NODES, put
 from pghot.cli.live_options import status_on_stderr
 from pghot.counters import LOSSES
@@ -75,11 +84,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    kernel = FakeKernel(tmp_path)
-    kernel.program(PID, [maps_line(START, PAGES)])
-    kernel.populate(PID, 0, PAGES, 1)
-    install(kernel, monkeypatch)
-    return Bench(kernel, register(monkeypatch))
+    return Bench(one_program(tmp_path, monkeypatch, PID, PAGES), register(monkeypatch))
 
 
 @pytest.fixture

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from builders.live_loop import START, FakeKernel, Scripted, addresses, install, maps_line, register
+from builders.live_loop import (
+    START,
+    FakeKernel,
+    Scripted,
+    addresses,
+    maps_line,
+    one_program,
+    register,
+)
 from builders.machine_trees import put
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
@@ -44,11 +52,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    kernel = FakeKernel(tmp_path)
-    kernel.program(PID, [maps_line(START, PAGES)])
-    kernel.populate(PID, 0, PAGES, 1)
-    install(kernel, monkeypatch)
-    return Bench(kernel, register(monkeypatch))
+    return Bench(one_program(tmp_path, monkeypatch, PID, PAGES), register(monkeypatch))
 
 
 def test_one_access_of_a_tracked_page_is_something(bench: Bench) -> None:

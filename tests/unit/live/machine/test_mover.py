@@ -21,6 +21,7 @@ from builders.live_loop import (
     install,
     maps_line,
     mover,
+    one_program,
     seen,
 )
 from builders.machine_trees import put
@@ -43,11 +44,7 @@ PAGES = 2048
 @pytest.fixture
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
     """One program with 8 MiB on the slow node."""
-    made = FakeKernel(tmp_path)
-    made.program(PID, [maps_line(START, PAGES)])
-    made.populate(PID, 0, PAGES, 1)
-    install(made, monkeypatch)
-    return made
+    return one_program(tmp_path, monkeypatch, PID, PAGES)
 
 
 def use_up(kernel: FakeKernel, node: int, leave: int) -> None:

@@ -40,6 +40,14 @@ def periods(tmp_path: Path) -> ScanPeriods:
     return ScanPeriods(SysRoot(tmp_path))
 
 
+def begin(threads: Threads, periods: ScanPeriods) -> None:
+    """One thread is found at 0 ms; it ran, and a round begins at 1000 ms."""
+    threads.run(7)
+    periods.tick((7,), 0)
+    threads.run(7)
+    periods.tick((7,), 1000)
+
+
 def test_a_round_lasts_until_every_thread_that_runs_took_a_fault(
     threads: Threads, periods: ScanPeriods
 ) -> None:
@@ -72,10 +80,7 @@ def test_it_looks_once_a_second(threads: Threads, periods: ScanPeriods) -> None:
 def test_a_thread_that_wakes_up_or_is_born_later_gets_a_round_of_its_own(
     threads: Threads, periods: ScanPeriods
 ) -> None:
-    threads.run(7)
-    periods.tick((7,), 0)
-    threads.run(7)
-    periods.tick((7,), 1000)
+    begin(threads, periods)
     threads.run(7, faults=1)
     periods.tick((7,), 2000)
     assert not periods.wanted
@@ -117,10 +122,7 @@ def test_a_kernel_that_is_slow_gets_its_time(threads: Threads, periods: ScanPeri
 
 
 def test_other_knobs_are_new_to_every_thread(threads: Threads, periods: ScanPeriods) -> None:
-    threads.run(7)
-    periods.tick((7,), 0)
-    threads.run(7)
-    periods.tick((7,), 1000)
+    begin(threads, periods)
     threads.run(7, faults=1)
     periods.tick((7,), 2000)
     assert (periods.wanted, periods.waiting) == (False, 0)
@@ -142,10 +144,7 @@ def test_a_kernel_that_shows_nothing_gets_the_whole_round(periods: ScanPeriods, 
 
 
 def test_programs_that_end_are_not_waited_for(threads: Threads, periods: ScanPeriods) -> None:
-    threads.run(7)
-    periods.tick((7,), 0)
-    threads.run(7)
-    periods.tick((7,), 1000)
+    begin(threads, periods)
     periods.tick((), 2000)
     assert (periods.wanted, periods.waiting) == (False, 0)
 

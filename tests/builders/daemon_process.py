@@ -71,14 +71,15 @@ def trace(start: int) -> MemoryTrace:
     return MemoryTrace(TraceInfo("hot", "workload", slice_ns=10_000_000), PAGES, (region,), [batch])
 
 
-def configuration(place: Path, tracked: Tracked, port: int, more: str = "") -> Path:
+def configuration(place: Path, tracked: Tracked, port: int, more: str = "", targets: str = "") -> Path:
+    """targets  what is tracked in place of the program by its pid"""
     path = place / "pghot.toml"
     path.write_text(
         f"""
 sources = ["replay"]
 tracked = "2 GiB"
 [targets]
-pids = [{tracked.pid}]
+{targets or f"pids = [{tracked.pid}]"}
 [options.replay]
 file = "{tracked.recording}"
 loop = true

@@ -1,20 +1,18 @@
-"""What the live verbs share: targets, settings and the status line."""
+"""What the live verbs share: settings and the status line."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import BinaryIO, get_args
+from typing import get_args
 
 from pydantic import ValidationError
 
 from pghot.cli.progress import EVERY_S, PATIENCE_S
-from pghot.errors import PghotError, UsageError, unknown_name
+from pghot.errors import UsageError, unknown_name
 from pghot.kernel.needs import require
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.damos_needs import damos_needs
@@ -24,63 +22,12 @@ from pghot.live.live_settings import LiveSettings, check_sources, with_damos
 from pghot.live.loop import Live
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import read_nodes
-from pghot.live.run import start_command
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.status import line
 from pghot.live.targets import Targets
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.options import parse_options
 from pghot.printable import printable
-
-
-def check_one_kind(command: Sequence[str] | None, pids: Sequence[int] | None, cgroup: str) -> None:
-    """Raise `UsageError` unless exactly one kind of targets is named. Needs nothing of the machine."""
-    named = [bool(command), bool(pids), bool(cgroup)]
-    if sum(named) != 1:
-        raise UsageError(
-            "name a command, pids or a cgroup"
-            if not any(named)
-            else "a command, pids and a cgroup exclude each other",
-            "give one of: -- CMD [ARGS], -p PID, --cgroup PATH",
-        )
-
-
-@contextlib.contextmanager
-def targets_of(
-    command: Sequence[str] | None,
-    pids: Sequence[int] | None,
-    cgroup: str,
-    children: bool,
-    data_on_stdout: bool,
-    held: BinaryIO | None = None,
-) -> Iterator[Targets]:
-    """The targets. A command is started here, and terminated if pghot fails while it runs.
-
-    data_on_stdout  our stdout carries JSON: what the command prints goes to stderr
-    held            a file for what the command prints, because a screen has the terminal
-    """
-    check_one_kind(command, pids, cgroup)
-    child = start_command(command, 2 if data_on_stdout else None, held) if command else None
-    try:
-        yield Targets((child.pid,) if child else tuple(pids or ()), (cgroup,) if cgroup else (), children)
-    except BaseException as error:
-        if child is not None and child.poll() is None:
-            child.terminate()
-        elif child is not None and command and isinstance(error, UsageError):
-            raise PghotError(
-                f"'{command[0]}' ended before it could be tracked (exit status {child.returncode})",
-                "does it run without pghot?",
-            ) from None
-        raise
-    finally:
-        if child is not None:
-            _await(child)
-
-
-def _await(child: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(KeyboardInterrupt):
-        child.wait()
-
 
 _MOVER_OPTIONS = {
     "kind": "--mover",

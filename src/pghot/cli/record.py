@@ -10,7 +10,19 @@ import typer
 from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.record_emulated import record_emulated
 from pghot.cli.record_live import record_live
-from pghot.cli.shared_options import Cgroup, Children, Pids, Set
+from pghot.cli.shared_options import (
+    CHOSEN,
+    Cgroup,
+    Children,
+    LeaveOutCgroup,
+    LeaveOutName,
+    LeaveOutUser,
+    MinSize,
+    Names,
+    Pids,
+    Set,
+    Users,
+)
 from pghot.errors import UsageError
 from pghot.units import parse_duration_ns, parse_share, parse_size
 
@@ -21,9 +33,9 @@ _GOES_WITH = (
     GoesWith(
         "a live source, such as --source faults",
         lambda of: of["source"] != "qemu",
-        ("pid", "cgroup", "set_", "stall_share", "latency"),
+        ("pid", *CHOSEN, "set_", "stall_share", "latency"),
     ),
-    GoesWith("--pid, or a command", lambda of: not of["cgroup"], ("children",)),
+    GoesWith("--pid, or a command", lambda of: not any(of[each] for each in CHOSEN), ("children",)),
 )
 
 
@@ -41,7 +53,13 @@ def record(
         typer.Option(help="who sees the accesses: qemu (emulated, exact), or live sources, comma-separated"),
     ] = "qemu",
     pid: Pids = None,
-    cgroup: Cgroup = "",
+    cgroup: Cgroup = None,
+    name: Names = None,
+    user: Users = None,
+    min_size: MinSize = None,
+    leave_out_name: LeaveOutName = None,
+    leave_out_user: LeaveOutUser = None,
+    leave_out_cgroup: LeaveOutCgroup = None,
     children: Children = True,
     stall_share: Annotated[
         str, typer.Option(help="live: share of CPU time spent waiting for memory")
@@ -109,7 +127,8 @@ def record(
         )
         record_emulated(command, path, settings, json_)
         return
-    from pghot.cli.live_options import check_one_kind, live_settings, targets_of
+    from pghot.cli.live_options import live_settings
+    from pghot.cli.named import named
     from pghot.live.record_live import RecordingPlan
     from pghot.live.slices import Estimate
 
@@ -117,7 +136,7 @@ def record(
         raise UsageError("no recording named", "pghot record --source faults -p PID -o FILE.pghot")
     given = words or []
     path, command = (Path(output), given) if output else (Path(given[0]), given[1:])
-    check_one_kind(command, pid, cgroup)
+    programs = named(command, ctx.params)
     plan = RecordingPlan(
         path,
         slice_ms=max(10, parse_duration_ns("100 ms" if slice_ is None else slice_) // 1_000_000),
@@ -131,7 +150,7 @@ def record(
     record_live(
         plan,
         live_settings(source, "none", set_ or []),
-        targets_of(command, pid, cgroup, children, json_),
+        programs.targets(json_),
         json_,
     )
 

@@ -11,11 +11,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
-from pghot.cli.shared_options import Cgroup, Children, Json, Pids, Set, Sources
+from pghot.cli.shared_options import (
+    CHOSEN,
+    Cgroup,
+    Children,
+    Json,
+    LeaveOutCgroup,
+    LeaveOutName,
+    LeaveOutUser,
+    MinSize,
+    Names,
+    Pids,
+    Set,
+    Sources,
+    Users,
+)
 from pghot.printable import printable
 from pghot.units import parse_duration_ns, parse_share
 
 if TYPE_CHECKING:
+    from pghot.cli.named import Named
     from pghot.live.live_settings import LiveSettings
     from pghot.live.run import RunSettings, Summary
 
@@ -32,7 +47,7 @@ _GOES_WITH = (
     GoesWith(
         "a live source, which --source qemu is not",
         lambda of: of["what_if"] is None or of["source"] != "qemu",
-        ("pid", "cgroup", "set_"),
+        ("pid", *CHOSEN, "set_"),
     ),
     GoesWith(
         "--mover move_pages: with damos the kernel's DAMON finds and moves the pages",
@@ -43,7 +58,7 @@ _GOES_WITH = (
     # A dry run keeps to --rate and --free-floor, but nothing makes room: demotion needs --apply.
     GoesWith("--apply", lambda of: of["apply"], ("batch", "restore")),
     GoesWith("--apply, or --mover damos", lambda of: of["apply"] or of["mover"] == "damos", ("demotion",)),
-    GoesWith("--pid, or a command", lambda of: not of["cgroup"], ("children",)),
+    GoesWith("--pid, or a command", lambda of: not any(of[each] for each in CHOSEN), ("children",)),
 )  # fmt: skip
 
 
@@ -53,7 +68,13 @@ def run(
         list[str] | None, typer.Argument(metavar="[-- CMD [ARGS]...]", help="program to start")
     ] = None,
     pid: Pids = None,
-    cgroup: Cgroup = "",
+    cgroup: Cgroup = None,
+    name: Names = None,
+    user: Users = None,
+    min_size: MinSize = None,
+    leave_out_name: LeaveOutName = None,
+    leave_out_user: LeaveOutUser = None,
+    leave_out_cgroup: LeaveOutCgroup = None,
     children: Children = True,
     apply: Annotated[
         bool, typer.Option("--apply", help="promote for real; without it nothing is changed")
@@ -110,27 +131,26 @@ def run(
     """
     refuse_unused(ctx, _GOES_WITH)
     from pghot.cli.live_options import (
-        check_one_kind,
         damos_settings,
         live_settings,
         mover_settings,
         status_on_stderr,
-        targets_of,
     )
+    from pghot.cli.named import named
     from pghot.kernel.sysroot import SysRoot
     from pghot.live.owner import refuse_second
     from pghot.live.run import RunSettings, run_live
     from pghot.report.live_text import render_run
 
-    check_one_kind(command, pid, cgroup)
+    programs = named(command, ctx.params)
     duration_s = 0.0 if duration is None else parse_duration_ns(duration) / 1e9
     if what_if is not None:
-        from pghot.cli.what_if import Programs, WhatIf
+        from pghot.cli.what_if import WhatIf
         from pghot.cli.what_if import what_if as simulate
 
         simulate(
             WhatIf(what_if, parse_share(fast_share), policy, source, tuple(set_ or ()), duration_s),
-            Programs(tuple(command or ()), tuple(pid or ()), cgroup, children),
+            programs,
             json_,
         )
         return
@@ -150,15 +170,15 @@ def run(
         restore=restore,
     )
     if mover == "damos":
-        settings = damos_settings(set_ or [], moving, bool(cgroup))
+        settings = damos_settings(set_ or [], moving, bool(programs.running.whole_cgroups))
     else:
         settings = live_settings("faults" if source is None else source, policy, set_ or [], moving, max_cpu)
     settings = replace(settings, apply=apply)
     refuse_second(SysRoot(), settings)
     if view:
-        summary = _viewed(settings, how, command, pid, cgroup, children, json_)
+        summary = _viewed(settings, how, programs, json_)
     else:
-        with targets_of(command, pid, cgroup, children, json_) as targets:
+        with programs.targets(json_) as targets:
             summary = run_live(SysRoot(), replace(settings, targets=targets), how, status_on_stderr())
     for problem in summary.problems:
         print(f"note: {printable(problem)}", file=sys.stderr)
@@ -169,23 +189,14 @@ def run(
         raise typer.Exit(1)
 
 
-def _viewed(
-    settings: LiveSettings,
-    how: RunSettings,
-    command: list[str] | None,
-    pid: list[int] | None,
-    cgroup: str,
-    children: bool,
-    as_json: bool,
-) -> Summary:
-    from pghot.cli.live_options import targets_of
+def _viewed(settings: LiveSettings, how: RunSettings, programs: Named, as_json: bool) -> Summary:
     from pghot.cli.run_viewed import run_viewed
     from pghot.cli.view import output_held, require_terminal, screen
     from pghot.kernel.sysroot import SysRoot
 
     require_terminal("--view", "leave it out: then a status line goes to stderr", stdout_too=not as_json)
     with (
-        output_held(command) as held,
-        targets_of(command, pid, cgroup, children, as_json, held) as targets,
+        output_held(programs.command) as held,
+        programs.targets(as_json, held) as targets,
     ):
         return run_viewed(SysRoot(), replace(settings, targets=targets), how, screen)

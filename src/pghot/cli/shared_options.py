@@ -6,10 +6,26 @@ from typing import Annotated
 
 import typer
 
+# Programs by what they are, as parameters of a verb.
+CHOSEN = ("cgroup", "name", "user", "min_size", "leave_out_name", "leave_out_user", "leave_out_cgroup")
+
 Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
 
 Pids = Annotated[list[int] | None, typer.Option("--pid", "-p", help="running process; may be repeated")]
-Cgroup = Annotated[str, typer.Option(help="all processes of a cgroup v2")]
+Cgroup = Annotated[
+    list[str] | None,
+    typer.Option(help="programs in a cgroup v2, by path or pattern; may be repeated, as all below"),
+]
+Names = Annotated[
+    list[str] | None, typer.Option("--name", help="programs by name: a pattern, such as 'post*'")
+]
+Users = Annotated[list[str] | None, typer.Option("--user", help="programs of a user")]
+MinSize = Annotated[str | None, typer.Option(help="programs with at least so much resident memory")]
+LeaveOutName = Annotated[list[str] | None, typer.Option(help="but not those of this name or pattern")]
+LeaveOutUser = Annotated[list[str] | None, typer.Option(help="but not those of this user")]
+LeaveOutCgroup = Annotated[
+    list[str] | None, typer.Option(help="but not those in this cgroup, path or pattern")
+]
 Children = Annotated[bool, typer.Option(help="follow the children of the processes")]
 Sources = Annotated[
     str | None,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import get_args
 
 from pghot.cli.compiling import announcing
-from pghot.cli.live_options import live_settings, targets_of
+from pghot.cli.live_options import live_settings
+from pghot.cli.named import Named
 from pghot.cli.progress import progress_on_stderr
 from pghot.cli.record_emulated import record_emulated
 from pghot.cli.record_live import record_live
@@ -54,17 +55,7 @@ class WhatIf:
     duration_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Programs:
-    """The programs to record: a command, or pids, or a cgroup."""
-
-    command: tuple[str, ...]
-    pids: tuple[int, ...]
-    cgroup: str
-    children: bool
-
-
-def what_if(asked: WhatIf, programs: Programs, as_json: bool) -> None:
+def what_if(asked: WhatIf, programs: Named, as_json: bool) -> None:
     """Record what the programs access, with a source that works here, and replay that on simulated tiers."""
     topology = load_topology(asked.tiers)
     check_simulation(topology, asked.policy, asked.fast_share)
@@ -90,15 +81,15 @@ def what_if(asked: WhatIf, programs: Programs, as_json: bool) -> None:
     )
 
 
-def _record(path: Path, source: str, asked: WhatIf, programs: Programs) -> None:
+def _record(path: Path, source: str, asked: WhatIf, programs: Named) -> None:
     if source == EMULATOR:
-        settings = RecordSettings(children=programs.children, max_duration_s=asked.duration_s)
+        settings = RecordSettings(children=programs.running.children, max_duration_s=asked.duration_s)
         record_emulated(programs.command, path, settings, as_json=False)
         return
     record_live(
         RecordingPlan(path, duration_s=asked.duration_s, command=programs.command),
         live_settings(source, "none", asked.options),
-        targets_of(programs.command, programs.pids, programs.cgroup, programs.children, False),
+        programs.targets(data_on_stdout=False),
         as_json=False,
     )
 

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from pghot.daemon.paths import JOURNAL, SOCKET
 from pghot.documents import Strict, find_line, parse_document, read_text
@@ -17,6 +17,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.plan import DamosSettings
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.sources import LIVE_SOURCES
+from pghot.live.targets import LeftOut, Targets
 from pghot.parameters import checked_options
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.live_rules import INTERVAL_MS
@@ -24,18 +25,53 @@ from pghot.trusted import distrust
 from pghot.units import parse_size
 
 
+def _size(value: Any) -> Any:
+    try:
+        return parse_size(value)
+    except UsageError as error:
+        raise ValueError(f"{error}; {error.hint}") from None
+
+
+Size = Annotated[int, BeforeValidator(_size)]
+
+
+class LeftOutConfig(Strict):
+    """Programs that are left out of those that fit: see `pghot.live.targets.LeftOut`."""
+
+    names: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    cgroups: tuple[str, ...] = ()
+
+
 class TargetsConfig(Strict):
-    """Which programs: pids, cgroups (v2 paths below /sys/fs/cgroup), and whether children are followed."""
+    """Which programs: see `pghot.live.targets.Targets`."""
 
     pids: tuple[int, ...] = ()
     cgroups: tuple[str, ...] = ()
     children: bool = True
+    names: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    min_size: Size = 0
+    leave_out: LeftOutConfig = LeftOutConfig()
 
     @model_validator(mode="after")
     def _some(self) -> TargetsConfig:
-        if not self.pids and not self.cgroups:
-            raise ValueError("name at least one pid or cgroup")
+        if not (self.pids or self.cgroups or self.names or self.users or self.min_size):
+            raise ValueError("name at least one of pids, cgroups, names, users, min_size")
         return self
+
+    def targets(self) -> Targets:
+        """What the live loop is told."""
+        leave_out = self.leave_out
+        return Targets(
+            self.pids,
+            self.cgroups,
+            self.children,
+            self.names,
+            self.users,
+            self.min_size,
+            LeftOut(leave_out.names, leave_out.users, leave_out.cgroups),
+        )
 
 
 class ServiceConfig(Strict):
@@ -64,7 +100,7 @@ class Config(Strict):
     apply: bool = False
     sources: tuple[str, ...] = Field(("faults",), min_length=1)
     policy: str = "pghot-default"
-    tracked: int = 64 << 30
+    tracked: Size = 64 << 30
     targets: TargetsConfig
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     mover: MoverSettings = MoverSettings()
@@ -79,14 +115,6 @@ class Config(Strict):
         ):
             raise ValueError(f"with mover.kind = 'damos' DAMON finds the pages itself: leave out {named[0]}")
         return self
-
-    @field_validator("tracked", mode="before")
-    @classmethod
-    def _size(cls, value: Any) -> Any:
-        try:
-            return parse_size(value)
-        except UsageError as error:
-            raise ValueError(f"{error}; {error.hint}") from None
 
 
 def load_config(path: Path) -> Config:

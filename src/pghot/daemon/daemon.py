@@ -28,7 +28,6 @@ from pghot.live.loop import Live
 from pghot.live.owner import changes_machine, owned
 from pghot.live.status import status
 from pghot.live.status_facts import StatusFacts
-from pghot.live.targets import Targets
 from pghot.live.undo import undo_open
 
 STATUS_MS = 1000
@@ -40,7 +39,7 @@ MOST_NAMED = 10  # programs in one line of the log
 def live_settings(config: Config) -> LiveSettings:
     """What the live loop is told, from the file."""
     settings = LiveSettings(
-        targets=Targets(config.targets.pids, config.targets.cgroups, config.targets.children),
+        targets=config.targets.targets(),
         sources=config.sources,
         source_options={name: config.options.get(name, {}) for name in config.sources},
         policy=config.policy,

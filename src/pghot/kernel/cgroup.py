@@ -60,8 +60,10 @@ def cgroup_path(path: str) -> str:
 
     >>> cgroup_path("/system.slice")
     '/sys/fs/cgroup/system.slice'
+    >>> cgroup_path("/")
+    '/sys/fs/cgroup'
     """
-    return f"{CGROUPS}/" + path.removeprefix(CGROUPS).strip("/")
+    return f"{CGROUPS}/{path.removeprefix(CGROUPS).strip('/')}".rstrip("/")
 
 
 def cgroup_name(path: str) -> str:

@@ -6,10 +6,11 @@ memory. `Identity` tells these cases apart.
 
 from __future__ import annotations
 
-import re
+import os
 from dataclasses import dataclass
 
 from pghot.errors import NotPermittedError, UsageError
+from pghot.kernel.process_status import status_field
 from pghot.kernel.sysroot import SysRoot
 from pghot.units import PAGE_BYTES
 
@@ -109,10 +110,16 @@ def check_target(root: SysRoot, pid: int) -> Stat:
         raise UsageError(
             f"process {pid} ({stat.comm}) ended and has no memory any more (a zombie)", "name one that runs"
         )
-    leader = _status_field(root, pid, "Tgid")
+    leader = status_field(root, pid, "Tgid")
     if leader.isdigit() and int(leader) != pid:
         raise UsageError(f"{pid} is a thread of process {leader}", f"name the process: -p {leader}")
     return stat
+
+
+def running(root: SysRoot) -> dict[int, int]:
+    """Each pid that there is, with the inode number of its directory: another one tells a reused pid."""
+    with os.scandir(root.path("/proc")) as entries:
+        return {int(entry.name): entry.inode() for entry in entries if entry.name.isdigit()}
 
 
 def threads_of(root: SysRoot, pid: int) -> list[int]:
@@ -140,12 +147,6 @@ def descendants(root: SysRoot, pid: int) -> list[int]:
     return found
 
 
-def _status_field(root: SysRoot, pid: int | str, name: str) -> str:
-    """A line of `/proc/PID/status` without its name, "" when there is none."""
-    match = re.search(rf"^{name}:\s*(\S+)$", root.read_or(f"/proc/{pid}/status"), re.MULTILINE)
-    return match[1] if match else ""
-
-
 def resident_bytes(root: SysRoot, pid: int | str = "self") -> int:
     """Resident memory of a process, by default of this one; 0 when it cannot be told."""
     words = root.read_or(f"/proc/{pid}/statm").split()
@@ -164,7 +165,7 @@ def descriptor_path(fd: int) -> str:
 
 def capabilities(root: SysRoot) -> int:
     """Effective capabilities of this process as a bit mask."""
-    return int(_status_field(root, "self", "CapEff") or "0", 16)
+    return int(status_field(root, "self", "CapEff") or "0", 16)
 
 
 CAPABILITIES = {"CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_SYS_NICE": 23, "CAP_PERFMON": 38}

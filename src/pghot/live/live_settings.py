@@ -80,7 +80,7 @@ def check_sources(root: SysRoot, settings: LiveSettings) -> None:
     }
     require("live", base_page_needs(root))
     if settings.mover.kind == "damos":
-        require("damos", damos_needs(root, read_nodes(root), bool(settings.targets.cgroups)))
+        require("damos", damos_needs(root, read_nodes(root), bool(settings.targets.whole_cgroups)))
     if settings.mover.compressed:
         check_compressed(root, settings.mover)
     for name, source in sources.items():
@@ -108,12 +108,12 @@ def check_demotion(root: SysRoot, settings: LiveSettings) -> None:
         )
     if not settings.apply:
         return
-    if settings.targets.pids or not settings.targets.cgroups:
+    if settings.targets.pids or not settings.targets.whole_cgroups:
         raise UsageError(
-            f"demotion '{settings.mover.demotion}' acts on whole cgroups, but processes were named",
-            "track a cgroup (--cgroup PATH), or use demotion move_pages",
+            f"demotion '{settings.mover.demotion}' acts on whole cgroups, but programs were chosen otherwise",
+            "track a cgroup by its path (--cgroup PATH), or use demotion move_pages",
         )
-    for cgroup in settings.targets.cgroups:
+    for cgroup in settings.targets.whole_cgroups:
         memory_cgroups(root, cgroup)
 
 
@@ -121,7 +121,7 @@ def check_cpusets(root: SysRoot, settings: LiveSettings, topology: LiveTopology)
     """Raise for a cgroup that may have no memory on any top-tier node: the kernel would refuse every promotion."""
     if not settings.apply:
         return
-    for cgroup in settings.targets.cgroups:
+    for cgroup in settings.targets.whole_cgroups:
         allowed = read_limits(root, cgroup).nodes
         if allowed is not None and not set(allowed) & set(topology.top_nodes):
             nodes = ", ".join(map(str, topology.top_nodes))
@@ -135,11 +135,11 @@ def check_damos(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -
     """Raise for settings that the mover damos does not take, and where it cannot move anything."""
     if settings.mover.kind != "damos":
         return
-    if settings.targets.cgroups and settings.targets.pids:
+    if settings.targets.whole_cgroups and settings.targets.pids:
         raise UsageError("the mover damos takes cgroups or pids, not both", "name one kind")
     if settings.mover.demotion not in ("move_pages", "off"):
         raise UsageError(
             f"the mover damos makes room itself, not by demotion '{settings.mover.demotion}'",
             "leave the demotion out, or give 'off'",
         )
-    require("damos", kernel_needs(root, topology, bool(settings.targets.cgroups)))
+    require("damos", kernel_needs(root, topology, bool(settings.targets.whole_cgroups)))

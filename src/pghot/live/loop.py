@@ -36,6 +36,7 @@ from pghot.live.machine.linux import LinuxMachine
 from pghot.live.machine.nodes import LiveTopology, read_nodes
 from pghot.live.machine.sections import SECTION_PAGES
 from pghot.live.machine.spaces import Spaces
+from pghot.live.members import Members
 from pghot.live.own_cost import OwnCost, cpu_seconds
 from pghot.live.slices import SliceRecorder
 from pghot.live.sources import LIVE_SOURCES
@@ -69,7 +70,8 @@ class Live:
         require("live", base_page_needs(root))
         check_demotion(root, settings)
         self.root, self._clock_ns, self.journal = root, clock_ns, journal
-        settings.targets.check(root)
+        self.members = Members(root, settings.targets)
+        self.members.check()
         self.topology: LiveTopology = read_nodes(root)
         check_nodes(self.topology)
         check_cpusets(root, settings, self.topology)
@@ -92,7 +94,7 @@ class Live:
             apply=settings.apply,
             journal=journal,
             now_ns=clock_ns(),
-            cgroups=settings.targets.cgroups,
+            cgroups=settings.targets.whole_cgroups,
             tier=tier,
         )
         self.damos = self._make_damos() if settings.mover.kind == "damos" else None
@@ -176,6 +178,11 @@ class Live:
     def alive(self) -> bool:
         """Whether any tracked program still runs."""
         return bool(self.spaces.spaces)
+
+    @property
+    def over(self) -> bool:
+        """Whether the programs have ended and none can come that would be tracked."""
+        return not self.alive and not self.settings.targets.fits_some
 
     @property
     def seconds(self) -> float:
@@ -272,7 +279,7 @@ class Live:
         self._refreshed_ms, self._refresh_pause_ms = now_ms, self.budget.pause_ms(cpu_seconds() - began_s)
 
     def _look_at_programs(self, now_ms: int) -> None:
-        changes = self.spaces.refresh(self.settings.targets.members(self.root))
+        changes = self.spaces.refresh(self.members.now())
         programs = {space.number for space in self.spaces.spaces}
         self.programs_found += len(programs - self._programs)
         self._programs = programs
@@ -329,7 +336,7 @@ class Live:
             mover=machine.mover,
             room=machine.nodes,
             journal=self.journal,
-            cgroups=self.settings.targets.cgroups,
+            cgroups=self.settings.targets.whole_cgroups,
         )
 
     def _watched(self) -> Watched:

@@ -160,7 +160,7 @@ def rounds(live: Live, run: RunSettings, say: Say, stop: StopSignals) -> None:
     A round that took longer than a step is followed by the next at once.
     """
     next_s = time.monotonic()
-    while live.alive and not stop.asked and not (run.duration_s and live.seconds >= run.duration_s):
+    while not live.over and not stop.asked and not (run.duration_s and live.seconds >= run.duration_s):
         next_s = max(next_s + run.interval_ms / 1000, time.monotonic())
         stop.sleep(max(0.0, next_s - time.monotonic()))
         live.tick()

@@ -83,7 +83,7 @@ def node_facts(live: Live, tracked: Counts, hot: Counts) -> list[NodeFacts]:
 def cgroup_facts(live: Live) -> list[CgroupFacts]:
     """Each tracked cgroup with its limits in force; one that vanished is left out."""
     found: list[CgroupFacts] = []
-    for cgroup in live.settings.targets.cgroups:
+    for cgroup in live.settings.targets.whole_cgroups:
         with contextlib.suppress(UsageError):
             limits = read_limits(live.root, cgroup)
             found.append(

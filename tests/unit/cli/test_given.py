@@ -14,7 +14,8 @@ from pghot.cli.main import app, run
 
 # For each verb its modes: the words that choose one, what is used then, and what goes with another mode. Names are the
 # parameters'. What is chosen by the words themselves is among the used.
-_TARGETS = "command pid cgroup children"
+_CHOSEN = "cgroup name user min_size leave_out_name leave_out_user leave_out_cgroup"
+_TARGETS = f"command pid {_CHOSEN} children"
 _MOVING = "rate free_floor batch demotion interval journal restore max_cpu view compressed cold_after"
 _RUN = "duration set_ json_ source policy mover apply what_if"
 _RECORD = "words output source slice_ max_duration note compressibility force json_"
@@ -68,24 +69,24 @@ MODES: list[tuple[str, str, str, str]] = [
         "run",
         "--what-if dram-cxl --source qemu -- true",
         "command children duration json_ source policy what_if fast_share",
-        f"{_MOVING} mover apply pid cgroup set_",
+        f"{_MOVING} mover apply pid {_CHOSEN} set_",
     ),
     (
         "record",
         "a.pghot true",
         f"{_RECORD} llc llc_ways cpu max_size takes children",
-        "pid cgroup set_ stall_share latency",
+        f"pid {_CHOSEN} set_ stall_share latency",
     ),
     (
         "record",
         "--source faults -p 1 -o a.pghot",
-        f"{_RECORD} pid cgroup children set_ stall_share latency",
+        f"{_RECORD} pid {_CHOSEN} children set_ stall_share latency",
         "llc llc_ways cpu max_size takes",
     ),
     (
         "record",
         "--source faults --cgroup /a -o a.pghot",
-        f"{_RECORD} pid cgroup set_ stall_share latency",
+        f"{_RECORD} pid {_CHOSEN} set_ stall_share latency",
         "llc llc_ways cpu max_size takes children",
     ),
     ("margin", "", _MARGIN, "access reserve tenants budget seed output force"),
@@ -121,7 +122,8 @@ MODES: list[tuple[str, str, str, str]] = [
 # words already.
 CHOOSING = (
     "recording", "interval",
-    "what_if", "mover", "source", "policies", "cgroup", "watch", "arrow", "adversary", "example", "json_", "apply",
+    "what_if", "mover", "source", "policies", *_CHOSEN.split(), "watch", "arrow", "adversary",
+    "example", "json_", "apply",
 )  # fmt: skip
 
 
@@ -218,6 +220,8 @@ def test_what_a_mode_uses_is_taken(verb: str, words: str, used: str, refused: st
         ("record --source faults -p 1 -o a.pghot --cpu max", "--cpu goes with --source qemu"),
         ("record --source qemu -p 1 -o a.pghot", "--pid goes with a live source"),
         ("run --cgroup /a --no-children", "--no-children goes with --pid, or a command"),
+        ("run --name a* --no-children", "--no-children goes with --pid, or a command"),
+        ("record --min-size 1MiB a.pghot true", "--min-size goes with a live source"),
         ("run --cold-after 30s -p 1", "--cold-after goes with --compressed"),
         ("run --fast-share 20% -p 1", "--fast-share goes with --what-if"),
         ("run --restore -p 1", "--restore goes with --apply"),
@@ -241,6 +245,7 @@ def test_the_error_names_the_option_and_what_takes_it(
 BANANA = [
     ("run -p 1", "free_floor interval duration source policy set mover"),
     ("run -p 1 --apply", "demotion"),
+    ("run -p 1 --name a", "min_size"),
     ("run -p 1 --compressed", "cold_after"),
     ("run -p 1 --mover damos", "free_floor interval duration set demotion"),
     ("run -p 1 --what-if dram-cxl --source softdirty", "fast_share duration policy set"),

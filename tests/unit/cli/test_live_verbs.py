@@ -103,12 +103,14 @@ def test_a_thread_is_not_its_process(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_mistake_is_told_before_what_the_machine_lacks(
     capsys: pytest.CaptureFixture[str], how: list[str]
 ) -> None:
-    fails(capsys, USAGE, "name a command, pids or a cgroup", "run", *how)
+    fails(capsys, USAGE, "name a command, pids, a cgroup, or programs by name, user or size", "run", *how)
     fails(capsys, USAGE, "exclude each other", "run", *how, "-p", "1", "--", "true")
 
 
 def test_no_target_and_two_kinds_of_targets(capsys: pytest.CaptureFixture[str]) -> None:
-    hint = fails(capsys, USAGE, "name a command, pids or a cgroup", "run", *REPLAY)
+    hint = fails(
+        capsys, USAGE, "name a command, pids, a cgroup, or programs by name, user or size", "run", *REPLAY
+    )
     assert "-p PID" in hint
     fails(capsys, USAGE, "exclude each other", "run", *REPLAY, "-p", "1", "--cgroup", "/a")
     fails(capsys, USAGE, "exclude each other", "run", *REPLAY, "-p", "1", "--", "true")
@@ -334,7 +336,7 @@ def test_mistakes_name_line_and_key(
 @pytest.mark.parametrize(
     "text, what",
     [
-        ("[targets]\n", "name at least one pid or cgroup"),
+        ("[targets]\n", "name at least one of pids, cgroups, names, users, min_size"),
         ("", "targets"),
         ("sources = []\n" + RIGHT, "sources"),
         ('tracked = "much"\n' + RIGHT, "'much' is not a size"),

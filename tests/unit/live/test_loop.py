@@ -40,6 +40,7 @@ from pghot.live.journal_file import read_journal
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
 from pghot.live.machine.mover_settings import MoverSettings
+from pghot.live.members import Members
 from pghot.live.record_live import lost_of
 from pghot.live.run import Summary, end, restore
 from pghot.live.slices import Estimate, SliceRecorder
@@ -677,9 +678,9 @@ def test_members_of_cgroups_and_children_together(bench: Bench) -> None:
     put(bench.kernel.tree, "sys/fs/cgroup/cgroup.procs", "1")
     put(bench.kernel.tree, "sys/fs/cgroup/a/cgroup.procs", f"{PID}\n{PID + 2}")
     put(bench.kernel.tree, f"proc/{PID}/task/{PID}/children", str(PID + 1))
-    assert list(Targets((PID,), ("a",)).members(root)) == [PID, PID + 1, PID + 2]
-    assert list(Targets((PID,), children=False).members(root)) == [PID]
-    assert list(Targets((), ("a", "gone")).members(root)) == [PID, PID + 2]
+    assert Members(root, Targets((PID,), ("a",))).now() == [PID, PID + 1, PID + 2]
+    assert Members(root, Targets((PID,), children=False)).now() == [PID]
+    assert Members(root, Targets((), ("a", "gone"))).now() == [PID, PID + 2]
     assert Targets((), ("a",)).only_cgroup == "a"
     assert Targets((PID,), ("a",)).only_cgroup == ""
     Targets((), ("a",)).check(root)
@@ -696,10 +697,10 @@ def test_rights_are_checked_on_a_live_machine(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("pghot.live.targets.query_nodes", failing(errno.EPERM))
     with pytest.raises(NotPermittedError, match=f"process {os.getpid()}") as caught:
-        Targets((os.getpid(),)).check(SysRoot())
+        Members(SysRoot(), Targets((os.getpid(),))).check()
     assert caught.value.exit_code == 4
     monkeypatch.setattr("pghot.live.targets.query_nodes", failing(errno.ESRCH))
-    Targets((os.getpid(),)).check(SysRoot())
+    Members(SysRoot(), Targets((os.getpid(),))).check()
 
 
 # ---- the nodes' facts

@@ -1,0 +1,182 @@
+"""What a large host costs pghot: a round, an answer and a start at 2^25 and 2^28 tracked pages (1 TiB).
+
+The pages are those of one program of a fake kernel, a third of them on the fast node; its answers cost next to
+nothing, so that what is measured is pghot's own. Every bar is a ratio or a share within one run, of CPU time:
+
+* an idle round beside a pass over the summaries of all sections, and as a share of a core at ten rounds a second;
+  what a round costs with one section tracked (reading /proc, Python) is taken off for the former;
+* a round in which one section of a hundred is touched, beside a bare pass over what is kept for these sections;
+* `status`, `pghot hot` by page and by region, and the coldest 512 pages, with one section of a hundred touched.
+
+`PGHOT_TIB_SHIFTS=25` takes only the smaller host: the larger one needs 4 GiB of free memory.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from numba import njit
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from builders.live_loop import PAGE, START, FakeKernel, install, maps_line, register  # noqa: E402
+
+from pghot.arrays import I32, U8, U32, U64  # noqa: E402
+from pghot.live.hot import hottest  # noqa: E402
+from pghot.live.live_settings import LiveSettings  # noqa: E402
+from pghot.live.loop import Live  # noqa: E402
+from pghot.live.machine.sections import SECTION_PAGES  # noqa: E402
+from pghot.live.sources.access_source import Sightings, sightings_of  # noqa: E402
+from pghot.live.status import status  # noqa: E402
+from pghot.live.targets import Targets  # noqa: E402
+
+PID = 500
+SHIFTS = tuple(int(shift) for shift in os.environ.get("PGHOT_TIB_SHIFTS", "25,28").split(","))
+ROUND_MS = 100
+ROUNDS = 40
+ACTIVE_SHARE = 0.01
+ACTIVE_PAGES = 256
+STATE_BYTES = 7
+IDLE_TIMES, ACTIVE_TIMES, ANSWER_MS, CORE_PERCENT, START_S = 2.0, 5.0, 50.0, 1.0, 1.0
+
+
+@njit(cache=True)
+def read_bare(data: U64) -> np.uint64:
+    """The yardstick: all of it, once."""
+    total = np.uint64(0)
+    for i in range(data.shape[0]):
+        total += data[i]
+    return total
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    before = time.process_time()
+    work()
+    return time.process_time() - before
+
+
+def cpu_ms(work: Callable[[], object], runs: int = 5) -> float:
+    work()
+    return median(cpu_seconds(work) for _ in range(runs)) * 1000
+
+
+class Host:
+    """A program with so many sections, all of them tracked, and a clock that the benchmark moves."""
+
+    def __init__(self, tree: Path, patch: pytest.MonkeyPatch, sections: int) -> None:
+        self.sections, self.now_ns = sections, 10**12
+        kernel = FakeKernel(tree, mib=sections << 7, free_pages=(1 << 20, 1 << 20))
+        kernel.program(PID, [maps_line(START, sections * SECTION_PAGES)])
+        install(kernel, patch)
+        patch.setattr("pghot.live.machine.placement.query_nodes", _nodes)
+        self._source = register(patch)
+        settings = LiveSettings(
+            Targets((PID,)), ("scripted",), tracked_bytes=sections * SECTION_PAGES * PAGE
+        )
+        began = time.process_time()
+        self.live = Live(kernel.root, settings, None, lambda: self.now_ns)
+        self.live.start()
+        self.start_s = time.process_time() - began
+        for section in range(sections):
+            self.live.machine.locate(self._pages(section, np.arange(SECTION_PAGES)))
+
+    def _pages(self, section: int, offset: npt.NDArray[np.int64]) -> U32:
+        page, _ = self.live.spaces.lookup(np.full(len(offset), PID, np.int32), _address(section, offset))
+        return page
+
+    def round(self, touched: list[Sightings] | None = None) -> None:
+        self.now_ns += ROUND_MS * 1_000_000
+        if touched:
+            self._source.says.append(touched)
+        self.live.tick()
+
+    def touched(self, seed: int) -> list[Sightings]:
+        """Pages of the active sections, in no order."""
+        rng = np.random.default_rng(seed)
+        active = np.repeat(np.arange(self.active), ACTIVE_PAGES) * (self.sections // self.active)
+        address = _address(active, rng.integers(0, 4 * ACTIVE_PAGES, len(active)))
+        return [sightings_of(PID, rng.permutation(address))]
+
+    @property
+    def active(self) -> int:
+        return max(1, int(self.sections * ACTIVE_SHARE))
+
+    def rounds_ms(self, active: bool) -> float:
+        """The mean of a round: some things happen only every second, or two."""
+        says = [self.touched(i) if active else None for i in range(ROUNDS)]
+        return cpu_seconds(lambda: [self.round(each) for each in says]) / ROUNDS * 1000
+
+
+def _address(section: int | npt.NDArray[np.int64], offset: npt.NDArray[np.int64]) -> U64:
+    page = np.asarray(section, np.int64) * SECTION_PAGES + offset
+    return np.uint64(START) + page.astype(np.uint64) * np.uint64(PAGE)
+
+
+def _nodes(pid: int, address: U64) -> I32:
+    return ((address >> np.uint64(12)) % np.uint64(3) != 0).astype(np.int32)
+
+
+@contextmanager
+def host(sections: int) -> Iterator[Host]:
+    with tempfile.TemporaryDirectory() as tree, pytest.MonkeyPatch.context() as patch:
+        yield Host(Path(tree), patch, sections)
+
+
+def measured(value: float, bar: float | None, unit: str, **more: float) -> dict[str, Any]:
+    return {"value": value, "bar": bar, "ok": bar is None or value <= bar, "unit": unit, **more}
+
+
+def bare_ms(size: int) -> float:
+    data = np.ones(max(1, size // 8), np.uint64)
+    return cpu_ms(lambda: read_bare(data), 15)
+
+
+def run() -> dict[str, Any]:
+    with host(1) as small:
+        small.rounds_ms(active=True)
+        fixed_ms = median(small.rounds_ms(active=False) for _ in range(3))
+    found: dict[str, Any] = {"tib_round_of_one_section": measured(fixed_ms, None, "ms")}
+    for shift in SHIFTS:
+        with host(1 << shift - 15) as large:
+            found |= {f"tib_{name}_2^{shift}": each for name, each in figures(large, fixed_ms).items()}
+    return found
+
+
+def figures(host: Host, fixed_ms: float) -> dict[str, Any]:
+    live = host.live
+    host.rounds_ms(active=True)
+    active_ms = host.rounds_ms(active=True)
+    answers = {
+        "status": cpu_ms(lambda: status(live)),
+        "hot_regions": cpu_ms(lambda: hottest(live.spaces, 20)),
+        "hot_pages": cpu_ms(lambda: hottest(live.spaces, 20, "page")),
+        "coldest": cpu_ms(lambda: live.machine.demotion.coldest(0, 512)),
+    }
+    host.rounds_ms(active=False)
+    idle_ms = median(host.rounds_ms(active=False) for _ in range(3))
+    summaries_ms, sections_ms = bare_ms(summary_bytes(live)), bare_ms(host.active * SECTION_PAGES * STATE_BYTES)
+    return {
+        "idle_round": measured(
+            max(0.0, idle_ms - fixed_ms) / summaries_ms, IDLE_TIMES, "times a pass over the summaries", ms=idle_ms
+        ),
+        "idle_core": measured(100 * idle_ms / ROUND_MS, CORE_PERCENT, "% of a core"),
+        "active_round": measured(
+            active_ms / sections_ms, ACTIVE_TIMES, "times a pass over the touched sections", ms=active_ms
+        ),
+        **{name: measured(took, ANSWER_MS, "ms") for name, took in answers.items()},
+        "start": measured(host.start_s, START_S, "s"),
+    }
+
+
+def summary_bytes(live: Live) -> int:
+    return len(live.spaces.table) * 256

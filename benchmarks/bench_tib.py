@@ -29,16 +29,15 @@ import pytest
 from numba import njit
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from builders.live_loop import PAGE, START, FakeKernel, install, maps_line, register  # noqa: E402
-
-from pghot.arrays import I32, U8, U32, U64  # noqa: E402
-from pghot.live.hot import hottest  # noqa: E402
-from pghot.live.live_settings import LiveSettings  # noqa: E402
-from pghot.live.loop import Live  # noqa: E402
-from pghot.live.machine.sections import SECTION_PAGES  # noqa: E402
-from pghot.live.sources.access_source import Sightings, sightings_of  # noqa: E402
-from pghot.live.status import status  # noqa: E402
-from pghot.live.targets import Targets  # noqa: E402
+from builders.live_loop import PAGE, START, FakeKernel, install, maps_line, register
+from pghot.arrays import I32, U32, U64
+from pghot.live.hot import hottest
+from pghot.live.live_settings import LiveSettings
+from pghot.live.loop import Live
+from pghot.live.machine.sections import SECTION_PAGES
+from pghot.live.sources.access_source import Sightings, sightings_of
+from pghot.live.status import status
+from pghot.live.targets import Targets
 
 PID = 500
 SHIFTS = tuple(int(shift) for shift in os.environ.get("PGHOT_TIB_SHIFTS", "25,28").split(","))
@@ -80,9 +79,7 @@ class Host:
         install(kernel, patch)
         patch.setattr("pghot.live.machine.placement.query_nodes", _nodes)
         self._source = register(patch)
-        settings = LiveSettings(
-            Targets((PID,)), ("scripted",), tracked_bytes=sections * SECTION_PAGES * PAGE
-        )
+        settings = LiveSettings(Targets((PID,)), ("scripted",), tracked_bytes=sections * SECTION_PAGES * PAGE)
         began = time.process_time()
         self.live = Live(kernel.root, settings, None, lambda: self.now_ns)
         self.live.start()
@@ -164,10 +161,16 @@ def figures(host: Host, fixed_ms: float) -> dict[str, Any]:
     }
     host.rounds_ms(active=False)
     idle_ms = median(host.rounds_ms(active=False) for _ in range(3))
-    summaries_ms, sections_ms = bare_ms(summary_bytes(live)), bare_ms(host.active * SECTION_PAGES * STATE_BYTES)
+    summaries_ms, sections_ms = (
+        bare_ms(summary_bytes(live)),
+        bare_ms(host.active * SECTION_PAGES * STATE_BYTES),
+    )
     return {
         "idle_round": measured(
-            max(0.0, idle_ms - fixed_ms) / summaries_ms, IDLE_TIMES, "times a pass over the summaries", ms=idle_ms
+            max(0.0, idle_ms - fixed_ms) / summaries_ms,
+            IDLE_TIMES,
+            "times a pass over the summaries",
+            ms=idle_ms,
         ),
         "idle_core": measured(100 * idle_ms / ROUND_MS, CORE_PERCENT, "% of a core"),
         "active_round": measured(

@@ -11,12 +11,12 @@ from pghot.engine import STORES
 from pghot.engine.accesses import Accesses
 from pghot.engine.default import record_default, update_table
 from pghot.engine.kmigrated import take_ready
-from pghot.engine.packed import sweep
+from pghot.engine.packed import sweep, sweep_held
 from pghot.engine.precise import record_precise
 from pghot.engine.settings import EngineSettings
 from references.engine.default import record_default_reference
 from references.engine.kmigrated import take_ready_reference
-from references.engine.packed import sweep_reference
+from references.engine.packed import sweep_held_reference, sweep_reference
 from references.engine.precise import record_precise_reference
 
 PAGES = 40
@@ -51,16 +51,17 @@ def test_default_update_equals_its_reference(seed, rows, now_ms, window_ms, thre
     accesses, place, tick = report(rng, rows), places(rng), now_ms >> 7
     records = rng.integers(0, 256, PAGES).astype(np.uint8)
     # A READY record's section is HOT already: the kernel relies on it.
-    hot = np.array([int((records >= 128).any())], np.uint8)
-    records2, hot2 = records.copy(), hot.copy()
+    hot, held = np.array([int((records >= 128).any())], np.uint8), np.zeros(1, np.uint8)
+    records2, hot2, held2 = records.copy(), hot.copy(), held.copy()
     table = update_table(tick, window_ms, threshold)
-    entered = record_default(accesses.page, accesses.count, place, ELIGIBLE, table, records, hot)
+    entered = record_default(accesses.page, accesses.count, place, ELIGIBLE, table, records, hot, held)
     expected = record_default_reference(
-        accesses.page, accesses.count, place, ELIGIBLE, tick, window_ms, threshold, records2, hot2
+        accesses.page, accesses.count, place, ELIGIBLE, tick, window_ms, threshold, records2, hot2, held2
     )
     assert entered == expected
     np.testing.assert_array_equal(records, records2)
     np.testing.assert_array_equal(hot, hot2)
+    np.testing.assert_array_equal(held, held2)
 
 
 @given(seeds, st.integers(0, 80), st.integers(0, 2**14 - 1), st.integers(1, 20000), st.integers(1, 7))
@@ -71,13 +72,14 @@ def test_precise_update_equals_its_reference(seed, rows, now, window_ms, thresho
     records = (rng.integers(0, 2**32, PAGES) & 0x87FFFFFF).astype(np.uint32) * rng.integers(
         0, 2, PAGES, np.uint32
     )
-    hot = np.array([int((records >= 2**31).any())], np.uint8)
-    records2, hot2 = records.copy(), hot.copy()
+    hot, held = np.array([int((records >= 2**31).any())], np.uint8), np.zeros(1, np.uint8)
+    records2, hot2, held2 = records.copy(), hot.copy(), held.copy()
     row = (accesses.page, accesses.node, accesses.count, place, ELIGIBLE)
-    entered = record_precise(*row, records, hot, now, window_ms, threshold)
-    assert entered == record_precise_reference(*row, records2, hot2, now, window_ms, threshold)
+    entered = record_precise(*row, records, hot, held, now, window_ms, threshold)
+    assert entered == record_precise_reference(*row, records2, hot2, held2, now, window_ms, threshold)
     np.testing.assert_array_equal(records, records2)
     np.testing.assert_array_equal(hot, hot2)
+    np.testing.assert_array_equal(held, held2)
 
 
 LAYOUTS = {"default": (np.uint8, 2, 31, 0x80), "precise": (np.uint32, 13, 0x3FFF, 0x8000_0000)}
@@ -94,6 +96,47 @@ def test_sweep_equals_its_reference(layout, seed, stamp, limit):
         records2, shift, mask, stamp & mask, limit
     )
     np.testing.assert_array_equal(records, records2)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(seeds, st.integers(0, 2**14 - 1), st.integers(-5, 2**14), st.sampled_from([1, 32768, 32769, 100_000]))
+def test_sweeps_of_sections_with_records_miss_nothing(layout, seed, stamp, limit, pages):
+    """Flags on every section with records and on some of the others: the result is that of a full walk."""
+    dtype, shift, mask, _ = LAYOUTS[layout]
+    rng = np.random.default_rng(seed)
+    records = np.zeros(pages, dtype)
+    some = rng.integers(0, pages, rng.integers(0, 20))
+    records[some] = rng.integers(0, 2**32, len(some)).astype(dtype)
+    held = rng.integers(0, 2, (pages >> 15) + 1).astype(np.uint8)
+    held[np.flatnonzero(records) >> 15] = 1
+    records2, held2 = records.copy(), held.copy()
+    assert sweep_held(records, held, shift, mask, stamp & mask, limit) == sweep_held_reference(
+        records2, held2, shift, mask, stamp & mask, limit
+    )
+    np.testing.assert_array_equal(records, records2)
+    np.testing.assert_array_equal(held, held2)
+
+
+@pytest.mark.parametrize("store", ["default", "precise"])
+@given(seeds, st.lists(st.integers(0, 4000), min_size=1, max_size=20))
+def test_a_store_knows_the_sections_of_its_records(store, seed, gaps):
+    """Through recording, taking, giving back, forgetting and ageing: a record's section has its flags."""
+    rng = np.random.default_rng(seed)
+    pages, now = 3 << 15, 0
+    subject = STORES.make(store, EngineSettings(store, pages, 4096, 4, (0,), 0))
+    place = np.full(pages, 1, np.uint8)
+    for gap in gaps:
+        now += gap
+        page = (rng.integers(0, 3, 8) * 32768 + rng.integers(0, 4, 8)).astype(np.uint32)
+        subject.record(Accesses(page, np.zeros(8, np.int16), np.ones(8, np.uint32), now), place, ELIGIBLE)
+        if rng.integers(0, 2):
+            subject.restore(subject.take(now, 1), waiting=bool(rng.integers(0, 2)))
+        if not rng.integers(0, 4):
+            subject.forget(page[:2])
+        for section in range(3):
+            part = subject.records[section << 15 : section + 1 << 15]
+            assert subject.held[section] or not part.any()
+            assert subject.hot[section] or not (part & subject.READY).any()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

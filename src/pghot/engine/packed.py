@@ -1,7 +1,8 @@
 """What the two packed stores share: one small record for each page, in sections with a HOT flag.
 
 Mirrors the design of pghot v4..v8 (FACTS section 2). A section is 32768 pages (128 MiB of 4 KiB pages); its
-flag tells kmigrated that some record in it is READY.
+flag tells kmigrated that some record in it is READY. A second flag, that there may be records at all, keeps sweeps
+from looking at the others.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ class PackedStore(ABC):
         self._ageing = Ageing(
             self.window_ms >> self.TICK_SHIFT, (1 << self.TIME_BITS) - 1, settings.prune_age
         )
+        self.held = np.zeros_like(self.hot)  # sections that may have records: a sweep looks at no others
         self._pruned = 0
-        self._used = 0
 
     def _check(self) -> None:
         if self._threshold > self.MAX_FREQUENCY:
@@ -89,8 +90,6 @@ class PackedStore(ABC):
         """See `HotnessStore.record`."""
         self._sweep(accesses.time_ms)
         self._ageing.recorded(accesses.time_ms >> self.TICK_SHIFT)
-        # On a live system most of the index space is unused: what was never recorded needs no sweep.
-        self._used = max(self._used, int(accesses.page.max(initial=0)) + 1)
         return self._update(accesses, place, eligible)
 
     def take(self, now_ms: int, rounds: int) -> Candidates:
@@ -115,6 +114,7 @@ class PackedStore(ABC):
         page = candidates.page[free]
         record = candidates.record[free]
         self.records[page] = record if waiting else record & np.uint32(~self.READY & 0xFFFFFFFF)
+        self.held[page >> SECTION_SHIFT] = 1
         if waiting:
             self.hot[page >> SECTION_SHIFT] = 1
 
@@ -124,7 +124,7 @@ class PackedStore(ABC):
 
     def bytes_total(self) -> int:
         """Records and section flags."""
-        return int(self.records.nbytes + self.hot.nbytes)
+        return int(self.records.nbytes + self.hot.nbytes + self.held.nbytes)
 
     def counters(self) -> dict[str, int]:
         """See `HotnessStore.counters`."""
@@ -138,8 +138,25 @@ class PackedStore(ABC):
         mask = (1 << self.TIME_BITS) - 1
         # The age that is still allowed at the time of the latest record; below zero, everything is too old.
         limit = ageing.keep - (now - ageing.stamp)
-        self._pruned += sweep(self.records[: self._used], self.TIME_SHIFT, mask, ageing.stamp & mask, limit)
+        self._pruned += sweep_held(self.records, self.held, self.TIME_SHIFT, mask, ageing.stamp & mask, limit)
         ageing.swept(now)
+
+
+@njit(cache=True)
+def sweep_held(records: Records, held: U8, time_shift: int, mask: int, stamp: int, limit: int) -> int:
+    """`sweep` the sections that have records; return how many were dropped.
+
+    records  uint8[pages] or uint32[pages]
+    held     uint8[sections]: sections without the flag have no records; those that have none any more lose it
+    """
+    dropped = 0
+    for section in range(held.shape[0]):
+        if held[section]:
+            start = section << SECTION_SHIFT
+            part = records[start : min(start + (1 << SECTION_SHIFT), records.shape[0])]
+            dropped += sweep(part, time_shift, mask, stamp, limit)
+            held[section] = part.any()
+    return dropped
 
 
 @njit(cache=True)

@@ -51,6 +51,7 @@ class PreciseStore(PackedStore):
                 eligible,
                 self.records,
                 self.hot,
+                self.held,
                 accesses.time_ms & 0x3FFF,
                 self.window_ms,
                 self._threshold,
@@ -74,6 +75,7 @@ def record_precise(
     eligible: Bool,
     records: U32,
     hot: U8,
+    held: U8,
     now: int,
     window_ms: int,
     threshold: int,
@@ -84,6 +86,7 @@ def record_precise(
     place              uint8[pages]   index into eligible, bool[256]
     records            uint32[pages]
     hot                uint8[sections], set where a record is READY
+    held               uint8[sections], set for each of the pages with a count
     now                kernel ms modulo 16384
     """
     # All of the new record but its node, by old frequency plus count, each at most 7.
@@ -113,6 +116,7 @@ def record_precise(
         new = nid | by_frequency[((old >> 10) & 7 & ~stale) + min(nr, 7)]
         new = old ^ ((old ^ new) & enters)
         records[p] = new
+        held[p >> SECTION_SHIFT] = 1
         # Where the record was READY before, the flag is set already.
         if new & ~old & 0x80000000:
             hot[p >> SECTION_SHIFT] = 1

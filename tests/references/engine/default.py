@@ -15,10 +15,12 @@ def record_default_reference(
     threshold: int,
     records: U8,
     hot: U8,
+    held: U8,
 ) -> int:
     """`record_default` by the published rule, one access report at a time."""
     recorded = 0
     for p, nr in zip(page.tolist(), count.tolist(), strict=True):
+        held[p // 32768] = 1
         if not eligible[place[p]] or nr == 0:
             continue
         recorded += nr

@@ -14,6 +14,7 @@ def record_precise_reference(
     eligible: Bool,
     records: U32,
     hot: U8,
+    held: U8,
     now: int,
     window_ms: int,
     threshold: int,
@@ -21,7 +22,10 @@ def record_precise_reference(
     """`record_precise` by the published rule, one access report at a time."""
     recorded = 0
     for p, nid, nr in zip(page.tolist(), node.tolist(), count.tolist(), strict=True):
-        if nr == 0 or not eligible[place[p]]:
+        if nr == 0:
+            continue
+        held[p // 32768] = 1
+        if not eligible[place[p]]:
             continue
         recorded += nr
         old = int(records[p])

@@ -172,9 +172,9 @@ def test_the_total_is_wider_than_its_terms():
 
 
 def test_bytes_a_page():
-    # 1000 records of 4 bytes, one section flag.
-    assert make().bytes_total() == 4001
-    assert make().bytes_per_page() == pytest.approx(4.001)
+    # 1000 records of 4 bytes, two section flags.
+    assert make().bytes_total() == 4002
+    assert make().bytes_per_page() == pytest.approx(4.002)
 
 
 def test_hottest_first_then_youngest_in_steps_of_2_ms_then_as_they_came():

@@ -143,7 +143,7 @@ def test_records_older_than_two_windows_are_swept_away(now_ms, left):
 
 
 def test_a_page_is_four_bytes():
-    assert make().bytes_total() == 280_003
+    assert make().bytes_total() == 280_006
 
 
 def test_targets_are_those_of_the_settings_and_all_else_goes_to_target_nid():

@@ -75,6 +75,7 @@ _DECLARED = (
     Counter(
         "pghot_skipped_bound", "sightings of memory for which its owner set a strict policy", "sightings"
     ),
+    Counter("pghot_skipped_left_out", "sightings of pages on memory nodes that are left out", "sightings"),
     Counter("pghot_skipped_no_section", "sightings that found no free section", "sightings"),
     Counter("perf_corrupt_records", "records of perf rings whose size made no sense", "records"),
     Counter("softdirty_scans", "times the soft-dirty bits of a program were read and cleared", "scans"),

@@ -24,6 +24,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Space, Watched
 from pghot.live.journal import Journal
 from pghot.live.journal_file import read_journal
+from pghot.live.machine.chosen_nodes import AS_THEY_ARE, NodeChoice, choose_nodes
 from pghot.live.machine.linux import LinuxMachine
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import read_nodes
@@ -211,6 +212,7 @@ def mover(
     sections: int = 4,
     cgroups: tuple[str, ...] = (),
     apply: bool = True,
+    nodes: NodeChoice = AS_THEY_ARE,
     **settings: object,
 ) -> Iterator[tuple[LinuxMachine, Spaces]]:
     """A machine over this kernel with a real journal. Programs are tracked; it is half a second old, at 10 s."""
@@ -221,7 +223,7 @@ def mover(
         kernel.journal = journal.path
         made = LinuxMachine(
             kernel.root,
-            read_nodes(kernel.root),
+            choose_nodes(kernel.root, read_nodes(kernel.root), nodes),
             spaces,
             MoverSettings.model_validate(settings),
             apply=apply,

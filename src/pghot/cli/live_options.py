@@ -20,6 +20,7 @@ from pghot.live.damos.plan import DamosSettings
 from pghot.live.degraded import DegradedSoFar
 from pghot.live.live_settings import LiveSettings, check_sources, with_damos
 from pghot.live.loop import Live
+from pghot.live.machine.chosen_nodes import AS_THEY_ARE, NodeChoice, choose_nodes
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import read_nodes
 from pghot.live.sources import LIVE_SOURCES
@@ -59,6 +60,7 @@ def live_settings(
     options: Sequence[str],
     mover: MoverSettings | None = None,
     max_cpu_percent: float = 0.0,
+    nodes: NodeChoice = AS_THEY_ARE,
 ) -> LiveSettings:
     """Settings of the live loop from the command line. Targets are added once they are known.
 
@@ -82,17 +84,20 @@ def live_settings(
         policy_options=chosen.get(policy, {}),
         mover=mover or MoverSettings(),
         max_cpu_percent=max_cpu_percent or math.inf,
+        nodes=nodes,
     )
     check_sources(SysRoot(), settings)
     return settings
 
 
-def damos_settings(options: Sequence[str], mover: MoverSettings, by_cgroup: bool) -> LiveSettings:
+def damos_settings(
+    options: Sequence[str], mover: MoverSettings, by_cgroup: bool, nodes: NodeChoice = AS_THEY_ARE
+) -> LiveSettings:
     """Settings of a run in which DAMON finds and moves. Raises before a command is started in vain."""
     chosen = parse_options(options, ["damos"], lambda _: asdict(DamosSettings()))
-    settings = with_damos(LiveSettings(targets=Targets(), mover=mover), chosen.get("damos", {}))
+    settings = with_damos(LiveSettings(targets=Targets(), mover=mover, nodes=nodes), chosen.get("damos", {}))
     root = SysRoot()
-    require("damos", damos_needs(root, read_nodes(root), by_cgroup))
+    require("damos", damos_needs(root, choose_nodes(root, read_nodes(root), nodes), by_cgroup))
     return settings
 
 

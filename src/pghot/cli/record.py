@@ -12,15 +12,19 @@ from pghot.cli.record_emulated import record_emulated
 from pghot.cli.record_live import record_live
 from pghot.cli.shared_options import (
     CHOSEN,
+    NODES,
     Cgroup,
     Children,
+    FastNodes,
     LeaveOutCgroup,
     LeaveOutName,
+    LeaveOutNodes,
     LeaveOutUser,
     MinSize,
     Names,
     Pids,
     Set,
+    SlowNodes,
     Users,
 )
 from pghot.errors import UsageError
@@ -33,7 +37,7 @@ _GOES_WITH = (
     GoesWith(
         "a live source, such as --source faults",
         lambda of: of["source"] != "qemu",
-        ("pid", *CHOSEN, "set_", "stall_share", "latency"),
+        ("pid", *CHOSEN, *NODES, "set_", "stall_share", "latency"),
     ),
     GoesWith("--pid, or a command", lambda of: not any(of[each] for each in CHOSEN), ("children",)),
 )
@@ -61,6 +65,9 @@ def record(
     leave_out_user: LeaveOutUser = None,
     leave_out_cgroup: LeaveOutCgroup = None,
     children: Children = True,
+    fast_nodes: FastNodes = None,
+    slow_nodes: SlowNodes = None,
+    leave_out_nodes: LeaveOutNodes = None,
     stall_share: Annotated[
         str, typer.Option(help="live: share of CPU time spent waiting for memory")
     ] = "50%",
@@ -129,6 +136,7 @@ def record(
         return
     from pghot.cli.live_options import live_settings
     from pghot.cli.named import named
+    from pghot.cli.node_options import node_choice
     from pghot.live.record_live import RecordingPlan
     from pghot.live.slices import Estimate
 
@@ -149,7 +157,7 @@ def record(
     )
     record_live(
         plan,
-        live_settings(source, "none", set_ or []),
+        live_settings(source, "none", set_ or [], nodes=node_choice(ctx.params)),
         programs.targets(json_),
         json_,
     )

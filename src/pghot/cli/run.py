@@ -13,16 +13,20 @@ import typer
 from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.shared_options import (
     CHOSEN,
+    NODES,
     Cgroup,
     Children,
+    FastNodes,
     Json,
     LeaveOutCgroup,
     LeaveOutName,
+    LeaveOutNodes,
     LeaveOutUser,
     MinSize,
     Names,
     Pids,
     Set,
+    SlowNodes,
     Sources,
     Users,
 )
@@ -41,7 +45,7 @@ _GOES_WITH = (
         lambda of: of["what_if"] is None,
         (
             "apply", "rate", "free_floor", "batch", "demotion", "mover", "compressed", "cold_after", "interval",
-            "journal", "restore", "max_cpu", "view",
+            "journal", "restore", "max_cpu", "view", *NODES,
         ),
     ),
     GoesWith(
@@ -105,6 +109,9 @@ def run(
     cold_after: Annotated[
         str, typer.Option(help="with --compressed: pages not seen for this long go there")
     ] = "30s",
+    fast_nodes: FastNodes = None,
+    slow_nodes: SlowNodes = None,
+    leave_out_nodes: LeaveOutNodes = None,
     interval: Annotated[str, typer.Option(help="time between rounds")] = "100 ms",
     duration: Annotated[str | None, typer.Option(help="end after this time")] = None,
     journal: Annotated[
@@ -137,6 +144,7 @@ def run(
         status_on_stderr,
     )
     from pghot.cli.named import named
+    from pghot.cli.node_options import node_choice
     from pghot.kernel.sysroot import SysRoot
     from pghot.live.owner import refuse_second
     from pghot.live.run import RunSettings, run_live
@@ -163,6 +171,7 @@ def run(
         compressed=compressed,
         cold_after_s=parse_duration_ns(cold_after) / 1e9,
     )
+    nodes = node_choice(ctx.params)
     how = RunSettings(
         interval_ms=max(1, parse_duration_ns(interval) // 1_000_000),
         duration_s=duration_s,
@@ -170,9 +179,11 @@ def run(
         restore=restore,
     )
     if mover == "damos":
-        settings = damos_settings(set_ or [], moving, bool(programs.running.whole_cgroups))
+        settings = damos_settings(set_ or [], moving, bool(programs.running.whole_cgroups), nodes)
     else:
-        settings = live_settings("faults" if source is None else source, policy, set_ or [], moving, max_cpu)
+        settings = live_settings(
+            "faults" if source is None else source, policy, set_ or [], moving, max_cpu, nodes
+        )
     settings = replace(settings, apply=apply)
     refuse_second(SysRoot(), settings)
     if view:

@@ -9,6 +9,8 @@ import typer
 # Programs by what they are, as parameters of a verb.
 CHOSEN = ("cgroup", "name", "user", "min_size", "leave_out_name", "leave_out_user", "leave_out_cgroup")
 
+NODES = ("fast_nodes", "slow_nodes", "leave_out_nodes")
+
 Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
 
 Pids = Annotated[list[int] | None, typer.Option("--pid", "-p", help="running process; may be repeated")]
@@ -34,6 +36,15 @@ Sources = Annotated[
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME.OPTION=VALUE", help="option of a source or policy; may be repeated"),
+]
+
+FastNodes = Annotated[
+    str | None,
+    typer.Option(metavar="LIST", help="memory nodes that are fast, such as 0-1,4; default: the kernel's"),
+]
+SlowNodes = Annotated[str | None, typer.Option(metavar="LIST", help="memory nodes that are slow")]
+LeaveOutNodes = Annotated[
+    str | None, typer.Option(metavar="LIST", help="memory nodes from and to which nothing is moved")
 ]
 
 Socket = Annotated[str, typer.Option(help="the daemon's socket")]

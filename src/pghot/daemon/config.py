@@ -15,6 +15,7 @@ from pghot.documents import Strict, find_line, parse_document, read_text
 from pghot.errors import UsageError, unknown_name
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.plan import DamosSettings
+from pghot.live.machine.chosen_nodes import parse_nodes
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.targets import LeftOut, Targets
@@ -32,6 +33,14 @@ def _size(value: Any) -> Any:
         raise ValueError(f"{error}; {error.hint}") from None
 
 
+def _nodes(value: Any) -> Any:
+    try:
+        return parse_nodes(str(value), "the list")
+    except UsageError as error:
+        raise ValueError(f"{error}; {error.hint}") from None
+
+
+Nodes = Annotated[tuple[int, ...] | None, BeforeValidator(_nodes)]
 Size = Annotated[int, BeforeValidator(_size)]
 
 
@@ -74,6 +83,14 @@ class TargetsConfig(Strict):
         )
 
 
+class NodesConfig(Strict):
+    """Which memory nodes are fast, slow and left out, as lists such as "0-1,4"; what is not said follows the kernel."""
+
+    fast: Nodes = None
+    slow: Nodes = None
+    leave_out: Nodes = None
+
+
 class ServiceConfig(Strict):
     """The service itself. An empty `metrics` serves none; an empty `socket_group` keeps the socket to its owner."""
 
@@ -103,6 +120,7 @@ class Config(Strict):
     tracked: Size = 64 << 30
     targets: TargetsConfig
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    nodes: NodesConfig = NodesConfig()
     mover: MoverSettings = MoverSettings()
     service: ServiceConfig = ServiceConfig()
 

@@ -25,6 +25,7 @@ from pghot.live.hot import hottest
 from pghot.live.journal import Journal
 from pghot.live.live_settings import LiveSettings, check_sources, with_damos
 from pghot.live.loop import Live
+from pghot.live.machine.chosen_nodes import NodeChoice
 from pghot.live.owner import changes_machine, owned
 from pghot.live.status import status
 from pghot.live.status_facts import StatusFacts
@@ -46,6 +47,7 @@ def live_settings(config: Config) -> LiveSettings:
         policy_options=config.options.get(config.policy, {}),
         apply=config.apply,
         mover=config.mover,
+        nodes=NodeChoice(config.nodes.fast, config.nodes.slow, config.nodes.leave_out),
         tracked_bytes=config.tracked,
         max_cpu_percent=config.service.max_cpu_percent,
     )

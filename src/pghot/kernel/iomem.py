@@ -8,6 +8,7 @@ from pghot.kernel.needs import Need
 from pghot.kernel.sysroot import SysRoot
 
 IOMEM = "/proc/iomem"
+_DRIVERS = re.compile(r"^\s*([0-9a-f]+)-([0-9a-f]+) : System RAM \(([^)]+)\)", re.MULTILINE)
 _RAM = re.compile(r"^\s*([0-9a-f]+)-([0-9a-f]+) : System RAM", re.MULTILINE)
 
 
@@ -17,6 +18,13 @@ def iomem_need(root: SysRoot) -> Need:
     if system_ram(root):
         return Need(what)
     return Need(what, "not permitted", f"{IOMEM} hides addresses", "run as root")
+
+
+def drivers_ram(root: SysRoot) -> list[tuple[int, str]]:
+    """First byte and driver of each range that a driver added, such as "System RAM (NVIDIA)" (Linux >= 5.10,
+    add_memory_driver_managed). Empty without CAP_SYS_ADMIN."""
+    found = _DRIVERS.findall(root.read_or(IOMEM))
+    return [(int(start, 16), driver) for start, end, driver in found if int(end, 16)]
 
 
 def system_ram(root: SysRoot) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ from pghot.kernel.kconfig import KernelConfig, read_config
 from pghot.kernel.needs import Need, Verdict
 from pghot.kernel.numa_settings import read_numa_settings
 from pghot.kernel.sysroot import SysRoot
+from pghot.live.machine.chosen_nodes import AS_THEY_ARE, NodeChoice, choose_nodes
 from pghot.live.machine.nodes import LiveTopology, free_pages, read_nodes
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.ways_to_move import WAYS
@@ -86,10 +87,13 @@ class Finding:
         }
 
 
-def diagnose(root: SysRoot) -> DoctorFacts:
-    """The JSON of `pghot doctor`. Changes nothing and never fails: it says what could not be read."""
+def diagnose(root: SysRoot, nodes: NodeChoice = AS_THEY_ARE) -> DoctorFacts:
+    """The JSON of `pghot doctor`. Changes nothing, and says what could not be read.
+
+    Raises `UsageError` for nodes that are not there.
+    """
     config = read_config(root)
-    topology, notes = _topology(root)
+    topology, notes = _topology(root, nodes)
     seeing, moving = list(sources(root, config)), list(movers(root, topology, config))
     return {
         "schema": "pghot.doctor/1",
@@ -136,12 +140,14 @@ def _listed(words: Sequence[str], last: str) -> str:
     return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
-def _topology(root: SysRoot) -> tuple[LiveTopology | None, list[str]]:
+def _topology(root: SysRoot, nodes: NodeChoice) -> tuple[LiveTopology | None, list[str]]:
     try:
         topology = read_nodes(root)
     except PghotError as error:
         return None, [f"{error} ({error.hint})"]
-    return topology, [*topology.notes, *_hint_fault_notes(topology)]
+    topology = choose_nodes(root, topology, nodes)
+    left_out = (f"node {node} is left out: {why}" for node, why in topology.left_out.items())
+    return topology, [*topology.notes, *left_out, *_hint_fault_notes(topology)]
 
 
 def _hint_fault_notes(topology: LiveTopology) -> Iterator[str]:
@@ -155,7 +161,8 @@ def _hint_fault_notes(topology: LiveTopology) -> Iterator[str]:
 def _nodes(root: SysRoot, topology: LiveTopology) -> list[NodeReport]:
     free = free_pages(root, topology)
     return [
-        _node(topology, node, int(free[node])) for node in sorted({*topology.online, *topology.with_memory})
+        _node(topology, node, int(free[node]))
+        for node in sorted({*topology.online, *topology.with_memory, *topology.left_out})
     ]
 
 

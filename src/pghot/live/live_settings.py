@@ -15,6 +15,7 @@ from pghot.kernel.needs import require
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.damos_needs import damos_needs, kernel_needs
 from pghot.live.damos.plan import DamosSettings
+from pghot.live.machine.chosen_nodes import AS_THEY_ARE, NodeChoice, choose_nodes
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import LiveTopology, read_nodes
 from pghot.live.sources import LIVE_SOURCES
@@ -34,6 +35,7 @@ class LiveSettings:
     mover           how pages are moved
     tracked_bytes   address space that may have sections at once; pages beyond it are counted, not tracked
     max_cpu_percent sources sample less when pghot itself uses more of a CPU than this
+    nodes           which memory nodes are fast, slow and left out
     damos           what DAMON finds hot, when it is the mover: there are no sources then and the policy is "none"
     """
 
@@ -46,6 +48,7 @@ class LiveSettings:
     mover: MoverSettings = field(default_factory=MoverSettings)
     tracked_bytes: int = 64 << 30
     max_cpu_percent: float = math.inf
+    nodes: NodeChoice = AS_THEY_ARE
     damos: DamosSettings = field(default_factory=DamosSettings)
 
     @property
@@ -73,23 +76,25 @@ def with_damos(settings: LiveSettings, options: Mapping[str, Any]) -> LiveSettin
 
 
 def check_sources(root: SysRoot, settings: LiveSettings) -> None:
-    """Raise for a source or policy that does not exist, then for a source or mover that does not work here."""
+    """Raise for a source, policy or memory node that does not exist, then for what does not work here."""
     LIVE_POLICIES.make(settings.policy, **settings.policy_options)
     sources = {
         name: LIVE_SOURCES.make(name, root, **settings.options_of(name)) for name in settings.all_sources
     }
     require("live", base_page_needs(root))
+    topology = choose_nodes(root, read_nodes(root), settings.nodes)
     if settings.mover.kind == "damos":
-        require("damos", damos_needs(root, read_nodes(root), bool(settings.targets.whole_cgroups)))
+        require("damos", damos_needs(root, topology, bool(settings.targets.whole_cgroups)))
     if settings.mover.compressed:
         check_compressed(root, settings.mover)
     for name, source in sources.items():
         require(name, source.needs())
 
 
-def check_nodes(topology: LiveTopology) -> None:
-    """Raise for a node number that does not fit into the byte that each page has. Compressed swap takes one more."""
-    if (last := max(topology.with_memory)) >= NOWHERE - 1:
+def check_nodes(topology: LiveTopology, compressed: bool) -> None:
+    """Raise for a node number that does not fit into the byte that each page has. Compressed swap takes one more,
+    after all numbers of nodes."""
+    if (last := len(topology.rank) - 1 if compressed else max(topology.with_memory)) >= NOWHERE - 1:
         raise UnsupportedError(
             f"memory node {last} is more than pghot can count: it ends at {NOWHERE - 2}",
             "report this machine",
@@ -115,6 +120,16 @@ def check_demotion(root: SysRoot, settings: LiveSettings) -> None:
         )
     for cgroup in settings.targets.whole_cgroups:
         memory_cgroups(root, cgroup)
+
+
+def check_left_out(settings: LiveSettings, topology: LiveTopology) -> None:
+    """Raise where the kernel picks the node that pages are demoted to: it may be one that is left out."""
+    if settings.mover.kernel_demotes and topology.left_out:
+        node, why = next(iter(topology.left_out.items()))
+        raise UsageError(
+            f"demotion '{settings.mover.demotion}' lets the kernel choose nodes, but node {node} is left out: {why}",
+            "use demotion move_pages, or name the node slow",
+        )
 
 
 def check_cpusets(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -> None:

@@ -30,7 +30,15 @@ from pghot.live.degraded import KNOBS, TARGETS, Degraded
 from pghot.live.effect import Effect
 from pghot.live.journal import Journal
 from pghot.live.knobs import Knobs
-from pghot.live.live_settings import LiveSettings, check_cpusets, check_damos, check_demotion, check_nodes
+from pghot.live.live_settings import (
+    LiveSettings,
+    check_cpusets,
+    check_damos,
+    check_demotion,
+    check_left_out,
+    check_nodes,
+)
+from pghot.live.machine.chosen_nodes import choose_nodes
 from pghot.live.machine.fault_latency import FaultLatency
 from pghot.live.machine.linux import LinuxMachine
 from pghot.live.machine.nodes import LiveTopology, read_nodes
@@ -72,8 +80,9 @@ class Live:
         self.root, self._clock_ns, self.journal = root, clock_ns, journal
         self.members = Members(root, settings.targets)
         self.members.check()
-        self.topology: LiveTopology = read_nodes(root)
-        check_nodes(self.topology)
+        self.topology: LiveTopology = choose_nodes(root, read_nodes(root), settings.nodes)
+        check_nodes(self.topology, settings.mover.compressed)
+        check_left_out(settings, self.topology)
         check_cpusets(root, settings, self.topology)
         check_damos(root, settings, self.topology)
         self.knobs = Knobs(root, journal)
@@ -250,6 +259,10 @@ class Live:
         if len(page) == 0:
             return
         self.machine.locate(np.unique(page))
+        if self.topology.left_out:
+            inside = self.machine.takes_part(page)
+            self.spaces.skipped["left_out"] += len(page) - int(np.count_nonzero(inside))
+            page, movable[movable] = page[inside], inside
         below = self._below_top(page)
         seen = sightings.count[movable]
         self.effect.saw(source.sees != "lower", int(seen[~below].sum()), int(seen[below].sum()))

@@ -16,7 +16,14 @@ from pghot.kernel.maps import MappingKind
 from pghot.kernel.process import resident_bytes
 from pghot.live.loop import Live
 from pghot.live.nothing_seen import why_nothing
-from pghot.live.status_facts import BudgetFacts, CgroupFacts, NodeFacts, SourceFacts, StatusFacts
+from pghot.live.status_facts import (
+    BudgetFacts,
+    CgroupFacts,
+    LeftOutFacts,
+    NodeFacts,
+    SourceFacts,
+    StatusFacts,
+)
 from pghot.live.swap_tier.setup import CompressedFacts, compressed_counters, compressed_facts
 from pghot.units import PAGE_BYTES, format_size
 
@@ -76,7 +83,15 @@ def node_facts(live: Live, tracked: Counts, hot: Counts) -> list[NodeFacts]:
             "hot_bytes": int(hot[node]) * PAGE_BYTES,
         }
         for node in range(len(machine.rank))
-        if machine.capacity_pages[node]
+        if machine.capacity_pages[node] and node not in live.topology.left_out
+    ]
+
+
+def left_out_facts(live: Live, tracked: Counts) -> list[LeftOutFacts]:
+    """Each memory node that is left out, why, and the tracked pages there, which stay."""
+    return [
+        {"node": node, "why": why, "tracked_bytes": int(tracked[node]) * PAGE_BYTES}
+        for node, why in live.topology.left_out.items()
     ]
 
 
@@ -142,6 +157,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> StatusFacts:
         "effect": live.effect.facts(),
         "nothing_seen": why_nothing(live, on_node),
         "nodes": node_facts(live, on_node, hot_on_node),
+        "left_out_nodes": left_out_facts(live, on_node),
         "mover": live.damos.facts() if live.damos else {"name": live.settings.mover.kind},
         "moves": {
             "promoted_pages": live.machine.counts.promoted,

@@ -38,6 +38,12 @@ class NodeFacts(TypedDict):
     hot_bytes: int
 
 
+class LeftOutFacts(TypedDict):
+    node: int
+    why: str
+    tracked_bytes: int
+
+
 class CgroupFacts(TypedDict):
     cgroup: str
     max_bytes: int | None
@@ -87,6 +93,7 @@ class StatusFacts(TypedDict):
     effect: EffectFacts | None
     nothing_seen: list[str]
     nodes: list[NodeFacts]
+    left_out_nodes: list[LeftOutFacts]
     mover: MoverFacts
     moves: MoveFacts
     counters: dict[str, float]

@@ -16,6 +16,7 @@ _COLOURS = {"yes": 32, "not permitted": 33, "unsupported": 31}  # ANSI; best fir
 _TIERS_FROM = {
     "memory_tiering": "as the kernel has them",
     "attributes": "formed from latency and bandwidth",
+    "named": "as the options name them",
     "CPUs": "nodes without CPUs below those with",
 }
 _BALANCING = {

@@ -28,6 +28,7 @@ def render_run(facts: StatusFacts) -> str:
         *damos_lines(facts),
         "",
         *node_table(facts["nodes"]),
+        *left_out_lines(facts),
         "",
         f"{verb}: {pages(moves['promoted_pages'])}"
         if applied or facts["mover"]["name"] == "move_pages"
@@ -133,6 +134,14 @@ def node_table(nodes: Sequence[NodeFacts]) -> list[str]:
     return lines
 
 
+def left_out_lines(facts: StatusFacts) -> list[str]:
+    """The memory nodes that are left out; nothing without any."""
+    return [
+        f"  node {each['node']} is left out: {each['why']}; {format_size(each['tracked_bytes'])} tracked there stays"
+        for each in facts["left_out_nodes"]
+    ]
+
+
 def compressed(facts: StatusFacts) -> list[str]:
     """What went into the compressed tier and what it saves; nothing without one."""
     tier = facts["compressed"]
@@ -221,6 +230,7 @@ def render_status(facts: StatusFacts, before: StatusFacts | None) -> str:
         *damos_lines(facts),
         "",
         *node_table(facts["nodes"]),
+        *left_out_lines(facts),
         "",
         f"promoted {pages(moves['promoted_pages'])}, {rate(facts, before, 'promoted_pages')}; "
         f"demoted {pages(moves['demoted_pages'])}, {rate(facts, before, 'demoted_pages')}",

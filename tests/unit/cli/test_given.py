@@ -16,7 +16,10 @@ from pghot.cli.main import app, run
 # parameters'. What is chosen by the words themselves is among the used.
 _CHOSEN = "cgroup name user min_size leave_out_name leave_out_user leave_out_cgroup"
 _TARGETS = f"command pid {_CHOSEN} children"
-_MOVING = "rate free_floor batch demotion interval journal restore max_cpu view compressed cold_after"
+_NODES = "fast_nodes slow_nodes leave_out_nodes"
+_MOVING = (
+    f"rate free_floor batch demotion interval journal restore max_cpu view compressed cold_after {_NODES}"
+)
 _RUN = "duration set_ json_ source policy mover apply what_if"
 _RECORD = "words output source slice_ max_duration note compressibility force json_"
 _MARGIN = (
@@ -31,7 +34,7 @@ MODES: list[tuple[str, str, str, str]] = [
     (
         "run",
         "-p 1",
-        f"{_TARGETS} {_RUN} rate free_floor interval journal max_cpu view compressed",
+        f"{_TARGETS} {_RUN} {_NODES} rate free_floor interval journal max_cpu view compressed",
         "cold_after batch restore demotion fast_share",
     ),
     (
@@ -50,13 +53,15 @@ MODES: list[tuple[str, str, str, str]] = [
     (
         "run",
         "-p 1 --mover damos",
-        f"{_TARGETS} duration set_ json_ mover apply what_if rate free_floor demotion interval journal view",
+        f"{_TARGETS} duration set_ json_ mover apply what_if rate free_floor demotion interval journal view "
+        f"{_NODES}",
         "source policy batch max_cpu compressed cold_after restore fast_share",
     ),
     (
         "run",
         "-p 1 --mover damos --apply",
-        f"{_TARGETS} duration set_ json_ mover apply what_if rate free_floor demotion interval journal view restore",
+        f"{_TARGETS} duration set_ json_ mover apply what_if rate free_floor demotion interval journal view restore "
+        f"{_NODES}",
         "source policy batch max_cpu compressed cold_after fast_share",
     ),
     (
@@ -75,18 +80,18 @@ MODES: list[tuple[str, str, str, str]] = [
         "record",
         "a.pghot true",
         f"{_RECORD} llc llc_ways cpu max_size takes children",
-        f"pid {_CHOSEN} set_ stall_share latency",
+        f"pid {_CHOSEN} {_NODES} set_ stall_share latency",
     ),
     (
         "record",
         "--source faults -p 1 -o a.pghot",
-        f"{_RECORD} pid {_CHOSEN} children set_ stall_share latency",
+        f"{_RECORD} pid {_CHOSEN} {_NODES} children set_ stall_share latency",
         "llc llc_ways cpu max_size takes",
     ),
     (
         "record",
         "--source faults --cgroup /a -o a.pghot",
-        f"{_RECORD} pid {_CHOSEN} set_ stall_share latency",
+        f"{_RECORD} pid {_CHOSEN} {_NODES} set_ stall_share latency",
         "llc llc_ways cpu max_size takes children",
     ),
     ("margin", "", _MARGIN, "access reserve tenants budget seed output force"),
@@ -110,7 +115,7 @@ MODES: list[tuple[str, str, str, str]] = [
     ("daemon", "", "config example check", ""),
     ("daemon", "--check", "config check example", ""),
     ("daemon", "--example", "example", "config check"),
-    ("doctor", "", "root json_", ""),
+    ("doctor", "", f"root json_ {_NODES}", ""),
     ("undo", "a.pghot-journal", "journal if_any json_", ""),
     ("economics", "", "recordings tiers fast_share llc promotion_rate json_", ""),
     ("validate", "", "name json_", ""),
@@ -243,7 +248,7 @@ def test_the_error_names_the_option_and_what_takes_it(
 
 
 BANANA = [
-    ("run -p 1", "free_floor interval duration source policy set mover"),
+    ("run -p 1", f"{_NODES} free_floor interval duration source policy set mover"),
     ("run -p 1 --apply", "demotion"),
     ("run -p 1 --name a", "min_size"),
     ("run -p 1 --compressed", "cold_after"),

@@ -46,6 +46,24 @@ def test_the_text_fits_80_columns_and_names_everything(name: str) -> None:
         assert any(line.split() == [finding["name"], *finding["verdict"].split()] for line in lines)
 
 
+def test_gpu_memory_and_named_nodes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machine(tmp_path, Node(0, "10 40 80", "0"), Node(8, "40 10 80", "1"), Node(255, "80 80 10"))
+    doctor = ["doctor", "--root", str(tmp_path), "--json"]
+    assert run(doctor) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [node["tier"] for node in facts["nodes"]] == [0, 0, None]
+    assert (
+        "node 255 is left out: it looks like memory of a GPU: no CPUs, and all other nodes at the one distance 80"
+        in (facts["notes"])
+    )
+    assert run([*doctor, "--slow-nodes", "255", "--fast-nodes", "0"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["tiers_from"] == "named"
+    assert [node["tier"] for node in facts["nodes"]] == [0, None, 1]
+    assert run([*doctor, "--fast-nodes", "7"]) == 2
+    assert "node 7, named fast, is no memory node" in capsys.readouterr().err
+
+
 def test_every_registered_source_and_every_mover_is_judged() -> None:
     facts = diagnose(captured("two-tiers-6.12"))
     assert list(verdicts(facts, "sources")) == LIVE_SOURCES.names()

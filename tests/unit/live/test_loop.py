@@ -39,6 +39,7 @@ from pghot.live.journal import Journal
 from pghot.live.journal_file import read_journal
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
+from pghot.live.machine.chosen_nodes import NodeChoice
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.members import Members
 from pghot.live.record_live import lost_of
@@ -722,6 +723,28 @@ def test_a_node_without_memory_is_no_row(bench: Bench) -> None:
     live = bench.live(None, apply=False)
     live.start()
     assert [row["node"] for row in status(live)["nodes"]] == [0]
+
+
+def test_pages_on_a_node_that_is_left_out_are_counted_and_stay(bench: Bench, journal: Journal) -> None:
+    """All hot pages are on node 1. Each of four rounds sees the 23 of them."""
+    live = bench.live(journal, nodes=NodeChoice(left_out=(1,)))
+    live.start()
+    bench.source.says += [hot()] * 4
+    bench.tick(live, times=6)
+    facts = status(live)
+    assert facts["counters"]["pghot_skipped_left_out"] == 4 * len(HOT)
+    assert facts["moves"]["promoted_pages"] == 0
+    assert [node["node"] for node in facts["nodes"]] == [0]
+    why = {"node": 1, "why": "it was left out by name", "tracked_bytes": PAGES * 4096}
+    assert facts["left_out_nodes"] == [why]
+    (said,) = facts["nothing_seen"]
+    assert (
+        said
+        == f"all {4 * len(HOT)} sightings were left out: {4 * len(HOT)} of pages on memory nodes that are left out"
+    )
+    for text in (render_run({**facts, "schema": "pghot.run/1"}), render_status(facts, None)):
+        assert "node 1 is left out: it was left out by name; 4.0 MiB tracked there stays" in text
+    assert bench.kernel.nodes_of(PID, HOT) == [1] * len(HOT)
 
 
 def test_a_cgroups_limits_are_told_and_a_cpuset_without_fast_nodes_is_refused(

@@ -35,7 +35,7 @@ def kernel_needs(root: SysRoot, topology: LiveTopology, by_cgroup: bool) -> list
             "no memory below the top tier",
             "the lab simulates tiers: pghot compare",
         )
-    elif not by_cgroup and len(topology.lower) + len(topology.top_nodes) > 2:
+    elif not by_cgroup and len(topology.lower) + len(topology.top_nodes) + len(topology.left_out) > 2:
         why = "DAMOS of single programs knows one fast and one slow node; this machine has more"
         nodes = Need(
             nodes.what, "unsupported", why, "track a whole cgroup (--cgroup PATH), or --mover move_pages"

@@ -58,7 +58,7 @@ class LinuxMachine:
         self.topology = topology
         self.place = spaces.pages.place
         self.rank = np.array(topology.rank, np.int64)
-        self.lower = self.rank > 0
+        self.lower = (self.rank > 0) & ~np.isin(np.arange(len(self.rank)), list(topology.left_out))
         self.capacity_pages = np.array(topology.capacity_pages, np.int64)
         self.high_pages = np.array(topology.high_pages, np.int64)
         self.top_nodes = topology.top_nodes
@@ -145,6 +145,10 @@ class LinuxMachine:
             return np.ones(len(page), np.bool_)
         inside: Bool = self.place[page] != self._tier.node
         return inside
+
+    def takes_part(self, page: U32) -> Bool:
+        """bool[K]: which of the pages are on no node that is left out, as last heard."""
+        return ~np.isin(self.place[page], list(self.topology.left_out))
 
     def locate(self, page: U32) -> None:
         """Ask the kernel for the node of each page (uint32[K]) and remember it."""

@@ -5,8 +5,8 @@ Mirrors what mm/memory-tiers.c, drivers/base/node.c and mm/vmstat.c show.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -44,6 +44,8 @@ class LiveTopology:
     promotion_targets   top-tier nodes by distance
     demotion_targets    lower nodes as the kernel prefers them
     kernel_top_nodes    see `pghot.kernel.toptier`
+    left_out        nodes with memory that take no part, and why: see `pghot.live.machine.chosen_nodes`. They are not in
+                    `with_memory`, and have a rank after all others
     notes           in words: what was damaged or missing, and what was assumed instead
     """
 
@@ -61,6 +63,7 @@ class LiveTopology:
     demotion_targets: tuple[tuple[int, ...], ...]
     kernel_top_nodes: tuple[int, ...]
     notes: tuple[str, ...]
+    left_out: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def high_pages(self) -> tuple[int, ...]:
@@ -133,23 +136,25 @@ def read_nodes(root: SysRoot) -> LiveTopology:
         access=access,
         capacity_pages=capacity,
         watermarks=marks,
-        promotion_targets=_promotion_targets(with_memory, rank, distances),
-        demotion_targets=_demotion_targets(with_memory, rank, distances),
+        promotion_targets=promotion_targets(with_memory, rank, distances),
+        demotion_targets=demotion_targets(with_memory, rank, distances),
         kernel_top_nodes=kernel_top_nodes(root),
         notes=tuple(_notes(root, with_memory, capacity, marks, tier.why, tier.source)),
     )
 
 
-def _promotion_targets(
+def promotion_targets(
     with_memory: tuple[int, ...], rank: tuple[int, ...], distances: tuple[tuple[int, ...], ...]
 ) -> tuple[tuple[int, ...], ...]:
+    """For each node the top-tier ones, by distance."""
     top = [node for node in with_memory if rank[node] == 0]
     return tuple(tuple(sorted(top, key=lambda fast: (row[fast], fast))) for row in distances)
 
 
-def _demotion_targets(
+def demotion_targets(
     with_memory: tuple[int, ...], rank: tuple[int, ...], distances: tuple[tuple[int, ...], ...]
 ) -> tuple[tuple[int, ...], ...]:
+    """For each node the lower ones, as the kernel prefers them."""
     orders = (tiers.demotion_order(node, rank, distances) for node in range(len(rank)))
     return tuple(tuple(node for node in order if node in with_memory) for order in orders)
 

@@ -76,7 +76,7 @@ class Spaces:
         self.skipped = dict.fromkeys(
             (kind.name.lower() for kind in MappingKind if kind is not MappingKind.MOVABLE), 0
         )
-        self.skipped |= {"foreign": 0, "no_section": 0}
+        self.skipped |= {"foreign": 0, "no_section": 0, "left_out": 0}
 
     @property
     def spaces(self) -> tuple[Space, ...]:

@@ -110,6 +110,12 @@ _DECLARED = (
     ),
     Counter("pghot_pingpong_pages", "promoted pages that pghot had demoted before", "pages"),
     Counter("pghot_bound_bytes", "memory left alone because its owner set a strict policy", "bytes", "gauge"),
+    Counter(
+        "pghot_unscanned_bytes",
+        "memory that gets no hint faults because its owner set a policy, such as preferred or interleave",
+        "bytes",
+        "gauge",
+    ),
     Counter("pghot_compressed_out", "pages put into compressed swap", "pages"),
     Counter("pghot_compressed_fetched", "pages that pghot brought back from compressed swap", "pages"),
     Counter("pghot_compressed_faulted", "pages that came back when their program touched them", "pages"),

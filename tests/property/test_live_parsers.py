@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
+import platform
 import tempfile
 import zlib
 from itertools import pairwise
@@ -17,9 +20,10 @@ from pghot.errors import PghotError, UnsupportedError, UsageError
 from pghot.kernel.cgroup import cgroup_members, cgroup_of, cgroup_path
 from pghot.kernel.folios import has_large_folios
 from pghot.kernel.lru_gen import Generation, parse_lru_gen
-from pghot.kernel.maps import MappingKind, Mappings, bound_starts
+from pghot.kernel.maps import MappingKind, Mappings
 from pghot.kernel.maps_decode import fill_kinds
 from pghot.kernel.maps_text import parse_maps, read_maps
+from pghot.kernel.mempolicy import read_policies
 from pghot.kernel.page_idle import BITMAP, mark_idle, still_idle, words_of_frames
 from pghot.kernel.pagemap import PFN_MASK, PRESENT, SOFT_DIRTY, flagged, pfns
 from pghot.kernel.process import alive, capabilities, children, descendants, parse_stat, read_stat
@@ -277,8 +281,51 @@ def test_movable_ranges_cover_exactly_the_movable_pages(parts: list[tuple[int, i
 def test_bound_mappings_are_named_by_their_start() -> None:
     text = "7f00 default anon=1\n7f10 bind:0-1 anon=3\n7f20 bind=static:1 anon=2\n7f30 prefer:1\n"
     root = tree(proc__9__numa_maps=text + f"8000 default file=/x{chr(0x2028)}zz bind:0\n")
-    assert bound_starts(root, 9).tolist() == [0x7F10, 0x7F20]
-    assert bound_starts(root, 10).tolist() == []
+    assert read_policies(root, 9).bound.tolist() == [0x7F10, 0x7F20]
+    assert read_policies(root, 10).bound.tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("line", "pages"),
+    [
+        ("prefer:0 anon=3 dirty=3 N0=3 kernelpagesize_kB=4", 3),
+        ("prefer (many):0-1 anon=3", 3),
+        ("prefer=static:1 anon=3 mapped=5", 3),
+        ("interleave:0-1 file=/x anon=3", 3),
+        ("weighted interleave:0 anon=3", 3),
+        ("local anon=3", 3),
+        ("prefer (many)=balancing:0 anon=3", 0),
+        ("default anon=3", 0),
+        ("bind:0 anon=3", 0),
+        ("interleave:0 huge anon=3 kernelpagesize_kB=2048", 0),
+        ("interleave:0 file=/x mapped=3", 0),
+        ("default file=/interleave:0 anon=3", 0),
+    ],
+)
+def test_which_policies_keep_hint_faults_away(line: str, pages: int) -> None:
+    root = tree(proc__9__numa_maps=f"7f00 {line}\n8f00 default anon=7\n9f00 {line}\n")
+    assert read_policies(root, 9).unscanned_bytes == 2 * pages * 4096
+
+
+def test_policies_of_this_kernel() -> None:
+    """64 KiB each under preferred, interleave and local, set by mbind(2), and as much under bind."""
+    libc, size, node0 = ctypes.CDLL(None, use_errno=True), 1 << 16, ctypes.c_ulong(1)
+    mbind = {"x86_64": 237, "aarch64": 235}.get(platform.machine())
+    if mbind is None or not Path("/proc/self/numa_maps").exists():
+        pytest.skip("no mbind(2) or numa_maps")
+    before = read_policies(SysRoot(), os.getpid())
+    held = [mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) for _ in range(4)]
+    starts = []
+    for memory, mode in zip(held, (1, 3, 4, 2), strict=True):  # MPOL_PREFERRED, INTERLEAVE, LOCAL, BIND
+        starts.append(ctypes.addressof(ctypes.c_char.from_buffer(memory)))
+        mask = None if mode == 4 else ctypes.byref(node0)
+        bits = ctypes.c_ulong(0 if mode == 4 else 64)
+        if libc.syscall(mbind, ctypes.c_void_p(starts[-1]), ctypes.c_ulong(size), mode, mask, bits, 0):
+            pytest.skip(f"mbind: {os.strerror(ctypes.get_errno())}")
+        memory[:] = b"x" * size
+    after = read_policies(SysRoot(), os.getpid())
+    assert after.unscanned_bytes - before.unscanned_bytes == 3 * size
+    assert starts[3] in after.bound.tolist()
 
 
 # ---- lru_gen
@@ -506,7 +553,7 @@ def test_files_of_garbage_raise_only_what_is_documented(text: str) -> None:
     )
     for read in (
         lambda: cgroup_members(root, "a"),
-        lambda: bound_starts(root, 3),
+        lambda: read_policies(root, 3),
         lambda: has_large_folios(root, 3),
         lambda: cgroup_of(root, 3),
     ):

@@ -6,7 +6,6 @@ A program may have 100,000 mappings, so they are arrays, and are read in one pas
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -15,8 +14,6 @@ import numpy as np
 from pghot.arrays import U8, U64, Bool
 from pghot.kernel.ranges import bridged
 from pghot.kernel.sysroot import SysRoot
-
-_BOUND = re.compile(r"^([0-9a-f]{1,16}) bind", re.MULTILINE)
 
 
 class MappingKind(IntEnum):
@@ -85,13 +82,3 @@ def _equal(one: tuple[U64, U64, U8], other: tuple[U64, U64, U8]) -> int:
 def read_maps_text(root: SysRoot, pid: int) -> bytes:
     """The file. Raises `OSError`: gone, or not this user's."""
     return root.read_bytes(f"/proc/{pid}/maps")
-
-
-def bound_starts(root: SysRoot, pid: int) -> U64:
-    """Start addresses (uint64[K], ascending) of mappings under a strict policy (MPOL_BIND), from numa_maps.
-
-    The kernel does not scan them for hint faults, and their owner has said where they belong. Reading numa_maps
-    walks the page tables: do it rarely.
-    """
-    found = _BOUND.findall(root.read_or(f"/proc/{pid}/numa_maps"))
-    return np.unique(np.array([int(start, 16) for start in found], np.uint64))

@@ -218,6 +218,11 @@ class Live:
             f"; the hottest memory every {least if least == most else f'{least} to {most}'} ms, as measured"
         )
 
+    def unscanned_bytes(self) -> int:
+        """Memory of the programs that a source in use cannot see, because hint faults spare memory under a policy."""
+        blind = any(source.mechanism == "hint fault" for source in self.sources)
+        return self.spaces.unscanned_bytes() if blind else 0
+
     def tracking_bytes(self) -> int:
         """Bytes that tracking takes for the sections in use, and the tables beside them."""
         section_bytes = len(self.spaces.table) * SECTION_PAGES * (self.spaces.pages.bytes_per_page() + 1)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from pghot.counters import COUNTERS
 from pghot.live.loop import Live
+from pghot.units import format_size
 
 
 def why_nothing(live: Live, on_node: npt.NDArray[np.int64]) -> list[str]:
@@ -48,6 +49,11 @@ def _blind(live: Live, on_node: npt.NDArray[np.int64]) -> list[str]:
     if on_node.sum() and not below and all(each.sees == "lower" for each in live.sources):
         reasons.append(
             f"all {on_node.sum():,} tracked pages are on the top tier, where {_names(live)} sees none"
+        )
+    if unscanned := live.unscanned_bytes():
+        reasons.append(
+            f"{format_size(unscanned)} get no hint faults under a policy of their owner, "
+            "such as preferred or interleave"
         )
     reasons += [f"{each.name} sees only what is written" for each in live.sources if each.sees == "writes"]
     return reasons

@@ -48,6 +48,7 @@ def counters(live: Live, out: CompressedFacts | None = None) -> dict[str, float]
         **(live.damos.counters() if live.damos else {}),
         **{f"pghot_skipped_{reason}": count for reason, count in live.spaces.skipped.items()},
         "pghot_bound_bytes": live.spaces.bound_bytes(),
+        "pghot_unscanned_bytes": live.unscanned_bytes(),
         **compressed_counters(out),
         "pghot_sections": len(live.spaces.table),
         "pghot_cpu_seconds": round(live.cost.total_s(), 3),

@@ -169,6 +169,11 @@ def skipped(counters: Mapping[str, float]) -> list[str]:
     )
     if bound := counters.get("pghot_bound_bytes", 0):
         lines.append(f"left alone: {format_size(bound)} under a strict policy of its owner")
+    if unscanned := counters.get("pghot_unscanned_bytes", 0):
+        lines.append(
+            f"no hint faults: {format_size(unscanned)} under a policy of its owner, such as preferred or interleave;"
+        )
+        lines.append("  another --source sees it, beside faults or in its place")
     return lines
 
 

@@ -55,6 +55,22 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return Bench(one_program(tmp_path, monkeypatch, PID, PAGES), register(monkeypatch))
 
 
+def test_memory_under_a_policy_gets_no_hint_faults(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a source of hint faults is blind to it."""
+    put(bench.kernel.tree, f"proc/{PID}/numa_maps", f"{START:x} prefer:1 anon=64")
+    live = bench.live()
+    assert not any("policy" in reason for reason in bench.second(live))
+    assert status(live)["counters"]["pghot_unscanned_bytes"] == 0
+    monkeypatch.setattr(bench.source, "mechanism", "hint fault")
+    live = bench.live(apply=True)
+    said = "256.0 KiB get no hint faults under a policy of their owner, such as preferred or interleave"
+    assert said in bench.second(live)
+    facts = status(live)
+    assert facts["counters"]["pghot_unscanned_bytes"] == 64 * 4096
+    for text in (render_run(facts), render_status(facts, None)):
+        assert "no hint faults: 256.0 KiB under a policy of its owner" in text
+
+
 def test_one_access_of_a_tracked_page_is_something(bench: Bench) -> None:
     live = bench.live()
     bench.source.says.append([sightings_of(PID, addresses(3, 1)), sightings_of(999, addresses(3, 5))])

@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from pghot.arrays import I32, U8, U32, U64
 from pghot.kernel.folios import folio_births, has_large_folios, small_sizes_on
-from pghot.kernel.maps import MappingKind, Mappings, bound_starts, read_maps_text
+from pghot.kernel.maps import MappingKind, Mappings, read_maps_text
 from pghot.kernel.maps_decode import fill_kinds
 from pghot.kernel.maps_text import parse_maps
+from pghot.kernel.mempolicy import Policies, read_policies
 from pghot.kernel.process import Stat, pid_max, read_stat
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
@@ -45,7 +46,7 @@ class _Tracked:
     space: Space
     text: bytes  # of its maps, when it was last read
     plain: Mappings  # as the text has them
-    bound: U64  # starts of those under a strict policy
+    policies: Policies  # of their owner
     mappings: Mappings  # with these being told apart
     huge: bool | None = None  # whether it has large folios; None: not asked yet
     guessed: bool = False  # taken to have some until it is asked again
@@ -121,6 +122,10 @@ class Spaces:
             total += int((tracked.plain.end - tracked.plain.start)[bound].sum())
         return total
 
+    def unscanned_bytes(self) -> int:
+        """Resident anonymous memory that gets no hint faults because of a policy of its owner, as last asked."""
+        return sum(tracked.policies.unscanned_bytes for tracked in self._tracked.values())
+
     # ---- who is tracked
 
     def refresh(self, pids: Iterable[int]) -> Changes:
@@ -159,9 +164,8 @@ class Spaces:
         tracked.asked = self._refreshes
         if tracked.guessed:
             tracked.huge, tracked.guessed = has_large_folios(self._root, tracked.space.pid), False
-        bound = bound_starts(self._root, tracked.space.pid)
-        if not np.array_equal(bound, tracked.bound):
-            tracked.bound = bound
+        before, tracked.policies = tracked.policies, read_policies(self._root, tracked.space.pid)
+        if not np.array_equal(before.bound, tracked.policies.bound):
             self._changed(tracked, changes)
 
     def _alive(self, pids: Iterable[int]) -> dict[int, Stat]:
@@ -182,10 +186,10 @@ class Spaces:
         if text is None:
             return
         number, plain = self._next_number(), parse_maps(text)
-        bound = bound_starts(self._root, stat.identity.pid)
-        mappings = plain.bound(bound)
+        policies = read_policies(self._root, stat.identity.pid)
+        mappings = plain.bound(policies.bound)
         space = Space(number, stat.identity, stat.comm, *mappings.movable())
-        self._tracked[number] = _Tracked(space, text, plain, bound, mappings, asked=self._refreshes)
+        self._tracked[number] = _Tracked(space, text, plain, policies, mappings, asked=self._refreshes)
         self.table.assign(space.pid, number)
         changes.any = True
 
@@ -209,13 +213,13 @@ class Spaces:
         if text is None or text == tracked.text:
             return
         tracked.text, tracked.plain = text, parse_maps(text)
-        if len(tracked.bound):
+        if len(tracked.policies.bound):
             tracked.asked = 0  # they are known by their start address, which may have changed: ask soon
         self._changed(tracked, changes)
 
     def _changed(self, tracked: _Tracked, changes: Changes) -> None:
         """Other mappings or policies than before. Only sections in which something differs are looked at."""
-        before, tracked.mappings = tracked.mappings, tracked.plain.bound(tracked.bound)
+        before, tracked.mappings = tracked.mappings, tracked.plain.bound(tracked.policies.bound)
         if (between := before.changed_between(tracked.mappings)) is None:
             return
         space = tracked.space

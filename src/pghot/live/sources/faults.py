@@ -63,7 +63,7 @@ class Faults:
     """
 
     name = "faults"
-    summary = "NUMA hint faults of the kernel's tiering mode, seen by a perf event; root"
+    summary = "NUMA hint faults of the kernel's tiering mode; blind to memory under a mempolicy; root"
     mechanism: Mechanism = "hint fault"
     inline = True
     released = True

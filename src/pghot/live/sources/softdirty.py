@@ -65,7 +65,7 @@ class SoftDirty(PeriodicSource):
         self._mappings.pop(number, None)
 
     def sampling(self) -> str:
-        return f"all writes, one report a page every {self.period_ms:.0f} ms"
+        return f"all writes, one report a page every {self.period_ms:.0f} ms; pages only read stay unseen"
 
 
 def unchanged(before: Mappings, now: Mappings) -> tuple[U64, U64]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from builders.live_loop import START, FakeKernel, addresses, maps_line
 from builders.machine_trees import put
 from pghot.kernel.maps import MappingKind
+from pghot.kernel.mempolicy import Policies
 from pghot.live.hot import hottest
 from pghot.live.machine import spaces as spaces_module
 from pghot.live.machine.sections import ABSENT, FOREIGN, SECTION_PAGES, SECTION_SHIFT, SectionTable
@@ -230,6 +231,11 @@ def test_memory_that_is_bound_later_is_noticed_and_counted(kernel: FakeKernel) -
     for _ in range(spaces_module.ASK_EVERY):
         spaces.refresh([PID])
     assert len(sure(spaces, PID, addresses(0, 64))) == 64
+    assert spaces.unscanned_bytes() == 0
+    put(kernel.tree, f"proc/{PID}/numa_maps", f"{START:x} interleave:0-1 anon=64")
+    assert [spaces.refresh([PID]).any for _ in range(spaces_module.ASK_EVERY)].count(True) == 0
+    assert spaces.unscanned_bytes() == 64 * 4096
+    assert len(sure(spaces, PID, addresses(0, 64))) == 64, "it may be moved all the same"
 
 
 def test_bound_memory_that_begins_elsewhere_is_asked_about_at_once(kernel: FakeKernel) -> None:
@@ -250,17 +256,17 @@ def test_what_is_dear_is_asked_for_a_hundredth_of_the_time(
     asked: list[int] = []
     clock = [0.0]
 
-    def slow(root: object, pid: int) -> np.ndarray:
+    def slow(root: object, pid: int) -> Policies:
         asked.append(pid)
         clock[0] += 0.2
-        return np.empty(0, np.uint64)
+        return Policies(np.empty(0, np.uint64), 0)
 
     pids = [PID, PID + 1, PID + 2]
     for pid in pids:
         kernel.program(pid, [maps_line(START, 64)])
     spaces = Spaces(kernel.root, 1)
     spaces.refresh(pids)
-    monkeypatch.setattr(spaces_module, "bound_starts", slow)
+    monkeypatch.setattr(spaces_module, "read_policies", slow)
     monkeypatch.setattr(spaces_module.time, "perf_counter", lambda: clock[0])
     for _ in range(300):
         spaces.refresh(pids)

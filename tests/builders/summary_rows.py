@@ -30,7 +30,7 @@ SETUP = Setup(
     epochs=60,
     seeds=2,
     first_seed=0,
-    similarity=Similarity(32.0, 32 * 1000 * 4096, 16, 32 << 20, 60 << 20, measured=False),
+    similarity=Similarity(32.0, 32 * 1000 * 4096, 16, 1, 32 << 20, 60 << 20, measured=False),
     timing=Timing(passes=2.5, pass_s=120.0, phases="stretch", slice_ms=50.0, slices=2400, cut=0, joined=590),
     mlp=4.0,
     fast_share=0.2,

@@ -58,6 +58,9 @@ def compare(
     threads: Annotated[
         int | None, typer.Option(help="threads of the real program; the CPUs of the tiers by default")
     ] = None,
+    spread: Annotated[
+        bool, typer.Option("--spread", help="its threads run on all nodes with CPUs, not on the first")
+    ] = False,
     duration: Annotated[
         str, typer.Option(help="time of the real program when nothing moves, or one-pass")
     ] = "300s",
@@ -102,6 +105,7 @@ def compare(
         stands_for=size,
         times=times,
         threads=threads,
+        spread=spread,
         duration_s=None if duration == "one-pass" else parse_duration_ns(duration) / 1e9,
         phases=phases,
         slice_ms=parse_duration_ns(slice_) / 1e6,

@@ -24,6 +24,7 @@ from pghot.lab.replay import Run, new_run, replay
 from pghot.lab.schedule import Schedule
 from pghot.lab.setting import Setting
 from pghot.lab.similarity import similarity
+from pghot.lab.spread import spread_over
 from pghot.lab.traces import trace_warnings
 from pghot.parameters import check_several
 from pghot.policies.decisions import DecisionCounts
@@ -126,7 +127,10 @@ class Bench:
         self, trace: Trace, topology: Topology, setting: Setting, seed: int, epochs: Epochs | None = None
     ) -> None:
         """epochs: those of the trace, if they were measured before."""
-        self.recorded = self.trace = trace
+        self.recorded = trace
+        if setting.spread:
+            trace = spread_over(trace, len(topology.with_cpus()), seed)
+        self.trace = trace
         self.topology, self.setting, self.seed = topology, setting, seed
         self.epochs = epochs or measure_epochs(trace, setting.epoch_slices)
         if not self.epochs.epochs:
@@ -149,7 +153,7 @@ class Bench:
         self.contents: Contents | None = None
         if (held := topology.compression) is not None:
             self.contents = contents_of(trace, held.device, seed)
-        self._in_flight = setting.mlp or misses_in_flight(trace, topology.costs)
+        self._in_flight = setting.mlp or misses_in_flight(self.recorded, topology.costs)
         self.probed = self._probe()
         self.parts = 1
         if setting.phases == "hold":
@@ -406,8 +410,8 @@ class Bench:
 
 def nodes_of(topology: Topology, nodes: int) -> tuple[int, ...]:
     """The machine's node for each of the `nodes` that a trace has accesses from: those with CPUs, in order."""
-    able = [number for number, node in enumerate(topology.nodes) if node.cpus]
-    return tuple(able[:nodes]) if nodes <= len(able) else tuple(range(nodes))
+    able = topology.with_cpus()
+    return able[:nodes] if nodes <= len(able) else tuple(range(nodes))
 
 
 def all_counters(policy: Mapping[str, int], sources: Sequence[Mapping[str, int]]) -> dict[str, int]:

@@ -19,6 +19,7 @@ class Setting:
                  tiers file
     times        the same as a multiple K of the recorded footprint; give one of the two
     threads      threads T of the real system, each on a core; None: its CPUs
+    spread       the threads run on all nodes that have CPUs, although the recording ran on one (`lab.spread`)
     duration_s   seconds D that the real system runs when nothing moves; None: the recording once
     phases       "stretch": with more data phases last longer; "hold": they last as long as they were recorded
     slice_ms     the longest slice of a replay, real ms: recorded slices are cut or joined to it
@@ -35,6 +36,7 @@ class Setting:
     stands_for: float | None = None
     times: float | None = None
     threads: int | None = None
+    spread: bool = False
     duration_s: float | None = 300.0
     phases: str = "stretch"
     slice_ms: float = 50.0

@@ -27,6 +27,7 @@ class Similarity:
     group_pages      K, real pages that one recorded page stands for, at least 1
     footprint_bytes  F, of the real system
     threads          T, of the real system
+    cpu_nodes        nodes that they run on
     cache_bytes      last-level cache that the recorded cache stands for; 0: the recording knows of none
     llc_bytes        last-level cache of the real system; 0: its tiers file does not say
     measured         the recording is of a live system: its misses are estimates
@@ -35,6 +36,7 @@ class Similarity:
     group_pages: float
     footprint_bytes: float
     threads: int
+    cpu_nodes: int
     cache_bytes: float
     llc_bytes: int
     measured: bool
@@ -89,9 +91,9 @@ def similarity(
             f"give 1x to {MOST_PAGES:g}x",
         )
     chosen = threads or (info.threads if info.measured else sum(cpus_of(topology, info.nodes)))
-    return Similarity(group, recorded * group, chosen, info.llc_bytes * group, llc, info.measured)
+    return Similarity(group, recorded * group, chosen, info.nodes, info.llc_bytes * group, llc, info.measured)
 
 
 def cpus_of(topology: Topology, nodes: int) -> list[int]:
     """The CPUs of the first `nodes` nodes that have any: those that a recording of so many nodes runs on."""
-    return [node.cpus for node in topology.nodes if node.cpus][:nodes]
+    return [topology.nodes[number].cpus for number in topology.with_cpus()[:nodes]]

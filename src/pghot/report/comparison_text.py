@@ -107,6 +107,7 @@ def similarity_lines(setup: Setup) -> list[str]:
     similar, timing = setup.similarity, setup.timing
     itself = "itself" if similar.group_pages == 1 else f"a program of {format_size(similar.footprint_bytes)}"
     each = "" if similar.group_pages == 1 else f", {similar.group_pages:.4g} pages for each recorded one"
+    where = "" if similar.cpu_nodes == 1 else f" on {similar.cpu_nodes} nodes"
     cache = ""
     if similar.cache_bytes:
         cache = f"; its cache of {format_size(setup.llc_bytes)} stands for {format_size(similar.cache_bytes)}"
@@ -114,7 +115,7 @@ def similarity_lines(setup: Setup) -> list[str]:
     changed += [f"{timing.joined:,} joined"] if timing.joined else []
     busy = ", ".join(f"{node.name} {100 * node.used_share:.0f} %" for node in setup.nodes)
     return [
-        f"stands for {itself} with {similar.threads} threads{each}{cache}",
+        f"stands for {itself} with {similar.threads} threads{where}{each}{cache}",
         f"{timing.passes:.3g} pass(es) of {timing.pass_s:.3g} s, {PHASES[timing.phases]}, "
         f"in slices of at most {timing.slice_ms:g} ms"
         + (f" ({', '.join(changed)})" if changed else "")

@@ -27,7 +27,7 @@ _MARGIN = (
     "adversary json_"
 )
 _COMPARE = (
-    "recording tiers fast_share policies classes access stands_for threads duration slice_ seeds warmup folio "
+    "recording tiers fast_share policies classes access stands_for threads spread duration slice_ seeds warmup folio "
     "phases placement mlp set_ bounds output json_"
 )
 MODES: list[tuple[str, str, str, str]] = [

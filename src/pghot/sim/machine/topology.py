@@ -250,6 +250,9 @@ class Topology(Strict):
             [last if node.compressed else number for node, number in zip(self.nodes, numbers, strict=True)]
         )
 
+    def with_cpus(self) -> tuple[int, ...]:
+        return tuple(index for index, node in enumerate(self.nodes) if node.cpus)
+
     def top_nodes(self) -> tuple[int, ...]:
         return tuple(index for index, rank in enumerate(self.ranks()) if rank == 0)
 

@@ -33,15 +33,7 @@ def daemon(
         print(resources.files("pghot").joinpath("data/service/pghot.toml").read_text("utf-8"), end="")
         return
     if check:
-        from pghot.daemon.config import load_config
-        from pghot.daemon.daemon import live_settings
-        from pghot.kernel.sysroot import SysRoot
-        from pghot.live.live_settings import check_sources
-
-        settings = live_settings(load_config(Path(config)))
-        settings.targets.check(SysRoot())
-        check_sources(SysRoot(), settings)
-        print(f"{config} is correct, and this machine can do it")
+        _check(config)
         return
     import asyncio
 
@@ -49,3 +41,21 @@ def daemon(
     from pghot.kernel.sysroot import SysRoot
 
     asyncio.run(Daemon(Path(config), SysRoot()).run())
+
+
+def _check(config: str) -> None:
+    from pghot.daemon.config import load_config
+    from pghot.daemon.daemon import live_settings
+    from pghot.kernel.sysroot import SysRoot
+    from pghot.live.groups import GroupMembers
+    from pghot.live.live_settings import check_sources
+
+    settings, root = live_settings(load_config(Path(config))), SysRoot()
+    members = GroupMembers(root, settings.all_groups)
+    members.check()
+    check_sources(root, settings)
+    members.now()
+    print(f"{config} is correct, and this machine can do it")
+    for group, programs in zip(settings.all_groups, members.counts, strict=True):
+        rate = "left alone" if group.left_alone else f"{group.policy}, to {group.rate_limit_mb_s:g} MiB/s"
+        print(f"{group.name or 'all'}: {programs} programs now; {rate}")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from pghot.daemon.paths import JOURNAL, SOCKET
+from pghot.daemon.programs_config import MOST_GROUPS, ProgramsConfig, Size, TargetsConfig
 from pghot.documents import Strict, find_line, parse_document, read_text
 from pghot.errors import UsageError, unknown_name
 from pghot.kernel.sysroot import SysRoot
@@ -18,19 +19,10 @@ from pghot.live.damos.plan import DamosSettings
 from pghot.live.machine.chosen_nodes import parse_nodes
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.sources import LIVE_SOURCES
-from pghot.live.targets import LeftOut, Targets
 from pghot.parameters import checked_options
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.live_rules import INTERVAL_MS
 from pghot.trusted import distrust
-from pghot.units import parse_size
-
-
-def _size(value: Any) -> Any:
-    try:
-        return parse_size(value)
-    except UsageError as error:
-        raise ValueError(f"{error}; {error.hint}") from None
 
 
 def _nodes(value: Any) -> Any:
@@ -41,46 +33,6 @@ def _nodes(value: Any) -> Any:
 
 
 Nodes = Annotated[tuple[int, ...] | None, BeforeValidator(_nodes)]
-Size = Annotated[int, BeforeValidator(_size)]
-
-
-class LeftOutConfig(Strict):
-    """Programs that are left out of those that fit: see `pghot.live.targets.LeftOut`."""
-
-    names: tuple[str, ...] = ()
-    users: tuple[str, ...] = ()
-    cgroups: tuple[str, ...] = ()
-
-
-class TargetsConfig(Strict):
-    """Which programs: see `pghot.live.targets.Targets`."""
-
-    pids: tuple[int, ...] = ()
-    cgroups: tuple[str, ...] = ()
-    children: bool = True
-    names: tuple[str, ...] = ()
-    users: tuple[str, ...] = ()
-    min_size: Size = 0
-    leave_out: LeftOutConfig = LeftOutConfig()
-
-    @model_validator(mode="after")
-    def _some(self) -> TargetsConfig:
-        if not (self.pids or self.cgroups or self.names or self.users or self.min_size):
-            raise ValueError("name at least one of pids, cgroups, names, users, min_size")
-        return self
-
-    def targets(self) -> Targets:
-        """What the live loop is told."""
-        leave_out = self.leave_out
-        return Targets(
-            self.pids,
-            self.cgroups,
-            self.children,
-            self.names,
-            self.users,
-            self.min_size,
-            LeftOut(leave_out.names, leave_out.users, leave_out.cgroups),
-        )
 
 
 class NodesConfig(Strict):
@@ -118,11 +70,27 @@ class Config(Strict):
     sources: tuple[str, ...] = Field(("faults",), min_length=1)
     policy: str = "pghot-default"
     tracked: Size = 64 << 30
-    targets: TargetsConfig
+    targets: TargetsConfig | None = None
+    programs: tuple[ProgramsConfig, ...] = Field((), max_length=MOST_GROUPS)
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     nodes: NodesConfig = NodesConfig()
     mover: MoverSettings = MoverSettings()
     service: ServiceConfig = ServiceConfig()
+
+    @model_validator(mode="after")
+    def _targets_or_programs(self) -> Config:
+        if (self.targets is None) != bool(self.programs):
+            raise ValueError("name the programs: either in [targets], or in groups, each a [[programs]]")
+        names = [group.name for group in self.programs]
+        if twice := next((name for name in names if names.count(name) > 1), ""):
+            raise ValueError(f"two groups of programs are called '{twice}'")
+        for group in self.programs:
+            if (group.rate_limit_mb_s or 0) > self.mover.rate_limit_mb_s:
+                raise ValueError(
+                    f"the group '{group.name}' may promote {group.rate_limit_mb_s:g} MiB/s, all together "
+                    f"{self.mover.rate_limit_mb_s:g}: raise mover.rate_limit_mb_s"
+                )
+        return self
 
     @model_validator(mode="after")
     def _one_finder(self) -> Config:
@@ -132,6 +100,10 @@ class Config(Strict):
             else []
         ):
             raise ValueError(f"with mover.kind = 'damos' DAMON finds the pages itself: leave out {named[0]}")
+        if self.programs and self.mover.kind == "damos":
+            raise ValueError(
+                "with mover.kind = 'damos' all programs are treated alike: name them in [targets]"
+            )
         return self
 
 
@@ -155,7 +127,30 @@ def load_config(path: Path) -> Config:
                 options[name] |= checked_options(name, {option: value}, defaults)
         with _at(path, text, "options", name):
             _try(name, options[name])
-    return config.model_copy(update={"options": options, "sources": tuple(dict.fromkeys(config.sources))})
+    groups = tuple(
+        _checked_group(path, text, number, group, options) for number, group in enumerate(config.programs)
+    )
+    sources = tuple(dict.fromkeys(config.sources))
+    return config.model_copy(update={"options": options, "programs": groups, "sources": sources})
+
+
+def _checked_group(
+    path: Path, text: str, number: int, group: ProgramsConfig, options: Mapping[str, dict[str, Any]]
+) -> ProgramsConfig:
+    """The group with all options of its policy: its own beside those of the whole file."""
+    if not group.policy:
+        if group.options:
+            with _at(path, text, "programs", number, "options"):
+                raise UsageError(
+                    "they are of a policy, but the group names none", "add policy = to the group"
+                )
+        return group
+    with _at(path, text, "programs", number, "policy"):
+        LIVE_POLICIES.get(group.policy)
+    with _at(path, text, "programs", number, "options"):
+        own = checked_options(group.policy, group.options, LIVE_POLICIES.options(group.policy))
+        LIVE_POLICIES.make(group.policy, **own)
+    return group.model_copy(update={"options": {**options.get(group.policy, {}), **own}})
 
 
 def _refuse_shared(path: Path) -> None:
@@ -172,14 +167,14 @@ def _refuse_shared(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _at(path: Path, text: str, *key: str) -> Iterator[None]:
+def _at(path: Path, text: str, *key: str | int) -> Iterator[None]:
     """Errors raised inside are reported for this key."""
     try:
         yield
     except UsageError as error:
         line = find_line(text, key)
         place = f"{path}:{line}" if line else str(path)
-        raise UsageError(f"{place}: {'.'.join(key)}: {error}", error.hint) from None
+        raise UsageError(f"{place}: {'.'.join(map(str, key))}: {error}", error.hint) from None
 
 
 def _defaults(name: str) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from pghot.daemon.sockets import Server
 from pghot.errors import PghotError
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.degraded import DegradedSoFar
+from pghot.live.groups import Group, all_targets
 from pghot.live.hot import hottest
 from pghot.live.journal import Journal
 from pghot.live.live_settings import LiveSettings, check_sources, with_damos
@@ -29,6 +30,7 @@ from pghot.live.machine.chosen_nodes import NodeChoice
 from pghot.live.owner import changes_machine, owned
 from pghot.live.status import status
 from pghot.live.status_facts import StatusFacts
+from pghot.live.targets import Targets
 from pghot.live.undo import undo_open
 
 STATUS_MS = 1000
@@ -40,7 +42,8 @@ MOST_NAMED = 10  # programs in one line of the log
 def live_settings(config: Config) -> LiveSettings:
     """What the live loop is told, from the file."""
     settings = LiveSettings(
-        targets=config.targets.targets(),
+        targets=_targets(config),
+        groups=groups(config),
         sources=config.sources,
         source_options={name: config.options.get(name, {}) for name in config.sources},
         policy=config.policy,
@@ -52,6 +55,25 @@ def live_settings(config: Config) -> LiveSettings:
         max_cpu_percent=config.service.max_cpu_percent,
     )
     return with_damos(settings, config.options.get("damos", {})) if config.mover.kind == "damos" else settings
+
+
+def _targets(config: Config) -> Targets:
+    tables = config.programs if config.targets is None else (config.targets,)
+    return all_targets([table.targets() for table in tables])
+
+
+def groups(config: Config) -> tuple[Group, ...]:
+    """The groups of programs, in the order of the file."""
+    return tuple(
+        Group(
+            each.name,
+            each.targets(),
+            each.policy or config.policy,
+            config.mover.rate_limit_mb_s if each.rate_limit_mb_s is None else each.rate_limit_mb_s,
+            each.options if each.policy else config.options.get(config.policy, {}),
+        )
+        for each in config.programs
+    )
 
 
 class Daemon:

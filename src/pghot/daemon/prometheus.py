@@ -26,6 +26,11 @@ _DEGRADED = Counter(
     "pghot_degraded", "things that are wrong while pghot runs on: its log says what", "states", "gauge"
 )
 
+_GROUP_METRICS = (
+    (Counter("pghot_group", "programs of the group now", "programs", "gauge"), "programs"),
+    (Counter("pghot_group_promoted", "pages of the group that were promoted", "pages"), "promoted_pages"),
+)
+
 _BUILD = Counter("pghot_build", "1, with the version that runs", "info", "gauge")
 _FAILED = Counter("pghot_moves_failed", "pages that did not move, by errno", "pages")
 # Of the daemon as a whole: what it is called, and how it follows from the facts.
@@ -95,6 +100,8 @@ def families(facts: Mapping[str, Any]) -> Iterator[Metric]:
     wrong = Counts(each["part"] for each in facts["degraded"])
     parts = dict.fromkeys([*(source["name"] for source in facts["sources"]), KNOBS, TARGETS, *wrong])
     yield _family(_DEGRADED, ["part"], [([part], wrong[part]) for part in parts])
+    for counter, key in _GROUP_METRICS if facts["groups"] else ():
+        yield _family(counter, ["group"], [([group["name"]], group[key]) for group in facts["groups"]])
     for gauge in _NODE_GAUGES:
         key = f"{gauge.name.removeprefix('pghot_node_')}_bytes"
         yield _family(gauge, ["node"], [([str(node["node"])], node[key]) for node in facts["nodes"]])

@@ -15,6 +15,7 @@ from pghot.kernel.needs import require
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.damos_needs import damos_needs, kernel_needs
 from pghot.live.damos.plan import DamosSettings
+from pghot.live.groups import Group
 from pghot.live.machine.chosen_nodes import AS_THEY_ARE, NodeChoice, choose_nodes
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import LiveTopology, read_nodes
@@ -31,6 +32,8 @@ class LiveSettings:
 
     sources         names of live sources, and the options of each
     policy          name of a policy, and its options
+    groups          programs under policies and rates of their own, which are the targets then; the policy of all is
+                    unused
     apply           False: a dry run; nothing moves, what would move is counted once for each page
     mover           how pages are moved
     tracked_bytes   address space that may have sections at once; pages beyond it are counted, not tracked
@@ -49,6 +52,7 @@ class LiveSettings:
     tracked_bytes: int = 64 << 30
     max_cpu_percent: float = math.inf
     nodes: NodeChoice = AS_THEY_ARE
+    groups: tuple[Group, ...] = ()
     damos: DamosSettings = field(default_factory=DamosSettings)
 
     @property
@@ -57,9 +61,17 @@ class LiveSettings:
         more = (SWAP_SOURCE,) if self.mover.compressed and SWAP_SOURCE not in self.sources else ()
         return (*self.sources, *more)
 
+    @property
+    def all_groups(self) -> tuple[Group, ...]:
+        """The groups; without any, one without a name that has all programs."""
+        one = Group("", self.targets, self.policy, self.mover.rate_limit_mb_s, self.policy_options)
+        return self.groups or (one,)
+
     def options_of(self, source: str) -> dict[str, Any]:
-        """The options of a source: those that were given, and the policy's own rate."""
-        rate = own_period(LIVE_POLICIES.get(self.policy), LIVE_SOURCES.get(source))
+        """The options of a source: those that were given, and the own rate of the first policy that has one."""
+        rate: dict[str, int] = {}
+        for group in self.all_groups:
+            rate = {**own_period(LIVE_POLICIES.get(group.policy), LIVE_SOURCES.get(source)), **rate}
         return {**rate, **self.source_options.get(source, {})}
 
 
@@ -77,7 +89,8 @@ def with_damos(settings: LiveSettings, options: Mapping[str, Any]) -> LiveSettin
 
 def check_sources(root: SysRoot, settings: LiveSettings) -> None:
     """Raise for a source, policy or memory node that does not exist, then for what does not work here."""
-    LIVE_POLICIES.make(settings.policy, **settings.policy_options)
+    for group in settings.all_groups:
+        LIVE_POLICIES.make(group.policy, **group.policy_options)
     sources = {
         name: LIVE_SOURCES.make(name, root, **settings.options_of(name)) for name in settings.all_sources
     }
@@ -106,11 +119,12 @@ def check_demotion(root: SysRoot, settings: LiveSettings) -> None:
     processes, or with a cgroup whose memory is charged to the one above it."""
     if not settings.mover.kernel_demotes:
         return
-    if getattr(LIVE_POLICIES.get(settings.policy), "demotes", False):
-        raise UsageError(
-            f"{settings.policy} picks itself what it demotes: demotion '{settings.mover.demotion}' would do nothing",
-            "use demotion move_pages, or another policy",
-        )
+    for group in settings.all_groups:
+        if getattr(LIVE_POLICIES.get(group.policy), "demotes", False):
+            raise UsageError(
+                f"{group.policy} picks itself what it demotes: demotion '{settings.mover.demotion}' would do nothing",
+                "use demotion move_pages, or another policy",
+            )
     if not settings.apply:
         return
     if settings.targets.pids or not settings.targets.whole_cgroups:

@@ -28,6 +28,7 @@ from pghot.live.damos.damos import Damos
 from pghot.live.damos.plan import Planner
 from pghot.live.degraded import KNOBS, TARGETS, Degraded
 from pghot.live.effect import Effect
+from pghot.live.groups import Group, GroupMembers, LiveGroup
 from pghot.live.journal import Journal
 from pghot.live.knobs import Knobs
 from pghot.live.live_settings import (
@@ -44,7 +45,6 @@ from pghot.live.machine.linux import LinuxMachine
 from pghot.live.machine.nodes import LiveTopology, read_nodes
 from pghot.live.machine.sections import SECTION_PAGES
 from pghot.live.machine.spaces import Spaces
-from pghot.live.members import Members
 from pghot.live.own_cost import OwnCost, cpu_seconds
 from pghot.live.slices import SliceRecorder
 from pghot.live.sources import LIVE_SOURCES
@@ -78,7 +78,8 @@ class Live:
         require("live", base_page_needs(root))
         check_demotion(root, settings)
         self.root, self._clock_ns, self.journal = root, clock_ns, journal
-        self.members = Members(root, settings.targets)
+        groups = settings.all_groups
+        self.members = GroupMembers(root, groups)
         self.members.check()
         self.topology: LiveTopology = choose_nodes(root, read_nodes(root), settings.nodes)
         check_nodes(self.topology, settings.mover.compressed)
@@ -92,7 +93,6 @@ class Live:
         tier = self._tier = compressed_tier(root, settings.mover, self.topology, self.sources)
         if tier is not None:
             self.topology = with_compressed(self.topology, tier.swap)
-        self.policy: Policy[World] = LIVE_POLICIES.make(settings.policy, **settings.policy_options)
         sections = max(1, settings.tracked_bytes // (SECTION_PAGES * PAGE_BYTES))
         self.spaces = Spaces(root, sections)
         self.machine = LinuxMachine(
@@ -107,8 +107,7 @@ class Live:
             tier=tier,
         )
         self.damos = self._make_damos() if settings.mover.kind == "damos" else None
-        self.world = world_of(self.machine, self.spaces)
-        self.policy.start(self.world)
+        self.groups = [self._start_group(each) for each in groups]
         self.faults = FaultLatency(sections)
         self.sighted: dict[str, int] = dict.fromkeys(settings.all_sources, 0)
         self._refreshed_ms, self._refresh_pause_ms = 0, 0.0
@@ -152,14 +151,17 @@ class Live:
         if now_ms - self._refreshed_ms >= max(REFRESH_MS, self._refresh_pause_ms):
             self._refresh(now_ms)
         self.machine.tick(now_ns)
-        self.world.machine.now_ns = now_ns
+        for group in self.groups:
+            if group.machine is not self.machine:
+                group.machine.pass_time(now_ns)
         if self.surveying:
             share = min(1.0, self.budget.max_cpu_percent / 100)
             self._survey(max(LEAST_SURVEY_NS, int((now_ns - self._surveyed_ns) * share)))
         for source in self._started:
             for sightings in source.poll(now_ms):
                 self._take(source, sightings, now_ms)
-        self.policy.act(self.world)
+        for group in self.groups:
+            group.policy.act(group.world)
         if self.damos is not None and self._damos_started:
             self.damos.tick(now_ms)
         self.machine.demote_cold()
@@ -227,9 +229,20 @@ class Live:
         """Bytes that tracking takes for the sections in use, and the tables beside them."""
         section_bytes = len(self.spaces.table) * SECTION_PAGES * (self.spaces.pages.bytes_per_page() + 1)
         share = len(self.spaces.table) / self.spaces.table.sections
-        return section_bytes + self.spaces.table.bytes_total() + int(self.policy.tracker_bytes() * share)
+        return section_bytes + self.spaces.table.bytes_total() + int(self.tracker_bytes() * share)
+
+    def tracker_bytes(self) -> int:
+        """Bytes that the policies' records take when all sections are in use."""
+        return sum(group.policy.tracker_bytes() for group in self.groups)
 
     # ---- parts of a round
+
+    def _start_group(self, told: Group) -> LiveGroup:
+        machine = self.machine.beside(told.rate_limit_mb_s) if self.settings.groups else self.machine
+        world = world_of(machine, self.spaces)
+        policy: Policy[World] = LIVE_POLICIES.make(told.policy, **told.policy_options)
+        policy.start(world)
+        return LiveGroup(told.name, policy, machine, world)
 
     def _survey(self, most_ns: int) -> None:
         """Look where the pages of the programs are, for so long at most, and start everything else at the end."""
@@ -282,8 +295,11 @@ class Live:
         self.spaces.pages.saw(page, count)
         if self.recorder is not None:
             self.recorder.saw(page, count, sightings.write[movable])
-        accesses = Accesses(page, sightings.node[movable], count, now_ms, sightings.hint_fault)
-        self.policy.observe(self.world, source, accesses)
+        node = sightings.node[movable]
+        for number, its in self.members.split(sightings.pid[movable]):
+            group = self.groups[number]
+            accesses = Accesses(page[its], node[its], count[its], now_ms, sightings.hint_fault)
+            group.policy.observe(group.world, source, accesses)
 
     def _below_top(self, page: U32) -> Bool:
         """bool[K]: which of these pages are on a node below the top tier."""
@@ -301,10 +317,11 @@ class Live:
         programs = {space.number for space in self.spaces.spaces}
         self.programs_found += len(programs - self._programs)
         self._programs = programs
-        policy = self.policy
-        if isinstance(policy, Forgets):
-            for pages in changes.forgotten:
-                policy.forget(np.arange(pages.start, pages.stop, dtype=np.uint32))
+        for pages in changes.forgotten:
+            gone = np.arange(pages.start, pages.stop, dtype=np.uint32)
+            for group in self.groups:
+                if isinstance(group.policy, Forgets):
+                    group.policy.forget(gone)
         self._follow_cgroup()
         if changes.any:
             for source in self._started:

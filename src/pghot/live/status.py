@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import Counter
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from pghot.live.nothing_seen import why_nothing
 from pghot.live.status_facts import (
     BudgetFacts,
     CgroupFacts,
+    GroupFacts,
     LeftOutFacts,
     NodeFacts,
     SourceFacts,
@@ -39,7 +41,7 @@ def counters(live: Live, out: CompressedFacts | None = None) -> dict[str, float]
     moves = live.machine.counts
     counted = {name for source in live.sources for name in source.counters()}
     return {
-        **{name: value for name, value in live.policy.counters().items() if name not in counted},
+        **{name: value for name, value in policy_counters(live).items() if name not in counted},
         "pgpromote_success": moves.promoted,
         "pgdemote_proactive": moves.demoted,
         "pgmigrate_success": moves.promoted + moves.demoted,
@@ -54,6 +56,30 @@ def counters(live: Live, out: CompressedFacts | None = None) -> dict[str, float]
         "pghot_cpu_seconds": round(live.cost.total_s(), 3),
         "pghot_resident_bytes": resident_bytes(live.root),
     }
+
+
+def policy_counters(live: Live) -> Counter[str]:
+    """Those of the policies of all groups together."""
+    total: Counter[str] = Counter()
+    for group in live.groups:
+        total.update(group.policy.counters())
+    return total
+
+
+def group_facts(live: Live) -> list[GroupFacts]:
+    """Each group that the configuration names, in order; none where all programs are under one policy."""
+    return [
+        {
+            "name": group.name,
+            "policy": group.policy.name,
+            "programs": programs,
+            "promoted_pages": group.machine.pace.promoted,
+            "rate_limit_mb_s": group.machine.pace.rate_mb_s,
+            "pingpong_guard_share": group.machine.pace.share,
+        }
+        for group, programs in zip(live.groups, live.members.counts, strict=True)
+        if group.name
+    ]
 
 
 def source_facts(live: Live) -> list[SourceFacts]:
@@ -149,9 +175,10 @@ def status(live: Live, schema: str = "pghot.status/1") -> StatusFacts:
         "schema": schema,
         "mode": "apply" if live.settings.apply else "dry run",
         "seconds": round(live.seconds, 3),
-        "policy": live.policy.name,
+        "policy": ", ".join(dict.fromkeys(group.policy.name for group in live.groups)),
         "programs": [{"pid": space.pid, "name": space.name} for space in live.spaces.spaces],
         "cgroups": cgroup_facts(live),
+        "groups": group_facts(live),
         "compressed": out,
         "sources": source_facts(live),
         "degraded": [{"part": each.part, "problem": each.problem} for each in live.degraded],
@@ -166,7 +193,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> StatusFacts:
             "failed": dict(sorted(live.machine.counts.status.items())),
             "lowest_free_above_floor_pages": live.machine.lowest_margin,
             "rate_limit_mb_s": live.settings.mover.rate_limit_mb_s,
-            "pingpong_guard_share": live.machine.promotion_share,
+            "pingpong_guard_share": min(group.machine.promotion_share for group in live.groups),
             "promoted_by_the_kernel_pages": live.promoted_by_kernel(),
             "balanced_by_the_kernel_pages": live.balanced_by_kernel(),
         },

@@ -44,6 +44,15 @@ class LeftOutFacts(TypedDict):
     tracked_bytes: int
 
 
+class GroupFacts(TypedDict):
+    name: str
+    policy: str
+    programs: int
+    promoted_pages: int
+    rate_limit_mb_s: float
+    pingpong_guard_share: float
+
+
 class CgroupFacts(TypedDict):
     cgroup: str
     max_bytes: int | None
@@ -87,6 +96,7 @@ class StatusFacts(TypedDict):
     policy: str
     programs: list[ProgramFacts]
     cgroups: list[CgroupFacts]
+    groups: list[GroupFacts]
     compressed: CompressedFacts | None
     sources: list[SourceFacts]
     degraded: list[DegradedFacts]

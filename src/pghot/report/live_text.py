@@ -25,6 +25,7 @@ def render_run(facts: StatusFacts) -> str:
         *degraded_lines(facts),
         *nothing_seen(facts),
         *(f"  {source_line(source)}" for source in facts["sources"]),
+        *group_lines(facts),
         *damos_lines(facts),
         "",
         *node_table(facts["nodes"]),
@@ -76,6 +77,16 @@ def degraded_lines(facts: StatusFacts) -> list[str]:
     """What is wrong, each with what to do; nothing when all is well."""
     return [
         f"degraded: {printable(each['part'])}: {printable(each['problem'])}" for each in facts["degraded"]
+    ]
+
+
+def group_lines(facts: StatusFacts) -> list[str]:
+    """The groups of programs, in order; nothing where all are under one policy."""
+    return [
+        f"  {group['name']}: {group['programs']} programs, {group['policy']}, promoted "
+        f"{pages(group['promoted_pages'])} of {group['rate_limit_mb_s']:g} MiB/s"
+        + ("" if group["pingpong_guard_share"] == 1 else f" x {group['pingpong_guard_share']:.0%}: ping-pong")
+        for group in facts["groups"]
     ]
 
 
@@ -232,6 +243,7 @@ def render_status(facts: StatusFacts, before: StatusFacts | None) -> str:
         *degraded_lines(facts),
         *nothing_seen(facts),
         *(f"  {line}" for line in source_lines(facts, before)),
+        *group_lines(facts),
         *damos_lines(facts),
         "",
         *node_table(facts["nodes"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -292,7 +293,18 @@ def test_a_check_probes_targets_and_sources(
     )
     path.write_text(text)
     assert run(["daemon", "--check", "-c", str(path)]) == 0
-    assert capsys.readouterr().out == f"{path} is correct, and this machine can do it\n"
+    said, all_ = capsys.readouterr().out.splitlines()
+    assert said == f"{path} is correct, and this machine can do it"
+    assert re.fullmatch("all: [1-9][0-9]* programs now; pghot-default, to 256 MiB/s", all_)
+    targets = f"pids = [{os.getpid()}]\n"
+    group = f"[[programs]]\nname = 'us'\n{targets}children = false\n"
+    other = "[[programs]]\nname = 'others'\npolicy = 'none'\nnames = ['no-such-program']\n"
+    path.write_text(text.replace("[targets]\n" + targets, f"{group}rate_limit_mb_s = 64\n{other}"))
+    assert run(["daemon", "--check", "-c", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "us: 1 programs now; pghot-default, to 64 MiB/s",
+        "others: 0 programs now; left alone",
+    ]
     path.write_text(text.replace(str(os.getpid()), NO_PID))
     fails(capsys, USAGE, f"no process {NO_PID}", "daemon", "--check", "-c", str(path))
     path.write_text(text.replace("'replay'", "'replay', 'chmu'"))
@@ -337,7 +349,33 @@ def test_mistakes_name_line_and_key(
     "text, what",
     [
         ("[targets]\n", "name at least one of pids, cgroups, names, users, min_size"),
-        ("", "targets"),
+        ("", "document: name the programs: either in [targets], or in groups, each a [[programs]]"),
+        (RIGHT + '[[programs]]\nname = "a"\npids = [1]\n', "name the programs: either in"),
+        ('[[programs]]\nname = "A b"\npids = [1]\n', "2: programs.0.name: "),
+        ('[[programs]]\nname = "a"\n', "1: programs.0: name at least one of pids, cgroups"),
+        ('[[programs]]\nname = "a"\nnames = ["x"]\n' * 2, "two groups of programs are called 'a'"),
+        (
+            '[[programs]]\nname = "a"\npids = [1]\nrate_limit_mb_s = 300\n',
+            "the group 'a' may promote 300 MiB/s, all together 256: raise mover.rate_limit_mb_s",
+        ),
+        (
+            '[[programs]]\nname = "b"\npids = [1]\n[[programs]]\nname = "a"\npids = [1]\npolicy = "pghot"\n',
+            "7: programs.1.policy: no policy 'pghot' runs live",
+        ),
+        (
+            '[[programs]]\nname = "a"\npids = [1]\noptions = { freq_threshold = 3 }\n',
+            "4: programs.0.options: they are of a policy, but the group names none",
+        ),
+        (
+            '[[programs]]\nname = "a"\npids = [1]\npolicy = "pghot-default"\noptions = { threshold = 3 }\n',
+            "5: programs.0.options: unknown option of 'pghot-default' 'threshold'",
+        ),
+        (
+            '[[programs]]\nname = "a"\npids = [1]\n[mover]\nkind = "damos"\n',
+            "all programs are treated alike",
+        ),
+        ('[nodes]\nfast = "0-"\n' + RIGHT, "2: nodes.fast: the list '0-' is no list of nodes"),
+        ('[targets]\nnames = ["a"]\nmin_size = "big"\n', "3: targets.min_size: 'big' is not a size"),
         ("sources = []\n" + RIGHT, "sources"),
         ('tracked = "much"\n' + RIGHT, "'much' is not a size"),
         ("[targets\n", "not valid TOML"),

@@ -350,6 +350,7 @@ FACTS: dict[str, Any] = {
     "mode": "apply",
     "budget": {"effort": 0.25},
     "programs": [{"pid": 1, "name": "a"}, {"pid": 2, "name": "b"}],
+    "groups": [],
     "reload_accepted": False,
     "journal_bytes": 4096,
     "moves": {"failed": {"EBUSY": 5, "ENOMEM": 6}},

@@ -7,6 +7,7 @@ the target falls below its free floor. Before anything moves, the journal is tol
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 
 import numpy as np
 
@@ -18,18 +19,16 @@ from pghot.live.machine.eligibility import may_move
 from pghot.live.machine.mover import Mover, Origins
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import LiveTopology
+from pghot.live.machine.pace import Pace
 from pghot.live.machine.pages import WOULD_MOVE
 from pghot.live.machine.placement import HUGE_PAGES, Placement, joined
 from pghot.live.machine.room import Room
 from pghot.live.machine.spaces import Spaces
 from pghot.live.swap_tier.cold_pages import Compressing
 from pghot.live.swap_tier.tier import CompressedTier
-from pghot.policies.bucket import TokenBucket
 from pghot.policies.decisions import HeldBack
 from pghot.policies.live_rules import AGEING_MS
 from pghot.policies.machine import Moves
-from pghot.policies.pingpong import PingPongGuard
-from pghot.units import PAGE_BYTES
 
 
 class LinuxMachine:
@@ -65,8 +64,7 @@ class LinuxMachine:
         self.demotion_enabled = True  # a policy that demotes by itself switches it off
         self.nodes = Room(root, topology, settings.free_floor, tier)
         self.free_pages, self.floor_pages = self.nodes.free_pages, self.nodes.floor_pages
-        self.bucket = TokenBucket(settings.rate_limit_mb_s, now_ns)
-        self.guard = PingPongGuard(now_ns // 1_000_000)
+        self.pace = Pace(settings.rate_limit_mb_s, now_ns)
         self.placement = Placement(root, spaces, tier)
         self.mover = Mover(
             root,
@@ -106,13 +104,26 @@ class LinuxMachine:
     def tick(self, now_ns: int) -> None:
         """Let time pass and read how much is free."""
         self.now_ns = now_ns
-        self.bucket.refill(now_ns)
+        self.pace.tick(now_ns)
         self.nodes.read()
         now_ms = now_ns // 1_000_000
-        self.guard.tick(now_ms, self.counts.promoted, self.counts.returned)
         if now_ms - self._aged_ms >= AGEING_MS:
             self._aged_ms = now_ms
             self._spaces.pages.grow_older(self._spaces.sections_in_use())
+
+    def beside(self, rate_mb_s: float) -> LinuxMachine:
+        """The same machine for a group of programs, which paces their promotions within its own pace.
+
+        It is given the time by `pass_time`; everything else is shared.
+        """
+        other = copy(self)
+        other.pace = Pace(rate_mb_s, int(self.now_ns), self.pace)
+        return other
+
+    def pass_time(self, now_ns: int) -> None:
+        """Let time pass for a group."""
+        self.now_ns = now_ns
+        self.pace.tick(now_ns)
 
     def demote_cold(self) -> None:
         """Put what was not seen for long into the compressed tier, where there is one."""
@@ -137,7 +148,7 @@ class LinuxMachine:
     @property
     def promotion_share(self) -> float:
         """Part of the promotion rate that the ping-pong guard leaves."""
-        return self.guard.share
+        return self.pace.share
 
     def in_memory(self, page: U32) -> Bool:
         """bool[K]: which of the pages are not in the compressed tier, as last heard."""
@@ -172,7 +183,7 @@ class LinuxMachine:
 
     def pages_in_budget(self, thread: str, sleep_ns: float = 0.0) -> int:
         """Pages that the rate limit and the ping-pong guard allow now."""
-        return int(self.bucket.bytes_now() * self.guard.share) // PAGE_BYTES
+        return self.pace.pages()
 
     def charge_tracking(self, app_ns: float, kernel_ns: float, thread: str) -> None:
         """Real time passes by itself."""
@@ -188,15 +199,16 @@ class LinuxMachine:
         if not self._apply:
             fresh = self._pretend(page, target)
             self.counts.promoted += len(fresh)
+            self.pace.promoted += len(fresh)
             return Moves(fresh, page[:0])
         self._spaces.notice_folios()
         self._make_room(page, target, self.pages_in_budget(payer))
         rest, failed = page, []
         while len(rest) and (budget := self.pages_in_budget(payer)):
             end = self.placement.first_within(rest, budget)
-            before = self.counts.promoted
+            before, came_back = self.counts.promoted, self.counts.returned
             moves = self.mover.move(rest[:end], target)
-            self.bucket.spend((self.counts.promoted - before) * PAGE_BYTES)
+            self.pace.spend(self.counts.promoted - before, self.counts.returned - came_back)
             failed.append(moves.failed)
             rest = self._candidates(rest[end:], target)
             if len(moves.moved) == 0:

@@ -91,7 +91,7 @@ def test_the_rate_is_what_the_policy_may_spend(kernel: FakeKernel) -> None:
         assert machine.pages_in_budget("kmigrated") == 0
         machine.tick(10_250_000_000)
         assert machine.pages_in_budget("kmigrated") == MIB_PAGES // 4
-        machine.guard.share = 0.5
+        machine.pace.guard.share = 0.5
         assert machine.pages_in_budget("kmigrated") == MIB_PAGES // 8
 
 

@@ -421,10 +421,10 @@ def test_pages_of_a_region_that_are_in_swap_were_not_seen(
     list(live.machine.survey(live.spaces.spaces[0]))
     region = sightings_of(PID, addresses(30, 20), np.full(20, 9, np.uint32))
     live._take(source(kernel.root), region, 10_000)
-    assert live.policy.counters()["pghot_reported_accesses"] == 90
+    assert live.groups[0].policy.counters()["pghot_reported_accesses"] == 90
     swapin = type("Named", (source,), {"name": "swapins"})
     live._take(swapin(kernel.root), region, 10_000)
-    assert live.policy.counters()["pghot_reported_accesses"] == 90 + 180
+    assert live.groups[0].policy.counters()["pghot_reported_accesses"] == 90 + 180
 
 
 def test_undo_tells_what_came_back_from_what_never_left(kernel: SwapKernel) -> None:

@@ -109,6 +109,11 @@ _DECLARED = (
         "perf_not_running_ms", "time, over all CPUs, in which other events used the hardware", "milliseconds"
     ),
     Counter("pghot_pingpong_pages", "promoted pages that pghot had demoted before", "pages"),
+    Counter(
+        "pghot_demotion_withheld",
+        "pages for which room was wanted on a full node, while nothing could tell what is cold there",
+        "pages",
+    ),
     Counter("pghot_bound_bytes", "memory left alone because its owner set a strict policy", "bytes", "gauge"),
     Counter(
         "pghot_unscanned_bytes",

@@ -16,7 +16,7 @@ import pytest
 
 from builders.machine_trees import NODES, Node, machine, put
 from pghot.arrays import I32, U32, U64
-from pghot.engine.accesses import Mechanism
+from pghot.engine.accesses import Mechanism, Sees
 from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.needs import Need
 from pghot.kernel.process import Identity, read_stat
@@ -29,7 +29,8 @@ from pghot.live.machine.linux import LinuxMachine
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import read_nodes
 from pghot.live.machine.spaces import Spaces
-from pghot.live.sources.access_source import Sees, Sightings
+from pghot.live.machine.whole_cgroups import WholeCgroups
+from pghot.live.sources.access_source import Sightings
 
 PAGE = 4096
 START = 0x7F0000000000  # where programs have their memory: the beginning of a section
@@ -213,6 +214,7 @@ def mover(
     cgroups: tuple[str, ...] = (),
     apply: bool = True,
     nodes: NodeChoice = AS_THEY_ARE,
+    unseen_is_cold: bool = True,
     **settings: object,
 ) -> Iterator[tuple[LinuxMachine, Spaces]]:
     """A machine over this kernel with a real journal. Programs are tracked; it is half a second old, at 10 s."""
@@ -229,7 +231,9 @@ def mover(
             apply=apply,
             journal=journal,
             now_ns=9_500_000_000,
-            cgroups=cgroups,
+            unseen_is_cold=unseen_is_cold,
+            cgroups=lambda: WholeCgroups(cgroups),
+            set_knob=kernel.root.write,
         )
         made.tick(10 * 10**9)
         yield made, spaces

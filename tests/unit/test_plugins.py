@@ -310,15 +310,19 @@ def test_every_source_says_how_it_sees(registry: Registry[pghot.engine.accesses.
     said = {}
     for name in registry.names():
         source = registry.get(name)
-        said[name] = (source.mechanism, source.inline, source.released)
+        said[name] = (source.mechanism, source.inline, source.released, source.sees)
     mechanisms = {
         "hintfaults": "hint fault", "faults": "hint fault",
         "ibs": "hardware", "pebs": "hardware", "spe": "hardware", "chmu": "hardware",
         **dict.fromkeys(("abit", "idle", "softdirty", "damon"), "page-table scan"),
     }  # fmt: skip
     inline = {"hintfaults", "faults", "ibs", "pebs", "spe", "swapins"}
+    # Hint faults and a device see memory below the top tier only, as do the kernel's walks of the patches (abit).
+    sees = dict.fromkeys(("hintfaults", "faults", "chmu", "swapins", "abit"), "lower")
+    sees |= {"softdirty": "writes", "damon": "regions", "lrugen": "counts"}
     assert said == {
-        name: (mechanisms.get(name), name in inline, name not in ("chmu", "truth")) for name in said
+        name: (mechanisms.get(name), name in inline, name not in ("chmu", "truth"), sees.get(name, "any"))
+        for name in said
     }
     assert len({row[0] for row in said.values()}) == 4
 

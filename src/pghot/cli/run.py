@@ -95,8 +95,11 @@ def run(
     free_floor: Annotated[str, typer.Option(help="share of a fast node that stays free")] = "1%",
     batch: Annotated[int, typer.Option(help="pages in one move_pages call")] = 512,
     demotion: Annotated[
-        str, typer.Option(help="who makes room on a full node: move_pages, reclaim, lru_gen or off")
-    ] = "move_pages",
+        str,
+        typer.Option(
+            help="who picks what makes room on a full node: auto, move_pages, reclaim, lru_gen, off"
+        ),
+    ] = "auto",
     mover: Annotated[
         str,
         typer.Option(

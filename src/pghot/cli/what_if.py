@@ -16,14 +16,13 @@ from pghot.cli.progress import progress_on_stderr
 from pghot.cli.record_emulated import record_emulated
 from pghot.cli.record_live import record_live
 from pghot.cli.streams import stdout_kept_for_data
-from pghot.engine.accesses import by_mechanism
+from pghot.engine.accesses import Sees, by_mechanism, sees_top_tier
 from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.lab.capacity import size_nodes
 from pghot.lab.compare import BASELINES, DEVICE_MOVER, compare, default_sources, plan_runs
 from pghot.live.record_live import RecordingPlan
 from pghot.live.sources import LIVE_SOURCES
-from pghot.live.sources.access_source import Sees
 from pghot.recorder.record_settings import RecordSettings
 from pghot.report.comparison_text import chosen_columns, render
 from pghot.sim.machine.topology import Topology, load_topology
@@ -118,7 +117,7 @@ def witnesses() -> list[str]:
     able = [
         (get_args(Sees).index(source.sees), by_mechanism(source), name)
         for name, source in LIVE_SOURCES.usable().items()
-        if source.mechanism is not None and source.released and source.sees != "lower"
+        if source.mechanism is not None and source.released and sees_top_tier(source)
     ]
     return [name for *_, name in sorted(able)]
 

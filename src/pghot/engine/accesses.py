@@ -11,6 +11,10 @@ import numpy.typing as npt
 # How a source learns of accesses, as the kernel's counters tell them apart; None: by no mechanism of its own.
 Mechanism = Literal["hint fault", "hardware", "page-table scan", None]
 
+# What a source sees, best first: pages of every tier; regions of pages; only pages that are written; only pages below
+# the top tier; only how many pages are in use, and not which.
+Sees = Literal["any", "regions", "writes", "lower", "counts"]
+
 
 class Source(Protocol):
     """What a source says of itself, in the lab and live.
@@ -20,6 +24,7 @@ class Source(Protocol):
     mechanism  how it sees
     inline     it works in the program's own context, in a fault or an interrupt; the others have a thread
     released   a released kernel has what it takes
+    sees       see `Sees`
     """
 
     name: str
@@ -27,6 +32,12 @@ class Source(Protocol):
     mechanism: Mechanism
     inline: bool
     released: bool
+    sees: Sees
+
+
+def sees_top_tier(source: Source | type[Source]) -> bool:
+    """Whether it reports pages of the top tier. If it does not, being unseen says nothing about a page there."""
+    return source.sees in ("any", "regions", "writes")
 
 
 def by_mechanism(source: type[Source]) -> tuple[int, bool]:

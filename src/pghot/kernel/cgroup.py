@@ -117,6 +117,14 @@ def cgroup_of(root: SysRoot, pid: int) -> str:
     return "/"
 
 
+def memory_cgroup_of(root: SysRoot, name: str) -> str:
+    """The nearest cgroup that memory is charged to: `name` ("/a/b") or one above it; "" when only the root is left."""
+    for group in _upwards(cgroup_path(name))[:-1]:
+        if root.exists(f"{group}/memory.current"):
+            return group.removeprefix(CGROUPS)
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class CgroupLimits:
     """Limits in force for a group: the lowest of its own and its ancestors'. None: no limit, or not known.

@@ -238,10 +238,10 @@ class Bench:
             regions=self.trace.regions,
             decisions=DecisionCounts(self.group_pages),
         )
-        policy = POLICIES.make(spec.policy, **spec.options)
+        policy, sources = POLICIES.make(spec.policy, **spec.options), self._sources(spec)
         return new_run(
-            LiveLoop(policy) if spec.runs_on == "user space" else policy,
-            self._sources(spec),
+            LiveLoop(policy, sources) if spec.runs_on == "user space" else policy,
+            sources,
             world,
             future,
             self._initial_placement,

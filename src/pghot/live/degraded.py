@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-KNOBS, TARGETS = "knobs", "targets"
+KNOBS, TARGETS, DEMOTION = "knobs", "targets", "demotion"
 
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
     """One thing that is wrong.
 
-    part     who has the trouble: a source by name, `KNOBS` or `TARGETS`; one of a few, as it labels a metric
+    part     who has the trouble: a source by name, or one of those above; one of a few, as it labels a metric
     problem  one line: what is wrong; what to do. The same words for as long as it lasts
     """
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TypedDict
 
+from pghot.engine.accesses import sees_top_tier
 from pghot.errors import PghotError
 from pghot.kernel.base_pages import base_page_needs
 from pghot.kernel.kconfig import KernelConfig, read_config
@@ -68,6 +69,7 @@ class Finding:
     summary: str
     needs: tuple[Need, ...]
     sees_accesses: bool = False  # a source of accesses, not a recording or faults of swap
+    sees_top: bool = False  # a source that reports pages of the top tier
 
     @property
     def why(self) -> str:
@@ -115,8 +117,12 @@ def conclusion(seeing: Sequence[Finding], moving: Sequence[Finding]) -> str:
     can = ["compare policies in the lab"]
     cannot = []
     accesses = [finding for finding in seeing if finding.sees_accesses]
-    if working := [finding.name for finding in accesses if finding.verdict == "yes"]:
-        can.append(f"see accesses ({', '.join(working)})")
+    if working := [finding for finding in accesses if finding.verdict == "yes"]:
+        names = ", ".join(finding.name for finding in working)
+        can.append(f"see accesses ({names})")
+        lru = next(finding for finding in moving if finding.name == "lru_gen")
+        if not any(finding.sees_top for finding in working) and lru.verdict != "yes":
+            cannot.append(f"make room on a full fast node, where {names} sees nothing ({lru.why})")
     elif accesses:
         default = next((finding for finding in accesses if finding.name == "faults"), accesses[0])
         cannot.append(f"see accesses ({default.why})")
@@ -193,7 +199,7 @@ def sources(root: SysRoot, config: KernelConfig) -> Iterator[Finding]:
         try:
             source = LIVE_SOURCES.make(name, root)
             needs = with_config([*base_page_needs(root), *source.needs()], config)
-            yield Finding(name, source.summary, needs, source.mechanism is not None)
+            yield Finding(name, source.summary, needs, source.mechanism is not None, sees_top_tier(source))
         except (
             Exception
         ) as error:  # a source of another package may be broken in any way; the others still count

@@ -23,6 +23,7 @@ from pghot.live.sources import LIVE_SOURCES
 from pghot.live.swap_tier.setup import SWAP_SOURCE, check_compressed
 from pghot.live.targets import Targets
 from pghot.policies import LIVE_POLICIES
+from pghot.policies.live_rules import unseen_is_cold
 from pghot.policies.sampling_period import own_period
 
 
@@ -94,6 +95,7 @@ def check_sources(root: SysRoot, settings: LiveSettings) -> None:
     sources = {
         name: LIVE_SOURCES.make(name, root, **settings.options_of(name)) for name in settings.all_sources
     }
+    check_sight(settings)
     require("live", base_page_needs(root))
     topology = choose_nodes(root, read_nodes(root), settings.nodes)
     if settings.mover.kind == "damos":
@@ -114,23 +116,42 @@ def check_nodes(topology: LiveTopology, compressed: bool) -> None:
         )
 
 
+def check_sight(settings: LiveSettings) -> None:
+    """Raise where pghot or a policy would pick what goes down by accesses that no source sees."""
+    sources = [LIVE_SOURCES.get(name) for name in settings.sources]
+    if settings.mover.kind == "damos" or unseen_is_cold(sources):
+        return
+    policies = [group.policy for group in settings.all_groups]
+    by = [name for name in policies if getattr(LIVE_POLICIES.get(name), "demotes", False)]
+    remedy = "" if by else ", or use demotion auto"
+    if settings.mover.demotion == "move_pages":
+        by.append("demotion 'move_pages'")
+    if by:
+        names = " and ".join(settings.sources)
+        raise UsageError(
+            f"{by[0]} picks what goes down by what was seen, but {names} sees no page of the top tier",
+            f"add a source that sees it{remedy}",
+        )
+
+
 def check_demotion(root: SysRoot, settings: LiveSettings) -> None:
-    """Raise where reclaim would touch other programs. It acts on whole cgroups, so it cannot be used with single
-    processes, or with a cgroup whose memory is charged to the one above it."""
+    """Raise as `check_sight`, and where reclaim would touch other programs. It acts on whole cgroups, so it cannot be
+    named with single processes, or with a cgroup whose memory is charged to the one above it."""
+    check_sight(settings)
     if not settings.mover.kernel_demotes:
         return
     for group in settings.all_groups:
         if getattr(LIVE_POLICIES.get(group.policy), "demotes", False):
             raise UsageError(
                 f"{group.policy} picks itself what it demotes: demotion '{settings.mover.demotion}' would do nothing",
-                "use demotion move_pages, or another policy",
+                "use demotion auto, or another policy",
             )
     if not settings.apply:
         return
     if settings.targets.pids or not settings.targets.whole_cgroups:
         raise UsageError(
             f"demotion '{settings.mover.demotion}' acts on whole cgroups, but programs were chosen otherwise",
-            "track a cgroup by its path (--cgroup PATH), or use demotion move_pages",
+            "track a cgroup by its path (--cgroup PATH), or use demotion auto",
         )
     for cgroup in settings.targets.whole_cgroups:
         memory_cgroups(root, cgroup)
@@ -142,7 +163,7 @@ def check_left_out(settings: LiveSettings, topology: LiveTopology) -> None:
         node, why = next(iter(topology.left_out.items()))
         raise UsageError(
             f"demotion '{settings.mover.demotion}' lets the kernel choose nodes, but node {node} is left out: {why}",
-            "use demotion move_pages, or name the node slow",
+            "use demotion auto, or name the node slow",
         )
 
 
@@ -166,7 +187,7 @@ def check_damos(root: SysRoot, settings: LiveSettings, topology: LiveTopology) -
         return
     if settings.targets.whole_cgroups and settings.targets.pids:
         raise UsageError("the mover damos takes cgroups or pids, not both", "name one kind")
-    if settings.mover.demotion not in ("move_pages", "off"):
+    if settings.mover.demotion not in ("auto", "off"):
         raise UsageError(
             f"the mover damos makes room itself, not by demotion '{settings.mover.demotion}'",
             "leave the demotion out, or give 'off'",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from pghot.arrays import U32, Bool
-from pghot.engine.accesses import Accesses
+from pghot.engine.accesses import Accesses, sees_top_tier
 from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.base_pages import base_page_needs
 from pghot.kernel.cgroup import cgroup_inode
@@ -26,7 +26,7 @@ from pghot.kernel.watched import Watched
 from pghot.live.budget import Budget
 from pghot.live.damos.damos import Damos
 from pghot.live.damos.plan import Planner
-from pghot.live.degraded import KNOBS, TARGETS, Degraded
+from pghot.live.degraded import DEMOTION, KNOBS, TARGETS, Degraded
 from pghot.live.effect import Effect
 from pghot.live.groups import Group, GroupMembers, LiveGroup
 from pghot.live.journal import Journal
@@ -45,6 +45,7 @@ from pghot.live.machine.linux import LinuxMachine
 from pghot.live.machine.nodes import LiveTopology, read_nodes
 from pghot.live.machine.sections import SECTION_PAGES
 from pghot.live.machine.spaces import Spaces
+from pghot.live.machine.whole_cgroups import whole_cgroups
 from pghot.live.own_cost import OwnCost, cpu_seconds
 from pghot.live.slices import SliceRecorder
 from pghot.live.sources import LIVE_SOURCES
@@ -52,6 +53,7 @@ from pghot.live.sources.access_source import AccessSource, Degrades, HangsOnCgro
 from pghot.live.swap_tier.setup import SWAP_SOURCE, compressed_tier
 from pghot.live.swap_tier.tier import with_compressed
 from pghot.policies import LIVE_POLICIES
+from pghot.policies.live_rules import unseen_is_cold
 from pghot.policies.policy import Forgets, Policy, World
 from pghot.units import PAGE_BYTES, format_size
 
@@ -81,6 +83,7 @@ class Live:
         groups = settings.all_groups
         self.members = GroupMembers(root, groups)
         self.members.check()
+        self._pids: list[int] = []
         self.topology: LiveTopology = choose_nodes(root, read_nodes(root), settings.nodes)
         check_nodes(self.topology, settings.mover.compressed)
         check_left_out(settings, self.topology)
@@ -103,7 +106,9 @@ class Live:
             apply=settings.apply,
             journal=journal,
             now_ns=clock_ns(),
-            cgroups=settings.targets.whole_cgroups,
+            unseen_is_cold=unseen_is_cold(self.sources),
+            cgroups=lambda: whole_cgroups(root, self._pids),
+            set_knob=self.knobs.set,
             tier=tier,
         )
         self.damos = self._make_damos() if settings.mover.kind == "damos" else None
@@ -181,6 +186,8 @@ class Live:
         if damos is not None:
             damos.stop()
         problems += self.knobs.restore()
+        if self.machine.lru is not None:
+            self.machine.lru.find_all()
         if damos is not None:
             damos.count()  # now that nothing moves any more
         return problems
@@ -283,7 +290,7 @@ class Live:
             page, movable[movable] = page[inside], inside
         below = self._below_top(page)
         seen = sightings.count[movable]
-        self.effect.saw(source.sees != "lower", int(seen[~below].sum()), int(seen[below].sum()))
+        self.effect.saw(sees_top_tier(source), int(seen[~below].sum()), int(seen[below].sum()))
         if sightings.hint_fault:
             space, _ = self.spaces.table.where(page)
             seen = self.faults.counts(page, space, below, now_ms)
@@ -313,7 +320,8 @@ class Live:
         self._refreshed_ms, self._refresh_pause_ms = now_ms, self.budget.pause_ms(cpu_seconds() - began_s)
 
     def _look_at_programs(self, now_ms: int) -> None:
-        changes = self.spaces.refresh(self.members.now())
+        self._pids = self.members.now()
+        changes = self.spaces.refresh(self._pids)
         programs = {space.number for space in self.spaces.spaces}
         self.programs_found += len(programs - self._programs)
         self._programs = programs
@@ -351,6 +359,18 @@ class Live:
         for source in self._started:
             if isinstance(source, Degrades):
                 yield from (Degraded(source.name, problem) for problem in source.degraded())
+        lru = self.machine.lru
+        if lru is not None and (trouble := lru.trouble(self._clock_ns() // 1_000_000)):
+            yield Degraded(DEMOTION, self._room_trouble(trouble))
+
+    def _room_trouble(self, trouble: str) -> str:
+        why, remedy = "", ""
+        if not unseen_is_cold(self.sources):
+            names = " and ".join(source.name for source in self.sources)
+            why, remedy = f", as {names} sees none of its pages", ", or add a source that sees the top tier"
+        return (
+            f"the kernel's LRU should pick what goes down from a full fast node{why}, but {trouble}{remedy}"
+        )
 
     def _make_damos(self) -> Damos:
         mover, machine = self.settings.mover, self.machine

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from pghot.counters import COUNTERS
 from pghot.live.loop import Live
+from pghot.policies.live_rules import unseen_is_cold
 from pghot.units import format_size
 
 
@@ -46,7 +47,7 @@ def _blind(live: Live, on_node: npt.NDArray[np.int64]) -> list[str]:
     if not live.alive:
         reasons.append(f"the programs had ended after {live.seconds:.1f} s")
     below = sum(int(on_node[node]) for node in range(len(on_node)) if live.topology.rank[node] > 0)
-    if on_node.sum() and not below and all(each.sees == "lower" for each in live.sources):
+    if on_node.sum() and not below and not unseen_is_cold(live.sources):
         reasons.append(
             f"all {on_node.sum():,} tracked pages are on the top tier, where {_names(live)} sees none"
         )

@@ -47,6 +47,7 @@ def counters(live: Live, out: CompressedFacts | None = None) -> dict[str, float]
         "pgmigrate_success": moves.promoted + moves.demoted,
         "pgmigrate_fail": moves.failed,
         "pghot_pingpong_pages": moves.returned,
+        "pghot_demotion_withheld": live.machine.lru.withheld if live.machine.lru else 0,
         **(live.damos.counters() if live.damos else {}),
         **{f"pghot_skipped_{reason}": count for reason, count in live.spaces.skipped.items()},
         "pghot_bound_bytes": live.spaces.bound_bytes(),

@@ -108,7 +108,11 @@ WAYS = (
     WayToMove("move_pages", "promotes and demotes chosen pages of chosen programs", _move_pages),
     WayToMove("memory.reclaim", "demotes what a cgroup uses least, by its size", _reclaim),
     WayToMove("demotion", "the kernel's reclaim demotes when a node is short", _demotion),
-    WayToMove("lru_gen", "demotes the oldest generation of a cgroup on a node", _lru_gen),
+    WayToMove(
+        "lru_gen",
+        "demotes the oldest generation of a cgroup on a node; makes room where no source sees",
+        _lru_gen,
+    ),
     WayToMove("compressed", "puts cold pages into zram or zswap, and fetches them back", _compressed),
     WayToMove("damos", "DAMON promotes hot and demotes cold regions", _damos),
     WayToMove("numa_balancing", "the kernel's own promotion, for comparison", _mode2),

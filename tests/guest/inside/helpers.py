@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +32,7 @@ PGHOT = str(Path(sys.executable).with_name("pghot"))
 FORK_SERVER = Path(os.environ.get("PGHOT_FORK_SERVER", "/tmp"))  # its socket, see tests/guest/fork_server.py
 PGHOT_MIB = 80  # what pghot itself takes of node 0
 ROOT = SysRoot()
+GROUP = Path("/sys/fs/cgroup/pghot-test")
 BALANCING = Path("/proc/sys/kernel/numa_balancing")
 STATUS_LINE = re.compile(r"^\d+ s · \d+ programs", re.MULTILINE)
 
@@ -339,3 +341,15 @@ def report(kind: str, row: dict[str, Any]) -> None:
 
 def rounded(values: Sequence[float]) -> list[float]:
     return [round(value, 4) for value in values]
+
+
+@contextmanager
+def inside_the_group() -> Iterator[None]:
+    """What is started here is born in the group, so that its memory is charged to it."""
+    Path("/sys/fs/cgroup/cgroup.subtree_control").write_text("+memory")
+    GROUP.mkdir(exist_ok=True)
+    (GROUP / "cgroup.procs").write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        Path("/sys/fs/cgroup/cgroup.procs").write_text(str(os.getpid()))

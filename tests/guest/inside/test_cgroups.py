@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import Daemon, Pghot, Program, free_mib, kept_mib, knobs, pghot, report
+from helpers import GROUP, Daemon, Pghot, Program, free_mib, inside_the_group, kept_mib, knobs, pghot, report
 
 from waiting import until
 
 pytestmark = pytest.mark.two_tiers
-GROUP = Path("/sys/fs/cgroup/pghot-test")
-
-
-@contextlib.contextmanager
-def inside_the_group() -> Iterator[None]:
-    """What is started here is born in the group, so that its memory is charged to it."""
-    Path("/sys/fs/cgroup/cgroup.subtree_control").write_text("+memory")
-    GROUP.mkdir(exist_ok=True)
-    (GROUP / "cgroup.procs").write_text(str(os.getpid()))
-    try:
-        yield
-    finally:
-        Path("/sys/fs/cgroup/cgroup.procs").write_text(str(os.getpid()))
 
 
 @pytest.mark.parametrize("demotion", ["reclaim", "lru_gen"])

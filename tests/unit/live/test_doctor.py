@@ -103,6 +103,15 @@ def test_the_last_line_says_what_can_be_done_here_and_what_not_and_why() -> None
         assert " ".join(last.split()) == facts["conclusion"]
 
 
+def test_hint_faults_alone_make_no_room_without_the_multi_gen_lru(tmp_path: Path) -> None:
+    tree = shutil.copytree(captured("two-tiers-6.12").root, tmp_path / "tree")
+    (tree / "sys/kernel/mm/lru_gen/enabled").write_text("0x0000")
+    assert (
+        "it cannot make room on a full fast node, where faults sees nothing (the multi-gen LRU is switched off) or "
+        in diagnose(SysRoot(tree))["conclusion"]
+    )
+
+
 def test_two_sockets_are_told_from_one_node(tmp_path: Path) -> None:
     root = machine(tmp_path, Node(0, "10 21", "0-7", tier=4), Node(1, "21 10", "8-15", tier=4))
     assert unmet(diagnose(root), "movers", "demotion")[0]["why"] == "2 memory nodes, all in one tier"

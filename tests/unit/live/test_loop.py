@@ -29,7 +29,8 @@ from builders.machine_trees import NODES, put
 from pghot.cli.live_options import status_on_stderr
 from pghot.counters import LOSSES
 from pghot.errors import CutShortError, NotPermittedError, PghotError, UnsupportedError, UsageError
-from pghot.kernel.knob_files import NUMA_BALANCING
+from pghot.kernel.knob_files import DEMOTION_ENABLED, NUMA_BALANCING
+from pghot.kernel.lru_gen import ENABLED, LRU_GEN
 from pghot.kernel.needs import Need, require
 from pghot.kernel.process import CAPABILITIES, refused
 from pghot.kernel.sysroot import SysRoot
@@ -37,7 +38,7 @@ from pghot.live import journal as journal_module
 from pghot.live.degraded import Degraded
 from pghot.live.journal import Journal
 from pghot.live.journal_file import read_journal
-from pghot.live.live_settings import LiveSettings
+from pghot.live.live_settings import LiveSettings, check_sight
 from pghot.live.loop import Live
 from pghot.live.machine.chosen_nodes import NodeChoice
 from pghot.live.machine.mover_settings import MoverSettings
@@ -638,11 +639,84 @@ def test_memory_that_is_charged_to_the_group_above_is_not_left_to_the_kernel(
         Live(bench.kernel.root, settings, None)
 
 
+@pytest.mark.parametrize(
+    ("sources", "policy", "demotion", "refused"),
+    [
+        (("faults",), "pghot-default", "auto", ""),
+        (("faults",), "pghot-default", "move_pages", "demotion 'move_pages' picks what goes down"),
+        (("faults", "softdirty"), "pghot-default", "move_pages", ""),
+        (
+            ("faults",),
+            "hemem",
+            "auto",
+            "hemem picks what goes down by what was seen, but faults sees no page",
+        ),
+        (
+            ("faults", "chmu"),
+            "hemem",
+            "off",
+            "hemem picks what goes down by what was seen, but faults and chmu",
+        ),
+        (("faults", "damon"), "hemem", "auto", ""),
+        (("lrugen",), "pghot-default", "move_pages", "but lrugen sees no page of the top tier"),
+    ],
+)
+def test_nobody_picks_by_accesses_that_no_source_sees(
+    sources: tuple[str, ...], policy: str, demotion: str, refused: str
+) -> None:
+    settings = LiveSettings(
+        Targets((PID,)), sources, policy=policy, mover=MoverSettings.model_validate({"demotion": demotion})
+    )
+    if not refused:
+        check_sight(settings)
+        return
+    with pytest.raises(UsageError, match=refused):
+        check_sight(settings)
+
+
+def test_a_full_node_that_no_source_sees_is_left_to_the_kernel(bench: Bench, journal: Journal) -> None:
+    """First the program shares its cgroup: nothing goes down, and that is said. Then it is alone there."""
+    kernel = bench.kernel
+    bench.source.sees = "lower"
+    bench.source.says[:] = [hot() for _ in range(100)]
+    kernel.free[0] = 0
+    kernel._show_free()
+    put(kernel.tree, f"proc/{PID}/cgroup", "0::/jobs")
+    put(kernel.tree, "sys/fs/cgroup/cgroup.procs", "")
+    put(kernel.tree, "sys/fs/cgroup/jobs/cgroup.procs", f"{PID}\n{PID + 1}")
+    put(kernel.tree, "sys/fs/cgroup/jobs/memory.current", "1")
+    put(kernel.tree, ENABLED.lstrip("/"), "0x0007")
+    put(kernel.tree, LRU_GEN.lstrip("/"), "")
+    put(kernel.tree, DEMOTION_ENABLED.lstrip("/"), "false")
+    live = bench.live(journal)
+    live.start()
+    bench.tick(live, 500, 10)
+    assert [each.part for each in live.degraded] == ["demotion"]
+    problem = live.degraded[0].problem
+    assert "as scripted sees none of its pages, but their cgroup /jobs has 1 more programs; give" in problem
+    assert problem.endswith("systemd-run --scope, or add a source that sees the top tier")
+    withheld = counters(live)["pghot_demotion_withheld"]
+    assert withheld > 0
+    assert kernel.root.read(DEMOTION_ENABLED) == "false"
+    put(kernel.tree, "sys/fs/cgroup/jobs/cgroup.procs", str(PID))
+    bench.tick(live, 500, 6)
+    assert kernel.root.read(DEMOTION_ENABLED) == "true"
+    assert live.degraded == ()
+    more = counters(live)["pghot_demotion_withheld"]
+    bench.tick(live, 500, 4)
+    assert counters(live)["pghot_demotion_withheld"] == more
+    live.stop()
+    assert kernel.root.read(DEMOTION_ENABLED) == "false"
+    assert counters(live)["pgdemote_proactive"] == 0
+
+
 @pytest.mark.parametrize("demotion", ["reclaim", "lru_gen"])
 def test_a_policy_that_picks_what_it_demotes_leaves_nothing_to_the_kernel(
     bench: Bench, demotion: str
 ) -> None:
-    settings = LiveSettings(Targets((PID,)), policy="hemem", mover=MoverSettings(demotion=demotion))
+    settings = LiveSettings(
+        Targets((PID,)), ("softdirty",), policy="hemem", mover=MoverSettings(demotion=demotion)
+    )
     with pytest.raises(UsageError, match=f"hemem picks itself what it demotes: demotion '{demotion}'"):
         Live(bench.kernel.root, settings, None)
 

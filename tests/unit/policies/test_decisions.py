@@ -20,6 +20,7 @@ from pghot.policies.runs_on import live_twin, places, policy_awaits, source_awai
 from pghot.sim.machine.topology import TOPOLOGIES, load_topology
 from pghot.sim.policies import POLICIES
 from pghot.sim.sources import SOURCES
+from pghot.sim.sources.simulated_source import SourceSettings
 
 
 def pages(*numbers: int) -> np.ndarray:
@@ -58,7 +59,9 @@ def test_a_source_of_user_space_has_a_live_twin_that_sees_as_it_does(name: str) 
     if twin := live_twin(source):
         live = LIVE_SOURCES.get(twin)
         assert (live.mechanism, live.inline, live.released) == (source.mechanism, source.inline, True)
-        assert set(getattr(source, "live_options", {})) <= set(SOURCES.options(name))
+        options = getattr(source, "live_options", {})
+        assert set(options) <= set(SOURCES.options(name))
+        assert SOURCES.make(name, SourceSettings(1, 4096, 2), **options).sees == live.sees
     assert bool(source_awaits(source)) == (not source.released and not source.clairvoyant)
 
 

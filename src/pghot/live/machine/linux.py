@@ -6,16 +6,17 @@ the target falls below its free floor. Before anything moves, the journal is tol
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 
 import numpy as np
 
 from pghot.arrays import U32, Bool
 from pghot.kernel.sysroot import SysRoot
-from pghot.kernel.watched import Space
+from pghot.kernel.watched import SetKnob, Space
 from pghot.live.machine.demotion import Demotion
 from pghot.live.machine.eligibility import may_move
+from pghot.live.machine.kernel_lru import KernelLru
 from pghot.live.machine.mover import Mover, Origins
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import LiveTopology
@@ -24,6 +25,7 @@ from pghot.live.machine.pages import WOULD_MOVE
 from pghot.live.machine.placement import HUGE_PAGES, Placement, joined
 from pghot.live.machine.room import Room
 from pghot.live.machine.spaces import Spaces
+from pghot.live.machine.whole_cgroups import WholeCgroups
 from pghot.live.swap_tier.cold_pages import Compressing
 from pghot.live.swap_tier.tier import CompressedTier
 from pghot.policies.decisions import HeldBack
@@ -35,7 +37,9 @@ class LinuxMachine:
     """A `Machine` over the tracked spaces. `tick` once before each round of the policy.
 
     apply    False: a dry run; nothing moves, what would move is counted once for each page
-    cgroups  cgroups of which every program is tracked: the kernel may demote there when it picks the pages
+    unseen_is_cold  see `live_rules.unseen_is_cold`
+    cgroups  looks up the cgroups of the programs: the kernel may demote there when it picks the pages
+    set_knob  as for a source
     tier     compressed swap, which the topology has as its last node; None without
     """
 
@@ -49,11 +53,12 @@ class LinuxMachine:
         apply: bool,
         journal: Origins | None,
         now_ns: int,
-        cgroups: tuple[str, ...] = (),
+        unseen_is_cold: bool = True,
+        cgroups: Callable[[], WholeCgroups] = WholeCgroups,
+        set_knob: SetKnob = lambda path, value: None,
         tier: CompressedTier | None = None,
     ) -> None:
         self._spaces, self._apply = spaces, apply
-        self._demotion_off = settings.demotion == "off"
         self.topology = topology
         self.place = spaces.pages.place
         self.rank = np.array(topology.rank, np.int64)
@@ -76,7 +81,14 @@ class LinuxMachine:
             journal=journal,
             tier=tier,
         )
-        self.demotion = Demotion(root, spaces.pages, self.placement, self.mover, settings.demotion, cgroups)
+        how = settings.room_by(unseen_is_cold)
+        self._demotion_off, lru = how == "off", None
+        if how == "lru_gen" or how == "reclaim":
+            lru = KernelLru(root, topology, spaces, self.placement, self.mover, how, cgroups, set_knob)
+        self.lru = lru
+        self.demotion = Demotion(
+            spaces.pages, self.placement, self.mover, by_age=how == "move_pages", lru=lru
+        )
         self.counts = self.mover.counts
         self._tier = tier
         self.compressing = None
@@ -110,6 +122,8 @@ class LinuxMachine:
         if now_ms - self._aged_ms >= AGEING_MS:
             self._aged_ms = now_ms
             self._spaces.pages.grow_older(self._spaces.sections_in_use())
+        if self.lru is not None:
+            self.lru.find()
 
     def beside(self, rate_mb_s: float) -> LinuxMachine:
         """The same machine for a group of programs, which paces their promotions within its own pace.
@@ -163,7 +177,10 @@ class LinuxMachine:
 
     def locate(self, page: U32) -> None:
         """Ask the kernel for the node of each page (uint32[K]) and remember it."""
+        before = self.place[page]
         self.placement.locate(page)
+        if self.lru is not None:
+            self.lru.found(page, before)
 
     def survey(self, space: Space) -> Iterator[None]:
         """Find all movable pages of a space that are present, and write their origins when moves are allowed.
@@ -174,6 +191,8 @@ class LinuxMachine:
             if self._apply:
                 self.mover.write_origins(space, page)
             yield
+        if self.lru is not None:
+            self.lru.know(space)
 
     # ---- what may move
 

@@ -20,7 +20,9 @@ MoverKind = Literal["move_pages", "damos"]
 # Who makes room on a full node. "move_pages": pghot demotes the tracked pages that were not seen for longest;
 # "reclaim": memory.reclaim of the tracked cgroups (Linux >= 5.19); "lru_gen": their oldest generation of the multi-gen
 # LRU; "off": nobody. With "reclaim" and "lru_gen" the kernel picks the pages, and demotion_enabled must be on.
-DemotionKind = Literal["move_pages", "reclaim", "lru_gen", "off"]
+# "auto": "move_pages" with a source that sees the top tier, else "lru_gen", in cgroups of which every program is
+# tracked. memory.reclaim must be asked for: it takes from every node of a cgroup, and swaps out what is on the lowest.
+DemotionKind = Literal["auto", "move_pages", "reclaim", "lru_gen", "off"]
 
 
 class MoverSettings(Strict):
@@ -39,7 +41,7 @@ class MoverSettings(Strict):
     rate_limit_mb_s: float = Field(RATE_LIMIT_MB_S, ge=0.001, le=1e6)
     free_floor: float = Field(FREE_FLOOR, ge=0, le=1)
     batch_pages: int = Field(BATCH_PAGES, ge=1, le=65536)
-    demotion: DemotionKind = "move_pages"
+    demotion: DemotionKind = "auto"
     compressed: bool = False
     cold_after_s: float = Field(30.0, gt=0, le=LONGEST_COLD_S)
 
@@ -53,7 +55,13 @@ class MoverSettings(Strict):
         except UsageError as error:
             raise ValueError(f"{error}; {error.hint}") from None
 
+    def room_by(self, unseen_is_cold: bool) -> Literal["move_pages", "reclaim", "lru_gen", "off"]:
+        """Who picks what goes down. `unseen_is_cold`: see `live_rules.unseen_is_cold`."""
+        if self.demotion == "auto":
+            return "move_pages" if unseen_is_cold else "lru_gen"
+        return self.demotion
+
     @property
     def kernel_demotes(self) -> bool:
-        """Whether the kernel picks the pages that make room."""
+        """Whether the kernel was named to pick the pages that make room."""
         return self.demotion in ("reclaim", "lru_gen")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -61,21 +61,14 @@ def sightings_of(
     )
 
 
-# What a source sees, best first: pages of every tier; regions of pages; only pages that are written; only pages below
-# the top tier.
-Sees = Literal["any", "regions", "writes", "lower"]
-
-
 class AccessSource(Source, Protocol):
     """A live source of page accesses. Its name is that of its simulated twin, where there is one.
 
     weight   how much one of its reports counts when sources are fused; a positive whole number
-    sees     see `Sees`
     only_reads  it sets no knob, clears no bit, and disturbs nobody who watches the same: two may run at once
     """
 
     weight: int
-    sees: Sees
     only_reads: bool
 
     def needs(self) -> list[Need]:

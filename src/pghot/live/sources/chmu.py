@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pghot.arrays import U64
-from pghot.engine.accesses import Mechanism
+from pghot.engine.accesses import Mechanism, Sees
 from pghot.errors import UsageError
 from pghot.kernel import hotlist
 from pghot.kernel.cxl_regions import Extent, extents_of, frame_ranges, frames_of_units
@@ -27,7 +27,7 @@ from pghot.kernel.pmu import Pmu, pmu_names, read_pmu
 from pghot.kernel.rmap import frames_need
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sees, Sightings, sightings_of
+from pghot.live.sources.access_source import Sightings, sightings_of
 from pghot.live.sources.aux_area import AUX_COUNTERS, RING_BYTES, AuxNotes, drain_aux
 from pghot.live.sources.frame_owners import FrameOwners
 from pghot.live.sources.perf_sampling import READ_FORMAT

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pghot.arrays import U32, U64
-from pghot.engine.accesses import Mechanism
+from pghot.engine.accesses import Mechanism, Sees
 from pghot.errors import PghotError, UsageError
 from pghot.kernel.damon_records import Regions
 from pghot.kernel.damon_sysfs import NUMBER, STATE, Intervals, Kdamond, damon_need
@@ -27,7 +27,7 @@ from pghot.kernel.perf_event import perf_need
 from pghot.kernel.ranges import numbered
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Space, Watched
-from pghot.live.sources.access_source import Sees, Sightings, sightings_of
+from pghot.live.sources.access_source import Sightings, sightings_of
 from pghot.parameters import check_number
 from pghot.units import PAGE_BYTES
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pghot.engine.accesses import Mechanism
+from pghot.engine.accesses import Mechanism, Sees
 from pghot.kernel import perf_event
 from pghot.kernel.folio_heads import first_in_block, first_in_folio
 from pghot.kernel.folios import small_sizes_on
@@ -29,7 +29,7 @@ from pghot.kernel.perf_records import ADDR, CPU, PAGE_SIZE, PID, Samples, words_
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes, nodes_with_memory
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sees, Sightings
+from pghot.live.sources.access_source import Sightings
 from pghot.live.sources.perf_ring import drain
 from pghot.live.sources.scan_periods import ScanPeriods
 from pghot.live.sources.scan_progress import ScanProgress

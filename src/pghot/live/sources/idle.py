@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import U64, Bool
-from pghot.engine.accesses import Mechanism
+from pghot.engine.accesses import Mechanism, Sees
 from pghot.errors import UnsupportedError
 from pghot.kernel.kpageflags import KPAGEFLAGS
 from pghot.kernel.needs import Need
@@ -23,7 +23,6 @@ from pghot.kernel.pagemap import pfns
 from pghot.kernel.process import has_capability
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
-from pghot.live.sources.access_source import Sees
 from pghot.live.sources.periodic import PeriodicSource
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pghot.engine.accesses import Mechanism
+from pghot.engine.accesses import Mechanism, Sees
 from pghot.errors import PghotError
 from pghot.kernel.cgroup import cgroup_name, cgroup_of
 from pghot.kernel.lru_gen import Generation, age, lru_gen_need, memcg_path, read_lru_gen
@@ -17,7 +17,7 @@ from pghot.kernel.needs import Need, require
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sees, Sightings
+from pghot.live.sources.access_source import Sightings
 from pghot.parameters import check_number
 
 _LOOK_MS = 1000
@@ -32,7 +32,7 @@ class LruGen:
     inline = False
     released = True
     weight = 1
-    sees: Sees = "any"
+    sees: Sees = "counts"
     only_reads = False
 
     def __init__(self, root: SysRoot, period_ms: int = 5000) -> None:

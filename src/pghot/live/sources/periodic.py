@@ -9,10 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from pghot.arrays import U64
+from pghot.engine.accesses import Sees
 from pghot.kernel.needs import Need, require
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Space, Watched
-from pghot.live.sources.access_source import Sees, Sightings, sightings_of
+from pghot.live.sources.access_source import Sightings, sightings_of
 from pghot.parameters import check_number
 
 

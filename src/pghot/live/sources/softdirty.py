@@ -15,14 +15,13 @@ import os
 import numpy as np
 
 from pghot.arrays import U64
-from pghot.engine.accesses import Mechanism
+from pghot.engine.accesses import Mechanism, Sees
 from pghot.kernel.maps import Mappings
 from pghot.kernel.maps_text import read_maps
 from pghot.kernel.needs import Need
 from pghot.kernel.pagemap import SOFT_DIRTY, clear_soft_dirty, flagged
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
-from pghot.live.sources.access_source import Sees
 from pghot.live.sources.periodic import PeriodicSource
 from pghot.units import PAGE_BYTES
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import U64
-from pghot.engine.accesses import Mechanism
+from pghot.engine.accesses import Mechanism, Sees
 from pghot.kernel import spe_packets
 from pghot.kernel.cpus import midr
 from pghot.kernel.needs import Need, require
@@ -25,7 +25,7 @@ from pghot.kernel.rmap import frames_need
 from pghot.kernel.spe_packets import EVENTS, HAS, OPERATION, PHYS_ADDR, SOURCE, Records
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sees, Sightings
+from pghot.live.sources.access_source import Sightings
 from pghot.live.sources.aux_area import AUX_COUNTERS, RING_BYTES, AuxNotes, drain_aux
 from pghot.live.sources.frame_owners import FrameOwners
 from pghot.live.sources.perf_sampling import READ_FORMAT, stretched

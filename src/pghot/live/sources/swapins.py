@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pghot.arrays import I32, U64
-from pghot.engine.accesses import Mechanism
+from pghot.engine.accesses import Mechanism, Sees
 from pghot.errors import UsageError
 from pghot.kernel import perf_event
 from pghot.kernel.needs import Need, require
@@ -21,7 +21,7 @@ from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, perf_need
 from pghot.kernel.perf_records import ADDR, PID, Samples, words_of
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
-from pghot.live.sources.access_source import Sees, Sightings, sightings_of
+from pghot.live.sources.access_source import Sightings, sightings_of
 from pghot.live.sources.perf_ring import drain
 from pghot.units import PAGE_BYTES
 

@@ -17,6 +17,7 @@ from pghot.live.machine.nodes import LiveTopology
 from pghot.live.sources.access_source import AccessSource
 from pghot.live.swap_tier.swap_space import CompressedSwap, compressed_needs, find_compressed_swap
 from pghot.live.swap_tier.tier import CompressedTier
+from pghot.policies.live_rules import unseen_is_cold
 from pghot.units import PAGE_BYTES
 
 SWAP_SOURCE = "swapins"  # sees what comes back from there
@@ -43,8 +44,7 @@ def compressed_tier(
     if not mover.compressed:
         return None
     swap = check_compressed(root, mover)
-    blind = all(source.sees == "lower" for source in sources)
-    if blind and not topology.lower:
+    if not unseen_is_cold(sources) and not topology.lower:
         names = ", ".join(source.name for source in sources if source.name != SWAP_SOURCE)
         raise UsageError(
             f"{names} sees no page of the top tier: all of them would look cold",

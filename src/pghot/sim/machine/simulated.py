@@ -417,10 +417,16 @@ class SimulatedMachine:
         wanted = min(pages + shortfall, self.pages_in_budget(name))
         if wanted <= 0 or not self.demotion_targets[node]:
             return 0
-        cold, walks = self.generations.oldest(self.place, node, wanted, self.now_ns)
+        return len(self.demote_oldest(node, wanted, name))
+
+    def demote_oldest(self, node: int, pages: int, thread: str) -> U32:
+        """Have `thread` demote up to `pages` of the oldest generations of `node`; returns those that went."""
+        cold, walks = self.generations.oldest(self.place, node, pages, self.now_ns)
         if walks:
-            self._kernel_work(name, walks * self.pages * self.costs.age_pte_ns)
-        return self.demote(cold, node, name)
+            self._kernel_work(thread, walks * self.pages * self.costs.age_pte_ns)
+        self.demote(cold, node, thread)
+        went: U32 = cold[self.place[cold] != node]
+        return went
 
     def demote(self, page: U32, node: int, thread: str) -> int:
         """Move `page` from `node` to its demotion targets in order; returns how many moved."""

@@ -13,7 +13,7 @@ SOURCES: Registry[SimulatedSource] = Registry(
     "source",
     ("pghot.sim.sources",),
     "pghot.sources",
-    declares=("name", "summary", "mechanism", "inline", "released", "clairvoyant"),
+    declares=("name", "summary", "mechanism", "inline", "released", "sees", "clairvoyant"),
     given=1,
     order=by_mechanism,
 )

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from numba import njit
 
 from pghot.arrays import NOWHERE
-from pghot.engine.accesses import Accesses, Mechanism, no_accesses
+from pghot.engine.accesses import Accesses, Mechanism, Sees, no_accesses
 from pghot.parameters import MOST_NS, check_number
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
 from pghot.ties import from_first
@@ -86,6 +86,7 @@ class AbitScan:
     live_options: ClassVar[dict[str, Any]] = {"walk_ns": IDLE_LOOK_NS, "every_tier": True}
     inline = False
     released = True
+    sees: Sees = "lower"
     clairvoyant = False
 
     def __init__(
@@ -102,6 +103,7 @@ class AbitScan:
         check_number(self.name, "set_ns", set_ns, 0, MOST_NS)
         self._period_ms, self._walk_ns, self._set_ns = period_ms, walk_ns, set_ns
         self._group_pages, self._every_tier = settings.group_pages, every_tier
+        self.sees = "any" if every_tier else "lower"
         self._abit = np.zeros(settings.pages, np.uint8)
         self._first_page = settings.first_page
         self._next_ms = -1.0

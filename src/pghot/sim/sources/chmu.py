@@ -20,7 +20,7 @@ from numba import njit
 
 from pghot.arrays import NOWHERE
 from pghot.carry import Carry
-from pghot.engine.accesses import Accesses, Mechanism, no_accesses
+from pghot.engine.accesses import Accesses, Mechanism, Sees, no_accesses
 from pghot.errors import UsageError
 from pghot.parameters import MOST_NS, check_number, shown
 from pghot.sim.sources.sampling import next_unit
@@ -110,6 +110,7 @@ class Chmu:
     inline = False
     released = False
     awaits = "hardware, and a driver that no released kernel has"
+    sees: Sees = "lower"
     clairvoyant = False
 
     def __init__(

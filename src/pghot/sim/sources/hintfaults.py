@@ -21,7 +21,7 @@ from numba import njit
 
 from pghot.arrays import I16, I32, NOWHERE, U8, U32, Bool
 from pghot.carry import Carry
-from pghot.engine.accesses import Accesses, Mechanism, no_accesses
+from pghot.engine.accesses import Accesses, Mechanism, Sees, no_accesses
 from pghot.parameters import MOST_NS, check_number
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
 from pghot.ties import GOLDEN_RATIO, order_from
@@ -164,6 +164,7 @@ class HintFaults:
     }
     inline = True
     released = True
+    sees: Sees = "lower"
     clairvoyant = False
 
     def __init__(

@@ -13,7 +13,7 @@ import math
 from typing import Any, ClassVar
 
 from pghot.carry import Carry
-from pghot.engine.accesses import Accesses, Mechanism, no_accesses
+from pghot.engine.accesses import Accesses, Mechanism, Sees, no_accesses
 from pghot.parameters import MOST_NS, check_number
 from pghot.policies.live_rules import INTERVAL_MS
 from pghot.sim.sources.sampling import Sampler, keep_evenly
@@ -35,6 +35,7 @@ class MissSampler:
     mechanism: Mechanism = "hardware"
     inline = True
     released = True
+    sees: Sees = "any"
     clairvoyant = False
     live_options: ClassVar[dict[str, Any]] = {"ring_entries": 13_000, "drain_ms": INTERVAL_MS}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pghot.engine.accesses import Accesses, Mechanism
+from pghot.engine.accesses import Accesses, Mechanism, Sees
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
 
 
@@ -14,6 +14,7 @@ class Truth:
     mechanism: Mechanism = None
     inline = False
     released = False
+    sees: Sees = "any"
     clairvoyant = True
 
     def __init__(self, settings: SourceSettings) -> None:

@@ -7,6 +7,7 @@ round, which goes on with what the walk found.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,13 @@ import numpy as np
 from pghot.engine.accesses import Accesses, Source
 from pghot.policies.decisions import HeldBack
 from pghot.policies.granularity import granularity_of
-from pghot.policies.live_rules import FAST_FAULT, FAULT_HOT_MS, INTERVAL_MS, SLOW_FAULT
+from pghot.policies.live_rules import (
+    FAST_FAULT,
+    FAULT_HOT_MS,
+    INTERVAL_MS,
+    SLOW_FAULT,
+    unseen_is_cold,
+)
 from pghot.policies.policy import Policy, World
 from pghot.sim.lab_world import LabWorld
 from pghot.sim.user_space.user_space_machine import STATE_BYTES, UserSpaceMachine
@@ -24,17 +31,22 @@ SAMPLE_NS = 240.0
 
 
 class LiveLoop:
-    """A policy that runs live, run by pghot in user space."""
+    """A policy that runs live with these sources, run by pghot in user space."""
 
-    def __init__(self, policy: Policy[Any]) -> None:
-        self._policy = policy
+    def __init__(self, policy: Policy[Any], sources: Sequence[Source | type[Source]]) -> None:
+        self._policy, self._sources = policy, sources
         self.name, self.summary, self.kind = policy.name, policy.summary, policy.kind
         self.default_sources, self.any_source = policy.default_sources, policy.any_source
         self.runs_live = policy.runs_live
 
     def start(self, world: LabWorld) -> None:
         world.machine.demotion_enabled = False  # as a kernel boots, and pghot leaves it so
-        self._machine = UserSpaceMachine(world.machine, world.page_bytes, world.group_pages)
+        self._machine = UserSpaceMachine(
+            world.machine,
+            world.page_bytes,
+            world.group_pages,
+            unseen_is_cold=unseen_is_cold(self._sources),
+        )
         self._world = World(
             self._machine,
             world.pages,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pghot.arrays import U32
+from pghot.engine.kmigrated import SECTION_PAGES
 from pghot.policies.bucket import TokenBucket
 from pghot.policies.decisions import HeldBack
 from pghot.policies.live_rules import (
@@ -18,6 +19,7 @@ from pghot.policies.live_rules import (
     BATCH_PAGES,
     COLD_AGE,
     FREE_FLOOR,
+    LRU_AGEING_MS,
     OLDEST,
     RATE_LIMIT_MB_S,
     RETURNED_AGE,
@@ -31,6 +33,9 @@ THREAD = "pghot"
 # move_pages(2) finds and isolates each page by a page-table walk, as its query does, which handles 6 to 7 million
 # pages a second on the project's machine. The copy itself costs what it costs the kernel.
 QUERY_NS = 154.0
+# To ask the kernel's LRU for room, its generations are read and parsed (1.5 ms for 50 cgroups on two nodes, measured
+# there too), and a section's pages are looked up to find out what went down.
+LRU_ASK_NS = 1.5e6 + SECTION_PAGES * QUERY_NS
 STATE_BYTES = (
     7  # for each page: mapping, place, age, heat, marks (live/machine/pages.py), number of its last scan
 )
@@ -39,9 +44,15 @@ STATE_BYTES = (
 class UserSpaceMachine:
     """A `Machine` for policies that run live. `tick` once before each round of the policy."""
 
-    def __init__(self, machine: SimulatedMachine, page_bytes: int, group_pages: float) -> None:
-        """group_pages  real pages that one page stands for"""
-        self._machine = machine
+    def __init__(
+        self, machine: SimulatedMachine, page_bytes: int, group_pages: float, *, unseen_is_cold: bool
+    ) -> None:
+        """group_pages  real pages that one page stands for
+        unseen_is_cold  see `live_rules.unseen_is_cold`; else the kernel picks what is demoted, by its generations
+        """
+        self._machine, self._unseen_is_cold = machine, unseen_is_cold
+        if not unseen_is_cold:  # else nobody asks for its generations: the kernel's own demotion is off
+            machine.generations.ageing_ns = LRU_AGEING_MS * 1e6 / group_pages
         self._page_bytes, self._group_pages = page_bytes * group_pages, group_pages
         self.place, self.lower, self.rank = machine.place, machine.lower, machine.rank
         self.free_pages, self.capacity_pages = machine.free_pages, machine.capacity_pages
@@ -53,7 +64,7 @@ class UserSpaceMachine:
         self._floor_pages = np.maximum(machine.high_pages, (machine.capacity_pages * FREE_FLOOR).astype(int))
         self._bucket = TokenBucket(RATE_LIMIT_MB_S, self._kernel_ns(), page_bytes=self._page_bytes)
         self._guard = PingPongGuard(self._kernel_ns() // 1_000_000)
-        self._promoted = self._returned = 0
+        self.promoted = self.returned = 0
         pages = len(machine.place)
         self._seen = np.full(
             pages, -OLDEST, np.int32
@@ -73,7 +84,7 @@ class UserSpaceMachine:
         """Let time pass."""
         self.now_ns = self._machine.now_ns
         self._bucket.refill(self._kernel_ns())
-        real = round(self._promoted * self._group_pages), round(self._returned * self._group_pages)
+        real = round(self.promoted * self._group_pages), round(self.returned * self._group_pages)
         self._guard.tick(self._kernel_ns() // 1_000_000, *real)
 
     def saw(self, page: U32, samples: float, sample_ns: float) -> None:
@@ -105,8 +116,8 @@ class UserSpaceMachine:
         moved = self._put(page[:fit], target)
         climbed = moved if not self.lower[target] else moved[:0]
         self._bucket.spend(len(climbed) * self._page_bytes)
-        self._promoted += len(climbed)
-        self._returned += int(np.count_nonzero(self._was_demoted[climbed]))
+        self.promoted += len(climbed)
+        self.returned += int(np.count_nonzero(self._was_demoted[climbed]))
         self._was_promoted[climbed] = True
         return Moves(moved, page[self.place[page] != target])
 
@@ -123,8 +134,13 @@ class UserSpaceMachine:
     def _make_room(self, target: int, pages: int) -> None:
         """Demote what these pages need beyond what is free."""
         short = pages - self.room(target)
-        if self.demotion_enabled and short > 0:
+        if not self.demotion_enabled or short <= 0:
+            return
+        if self._unseen_is_cold:
             self.demote(self._coldest(target, short), target, THREAD)
+        else:
+            self._work(LRU_ASK_NS / self._group_pages)
+            self._was_demoted[self._machine.demote_oldest(target, short, THREAD)] = True
 
     def _coldest(self, node: int, pages: int) -> U32:
         """Up to `pages` pages on `node`, longest unseen first, as `live/machine/demotion.py` picks them."""

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from builders.live_loop import START, FakeKernel, addresses, install, maps_line, mover, seen
-from pghot.kernel.sysroot import SysRoot
 from pghot.live.machine.demotion import Demotion
 from pghot.live.machine.pages import DEMOTED, PROMOTED, Pages
 from pghot.policies.machine import Moves
@@ -65,29 +64,31 @@ class Taker:
         return Moves(page[:fit], page[fit:])
 
 
-def made(how: str, taker: Taker, tree: Path = Path("/no/such/tree")) -> Demotion:
-    return Demotion(SysRoot(tree), Pages(1), None, taker, how)  # type: ignore[arg-type]
+def made(taker: Taker) -> Demotion:
+    return Demotion(Pages(1), None, taker, by_age=True, lru=None)  # type: ignore[arg-type]
 
 
 def test_what_one_node_does_not_take_goes_to_the_next() -> None:
     page = np.array([5, 6, 7, 8, 9], np.uint32)
     taker = Taker({1: 2, 2: 0, 3: 2, 4: 9})
-    assert made("move_pages", taker).demote(page, (1, 2, 3)) == 4
+    assert made(taker).demote(page, (1, 2, 3)) == 4
     assert taker.asked == [(1, [5, 6, 7, 8, 9]), (2, [7, 8, 9]), (3, [7, 8, 9])]
     taker = Taker({1: 2, 4: 9, 3: 2})
-    assert made("move_pages", taker).demote(page, (1, 4, 3)) == 5
+    assert made(taker).demote(page, (1, 4, 3)) == 5
     assert taker.asked == [(1, [5, 6, 7, 8, 9]), (4, [7, 8, 9])]  # nobody is left for node 3
     taker = Taker({1: 9})
-    assert made("move_pages", taker).demote(page[:0], (1,)) == 0
+    assert made(taker).demote(page[:0], (1,)) == 0
     assert taker.asked == []
 
 
-def test_nobody_makes_room_when_it_is_off_or_nothing_is_below() -> None:
-    taker = Taker({1: 9})
-    made("off", taker).make_room(0, 5, (1,), 0)
-    made("reclaim", taker).make_room(0, 5, (), 0)
-    made("lru_gen", taker).make_room(0, 5, (), 0)
-    assert taker.asked == []
+@pytest.mark.parametrize("how", ["off", "auto", "move_pages", "reclaim", "lru_gen"])
+def test_nobody_makes_room_when_it_is_off_or_nothing_is_below(kernel: FakeKernel, how: str) -> None:
+    with mover(kernel, demotion=how) as (machine, spaces):
+        spaces.pages.age[seen(machine, spaces, PID, addresses(0, 8))] = 255
+        machine.demotion.make_room(0, 5, (), 0)
+        if how == "off":
+            machine.demotion.make_room(0, 5, (1,), 0)
+    assert kernel.moves == []
 
 
 def test_room_is_made_for_as_many_as_are_short(kernel: FakeKernel) -> None:

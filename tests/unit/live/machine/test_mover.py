@@ -27,7 +27,7 @@ from builders.live_loop import (
 from builders.machine_trees import put
 from pghot.errors import PghotError
 from pghot.kernel.knob_files import DEMOTION_ENABLED
-from pghot.kernel.lru_gen import LRU_GEN
+from pghot.kernel.lru_gen import ENABLED, LRU_GEN
 from pghot.kernel.maps import MappingKind
 from pghot.kernel.sysroot import SysRoot
 from pghot.live import journal as journal_module
@@ -520,6 +520,7 @@ def test_reclaim_is_asked_of_the_programs_cgroup_after_the_journal_was_told(kern
     kernel.populate(PID, 1000, 100, 0)
     put(kernel.tree, f"proc/{PID}/cgroup", "0::/jobs")
     put(kernel.tree, "sys/fs/cgroup/jobs/memory.reclaim", "")
+    put(kernel.tree, DEMOTION_ENABLED.lstrip("/"), "false")
     with mover(kernel, cgroups=("/jobs",), demotion="reclaim") as (machine, spaces):
         list(machine.survey(spaces.spaces[0]))
         use_up(kernel, 0, 0)
@@ -528,6 +529,7 @@ def test_reclaim_is_asked_of_the_programs_cgroup_after_the_journal_was_told(kern
         assert len(moves.moved) == 0  # this kernel reclaims nothing
         asked = kernel.root.read("/sys/fs/cgroup/jobs/memory.reclaim")
         assert asked == str(5 * 4096)
+        assert kernel.root.read(DEMOTION_ENABLED) == "true"  # else the pages would be swapped out
         (entry,) = read_journal(kernel.journal or Path()).spaces
         assert set(addresses(1000, 100).tolist()) <= set(entry.origins()[0].tolist())
 
@@ -578,7 +580,13 @@ def crowd(kernel: FakeKernel) -> None:
         put(kernel.tree, f"sys/fs/cgroup/{cgroup}/memory.current", "1")
         put(kernel.tree, f"sys/fs/cgroup/{cgroup}/memory.reclaim", "")
     put(kernel.tree, LRU_GEN.lstrip("/"), LRU_GEN_TEXT)
+    put(kernel.tree, ENABLED.lstrip("/"), "0x0007")
     put(kernel.tree, DEMOTION_ENABLED.lstrip("/"), "true")
+
+
+def survey_all(machine: LinuxMachine, spaces: Spaces) -> None:
+    for space in spaces.spaces:
+        list(machine.survey(space))
 
 
 def test_of_several_cgroups_no_more_is_reclaimed_than_is_short(
@@ -586,24 +594,29 @@ def test_of_several_cgroups_no_more_is_reclaimed_than_is_short(
 ) -> None:
     crowd(kernel)
     asked = kernel_that_reclaims(kernel, monkeypatch, 60)
-    with mover(kernel, cgroups=("/jobs", "/more", "/none"), demotion="reclaim") as (machine, _):
+    with mover(kernel, cgroups=("/jobs", "/more", "/none"), demotion="reclaim") as (machine, spaces):
+        survey_all(machine, spaces)
         machine.demotion.make_room(0, 100, (1,), 0)
-    assert asked == [("jobs/memory.reclaim", str(100 * 4096)), ("more/memory.reclaim", str(40 * 4096))]
+    assert asked[0] == (DEMOTION_ENABLED, "true")
+    assert asked[1:] == [("jobs/memory.reclaim", str(100 * 4096)), ("more/memory.reclaim", str(40 * 4096))]
 
 
-def test_lru_gen_ages_and_demotes_each_cgroup_and_those_below_it(
+def test_lru_gen_demotes_the_oldest_of_each_cgroup_and_of_those_below_it(
     kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It ages a cgroup when that was not enough, and again only a second later."""
     crowd(kernel)
     asked = kernel_that_reclaims(kernel, monkeypatch, 1000)
-    with mover(kernel, cgroups=("jobs", "/more"), demotion="lru_gen") as (machine, _):
-        machine.demotion.make_room(0, 320, (1,), 10_000)
-        machine.demotion.make_room(0, 10, (1,), 10_001)
-    commands = [text for _, text in asked]
-    assert commands == [
-        "+ 1 0 3 1 1", "+ 2 0 7 1 1", "- 2 0 5 200 200", "- 1 0 1 200 100", "+ 3 0 10 1 1", "- 3 0 8 200 20",
-        "- 2 0 5 200 10",
-    ]  # fmt: skip
+    with mover(kernel, cgroups=("/jobs", "/more"), demotion="lru_gen") as (machine, spaces):
+        survey_all(machine, spaces)
+        machine.demotion.make_room(0, 250, (1,), 10_000)
+        machine.demotion.make_room(0, 1000, (1,), 10_001)
+        machine.demotion.make_room(0, 1000, (1,), 11_000)
+        machine.demotion.make_room(0, 1000, (1,), 11_001)
+    commands = [text for _, text in asked[1:]]
+    jobs, more = ["- 2 0 5 200 200", "- 1 0 1 200 100"], ["- 3 0 8 200 50"]
+    aged = [*jobs, "+ 1 0 3 1 1", "+ 2 0 7 1 1", *jobs, *more, "+ 3 0 10 1 1", *more]  # 700 of 1,000 in all
+    assert commands == ["- 2 0 5 200 200", "- 1 0 1 200 50", *aged, *jobs, *more, *aged]
 
 
 # ---- dry run and survey

@@ -42,7 +42,7 @@ def pages(first: int, last: int) -> Any:
 
 def test_moves_keep_to_the_rate_and_cost_the_kernels_work_and_a_walk_for_each_page() -> None:
     machine = small()
-    seen = UserSpaceMachine(machine, 4096, 1.0)
+    seen = UserSpaceMachine(machine, 4096, 1.0, unseen_is_cold=True)
     assert (seen.pages_in_budget("any"), seen.room(0)) == (0, 990)
     after(machine, seen, 10)
     assert seen.pages_in_budget("any") == 655  # 65,536 pages a second
@@ -60,14 +60,14 @@ def test_moves_keep_to_the_rate_and_cost_the_kernels_work_and_a_walk_for_each_pa
 
 def test_a_page_that_stands_for_many_takes_as_much_of_the_rate() -> None:
     machine = small()
-    seen = UserSpaceMachine(machine, 4096, 16.0)
+    seen = UserSpaceMachine(machine, 4096, 16.0, unseen_is_cold=True)
     after(machine, seen, 10)  # 160 ms of the kernel's clock: 10,485 real pages
     assert seen.pages_in_budget("any") == 655
 
 
 def test_room_is_made_by_demoting_what_was_unseen_for_two_ageing_periods() -> None:
     machine = small(on_top=990)
-    seen = UserSpaceMachine(machine, 4096, 1.0)
+    seen = UserSpaceMachine(machine, 4096, 1.0, unseen_is_cold=True)
     after(machine, seen, 10 * AGEING_MS)
     seen.saw(pages(0, 50), 50, 240.0)
     after(machine, seen, 100)
@@ -80,7 +80,7 @@ def test_room_is_made_by_demoting_what_was_unseen_for_two_ageing_periods() -> No
 
 def test_what_came_back_from_a_demotion_stays_for_thirty_periods() -> None:
     machine = small(on_top=990)
-    seen = UserSpaceMachine(machine, 4096, 1.0)
+    seen = UserSpaceMachine(machine, 4096, 1.0, unseen_is_cold=True)
     after(machine, seen, AGEING_MS)
     assert seen.demote(pages(0, 990), 0, "any") == 990
     assert len(seen.migrate(pages(0, 990), 0, "any").moved) == 990
@@ -89,12 +89,56 @@ def test_what_came_back_from_a_demotion_stays_for_thirty_periods() -> None:
         assert len(seen.migrate(pages(5_000, 5_100), 0, "any").moved) == demoted
 
 
+@pytest.mark.parametrize("unseen_is_cold", [True, False])
+def test_where_no_source_sees_the_top_tier_the_kernel_picks_by_what_is_used(unseen_is_cold: bool) -> None:
+    """Of 990 pages on top the program uses the first 490. A source that is blind there reports others."""
+    machine = small(on_top=990)
+    seen = UserSpaceMachine(machine, 4096, 1.0, unseen_is_cold=unseen_is_cold)
+    moved, worked_ns = [], []
+    for time_ms in (20_000, 20_100, 21_000, 22_000):
+        after(machine, seen, time_ms - machine.now_ns / MS)
+        seen.saw(pages(490, 990), 0, 240.0)
+        machine.generations.young[:490] = 1
+        before_ns = machine.thread(THREAD).used_ns
+        moved.append(
+            len(seen.migrate(pages(5_000 + time_ms - 20_000, 5_100 + time_ms - 20_000), 0, "any").moved)
+        )
+        worked_ns.append(machine.thread(THREAD).used_ns - before_ns)
+    on_top = machine.place[:990] == 0
+    if unseen_is_cold:
+        assert moved == [100] * 4
+        assert on_top.tolist() == [False] * 400 + [True] * 590  # the hottest
+        return
+    # A walk at 20 s finds what is young; the next is due a second later, and only then anything is two walks old.
+    assert moved == [0, 0, 100, 100]
+    assert on_top.tolist() == [True] * 490 + [False] * 200 + [True] * 300
+    # Each time the kernel is asked, 1.5 ms, and a section is looked at, 32,768 pages of 154 ns; a walk takes 25 ns for
+    # each of 10,000 pages.
+    asking, walk = 1.5e6 + 32_768 * 154, 250_000
+    assert worked_ns[:2] == pytest.approx([asking + walk, asking])
+    # Down go 100 pages and up come 100, of 1,240 ns, with a flush of 4,000 each way; what comes up is found first.
+    assert worked_ns[2] == pytest.approx(asking + walk + 2 * (100 * 1_240 + 4_000) + 100 * 154)
+
+
+def test_what_the_kernel_demoted_and_comes_back_counts_as_returned() -> None:
+    machine = small(on_top=990)
+    seen = UserSpaceMachine(machine, 4096, 1.0, unseen_is_cold=False)
+    for time_ms in (20_000, 21_000):
+        after(machine, seen, time_ms - machine.now_ns / MS)
+        seen.migrate(pages(5_000, 5_100), 0, "any")
+    assert machine.place[:100].tolist() == [1] * 100
+    assert seen.returned == 0
+    seen.migrate(pages(0, 10), 0, "any")
+    assert seen.returned == 10
+
+
 class Listener(NoMoves):
     """A policy that remembers what it was told, and when."""
 
     name, summary = "listener", "for tests"
 
     def start(self, world: World) -> None:
+        self.machine: Any = world.machine
         self.heard: list[tuple[float, list[int], list[int]]] = []
         self.acted: list[float] = []
 
@@ -108,7 +152,7 @@ class Listener(NoMoves):
 def loop_on(machine: SimulatedMachine) -> tuple[LiveLoop, Listener, LabWorld]:
     listener = Listener()
     world = LabWorld(machine, 10_000, 4096, 1.0, 0, None)  # type: ignore[arg-type]
-    loop = LiveLoop(listener)
+    loop = LiveLoop(listener, [Pebs])
     loop.start(world)
     return loop, listener, world
 
@@ -146,7 +190,7 @@ def test_samples_of_a_whole_unit_are_paid_once_for_each_page_of_it() -> None:
     machine, listener = small(), Listener()
     type(listener).granularity_bytes = 2 << 20  # type: ignore[attr-defined]
     try:
-        loop = LiveLoop(listener)
+        loop = LiveLoop(listener, [Pebs])
         loop.start(LabWorld(machine, 10_000, 4096, 512.0, 0, None))  # type: ignore[arg-type]
     finally:
         del type(listener).granularity_bytes  # type: ignore[attr-defined]
@@ -168,6 +212,16 @@ def test_a_fast_hint_fault_counts_twice() -> None:
     loop.observe(world, HintFaults, faults)
     loop.act(world)
     assert listener.heard == [(100, [1, 2, 3], [2, 2, 1])]
+
+
+@pytest.mark.parametrize(("sources", "moved"), [((HintFaults,), 0), ((HintFaults, Pebs), 100)])
+def test_ages_pick_once_any_source_sees_the_top_tier(sources: tuple[Any, ...], moved: int) -> None:
+    """Every page on top was unseen since ever, and nothing asked the kernel's LRU yet."""
+    machine = small(on_top=990)
+    listener = Listener()
+    LiveLoop(listener, sources).start(LabWorld(machine, 10_000, 4096, 1.0, 0, None))  # type: ignore[arg-type]
+    after(machine, listener.machine, 20_000)
+    assert len(listener.machine.migrate(pages(5_000, 5_100), 0, "any").moved) == moved
 
 
 def test_the_kernels_own_demotion_stays_off() -> None:

@@ -1,0 +1,38 @@
+"""Cgroups of which every program is tracked: there the kernel may demote, as its LRU knows cgroups, not programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pghot.kernel.cgroup import cgroup_members, cgroup_of, memory_cgroup_of
+from pghot.kernel.sysroot import SysRoot
+
+
+@dataclass(frozen=True, slots=True)
+class WholeCgroups:
+    """What the memory of the tracked programs is charged to.
+
+    names   cgroups of which every program is tracked, as in /proc/PID/cgroup
+    shared  why others of their cgroups may not be asked to demote, in words; empty when there are none
+    """
+
+    names: tuple[str, ...] = ()
+    shared: str = ""
+
+
+def whole_cgroups(root: SysRoot, pids: Sequence[int]) -> WholeCgroups:
+    """Look up the cgroups that the memory of these programs is charged to. pghot itself may be in them.
+
+    Raises `UnsupportedError` without cgroup v2.
+    """
+    ours, names, shared = {*pids, os.getpid()}, [], ""
+    for name in dict.fromkeys(memory_cgroup_of(root, cgroup_of(root, pid)) for pid in pids):
+        if not name:
+            shared = "the kernel counts their memory in no cgroup but the root"
+        elif strangers := set(cgroup_members(root, name)) - ours:
+            shared = f"their cgroup {name} has {len(strangers)} more programs"
+        else:
+            names.append(name)
+    return WholeCgroups(tuple(names), shared)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pghot.errors import NotPermittedError, PghotError, UnsupportedError
 from pghot.kernel.knob_files import DEMOTION_ENABLED
+from pghot.kernel.namespaces import cgroup_names_need
 from pghot.kernel.needs import Need, knob_need
 from pghot.kernel.sysroot import SysRoot
 
@@ -81,6 +82,8 @@ def _generations(
 def lru_gen_need(root: SysRoot) -> Need:
     """Whether generations can be read and commanded."""
     what = f"multi-gen LRU: {LRU_GEN}"
+    if not (names := cgroup_names_need(root)).met:
+        return names
     if not root.exists(ENABLED):
         return Need(
             what, "unsupported", "the kernel has no multi-gen LRU", "a kernel with CONFIG_LRU_GEN=y (6.1)"

@@ -101,7 +101,7 @@ def check_target(root: SysRoot, pid: int) -> Stat:
     try:
         stat = read_stat(root, pid)
     except OSError:
-        raise UsageError(f"no process {pid}", "see `ps -e`") from None
+        raise UsageError(f"no process {pid}", "see `ps -e`; in a container pids are its own") from None
     if stat.kernel_thread:
         raise UsageError(
             f"process {pid} ({stat.comm}) is a kernel thread", "it has no memory of its own; name a program"

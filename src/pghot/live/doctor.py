@@ -11,6 +11,7 @@ from pghot.engine.accesses import sees_top_tier
 from pghot.errors import PghotError
 from pghot.kernel.base_pages import base_page_needs
 from pghot.kernel.kconfig import KernelConfig, read_config
+from pghot.kernel.namespaces import notes as container_notes
 from pghot.kernel.needs import Need, Verdict
 from pghot.kernel.numa_settings import read_numa_settings
 from pghot.kernel.sysroot import SysRoot
@@ -96,6 +97,7 @@ def diagnose(root: SysRoot, nodes: NodeChoice = AS_THEY_ARE) -> DoctorFacts:
     """
     config = read_config(root)
     topology, notes = _topology(root, nodes)
+    notes += container_notes(root)
     seeing, moving = list(sources(root, config)), list(movers(root, topology, config))
     return {
         "schema": "pghot.doctor/1",

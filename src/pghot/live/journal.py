@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from pghot.arrays import U8, U64
 from pghot.errors import NotPermittedError, PghotError, UsageError
+from pghot.kernel.namespaces import namespace
 from pghot.kernel.process import Identity, read_stat
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
@@ -51,6 +52,7 @@ class Journal:
             "format": FORMAT,
             "boot_id": root.boot_id(),
             "writer": [me.pid, me.start_ticks],
+            "pid_namespace": namespace(root, "pid"),
         }
         self._append(kind="journal", pghot=__version__, command=sys.argv)
 

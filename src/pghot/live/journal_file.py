@@ -59,6 +59,7 @@ class JournalFile:
     file            device and inode: another file may have that name later
     boot_id         of the boot in which it was written
     writer          pid and start time (clock ticks since boot) of the pghot that wrote it
+    pid_namespace   in which all pids are; "" when it is not known
     damaged         numbers of the lines that could not be read, from 1
     compressed      pages may have been put into compressed swap
     """
@@ -67,6 +68,7 @@ class JournalFile:
     file: tuple[int, int]
     boot_id: str
     writer: tuple[int, int]
+    pid_namespace: str = ""
     knobs: list[tuple[str, str, str]] = field(default_factory=list)
     spaces: list[SpaceEntry] = field(default_factory=list)
     undone: bool = False
@@ -143,7 +145,8 @@ def _journal_of(path: Path, file: tuple[int, int], fact: dict[str, Any]) -> Jour
         )
     try:
         pid, start_ticks = fact["writer"]
-        return JournalFile(path, file, str(fact["boot_id"]), (int(pid), int(start_ticks)))
+        who = (int(pid), int(start_ticks))
+        return JournalFile(path, file, str(fact["boot_id"]), who, str(fact.get("pid_namespace", "")))
     except (KeyError, OverflowError, TypeError, ValueError):
         raise UsageError(
             f"{path} is not a journal of pghot, or no line of it can be read", "name a *.pghot-journal"

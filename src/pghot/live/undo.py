@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pghot.arrays import U8, U64, Bool
 from pghot.errors import NotPermittedError, PghotError, UsageError
 from pghot.kernel.move_pages import move_pages, query_nodes
+from pghot.kernel.namespaces import contained, member, namespace
 from pghot.kernel.process import Identity, alive, read_stat, refused
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.journal import Journal, mark_undone
@@ -105,6 +106,9 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
         _mark(journal)
         return result
     refuse_while_running(journal, root)
+    if not same_pids(journal, root):
+        result.processes_gone.append("the container in which it was written has ended, and all its programs")
+        journal.spaces.clear()
     result.problems += put_back(root, journal.knobs)
     result.knobs = list(dict.fromkeys(path for path, _, _ in journal.knobs))
     plans = [_Plan(entry, *entry.origins()) for entry in journal.spaces]
@@ -142,17 +146,39 @@ def undo_open(journal: Journal, root: SysRoot) -> Undone:
 
 
 def refuse_while_running(journal: JournalFile, root: SysRoot) -> None:
-    """Raise `UsageError` when the pghot that wrote the journal still runs."""
+    """Raise `UsageError` when the pghot that wrote the journal still runs, or the container in which it did."""
+    if journal.boot_id != root.boot_id() or not same_pids(journal, root):
+        return
     pid, start_ticks = journal.writer
     try:
-        running = pid != os.getpid() and journal.boot_id == root.boot_id()
-        running = running and read_stat(root, pid).identity.start_ticks == start_ticks
+        running = pid != os.getpid() and read_stat(root, pid).identity.start_ticks == start_ticks
     except OSError:
         running = False
     if running:
         raise UsageError(
             f"the pghot that writes {journal.path} still runs (pid {pid})", f"end it first: kill {pid}"
         )
+
+
+def same_pids(journal: JournalFile, root: SysRoot) -> bool:
+    """Whether pids mean here what they meant to the writer. False when it was in a container that has ended.
+
+    Raises `UsageError` when that container still runs, or cannot be seen from here.
+    """
+    here = namespace(root, "pid")
+    if journal.pid_namespace in ("", here) or not here:
+        return True
+    if contained(root, "pid"):
+        raise UsageError(
+            f"{journal.path} was not written in this container, whose pids are its own",
+            "run pghot undo where it was written, or on the host",
+        )
+    if (pid := member(root, journal.pid_namespace)) is not None:
+        raise UsageError(
+            f"{journal.path} was written in a container that still runs (pid {pid} here), whose pids are its own",
+            f"run pghot undo there: nsenter -t {pid} -a pghot undo ...",
+        )
+    return False
 
 
 def _what_is_lost(journal: JournalFile) -> str:

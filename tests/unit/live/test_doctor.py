@@ -201,6 +201,18 @@ def test_other_base_pages_than_4_kib_are_no_machine_for_pghot(
     assert "live: this kernel's base pages are 64" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("kib", "said"), [(4, ""), (16, "16.0 KiB"), (64, "64.0 KiB")])
+def test_a_captured_tree_tells_the_size_of_its_base_pages(kib: int, said: str, tmp_path: Path) -> None:
+    """1 GiB of node 0 is so many managed pages in its zones, less what the kernel's rounding makes of it."""
+    root = machine(tmp_path, Node(0, "10 20", "0-3"), Node(1, "20 10"))
+    zones = root.read("/proc/zoneinfo").replace("managed  262144", f"managed  {(1 << 20) // kib - 3}")
+    put(tmp_path, "proc/zoneinfo", zones)
+    facts = diagnose(root)
+    why = [need["why"] for need in unmet(facts, "movers", "move_pages")]
+    assert any(f"base pages are {said}, and pghot knows 4.0 KiB only" in each for each in why) == bool(said)
+    assert ("base pages are" in facts["conclusion"]) == bool(said)
+
+
 def test_unsupported_is_worse_than_not_permitted() -> None:
     needs = (Need("a"), Need("b", "unsupported", "x"), Need("c", "not permitted", "y"))
     assert Finding("n", "", needs).verdict == "unsupported"

@@ -210,6 +210,25 @@ def test_what_cannot_be_read_or_is_of_a_later_format(tmp_path: Path) -> None:
         read_journal(tmp_path / "later")
 
 
+@pytest.mark.parametrize("format_", range(1, FORMAT))
+def test_a_journal_of_an_earlier_format_is_left_to_the_pghot_that_wrote_it(
+    tmp_path: Path, format_: int
+) -> None:
+    facts = {"kind": "journal", "format": format_, "boot_id": BOOT_ID, "writer": [1, 1]}
+    (tmp_path / "j").write_text(seal(facts) + "\n")
+    with pytest.raises(UsageError, match=f"j has format {format_}, this pghot reads {FORMAT}") as caught:
+        read_journal(tmp_path / "j")
+    assert caught.value.hint == "use the pghot that wrote it"
+
+
+def test_a_journal_without_a_pid_namespace_is_read(tmp_path: Path) -> None:
+    """A pghot before containers were told apart wrote none."""
+    facts = {"kind": "journal", "format": FORMAT, "boot_id": BOOT_ID, "writer": [1, 1]}
+    (tmp_path / "j").write_text(seal(facts) + "\n" + seal(facts | {"pid_namespace": "x"}) + "\n")
+    found = read_journal(tmp_path / "j")
+    assert (found.pid_namespace, found.damaged) == ("", [])
+
+
 NO_KNOBS = (
     "/etc/passwd",
     "/sys/../etc/passwd",

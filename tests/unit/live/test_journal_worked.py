@@ -36,6 +36,9 @@ def origins(journal: Journal, pid: int, pages: list[int], nodes: list[int]) -> N
 
 def root(tree: Path) -> SysRoot:
     put(tree, "proc/sys/kernel/random/boot_id", "a boot")
+    if not (tree / "proc/self/ns").exists():
+        (tree / "proc/self/ns").mkdir(parents=True)
+        (tree / "proc/self/ns/pid").symlink_to("pid:[4026531836]")
     return SysRoot(tree)
 
 
@@ -48,7 +51,9 @@ def test_each_line_names_boot_writer_and_process(tmp_path: Path) -> None:
         journal.knob(NUMA_BALANCING, "0", "1")
         journal.compressed(2)
         origins(journal, 500, [7, 8, 20], [1, 1, 0])
-    session = {"format": 2, "boot_id": "a boot", "writer": [os.getpid(), 0]}
+    session = {
+        "format": 2, "boot_id": "a boot", "writer": [os.getpid(), 0], "pid_namespace": "pid:[4026531836]",
+    }  # fmt: skip
     first, knob, compressed, pages = lines_of(tmp_path / "j")
     assert first.pop("command")
     assert first == {"kind": "journal", "pghot": __version__, **session}

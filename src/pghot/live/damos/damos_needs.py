@@ -5,6 +5,7 @@ from __future__ import annotations
 from pghot.kernel.damon_sysfs import damon_need
 from pghot.kernel.damos_sysfs import VADDR_MIGRATES, paddr_migrates
 from pghot.kernel.iomem import iomem_need
+from pghot.kernel.namespaces import cgroup_names_need
 from pghot.kernel.needs import Need
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.machine.nodes import LiveTopology
@@ -46,6 +47,8 @@ def kernel_needs(root: SysRoot, topology: LiveTopology, by_cgroup: bool) -> list
 def damon_needs(root: SysRoot, by_cgroup: bool) -> list[Need]:
     """Of DAMON itself, which must not be in use yet."""
     needs = [damon_need(root, "paddr" if by_cgroup else "fvaddr")]
+    if by_cgroup and not (names := cgroup_names_need(root)).met:
+        needs.append(names)
     if by_cgroup and not (iomem := iomem_need(root)).met:
         needs.append(iomem)
     return needs

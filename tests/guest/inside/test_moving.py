@@ -36,8 +36,15 @@ def run_on(program: Program, journal: Path, *words: str) -> Pghot:
 
 
 def test_the_new_hot_set_is_promoted_and_the_old_one_demoted_from_a_full_node(tmp_path: Path) -> None:
-    """Once the first hot set is up, node 0 is filled: the second can only come when the first goes."""
-    with Program(256, 0.25, 1) as program, run_on(program, tmp_path / "j.pghot-journal") as run:
+    """Once the first hot set is up, node 0 is filled: the second can only come when the first goes.
+
+    The source sees both nodes, so that pghot picks; test_room.py has one that does not.
+    """
+    words = ("--source", "softdirty")
+    with (
+        Program(256, 0.25, 1, "write", "calm") as program,
+        run_on(program, tmp_path / "j.pghot-journal", *words) as run,
+    ):
         program.arrives(run=run)
         with Program(int(free_mib(0) - kept_mib() - 24), 0.25, 0, "idle"):
             program.signal(signal.SIGUSR1)

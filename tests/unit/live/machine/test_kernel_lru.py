@@ -120,6 +120,10 @@ def test_what_went_down_is_found_counted_and_known_to_the_journal(
         assert machine.lru is not None
         assert (machine.lru.withheld, machine.lru.trouble(0)) == (0, "")
         assert [len(keys) for keys in kernel.moves] == [10]  # move_pages took only what is hot up
+        asked: list[U64] = []
+        monkeypatch.setattr("pghot.live.machine.placement.query_nodes", lambda pid, page: asked.append(page))
+        look(machine)
+        assert asked == [], "it looks on although no room was wanted since"
 
 
 def test_a_page_that_is_seen_where_the_kernel_put_it_is_found_at_once(

@@ -81,11 +81,19 @@ class Host:
         self._source = register(patch)
         settings = LiveSettings(Targets((PID,)), ("scripted",), tracked_bytes=sections * SECTION_PAGES * PAGE)
         began = time.process_time()
-        self.live = Live(kernel.root, settings, None, lambda: self.now_ns)
+        self._starts_ns: int | None = time.monotonic_ns()
+        self.live = Live(kernel.root, settings, None, self._clock_ns)
         self.live.start()
         self.start_s = time.process_time() - began
+        self.now_ns, self._starts_ns = self._clock_ns(), None
+        while self.live.surveying:
+            self.round()
         for section in range(sections):
             self.live.machine.locate(self._pages(section, np.arange(SECTION_PAGES)))
+
+    def _clock_ns(self) -> int:
+        """Real time while it starts: the first survey ends after half a second."""
+        return self.now_ns + (time.monotonic_ns() - self._starts_ns if self._starts_ns else 0)
 
     def _pages(self, section: int, offset: npt.NDArray[np.int64]) -> U32:
         page, _ = self.live.spaces.lookup(np.full(len(offset), PID, np.int32), _address(section, offset))
@@ -182,4 +190,8 @@ def figures(host: Host, fixed_ms: float) -> dict[str, Any]:
 
 
 def summary_bytes(live: Live) -> int:
-    return len(live.spaces.table) * 256
+    """Of the places that pages are on: counts by level, the oldest, and the flags of the engine."""
+    state = live.spaces.pages.state
+    rows = int(state.rows[0])
+    engine = 2 * len(live.spaces.table)
+    return rows * (state.counts[0].nbytes + state.oldest[0].nbytes) + state.settled.nbytes + engine

@@ -248,6 +248,12 @@ def seen(machine_: LinuxMachine, spaces: Spaces, pid: int, address: U64, count: 
     return page
 
 
+def set_ages(spaces: Spaces, page: U32, ages: list[int]) -> None:
+    """The pages were last seen so many ageing periods ago each."""
+    for i, age in enumerate(ages):
+        spaces.pages.set_age(page[i : i + 1], age)
+
+
 def space_of(pid: int, number: int = 1, start_ticks: int = 100, name: str = "program") -> Space:
     """An address space as the journal needs it; its identity is that of `FakeKernel.program`."""
     none = np.empty(0, np.uint64)

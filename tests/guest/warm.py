@@ -17,10 +17,12 @@ from pghot.cli.main import run
 from pghot.engine.accesses import Accesses
 from pghot.kernel.damon_decode import decode
 from pghot.kernel.damon_records import FIELDS
+from pghot.kernel.maps import MappingKind
 from pghot.kernel.perf_decode import decode_samples
 from pghot.kernel.perf_event import SAMPLE_ADDR
 from pghot.kernel.perf_records import Samples, words_of
 from pghot.kernel.sysroot import SysRoot
+from pghot.live.hot import hottest
 from pghot.live.loop import world_of
 from pghot.live.machine.fault_latency import FaultLatency
 from pghot.live.machine.linux import LinuxMachine
@@ -67,9 +69,13 @@ def kernels() -> None:
     )
     spaces.refresh([os.getpid()])
     list(machine.survey(spaces.spaces[0]))
-    page = np.flatnonzero(machine.place != 255)[:100].astype(np.uint32)
+    page = machine.placement.movable_on(0)[:100]
     spaces.pages.saw(page, np.ones(len(page), np.uint32))
+    hottest(spaces, 20)
+    spaces.pages.placed(spaces.table.in_use())
+    machine.demotion.coldest(0, 1)
     machine.tick(3 * 10**9)
+    spaces.pages.set_kind(page[:1], MappingKind.SHARED)
     machine.migrate(page, 0, "kmigrated")
     machine.mover.count(page, machine.place[page], 0)
     spaces.table.where(page)

@@ -10,14 +10,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pghot.arrays import NOWHERE
 from pghot.live.machine.eligibility import may_move, tally
 from pghot.live.machine.fault_latency import FaultLatency
-from pghot.live.machine.pages import Pages, cool, warm
+from pghot.live.machine.pages import Pages
 from pghot.live.machine.sections import ABSENT, FOREIGN, SECTION_PAGES, SECTION_SHIFT, SectionTable, find
 from pghot.policies.bucket import MB, TokenBucket
-from pghot.policies.live_rules import FAST_FAULT, OLDEST, SLOW_FAULT
+from pghot.policies.live_rules import FAST_FAULT, SLOW_FAULT
 from pghot.policies.pingpong import FEW_PAGES, LOWEST_SHARE, PERIOD_MS, PERIODS, PingPongGuard
 from references.live.machine.eligibility import may_move_reference, tally_reference
 from references.live.machine.fault_latency import LatencyReference
-from references.live.machine.pages import cool_reference, warm_reference
 from references.live.machine.sections import find_reference, name_reference
 
 SECTION_BYTES = SECTION_PAGES * 4096
@@ -198,24 +197,6 @@ def test_absent_sections_are_named_once_each() -> None:
 
 
 @given(seeds)
-def test_heat_and_age_as_by_the_reference(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    heat = rng.choice([0, 1, 65534, 65535, 300], 8).astype(np.uint16)
-    age = rng.choice([0, 1, 254, 255], 8).astype(np.uint8)
-    page = rng.integers(0, 8, int(rng.integers(0, 12))).astype(np.uint32)
-    count = rng.choice([0, 1, 2, 65535, 2**32 - 1], len(page)).astype(np.uint32)
-    got, expected = (heat.copy(), age.copy()), (heat.copy(), age.copy())
-    warm(*got, page, count)
-    warm_reference(*expected, page, count)
-    for mine, plain in zip(got, expected, strict=True):
-        assert mine.tolist() == plain.tolist()
-    cool(*got)
-    cool_reference(*expected)
-    for mine, plain in zip(got, expected, strict=True):
-        assert mine.tolist() == plain.tolist()
-
-
-@given(seeds)
 def test_fault_latency_as_by_the_reference(seed: int) -> None:
     """Also after the 255 numbers of scans are used up."""
     rng = np.random.default_rng(seed)
@@ -305,22 +286,6 @@ def test_retries_stop_at_three(seed: int) -> None:
             tries[each] = min(3, tries[each] + 1)
     assert pages.retries(np.arange(4, dtype=np.uint32)).tolist() == tries
     assert (pages.marks & 15).tolist() == marks.tolist()  # the other marks are as they were
-
-
-def test_reset_pages_hold_nothing() -> None:
-    pages = Pages(3)
-    pages.saw(np.array([1, 1, 2], np.uint32), np.array([5, 6, 7], np.uint32))
-    pages.place[:] = 1
-    pages.marks[:] = 3
-    pages.reset(np.array([1], np.uint32))
-    assert pages.heat.tolist() == [0, 0, 7]
-    assert pages.age.tolist() == [0, OLDEST, 0]
-    assert pages.place.tolist() == [1, 255, 1]
-    assert pages.marks.tolist() == [3, 0, 3]
-    pages.grow_older([slice(1, 3)])
-    assert pages.age.tolist() == [0, OLDEST, 1]
-    assert pages.heat.tolist() == [0, 0, 3]
-    assert pages.bytes_per_page() == 6
 
 
 @given(

@@ -8,8 +8,8 @@ from typing import Literal, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from pghot.arrays import NOWHERE
-from pghot.kernel.maps import MappingKind
+from pghot.arrays import I64, NOWHERE, U32
+from pghot.live.machine.runs import runs
 from pghot.live.machine.spaces import Spaces
 from pghot.units import PAGE_BYTES
 
@@ -86,37 +86,41 @@ class Hottest:
 
 def hottest(spaces: Spaces, top: int, by: By = "region") -> Hottest:
     """The `top` hottest pages, or regions: runs of neighbouring pages that all have some heat, on one node."""
-    state = spaces.pages
-    warm = [
-        (
-            np.flatnonzero((state.heat[held] > 0) & (state.kind[held] == MappingKind.MOVABLE)) + held.start
-        ).astype(np.uint32)
-        for held in spaces.sections_in_use()
-    ]
-    page = np.concatenate(warm) if warm else np.empty(0, np.uint32)
-    # In the order of `sections_in_use`: by space and address, not by dense page.
-    number, address = spaces.table.where(page)
-    first = np.arange(len(page)) if by == "page" else _region_starts(number, address, state.place[page])
-    length = np.diff(np.concatenate((first, [len(page)]))).astype(np.uint32)
-    heat = np.add.reduceat(state.heat[page].astype(np.uint32), first) if len(page) else np.empty(0, np.uint32)
-    order = np.argsort(-heat.astype(np.int64), kind="stable")[:top]
+    sections = spaces.table.in_use()
+    of_level, highest = spaces.pages.levels(sections)
+    # Of single pages, sections that have none of enough heat are not looked at.
+    level = enough(of_level, top) if by == "page" else 1
+    warm = sections[highest >= level]
+    first, length, heat = runs(spaces.pages, warm, spaces.table.keys(warm), 1 << level - 1, by == "region")
+    order = hottest_first(heat, top)
     chosen = first[order]
-    place = state.place[page[chosen]].astype(np.int16)
+    number, address = spaces.table.where(chosen)
+    place = spaces.pages.place[chosen].astype(np.int16)
     pids = {space.number: space.pid for space in spaces.spaces}
     return Hottest(
-        np.array([pids.get(each, 0) for each in number[chosen].tolist()], np.int32),
-        address[chosen],
+        np.array([pids.get(each, 0) for each in number.tolist()], np.int32),
+        address,
         length[order],
         np.where(place == NOWHERE, np.int16(-1), place),
         heat[order],
     )
 
 
-def _region_starts(
-    number: npt.NDArray[np.int64], address: npt.NDArray[np.uint64], place: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.int64]:
-    """Index of the first page of each run of pages; pages of one space are side by side, ascending by address."""
-    if len(number) == 0:
-        return np.empty(0, np.int64)
-    breaks = (np.diff(address) != PAGE_BYTES) | (np.diff(number) != 0) | (place[1:] != place[:-1])
-    return np.concatenate(([0], np.flatnonzero(breaks) + 1))
+def enough(of_level: I64, top: int) -> int:
+    """The highest level so that `top` pages have it or a higher one; 1 if there are fewer with some heat.
+
+    >>> enough(np.array([90, 50, 20, 5]), 20)
+    2
+    """
+    with_more = np.cumsum(of_level[::-1])[::-1]
+    return max(1, int(np.count_nonzero(with_more[1:] >= top)))
+
+
+def hottest_first(heat: U32, top: int) -> I64:
+    """The indices of the `top` largest, equals in order."""
+    if top < len(heat):
+        least = np.partition(heat, len(heat) - top)[len(heat) - top]
+        some = np.flatnonzero(heat >= least)
+    else:
+        some = np.arange(len(heat))
+    return some[np.argsort(-heat[some].astype(np.int64), kind="stable")[:top]]

@@ -10,10 +10,8 @@ from collections import Counter
 import numpy as np
 import numpy.typing as npt
 
-from pghot.arrays import NOWHERE
 from pghot.errors import UsageError
 from pghot.kernel.cgroup import read_limits
-from pghot.kernel.maps import MappingKind
 from pghot.kernel.process import resident_bytes
 from pghot.live.loop import Live
 from pghot.live.nothing_seen import why_nothing
@@ -154,15 +152,8 @@ def placed_pages(live: Live) -> tuple[Counts, Counts]:
     """Two int64[nodes]: the movable tracked pages on each node as last heard, and those of them with some heat.
 
     `pghot hot` ranks the latter."""
-    state = live.spaces.pages
-    tracked, hot = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    for pages in live.spaces.sections_in_use():
-        movable = state.kind[pages] == MappingKind.MOVABLE
-        place = state.place[pages]
-        tracked += np.bincount(place[movable], minlength=256)
-        hot += np.bincount(place[movable & (state.heat[pages] > 0)], minlength=256)
-    tracked[NOWHERE] = hot[NOWHERE] = 0
     nodes = len(live.machine.rank)
+    tracked, hot = live.spaces.pages.placed(live.spaces.table.in_use())
     return tracked[:nodes], hot[:nodes]
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from pghot.arrays import U32
+from pghot.arrays import U8, U32
+from pghot.live.machine.coldest import coldest
 from pghot.live.machine.kernel_lru import KernelLru
 from pghot.live.machine.mover import Mover
 from pghot.live.machine.pages import DEMOTED, PROMOTED, Pages
 from pghot.live.machine.placement import Placement
-from pghot.policies.live_rules import COLD_AGE, OLDEST, RETURNED_AGE
+from pghot.policies.live_rules import COLD_AGE, RETURNED_AGE
 
 
 class Demotion:
@@ -52,13 +53,13 @@ class Demotion:
     def coldest(self, node: int, pages: int, age: int = COLD_AGE) -> U32:
         """Up to `pages` movable pages on `node`, longest unseen first; only those at least `age` old,
         `RETURNED_AGE` when they were demoted and came back."""
-        page = self._placement.movable_on(node)
-        ages = self._placement.ages(page)
-        both = PROMOTED | DEMOTED
-        returned = (self._pages.marks[page] & both) == both
-        old = ages >= np.where(returned, max(RETURNED_AGE, age), age)
-        cold, ages = page[old], ages[old]
-        if len(cold) <= pages:
-            return cold
-        chosen: U32 = cold[np.argsort(OLDEST - ages, kind="stable")[:pages]]
-        return chosen
+
+        def look(section: int) -> tuple[U32, U8]:
+            page, ages = self._placement.aged(section, node)
+            both = PROMOTED | DEMOTED
+            returned = (self._pages.marks[page] & both) == both
+            old = ages >= np.where(returned, max(RETURNED_AGE, age), age)
+            return page[old], ages[old]
+
+        sections = self._placement.sections()
+        return coldest(sections, self._pages.bound_ages(sections, node), age, pages, look)

@@ -121,7 +121,7 @@ class LinuxMachine:
         now_ms = now_ns // 1_000_000
         if now_ms - self._aged_ms >= AGEING_MS:
             self._aged_ms = now_ms
-            self._spaces.pages.grow_older(self._spaces.sections_in_use())
+            self._spaces.pages.grow_older()
         if self.lru is not None:
             self.lru.find()
 

@@ -114,8 +114,8 @@ class Mover:
             if self._tier is None or target != self._tier.node:
                 _ask_again(space.pid, address, status)
             there, failed = pages[status == target], self._sort_out(pages, status, target)
-        self._state.place[there] = target
-        self._state.age[there] = 0
+        self._state.set_age(there, 0)
+        self._state.put(there, target)
         if whole_folios:
             self._placement.locate(around)
         self.count(around, before, target)
@@ -208,10 +208,10 @@ class Mover:
         # The next refresh notices a process that ended.
         answered = (status != target) & (status != _NO_ROOM) & (status != -errno.ESRCH)
         pages, status = pages[answered], status[answered]
-        state.place[pages] = np.where(status >= 0, status, state.place[pages])
-        state.place[pages[np.isin(status, (-errno.ENOENT, -errno.EFAULT))]] = NOWHERE
+        state.put(pages, np.where(status >= 0, status, state.place[pages]).astype(np.uint8))
+        state.put(pages[np.isin(status, (-errno.ENOENT, -errno.EFAULT))], NOWHERE)
         # Other processes map it too, so we must not move it.
-        state.kind[pages[status == -errno.EACCES]] = MappingKind.SHARED
+        state.set_kind(pages[status == -errno.EACCES], MappingKind.SHARED)
         status = np.where(status >= 0, -errno.EBUSY, status)
         self.counts.note(status)
         busy: U32 = pages[np.isin(status, [-number for number in _TRANSIENT])]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pghot.arrays import I32, NOWHERE, U8, U32, U64
+from pghot.arrays import I32, I64, NOWHERE, U8, U32, U64
 from pghot.kernel.maps import MappingKind
 from pghot.kernel.move_pages import query_nodes
 from pghot.kernel.pagemap import PRESENT, SWAPPED, held_pages, read_entries
@@ -52,8 +52,8 @@ class Placement:
             came = page[(self._state.place[page] == self._tier.node) & (place < self._tier.node)]
             self.faulted += len(came)
             self._state.marks[came] |= PROMOTED
-            self._state.age[came] = 0
-        self._state.place[page] = place
+            self._state.set_age(came, 0)
+        self._state.put(page, place)
 
     def survey(self, space: Space) -> Iterator[U32]:
         """Find all movable pages of a space that are present, a section's worth at a time."""
@@ -74,8 +74,8 @@ class Placement:
         page, movable = self._spaces.lookup(np.full(present.sum(), space.pid, np.int32), address[present])
         page = page[movable]
         before = self._state.place[page]
-        self._state.place[page] = status[present][movable]
-        self._state.age[page[before == NOWHERE]] = self._first_age
+        self._state.set_age(page[before == NOWHERE], self._first_age)
+        self._state.put(page, status[present][movable].astype(np.uint8))
         return page, before
 
     @property
@@ -97,8 +97,8 @@ class Placement:
         page, movable = self._spaces.lookup(np.full(len(held), space.pid, np.int32), address[held])
         page, out = page[movable], entries[held[movable]] & np.uint64(PRESENT) == 0
         fresh = self._state.place[page] == NOWHERE
-        self._state.age[page[fresh]] = self._first_age
-        self._state.place[page[out]] = tier_node
+        self._state.set_age(page[fresh], self._first_age)
+        self._state.put(page[out], tier_node)
         came = page[~out]
         self.locate(came[self._state.place[came] >= tier_node])
 
@@ -118,13 +118,21 @@ class Placement:
                 held = numbers == number
                 yield space, page[held], address[held]
 
+    def sections(self) -> I64:
+        """int64[S]: the sections in use; those of one space side by side, ascending by address."""
+        return self._spaces.table.in_use()
+
     def movable_on(self, node: int) -> U32:
         """Movable tracked pages on `node`; those of one block side by side."""
-        found = []
-        for section in self._spaces.sections_in_use():
-            held = (self._state.place[section] == node) & (self._state.kind[section] == MappingKind.MOVABLE)
-            found.append((np.flatnonzero(held) + section.start).astype(np.uint32))
-        return joined(found)
+        sections = self.sections()
+        there = sections[self._state.bound_ages(sections, node) >= 0]
+        return joined([self._state.held_on(section, node) for section in there.tolist()])
+
+    def aged(self, section: int, node: int) -> tuple[U32, U8]:
+        """The movable pages of a section on `node`, and their `ages`."""
+        page = self._state.held_on(section, node)
+        self._state.sharpen(section, node, int(self._state.ages(page).max(initial=0)))
+        return page, self.ages(page)
 
     # ---- large folios: where a process has them, whole 2 MiB blocks may move along
 
@@ -176,7 +184,7 @@ class Placement:
 
         Neighbours that moved along with a promoted page are old, and would otherwise get it demoted again.
         """
-        ages: U8 = self._state.age[page]
+        ages = self._state.ages(page)
         huge = self._huge_spaces()
         if not huge or len(page) == 0:
             return ages

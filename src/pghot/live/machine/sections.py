@@ -43,6 +43,7 @@ class SectionTable:
         self._key_of_slot = np.full(sections, _EMPTY, np.int64)
         self._space_of_pid = np.zeros(pid_max + 1, np.uint16)
         self._tombstones = 0
+        self._in_order: I64 | None = None  # see `in_use`, while nothing has changed
 
     def __len__(self) -> int:
         """Sections in use."""
@@ -83,6 +84,7 @@ class SectionTable:
         at = probe_free(self._keys, key)
         self._tombstones -= self._keys[at] == _TOMBSTONE
         self._keys[at], self._slots[at], self._key_of_slot[slot] = key, slot, key
+        self._in_order = None
         return slot
 
     def remove(self, slot: int) -> None:
@@ -91,15 +93,30 @@ class SectionTable:
         self._keys[at] = _TOMBSTONE
         self._key_of_slot[slot] = _EMPTY
         self._free.append(slot)
+        self._in_order = None
         self._tombstones += 1
         if self._tombstones > len(self._keys) // 4:
             self._rehash()
 
+    def in_use(self) -> I64:
+        """int64[S]: the slots in use; those of one space side by side, ascending by address."""
+        if self._in_order is None:
+            held = np.flatnonzero(self._key_of_slot != _EMPTY)
+            self._in_order = held[np.argsort(self._key_of_slot[held])]
+        return self._in_order
+
+    def keys(self, slot: I64) -> I64:
+        """int64[S]: a number for the address range of each slot; that of the next range of its space is one more."""
+        keys: I64 = self._key_of_slot[slot]
+        return keys
+
     def slots(self, space: int) -> list[tuple[int, int]]:
         """The (slot, section number) pairs of a space, ascending by address."""
-        held = np.flatnonzero(self._key_of_slot >> _SPACE_SHIFT == space)
-        numbers = self._key_of_slot[held] & ((1 << _SPACE_SHIFT) - 1)
-        return sorted(zip(held.tolist(), numbers.tolist(), strict=True), key=lambda pair: pair[1])
+        slot = self.in_use()
+        keys = self.keys(slot)
+        first, last = np.searchsorted(keys, [space << _SPACE_SHIFT, (space + 1) << _SPACE_SHIFT])
+        numbers = keys[first:last] & ((1 << _SPACE_SHIFT) - 1)
+        return list(zip(slot[first:last].tolist(), numbers.tolist(), strict=True))
 
     def where(self, page: U32) -> tuple[I64, U64]:
         """Space int64[K] and address uint64[K] (bytes) of dense pages of sections in use."""

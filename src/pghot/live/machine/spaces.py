@@ -240,23 +240,16 @@ class Spaces:
 
     def _rekind(self, slot: int, section: int, tracked: _Tracked, changes: Changes) -> None:
         """Rewrite the kinds of a section's pages. Pages that lost their mapping are forgotten."""
-        pages = slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
         kind = _kinds(section, tracked.mappings)
-        if not kind.any():
+        if kind.any():
+            changes.forgotten += self.pages.change(slot, kind)
+        else:
             self._release(slot, changes)
-            return
-        gone = (kind == MappingKind.UNMAPPED) & (self.pages.kind[pages] != MappingKind.UNMAPPED)
-        for first, last in _runs(gone):
-            lost = slice(pages.start + first, pages.start + last)
-            self.pages.reset(lost)
-            changes.forgotten.append(lost)
-        self.pages.kind[pages] = kind
 
     def _release(self, slot: int, changes: Changes) -> None:
-        pages = slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
-        self.pages.reset(pages)
+        self.pages.end(slot)
         self.table.remove(slot)
-        changes.forgotten.append(pages)
+        changes.forgotten.append(slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT))
 
     def _provide(self, pid: I32, address: U64) -> None:
         """Give sections to these addresses where something is mapped."""
@@ -267,17 +260,7 @@ class Spaces:
             kind = _kinds(section, tracked.mappings)
             slot = self.table.add(number, section) if kind.any() else None
             if slot is not None:
-                pages = slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
-                self.pages.reset(pages)
-                self.pages.kind[pages] = kind
-
-    def sections_in_use(self) -> list[slice]:
-        """The dense range of each section in use; those of one space side by side, ascending by address."""
-        return [
-            slice(slot << SECTION_SHIFT, (slot + 1) << SECTION_SHIFT)
-            for number in self._tracked
-            for slot, _ in self.table.slots(number)
-        ]
+                self.pages.begin(slot, kind)
 
     # ---- addresses to pages
 
@@ -309,9 +292,3 @@ def _kinds(section: int, mappings: Mappings) -> U8:
     kind = np.empty(SECTION_PAGES, np.uint8)
     fill_kinds(mappings.start, mappings.end, mappings.kind, section << _SECTION_BYTES_SHIFT, kind)
     return kind
-
-
-def _runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First and one past the last index of each run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], flags.view(np.int8), [0]))))
-    return [(int(edges[i]), int(edges[i + 1])) for i in range(0, len(edges), 2)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from builders.live_loop import START, FakeKernel, addresses, install, maps_line, mover, seen
+from builders.live_loop import START, FakeKernel, addresses, install, maps_line, mover, seen, set_ages
 from pghot.live.machine.demotion import Demotion
 from pghot.live.machine.pages import DEMOTED, PROMOTED, Pages
 from pghot.policies.machine import Moves
@@ -30,7 +30,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
 def test_the_longest_unseen_come_first_and_equals_in_address_order(kernel: FakeKernel) -> None:
     with mover(kernel) as (machine, spaces):
         page = seen(machine, spaces, PID, addresses(0, 8))
-        spaces.pages.age[page] = [2, 1, 255, 9, 2, 0, 9, 3]
+        set_ages(spaces, page, [2, 1, 255, 9, 2, 0, 9, 3])
         coldest = machine.demotion.coldest
         order = page[[2, 3, 6, 7, 0, 4]].tolist()  # 255, 9, 9, 3, 2, 2; 1 and 0 are seen lately
         for most in range(1, 6):
@@ -44,7 +44,7 @@ def test_the_longest_unseen_come_first_and_equals_in_address_order(kernel: FakeK
 def test_a_page_that_came_back_must_be_unseen_for_thirty_periods(kernel: FakeKernel) -> None:
     with mover(kernel) as (machine, spaces):
         page = seen(machine, spaces, PID, addresses(0, 8))
-        spaces.pages.age[page] = [29, 30, 29, 29, 40, 41, 1, 2]
+        set_ages(spaces, page, [29, 30, 29, 29, 40, 41, 1, 2])
         both = PROMOTED | DEMOTED
         spaces.pages.marks[page] |= np.array([both, both, PROMOTED, DEMOTED, both, both, 0, 0], np.uint8)
         assert sorted(machine.demotion.coldest(0, 100).tolist()) == page[[1, 2, 3, 4, 5, 7]].tolist()
@@ -98,7 +98,7 @@ def test_room_is_made_for_as_many_as_are_short(kernel: FakeKernel) -> None:
     kernel._show_free()
     with mover(kernel) as (machine, spaces):
         mine = seen(machine, spaces, PID, addresses(0, 8))
-        spaces.pages.age[mine] = [5, 5, 5, 9, 9, 1, 1, 1]
+        set_ages(spaces, mine, [5, 5, 5, 9, 9, 1, 1, 1])
         moves = machine.migrate(seen(machine, spaces, PID + 1, addresses(0, 6)), 0, "kmigrated")
         # Six come, two fit: four must go, the two of age 9 and the first two of age 5.
         assert len(moves.moved) == 6

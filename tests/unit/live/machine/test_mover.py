@@ -673,8 +673,8 @@ def test_a_survey_finds_what_is_present_and_takes_it_for_old(kernel: FakeKernel)
         page = spaces.table.lookup(np.full(PAGES, PID, np.int32), addresses(0, PAGES))
         assert (machine.place[page] == 1).sum() == PAGES - 1
         assert machine.place[page[7]] == 255
-        assert spaces.pages.age[fresh[0]] == 0
-        assert spaces.pages.age[page[0]] == OLDEST
+        assert spaces.pages.ages(fresh).tolist() == [0]
+        assert spaces.pages.ages(page[:1]).tolist() == [OLDEST]
 
 
 def test_time_makes_pages_older_every_ageing_period(kernel: FakeKernel) -> None:
@@ -682,8 +682,8 @@ def test_time_makes_pages_older_every_ageing_period(kernel: FakeKernel) -> None:
         page = seen(machine, spaces, PID, addresses(0, 1), count=8)
         now_ms = age(machine, 1, 10_000)
         machine.tick((now_ms + AGEING_MS - 1) * 1_000_000)
-        assert spaces.pages.age[page[0]] == 1
-        assert spaces.pages.heat[page[0]] == 4
+        assert spaces.pages.ages(page).tolist() == [1]
+        assert spaces.pages.heats(page).tolist() == [4]
 
 
 # ---- anything, in any order

@@ -126,9 +126,9 @@ def test_what_moved_is_young_and_marked_and_what_came_back_is_counted(kernel: Fa
     with mover(kernel) as (machine, spaces):
         page = seen(machine, spaces, PID, addresses(0, 5))
         pages = spaces.pages
-        pages.age[page] = 9
+        pages.set_age(page, 9)
         machine.mover.move(page[:3], 0)
-        assert pages.age[page].tolist() == [0, 0, 0, 9, 9]
+        assert pages.ages(page).tolist() == [0, 0, 0, 9, 9]
         machine.mover.move(page[:2], 1)
         machine.mover.move(page[:1], 0)
         up, down, known = PROMOTED, DEMOTED, ORIGIN_WRITTEN
@@ -152,7 +152,7 @@ def test_the_origin_of_a_page_is_written_once_and_is_its_first_node(kernel: Fake
 def test_nothing_is_told_to_the_journal_when_nothing_is_new(kernel: FakeKernel) -> None:
     with mover(kernel) as (machine, spaces):
         page = seen(machine, spaces, PID, addresses(0, 2))
-        spaces.pages.place[page] = NOWHERE
+        spaces.pages.put(page, NOWHERE)
         machine.mover.write_origins(spaces.spaces[0], page)
         path = kernel.journal or Path()
     assert not path.exists()  # it had nothing to undo, and was not left behind

@@ -82,7 +82,7 @@ def test_an_exec_and_a_reused_pid_begin_anew(kernel: FakeKernel, change: dict[st
     spaces.refresh([PID])
     page = sure(spaces, PID, addresses(0, 8))
     spaces.pages.saw(page, np.ones(8, np.uint32))
-    spaces.pages.place[page] = 1
+    spaces.pages.put(page, 1)
     kernel.program(PID, [maps_line(START, 64)], comm="next", **change)  # type: ignore[arg-type]
     changes = spaces.refresh([PID])
     (space,) = spaces.spaces
@@ -91,7 +91,7 @@ def test_an_exec_and_a_reused_pid_begin_anew(kernel: FakeKernel, change: dict[st
     assert page[0] in range(changes.forgotten[0].start, changes.forgotten[0].stop)
     assert len(spaces.table) == 0
     fresh = sure(spaces, PID, addresses(0, 8))
-    assert (spaces.pages.heat[fresh] == 0).all()
+    assert (spaces.pages.heats(fresh) == 0).all()
     assert (spaces.pages.place[fresh] == 255).all()
 
 
@@ -160,7 +160,7 @@ def test_unmapped_pages_are_forgotten_and_may_come_back(kernel: FakeKernel) -> N
     changes = spaces.refresh([PID])
     assert changes.any
     assert changes.forgotten == [slice(int(page[10]), int(page[20]))]
-    heat = spaces.pages.heat[page]
+    heat = spaces.pages.heats(page)
     assert (heat[10:20] == 0).all()
     assert (np.delete(heat, range(10, 20)) == 9).all()
     assert [pair.tolist() for pair in (spaces.spaces[0].start, spaces.spaces[0].end)] == [
@@ -409,7 +409,7 @@ def test_a_full_table_is_counted_and_nothing_else_suffers(kernel: FakeKernel) ->
         assert movable.all() == (section < 2)
         assert (page == ABSENT).all() == (section == 2)
     assert skipped(spaces) == {"no_section": 5}
-    assert spaces.sections_in_use() == [slice(0, SECTION_PAGES), slice(SECTION_PAGES, 2 * SECTION_PAGES)]
+    assert spaces.table.in_use().tolist() == [0, 1]
 
 
 # ---- any history
@@ -434,7 +434,7 @@ def test_sections_are_never_lost_and_pages_are_whose_they_seem(history: list[tup
                 kernel.program(pid, lines, start_ticks=who if what < 4 else start)
             changes = spaces.refresh(range(PID, PID + 3))
             for lost in changes.forgotten:
-                assert not spaces.pages.heat[lost].any()
+                assert not spaces.pages.heats(np.arange(lost.start, lost.stop, dtype=np.uint32)).any()
             check_owners(spaces, mapped)
         spaces.refresh([])
         assert len(spaces.table) == 0
@@ -478,7 +478,7 @@ def ranked(kernel: FakeKernel) -> Spaces:
 def warm_up(spaces: Spaces, pid: int, first: int, heat: list[int], node: int = 1) -> None:
     page = sure(spaces, pid, addresses(first, len(heat)))
     spaces.pages.saw(page, np.array(heat, np.uint32))
-    spaces.pages.place[page] = node
+    spaces.pages.put(page, node)
 
 
 def reference(spaces: Spaces, by: str) -> list[tuple[int, int, int, int, int]]:
@@ -487,7 +487,7 @@ def reference(spaces: Spaces, by: str) -> list[tuple[int, int, int, int, int]]:
     for space in spaces.spaces:
         for i in range(2 * SECTION_PAGES):
             page = spaces.table.lookup(np.array([space.pid], np.int32), addresses(i, 1))[0]
-            heat = int(spaces.pages.heat[page]) if page < ABSENT else 0
+            heat = int(spaces.pages.heats(page[None])[0]) if page < ABSENT else 0
             if not heat or spaces.pages.kind[page] != MappingKind.MOVABLE:
                 continue
             address, node = START + i * 4096, int(spaces.pages.place[page])

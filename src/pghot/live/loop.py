@@ -283,7 +283,7 @@ class Live:
         page = page[movable]
         if len(page) == 0:
             return
-        self.machine.locate(np.unique(page))
+        self.machine.locate(page)
         if self.topology.left_out:
             inside = self.machine.takes_part(page)
             self.spaces.skipped["left_out"] += len(page) - int(np.count_nonzero(inside))

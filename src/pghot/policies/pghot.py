@@ -123,7 +123,7 @@ class Pghot(Generic[W]):
             world.now_ms, machine.free_pages, machine.capacity_pages, machine.high_pages, budget
         )
         found_no_room = 0
-        for node in np.unique(promotions.node):
+        for node in np.flatnonzero(np.bincount(promotions.node)):
             pages = promotions.page[promotions.node == node]
             world.decisions.move(pages, Moved.HOT)
             failed = machine.migrate(pages, int(node), self._thread, self.engine.batch_nr).failed

@@ -69,7 +69,7 @@ def kernels() -> None:
     )
     spaces.refresh([os.getpid()])
     list(machine.survey(spaces.spaces[0]))
-    page = machine.placement.movable_on(0)[:100]
+    page = machine.placement.aged(int(spaces.table.in_use()[0]), 0)[0][:100]
     spaces.pages.saw(page, np.ones(len(page), np.uint32))
     hottest(spaces, 20)
     spaces.pages.placed(spaces.table.in_use())

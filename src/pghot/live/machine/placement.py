@@ -122,12 +122,6 @@ class Placement:
         """int64[S]: the sections in use; those of one space side by side, ascending by address."""
         return self._spaces.table.in_use()
 
-    def movable_on(self, node: int) -> U32:
-        """Movable tracked pages on `node`; those of one block side by side."""
-        sections = self.sections()
-        there = sections[self._state.bound_ages(sections, node) >= 0]
-        return joined([self._state.held_on(section, node) for section in there.tolist()])
-
     def aged(self, section: int, node: int) -> tuple[U32, U8]:
         """The movable pages of a section on `node`, and their `ages`."""
         page = self._state.held_on(section, node)

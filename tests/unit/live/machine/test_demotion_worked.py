@@ -84,7 +84,7 @@ def test_what_one_node_does_not_take_goes_to_the_next() -> None:
 @pytest.mark.parametrize("how", ["off", "auto", "move_pages", "reclaim", "lru_gen"])
 def test_nobody_makes_room_when_it_is_off_or_nothing_is_below(kernel: FakeKernel, how: str) -> None:
     with mover(kernel, demotion=how) as (machine, spaces):
-        spaces.pages.age[seen(machine, spaces, PID, addresses(0, 8))] = 255
+        spaces.pages.set_age(seen(machine, spaces, PID, addresses(0, 8)), 255)
         machine.demotion.make_room(0, 5, (), 0)
         if how == "off":
             machine.demotion.make_room(0, 5, (1,), 0)

@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.live_loop import START, FakeKernel, addresses, install, maps_line, mover, seen
+from builders.live_loop import (
+    START,
+    FakeKernel,
+    addresses,
+    install,
+    maps_line,
+    mover,
+    seen,
+    set_ages,
+)
 from builders.machine_trees import put
 from pghot.arrays import U64
 from pghot.errors import NotPermittedError
@@ -106,7 +115,7 @@ def test_what_went_down_is_found_counted_and_known_to_the_journal(
     with blind(kernel) as (machine, spaces):
         list(machine.survey(spaces.spaces[0]))
         page = seen(machine, spaces, PID, addresses(0, PAGES))
-        spaces.pages.age[page[:40]] = 255
+        spaces.pages.set_age(page[:40], 255)
         hot = seen(machine, spaces, PID, addresses(PAGES, 10))
         moves = machine.migrate(hot, 0, "kmigrated")
         assert lru.told[0] == "true"
@@ -175,7 +184,7 @@ def test_without_a_cgroup_that_can_be_asked_nothing_goes_down_and_it_is_said(
     with blind(kernel, ("/jobs",) * (why != "shared")) as (machine, spaces):
         list(machine.survey(spaces.spaces[0]))
         page = seen(machine, spaces, PID, addresses(0, PAGES))
-        spaces.pages.age[page] = 255
+        spaces.pages.set_age(page, 255)
         hot = seen(machine, spaces, PID, addresses(PAGES, 10))
         if why == "switched off":  # by a stranger, after the first time
             machine.lru._demotes = True  # type: ignore[union-attr]
@@ -217,7 +226,7 @@ def test_a_source_that_is_blind_there_never_demotes_by_age(
         with blind(kernel, ("/jobs",) * whole) as (machine, spaces):
             list(machine.survey(spaces.spaces[0]))
             page = seen(machine, spaces, PID, addresses(0, PAGES))
-            spaces.pages.age[page] = ages
+            set_ages(spaces, page, ages)
             spaces.pages.marks[page] |= np.array(marks, np.uint8)
             hot = seen(machine, spaces, PID, addresses(PAGES, wanted))
             for _ in range(3):

@@ -68,8 +68,12 @@ _DECLARED = (
     Counter("pghot_sightings", "addresses that the sources reported", "sightings"),
     Counter("pghot_skipped_foreign", "sightings in processes that are not tracked", "sightings"),
     Counter("pghot_skipped_unmapped", "sightings of addresses where nothing is mapped any more", "sightings"),
-    Counter("pghot_skipped_file", "sightings of file mappings, which are not moved", "sightings"),
-    Counter("pghot_skipped_shared", "sightings of shared memory, which is not moved", "sightings"),
+    Counter("pghot_skipped_file", "sightings of pages of mapped files: --kinds file moves them", "sightings"),
+    Counter("pghot_skipped_shmem", "sightings of shared memory: --kinds shmem moves it", "sightings"),
+    Counter("pghot_skipped_anon", "sightings of anonymous memory: --kinds anon moves it", "sightings"),
+    Counter(
+        "pghot_skipped_shared", "sightings of pages that programs map which are not tracked", "sightings"
+    ),
     Counter("pghot_skipped_special", "sightings of device and kernel-provided mappings", "sightings"),
     Counter("pghot_skipped_hugetlb", "sightings of hugetlb pages, which are not moved", "sightings"),
     Counter(
@@ -121,6 +125,8 @@ _DECLARED = (
         "bytes",
         "gauge",
     ),
+    Counter("pghot_hugetlb_bytes", "mappings of hugetlb pages, which are left alone", "bytes", "gauge"),
+    Counter("pghot_virtual_machines", "tracked programs that run virtual machines", "programs", "gauge"),
     Counter("pghot_compressed_out", "pages put into compressed swap", "pages"),
     Counter("pghot_compressed_fetched", "pages that pghot brought back from compressed swap", "pages"),
     Counter("pghot_compressed_faulted", "pages that came back when their program touched them", "pages"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +21,13 @@ from pghot.engine.accesses import Mechanism, Sees
 from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.needs import Need
 from pghot.kernel.process import Identity, read_stat
+from pghot.kernel.process import pids as all_pids
 from pghot.kernel.sysroot import SysRoot
-from pghot.kernel.watched import SetKnob, Space, Watched
+from pghot.kernel.watched import FileIdentity, SetKnob, Space, Watched
 from pghot.live.journal import Journal
 from pghot.live.journal_file import read_journal
 from pghot.live.machine.chosen_nodes import AS_THEY_ARE, NodeChoice, choose_nodes
+from pghot.live.machine.kinds import BY_DEFAULT, Kinds
 from pghot.live.machine.linux import LinuxMachine
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import read_nodes
@@ -37,6 +40,8 @@ START = 0x7F0000000000  # where programs have their memory: the beginning of a s
 MIB_PAGES = 256
 HUGE = 512
 ALWAYS = 1 << 30
+# A page: a process and an address, or a file's name and the number of the page in it.
+Page = tuple[int | str, int]
 BOOT_ID = "8f5c1a3e-0000-4000-8000-000000000001"
 
 
@@ -45,8 +50,16 @@ def addresses(first: int, pages: int, start: int = START) -> U64:
     return np.uint64(start) + np.arange(first, first + pages, dtype=np.uint64) * np.uint64(PAGE)
 
 
-def maps_line(start: int, pages: int, permissions: str = "rw-p", inode: int = 0, name: str = "") -> str:
-    return f"{start:x}-{start + pages * PAGE:x} {permissions} 00000000 00:00 {inode} {name}"
+def maps_line(
+    start: int,
+    pages: int,
+    permissions: str = "rw-p",
+    inode: int = 0,
+    name: str = "",
+    device: str = "00:00",
+    offset: int = 0,
+) -> str:
+    return f"{start:x}-{start + pages * PAGE:x} {permissions} {offset:08x} {device} {inode} {name}"
 
 
 class FakeKernel:
@@ -56,6 +69,7 @@ class FakeKernel:
     fails    errno of every move_pages call on a pid
     huge     one page takes its whole 2 MiB block along
     journal  when set: the file that must name the first node of every page that moves, before it does
+    files    which page of which file, by its name, a process has at an address
     """
 
     def __init__(self, tree: Path, mib: int = 64, free_pages: tuple[int, int] = (8192, 8192)) -> None:
@@ -64,13 +78,14 @@ class FakeKernel:
         put(tree, "proc/sys/kernel/pid_max", "32768")
         put(tree, "proc/sys/kernel/random/boot_id", BOOT_ID)
         self.free = list(free_pages)
-        self.node: dict[tuple[int, int], int] = {}
-        self.first: dict[tuple[int, int], int] = {}
-        self.busy: dict[tuple[int, int], int] = {}
-        self.shared: set[tuple[int, int]] = set()
-        self.moves: list[list[tuple[int, int]]] = []
+        self.node: dict[Page, int] = {}
+        self.first: dict[Page, int] = {}
+        self.busy: dict[Page, int] = {}
+        self.shared: set[Page] = set()
+        self.moves: list[list[Page]] = []
         self.fails: dict[int, int] = {}
         self.huge = False
+        self.files: dict[tuple[int, int], tuple[str, int]] = {}
         self.journal: Path | None = None
         self.lowest_free = list(free_pages)
         self._show_free()
@@ -108,10 +123,25 @@ class FakeKernel:
             (self.tree / f"proc/{pid}/{name}").unlink(missing_ok=True)
         for key in [key for key in self.node if key[0] == pid]:
             self.unmap(key)
+        for mapped in [mapped for mapped in self.files if mapped[0] == pid]:
+            del self.files[mapped]
 
-    def unmap(self, key: tuple[int, int]) -> None:
+    def unmap(self, key: Page) -> None:
         self.free[self.node.pop(key)] += 1
         self._show_free()
+
+    def map_file(self, pid: int, name: str, first: int, pages: int, start: int, node: int) -> None:
+        """A process touches pages of a file from `first` on, which it maps at `start`; those that are new come to be
+        on a node."""
+        for page, address in enumerate(addresses(0, pages, start).tolist(), first):
+            self.files[pid, address] = name, page
+            if (name, page) not in self.node:
+                self.node[name, page] = self.first[name, page] = node
+                self.free[node] -= 1
+        self._show_free()
+
+    def _page(self, pid: int, address: int) -> Page:
+        return self.files.get((pid, address), (pid, address))
 
     def populate(self, pid: int, first: int, pages: int, node: int, start: int = START) -> None:
         """Pages come to be on a node."""
@@ -127,17 +157,21 @@ class FakeKernel:
 
     def query_nodes(self, pid: int, address: U64) -> I32:
         self._find(pid)
-        found = [self.node.get((pid, each), -errno.ENOENT) for each in address.tolist()]
+        found = [self.node.get(self._page(pid, each), -errno.ENOENT) for each in address.tolist()]
         return np.array(found, np.int32)
 
-    def move_pages(self, pid: int, address: U64, node: I32) -> I32:
+    def move_pages(self, pid: int, address: U64, node: I32, everyone: bool = False) -> I32:
         self._find(pid)
         if pid in self.fails:
             raise OSError(self.fails[pid], os.strerror(self.fails[pid]))
-        keys = [(pid, each) for each in address.tolist()]
+        keys = [self._page(pid, each) for each in address.tolist()]
         assert len(set(keys)) == len(keys), "each page once"
         self.moves.append(keys)
-        status = [self._move_one(key, target) for key, target in zip(keys, node.tolist(), strict=True)]
+        mapped = Counter(self.files.values())
+        status = [
+            -errno.EACCES if mapped[key] > 1 and not everyone else self._move_one(key, target)  # type: ignore[index]
+            for key, target in zip(keys, node.tolist(), strict=True)
+        ]
         self.lowest_free = [min(pair) for pair in zip(self.lowest_free, self.free, strict=True)]
         self._show_free()
         return np.array(status, np.int32)
@@ -146,7 +180,7 @@ class FakeKernel:
         if not (self.tree / f"proc/{pid}/stat").exists():
             raise OSError(errno.ESRCH, "No such process")
 
-    def _move_one(self, key: tuple[int, int], target: int) -> int:
+    def _move_one(self, key: Page, target: int) -> int:
         if key not in self.node:
             return -errno.ENOENT
         if key in self.shared:
@@ -167,20 +201,24 @@ class FakeKernel:
             self.node[each] = target
         return self.node[key]
 
-    def _folio(self, key: tuple[int, int]) -> list[tuple[int, int]]:
+    def _folio(self, key: Page) -> list[Page]:
         if not self.huge:
             return [key]
         first = key[1] // (HUGE * PAGE) * HUGE * PAGE
         block = [(key[0], first + i * PAGE) for i in range(HUGE)]
         return [each for each in block if each in self.node]
 
-    def _check_journal(self, key: tuple[int, int]) -> None:
+    def _check_journal(self, key: Page) -> None:
         if self.journal is None:
             return
-        for entry in read_journal(self.journal).spaces:
+        read = read_journal(self.journal)
+        for entry in (*read.spaces, *read.files):
             address, node = entry.origins()
+            who, unit = (
+                (entry.name, PAGE) if isinstance(entry.identity, FileIdentity) else (entry.identity.pid, 1)
+            )
             known = dict(zip(address.tolist(), node.tolist(), strict=True))
-            if entry.identity.pid == key[0] and known.get(key[1]) == self.first[key]:
+            if who == key[0] and known.get(key[1] * unit) == self.first[key]:
                 return
         raise AssertionError(f"page {key[1]:#x} of {key[0]} moves and the journal does not know from where")
 
@@ -215,12 +253,15 @@ def mover(
     apply: bool = True,
     nodes: NodeChoice = AS_THEY_ARE,
     unseen_is_cold: bool = True,
+    pids: Sequence[int] | None = None,
+    kinds: Kinds = BY_DEFAULT,
     **settings: object,
 ) -> Iterator[tuple[LinuxMachine, Spaces]]:
-    """A machine over this kernel with a real journal. Programs are tracked; it is half a second old, at 10 s."""
+    """A machine over this kernel with a real journal. Programs are tracked (`pids` only); it is half a second old, at
+    10 s."""
     settings = {"rate_limit_mb_s": 1000.0, **settings}
-    spaces = Spaces(kernel.root, sections)
-    spaces.refresh(int(name) for name in kernel.root.list("/proc") if name.isdigit())
+    spaces = Spaces(kernel.root, sections, kinds)
+    spaces.refresh(all_pids(kernel.root) if pids is None else pids)
     with Journal(kernel.tree / "j.pghot-journal", kernel.root) as journal:
         kernel.journal = journal.path
         made = LinuxMachine(

@@ -2,6 +2,7 @@
  *
  * program MIB HOT_SHARE NODE [write] [huge] [flush] [text] [lock] [idle] [calm] [run=PAGES] [stray=N] [pace=MS]
  *         [passes=N] [progress=FILE] [random] [threads=N] [mappings=N] [cold=N] [folios]
+ *         [shm | sysv | memfd | tmpfs=FILE | file=FILE] [forks=N]
  *
  * Prints one line of JSON: pid, start address, pages, and the run length of hot pages. Page p is hot when
  * (p / run) % every == set. Twice a second its passes over the hot set go to the progress file, with the time. It goes
@@ -15,12 +16,15 @@
  * touches as there are hot pages. threads=N: so many do that. mappings=N: it has so many more mappings of a page each,
  * which it does not touch again. cold=N: so many pages anywhere are touched each minute.
  * folios: its folios are as large as the kernel likes.
+ * shm, sysv, memfd, tmpfs=FILE: its memory is shared: anonymous, of System V, a memfd, a file of a tmpfs, which another
+ * program may have made. file=FILE: it maps a file privately and reads it. forks=N: so many children do as it does.
  * idle: it touches nothing after its start and takes no CPU; its memory is there.
  * SIGUSR1 moves the hot set; SIGUSR2 unmaps the upper half; SIGHUP executes the program anew; SIGALRM forks a child
  * that goes on beside it; SIGURG binds the memory to the node; SIGWINCH makes huge pages of it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -28,6 +32,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -137,6 +143,38 @@ static void *wander_on(void *number)
 	return (void *)sum;
 }
 
+/* Put memory that is shared, or of a file, where there is room for it. */
+static void share(const char *how, size_t bytes)
+{
+	int shared = MAP_SHARED | MAP_FIXED, fd = -1;
+	void *there;
+	if (!strcmp(how, "sysv")) {
+		int id = shmget(IPC_PRIVATE, bytes, 0600);
+		munmap(memory, bytes);
+		there = shmat(id, memory, 0);
+		shmctl(id, IPC_RMID, NULL);
+	} else {
+		if (!strcmp(how, "shm"))
+			shared |= MAP_ANONYMOUS;
+		else if (!strcmp(how, "memfd"))
+			fd = memfd_create("program", 0);
+		else if (!strncmp(how, "tmpfs=", 6))
+			fd = open(how + 6, O_RDWR | O_CREAT, 0600);
+		else {
+			fd = open(how + 5, O_RDONLY);
+			shared = MAP_PRIVATE | MAP_FIXED;
+		}
+		struct stat facts;
+		if (fd >= 0 && !fstat(fd, &facts) && (size_t)facts.st_size < bytes && ftruncate(fd, bytes))
+			perror("ftruncate");
+		there = mmap(memory, bytes, PROT_READ | PROT_WRITE, shared, fd, 0);
+	}
+	if (there != memory) {
+		perror(how);
+		exit(1);
+	}
+}
+
 /* Mappings that the kernel cannot join: between two lies one without rights. */
 static void map_more(size_t mappings)
 {
@@ -156,7 +194,8 @@ int main(int argc, char **argv)
 	every = (int)(1 / atof(argv[2]) + 0.5);
 	unsigned random = 88172645u;
 	unsigned long most_passes = 0;
-	const char *progress = NULL;
+	const char *progress = NULL, *how = NULL;
+	int forks = 0;
 	for (int i = 4; i < argc; i++) {
 		if (!strcmp(argv[i], "write")) writes = 1;
 		if (!strcmp(argv[i], "huge")) huge = 1;
@@ -170,6 +209,10 @@ int main(int argc, char **argv)
 		if (!strncmp(argv[i], "pace=", 5)) pace = atoi(argv[i] + 5);
 		if (!strcmp(argv[i], "random")) randomly = 1;
 		if (!strcmp(argv[i], "folios")) folios = 1;
+		if (!strcmp(argv[i], "shm") || !strcmp(argv[i], "sysv") || !strcmp(argv[i], "memfd") ||
+		    !strncmp(argv[i], "tmpfs=", 6) || !strncmp(argv[i], "file=", 5))
+			how = argv[i];
+		if (!strncmp(argv[i], "forks=", 6)) forks = atoi(argv[i] + 6);
 		if (!strncmp(argv[i], "threads=", 8)) threads = atoi(argv[i] + 8);
 		if (!strncmp(argv[i], "mappings=", 9)) mappings = atoi(argv[i] + 9);
 		if (!strncmp(argv[i], "cold=", 5)) cold = atoi(argv[i] + 5);
@@ -181,6 +224,8 @@ int main(int argc, char **argv)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	memory = mmap(NULL, bytes + (2 << 20), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	memory = (char *)(((size_t)memory + (2 << 20) - 1) & ~(size_t)((2 << 20) - 1));
+	if (how)
+		share(how, bytes);
 	if (!folios)
 		madvise(memory, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	unsigned long mask = 1UL << node;
@@ -189,7 +234,14 @@ int main(int argc, char **argv)
 		perror("mbind");
 		return 1;
 	}
-	memset(memory, 1, bytes);
+	if (how && !strncmp(how, "file=", 5)) {
+		/* Page cache comes from where its reader may have memory. */
+		syscall(SYS_set_mempolicy, 2, &mask, 64);
+		for (size_t p = 0; p < pages; p++)
+			random ^= ((volatile char *)memory)[p << 12] & 0;
+		syscall(SYS_set_mempolicy, 0, NULL, 0);
+	} else
+		memset(memory, 1, bytes);
 	char *spare = mmap(NULL, SPARE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	madvise(spare, SPARE, MADV_NOHUGEPAGE);
 	if (text)
@@ -206,6 +258,12 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	while (idle && !stop)
 		pause();
+	for (int i = 0; i < forks; i++)
+		if (!fork()) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			wander_on((void *)(size_t)(100 + i));
+			_exit(0);
+		}
 	map_more(mappings);
 	for (int i = 1; i < threads; i++) {
 		pthread_t thread;

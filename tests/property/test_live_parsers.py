@@ -136,8 +136,9 @@ def test_this_process_is_itself_and_alive() -> None:
 # ---- maps
 
 
-def columns(mappings: Mappings) -> list[tuple[int, int, int]]:
-    return list(zip(mappings.start.tolist(), mappings.end.tolist(), mappings.kind.tolist(), strict=True))
+def columns(mappings: Mappings) -> list[tuple[int, ...]]:
+    parts = (mappings.start, mappings.end, mappings.kind, mappings.device, mappings.inode, mappings.offset)
+    return list(zip(*(part.tolist() for part in parts), strict=True))
 
 
 def test_kinds_of_real_mappings() -> None:
@@ -176,8 +177,8 @@ def test_a_file_name_cannot_make_a_mapping_up(name: str) -> None:
         f"1000-2000 r--p 00000000 08:01 9 /{name}\x0b{forged}\u2028{forged}\n3000-4000 rw-p 00000000 00:00 0 "
     )
     assert columns(parse_maps(text.encode())) == [
-        (0x1000, 0x2000, MappingKind.FILE),
-        (0x3000, 0x4000, MappingKind.MOVABLE),
+        (0x1000, 0x2000, MappingKind.FILE, 0x800001, 9, 0),
+        (0x3000, 0x4000, MappingKind.MOVABLE, 0, 0, 0),
     ]
 
 
@@ -186,16 +187,19 @@ HEX = st.integers(0, 1 << 66).map(lambda number: b"%x" % number) | st.sampled_fr
 )
 NAMES = st.sampled_from(
     [b"", b"[heap]", b"[stack]", b"[vdso]", b"[vdso", b"[vdso]x", b"[vvar_vclock]", b"/anon_hugepage (deleted)",
-     b"/dev/zero", b"/dev", b"/usr/lib/x y", b"[anon: v8]", b"anon_inode:[x]"]
+     b"/dev/zero", b"/dev/zero (deleted)", b"/dev", b"/usr/lib/x y", b"[anon: v8]", b"anon_inode:[x]",
+     b"/SYSV00000000 (deleted)"]
 )  # fmt: skip
 LINES = st.builds(
-    lambda start, end, permissions, inode, gap, name: (
-        b"%s-%s %s 00000000 08:01 %s%s%s" % (start, end, permissions, inode, gap, name)
+    lambda start, end, permissions, offset, device, inode, gap, name: (
+        b"%s-%s %s %s %s %s%s%s" % (start, end, permissions, offset, device, inode, gap, name)
     ),
     HEX,
     HEX,
     st.sampled_from([b"rw-p", b"r--s", b"---p", b"rw p", b"rw-", b"rw-ps"]),
-    st.sampled_from([b"0", b"00", b"9", b"10", b"", b"x"]),
+    HEX,
+    st.sampled_from([b"08:01", b"00:2f", b"fff:fffff", b"0:", b":1"]),
+    st.sampled_from([b"0", b"00", b"9", b"10", b"%d" % (2**64 - 1), b"", b"x"]),
     st.sampled_from([b"", b" ", b"   ", b"\t"]),
     NAMES,
 )
@@ -219,7 +223,7 @@ def test_maps_are_decoded_as_by_the_reference(text: bytes) -> None:
 
 def mappings_of(rows: list[tuple[int, int, int]]) -> Mappings:
     start, end, kind = (np.array([row[i] for row in rows], np.uint64) for i in range(3))
-    return Mappings(start, end, kind.astype(np.uint8))
+    return Mappings(start, end, kind.astype(np.uint8), *np.zeros((3, len(rows)), np.uint64))
 
 
 @st.composite

@@ -24,7 +24,7 @@ from pghot.daemon.paths import CONFIG, JOURNAL
 from pghot.daemon.sockets import Request
 from pghot.errors import NotPermittedError, UnsupportedError, UsageError
 from pghot.live.sources import LIVE_SOURCES
-from pghot.live.undo import Undone
+from pghot.live.undone import Undone
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])

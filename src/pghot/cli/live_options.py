@@ -21,6 +21,7 @@ from pghot.live.degraded import DegradedSoFar
 from pghot.live.live_settings import LiveSettings, check_sources, with_damos
 from pghot.live.loop import Live
 from pghot.live.machine.chosen_nodes import AS_THEY_ARE, NodeChoice, choose_nodes
+from pghot.live.machine.kinds import BY_DEFAULT, Kinds
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import read_nodes
 from pghot.live.sources import LIVE_SOURCES
@@ -54,6 +55,11 @@ def mover_settings(**given: object) -> MoverSettings:
     raise UsageError(f"{option} {value:g}: {first['msg']}", "give a value within these bounds")
 
 
+def kinds_of(names: str | None) -> Kinds:
+    """The kinds of memory of --kinds. Raises `UsageError`."""
+    return BY_DEFAULT if names is None else Kinds.of([name.strip() for name in names.split(",")])
+
+
 def live_settings(
     sources: str,
     policy: str,
@@ -61,6 +67,7 @@ def live_settings(
     mover: MoverSettings | None = None,
     max_cpu_percent: float = 0.0,
     nodes: NodeChoice = AS_THEY_ARE,
+    kinds: Kinds = BY_DEFAULT,
 ) -> LiveSettings:
     """Settings of the live loop from the command line. Targets are added once they are known.
 
@@ -83,6 +90,7 @@ def live_settings(
         policy=policy,
         policy_options=chosen.get(policy, {}),
         mover=mover or MoverSettings(),
+        kinds=kinds,
         max_cpu_percent=max_cpu_percent or math.inf,
         nodes=nodes,
     )

@@ -18,6 +18,7 @@ from pghot.cli.shared_options import (
     Children,
     FastNodes,
     Json,
+    Kinds,
     LeaveOutCgroup,
     LeaveOutName,
     LeaveOutNodes,
@@ -45,7 +46,7 @@ _GOES_WITH = (
         lambda of: of["what_if"] is None,
         (
             "apply", "rate", "free_floor", "batch", "demotion", "mover", "compressed", "cold_after", "interval",
-            "journal", "restore", "max_cpu", "view", *NODES,
+            "journal", "kinds", "restore", "max_cpu", "view", *NODES,
         ),
     ),
     GoesWith(
@@ -56,7 +57,7 @@ _GOES_WITH = (
     GoesWith(
         "--mover move_pages: with damos the kernel's DAMON finds and moves the pages",
         lambda of: of["mover"] != "damos",
-        ("source", "policy", "compressed", "batch", "max_cpu"),
+        ("source", "policy", "compressed", "batch", "max_cpu", "kinds"),
     ),
     GoesWith("--compressed", lambda of: of["compressed"], ("cold_after",)),
     # A dry run keeps to --rate and --free-floor, but nothing makes room: demotion needs --apply.
@@ -106,6 +107,7 @@ def run(
             help="who moves pages: move_pages (pghot), or damos (the kernel's DAMON finds and moves)"
         ),
     ] = "move_pages",
+    kinds: Kinds = None,
     compressed: Annotated[
         bool, typer.Option("--compressed", help="use compressed swap, zram or zswap, as one more tier")
     ] = False,
@@ -142,6 +144,7 @@ def run(
     refuse_unused(ctx, _GOES_WITH)
     from pghot.cli.live_options import (
         damos_settings,
+        kinds_of,
         live_settings,
         mover_settings,
         status_on_stderr,
@@ -184,9 +187,8 @@ def run(
     if mover == "damos":
         settings = damos_settings(set_ or [], moving, bool(programs.running.whole_cgroups), nodes)
     else:
-        settings = live_settings(
-            "faults" if source is None else source, policy, set_ or [], moving, max_cpu, nodes
-        )
+        names = "faults" if source is None else source
+        settings = live_settings(names, policy, set_ or [], moving, max_cpu, nodes, kinds_of(kinds))
     settings = replace(settings, apply=apply)
     refuse_second(SysRoot(), settings)
     if view:

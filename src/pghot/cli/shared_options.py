@@ -33,6 +33,13 @@ Sources = Annotated[
     str | None,
     typer.Option("--source", "--sources", help="live sources, comma-separated: see `pghot doctor`"),
 ]
+Kinds = Annotated[
+    str | None,
+    typer.Option(
+        help="kinds of memory to move, comma-separated: anon, shmem, file; one that is named also where programs map "
+        "it that are not tracked. Without: anon and shmem of tracked programs alone",
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME.OPTION=VALUE", help="option of a source or policy; may be repeated"),

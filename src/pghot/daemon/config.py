@@ -17,6 +17,7 @@ from pghot.errors import UsageError, unknown_name
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.plan import DamosSettings
 from pghot.live.machine.chosen_nodes import parse_nodes
+from pghot.live.machine.kinds import BY_DEFAULT, Kinds
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.sources import LIVE_SOURCES
 from pghot.parameters import checked_options
@@ -64,12 +65,16 @@ class ServiceConfig(Strict):
 
 
 class Config(Strict):
-    """The whole file. `options` holds a table for each source or policy that is not to run with its defaults."""
+    """The whole file. `options` holds a table for each source or policy that is not to run with its defaults.
+
+    kinds  of memory, asked for by name (`Kinds`); None: the defaults
+    """
 
     apply: bool = False
     sources: tuple[str, ...] = Field(("faults",), min_length=1)
     policy: str = "pghot-default"
     tracked: Size = 64 << 30
+    kinds: tuple[str, ...] | None = None
     targets: TargetsConfig | None = None
     programs: tuple[ProgramsConfig, ...] = Field((), max_length=MOST_GROUPS)
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -118,6 +123,8 @@ def load_config(path: Path) -> Config:
             LIVE_SOURCES.get(name)
     with _at(path, text, "policy"):
         LIVE_POLICIES.make(config.policy)
+    with _at(path, text, "kinds"):
+        kinds_of(config)
     for name, given in config.options.items():
         with _at(path, text, "options", name):
             defaults = _defaults(name)
@@ -151,6 +158,11 @@ def _checked_group(
         own = checked_options(group.policy, group.options, LIVE_POLICIES.options(group.policy))
         LIVE_POLICIES.make(group.policy, **own)
     return group.model_copy(update={"options": {**options.get(group.policy, {}), **own}})
+
+
+def kinds_of(config: Config) -> Kinds:
+    """Raises `UsageError`."""
+    return BY_DEFAULT if config.kinds is None else Kinds.of(config.kinds)
 
 
 def _refuse_shared(path: Path) -> None:

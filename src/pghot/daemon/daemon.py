@@ -13,7 +13,7 @@ import signal
 import time
 from pathlib import Path
 
-from pghot.daemon.config import Config, load_config
+from pghot.daemon.config import Config, kinds_of, load_config
 from pghot.daemon.logs import event, open_log
 from pghot.daemon.notify import notify
 from pghot.daemon.prometheus import Metrics
@@ -51,6 +51,7 @@ def live_settings(config: Config) -> LiveSettings:
         apply=config.apply,
         mover=config.mover,
         nodes=NodeChoice(config.nodes.fast, config.nodes.slow, config.nodes.leave_out),
+        kinds=kinds_of(config),
         tracked_bytes=config.tracked,
         max_cpu_percent=config.service.max_cpu_percent,
     )

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from pghot.counters import COUNTERS, Counter
 from pghot.errors import PghotError, UsageError
-from pghot.live.degraded import KNOBS, TARGETS
+from pghot.live.degraded import DEMOTION, GUESTS, KNOBS, TARGETS
 from pghot.version import __version__
 
 _NODE_GAUGES = (
@@ -98,7 +98,9 @@ def families(facts: Mapping[str, Any]) -> Iterator[Metric]:
         yield _family(counter, [], [([], float(value_of(facts)))])
     yield _family(_FAILED, ["errno"], [([name], count) for name, count in facts["moves"]["failed"].items()])
     wrong = Counts(each["part"] for each in facts["degraded"])
-    parts = dict.fromkeys([*(source["name"] for source in facts["sources"]), KNOBS, TARGETS, *wrong])
+    parts = dict.fromkeys(
+        [*(source["name"] for source in facts["sources"]), KNOBS, TARGETS, DEMOTION, GUESTS, *wrong]
+    )
     yield _family(_DEGRADED, ["part"], [([part], wrong[part]) for part in parts])
     for counter, key in _GROUP_METRICS if facts["groups"] else ():
         yield _family(counter, ["group"], [([group["name"]], group[key]) for group in facts["groups"]])

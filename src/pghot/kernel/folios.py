@@ -46,3 +46,11 @@ def small_sizes_on(root: SysRoot) -> bool:
     if any("[inherit]" in switch for switch in switches):
         switches.append(root.read_or(f"{_THP}/enabled"))
     return any("[always]" in switch or "[madvise]" in switch for switch in switches)
+
+
+def shmem_folios_on(root: SysRoot) -> bool:
+    """Whether shared memory may get folios larger than a page (a switch for each size since Linux 6.12)."""
+    switches = [root.read_or(f"{_THP}/{size}/shmem_enabled") for size in root.list(_THP)]
+    on = [switch.partition("[")[2].partition("]")[0] for switch in switches]
+    on.append(root.read_or(f"{_THP}/shmem_enabled").partition("[")[2].partition("]")[0])
+    return any(each not in ("", "never", "deny", "inherit") for each in on)

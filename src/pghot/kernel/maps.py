@@ -1,12 +1,12 @@
-"""`/proc/PID/maps`: the mappings of a process, and which of them hold pages that may be moved.
+"""`/proc/PID/maps`: the mappings of a process, what kind of memory they show, and of which file.
 
-Only private anonymous memory is moved. Everything else is left where it is, for a reason that is counted.
-A program may have 100,000 mappings, so they are arrays, and are read in one pass.
+What is not moved is left where it is for a reason that is counted. A program may have 100,000 mappings, so they are
+arrays, and are read in one pass.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -17,7 +17,12 @@ from pghot.kernel.sysroot import SysRoot
 
 
 class MappingKind(IntEnum):
-    """What may be done with the pages of a mapping. The names are the reasons under which skips are counted."""
+    """What may be done with the pages of a mapping. The names are the reasons under which skips are counted.
+
+    The text alone says MOVABLE (private and of no file), FILE (a private mapping of a file), SHARED, SPECIAL and
+    HUGETLB. Of a page SHARED means that programs map it which are not tracked. OBJECT: its pages are those of a file or
+    of shared memory, which is tracked by itself.
+    """
 
     UNMAPPED = 0
     MOVABLE = 1
@@ -26,6 +31,23 @@ class MappingKind(IntEnum):
     SPECIAL = 4
     HUGETLB = 5
     BOUND = 6
+    ANON = 7
+    SHMEM = 8
+    OBJECT = 9
+
+
+# System V segments and other shared memory lie in one file system and number their inodes independently (newseg in
+# ipc/shm.c, shmem_get_inode in mm/shmem.c). So a segment has this bit beside its inode.
+SYSTEM_V = 1 << 63
+
+
+def device_number(major: int, minor: int) -> int:
+    """A device in one number, as `Mappings.device` has it.
+
+    >>> hex(device_number(0x8, 0x12))
+    '0x800012'
+    """
+    return major << 20 | minor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,24 +56,31 @@ class Mappings:
 
     start, end  uint64[M]  bytes [start, end)
     kind        uint8[M]   `MappingKind`
+    device      uint64[M]  `device_number` of the file system that the mapped file lies in
+    inode       uint64[M]  of that file; with `SYSTEM_V`. 0 without a file
+    offset      uint64[M]  bytes: which part of the file is mapped at `start`
     """
 
     start: U64
     end: U64
     kind: U8
+    device: U64
+    inode: U64
+    offset: U64
 
     def __len__(self) -> int:
         return len(self.start)
 
     def movable(self) -> tuple[U64, U64]:
-        """Start and end (uint64[R] bytes) of the movable memory, adjacent mappings joined."""
-        held = self.kind == MappingKind.MOVABLE
+        """Start and end (uint64[R] bytes) of what may be moved, adjacent mappings joined."""
+        held = (self.kind == MappingKind.MOVABLE) | (self.kind == MappingKind.OBJECT)
         return bridged(self.start[held], self.end[held], 0)
 
     def bound(self, starts: U64) -> Mappings:
         """The same, those that start at one of `starts` being under a strict policy of their owner."""
-        kind = np.where(np.isin(self.start, starts), np.uint8(MappingKind.BOUND), self.kind)
-        return Mappings(self.start, self.end, kind)
+        return replace(
+            self, kind=np.where(np.isin(self.start, starts), np.uint8(MappingKind.BOUND), self.kind)
+        )
 
     def changed_between(self, other: Mappings) -> tuple[int, int] | None:
         """Bytes [first, last) outside of which both are the same; None when they are the same everywhere."""
@@ -64,18 +93,23 @@ class Mappings:
         first = min(int(each.start[head]) for each in differing)
         return first, max(int(each.end[len(each) - tail - 1]) for each in differing)
 
-    def _first(self, count: int) -> tuple[U64, U64, U8]:
-        return self.start[:count], self.end[:count], self.kind[:count]
+    def _columns(self) -> tuple[U64 | U8, ...]:
+        return (self.start, self.end, self.kind, self.device, self.inode, self.offset)
 
-    def _last(self, count: int) -> tuple[U64, U64, U8]:
+    def _first(self, count: int) -> list[U64 | U8]:
+        return [column[:count] for column in self._columns()]
+
+    def _last(self, count: int) -> list[U64 | U8]:
         """Backwards from the last."""
         begin = len(self) - count
-        return self.start[begin:][::-1], self.end[begin:][::-1], self.kind[begin:][::-1]
+        return [column[begin:][::-1] for column in self._columns()]
 
 
-def _equal(one: tuple[U64, U64, U8], other: tuple[U64, U64, U8]) -> int:
+def _equal(one: list[U64 | U8], other: list[U64 | U8]) -> int:
     """How many of the first mappings are the same."""
-    differs: Bool = (one[0] != other[0]) | (one[1] != other[1]) | (one[2] != other[2])
+    differs: Bool = np.zeros(len(one[0]), np.bool_)
+    for mine, theirs in zip(one, other, strict=True):
+        differs |= mine != theirs
     return int(differs.argmax()) if differs.any() else len(differs)
 
 

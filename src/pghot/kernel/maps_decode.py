@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from pghot.arrays import U8, U64, Int
-from pghot.kernel.maps import MappingKind
+from pghot.kernel.maps import SYSTEM_V, MappingKind
 
 _NEWLINE, _BLANK, _ZERO, _NINE, _A, _F = b"\n 09af"
 _DASH, _COLON, _SHARED, _SLASH, _BRACKET = b"-:s/["
@@ -29,6 +29,9 @@ _SPECIAL_NAMES = tuple(
 )
 _HUGETLB_NAME = np.frombuffer(b"/anon_hugepage", np.uint8)
 _DEVICE_NAME = np.frombuffer(b"/dev/", np.uint8)
+_ZEROES_NAME = np.frombuffer(b"/dev/zero", np.uint8)  # mapped privately, it is anonymous (drivers/char/mem.c)
+_SYSTEM_V_NAME = np.frombuffer(b"/SYSV", np.uint8)
+_DEVICE_SHIFT = 20  # of `device_number`
 _UNMAPPED, _MOVABLE, _FILE = int(MappingKind.UNMAPPED), int(MappingKind.MOVABLE), int(MappingKind.FILE)
 _SHARED_KIND, _SPECIAL, _HUGETLB = (
     int(MappingKind.SHARED),
@@ -39,10 +42,10 @@ _TOO_LARGE = 1 << 62  # no user's half is larger; above is the kernel's: [vsysca
 
 
 @njit(cache=True)
-def decode(text: U8, start: U64, end: U64, kind: U8) -> Int:
+def decode(text: U8, start: U64, end: U64, kind: U8, device: U64, inode: U64, offset: U64) -> Int:
     """Fill in the mappings; returns how many. Lines that are none, or of the kernel's half, are left out.
 
-    text  uint8[N];  start, end  uint64[lines], kind  uint8[lines]
+    text  uint8[N];  the others have an element for each line, as in `Mappings`
     """
     found: Int = 0
     at: Int = 0
@@ -50,14 +53,17 @@ def decode(text: U8, start: U64, end: U64, kind: U8) -> Int:
         stop: Int = at
         while stop < text.shape[0] and text[stop] != _NEWLINE:
             stop += 1
-        if decode_line(text, at, stop, start[found:], end[found:], kind[found:]):
+        i: Int = found
+        if decode_line(text, at, stop, start[i:], end[i:], kind[i:], device[i:], inode[i:], offset[i:]):
             found += 1
         at = stop + 1
     return found
 
 
 @njit(cache=True)
-def decode_line(text: U8, at: Int, stop: Int, start: U64, end: U64, kind: U8) -> bool:
+def decode_line(
+    text: U8, at: Int, stop: Int, start: U64, end: U64, kind: U8, device: U64, inode: U64, offset: U64
+) -> bool:
     """Fill in the first element of each array from text[at:stop], if it is a mapping."""
     first, at = number(text, at, stop, _DASH)
     last, at = number(text, at, stop, _BLANK)
@@ -69,33 +75,41 @@ def decode_line(text: U8, at: Int, stop: Int, start: U64, end: U64, kind: U8) ->
     if text[at + 4] != _BLANK:
         return False
     shared = text[at + 3] == _SHARED
-    _, at = number(text, at + 5, stop, _BLANK)
-    _, at = number(text, at, stop, _COLON)
-    _, at = number(text, at, stop, _BLANK)
+    begin, at = number(text, at + 5, stop, _BLANK)
+    major, at = number(text, at, stop, _COLON)
+    minor, at = number(text, at, stop, _BLANK)
     if at < 0 or at == stop or not _ZERO <= text[at] <= _NINE:
         return False
-    inode = False
+    inode[0] = 0
     while at < stop and _ZERO <= text[at] <= _NINE:
-        inode |= text[at] != _ZERO
+        inode[0] = inode[0] * np.uint64(10) + np.uint64(text[at] - _ZERO)
         at += 1
     while at < stop and blank(text[at]):
         at += 1
-    start[0], end[0], kind[0] = first, last, kind_of(text[at:stop], shared, inode)
+    name = text[at:stop]
+    start[0], end[0], kind[0] = first, last, kind_of(name, shared, inode[0] != 0)
+    device[0], offset[0] = major << _DEVICE_SHIFT | minor, begin
+    if begins(name, _SYSTEM_V_NAME):
+        inode[0] |= np.uint64(SYSTEM_V)
     return True
 
 
 @njit(cache=True)
 def kind_of(name: U8, shared: bool, inode: bool) -> Int:
-    """What may be done with the pages of a mapping of this name."""
-    if name.shape[0] and name[0] == _BRACKET:
+    """What may be done with the pages of a mapping of this name, as far as the text tells."""
+    named = name.shape[0] != 0
+    if named and name[0] == _BRACKET:
         for special in _SPECIAL_NAMES:
             if name.shape[0] == special.shape[0] and begins(name, special):
                 return _SPECIAL
     if begins(name, _HUGETLB_NAME):
         return _HUGETLB
     if shared:
-        return _SHARED_KIND
-    if inode or (name.shape[0] and name[0] == _SLASH):
+        # What is no file has another name: anon_inode:[io_uring], socket:[1].
+        return _SPECIAL if named and name[0] != _SLASH and name[0] != _BRACKET else _SHARED_KIND
+    if name.shape[0] == _ZEROES_NAME.shape[0] and begins(name, _ZEROES_NAME):
+        return _MOVABLE
+    if inode or (named and name[0] == _SLASH):
         return _SPECIAL if begins(name, _DEVICE_NAME) else _FILE
     return _MOVABLE
 

@@ -18,9 +18,10 @@ def parse_maps(text: bytes) -> Mappings:
     from pghot.kernel.maps_decode import decode  # loads Numba, which naming a source must not
 
     most = text.count(b"\n") + 1
-    start, end, kind = np.empty(most, np.uint64), np.empty(most, np.uint64), np.empty(most, np.uint8)
-    found = decode(np.frombuffer(text, np.uint8), start, end, kind)
-    return Mappings(start[:found], end[:found], kind[:found])
+    kind = np.empty(most, np.uint8)
+    start, end, device, inode, offset = np.empty((5, most), np.uint64)
+    found = decode(np.frombuffer(text, np.uint8), start, end, kind, device, inode, offset)
+    return Mappings(start[:found], end[:found], kind[:found], device[:found], inode[:found], offset[:found])
 
 
 def read_maps(root: SysRoot, pid: int) -> Mappings:

@@ -134,6 +134,21 @@ def anonymous(root: SysRoot, pid: int, start: int | U64, end: int | U64) -> U64:
     return _addresses(root, pid, start, end, np.uint64(PRESENT | FILE_OR_SHARED), np.uint64(PRESENT))
 
 
+def anonymous_now(root: SysRoot, pid: int, address: U64) -> npt.NDArray[np.bool_]:
+    """bool[K]: which of these pages (uint64[K] bytes) are present, private and of no file; none of a process that is
+    gone, or not this user's."""
+    page, back = np.unique(address & ~np.uint64(PAGE_BYTES - 1), return_inverse=True)
+    try:
+        fd = open_pagemap(root, pid)
+    except OSError:
+        return np.zeros(len(address), np.bool_)
+    try:
+        found: npt.NDArray[np.bool_] = _entries(fd, page) & np.uint64(PRESENT | FILE_OR_SHARED) == PRESENT
+    finally:
+        os.close(fd)
+    return found[back]
+
+
 def _addresses(
     root: SysRoot, pid: int, start: int | U64, end: int | U64, mask: np.uint64, value: np.uint64
 ) -> U64:
@@ -150,6 +165,18 @@ def pfns(root: SysRoot, pid: int, start: int | U64, end: int | U64) -> tuple[U64
         address.append(pages[held])
         frame.append(entries[held] & np.uint64(PFN_MASK))
     return np.concatenate(address), np.concatenate(frame)
+
+
+def frames_of(root: SysRoot, pid: int, address: U64) -> U64:
+    """uint64[K]: the frame of each page (uint64[K] bytes, ascending), 0: not present, or hidden. Raises `OSError` as
+    `read_entries`."""
+    fd = open_pagemap(root, pid)
+    try:
+        entries = _entries(fd, address)
+    finally:
+        os.close(fd)
+    frames: U64 = np.where(entries & np.uint64(PRESENT), entries & np.uint64(PFN_MASK), np.uint64(0))
+    return frames
 
 
 def swapped(root: SysRoot, pid: int, address: U64) -> npt.NDArray[np.bool_]:

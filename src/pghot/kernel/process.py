@@ -122,6 +122,14 @@ def running(root: SysRoot) -> dict[int, int]:
         return {int(entry.name): entry.inode() for entry in entries if entry.name.isdigit()}
 
 
+def pids(root: SysRoot) -> list[int]:
+    """All processes that this user can see; none where there is no `/proc`."""
+    try:
+        return sorted(running(root))
+    except OSError:
+        return []
+
+
 def threads_of(root: SysRoot, pid: int) -> list[int]:
     """The threads of a process; empty when it has ended."""
     return [int(name) for name in root.list(f"/proc/{pid}/task")]

@@ -1,4 +1,4 @@
-"""Address spaces that pghot tracks, as the sources see them: numbered, with the ranges that may be watched."""
+"""Address spaces and mapped files that pghot tracks: numbered, with the ranges that sources may watch."""
 
 from __future__ import annotations
 
@@ -28,6 +28,37 @@ class Space:
     @property
     def pid(self) -> int:
         return self.identity.pid
+
+
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """A file, or shared memory.
+
+    device, inode  as in `Mappings`
+    born_ns        see `born_ns`: tells it from a later file with this inode
+    """
+
+    device: int
+    inode: int
+    born_ns: int
+
+    def may_be(self, other: FileIdentity) -> bool:
+        """Whether both can be the same file: a file system may not know when one came to be."""
+        same = (self.device, self.inode) == (other.device, other.inode)
+        return same and (self.born_ns == other.born_ns or 0 in (self.born_ns, other.born_ns))
+
+
+@dataclass(frozen=True, slots=True)
+class MappedFile:
+    """A file, or shared memory, that tracked programs map. Its addresses are offsets in it.
+
+    number  one that no tracked space has
+    name    for people
+    """
+
+    number: int
+    identity: FileIdentity
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-KNOBS, TARGETS, DEMOTION = "knobs", "targets", "demotion"
+KNOBS, TARGETS, DEMOTION, GUESTS = "knobs", "targets", "demotion", "guests"
 
 
 @dataclass(frozen=True, slots=True)

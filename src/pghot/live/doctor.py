@@ -11,6 +11,7 @@ from pghot.engine.accesses import sees_top_tier
 from pghot.errors import PghotError
 from pghot.kernel.base_pages import base_page_needs
 from pghot.kernel.kconfig import KernelConfig, read_config
+from pghot.kernel.kvm import programs_with_guests
 from pghot.kernel.namespaces import notes as container_notes
 from pghot.kernel.needs import Need, Verdict
 from pghot.kernel.numa_settings import read_numa_settings
@@ -21,6 +22,7 @@ from pghot.live.sources import LIVE_SOURCES
 from pghot.live.ways_to_move import WAYS
 from pghot.units import PAGE_BYTES
 
+_MOST_NAMED = 5
 _OPTION = re.compile(r"CONFIG_[A-Z0-9_]+")
 _SEVERITY: dict[Verdict, int] = {"yes": 0, "not permitted": 1, "unsupported": 2}
 
@@ -155,7 +157,16 @@ def _topology(root: SysRoot, nodes: NodeChoice) -> tuple[LiveTopology | None, li
         return None, [f"{error} ({error.hint})"]
     topology = choose_nodes(root, topology, nodes)
     left_out = (f"node {node} is left out: {why}" for node, why in topology.left_out.items())
-    return topology, [*topology.notes, *left_out, *_hint_fault_notes(topology)]
+    return topology, [*topology.notes, *left_out, *_hint_fault_notes(topology), *_guest_notes(root)]
+
+
+def _guest_notes(root: SysRoot) -> Iterator[str]:
+    if found := programs_with_guests(root):
+        named = ", ".join(map(str, found[:_MOST_NAMED])) + ", ..." * (len(found) > _MOST_NAMED)
+        yield (
+            f"{len(found)} programs run virtual machines (pid {named}): what these touch is faulted in by KVM and "
+            "vhost, and the source faults does not see it"
+        )
 
 
 def _hint_fault_notes(topology: LiveTopology) -> Iterator[str]:

@@ -40,7 +40,7 @@ class HotFacts(TypedDict):
 class Hottest:
     """Pages or regions, hottest first.
 
-    pid      int32[K]
+    pid      int32[K]   of a file's page: of the program that was seen to touch it last
     address  uint64[K]  of the first page, bytes
     pages    uint32[K]  1, or how long the region is
     node     int16[K]   node of the first page, -1 when it is not known
@@ -94,11 +94,10 @@ def hottest(spaces: Spaces, top: int, by: By = "region") -> Hottest:
     first, length, heat = runs(spaces.pages, warm, spaces.table.keys(warm), 1 << level - 1, by == "region")
     order = hottest_first(heat, top)
     chosen = first[order]
-    number, address = spaces.table.where(chosen)
     place = spaces.pages.place[chosen].astype(np.int16)
-    pids = {space.number: space.pid for space in spaces.spaces}
+    pid, address = spaces.seen_at(chosen)
     return Hottest(
-        np.array([pids.get(each, 0) for each in number.tolist()], np.int32),
+        pid,
         address,
         length[order],
         np.where(place == NOWHERE, np.int16(-1), place),

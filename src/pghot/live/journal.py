@@ -4,7 +4,8 @@ A text file of sealed JSON lines (`pghot.sealed`), appended with one write(2) ea
 killed pghot therefore leaves a record of everything it did; a line that was cut off is about an act that never began.
 Nothing is fsynced: after a crash of the machine, pages and knobs have lost their state anyway.
 
-Each line is complete in itself: it names the boot, the pghot that wrote it, and the process whose pages it is about.
+Each line is complete in itself: it names the boot, the pghot that wrote it, and the process or file whose pages it is
+about.
 So a damaged line does not affect the others.
 """
 
@@ -25,7 +26,7 @@ from pghot.errors import NotPermittedError, PghotError, UsageError
 from pghot.kernel.namespaces import namespace
 from pghot.kernel.process import Identity, read_stat
 from pghot.kernel.sysroot import SysRoot
-from pghot.kernel.watched import Space
+from pghot.kernel.watched import MappedFile, Space
 from pghot.live.journal_file import FORMAT, RUN, read_journal
 from pghot.sealed import seal
 from pghot.trusted import make_directory
@@ -65,17 +66,17 @@ class Journal:
         """Pages may be put into compressed swap from now on. The lines that follow call it by this node number."""
         self._append(kind="compressed", node=node)
 
-    def origins(self, space: Space, address: U64, node: U8) -> None:
-        """Pages (uint64[K] bytes, ascending) of `space` that may move from now on, and the node of each."""
+    def origins(self, home: Space | MappedFile, address: U64, node: U8, shared: bool = False) -> None:
+        """Pages (uint64[K] bytes, ascending) of a space or file that may move from now on, and the node of each.
+
+        shared  a fork shares them among tracked programs: they move, and go back, whoever maps them
+        """
         self.empty = False
-        who = space.identity
+        who = _words_of(home) | ({"shared": True} if shared else {})
         runs = runs_of(address // np.uint64(PAGE_BYTES), node)
         for begin in range(0, len(runs), _LINE_RUNS):
             packed = base64.b64encode(zlib.compress(runs[begin : begin + _LINE_RUNS].tobytes(), 1))
-            self._append(
-                kind="origins", pid=who.pid, start_ticks=who.start_ticks, mm=list(who.mm), name=space.name,
-                runs=packed.decode(),
-            )  # fmt: skip
+            self._append(**who, name=home.name, runs=packed.decode())
 
     @property
     def bytes_written(self) -> int:
@@ -102,6 +103,15 @@ class Journal:
 
     def _append(self, **facts: Any) -> None:
         append_line(self._fd, self.path, facts | self._session)
+
+
+def _words_of(home: Space | MappedFile) -> dict[str, Any]:
+    """Whose pages a line is about."""
+    if isinstance(home, MappedFile):
+        file = home.identity
+        return {"kind": "file_origins", "device": file.device, "inode": file.inode, "born_ns": file.born_ns}
+    who = home.identity
+    return {"kind": "origins", "pid": who.pid, "start_ticks": who.start_ticks, "mm": list(who.mm)}
 
 
 def _create(path: Path) -> int:

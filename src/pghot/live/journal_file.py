@@ -12,7 +12,7 @@ import stat
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from pghot.arrays import U8, U64
 from pghot.errors import UsageError
 from pghot.kernel.knob_files import check_knob
 from pghot.kernel.process import Identity
+from pghot.kernel.watched import FileIdentity
 from pghot.sealed import unseal
 from pghot.units import PAGE_BYTES
 
@@ -29,27 +30,47 @@ RUN = np.dtype([("first", "<u8"), ("pages", "<u4"), ("node", "<u4")])  # neighbo
 _LINE_PAGES = 1 << 30  # 4 TiB, far more than one step of a run moves
 END_VPN = np.uint64(1 << 52)
 MOST_NODE = 254  # 255 is "nowhere"
+_MOST_DEVICE, _MOST_INODE, _MOST_BORN_NS = 1 << 32, 1 << 64, 1 << 63
+Who = TypeVar("Who")
 
 
 @dataclass(slots=True)
-class SpaceEntry:
-    """One address space of a journal. Only the first entry of a page counts: it says where the page came from."""
+class Entry(Generic[Who]):
+    """One address space of a journal, or one file. Only the first entry of a page counts: it says where the page came
+    from."""
 
-    identity: Identity
+    identity: Who
     name: str
     runs: list[npt.NDArray[Any]] = field(default_factory=list)
+    shared: list[npt.NDArray[Any]] = field(
+        default_factory=list
+    )  # those of the runs that moved whoever mapped them
 
     def origins(self) -> tuple[U64, U8]:
-        """Addresses uint64[K] (bytes, ascending, each once) and the first node of each, uint8[K]."""
+        """Addresses or offsets uint64[K] (bytes, ascending, each once) and the first node of each, uint8[K]."""
         if not self.runs:
             return np.empty(0, np.uint64), np.empty(0, np.uint8)
         runs = np.concatenate(self.runs)
-        lengths = runs["pages"].astype(np.int64)
-        offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        vpn = np.repeat(runs["first"], lengths) + offsets.astype(np.uint64)
-        node = np.repeat(runs["node"], lengths).astype(np.uint8)
-        vpn, first = np.unique(vpn, return_index=True)
+        vpn, first = np.unique(_pages_of(runs), return_index=True)
+        node = np.repeat(runs["node"], runs["pages"].astype(np.int64)).astype(np.uint8)
         return vpn * np.uint64(PAGE_BYTES), node[first]
+
+    def moved_shared(self) -> U64:
+        """Addresses uint64[K] (bytes) of the pages that moved whoever mapped them."""
+        pages = _pages_of(np.concatenate(self.shared)) if self.shared else np.empty(0, np.uint64)
+        return np.unique(pages) * np.uint64(PAGE_BYTES)
+
+
+def _pages_of(runs: npt.NDArray[Any]) -> U64:
+    """All page numbers of the runs, one run after the other."""
+    lengths = runs["pages"].astype(np.int64)
+    offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    pages: U64 = np.repeat(runs["first"], lengths) + offsets.astype(np.uint64)
+    return pages
+
+
+SpaceEntry = Entry[Identity]
+FileEntry = Entry[FileIdentity]
 
 
 @dataclass(slots=True)
@@ -71,6 +92,7 @@ class JournalFile:
     pid_namespace: str = ""
     knobs: list[tuple[str, str, str]] = field(default_factory=list)
     spaces: list[SpaceEntry] = field(default_factory=list)
+    files: list[FileEntry] = field(default_factory=list)
     undone: bool = False
     damaged: list[int] = field(default_factory=list)
     compressed: bool = False
@@ -117,15 +139,16 @@ def read_journal(path: Path) -> JournalFile:
     text = data.decode("utf-8", "surrogateescape")
     facts = [_fact(line) for line in text.removesuffix("\n").split("\n")]
     journal = _journal_of(path, file, next((each for each in facts if "format" in each), {}))
-    entries: dict[Identity, SpaceEntry] = {}
+    spaces: dict[Identity, SpaceEntry] = {}
+    files: dict[FileIdentity, FileEntry] = {}
     for number, fact in enumerate(facts, 1):
         try:
-            _enter(journal, entries, fact)
+            _enter(journal, spaces, files, fact)
         except (KeyError, OverflowError, TypeError, ValueError, zlib.error):
             journal.damaged.append(number)
     if not journal.damaged and facts[0].get("kind") != "journal":
         journal.damaged.append(1)  # the beginning is missing, and nobody knows what else
-    journal.spaces = list(entries.values())
+    journal.spaces, journal.files = list(spaces.values()), list(files.values())
     return journal
 
 
@@ -163,7 +186,25 @@ def _possible(runs: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return runs
 
 
-def _enter(journal: JournalFile, entries: dict[Identity, SpaceEntry], fact: dict[str, Any]) -> None:
+def _runs(text: Any) -> npt.NDArray[Any]:
+    return _possible(np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), RUN))
+
+
+def _file_identity(device: Any, inode: Any, born_ns: Any) -> FileIdentity:
+    """Raises `TypeError` or `ValueError` for what no file has."""
+    if not (
+        device in range(_MOST_DEVICE) and inode in range(_MOST_INODE) and born_ns in range(_MOST_BORN_NS)
+    ):
+        raise ValueError("no such file")
+    return FileIdentity(int(device), int(inode), int(born_ns))
+
+
+def _enter(
+    journal: JournalFile,
+    spaces: dict[Identity, SpaceEntry],
+    files: dict[FileIdentity, FileEntry],
+    fact: dict[str, Any],
+) -> None:
     if fact["kind"] == "undone":
         journal.undone = True
         return
@@ -179,9 +220,15 @@ def _enter(journal: JournalFile, entries: dict[Identity, SpaceEntry], fact: dict
         case "origins":
             code, stack, arguments = fact["mm"]
             identity = Identity(int(fact["pid"]), int(fact["start_ticks"]), (code, stack, arguments))
-            packed = zlib.decompress(base64.b64decode(fact["runs"], validate=True))
-            runs = _possible(np.frombuffer(packed, RUN))
-            entries.setdefault(identity, SpaceEntry(identity, str(fact["name"]))).runs.append(runs)
+            runs = _runs(fact["runs"])
+            entry = spaces.setdefault(identity, SpaceEntry(identity, str(fact["name"])))
+            entry.runs.append(runs)
+            if fact.get("shared") is True:
+                entry.shared.append(runs)
+        case "file_origins":
+            file = _file_identity(fact["device"], fact["inode"], fact["born_ns"])
+            runs = _runs(fact["runs"])
+            files.setdefault(file, FileEntry(file, str(fact["name"]))).runs.append(runs)
         case "compressed":
             journal.compressed = True
         case _:

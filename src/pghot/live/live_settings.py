@@ -17,6 +17,7 @@ from pghot.live.damos.damos_needs import damos_needs, kernel_needs
 from pghot.live.damos.plan import DamosSettings
 from pghot.live.groups import Group
 from pghot.live.machine.chosen_nodes import AS_THEY_ARE, NodeChoice, choose_nodes
+from pghot.live.machine.kinds import ANON_ONLY, Kinds, shared_need
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import LiveTopology, read_nodes
 from pghot.live.sources import LIVE_SOURCES
@@ -37,6 +38,7 @@ class LiveSettings:
                     unused
     apply           False: a dry run; nothing moves, what would move is counted once for each page
     mover           how pages are moved
+    kinds           of memory that are moved; without names, as far as this user and the mover can
     tracked_bytes   address space that may have sections at once; pages beyond it are counted, not tracked
     max_cpu_percent sources sample less when pghot itself uses more of a CPU than this
     nodes           which memory nodes are fast, slow and left out
@@ -50,6 +52,7 @@ class LiveSettings:
     policy_options: Mapping[str, Any] = field(default_factory=dict)
     apply: bool = False
     mover: MoverSettings = field(default_factory=MoverSettings)
+    kinds: Kinds = field(default_factory=Kinds)
     tracked_bytes: int = 64 << 30
     max_cpu_percent: float = math.inf
     nodes: NodeChoice = AS_THEY_ARE
@@ -102,8 +105,28 @@ def check_sources(root: SysRoot, settings: LiveSettings) -> None:
         require("damos", damos_needs(root, topology, bool(settings.targets.whole_cgroups)))
     if settings.mover.compressed:
         check_compressed(root, settings.mover)
+    kinds_here(root, settings)
     for name, source in sources.items():
         require(name, source.needs())
+
+
+def kinds_here(root: SysRoot, settings: LiveSettings) -> Kinds:
+    """The kinds of memory that this run can move. Raises for those that were asked for by name and cannot be moved.
+
+    DAMON and compressed swap take anonymous memory only.
+    """
+    kinds, mover = settings.kinds, settings.mover
+    if kinds.moved <= ANON_ONLY.moved:
+        return kinds
+    if mover.kind == "damos" or mover.compressed:
+        if kinds.named:
+            how = "the mover damos takes" if mover.kind == "damos" else "compressed swap takes"
+            raise UsageError(f"{how} anonymous memory only", "leave the kinds out, or give 'anon'")
+        return ANON_ONLY
+    need = shared_need(root)
+    if not need.met and kinds.named:
+        require("kinds", [need])
+    return kinds if need.met else ANON_ONLY
 
 
 def check_nodes(topology: LiveTopology, compressed: bool) -> None:

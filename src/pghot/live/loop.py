@@ -22,11 +22,11 @@ from pghot.kernel.knob_files import DEMOTION_ENABLED
 from pghot.kernel.needs import require
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.vmstat import vmstat
-from pghot.kernel.watched import Watched
+from pghot.kernel.watched import Space, Watched
 from pghot.live.budget import Budget
 from pghot.live.damos.damos import Damos
 from pghot.live.damos.plan import Planner
-from pghot.live.degraded import DEMOTION, KNOBS, TARGETS, Degraded
+from pghot.live.degraded import DEMOTION, GUESTS, KNOBS, TARGETS, Degraded
 from pghot.live.effect import Effect
 from pghot.live.groups import Group, GroupMembers, LiveGroup
 from pghot.live.journal import Journal
@@ -38,6 +38,7 @@ from pghot.live.live_settings import (
     check_demotion,
     check_left_out,
     check_nodes,
+    kinds_here,
 )
 from pghot.live.machine.chosen_nodes import choose_nodes
 from pghot.live.machine.fault_latency import FaultLatency
@@ -97,7 +98,7 @@ class Live:
         if tier is not None:
             self.topology = with_compressed(self.topology, tier.swap)
         sections = max(1, settings.tracked_bytes // (SECTION_PAGES * PAGE_BYTES))
-        self.spaces = Spaces(root, sections)
+        self.spaces = Spaces(root, sections, kinds_here(root, settings))
         self.machine = LinuxMachine(
             root,
             self.topology,
@@ -356,6 +357,8 @@ class Live:
         if not self.alive:
             return  # there is nothing to see or move
         yield from (Degraded(KNOBS, problem) for problem in self.knobs.changed_by_others())
+        if any(source.mechanism == "hint fault" for source in self._started):
+            yield from (Degraded(GUESTS, _blind_to_guest(space)) for space in self.spaces.with_guests())
         for source in self._started:
             if isinstance(source, Degrades):
                 yield from (Degraded(source.name, problem) for problem in source.degraded())
@@ -417,6 +420,13 @@ class Live:
                     f"a dry run cannot use hint faults: with {free} free on node {node} the kernel promotes by itself",
                     "use --apply, or another --source",
                 )
+
+
+def _blind_to_guest(space: Space) -> str:
+    return (
+        f"process {space.pid} ({space.name}) runs a virtual machine: what that touches is faulted in by KVM and vhost "
+        "without a page fault of the program, so hint faults do not show it; --source idle does, where it works"
+    )
 
 
 def _stopped(source: AccessSource) -> list[str]:

@@ -147,17 +147,20 @@ class SliceRecorder:
             slot = self._recorded_slot[key] = len(self._recorded_slot)
             self._process_of_slot.append(self._process(space))
             start = section << (SECTION_SHIFT + 12)
+            file = self._spaces.objects.file(space)
+            name = file.name if file else "[anon]"
             self._new_regions.append(
-                Region(slot << SECTION_SHIFT, 1 << SECTION_SHIFT, space - 1, start, "[anon]")
+                Region(slot << SECTION_SHIFT, 1 << SECTION_SHIFT, space - 1, start, name)
             )
         return self._recorded_slot[key]
 
     def _process(self, number: int) -> int:
-        """The recording's number of the process with this address space; its name goes into the recording."""
+        """The recording's number of the process with this address space, or of a file, which has no pid; its name goes
+        into the recording."""
         if number not in self._number:
             self._number[number] = len(self._processes)
-            space = self._spaces.space(number)
-            pid, name = (space.pid, comm(self._root, space.pid)) if space else (0, "")
+            space, file = self._spaces.space(number), self._spaces.objects.file(number)
+            pid, name = (space.pid, comm(self._root, space.pid)) if space else (0, file.name if file else "")
             self._processes.append(Process(pid, name))
             self.writer.name_tasks(self._processes, ())
         return self._number[number]

@@ -50,6 +50,8 @@ def counters(live: Live, out: CompressedFacts | None = None) -> dict[str, float]
         **{f"pghot_skipped_{reason}": count for reason, count in live.spaces.skipped.items()},
         "pghot_bound_bytes": live.spaces.bound_bytes(),
         "pghot_unscanned_bytes": live.unscanned_bytes(),
+        "pghot_hugetlb_bytes": live.spaces.hugetlb_bytes(),
+        "pghot_virtual_machines": len(live.spaces.with_guests()),
         **compressed_counters(out),
         "pghot_sections": len(live.spaces.table),
         "pghot_cpu_seconds": round(live.cost.total_s(), 3),

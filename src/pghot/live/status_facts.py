@@ -7,7 +7,7 @@ from typing import Literal, NotRequired, TypedDict
 from pghot.live.damos.damos import MoverFacts
 from pghot.live.effect import EffectFacts
 from pghot.live.swap_tier.setup import CompressedFacts
-from pghot.live.undo import UndoneFacts
+from pghot.live.undone import UndoneFacts
 
 
 class ProgramFacts(TypedDict):

@@ -6,8 +6,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypedDict
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,68 +21,21 @@ from pghot.live.journal import Journal, mark_undone
 from pghot.live.journal_file import JournalFile, SpaceEntry, read_journal
 from pghot.live.knobs import put_back
 from pghot.live.swap_tier.fetch_back import fetch
-
-BATCH_PAGES = 512
-ROUNDS = 5  # for pages that are busy
+from pghot.live.undo_files import put_files_back
+from pghot.live.undone import ROUNDS, Undone, slowest_first
 
 Progress = Callable[[int, int], None]
 
 
-class UndoneFacts(TypedDict):
-    schema: str
-    pages_back: int
-    pages_home: int
-    pages_gone: int
-    pages_left: dict[str, int]
-    processes_gone: list[str]
-    knobs: list[str]
-    problems: list[str]
-
-
-@dataclass(slots=True)
-class Undone:
-    """What an undo did.
-
-    pages_back     pages that are on their first node again because of it
-    pages_home     pages that never left, or had come back
-    pages_gone     pages that their program gave up since
-    pages_left     pages that could not be moved back (busy, pinned, shared, no room), by process
-    processes_gone processes that ended or run another program now
-    """
-
-    pages_back: int = 0
-    pages_home: int = 0
-    pages_gone: int = 0
-    pages_left: dict[str, int] = field(default_factory=dict)
-    processes_gone: list[str] = field(default_factory=list)
-    knobs: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    def facts(self) -> UndoneFacts:
-        """The JSON of `pghot undo`."""
-        return {
-            "schema": "pghot.undo/1",
-            "pages_back": self.pages_back,
-            "pages_home": self.pages_home,
-            "pages_gone": self.pages_gone,
-            "pages_left": self.pages_left,
-            "processes_gone": self.processes_gone,
-            "knobs": self.knobs,
-            "problems": self.problems,
-        }
-
-    @property
-    def complete(self) -> bool:
-        return not self.problems and not self.pages_left
-
-
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Pages of one process: addresses uint64[K] (bytes, ascending) and the node where each belongs, uint8[K]."""
+    """Pages of one process: addresses uint64[K] (bytes, ascending), the node where each belongs, uint8[K], and which of
+    them go back even if other programs map them, bool[K]."""
 
     entry: SpaceEntry
     address: U64
     node: U8
+    shared: Bool
 
     @property
     def identity(self) -> Identity:
@@ -92,6 +44,11 @@ class _Plan:
     @property
     def who(self) -> str:
         return f"{self.identity.pid} ({self.entry.name})"
+
+
+def _plan(entry: SpaceEntry) -> _Plan:
+    address, node = entry.origins()
+    return _Plan(entry, address, node, np.isin(address, entry.moved_shared()))
 
 
 def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, of: None) -> Undone:
@@ -111,7 +68,7 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
         journal.spaces.clear()
     result.problems += put_back(root, journal.knobs)
     result.knobs = list(dict.fromkeys(path for path, _, _ in journal.knobs))
-    plans = [_Plan(entry, *entry.origins()) for entry in journal.spaces]
+    plans = [_plan(entry) for entry in journal.spaces]
     if journal.damaged:
         result.problems.append(_what_is_lost(journal))
     total, done = sum(len(plan.address) for plan in plans), 0
@@ -127,6 +84,10 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
             denied = denied or error
         done += len(plan.address)
         progress(done, total)
+    try:
+        put_files_back(root, journal.files, result)
+    except NotPermittedError as error:
+        denied = denied or error
     if denied is not None:
         raise denied
     if result.complete:
@@ -202,7 +163,9 @@ def _put_pages_back(root: SysRoot, plan: _Plan, out: Bool, still: Bool, result: 
         away = (now >= 0) & (now != node)
         if not away.any():
             break
-        _move(root, plan.identity, address[away], node[away])
+        for everyone in (False, True):
+            some = away & (plan.shared == everyone)
+            _move(root, plan.identity, address[some], node[some], everyone)
         now = _query(root, plan.identity, address)
     if before is None or now is None:
         result.processes_gone.append(plan.who)
@@ -229,14 +192,12 @@ def _query(root: SysRoot, identity: Identity, address: U64) -> npt.NDArray[np.in
         raise refused(identity.pid, "move pages of", "CAP_SYS_PTRACE") from error
 
 
-def _move(root: SysRoot, identity: Identity, address: U64, node: U8) -> None:
-    """Move pages to their nodes in batches, those for higher (slower) nodes first, which frees room on the others."""
-    order = np.argsort(255 - node, kind="stable")
-    for begin in range(0, len(order), BATCH_PAGES):
-        batch = np.sort(order[begin : begin + BATCH_PAGES])
+def _move(root: SysRoot, identity: Identity, address: U64, node: U8, everyone: bool) -> None:
+    """Move pages to their nodes in batches."""
+    for batch in slowest_first(node):
         if not alive(root, identity):
             return
         try:
-            move_pages(identity.pid, address[batch], node[batch].astype(np.int32))
+            move_pages(identity.pid, address[batch], node[batch].astype(np.int32), everyone)
         except OSError:
             return  # the next query says what happened

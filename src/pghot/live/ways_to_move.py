@@ -13,6 +13,7 @@ from pghot.kernel.lru_gen import lru_gen_need
 from pghot.kernel.needs import Need, knob_need
 from pghot.kernel.process import has_capability, with_capabilities
 from pghot.kernel.sysroot import SysRoot
+from pghot.live.machine.kinds import shared_need
 from pghot.live.machine.nodes import LiveTopology
 from pghot.live.swap_tier.swap_space import compressed_needs
 
@@ -50,6 +51,10 @@ def _move_pages(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
         f"sudo pghot ..., or {with_capabilities('CAP_SYS_PTRACE')}",
     )
     return [_tiers_need(topology), need]
+
+
+def _shared(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
+    return [_tiers_need(topology), shared_need(root)]
 
 
 def _reclaim(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
@@ -106,6 +111,7 @@ def _compressed(root: SysRoot, topology: LiveTopology | None) -> list[Need]:
 
 WAYS = (
     WayToMove("move_pages", "promotes and demotes chosen pages of chosen programs", _move_pages),
+    WayToMove("shared", "move_pages for shared memory and mapped files, one record a page", _shared),
     WayToMove("memory.reclaim", "demotes what a cgroup uses least, by its size", _reclaim),
     WayToMove("demotion", "the kernel's reclaim demotes when a node is short", _demotion),
     WayToMove(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pghot.live.damos.damos import SchemeFacts
     from pghot.live.hot import HotFacts
     from pghot.live.status_facts import NodeFacts, SourceFacts, StatusFacts
-    from pghot.live.undo import UndoneFacts
+    from pghot.live.undone import UndoneFacts
 
 
 def render_run(facts: StatusFacts) -> str:
@@ -185,6 +185,8 @@ def skipped(counters: Mapping[str, float]) -> list[str]:
             f"no hint faults: {format_size(unscanned)} under a policy of its owner, such as preferred or interleave;"
         )
         lines.append("  another --source sees it, beside faults or in its place")
+    if hugetlb := counters.get("pghot_hugetlb_bytes", 0):
+        lines.append(f"left alone: {format_size(hugetlb)} in mappings of hugetlb pages")
     return lines
 
 

@@ -7,20 +7,24 @@ import re
 import numpy as np
 
 from pghot.arrays import U8
-from pghot.kernel.maps import MappingKind, Mappings
+from pghot.kernel.maps import SYSTEM_V, MappingKind, Mappings
 
 _LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) (\d+)\s*(.*)")
 _SPECIAL = (b"[vdso]", b"[vvar]", b"[vvar_vclock]", b"[vsyscall]", b"[uprobes]", b"[sigpage]", b"[vectors]")
 
 
-def decode_reference(text: bytes) -> list[tuple[int, int, MappingKind]]:
-    """`decode` by a regular expression: (start, end, kind) of each mapping."""
+def decode_reference(text: bytes) -> list[tuple[int, int, MappingKind, int, int, int]]:
+    """`decode` by a regular expression: the columns of each mapping."""
     found = []
     for line in text.split(b"\n"):
         if match := _LINE.fullmatch(line):
             start, end = int(match[1], 16), int(match[2], 16)
             if start < end < 1 << 62:
-                found.append((start, end, kind_of_reference(match[7], match[3], int(match[6]))))
+                kind = kind_of_reference(match[7], match[3], int(match[6]))
+                major, minor = (min(int(part, 16), 1 << 62) for part in match[5].split(b":"))
+                inode = int(match[6]) % (1 << 64) | SYSTEM_V * match[7].startswith(b"/SYSV")
+                device = (major << 20 | minor) % (1 << 64)
+                found.append((start, end, kind, device, inode, min(int(match[4], 16), 1 << 62)))
     return found
 
 
@@ -31,7 +35,9 @@ def kind_of_reference(name: bytes, permissions: bytes, inode: int) -> MappingKin
     if name.startswith(b"/anon_hugepage"):
         return MappingKind.HUGETLB
     if permissions.endswith(b"s"):
-        return MappingKind.SHARED
+        return MappingKind.SHARED if name[:1] in (b"", b"/", b"[") else MappingKind.SPECIAL
+    if name == b"/dev/zero":
+        return MappingKind.MOVABLE
     if inode or name.startswith(b"/"):
         return MappingKind.SPECIAL if name.startswith(b"/dev/") else MappingKind.FILE
     return MappingKind.MOVABLE

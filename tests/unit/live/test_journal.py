@@ -278,12 +278,23 @@ def test_lines_of_unknown_kinds_and_forms_are_damage(tmp_path: Path) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_APPEND)
     session = json.loads(path.read_text().split("\n")[1].partition(" ")[2])
     who = {"kind": "origins", "pid": 1, "start_ticks": 1, "mm": [1, 2, 3], "name": "", "runs": ""}
+    file = {
+        "kind": "file_origins",
+        "device": 1,
+        "inode": 7,
+        "born_ns": 0,
+        "name": "",
+        "runs": runs_text((7, 1, 1)),
+    }
     wrong: list[dict[str, object]] = [
         {"kind": "wish"}, {}, {"kind": "knob"}, {"kind": "origins", "runs": ""}, who | {"runs": "!"},
         who | {"runs": "AAAA"}, who | {"pid": []}, who | {"mm": [1]}, {"kind": "knob", "boot_id": "another"},
         {"kind": "knob", "writer": 5}, {"kind": "knob", "format": 1},
         who | {"pid": float("inf"), "runs": runs_text((7, 1, 1))}, who | {"runs": runs_text((7, 1, 255))},
         who | {"runs": runs_text((1 << 52, 1, 1))}, who | {"runs": runs_text(*[(7, (1 << 32) - 1, 1)] * 4)},
+        file | {"device": 1 << 32}, file | {"device": -1}, file | {"inode": 1 << 64}, file | {"inode": "7"},
+        file | {"born_ns": 1 << 63}, file | {"born_ns": 1.5}, file | {"born_ns": None}, file | {"inode": []},
+        file | {"runs": runs_text((1 << 52, 1, 1))}, {name: file[name] for name in file if name != "inode"},
         *({"kind": "knob", "old": "0", "new": "1", "path": path} for path in NO_KNOBS),
     ]  # fmt: skip
     common = {name: session[name] for name in ("format", "boot_id", "writer")}
@@ -293,6 +304,7 @@ def test_lines_of_unknown_kinds_and_forms_are_damage(tmp_path: Path) -> None:
     journal = read_journal(path)
     assert len(journal.damaged) == len(wrong)
     assert read_back(journal) == {1: {7: 1}}
+    assert journal.files == []
 
 
 # ---- making and writing

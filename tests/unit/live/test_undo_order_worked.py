@@ -56,7 +56,7 @@ def test_pages_for_the_slower_node_go_first_in_address_order(kernel: FakeKernel,
     program(kernel, PID, [1, 0, 1, 0, 0, 1])
     journal = written(kernel, tmp_path / "j", {PID: [0, 1, 0, 1, 0, 0]})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pghot.live.undo.BATCH_PAGES", 2)
+        patch.setattr("pghot.live.undone.BATCH_PAGES", 2)
         done = undo(journal, kernel.root)
     # Pages 1 and 3 go down to node 1, then 0, 2 and 5 up to node 0, two a call; page 4 is at home.
     assert pages_of(kernel.moves) == [[1, 3], [0, 2], [5]]
@@ -115,7 +115,7 @@ def test_a_program_that_ends_while_its_pages_go_back_is_gone(
     program(kernel, PID, [0, 0])
     journal = written(kernel, tmp_path / "j", {PID: [1, 1]})
 
-    def last_words(pid: int, address: np.ndarray, node: np.ndarray) -> np.ndarray:
+    def last_words(pid: int, address: np.ndarray, node: np.ndarray, *flags: bool) -> np.ndarray:
         kernel.exit(pid)
         raise OSError(errno.ESRCH, "No such process")
 

@@ -180,7 +180,7 @@ class Damos:
         if self._apply:
             for space in self._spaces.spaces:
                 for page, before in self._placement.look(space):
-                    self._mover.write_origins(space, page)
+                    self._mover.write_origins(page)
                     for node in self._topology.with_memory:
                         self._mover.count(page, before, node)
 

@@ -161,6 +161,6 @@ class KernelLru:
         for space in spaces:
             for page, before in self._placement.look(space):
                 self.found(page, before)
-                self._mover.write_origins(space, page)
+                self._mover.write_origins(page)
                 yield
             self.know(space)

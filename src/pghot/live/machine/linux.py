@@ -1,6 +1,6 @@
 """The machine that we run on, as the policies see it: a `Machine` over the tracked programs.
 
-Only private anonymous pages of tracked programs are moved, in batches, within a byte rate, and never so many that
+Only pages of tracked programs are moved, of the kinds asked for, in batches, within a byte rate, and never so many that
 the target falls below its free floor. Before anything moves, the journal is told where it was.
 """
 
@@ -189,7 +189,7 @@ class LinuxMachine:
         """
         for page in self.placement.survey(space):
             if self._apply:
-                self.mover.write_origins(space, page)
+                self.mover.write_origins(page)
             yield
         if self.lru is not None:
             self.lru.know(space)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -14,10 +14,11 @@ from pghot.kernel.move_pages import move_pages, query_nodes
 from pghot.kernel.pagemap import OpenPagemap
 from pghot.kernel.process import alive
 from pghot.kernel.sysroot import SysRoot
-from pghot.kernel.watched import Space
+from pghot.kernel.watched import MappedFile, Space
 from pghot.live.machine.eligibility import tally
+from pghot.live.machine.forked import sharers
 from pghot.live.machine.pages import ORIGIN_WRITTEN, REFUSAL_SHIFT
-from pghot.live.machine.placement import Placement, joined, whole_blocks
+from pghot.live.machine.placement import Placement, Reached, joined, whole_blocks
 from pghot.live.machine.room import Room
 from pghot.live.machine.spaces import Spaces
 from pghot.live.swap_tier.tier import CompressedTier
@@ -30,8 +31,9 @@ _TRANSIENT = (errno.EBUSY, errno.EAGAIN, errno.ENOMEM)
 class Origins(Protocol):
     """Remembers where pages were, before they move: the journal."""
 
-    def origins(self, space: Space, address: U64, node: U8) -> None:
-        """Pages of `space` (uint64[K] bytes, ascending) and the node of each (uint8[K])."""
+    def origins(self, home: Space | MappedFile, address: U64, node: U8, shared: bool = False) -> None:
+        """Pages of a space or file (uint64[K] bytes, ascending) and the node of each (uint8[K]). `shared`: they go back
+        whoever maps them."""
 
 
 @dataclass(slots=True)
@@ -87,13 +89,13 @@ class Mover:
         fit = self._room.on(target)
         self._spaces.notice_folios()
         parts = [Moves(page[:0], page[fit:])]
-        for space, pages, address in self._placement.by_space(page[:fit]):
+        for part in self._placement.by_space(page[:fit]):
             try:
-                with OpenPagemap(self._root, space.pid) as pagemap:
-                    if alive(self._root, space.identity):
-                        parts.append(self._move_space(space, pagemap, pages, address, target))
+                with OpenPagemap(self._root, part.space.pid) as pagemap:
+                    if alive(self._root, part.space.identity):
+                        parts.append(self._move_part(part, pagemap, target))
             except PermissionError:
-                self.counts.note(np.full(len(pages), -errno.EPERM, np.int32))
+                self.counts.note(np.full(len(part.page), -errno.EPERM, np.int32))
             except OSError:
                 continue  # it ended; the next refresh notices
         moved = joined([part.moved for part in parts])
@@ -101,18 +103,21 @@ class Mover:
             self._room.filled(target)
         return Moves(moved, joined([part.failed for part in parts]))
 
-    def _move_space(self, space: Space, pagemap: OpenPagemap, pages: U32, address: U64, target: int) -> Moves:
-        """The pages of one space, in batches, as long as its memory is there."""
-        around = self._placement.folios_around(space, pages)
-        self.write_origins(space, around)
+    def _move_part(self, part: Reached, pagemap: OpenPagemap, target: int) -> Moves:
+        """Pages that are reached through one program, in batches, as long as its memory is there."""
+        pages = part.page
+        around = self._placement.folios_around(part.home, pages)
+        self.write_origins(around)
         before = self._state.place[around]
         whole_folios = len(around) > len(pages)
         blocks = around if whole_folios else None
-        status = self._in_batches(space.pid, pagemap, pages, address, target, blocks)
+        status = self._in_batches(part, pagemap, target, blocks)
+        if (shared := status == -errno.EACCES).any() and self._spaces.space(part.home) is not None:
+            status[shared] = self._move_forked(part.only(shared), pagemap, target)
         there, failed = pages, pages[:0]
         if not (status == target).all():
             if self._tier is None or target != self._tier.node:
-                _ask_again(space.pid, address, status)
+                _ask_again(part.space.pid, part.address, status)
             there, failed = pages[status == target], self._sort_out(pages, status, target)
         self._state.set_age(there, 0)
         self._state.put(there, target)
@@ -120,16 +125,37 @@ class Mover:
             self._placement.locate(around)
         self.count(around, before, target)
         if self._spaces.notice_folios() and not whole_folios:
-            self._came_along(space, pages, target)
+            self._came_along(pages, target)
         return Moves(there, failed)
 
-    def _in_batches(
-        self, pid: int, pagemap: OpenPagemap, pages: U32, address: U64, target: int, blocks: U32 | None
-    ) -> I32:
+    def _move_forked(self, part: Reached, pagemap: OpenPagemap, target: int) -> I32:
+        """Status of pages of a space that others map, too: they move where all of these are tracked."""
+        status = np.full(len(part.page), -errno.EACCES, np.int32)
+        relatives = [each for each in self._spaces.spaces if each.number != part.space.number]
+        ours, having = sharers(self._root, part.space, part.address, relatives)
+        if not ours.any():
+            return status
+        copies = [self._copies_in(number, part.address[held & ours]) for number, held in having.items()]
+        self.write_origins(joined([part.page[ours], *copies]), shared=True)
+        status[ours] = self._in_batches(replace(part.only(ours), everyone=True), pagemap, target, None)
+        for page in copies:
+            self._placement.locate(page)
+        return status
+
+    def _copies_in(self, number: int, address: U64) -> U32:
+        """The dense pages of another space at these addresses, located."""
+        space = self._spaces.space(number)
+        assert space is not None
+        page, movable = self._spaces.lookup(np.full(len(address), space.pid, np.int32), address)
+        self._placement.locate(page[movable])
+        return page[movable]
+
+    def _in_batches(self, part: Reached, pagemap: OpenPagemap, target: int, blocks: U32 | None) -> I32:
         """Status of each page: its node, a negative errno, or `_NO_ROOM`.
 
         blocks  all movable pages of the 2 MiB blocks that go along; None when pages move singly
         """
+        pages = part.page
         status = np.full(len(pages), _NO_ROOM, np.int32)
         node = np.full(min(len(pages), self._batch_pages), target, np.int32)
         room = batches = 0
@@ -146,34 +172,38 @@ class Mover:
                 break
             if fitting:
                 batch = slice(begin, begin + fitting)
-                status[batch] = self._act(pid, pages[batch], address[batch], node)
+                status[batch] = self._act(part, batch, node)
             room -= cost
             if fitting < len(wanted):
                 batches = 0  # a block that lies in two batches was counted twice: see what is really left
         return status
 
-    def _came_along(self, space: Space, pages: U32, target: int) -> None:
+    def _came_along(self, pages: U32, target: int) -> None:
         """Folios came to be while single pages moved: their other pages may have moved too.
 
         The kernel moves them back whole as well, so that one page's origin in the journal is enough; where they were
         last heard of is written all the same.
         """
         others = np.setdiff1d(self._placement.block_pages(pages), pages, assume_unique=True)
-        self.write_origins(space, others)
+        self.write_origins(others)
         before = self._state.place[others].copy()
         self._placement.locate(others)
         self.count(others, before, target)
 
-    def write_origins(self, space: Space, pages: U32) -> None:
-        """Tell the journal where these pages are, those that it does not know yet."""
+    def write_origins(self, pages: U32, shared: bool = False) -> None:
+        """Tell the journal where these pages are, those that it does not know yet; all if they are `shared` after a
+        fork, which it did not know."""
         state = self._state
-        new = pages[(state.marks[pages] & ORIGIN_WRITTEN) == 0]
+        new = pages if shared else pages[(state.marks[pages] & ORIGIN_WRITTEN) == 0]
         # What was swapped before we came has no node to go back to.
         new = new[state.place[new] < (NOWHERE if self._tier is None else self._tier.node)]
         if len(new) == 0 or self._journal is None:
             return
-        _, address = self._spaces.table.where(new)
-        self._journal.origins(space, address, state.place[new])
+        number, address = self._spaces.table.where(new)
+        for each in np.unique(number).tolist():
+            if (home := self._spaces.home(each)) is not None:
+                mine = number == each
+                self._journal.origins(home, address[mine], state.place[new[mine]], shared)
         state.marks[new] |= ORIGIN_WRITTEN
 
     def count(self, page: U32, before: U8, target: int) -> None:
@@ -188,8 +218,9 @@ class Mover:
             fetched = (state.place[page] == target) & (before == self._tier.node) & (before != target)
             self.counts.fetched += int(np.count_nonzero(fetched))
 
-    def _act(self, pid: int, pages: U32, address: U64, node: I32) -> I32:
+    def _act(self, part: Reached, batch: slice, node: I32) -> I32:
         """Status of each page; those in the compressed tier come into memory first."""
+        pid, pages, address = part.space.pid, part.page[batch], part.address[batch]
         if self._tier is not None and node[0] == self._tier.node:
             status = self._tier.put(pid, address)
             self.counts.locked += int(np.count_nonzero(status == -errno.EINVAL))
@@ -197,7 +228,7 @@ class Mover:
         if self._tier is not None and (out := self._state.place[pages] == self._tier.node).any():
             self._tier.fetch(pid, address[out])
         try:
-            return move_pages(pid, address, node[: len(address)])
+            return move_pages(pid, address, node[: len(address)], part.everyone)
         except OSError as error:
             return _refused(error, len(address))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pghot.arrays import I32, I64, NOWHERE, U8, U32, U64
+from pghot.arrays import I32, I64, NOWHERE, U8, U32, U64, Bool
 from pghot.kernel.maps import MappingKind
 from pghot.kernel.move_pages import query_nodes
 from pghot.kernel.pagemap import PRESENT, SWAPPED, held_pages, read_entries
@@ -19,6 +20,28 @@ from pghot.live.swap_tier.tier import CompressedTier
 from pghot.policies.live_rules import OLDEST
 
 HUGE_PAGES = 512  # 2 MiB in 4 KiB pages: the largest folio that anonymous memory has
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Pages of one space or file, and how the kernel is asked about them.
+
+    home      its number
+    space     the program through which they are asked about and moved
+    page      uint32[K]  dense
+    address   uint64[K]  in `space`, bytes
+    everyone  they move even if several programs map them
+    """
+
+    home: int
+    space: Space
+    page: U32
+    address: U64
+    everyone: bool
+
+    def only(self, held: Bool) -> Reached:
+        """Those of the pages for which `held` (bool[K])."""
+        return replace(self, page=self.page[held], address=self.address[held])
 
 
 class Placement:
@@ -35,12 +58,12 @@ class Placement:
 
     def locate(self, page: U32) -> None:
         """Ask the kernel for the node of each page (uint32[K], some more than once) and remember it."""
-        for space, pages, address in self.by_space(distinct(page)):
+        for part in self.by_space(distinct(page)):
             try:
-                status = self._query(space, address)
+                status = self._query(part.space, part.address)
             except OSError:
                 continue  # it ended; the next refresh notices
-            self._remember(pages, np.where(status >= 0, status, NOWHERE).astype(np.uint8))
+            self._remember(part.page, np.where(status >= 0, status, NOWHERE).astype(np.uint8))
 
     def _query(self, space: Space, address: U64) -> I32:
         status = query_nodes(space.pid, address)
@@ -102,21 +125,32 @@ class Placement:
         came = page[~out]
         self.locate(came[self._state.place[came] >= tier_node])
 
-    def by_space(self, page: U32) -> Iterator[tuple[Space, U32, U64]]:
-        """The pages of each tracked space with their addresses, ascending within a section."""
+    def by_space(self, page: U32) -> Iterator[Reached]:
+        """The pages of each tracked space or file with their addresses, ascending within a section. Pages that no
+        program can be asked about are left out."""
         if len(page) == 0:
             return
         if not (page[1:] >= page[:-1]).all():
             page = np.sort(page)
-        numbers, address = self._spaces.table.where(page)
-        if numbers[0] == numbers.max() == numbers.min():
-            if (space := self._spaces.space(int(numbers[0]))) is not None:
-                yield space, page, address
+        home, address = self._spaces.table.where(page)
+        if home[0] == home.max() == home.min():
+            yield from self._of_one(int(home[0]), page, address)
             return
-        for number in np.unique(numbers).tolist():
-            if (space := self._spaces.space(number)) is not None:
-                held = numbers == number
-                yield space, page[held], address[held]
+        for number in np.unique(home).tolist():
+            held = home == number
+            yield from self._of_one(number, page[held], address[held])
+
+    def _of_one(self, number: int, page: U32, address: U64) -> Iterator[Reached]:
+        """Pages of a space, or of a file by the program through which they can be reached."""
+        if (space := self._spaces.space(number)) is not None:
+            yield Reached(number, space, page, address, False)
+            return
+        objects = self._spaces.objects
+        through, address = objects.reach(page, number, address)
+        for each in np.unique(through).tolist():
+            if (space := self._spaces.space(each)) is not None:
+                mine = through == each
+                yield Reached(number, space, page[mine], address[mine], objects.everyone(number))
 
     def sections(self) -> I64:
         """int64[S]: the sections in use; those of one space side by side, ascending by address."""
@@ -137,9 +171,9 @@ class Placement:
     def with_folios(self, page: U32) -> int:
         """How many pages may move when these do."""
         total = 0
-        for space, pages, _ in self.by_space(page):
-            huge = self._spaces.has_huge_pages(space.number)
-            total += HUGE_PAGES * len(blocks_of(pages)) if huge else len(pages)
+        for part in self.by_space(page):
+            huge = self._spaces.has_huge_pages(part.home)
+            total += HUGE_PAGES * len(blocks_of(part.page)) if huge else len(part.page)
         return total
 
     def first_within(self, page: U32, most: int) -> int:
@@ -156,10 +190,10 @@ class Placement:
         cost[whole[first]] = HUGE_PAGES
         return max(1, int(np.searchsorted(np.cumsum(cost), most, side="right")))
 
-    def folios_around(self, space: Space, pages: U32) -> U32:
-        """The pages that may move when these pages of `space` do, located."""
+    def folios_around(self, home: int, pages: U32) -> U32:
+        """The pages that may move when these pages of one space or file do, located."""
         whole = len(pages) == self.at_most(pages)
-        if whole or not self._spaces.has_huge_pages(space.number):
+        if whole or not self._spaces.has_huge_pages(home):
             return pages
         around = self.block_pages(pages)
         if len(around) > len(pages):
@@ -187,8 +221,8 @@ class Placement:
         return np.where(np.isin(self._spaces.table.where(page)[0], huge), youngest, ages)
 
     def _huge_spaces(self) -> list[int]:
-        """Numbers of the spaces with large folios."""
-        return [space.number for space in self._spaces.spaces if self._spaces.has_huge_pages(space.number)]
+        """Numbers of the spaces and files with large folios."""
+        return [number for number in self._spaces.numbers() if self._spaces.has_huge_pages(number)]
 
 
 def distinct(page: U32) -> U32:

@@ -55,6 +55,11 @@ class SectionTable:
             self._space_of_pid = np.pad(self._space_of_pid, (0, pid + 1 - len(self._space_of_pid)))
         self._space_of_pid[pid] = space
 
+    def spaces_of(self, pid: I32) -> I64:
+        """int64[K]: the space of each process, 0: none."""
+        inside = (pid >= 0) & (pid < len(self._space_of_pid))
+        return np.where(inside, self._space_of_pid[np.where(inside, pid, 0)], np.uint16(0)).astype(np.int64)
+
     def lookup(self, pid: I32, address: U64) -> U32:
         """uint32[K]: the dense page of each address, `FOREIGN` or `ABSENT`.
 

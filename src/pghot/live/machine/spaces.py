@@ -1,27 +1,31 @@
 """The address spaces of the tracked programs, and how their addresses become dense pages.
 
 Follows forks, execs, exits and changed mappings by reading `/proc`. An address range gets sections when something in it
-is first seen, and loses them on unmap, exec and exit.
+is first seen, and loses them on unmap, exec and exit. Files and shared memory are spaces of their own (`Objects`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import I32, U8, U32, U64
+from pghot.kernel.file_systems import FileSystems, Memory
 from pghot.kernel.folios import folio_births, has_large_folios, small_sizes_on
+from pghot.kernel.kvm import runs_guest
 from pghot.kernel.maps import MappingKind, Mappings, read_maps_text
 from pghot.kernel.maps_decode import fill_kinds
 from pghot.kernel.maps_text import parse_maps
 from pghot.kernel.mempolicy import Policies, read_policies
 from pghot.kernel.process import Stat, pid_max, read_stat
 from pghot.kernel.sysroot import SysRoot
-from pghot.kernel.watched import Space
+from pghot.kernel.watched import MappedFile, Space
+from pghot.live.machine.kinds import BY_DEFAULT, Kinds, judged, private_files
+from pghot.live.machine.objects import FIRST_PID, Objects
 from pghot.live.machine.pages import Pages
 from pghot.live.machine.sections import (
     ABSENT,
@@ -62,11 +66,13 @@ class Changes:
 
 
 class Spaces:
-    """The tracked address spaces and their sections."""
+    """The tracked address spaces, the files that they map, and the sections of both."""
 
-    def __init__(self, root: SysRoot, sections: int) -> None:
-        self._root = root
-        self.table = SectionTable(sections, pid_max(root))
+    def __init__(self, root: SysRoot, sections: int, kinds: Kinds = BY_DEFAULT) -> None:
+        self._root, self._kinds = root, kinds
+        self._file_systems = FileSystems(root)
+        self.table = SectionTable(sections, max(pid_max(root), FIRST_PID + LAST_SPACE))
+        self.objects = Objects(root, self.table, kinds, self._next_number)
         self.pages = Pages(self.table.pages)
         self._tracked: dict[int, _Tracked] = {}
         self._last_number = 0
@@ -74,9 +80,7 @@ class Spaces:
         self._births = folio_births(root)
         self._small_sizes = small_sizes_on(root)
         self._spare_s = 0.0
-        self.skipped = dict.fromkeys(
-            (kind.name.lower() for kind in MappingKind if kind is not MappingKind.MOVABLE), 0
-        )
+        self.skipped = dict.fromkeys((kind.name.lower() for kind in _LEFT_ALONE), 0)
         self.skipped |= {"foreign": 0, "no_section": 0, "left_out": 0}
 
     @property
@@ -88,11 +92,19 @@ class Spaces:
         tracked = self._tracked.get(number)
         return tracked.space if tracked else None
 
+    def numbers(self) -> list[int]:
+        """Of the tracked spaces and files."""
+        return [*self._tracked, *self.objects.numbers()]
+
+    def home(self, number: int) -> Space | MappedFile | None:
+        """What has this number: a space or a file, while it is tracked."""
+        return self.space(number) or self.objects.file(number)
+
     def has_huge_pages(self, number: int) -> bool:
-        """Whether moving one page of this space may move its neighbours along."""
+        """Whether moving one page of this space or file may move its neighbours along."""
         tracked = self._tracked.get(number)
         if tracked is None:
-            return False
+            return self.objects.has_large_folios(number)
         if tracked.huge is None:
             tracked.huge = has_large_folios(self._root, tracked.space.pid)
         return tracked.huge
@@ -126,6 +138,18 @@ class Spaces:
         """Resident anonymous memory that gets no hint faults because of a policy of its owner, as last asked."""
         return sum(tracked.policies.unscanned_bytes for tracked in self._tracked.values())
 
+    def hugetlb_bytes(self) -> int:
+        """Memory in mappings of hugetlb pages, which are not moved."""
+        total = 0
+        for tracked in self._tracked.values():
+            held = tracked.mappings.kind == MappingKind.HUGETLB
+            total += int((tracked.mappings.end - tracked.mappings.start)[held].sum())
+        return total
+
+    def with_guests(self) -> list[Space]:
+        """Programs that run virtual machines."""
+        return [tracked.space for tracked in self._tracked.values() if runs_guest(tracked.text)]
+
     # ---- who is tracked
 
     def refresh(self, pids: Iterable[int]) -> Changes:
@@ -148,7 +172,19 @@ class Spaces:
             self._small_sizes = small
             self._guess_folios()
         self._ask_again(changes)
+        self._look_at_objects(changes)
         return changes
+
+    def _look_at_objects(self, changes: Changes) -> None:
+        for number in self.objects.take_unmapped():
+            for slot, _ in self.table.slots(number):
+                self._release(slot, changes)
+        tracked = frozenset(tracked.space.pid for tracked in self._tracked.values())
+        for number in self.objects.take_changed(tracked):
+            for slot, _ in self.table.slots(number):
+                kind = self.pages.kind[slot << SECTION_SHIFT : (slot + 1) << SECTION_SHIFT].copy()
+                kind[kind == MappingKind.SHARED] = MappingKind.MOVABLE  # try again
+                self.pages.change(slot, kind)
 
     def _ask_again(self, changes: Changes) -> None:
         """Ask about large folios and policies, longest ago first, as far as the time allows."""
@@ -187,22 +223,35 @@ class Spaces:
             return
         number, plain = self._next_number(), parse_maps(text)
         policies = read_policies(self._root, stat.identity.pid)
-        mappings = plain.bound(policies.bound)
+        mappings = self._judged(stat.identity.pid, plain, policies.bound)
         space = Space(number, stat.identity, stat.comm, *mappings.movable())
-        self._tracked[number] = _Tracked(space, text, plain, policies, mappings, asked=self._refreshes)
+        tracked = _Tracked(space, text, plain, policies, mappings, asked=self._refreshes)
+        self._tracked[number] = tracked
         self.table.assign(space.pid, number)
+        self._map_objects(tracked)
         changes.any = True
 
+    def _judged(self, pid: int, plain: Mappings, bound: U64) -> Mappings:
+        """The mappings with what the file systems and the kinds asked for say of them."""
+        kind = judged(plain, self._file_systems.memory(pid, plain.device), self._kinds)
+        return replace(plain, kind=kind).bound(bound)
+
+    def _map_objects(self, tracked: _Tracked) -> None:
+        memory = self._file_systems.memory(tracked.space.pid, tracked.plain.device)
+        private = private_files(tracked.plain, memory)
+        self.objects.map(tracked.space, tracked.mappings, private, memory == Memory.SHMEM, tracked.text)
+
     def _next_number(self) -> int:
-        """A number that no tracked space has. After 65535 programs the first numbers are reused."""
+        """A number that no tracked space or file has. After 65535 of them the first numbers are reused."""
         self._last_number = self._last_number % LAST_SPACE + 1
-        while self._last_number in self._tracked:
+        while self.home(self._last_number) is not None:
             self._last_number = self._last_number % LAST_SPACE + 1
         return self._last_number
 
     def _drop(self, number: int, changes: Changes) -> None:
         tracked = self._tracked.pop(number)
         self.table.assign(tracked.space.pid, 0)
+        self.objects.unmap(number)
         for slot, _ in self.table.slots(number):
             self._release(slot, changes)
         changes.any = True
@@ -219,11 +268,12 @@ class Spaces:
 
     def _changed(self, tracked: _Tracked, changes: Changes) -> None:
         """Other mappings or policies than before. Only sections in which something differs are looked at."""
-        before, tracked.mappings = tracked.mappings, tracked.plain.bound(tracked.policies.bound)
+        space, bound = tracked.space, tracked.policies.bound
+        before, tracked.mappings = tracked.mappings, self._judged(space.pid, tracked.plain, bound)
         if (between := before.changed_between(tracked.mappings)) is None:
             return
-        space = tracked.space
         tracked.space = Space(space.number, space.identity, space.name, *tracked.mappings.movable())
+        self._map_objects(tracked)
         first, last = between[0] >> _SECTION_BYTES_SHIFT, (between[1] - 1) >> _SECTION_BYTES_SHIFT
         for slot, section in self.table.slots(space.number):
             if first <= section <= last:
@@ -254,37 +304,65 @@ class Spaces:
     def _provide(self, pid: I32, address: U64) -> None:
         """Give sections to these addresses where something is mapped."""
         for number, section in self.table.absent(pid, address):
-            tracked = self._tracked.get(number)
-            if tracked is None:
-                continue
-            kind = _kinds(section, tracked.mappings)
+            kind = self._kinds_in(number, section)
             slot = self.table.add(number, section) if kind.any() else None
             if slot is not None:
                 self.pages.begin(slot, kind)
 
+    def _kinds_in(self, number: int, section: int) -> U8:
+        """uint8[32768]: the kind of each page of a section of a space or file. Of a file, any page may come to be."""
+        if (tracked := self._tracked.get(number)) is not None:
+            return _kinds(section, tracked.mappings)
+        mapped = self.objects.file(number) is not None
+        return np.full(SECTION_PAGES, MappingKind.MOVABLE if mapped else MappingKind.UNMAPPED, np.uint8)
+
+    def seen_at(self, page: U32) -> tuple[I32, U64]:
+        """A process (pid int32[K], 0: none any more) and an address in it (uint64[K] bytes) at which each page is."""
+        number, address = self.table.where(page)
+        for each in np.unique(number).tolist():
+            if self.objects.file(each) is not None:
+                mine = np.flatnonzero(number == each)
+                number[mine], address[mine] = self.objects.reach(page[mine], each, address[mine])
+        pids = {space.number: space.pid for space in self.spaces}
+        return np.array([pids.get(each, 0) for each in number.tolist()], np.int32), address
+
     # ---- addresses to pages
+
+    def _copies(self, page: U32) -> None:
+        """These pages of private file mappings are the process's own, for as long as the mapping is there."""
+        kind = self.pages.kind
+        page = page[np.isin(kind[page], (MappingKind.FILE, MappingKind.OBJECT))]
+        kind[page] = MappingKind.MOVABLE
+        for section in np.unique(page >> np.uint32(SECTION_SHIFT)).tolist():
+            self.pages.recount(section)
 
     def lookup(self, pid: I32, address: U64) -> tuple[U32, npt.NDArray[np.bool_]]:
         """Dense pages uint32[K] and bool[K]: which of them are movable pages of tracked programs.
 
         The others are counted in `skipped` by their reason, once for each sighting.
         """
+        pid, address, space, copied = self.objects.resolve(pid, address)
         page = self.table.lookup(pid, address)
         absent = page == ABSENT
         if absent.any():
             self._provide(pid[absent], address[absent])
             page = self.table.lookup(pid, address)
         tracked = page < ABSENT
+        of_file = tracked & (pid >= FIRST_PID)
+        self.objects.saw(page[of_file], space[of_file])
+        self._copies(page[copied & tracked])
         self.skipped["foreign"] += int(np.count_nonzero(page == FOREIGN))
         self.skipped["no_section"] += int(np.count_nonzero(page == ABSENT))
         kind = np.zeros(len(page), np.uint8)
         kind[tracked] = self.pages.kind[page[tracked]]
         movable = tracked & (kind == MappingKind.MOVABLE)
         counts = np.bincount(kind[tracked & ~movable], minlength=len(MappingKind))
-        for reason in MappingKind:
-            if reason is not MappingKind.MOVABLE:
-                self.skipped[reason.name.lower()] += int(counts[reason])
+        for reason in _LEFT_ALONE:
+            self.skipped[reason.name.lower()] += int(counts[reason])
         return page, movable
+
+
+_LEFT_ALONE = tuple(kind for kind in MappingKind if kind not in (MappingKind.MOVABLE, MappingKind.OBJECT))
 
 
 def _kinds(section: int, mappings: Mappings) -> U8:

@@ -115,7 +115,7 @@ def test_what_others_take_meanwhile_is_noticed_before_each_batch(
 ) -> None:
     real = kernel.move_pages
 
-    def greedy(pid: int, address: np.ndarray, node: np.ndarray) -> np.ndarray:
+    def greedy(pid: int, address: np.ndarray, node: np.ndarray, *flags: bool) -> np.ndarray:
         status = real(pid, address, node)
         use_up(kernel, 0, min(kernel.free[0], 500))
         return status

@@ -108,7 +108,7 @@ def test_a_busy_page_that_is_there_all_the_same_has_moved(
 ) -> None:
     """A call that gives up answers EBUSY for pages that it did move."""
 
-    def gives_up(pid: int, address: np.ndarray, node: np.ndarray) -> np.ndarray:
+    def gives_up(pid: int, address: np.ndarray, node: np.ndarray, *flags: bool) -> np.ndarray:
         kernel.move_pages(pid, address[:2], node[:2])
         return np.full(len(address), -errno.EBUSY, np.int32)
 
@@ -153,7 +153,7 @@ def test_nothing_is_told_to_the_journal_when_nothing_is_new(kernel: FakeKernel) 
     with mover(kernel) as (machine, spaces):
         page = seen(machine, spaces, PID, addresses(0, 2))
         spaces.pages.put(page, NOWHERE)
-        machine.mover.write_origins(spaces.spaces[0], page)
+        machine.mover.write_origins(page)
         path = kernel.journal or Path()
     assert not path.exists()  # it had nothing to undo, and was not left behind
 

@@ -17,11 +17,13 @@ from pghot.kernel.maps import MappingKind
 from pghot.kernel.mempolicy import Policies
 from pghot.live.hot import hottest
 from pghot.live.machine import spaces as spaces_module
+from pghot.live.machine.kinds import ANON_ONLY
 from pghot.live.machine.sections import ABSENT, FOREIGN, SECTION_PAGES, SECTION_SHIFT, SectionTable
 from pghot.live.machine.spaces import Spaces
 
 PID = 500
 SECTION_BYTES = SECTION_PAGES * 4096
+SHMEM = "00:01"  # where memfd and the like are, in a captured tree
 
 
 @pytest.fixture
@@ -366,7 +368,7 @@ def test_a_page_that_is_movable_no_more(kernel: FakeKernel) -> None:
     kernel.program(PID, [maps_line(START, 64, "rw-s", 9, "/dev/shm/x")])
     assert spaces.refresh([PID]).forgotten == []
     assert not look(spaces, PID, addresses(0, 1))[1].any()
-    assert skipped(spaces) == {"shared": 1}
+    assert skipped(spaces) == {"file": 1}
 
 
 def test_every_reason_is_counted_by_its_name(kernel: FakeKernel) -> None:
@@ -374,17 +376,18 @@ def test_every_reason_is_counted_by_its_name(kernel: FakeKernel) -> None:
     kinds = {
         "movable": ("rw-p", 0, ""),
         "file": ("r-xp", 7, "/usr/bin/x"),
-        "shared": ("rw-s", 7, "/dev/shm/x"),
+        "shmem": ("rw-s", 7, "/memfd:x (deleted)"),
         "special": ("r-xp", 0, "[vdso]"),
         "hugetlb": ("rw-p", 7, "/anon_hugepage (deleted)"),
         "bound": ("rw-p", 0, "[anon:bound]"),
     }
     for i, (reason, (permissions, inode, name)) in enumerate(kinds.items()):
         at[reason] = START + 16 * i * 4096
-        lines.append(maps_line(at[reason], 8, permissions, inode, name))
+        device = SHMEM if reason == "shmem" else "08:01"
+        lines.append(maps_line(at[reason], 8, permissions, inode, name, device))
     kernel.program(PID, lines)
     put(kernel.tree, f"proc/{PID}/numa_maps", f"{at['bound']:x} bind:1 anon=8")
-    spaces = Spaces(kernel.root, 1)
+    spaces = Spaces(kernel.root, 1, ANON_ONLY)
     spaces.refresh([PID])
     sightings = [each for i, reason in enumerate(kinds) for each in addresses(0, i + 1, at[reason]).tolist()]
     sightings += addresses(8, 7, at["bound"]).tolist()  # in the gap behind the last mapping
@@ -394,7 +397,7 @@ def test_every_reason_is_counted_by_its_name(kernel: FakeKernel) -> None:
     look(spaces, PID, addresses(0, 13, 1 << 63))
     look(spaces, PID, addresses(0, 17, START + 9 * SECTION_BYTES))
     assert skipped(spaces) == {
-        "file": 2, "shared": 3, "special": 4, "hugetlb": 5, "bound": 6, "unmapped": 7, "foreign": 11 + 13,
+        "file": 2, "shmem": 3, "special": 4, "hugetlb": 5, "bound": 6, "unmapped": 7, "foreign": 11 + 13,
         "no_section": 17,
     }  # fmt: skip
     assert spaces.spaces[0].start.tolist() == [at["movable"]]  # what is bound is not watched either

@@ -167,6 +167,8 @@ def test_mappings_that_are_unchanged_are_in_both(before: list[int], now: list[in
     made = []
     for each in pairs:
         start, end = (np.array([pair[i] for pair in sorted(each)], np.uint64) for i in (0, 1))
-        made.append(Mappings(start, end, np.ones(len(start), np.uint8)))
+        made.append(
+            Mappings(start, end, np.ones(len(start), np.uint8), *np.zeros((3, len(start)), np.uint64))
+        )
     start, end = unchanged(*made)
     assert list(zip(start.tolist(), end.tolist(), strict=True)) == sorted(pairs[0] & pairs[1])

@@ -1,0 +1,44 @@
+"""Files of a journal among those that programs map now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from pghot.kernel.maps import read_maps_text
+from pghot.kernel.maps_text import parse_maps
+from pghot.kernel.process import pids
+from pghot.kernel.statx import born_ns
+from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.watched import FileIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A process that maps a file, and where: [start, end)."""
+
+    pid: int
+    start: int
+    end: int
+
+
+def find_mapped(root: SysRoot, files: Collection[FileIdentity]) -> dict[FileIdentity, list[Mapped]]:
+    """For each file that a program still maps, one mapping in each. Another file with its inode does not count."""
+    found: dict[FileIdentity, list[Mapped]] = {}
+    inodes = np.array([file.inode for file in files], np.uint64)
+    for pid in pids(root) if files else ():
+        try:
+            maps = parse_maps(read_maps_text(root, pid))
+        except OSError:
+            continue  # it ended, or is not this user's
+        here: dict[FileIdentity, Mapped] = {}
+        for i in np.flatnonzero(np.isin(maps.inode, inodes)).tolist():
+            mapped = Mapped(pid, int(maps.start[i]), int(maps.end[i]))
+            born = born_ns(root, pid, mapped.start, mapped.end)
+            now = FileIdentity(int(maps.device[i]), int(maps.inode[i]), born)
+            here |= {file: mapped for file in files if file.may_be(now)}
+        for file, mapped in here.items():
+            found.setdefault(file, []).append(mapped)
+    return found

@@ -1,0 +1,96 @@
+"""Undo for pages of files and of shared memory: through any program that still maps them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from pghot.arrays import I32, I64, U8, U64
+from pghot.kernel.file_window import FileWindow
+from pghot.kernel.map_files import open_mapped
+from pghot.kernel.move_pages import move_pages, query_nodes
+from pghot.kernel.process import refused
+from pghot.kernel.sysroot import SysRoot
+from pghot.live.journal_file import FileEntry
+from pghot.live.mapped_files import Mapped, find_mapped
+from pghot.live.undone import ROUNDS, Undone, slowest_first
+from pghot.units import PAGE_BYTES
+
+_WINDOW_PAGES = 1 << 15  # 128 MiB of a file
+
+
+def put_files_back(root: SysRoot, entries: Sequence[FileEntry], result: Undone) -> None:
+    """pghot maps each file itself: a program that lives may have touched other pages of it than the one that ended.
+
+    What pghot moved goes back whoever maps it by now. Raises `NotPermittedError` without CAP_SYS_ADMIN or CAP_SYS_NICE.
+    """
+    mapped = find_mapped(root, [entry.identity for entry in entries])
+    for entry in entries:
+        if (fd := _open(root, mapped.get(entry.identity, []))) is None:
+            result.processes_gone.append(f"{entry.name or 'shared memory'}, which no program maps any more")
+            continue
+        try:
+            _put_back(fd, entry, result)
+        finally:
+            os.close(fd)
+
+
+def _open(root: SysRoot, places: Sequence[Mapped]) -> int | None:
+    for place in places:
+        try:
+            return open_mapped(root, place.pid, place.start, place.end)
+        except PermissionError as error:
+            raise refused(place.pid, "open the files that are mapped by", "CAP_SYS_ADMIN") from error
+        except OSError:
+            continue  # it ended, or maps something else by now
+    return None
+
+
+def _put_back(fd: int, entry: FileEntry, result: Undone) -> None:
+    offset, node = entry.origins()
+    left = 0
+    for first, page, home in _windows(offset // np.uint64(PAGE_BYTES), node):
+        with FileWindow(fd, first, _WINDOW_PAGES) as window:
+            at = np.searchsorted(window.resident, page)
+            there = np.append(window.resident, -1)[at] == page
+            result.pages_gone += int(np.count_nonzero(~there))
+            left += _move_home(window.address[at[there]], home[there], result)
+    if left:
+        result.pages_left[entry.name or "shared memory"] = left
+
+
+def _windows(page: U64, node: U8) -> Iterator[tuple[int, I64, U8]]:
+    """Ascending pages by parts of the file: its first page, the pages counted from there, and their nodes."""
+    window = page // np.uint64(_WINDOW_PAGES)
+    for each in np.unique(window).tolist():
+        mine = window == each
+        first = int(each) * _WINDOW_PAGES
+        yield first, page[mine].astype(np.int64) - first, node[mine]
+
+
+def _move_home(address: U64, node: U8, result: Undone) -> int:
+    """Move pages of our own address space to their nodes; returns how many did not come."""
+    me = os.getpid()
+    before = now = query_nodes(me, address)
+    for _ in range(ROUNDS):
+        away = np.flatnonzero((now >= 0) & (now != node))
+        if len(away) == 0:
+            break
+        for batch in slowest_first(node[away]):
+            _move(me, address[away[batch]], node[away[batch]].astype(np.int32))
+        now = query_nodes(me, address)
+    result.pages_back += int(np.count_nonzero((now == node) & (before != node)))
+    result.pages_home += int(np.count_nonzero((now == node) & (before == node)))
+    result.pages_gone += int(np.count_nonzero(now < 0))
+    return int(np.count_nonzero((now >= 0) & (now != node)))
+
+
+def _move(pid: int, address: U64, node: I32) -> None:
+    try:
+        move_pages(pid, address, node, everyone=True)
+    except PermissionError as error:
+        raise refused(pid, "move shared pages through", "CAP_SYS_NICE") from error
+    except OSError:
+        return  # the next query says what happened

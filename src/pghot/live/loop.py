@@ -46,7 +46,7 @@ from pghot.live.machine.linux import LinuxMachine
 from pghot.live.machine.nodes import LiveTopology, read_nodes
 from pghot.live.machine.sections import SECTION_PAGES
 from pghot.live.machine.spaces import Spaces
-from pghot.live.machine.whole_cgroups import whole_cgroups
+from pghot.live.machine.whole_cgroups import WholeCgroups, whole_cgroups
 from pghot.live.own_cost import OwnCost, cpu_seconds
 from pghot.live.slices import SliceRecorder
 from pghot.live.sources import LIVE_SOURCES
@@ -108,7 +108,7 @@ class Live:
             journal=journal,
             now_ns=clock_ns(),
             unseen_is_cold=unseen_is_cold(self.sources),
-            cgroups=lambda: whole_cgroups(root, self._pids),
+            cgroups=self._may_demote,
             set_knob=self.knobs.set,
             tier=tier,
         )
@@ -374,6 +374,15 @@ class Live:
         return (
             f"the kernel's LRU should pick what goes down from a full fast node{why}, but {trouble}{remedy}"
         )
+
+    def _may_demote(self) -> WholeCgroups:
+        """Where the kernel may pick what goes down. Its demotion does not heed policies of memory (demote_folio_list,
+        mm/vmscan.c, Linux 6.12), so it must be named where owners have set one."""
+        bound = self.spaces.bound_bytes()
+        if self.settings.mover.demotion == "auto" and bound:
+            why = f"{format_size(bound)} of the programs' memory is bound to nodes, which the kernel does not heed"
+            return WholeCgroups(trouble=f"{why}; name lru_gen and a cgroup if it may go down")
+        return whole_cgroups(self.root, self._pids)
 
     def _make_damos(self) -> Damos:
         mover, machine = self.settings.mover, self.machine

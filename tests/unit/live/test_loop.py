@@ -42,6 +42,7 @@ from pghot.live.live_settings import LiveSettings, check_sight
 from pghot.live.loop import Live
 from pghot.live.machine.chosen_nodes import NodeChoice
 from pghot.live.machine.mover_settings import MoverSettings
+from pghot.live.machine.spaces import Spaces
 from pghot.live.members import Members
 from pghot.live.record_live import lost_of
 from pghot.live.run import Summary, end, restore
@@ -674,7 +675,9 @@ def test_nobody_picks_by_accesses_that_no_source_sees(
         check_sight(settings)
 
 
-def test_a_full_node_that_no_source_sees_is_left_to_the_kernel(bench: Bench, journal: Journal) -> None:
+def test_a_full_node_that_no_source_sees_is_left_to_the_kernel(
+    bench: Bench, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """First the program shares its cgroup: nothing goes down, and that is said. Then it is alone there."""
     kernel = bench.kernel
     bench.source.sees = "lower"
@@ -705,6 +708,14 @@ def test_a_full_node_that_no_source_sees_is_left_to_the_kernel(bench: Bench, jou
     more = counters(live)["pghot_demotion_withheld"]
     bench.tick(live, 500, 4)
     assert counters(live)["pghot_demotion_withheld"] == more
+    monkeypatch.setattr(
+        Spaces, "bound_bytes", lambda self: 4096
+    )  # the kernel would demote what is bound to nodes, too
+    bench.tick(live, 500, 6)
+    assert (
+        "4.0 KiB of the programs' memory is bound to nodes, which the kernel does not"
+        in live.degraded[0].problem
+    )
     live.stop()
     assert kernel.root.read(DEMOTION_ENABLED) == "false"
     assert counters(live)["pgdemote_proactive"] == 0

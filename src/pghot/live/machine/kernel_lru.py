@@ -139,8 +139,7 @@ class KernelLru:
             return
         if self._root.read_or(DEMOTION_ENABLED) in ("true", "1"):  # else pages would be swapped out
             self._whole = whole
-        if whole.shared:
-            self._trouble = f"{whole.shared}; give the programs a cgroup of their own: systemd-run --scope"
+        self._trouble = whole.trouble
 
     def _evict(self, cgroup: str, node: int, wanted: int, now_ms: int) -> None:
         """Demote the oldest generations of the cgroup and of those below it, until so many pages are free. When they

@@ -14,12 +14,15 @@ from pghot.kernel.sysroot import SysRoot
 class WholeCgroups:
     """What the memory of the tracked programs is charged to.
 
-    names   cgroups of which every program is tracked, as in /proc/PID/cgroup
-    shared  why others of their cgroups may not be asked to demote, in words; empty when there are none
+    names    cgroups of which every program is tracked, as in /proc/PID/cgroup
+    trouble  why others of their cgroups may not be asked to demote, and what to do; empty when there are none
     """
 
     names: tuple[str, ...] = ()
-    shared: str = ""
+    trouble: str = ""
+
+
+_REMEDY = "give the programs a cgroup of their own: systemd-run --scope"
 
 
 def whole_cgroups(root: SysRoot, pids: Sequence[int]) -> WholeCgroups:
@@ -27,12 +30,12 @@ def whole_cgroups(root: SysRoot, pids: Sequence[int]) -> WholeCgroups:
 
     Raises `UnsupportedError` without cgroup v2.
     """
-    ours, names, shared = {*pids, os.getpid()}, [], ""
+    ours, names, trouble = {*pids, os.getpid()}, [], ""
     for name in dict.fromkeys(memory_cgroup_of(root, cgroup_of(root, pid)) for pid in pids):
         if not name:
-            shared = "the kernel counts their memory in no cgroup but the root"
+            trouble = f"the kernel counts their memory in no cgroup but the root; {_REMEDY}"
         elif strangers := set(cgroup_members(root, name)) - ours:
-            shared = f"their cgroup {name} has {len(strangers)} more programs"
+            trouble = f"their cgroup {name} has {len(strangers)} more programs; {_REMEDY}"
         else:
             names.append(name)
-    return WholeCgroups(tuple(names), shared)
+    return WholeCgroups(tuple(names), trouble)

@@ -28,7 +28,7 @@ def root(tmp_path: Path) -> SysRoot:
 
 
 @pytest.mark.parametrize(
-    ("pids", "names", "shared"),
+    ("pids", "names", "trouble"),
     [
         ([10, 11, 12], ("/a/b",), ""),  # d has no controller: its memory is charged to b
         ([12], (), "their cgroup /a/b has 2 more programs"),
@@ -40,9 +40,10 @@ def root(tmp_path: Path) -> SysRoot:
     ],
 )
 def test_a_cgroup_is_whole_when_all_its_programs_are_tracked(
-    root: SysRoot, pids: list[int], names: tuple[str, ...], shared: str
+    root: SysRoot, pids: list[int], names: tuple[str, ...], trouble: str
 ) -> None:
-    assert whole_cgroups(root, pids) == WholeCgroups(names, shared)
+    remedy = "; give the programs a cgroup of their own: systemd-run --scope"
+    assert whole_cgroups(root, pids) == WholeCgroups(names, trouble and trouble + remedy)
 
 
 def test_a_program_that_comes_ends_it(root: SysRoot) -> None:

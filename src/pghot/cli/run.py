@@ -32,7 +32,7 @@ from pghot.cli.shared_options import (
     Users,
 )
 from pghot.printable import printable
-from pghot.units import parse_duration_ns, parse_share
+from pghot.units import parse_duration_ns, parse_share, parse_size
 
 if TYPE_CHECKING:
     from pghot.cli.named import Named
@@ -46,7 +46,7 @@ _GOES_WITH = (
         lambda of: of["what_if"] is None,
         (
             "apply", "rate", "free_floor", "batch", "demotion", "mover", "compressed", "cold_after", "interval",
-            "journal", "kinds", "restore", "max_cpu", "view", *NODES,
+            "journal", "kinds", "restore", "max_cpu", "tracked", "view", *NODES,
         ),
     ),
     GoesWith(
@@ -131,6 +131,12 @@ def run(
     max_cpu: Annotated[
         float, typer.Option(min=0, max=1e6, help="sample less above this share of a CPU, percent")
     ] = 0.0,
+    tracked: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="address space that may be tracked at once; default: by the memory"
+        ),
+    ] = None,
     view: Annotated[bool, typer.Option("--view", help="full-screen live view while it runs")] = False,
     set_: Set = None,
     json_: Json = False,
@@ -189,7 +195,7 @@ def run(
     else:
         names = "faults" if source is None else source
         settings = live_settings(names, policy, set_ or [], moving, max_cpu, nodes, kinds_of(kinds))
-    settings = replace(settings, apply=apply)
+    settings = replace(settings, apply=apply, tracked_bytes=None if tracked is None else parse_size(tracked))
     refuse_second(SysRoot(), settings)
     if view:
         summary = _viewed(settings, how, programs, json_)

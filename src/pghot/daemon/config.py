@@ -73,7 +73,7 @@ class Config(Strict):
     apply: bool = False
     sources: tuple[str, ...] = Field(("faults",), min_length=1)
     policy: str = "pghot-default"
-    tracked: Size = 64 << 30
+    tracked: Size | None = None
     kinds: tuple[str, ...] | None = None
     targets: TargetsConfig | None = None
     programs: tuple[ProgramsConfig, ...] = Field((), max_length=MOST_GROUPS)

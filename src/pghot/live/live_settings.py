@@ -20,12 +20,18 @@ from pghot.live.machine.chosen_nodes import AS_THEY_ARE, NodeChoice, choose_node
 from pghot.live.machine.kinds import ANON_ONLY, Kinds, shared_need
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import LiveTopology, read_nodes
+from pghot.live.machine.sections import SECTION_PAGES
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.swap_tier.setup import SWAP_SOURCE, check_compressed
 from pghot.live.targets import Targets
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.live_rules import unseen_is_cold
 from pghot.policies.sampling_period import own_period
+from pghot.units import PAGE_BYTES, format_size
+
+SECTION_BYTES = SECTION_PAGES * PAGE_BYTES
+MOST_SECTIONS = (1 << 17) - 1  # two page numbers stand for "no page"
+LEAST_TRACKED_BYTES = 64 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,8 @@ class LiveSettings:
     apply           False: a dry run; nothing moves, what would move is counted once for each page
     mover           how pages are moved
     kinds           of memory that are moved; without names, as far as this user and the mover can
-    tracked_bytes   address space that may have sections at once; pages beyond it are counted, not tracked
+    tracked_bytes   address space that may have sections at once; pages beyond it are counted, not tracked. None: what
+                    `sections_for` takes
     max_cpu_percent sources sample less when pghot itself uses more of a CPU than this
     nodes           which memory nodes are fast, slow and left out
     damos           what DAMON finds hot, when it is the mover: there are no sources then and the policy is "none"
@@ -53,7 +60,7 @@ class LiveSettings:
     apply: bool = False
     mover: MoverSettings = field(default_factory=MoverSettings)
     kinds: Kinds = field(default_factory=Kinds)
-    tracked_bytes: int = 64 << 30
+    tracked_bytes: int | None = None
     max_cpu_percent: float = math.inf
     nodes: NodeChoice = AS_THEY_ARE
     groups: tuple[Group, ...] = ()
@@ -127,6 +134,23 @@ def kinds_here(root: SysRoot, settings: LiveSettings) -> Kinds:
     if not need.met and kinds.named:
         require("kinds", [need])
     return kinds if need.met else ANON_ONLY
+
+
+def sections_for(tracked_bytes: int | None, topology: LiveTopology) -> int:
+    """How many sections `tracked_bytes` are. By default twice the machine's memory, since sections are seldom full, and
+    `LEAST_TRACKED_BYTES` at least. What is not used costs address space, no memory.
+
+    Raises `UsageError` for more than page numbers of 32 bits can count.
+    """
+    if tracked_bytes is None:
+        memory = sum(topology.capacity_pages) * PAGE_BYTES
+        return min(MOST_SECTIONS, max(LEAST_TRACKED_BYTES, 2 * memory) // SECTION_BYTES)
+    if (sections := max(1, tracked_bytes // SECTION_BYTES)) > MOST_SECTIONS:
+        raise UsageError(
+            f"{format_size(tracked_bytes)} cannot be tracked: pages have numbers of 32 bits",
+            f"track {format_size(MOST_SECTIONS * SECTION_BYTES)} at most",
+        )
+    return sections
 
 
 def check_nodes(topology: LiveTopology, compressed: bool) -> None:

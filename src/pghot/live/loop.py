@@ -39,6 +39,7 @@ from pghot.live.live_settings import (
     check_left_out,
     check_nodes,
     kinds_here,
+    sections_for,
 )
 from pghot.live.machine.chosen_nodes import choose_nodes
 from pghot.live.machine.fault_latency import FaultLatency
@@ -97,7 +98,7 @@ class Live:
         tier = self._tier = compressed_tier(root, settings.mover, self.topology, self.sources)
         if tier is not None:
             self.topology = with_compressed(self.topology, tier.swap)
-        sections = max(1, settings.tracked_bytes // (SECTION_PAGES * PAGE_BYTES))
+        sections = sections_for(settings.tracked_bytes, self.topology)
         self.spaces = Spaces(root, sections, kinds_here(root, settings))
         self.machine = LinuxMachine(
             root,

@@ -18,7 +18,7 @@ _CHOSEN = "cgroup name user min_size leave_out_name leave_out_user leave_out_cgr
 _TARGETS = f"command pid {_CHOSEN} children"
 _NODES = "fast_nodes slow_nodes leave_out_nodes"
 _MOVING = (
-    f"rate free_floor batch demotion interval journal restore max_cpu view compressed cold_after kinds "
+    f"rate free_floor batch demotion interval journal restore max_cpu tracked view compressed cold_after kinds "
     f"{_NODES}"
 )
 _RUN = "duration set_ json_ source policy mover apply what_if"
@@ -35,7 +35,7 @@ MODES: list[tuple[str, str, str, str]] = [
     (
         "run",
         "-p 1",
-        f"{_TARGETS} {_RUN} {_NODES} rate free_floor interval journal max_cpu view compressed kinds",
+        f"{_TARGETS} {_RUN} {_NODES} rate free_floor interval journal max_cpu tracked view compressed kinds",
         "cold_after batch restore demotion fast_share",
     ),
     (
@@ -54,15 +54,15 @@ MODES: list[tuple[str, str, str, str]] = [
     (
         "run",
         "-p 1 --mover damos",
-        f"{_TARGETS} duration set_ json_ mover apply what_if rate free_floor demotion interval journal view "
+        f"{_TARGETS} duration set_ json_ mover apply what_if rate free_floor demotion interval journal tracked view "
         f"{_NODES}",
         "source policy batch max_cpu compressed cold_after kinds restore fast_share",
     ),
     (
         "run",
         "-p 1 --mover damos --apply",
-        f"{_TARGETS} duration set_ json_ mover apply what_if rate free_floor demotion interval journal view restore "
-        f"{_NODES}",
+        f"{_TARGETS} duration set_ json_ mover apply what_if rate free_floor demotion interval journal tracked view "
+        f"restore {_NODES}",
         "source policy batch max_cpu compressed cold_after kinds fast_share",
     ),
     (

@@ -34,6 +34,7 @@ from pghot.printable import printable
 _MOVER_OPTIONS = {
     "kind": "--mover",
     "rate_limit_mb_s": "--rate",
+    "target": "--target",
     "free_floor": "--free-floor",
     "batch_pages": "--batch",
     "demotion": "--demotion",

@@ -45,8 +45,8 @@ _GOES_WITH = (
         "a run on the tiers of this machine, not with --what-if",
         lambda of: of["what_if"] is None,
         (
-            "apply", "rate", "free_floor", "batch", "demotion", "mover", "compressed", "cold_after", "interval",
-            "journal", "kinds", "restore", "max_cpu", "tracked", "view", *NODES,
+            "apply", "rate", "target", "free_floor", "batch", "demotion", "mover", "compressed", "cold_after",
+            "interval", "journal", "kinds", "restore", "max_cpu", "tracked", "view", *NODES,
         ),
     ),
     GoesWith(
@@ -57,7 +57,7 @@ _GOES_WITH = (
     GoesWith(
         "--mover move_pages: with damos the kernel's DAMON finds and moves the pages",
         lambda of: of["mover"] != "damos",
-        ("source", "policy", "compressed", "batch", "max_cpu", "kinds"),
+        ("source", "policy", "compressed", "batch", "max_cpu", "kinds", "target"),
     ),
     GoesWith("--compressed", lambda of: of["compressed"], ("cold_after",)),
     # A dry run keeps to --rate and --free-floor, but nothing makes room: demotion needs --apply.
@@ -93,6 +93,12 @@ def run(
         ),
     ] = "pghot-default",
     rate: Annotated[float, typer.Option(help="promotion rate limit, MiB/s")] = 256.0,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GOAL", help="moves the rate between 0 and --rate: fast-used=90% or hot-on-fast=95%"
+        ),
+    ] = None,
     free_floor: Annotated[str, typer.Option(help="share of a fast node that stays free")] = "1%",
     batch: Annotated[int, typer.Option(help="pages in one move_pages call")] = 512,
     demotion: Annotated[
@@ -158,6 +164,7 @@ def run(
     from pghot.cli.named import named
     from pghot.cli.node_options import node_choice
     from pghot.kernel.sysroot import SysRoot
+    from pghot.live.machine.rate_goal import parse_goal
     from pghot.live.owner import refuse_second
     from pghot.live.run import RunSettings, run_live
     from pghot.report.live_text import render_run
@@ -177,6 +184,7 @@ def run(
     moving = mover_settings(
         kind=mover,
         rate_limit_mb_s=rate,
+        target=None if target is None else parse_goal(target),
         free_floor=parse_share(free_floor),
         batch_pages=batch,
         demotion=demotion,

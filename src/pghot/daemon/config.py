@@ -105,6 +105,8 @@ class Config(Strict):
             else []
         ):
             raise ValueError(f"with mover.kind = 'damos' DAMON finds the pages itself: leave out {named[0]}")
+        if self.mover.target is not None and self.mover.kind == "damos":
+            raise ValueError("mover.target goes with mover.kind = 'move_pages'")
         if self.programs and self.mover.kind == "damos":
             raise ValueError(
                 "with mover.kind = 'damos' all programs are treated alike: name them in [targets]"

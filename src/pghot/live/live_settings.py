@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pghot.arrays import NOWHERE
+from pghot.engine.accesses import sees_top_tier
 from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.base_pages import base_page_needs
 from pghot.kernel.cgroup import memory_cgroups, read_limits
@@ -106,6 +107,7 @@ def check_sources(root: SysRoot, settings: LiveSettings) -> None:
         name: LIVE_SOURCES.make(name, root, **settings.options_of(name)) for name in settings.all_sources
     }
     check_sight(settings)
+    check_goal(settings)
     require("live", base_page_needs(root))
     topology = choose_nodes(root, read_nodes(root), settings.nodes)
     if settings.mover.kind == "damos":
@@ -202,6 +204,17 @@ def check_demotion(root: SysRoot, settings: LiveSettings) -> None:
         )
     for cgroup in settings.targets.whole_cgroups:
         memory_cgroups(root, cgroup)
+
+
+def check_goal(settings: LiveSettings) -> None:
+    """Raise for a goal that no source can measure."""
+    goal, sources = settings.mover.target, [LIVE_SOURCES.get(name) for name in settings.sources]
+    if goal is None or goal.kind != "hot-on-fast" or any(map(sees_top_tier, sources)):
+        return
+    raise UsageError(
+        f"the goal {goal} needs accesses on every tier, but {' and '.join(settings.sources)} sees none on the top one",
+        "add a source that sees it, or use the goal fast-used",
+    )
 
 
 def check_left_out(settings: LiveSettings, topology: LiveTopology) -> None:

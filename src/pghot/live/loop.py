@@ -36,6 +36,7 @@ from pghot.live.live_settings import (
     check_cpusets,
     check_damos,
     check_demotion,
+    check_goal,
     check_left_out,
     check_nodes,
     kinds_here,
@@ -81,6 +82,7 @@ class Live:
         self.settings = settings
         require("live", base_page_needs(root))
         check_demotion(root, settings)
+        check_goal(settings)
         self.root, self._clock_ns, self.journal = root, clock_ns, journal
         groups = settings.all_groups
         self.members = GroupMembers(root, groups)
@@ -292,7 +294,10 @@ class Live:
             page, movable[movable] = page[inside], inside
         below = self._below_top(page)
         seen = sightings.count[movable]
-        self.effect.saw(sees_top_tier(source), int(seen[~below].sum()), int(seen[below].sum()))
+        on_top, lower = int(seen[~below].sum()), int(seen[below].sum())
+        self.effect.saw(sees_top_tier(source), on_top, lower)
+        if (goal := self.machine.pace.goal) is not None and sees_top_tier(source):
+            goal.saw(on_top, lower)
         if sightings.hint_fault:
             space, _ = self.spaces.table.where(page)
             seen = self.faults.counts(page, space, below, now_ms)
@@ -364,6 +369,8 @@ class Live:
             if isinstance(source, Degrades):
                 yield from (Degraded(source.name, problem) for problem in source.degraded())
         lru = self.machine.lru
+        if self.machine.lru_would_not_leave_out:
+            yield Degraded(DEMOTION, self._room_trouble("it would not leave out the nodes that are left out"))
         if lru is not None and (trouble := lru.trouble(self._clock_ns() // 1_000_000)):
             yield Degraded(DEMOTION, self._room_trouble(trouble))
 

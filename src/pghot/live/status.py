@@ -188,6 +188,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> StatusFacts:
             "lowest_free_above_floor_pages": live.machine.lowest_margin,
             "rate_limit_mb_s": live.settings.mover.rate_limit_mb_s,
             "pingpong_guard_share": min(group.machine.promotion_share for group in live.groups),
+            "goal": goal.facts() if (goal := live.machine.pace.goal) else None,
             "promoted_by_the_kernel_pages": live.promoted_by_kernel(),
             "balanced_by_the_kernel_pages": live.balanced_by_kernel(),
         },

@@ -6,6 +6,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from pghot.live.damos.damos import MoverFacts
 from pghot.live.effect import EffectFacts
+from pghot.live.machine.rate_goal import GoalFacts
 from pghot.live.swap_tier.setup import CompressedFacts
 from pghot.live.undone import UndoneFacts
 
@@ -71,6 +72,7 @@ class MoveFacts(TypedDict):
     lowest_free_above_floor_pages: int | None
     rate_limit_mb_s: float
     pingpong_guard_share: float
+    goal: GoalFacts | None
     promoted_by_the_kernel_pages: int
     balanced_by_the_kernel_pages: int
 

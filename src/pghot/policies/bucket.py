@@ -23,9 +23,9 @@ class TokenBucket:
         self._bytes = 0.0
         self._then_ns = now_ns
 
-    def refill(self, now_ns: int) -> None:
-        """Let time pass."""
-        earned = self.rate_mb_s * MB * max(0, now_ns - self._then_ns) / 1e9
+    def refill(self, now_ns: int, share: float = 1.0) -> None:
+        """Let time pass, in which `share` of the rate was earned."""
+        earned = share * self.rate_mb_s * MB * max(0, now_ns - self._then_ns) / 1e9
         # The earnings of a long round are never cut, only what earlier rounds left over.
         self._bytes = min(self._bytes, self._most_kept) + earned
         self._then_ns = now_ns

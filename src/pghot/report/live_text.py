@@ -37,7 +37,7 @@ def render_run(facts: StatusFacts) -> str:
     ]
     if applied:
         lines.append(f"demoted: {pages(moves['demoted_pages'])}")
-    lines += effect_lines(facts)
+    lines += [*goal_lines(facts), *effect_lines(facts)]
     lines += compressed(facts)
     if moves["promoted_by_the_kernel_pages"]:
         lines.append(f"promoted by the kernel itself: {pages(moves['promoted_by_the_kernel_pages'])}")
@@ -77,6 +77,18 @@ def degraded_lines(facts: StatusFacts) -> list[str]:
     """What is wrong, each with what to do; nothing when all is well."""
     return [
         f"degraded: {printable(each['part'])}: {printable(each['problem'])}" for each in facts["degraded"]
+    ]
+
+
+def goal_lines(facts: StatusFacts) -> list[str]:
+    """How far the goal of promotion is; nothing without one."""
+    goal = facts["moves"]["goal"]
+    if goal is None:
+        return []
+    now = "not known yet" if goal["measured"] is None else f"now {goal['measured']:.1%}"
+    rate = facts["moves"]["rate_limit_mb_s"]
+    return [
+        f"goal {goal['kind']} {goal['wanted']:.4g}: {now}; promotes at {goal['rate_share']:.0%} of {rate:g} MiB/s"
     ]
 
 
@@ -258,7 +270,13 @@ def render_status(facts: StatusFacts, before: StatusFacts | None) -> str:
         lines.append(
             "not moved: " + ", ".join(f"{count:,} {name}" for name, count in moves["failed"].items())
         )
-    more = [*effect_lines(facts), *compressed(facts), *skipped(facts["counters"]), own_cost(facts)]
+    more = [
+        *goal_lines(facts),
+        *effect_lines(facts),
+        *compressed(facts),
+        *skipped(facts["counters"]),
+        own_cost(facts),
+    ]
     return "\n".join([*lines, *more])
 
 

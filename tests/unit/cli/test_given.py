@@ -18,7 +18,7 @@ _CHOSEN = "cgroup name user min_size leave_out_name leave_out_user leave_out_cgr
 _TARGETS = f"command pid {_CHOSEN} children"
 _NODES = "fast_nodes slow_nodes leave_out_nodes"
 _MOVING = (
-    f"rate free_floor batch demotion interval journal restore max_cpu tracked view compressed cold_after kinds "
+    f"rate target free_floor batch demotion interval journal restore max_cpu tracked view compressed cold_after kinds "
     f"{_NODES}"
 )
 _RUN = "duration set_ json_ source policy mover apply what_if"
@@ -35,7 +35,7 @@ MODES: list[tuple[str, str, str, str]] = [
     (
         "run",
         "-p 1",
-        f"{_TARGETS} {_RUN} {_NODES} rate free_floor interval journal max_cpu tracked view compressed kinds",
+        f"{_TARGETS} {_RUN} {_NODES} rate target free_floor interval journal max_cpu tracked view compressed kinds",
         "cold_after batch restore demotion fast_share",
     ),
     (
@@ -56,14 +56,14 @@ MODES: list[tuple[str, str, str, str]] = [
         "-p 1 --mover damos",
         f"{_TARGETS} duration set_ json_ mover apply what_if rate free_floor demotion interval journal tracked view "
         f"{_NODES}",
-        "source policy batch max_cpu compressed cold_after kinds restore fast_share",
+        "source policy batch max_cpu compressed cold_after kinds restore fast_share target",
     ),
     (
         "run",
         "-p 1 --mover damos --apply",
         f"{_TARGETS} duration set_ json_ mover apply what_if rate free_floor demotion interval journal tracked view "
         f"restore {_NODES}",
-        "source policy batch max_cpu compressed cold_after kinds fast_share",
+        "source policy batch max_cpu compressed cold_after kinds fast_share target",
     ),
     (
         "run",
@@ -249,7 +249,7 @@ def test_the_error_names_the_option_and_what_takes_it(
 
 
 BANANA = [
-    ("run -p 1", f"{_NODES} free_floor interval duration source policy set mover"),
+    ("run -p 1", f"{_NODES} target free_floor interval duration source policy set mover"),
     ("run -p 1 --apply", "demotion"),
     ("run -p 1 --name a", "min_size"),
     ("run -p 1 --compressed", "cold_after"),

@@ -19,6 +19,7 @@ from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.pace import Pace
+from pghot.live.machine.rate_goal import Goal
 from pghot.live.sources.access_source import sightings_of
 from pghot.live.status import status
 from pghot.live.targets import LeftOut, Targets
@@ -45,13 +46,13 @@ class Bench:
             self.kernel.populate(pid, 0, PAGES, 1)
             put(tree, f"proc/{pid}/status", f"Name:\t{name}\nUid:\t0\t0\t0\t0\nVmRSS:\t2048 kB")
 
-    def live(self, *groups: Group, apply: bool = True, rate: float = 1000.0) -> Live:
+    def live(self, *groups: Group, apply: bool = True, rate: float = 1000.0, **moving: Any) -> Live:
         settings = LiveSettings(
             all_targets([each.targets for each in groups]),
             ("scripted",),
             groups=groups,
             apply=apply,
-            mover=MoverSettings(rate_limit_mb_s=rate),
+            mover=MoverSettings(rate_limit_mb_s=rate, **moving),
         )
         live = Live(self.kernel.root, settings, None, lambda: self.now_ns)
         live.start()
@@ -132,6 +133,22 @@ def test_each_group_keeps_its_rate_within_that_of_all(bench: Bench) -> None:
     assert 120 <= slow <= 128
     assert fast >= 370
     assert slow + fast <= 512
+
+
+def test_promotion_ends_at_its_goal(bench: Bench) -> None:
+    """Of the 16,384 pages of the fast node a half is free. 55 % are 819 more; 1 MiB/s is 256 pages a second, of which a
+    sixteenth, 16 pages, may be too many at the end. It takes some 20 s."""
+    live = bench.live(group("all", "*"), rate=1.0, target=Goal("fast-used", 0.55))
+    bench.rounds(live, 50)
+    early = sum(bench.promoted())
+    assert early < 5 * 128, "half the rate at most, 0.05 from the goal"
+    assert "goal fast-used 0.55: now 5" in render_status(status(live), None)
+    bench.rounds(live, 350)
+    assert 819 <= sum(bench.promoted()) <= 819 + 16 + 1
+    goal = status(live)["moves"]["goal"]
+    assert goal is not None
+    assert (goal["kind"], goal["wanted"], goal["rate_share"]) == ("fast-used", 0.55, 0)
+    assert goal["measured"] == pytest.approx(0.55, abs=0.002)
 
 
 def test_a_program_that_changes_its_group_is_followed(bench: Bench) -> None:

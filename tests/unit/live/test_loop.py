@@ -810,6 +810,20 @@ def test_a_node_without_memory_is_no_row(bench: Bench) -> None:
     assert [row["node"] for row in status(live)["nodes"]] == [0]
 
 
+def test_the_kernels_lru_is_not_asked_where_it_may_choose_a_node_that_is_left_out(
+    bench: Bench, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.source, "sees", "lower")
+    assert bench.live(journal).machine.lru is not None
+    live = bench.live(journal, nodes=NodeChoice(left_out=(1,)))
+    live.start()
+    assert live.machine.lru is None
+    (state,) = live.degraded
+    assert state.part == "demotion"
+    assert "but it would not leave out the nodes that are left out" in state.problem
+    assert state.problem.endswith("or add a source that sees the top tier")
+
+
 def test_pages_on_a_node_that_is_left_out_are_counted_and_stay(bench: Bench, journal: Journal) -> None:
     """All hot pages are on node 1. Each of four rounds sees the 23 of them."""
     live = bench.live(journal, nodes=NodeChoice(left_out=(1,)))
@@ -820,6 +834,7 @@ def test_pages_on_a_node_that_is_left_out_are_counted_and_stay(bench: Bench, jou
     assert facts["counters"]["pghot_skipped_left_out"] == 4 * len(HOT)
     assert facts["moves"]["promoted_pages"] == 0
     assert [node["node"] for node in facts["nodes"]] == [0]
+    assert live.degraded == (), "the source sees the top tier, so that pghot picks what goes down"
     why = {"node": 1, "why": "it was left out by name", "tracked_bytes": PAGES * 4096}
     assert facts["left_out_nodes"] == [why]
     (said,) = facts["nothing_seen"]

@@ -23,6 +23,7 @@ from pghot.live.machine.nodes import LiveTopology
 from pghot.live.machine.pace import Pace
 from pghot.live.machine.pages import WOULD_MOVE
 from pghot.live.machine.placement import HUGE_PAGES, Placement, joined
+from pghot.live.machine.rate_goal import RateGoal
 from pghot.live.machine.room import Room
 from pghot.live.machine.spaces import Spaces
 from pghot.live.machine.whole_cgroups import WholeCgroups
@@ -69,7 +70,8 @@ class LinuxMachine:
         self.demotion_enabled = True  # a policy that demotes by itself switches it off
         self.nodes = Room(root, topology, settings.free_floor, tier)
         self.free_pages, self.floor_pages = self.nodes.free_pages, self.nodes.floor_pages
-        self.pace = Pace(settings.rate_limit_mb_s, now_ns)
+        goal = None if settings.target is None else RateGoal(settings.target, now_ns // 1_000_000)
+        self.pace = Pace(settings.rate_limit_mb_s, now_ns, goal=goal)
         self.placement = Placement(root, spaces, tier)
         self.mover = Mover(
             root,
@@ -82,6 +84,10 @@ class LinuxMachine:
             tier=tier,
         )
         how = settings.room_by(unseen_is_cold)
+        # The kernel's LRU demotes to whichever node it prefers.
+        self.lru_would_not_leave_out = bool(topology.left_out) and how in ("lru_gen", "reclaim")
+        if self.lru_would_not_leave_out:
+            how = "off"
         self._demotion_off, lru = how == "off", None
         if how == "lru_gen" or how == "reclaim":
             lru = KernelLru(root, topology, spaces, self.placement, self.mover, how, cgroups, set_knob)
@@ -116,14 +122,19 @@ class LinuxMachine:
     def tick(self, now_ns: int) -> None:
         """Let time pass and read how much is free."""
         self.now_ns = now_ns
-        self.pace.tick(now_ns)
         self.nodes.read()
+        self.pace.tick(now_ns, self.fast_used())
         now_ms = now_ns // 1_000_000
         if now_ms - self._aged_ms >= AGEING_MS:
             self._aged_ms = now_ms
             self._spaces.pages.grow_older()
         if self.lru is not None:
             self.lru.find()
+
+    def fast_used(self) -> float:
+        """The share of the fast nodes that is in use, as last read."""
+        top = list(self.top_nodes)
+        return 1 - float(self.free_pages[top].sum() / max(1, self.capacity_pages[top].sum()))
 
     def beside(self, rate_mb_s: float) -> LinuxMachine:
         """The same machine for a group of programs, which paces their promotions within its own pace.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from pghot.documents import Strict
 from pghot.errors import UsageError
+from pghot.live.machine.rate_goal import Goal, parse_goal
 from pghot.policies.live_rules import AGEING_MS, BATCH_PAGES, FREE_FLOOR, OLDEST, RATE_LIMIT_MB_S
 from pghot.units import parse_share
 
@@ -25,6 +26,18 @@ MoverKind = Literal["move_pages", "damos"]
 DemotionKind = Literal["auto", "move_pages", "reclaim", "lru_gen", "off"]
 
 
+def _goal(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_goal(value)
+    except UsageError as error:
+        raise ValueError(f"{error}; {error.hint}") from None
+
+
+Target = Annotated[Goal | None, BeforeValidator(_goal)]
+
+
 class MoverSettings(Strict):
     """How pages are moved. Raises pydantic's `ValidationError` for a value out of range.
 
@@ -32,6 +45,7 @@ class MoverSettings(Strict):
     rate_limit_mb_s  promotions, MiB/s
     free_floor       share of a target node that stays free; its high watermark stays free in any case. Text such as
                      "5%" is read as well
+    target           a goal that moves the rate below its limit
     batch_pages      pages in one move_pages call
     demotion         who makes room on a full node
     compressed       compressed swap is one more tier: pages that were not seen for `cold_after_s` go there
@@ -41,6 +55,7 @@ class MoverSettings(Strict):
     rate_limit_mb_s: float = Field(RATE_LIMIT_MB_S, ge=0.001, le=1e6)
     free_floor: float = Field(FREE_FLOOR, ge=0, le=1)
     batch_pages: int = Field(BATCH_PAGES, ge=1, le=65536)
+    target: Target = None
     demotion: DemotionKind = "auto"
     compressed: bool = False
     cold_after_s: float = Field(30.0, gt=0, le=LONGEST_COLD_S)

@@ -56,12 +56,12 @@ class Compressing:
 
     def act(self, now_ns: int, went: int, came_back: int) -> None:
         """One round. `went` and `came_back`: pages so far. Looks for cold pages once per ageing period."""
-        self.bucket.refill(now_ns)
         self.guard.tick(now_ns // 1_000_000, went, came_back)
+        self.bucket.refill(now_ns, self.share)
         if now_ns // 1_000_000 - self._looked_ms >= AGEING_MS:
             self._looked_ms = now_ns // 1_000_000
             self._look()
-        budget = int(self.bucket.bytes_now() * self.share) // PAGE_BYTES
+        budget = self.bucket.bytes_now() // PAGE_BYTES
         if budget == 0 or len(self._waiting) == 0:
             return
         now, self._waiting = self._waiting[:budget], self._waiting[budget:]

@@ -83,9 +83,9 @@ class UserSpaceMachine:
     def tick(self) -> None:
         """Let time pass."""
         self.now_ns = self._machine.now_ns
-        self._bucket.refill(self._kernel_ns())
         real = round(self.promoted * self._group_pages), round(self.returned * self._group_pages)
         self._guard.tick(self._kernel_ns() // 1_000_000, *real)
+        self._bucket.refill(self._kernel_ns(), self._guard.share)
 
     def saw(self, page: U32, samples: float, sample_ns: float) -> None:
         """A source reported these pages: samples were read from rings, and the kernel was asked where the pages are."""
@@ -98,7 +98,7 @@ class UserSpaceMachine:
 
     def pages_in_budget(self, thread: str, sleep_ns: float = 0.0) -> int:
         """Pages that the rate limit and the ping-pong guard allow now."""
-        return int(self._bucket.bytes_now() * self._guard.share / self._page_bytes)
+        return int(self._bucket.bytes_now() / self._page_bytes)
 
     def charge_tracking(self, app_ns: float, kernel_ns: float, thread: str) -> None:
         """Nothing: a policy's own time is part of what a sample costs."""

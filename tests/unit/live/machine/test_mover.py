@@ -92,7 +92,8 @@ def test_the_rate_is_what_the_policy_may_spend(kernel: FakeKernel) -> None:
         machine.tick(10_250_000_000)
         assert machine.pages_in_budget("kmigrated") == MIB_PAGES // 4
         machine.pace.guard.share = 0.5
-        assert machine.pages_in_budget("kmigrated") == MIB_PAGES // 8
+        machine.tick(10_375_000_000)
+        assert machine.pages_in_budget("kmigrated") == MIB_PAGES // 4 + MIB_PAGES // 16
 
 
 def test_a_target_keeps_its_floor_and_what_counters_may_hide(kernel: FakeKernel) -> None:

@@ -1,7 +1,6 @@
 # make run         compare policies on a bundled recording, write report.html
 # make test        lint, types, import arrows, all tests (.ci/run calls this); the guest's run beside the others
-# make test-here   the tests without those in the guest, with coverage
-# make test-newest the unit tests but the heaviest on the newest Python of this machine, where one is newer than 3.11
+# make test-here   the tests without those in the guest: all with coverage on the newest Python, most on 3.11 too
 # make test-guest  only the tests in the guest: a Debian kernel in QEMU with real memory tiers
 # make guest-table ordinary programs on Linux 6.12 and 7.3 in the guest, as a table in docs/live.md (an hour)
 # make bench       benchmarks as ratios, written to benchmarks/results/latest.json
@@ -17,7 +16,7 @@ POLICIES := demotion,numab2,hemem,pghot-default,pghot-hashed-f1,hemem-colloid,lr
 NEWEST ?= $(shell for python in $(foreach minor,14 13 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python)); do \
 	"$$python" -c "import venv" 2>/dev/null && echo "$$python" && break; done)
 
-.PHONY: run test test-here test-newest test-guest guest-table bench recordings tools clean
+.PHONY: run test test-here test-guest guest-table bench recordings tools clean
 
 run: $(VENV)/.product
 	$(BIN)/pghot compare $(RECORDING) --tiers dram-cxl --fast-share 20% --duration 100s --seeds 1 \
@@ -31,17 +30,16 @@ test: $(VENV)/.test tools
 	@echo "the tests here and those in the guest run side by side; each says what it found when it is done"
 	$(MAKE) --jobs=2 --keep-going test-here test-guest
 
-# The guest takes longest: the tests here run on what it leaves of the processors.
+# The guest takes longest: the tests here run on what it leaves of the processors. The newest Python runs them all, as
+# coverage costs next to nothing there (sys.monitoring, since 3.12), and 3.11 most of the unit tests.
 test-here: $(VENV)/.test tools
-	nice $(BIN)/pytest -rfEs --cov -n 2 --ignore=tests/guest
-	$(MAKE) test-newest
-
-test-newest:
 ifeq ($(NEWEST),)
-	@echo "no Python newer than 3.11 here: the tests ran with $$($(PYTHON) --version) alone"
+	@echo "no Python newer than 3.11 here: the tests run with $$($(PYTHON) --version) alone"
+	nice $(BIN)/pytest -rfEs --cov -n 2 --ignore=tests/guest
 else
 	$(MAKE) VENV=.venv-newest PYTHON=$(NEWEST) .venv-newest/.test
-	nice .venv-newest/bin/pytest -rfEs --no-cov -n 2 -m "not heavy" tests/unit
+	COVERAGE_CORE=sysmon nice .venv-newest/bin/pytest -rfEs --cov -n 2 --ignore=tests/guest
+	nice $(BIN)/pytest -rfEs --no-cov -n 2 -m "not heavy" tests/unit
 endif
 
 test-guest: $(VENV)/.test tools

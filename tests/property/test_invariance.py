@@ -10,9 +10,11 @@ import pytest
 
 import pghot
 from builders.replicated import replicated, zipf_heat
+from builders.thinned import thinned
 from pghot.lab.bench import RunSpec
 from pghot.lab.metrics import Figures
-from pghot.recording.trace import MemoryTrace
+from pghot.recording.bundled import open_bundled
+from pghot.recording.trace import MemoryTrace, Trace
 
 PAGES = 4096
 LARGEST = 64.0  # K of the coarsest recording
@@ -30,12 +32,21 @@ RUNS: list[str | RunSpec] = [
 ]
 
 
+RECORDING = "redis-zipf"
+THINNED_RUNS: list[str | RunSpec] = [
+    "lru-bw",
+    "oracle-static",
+    RunSpec("numab2", ("hintfaults",)),
+    RunSpec("pghot-precise", ("abit",), where="to come"),
+]
+
+
 def load(copies: int = 1, slices: int = 200, scatter: bool = True) -> MemoryTrace:
     """1 GiB with heat that falls as 1/rank."""
     return replicated(zipf_heat(PAGES, scatter=scatter), copies, slices=slices, misses=6000 * PAGES // slices)
 
 
-def figures(trace: MemoryTrace, runs: list[str | RunSpec] = RUNS, **changes: Any) -> dict[str, Figures]:
+def figures(trace: Trace, runs: list[str | RunSpec] = RUNS, **changes: Any) -> dict[str, Figures]:
     """The figures of each run: 16 threads, everything on CXL at first, 60 s."""
     setting: dict[str, Any] = {
         "times": LARGEST, "threads": 16, "duration_s": 60.0, "seeds": 1, "placement": "slow", "fast_share": 0.2,
@@ -64,6 +75,12 @@ def test_the_same_system_at_another_k_gains_the_same(coarse: dict[str, Figures])
         bar = 0.15 if label.startswith("hemem") else 0.05
         assert fine[label].moved_mb == pytest.approx(run.moved_mb, rel=bar, abs=10), label  # 1 % of 1 GiB
     assert fine["none"].time_s == pytest.approx(coarse["none"].time_s, rel=0.01)
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Figures]:
+    """Thinned too, by nothing: with the same one cache and the same parallelism for all pages."""
+    return figures(thinned(open_bundled(RECORDING), 1), THINNED_RUNS, times=64.0, duration_s=20.0)
 
 
 @pytest.mark.parametrize("slice_ms", [25.0, 100.0])
@@ -116,6 +133,18 @@ def test_a_page_for_each_real_one_gains_the_same() -> None:
     agree(found[1], found[16], within=0.02)
     for label, run in found[1].items():
         assert found[16][label].moved_mb == pytest.approx(run.moved_mb, rel=0.05, abs=0.01 * 32), label
+
+
+@pytest.mark.parametrize("one_in", [2, 4])
+def test_every_second_page_of_a_recording_stands_for_twice_as_many(
+    one_in: int, whole: dict[str, Figures]
+) -> None:
+    """Pages in order of heat, and instructions by the misses that stay: the rest at 2K, or 4K, is the same system."""
+    thin = figures(
+        thinned(open_bundled(RECORDING), one_in), THINNED_RUNS, times=64.0 * one_in, duration_s=20.0
+    )
+    agree(whole, thin, within=0.03)
+    assert max(run.speedup or 0.0 for run in whole.values()) > 1.05, "something is gained"
 
 
 @pytest.mark.parametrize("rule", ["writable", "ro-cow", "promote-on-write", "contained"])

@@ -107,19 +107,26 @@ def test_an_array_of_numpy(tmp_path: Path) -> None:
         bring(program, "Python with NumPy", tmp_path / "j.pghot-journal")
 
 
-@pytest.mark.two_tiers
-def test_the_second_run_and_the_third_see_what_the_first_saw(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "what, applied_before",
+    [pytest.param("second run", False, marks=pytest.mark.two_tiers), ("third run", True)],
+)
+def test_a_later_run_sees_what_the_first_saw(what: str, applied_before: bool, tmp_path: Path) -> None:
     """The first is a dry run. Only the kernel's first two passes over a program let every mapping through."""
+    journal = tmp_path / "before.pghot-journal"
     with running("4 KiB, runs of 16") as program:
-        with Pghot("run", "--source", "faults", "-p", str(program.pid)) as dry:
+        arguments = ["run", "--source", "faults", "-p", str(program.pid)]
+        with Pghot(*arguments) as dry:
             # The last hot page need not be seen.
             dry.until(lambda: re.search(r"would promote 1[2-9]\.\d MiB", dry.said()), "most of 16 MiB")
             assert dry.finish()[0] == 130
-        for number in ("second", "third"):
-            journal = tmp_path / f"{number}.pghot-journal"
-            bring(program, f"{number} run", journal)
+        if applied_before:
+            with Pghot(*arguments, "--apply", "--journal", str(journal)) as run:
+                program.arrives(run=run)
+                assert run.finish()[0] == 130
             with Pghot("undo", str(journal)) as undo:
                 assert undo.finish(0)[0] == 0
+        bring(program, what, tmp_path / "j.pghot-journal")
 
 
 @pytest.mark.two_tiers

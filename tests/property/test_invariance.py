@@ -14,6 +14,7 @@ from builders.thinned import thinned
 from pghot.lab.bench import RunSpec
 from pghot.lab.metrics import Figures
 from pghot.recording.bundled import open_bundled
+from pghot.recording.caches import with_cache
 from pghot.recording.trace import MemoryTrace, Trace
 
 PAGES = 4096
@@ -171,3 +172,25 @@ def test_a_tier_that_compresses_saves_and_costs_the_same_at_another_k(rule: str)
         assert fine.device_peak_share == pytest.approx(run.device_peak_share, rel=0.02), label
         assert fine.write_faults == pytest.approx(run.write_faults, rel=0.05, abs=1000), label
         assert fine.moved_mb == pytest.approx(run.moved_mb, rel=0.05, abs=2.6), label  # 1 % of 256 MiB
+
+
+@pytest.mark.parametrize("policy", ["none", "demotion"])
+def test_the_longest_slice_matters_little_where_the_program_reclaims(policy: str) -> None:
+    """It fills memory that holds a fifth of it, and copies what is old to a device that compresses over a full link."""
+    trace = open_bundled("xz-decompress")
+    trace = with_cache(trace, trace.info.cache_bytes[-1])
+    times = []
+    for slice_ms in (5.0, 50.0, 200.0):
+        found = pghot.compare(
+            trace,
+            "dram-cxl-compressed",
+            [policy],
+            fast_share=0.2,
+            duration_s=None,
+            seeds=1,
+            slice_ms=slice_ms,
+        )
+        (run,) = [row.figures for row in found.rows if row.label == policy]
+        assert (run.moving_app_share or 0.0) > 0.1, "and pays for it"
+        times.append(run.time_s)
+    assert times == pytest.approx([times[0]] * 3, rel=0.05)

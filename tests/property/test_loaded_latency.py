@@ -181,17 +181,19 @@ def test_demand_equals_the_sums_written_out(seed: int) -> None:
     rng = np.random.default_rng(seed)
     served = rng.integers(0, 100, (3, 3, 4)).astype(float)
     remote, read = rng.random((3, 3)) * 100, 100 + rng.random(3) * 300
-    write, moving = read * 1.5, rng.random(3) * 1e4
+    write, moving, copies = read * 1.5, rng.random(3) * 1e4, rng.random(3) * 50
     crews = int(rng.choice([1, 3]))
     busy, waits = np.zeros(crews), np.zeros((crews, 3))
     idle, lines, reads = (np.zeros(3) for _ in range(3))
-    demand_of_misses(served, remote, read, write, moving, 20.0, 3, 1000.0, busy, waits, idle, lines, reads)
+    demand_of_misses(
+        served, remote, read, write, moving, copies, 20.0, 3, 1000.0, busy, waits, idle, lines, reads
+    )  # fmt: skip
     share = (served[:, :, 3] + served[:, :, 1] / 20.0) / 3
     missed, dirty = served[:, :, :2].sum(axis=(0, 2)), served[:, :, 2].sum(axis=0)
     dirty_share = np.divide(dirty, missed, out=np.zeros(3), where=missed > 0)
     by_crew = share if crews > 1 else share.sum(axis=0, keepdims=True)
     way = share * remote if crews > 1 else (share * remote).sum(axis=0, keepdims=True)
-    np.testing.assert_allclose(waits, by_crew)
+    np.testing.assert_allclose(waits, by_crew + copies / (3 * crews))
     np.testing.assert_allclose(busy, 1000 + way.sum(axis=1))
     np.testing.assert_allclose(idle, read + dirty_share * (write - read))
     np.testing.assert_allclose(lines, missed + dirty + moving / 64)
@@ -209,6 +211,7 @@ def test_a_pointer_chase_beside_a_scan_stalls_as_its_parts_do() -> None:
         np.zeros((1, 1)),
         hundred,
         hundred,
+        np.zeros(1),
         np.zeros(1),
         20.0,
         1,
@@ -230,10 +233,10 @@ def test_a_write_costs_its_line_back_and_a_move_half_reads() -> None:
     busy, idle_ns, lines, reads = (np.zeros(1) for _ in range(4))
     waits = np.zeros((1, 1))
     demand_of_misses(
-        served, np.full((1, 1), 60.0), np.full(1, 100.0), np.full(1, 300.0), np.full(1, 640.0), 20.0, 5, 1000.0,
-        busy, waits, idle_ns, lines, reads,
+        served, np.full((1, 1), 60.0), np.full(1, 100.0), np.full(1, 300.0), np.full(1, 640.0),
+        np.full(1, 35.0), 20.0, 5, 1000.0, busy, waits, idle_ns, lines, reads,
     )  # fmt: skip
-    assert (waits[0, 0], lines[0], reads[0]) == (5, 150, 0.7)
+    assert (waits[0, 0], lines[0], reads[0]) == (12, 150, 0.7), "25 / 5 and 35 / 5"
     assert idle_ns[0] == 180, "40 % of the misses take as long as a store"
     assert busy[0] == 1300, "5 latencies, each 60 ns longer"
 
@@ -249,7 +252,7 @@ def test_ranks_wait_for_the_slowest_and_a_pool_does_not() -> None:
         idle_ns, lines, reads, latency_ns = (np.zeros(2) for _ in range(4))
         read_ns = np.array([100.0, 300.0])
         demand_of_misses(
-            served, np.zeros((2, 2)), read_ns, read_ns, np.zeros(2), 20.0, threads, 0.0,
+            served, np.zeros((2, 2)), read_ns, read_ns, np.zeros(2), np.zeros(2), 20.0, threads, 0.0,
             busy, waits, idle_ns, lines, reads,
         )  # fmt: skip
         times.append(

@@ -46,6 +46,11 @@ class Costs(Strict):
 
         slowdown  loaded over idle latency of the memory: a copy keeps a fixed number of lines in flight
         """
+        remap_ns, copy_ns = self.migrate_parts_ns(page_bytes)
+        return remap_ns + slowdown * copy_ns
+
+    def migrate_parts_ns(self, page_bytes: int) -> tuple[float, float]:
+        """The same on idle memory in its two parts: to unmap and remap, and to copy."""
         idle_ns = self.migrate_4k_ns if page_bytes <= 4096 else page_bytes / self.migrate_huge_gb_s
         copy_ns = max(0.0, idle_ns - (1 - self.migrate_copy_share) * self.migrate_4k_ns)
-        return idle_ns + (slowdown - 1) * copy_ns
+        return idle_ns - copy_ns, copy_ns

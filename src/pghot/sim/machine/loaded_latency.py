@@ -27,6 +27,7 @@ def demand_of_misses(
     read_ns: F64,
     write_ns: F64,
     moving_bytes: F64,
+    copy_waits: F64,
     mlp_sequential: float,
     threads: int,
     busy_ns: float,
@@ -41,6 +42,7 @@ def demand_of_misses(
     served        float64[initiators, nodes, 4]  random, sequential, dirty misses, waits (`machine.touch.serve`)
     remote_ns     float64[initiators, nodes]     extra latency of a remote CPU
     moving_bytes  float64[nodes]                 migration traffic, taken as half reads and half writes
+    copy_waits    float64[nodes]                 latencies that all threads together wait for when they copy pages
     threads       in each crew
     busy_ns       of each thread, without what it waits for
 
@@ -50,7 +52,8 @@ def demand_of_misses(
     """
     crews = len(busy)
     busy[:] = busy_ns
-    waits[:] = 0.0
+    for crew in range(crews):
+        waits[crew] = copy_waits / (threads * crews)
     for node in range(len(read_ns)):
         missed, dirty = 0.0, 0.0
         for initiator in range(served.shape[0]):

@@ -12,7 +12,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from pghot.arrays import F64, I16, I64, NOWHERE, U32, Bool
+from pghot.arrays import F64, I16, I64, NOWHERE, U32
 from pghot.errors import PghotError
 from pghot.policies import tiers
 from pghot.policies.decisions import HeldBack
@@ -30,6 +30,8 @@ from pghot.units import format_size
 
 DIRECT_RECLAIM = "direct reclaim"
 HINT_FAULT = "hint fault"
+# Kernel time over which the latency that kernel threads' copies meet is averaged: kswapd's sleep (HZ / 10).
+COPY_MEAN_MS = 100.0
 BY_PROGRAM = ("app", HINT_FAULT, DIRECT_RECLAIM)  # payers whose time the program loses
 
 
@@ -106,6 +108,7 @@ class SimulatedMachine:
         self.now_ns = 0.0
         self.slice_ns = 0.0
         self._timing = SliceTiming(topology, threads, crews)
+        self._slowdown = np.ones(count)  # of kernel threads' copies, by node
         self.latency_ns, self.used_share = self._timing.latency_ns, self._timing.used_share
         self.ledger = Ledger(served=np.zeros(count))
         self.kernel_threads: dict[str, KernelThread] = {}
@@ -178,8 +181,12 @@ class SimulatedMachine:
         duration_ns = self._timing.slice_ns((compute_ns + self._app_debt_ns) / self.threads)
         self.used_share = self._timing.used_share
         self._app_debt_ns = 0.0
-        self._timing.moving_bytes[:] = 0.0
+        slowdown = self._timing.slowdown()
+        self.ledger.moving_app_ns += float((self._timing.copy_ns * slowdown).sum())
+        self._timing.clear()
         self.now_ns += duration_ns
+        span_ns = max(duration_ns, min(self.now_ns, COPY_MEAN_MS * 1e6 / self.group_pages))
+        self._slowdown += (slowdown - self._slowdown) * (duration_ns / span_ns)
         self.slice_ns = duration_ns
         self.ledger.elapsed_ns += duration_ns
         self.ledger.compute_ns += compute_ns
@@ -317,12 +324,11 @@ class SimulatedMachine:
         """
         span_ns = max(self.slice_ns, sleep_ns)
         budget_ns = self.thread(thread).budget_ns(self.now_ns, self.now_ns + span_ns)
-        return math.ceil(budget_ns / self._migrate_ns(self.latency_ns > 0))
+        return math.ceil(budget_ns / self._migrate_ns(float(self._slowdown.max(initial=1.0))))
 
-    def _migrate_ns(self, nodes: Bool) -> float:
-        """Kernel time to migrate one page between these nodes (bool[nodes]), the copy slowed as they are loaded."""
-        one_ns = self.costs.migrate_ns(self._folio_bytes, self._timing.slowdown(nodes))
-        return one_ns * self.page_bytes / self._folio_bytes
+    def _migrate_ns(self, slowdown: float) -> float:
+        """Kernel time to migrate one page, the copy slowed as the memory is loaded."""
+        return self.costs.migrate_ns(self._folio_bytes, slowdown) * self.page_bytes / self._folio_bytes
 
     # ---- moving pages
 
@@ -367,9 +373,9 @@ class SimulatedMachine:
         if len(moves.moved):
             involved = np.bincount(self.place[moves.moved], minlength=len(self.free_pages)) > 0
             involved[target] = True
-            page_ns = self._migrate_ns(involved)
+            slowest = int(np.where(involved, self._slowdown, 0.0).argmax())
             self._relocate(moves.moved, target, payer)
-            self._pay(len(moves.moved), page_ns, payer, batch_pages, wait_ns)
+            self._pay(len(moves.moved), slowest, payer, batch_pages, wait_ns)
         return moves
 
     def _relocate(self, page: U32, target: int, payer: str) -> None:
@@ -386,17 +392,29 @@ class SimulatedMachine:
         self.ledger.pingpong += again
         self.ledger.exchanged_bytes += len(page) * self.page_bytes
 
-    def _pay(self, pages: int, page_ns: float, payer: str, batch_pages: int, wait_ns: float) -> None:
+    def _pay(self, pages: int, slowest: int, payer: str, batch_pages: int, wait_ns: float) -> None:
+        """Have `payer` pay for moves whose copies wait for the node `slowest`.
+
+        The program's own copies wait as long as that node lets them wait in this very slice. A kernel thread's stretch
+        over slices, and take what copies took in the mean of the last ones. With the latency of the last slice alone,
+        one that many moves filled would make the next moves dear, and these the ones after them cheap.
+        """
         costs = self.costs
         flushes = self.flushes(pages, batch_pages)
         if payer in ("app", HINT_FAULT):
             flushes = pages if payer == "app" else 0.0
         interrupts_ns = flushes * costs.shootdown_ipi_ns * self.threads
-        work_ns = pages * page_ns + wait_ns + flushes * costs.shootdown_ns
+        overhead_ns = wait_ns + flushes * costs.shootdown_ns
         if payer in BY_PROGRAM:
-            self._pay_app(work_ns + interrupts_ns)
+            remap_ns, copy_ns = (
+                part * self.page_bytes / self._folio_bytes
+                for part in costs.migrate_parts_ns(self._folio_bytes)
+            )
+            self._timing.copy_ns[slowest] += pages * copy_ns
+            self._pay_app(pages * remap_ns + overhead_ns + interrupts_ns)
             return
-        self._kernel_work(payer, work_ns)
+        page_ns = self._migrate_ns(max(1.0, float(self._slowdown[slowest])))
+        self._kernel_work(payer, pages * page_ns + overhead_ns)
         self._pay_app(interrupts_ns)
 
     def flushes(self, pages: int, batch_pages: int = 512) -> float:

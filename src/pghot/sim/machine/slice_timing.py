@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pghot.arrays import F64, Bool
+from pghot.arrays import F64
 from pghot.sim.machine.curves import load_curve, stack_curves
 from pghot.sim.machine.loaded_latency import demand_of_misses, solve_slice_ns
 from pghot.sim.machine.topology import Topology
@@ -19,6 +19,8 @@ class SliceTiming:
     served        float64[initiators, nodes, 4]  the misses of the slice, as `touch.serve` sets them
     moving_bytes  float64[nodes]  bytes that migration and tracking move to or from each node in the slice; the machine
                   adds to them and clears them
+    copy_ns       float64[nodes]  time that the program's threads, taken together, would spend in the slice on copies
+                  that wait for each node if it were idle; the machine adds to it and clears it
     latency_ns    float64[nodes]  loaded latency in the last slice; always the same array
     used_share    float64[nodes]  share of each node's bandwidth in use in the last slice
     """
@@ -44,6 +46,7 @@ class SliceTiming:
         self._busy_ns = 0.0
         self.served = np.zeros((count, count, 4))
         self.moving_bytes = np.zeros(count)
+        self.copy_ns = np.zeros(count)
         self.latency_ns = self._read_ns.copy()
         self.used_share = np.zeros(count)
 
@@ -51,9 +54,15 @@ class SliceTiming:
         """Set how long reads and writes of a node take in the slice that is about to be timed."""
         self._read_ns[node] = self._write_ns[node] = latency_ns
 
-    def slowdown(self, nodes: Bool) -> float:
-        """Loaded over idle latency of the slowest of these nodes (bool[nodes])."""
-        return float((self.latency_ns / self._idle_ns)[nodes].max(initial=1.0))
+    def slowdown(self) -> F64:
+        """float64[nodes]: loaded over idle latency in the last slice."""
+        ratio: F64 = self.latency_ns / self._idle_ns
+        return ratio
+
+    def clear(self) -> None:
+        """Begin a slice in which nothing is moved yet."""
+        self.moving_bytes[:] = 0.0
+        self.copy_ns[:] = 0.0
 
     def slice_ns(self, busy_ns: float) -> float:
         """How long the slice takes whose misses are in `served`.
@@ -67,8 +76,8 @@ class SliceTiming:
         idle_ns, lines, reads = self._demand
         demand_of_misses(
             self.served, self._remote_ns, self._read_ns, self._write_ns, self.moving_bytes,
-            self._topology.costs.mlp_sequential, max(1, self._threads // len(self._busy)), self._busy_ns,
-            self._busy, self._waits, idle_ns, lines, reads,
+            self.copy_ns / self._idle_ns, self._topology.costs.mlp_sequential,
+            max(1, self._threads // len(self._busy)), self._busy_ns, self._busy, self._waits, idle_ns, lines, reads,
         )  # fmt: skip
         duration_ns = float(
             solve_slice_ns(

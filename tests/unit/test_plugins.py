@@ -18,6 +18,7 @@ import pghot.policies
 import pghot.sim.policies
 import pghot.sim.sources
 from builders.plugged import install
+from builders.said import said
 from pghot.cli.main import run
 from pghot.cli.run import run as cli_run
 from pghot.cli.what_if import witnesses
@@ -249,10 +250,9 @@ def test_a_broken_policy_or_source_is_an_error_for_whoever_asks_for_it_only(
     assert set(compared(capsys, "--policies", "bounds")) == {"none", "all-fast", "all-slow"}
     for words in (["--policies", "broken"], ["--policies", "pghot-default", "--sources", "broken"]):
         assert run(["compare", "bundled:redis-zipf", *words]) == 1
-        lines = capsys.readouterr().err.splitlines()
-        said = [line for line in lines if not line.startswith("replaying")]  # progress, where it takes long
-        assert [line.split(":")[0] for line in said] == ["pghot", "hint"]
-        assert "'broken' of the package plugged cannot be loaded: ModuleNotFoundError" in said[0]
+        lines = said(capsys.readouterr().err)
+        assert [line.split(":")[0] for line in lines] == ["pghot", "hint"]
+        assert "'broken' of the package plugged cannot be loaded: ModuleNotFoundError" in lines[0]
     assert LIVE_POLICIES.get("none").name == "none"
     assert run(["doctor", "--json"]) == 0
     found = {each["name"]: each for each in json.loads(capsys.readouterr().out)["sources"]}

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from builders.said import said
 from pghot import outputs
 from pghot.cli.main import run
 
@@ -58,7 +59,7 @@ def test_a_users_mistake_is_one_error_with_a_remedy(
     assert message in err
     assert "pghot: error:" in err
     assert "hint:" in err
-    assert len(err.splitlines()) == 2
+    assert len(said(err)) == 2
     assert "Errno" not in err
 
 

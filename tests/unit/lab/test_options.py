@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import pghot
+from builders.said import said
 from pghot.cli.main import run
 from pghot.errors import UsageError
 from pghot.lab.bench import RunSpec, all_counters, labels
@@ -149,9 +150,9 @@ def test_values_of_sources_that_cannot_be_are_one_line(
     text: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["compare", "bundled:redis-zipf", "--policies", "hemem", "--set", text]) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert [line.split(":")[0] for line in said] == ["pghot", "hint"]
-    assert message in said[0]
+    lines = said(capsys.readouterr().err)
+    assert [line.split(":")[0] for line in lines] == ["pghot", "hint"]
+    assert message in lines[0]
 
 
 NUMBERS = [

@@ -76,6 +76,7 @@ def kernels() -> None:
     machine.demotion.coldest(0, 1)
     machine.tick(3 * 10**9)
     spaces.pages.set_kind(page[:1], MappingKind.SHARED)
+    spaces.pages.recount(0)
     machine.migrate(page, 0, "kmigrated")
     machine.mover.count(page, machine.place[page], 0)
     spaces.table.where(page)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import BALANCING, Pghot, Program, knobs, report, until, vmstat
+from helpers import BALANCING, SHARED, Pghot, Program, knobs, report, until, vmstat
 
 from pghot.kernel.move_pages import move_pages
 
@@ -34,6 +34,15 @@ PROGRAMS = {
     "10 more mappings": ("mappings=10", "cold=3000"),
     "100 more mappings": ("mappings=100", "cold=3000"),
 }
+# What is mapped of a file goes in folios as large as its file system likes.
+SHARED_ONES = {
+    "shared memory": ("shm", "run=1", "cold=3000"),
+    "tmpfs file": ("tmpfs=/run/ordinary", "run=1", "cold=3000"),
+    "mapped file": (f"file={SHARED}/ordinary", "run=512", "cold=6"),
+    # DAMON sees them, in regions; the kernel marks no page that a fork shares for hint faults.
+    "forked": ("forks=1", "run=512", "flush"),
+}
+PROGRAMS |= SHARED_ONES
 TESTED = ("4 KiB, single pages", "huge pages", "100 more mappings")
 pytestmark = pytest.mark.guest_table
 
@@ -59,18 +68,31 @@ def folios_of_64_kib() -> Iterator[None]:
 
 
 @contextmanager
+def a_file(path: Path, mib: int) -> Iterator[None]:
+    """A file that is as large as the program's memory, or one that the program makes as large."""
+    path.write_bytes(bytes(mib << 20))
+    try:
+        yield
+    finally:
+        path.unlink()
+
+
+@contextmanager
 def running(what: str, *words: str) -> Iterator[Program]:
     """One of `PROGRAMS`."""
     with ExitStack() as stack:
         if what == "64 KiB folios":
             stack.enter_context(folios_of_64_kib())
+        for word in PROGRAMS[what]:
+            if "=/" in word:
+                stack.enter_context(a_file(Path(word.partition("=")[2]), 64 * (what == "mapped file")))
         yield stack.enter_context(Program(64, 0.25, 1, "random", *PROGRAMS[what], *words))
 
 
-def bring(program: Program, what: str, journal: Path, source: str = "faults") -> None:
-    """Run `pghot run --apply`: the hot pages come, the cold ones stay."""
+def bring(program: Program, what: str, journal: Path, source: str = "faults", *words: str) -> None:
+    """Run `pghot run --apply`: the hot pages come, the cold ones stay, but for those that DAMON reports with them."""
     before, by_kernel = knobs(), vmstat("pgpromote_success")
-    arguments = ["--source", source, "-p", str(program.pid), "--journal", str(journal), "--json"]
+    arguments = ["--source", source, "-p", str(program.pid), "--journal", str(journal), "--json", *words]
     with Pghot("run", "--apply", *arguments) as run:
         program.arrives(run=run)
         seconds = time.monotonic() - run.began
@@ -85,14 +107,15 @@ def bring(program: Program, what: str, journal: Path, source: str = "faults") ->
     report("ordinary programs", row)
     assert code == 130, err
     assert where.hot >= 0.95
-    assert where.cold <= 0.02
+    assert where.cold <= 0.02 or source == "damon"
     assert knobs() == before, "every knob is back"
 
 
 @pytest.mark.parametrize("what", marked(tuple(PROGRAMS)))
 def test_hot_pages_in_random_order(what: str, tmp_path: Path) -> None:
+    words = ("--kinds", "anon,file") if what == "mapped file" else ()
     with running(what) as program:
-        bring(program, what, tmp_path / "j.pghot-journal")
+        bring(program, what, tmp_path / "j.pghot-journal", "damon" if what == "forked" else "faults", *words)
 
 
 @pytest.mark.parametrize("what", ["4 KiB, single pages", "huge pages", "64 KiB folios"])

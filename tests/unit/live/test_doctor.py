@@ -25,7 +25,9 @@ from pghot.report.findings import render_doctor
 
 TREES = sorted(path.name for path in CAPTURED.iterdir() if (path / "proc").is_dir())
 CONFIG = gzip.compress(b"CONFIG_NUMA=y\n" * 9, mtime=0)  # the same bytes in every process: they name a test
-MOVERS = ["move_pages", "memory.reclaim", "demotion", "lru_gen", "compressed", "damos", "numa_balancing"]
+MOVERS = [
+    "move_pages", "shared", "memory.reclaim", "demotion", "lru_gen", "compressed", "damos", "numa_balancing",
+]  # fmt: skip
 
 
 def verdicts(facts: dict[str, Any], kind: str) -> dict[str, str]:

@@ -48,11 +48,12 @@ class Objects:
     ) -> None:
         self._root, self._table, self._kinds, self._next_number = root, table, kinds, next_number
         self._rows: dict[int, Rows] = {}
-        self._all = Rows.none()
+        self._all: Rows | None = Rows.none()  # those of all spaces; None: something has changed
         self._objects: dict[int, _Object] = {}
         self._number: dict[FileKey, int] = {}
         self._through: U16 = np.zeros(table.pages, np.uint16)  # the space in which each page was seen last
         self._census = Census(root)
+        self._shmem_folios = shmem_folios_on(root)
 
     # ---- what is mapped
 
@@ -81,14 +82,19 @@ class Objects:
         shift = (mappings.offset[held] >> np.uint64(PAGE_SHIFT)).astype(np.int64) - begin.astype(np.int64)
         whose = np.full(len(held), space.number, np.int64)
         self._rows[space.number] = Rows(whose, begin, end, number[held], shift, private[held])
-        self._all = Rows.joined(self._rows)
+        self._all = None
 
     def unmap(self, space: int) -> None:
         """A space is gone."""
         self._rows.pop(space, None)
         for made in self._objects.values():
             made.mappings.pop(space, None)
-        self._all = Rows.joined(self._rows)
+        self._all = None
+
+    def _all_rows(self) -> Rows:
+        if self._all is None:
+            self._all = Rows.joined(self._rows)
+        return self._all
 
     def _object(self, space: Space, mappings: Mappings, i: int, shmem: bool, text: bytes) -> _Object:
         key = int(mappings.device[i]), int(mappings.inode[i])
@@ -109,7 +115,11 @@ class Objects:
         return gone
 
     def take_changed(self, tracked: frozenset[int]) -> list[int]:
-        """Find out who else maps the files. Returns the numbers of those for which that changes what may move."""
+        """Find out who else maps the files. Returns the numbers of those for which that changes what may move.
+
+        Also whether shared memory may have large folios by now.
+        """
+        self._shmem_folios = shmem_folios_on(self._root)
         several = frozenset(made.key for made in self._objects.values() if sum(made.mappings.values()) > 1)
         if not self._kinds.named:
             self._census.tick(several, tracked)
@@ -140,7 +150,7 @@ class Objects:
     def has_large_folios(self, number: int) -> bool:
         """Whether moving one page may move its neighbours along. Of files on disks nothing tells."""
         made = self._objects.get(number)
-        return made is not None and (not made.shmem or shmem_folios_on(self._root))
+        return made is not None and (not made.shmem or self._shmem_folios)
 
     # ---- addresses
 
@@ -149,22 +159,22 @@ class Objects:
 
         Also the space int64[K] of each process, and bool[K], which pages are copies that a process wrote of a file's.
         """
-        space = self._table.spaces_of(pid)
-        row = self._all.find(space, address)
-        copied = self._copied(pid, address, row)
+        rows, space = self._all_rows(), self._table.spaces_of(pid)
+        row = rows.find(space, address)
+        copied = self._copied(pid, address, row, rows)
         at = np.flatnonzero((row >= 0) & ~copied)
-        at = at[self._all.number[row[at]] > 0]
+        at = at[rows.number[row[at]] > 0]
         if len(at):
             pid, address = pid.copy(), address.copy()
-            pid[at] = FIRST_PID + self._all.number[row[at]]
-            address[at] = self._all.offsets(row[at], address[at])
+            pid[at] = FIRST_PID + rows.number[row[at]]
+            address[at] = rows.offsets(row[at], address[at])
         return pid, address, space, copied
 
-    def _copied(self, pid: I32, address: U64, row: I64) -> Bool:
+    def _copied(self, pid: I32, address: U64, row: I64, rows: Rows) -> Bool:
         copied = np.zeros(len(pid), np.bool_)
         if "anon" not in self._kinds:
             return copied
-        private = np.flatnonzero((row >= 0) & self._all.private[row]) if len(self._all) else row[:0]
+        private = np.flatnonzero((row >= 0) & rows.private[row]) if len(rows) else row[:0]
         for each in np.unique(pid[private]).tolist():
             mine = private[pid[private] == each]
             copied[mine] = anonymous_now(self._root, each, address[mine])
@@ -184,6 +194,8 @@ class Objects:
         for through in np.unique(last).tolist():
             self._reach_through(through, number, np.flatnonzero(last == through), offset, space, address)
         for through in self._objects[number].mappings if number in self._objects else ():
+            if space.all():
+                break
             self._reach_through(through, number, np.flatnonzero(space == 0), offset, space, address)
         return space, address
 
@@ -192,7 +204,7 @@ class Objects:
     ) -> None:
         if len(at) == 0:
             return
-        there, found = self._all.addresses(through, number, offset[at])
+        there, found = self._all_rows().addresses(through, number, offset[at])
         space[at[found]], address[at[found]] = through, there[found]
 
 

@@ -8,17 +8,21 @@ same round costs on a host of one section (reading /proc, Python) is reported, a
   second;
 * a round in which one section of a hundred is touched, 128 pages of each, beside a bare pass over what is kept for
   these sections;
-* `status`, `pghot hot` by page and by region, and the coldest 512 pages, with one section of a hundred touched.
+* `status`, `pghot hot` by page and by region, and the coldest 512 pages, with one section of a hundred touched;
+* what the journal says of a random tenth of 2^24 pages that moved, beside the number of tracked pages, and the memory
+  that reading it takes, beside the number of moved ones.
 
 `PGHOT_TIB_SHIFTS=25` takes only the smaller host: the larger one needs 4 GiB of free memory.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +37,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from builders.live_loop import PAGE, START, FakeKernel, install, maps_line, register
 from pghot.arrays import I32, U32, U64
 from pghot.live.hot import hottest
+from pghot.live.journal import runs_of
+from pghot.live.journal_runs import LINE_RUNS, line_of, pack, pieces
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
 from pghot.live.machine.sections import SECTION_PAGES
@@ -47,6 +53,7 @@ ROUNDS, RUNS = 40, 5
 ACTIVE_SHARE = 0.01
 ACTIVE_PAGES = 128  # of each section and round: 100,000 a second at 1 TiB, perf's own limit by default
 STATE_BYTES = 7
+JOURNAL_PAGES = 1 << 24
 IDLE_TIMES, ACTIVE_TIMES, ANSWER_MS, CORE_PERCENT, START_S = 2.0, 5.0, 50.0, 1.0, 1.0
 
 
@@ -159,7 +166,23 @@ def run() -> dict[str, Any]:
         with host(1 << shift - 15) as large:
             of_host = figures(large, idle_ms, active_ms)
             found |= {f"tib_{name}_2^{shift}": each for name, each in of_host.items()}
-    return found
+    return found | journal()
+
+
+def journal() -> dict[str, Any]:
+    rng = np.random.default_rng(23)
+    page = np.flatnonzero(rng.random(JOURNAL_PAGES) < 0.1).astype(np.uint64) + np.uint64(START // PAGE)
+    runs = runs_of(page, np.ones(len(page), np.uint8))
+    parts = [runs[begin : begin + LINE_RUNS] for begin in range(0, len(runs), LINE_RUNS)]
+    texts = [base64.b64encode(pack(part)).decode() for part in parts]
+    tracemalloc.start()
+    pages = sum(len(piece.vpn) for piece in pieces([line_of(text) for text in texts]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return {
+        "tib_journal": measured(sum(map(len, texts)) / JOURNAL_PAGES, 0.1, "bytes a tracked page"),
+        "tib_undo_reads": measured(peak / pages, 8.0, "bytes a moved page at the peak"),
+    }
 
 
 def figures(host: Host, fixed_idle_ms: float, fixed_active_ms: float) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import signal
 import time
 from pathlib import Path
 
+from pghot.daemon.answers import Answers
 from pghot.daemon.config import Config, kinds_of, load_config
 from pghot.daemon.logs import event, open_log
 from pghot.daemon.notify import notify
@@ -101,7 +102,8 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._ask_reload)
-        server = self._server = Server(self._status, lambda top, by: hottest(self._live.spaces, top, by))
+        answers = self._answers = Answers(self._status, lambda top, by: hottest(self._live.spaces, top, by))
+        server = self._server = Server(answers.status, answers.hot)
         metrics = None
         settings = live_settings(self._config)
         settings.targets.check(self._root)
@@ -142,6 +144,7 @@ class Daemon:
                 self._reload = False
                 self._read_again(journal)
             self._live.tick()
+            self._answers.next_round()
             if time.monotonic() * 1000 - self._facts_ms >= STATUS_MS:
                 self._refresh_facts()
             await self._pause()

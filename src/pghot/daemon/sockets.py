@@ -53,7 +53,7 @@ class Request(BaseModel):
 
 
 class Server:
-    """Serves consumers in the daemon's own loop. Each answer comes fresh from `status` or `hot`."""
+    """Serves consumers in the daemon's own loop with the answers of `status` and `hot`."""
 
     def __init__(
         self,

@@ -56,6 +56,10 @@ class Hottest:
     def __len__(self) -> int:
         return len(self.pid)
 
+    def head(self, top: int) -> Hottest:
+        """The first `top` of them."""
+        return Hottest(self.pid[:top], self.address[:top], self.pages[:top], self.node[:top], self.heat[:top])
+
     def rows(self) -> list[HotRow]:
         """One object for each row, for JSON."""
         return [

@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import os
 import sys
-import zlib
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,14 +26,14 @@ from pghot.kernel.namespaces import namespace
 from pghot.kernel.process import Identity, read_stat
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import MappedFile, Space
-from pghot.live.journal_file import FORMAT, RUN, read_journal
+from pghot.live.journal_file import FORMAT, read_journal
+from pghot.live.journal_runs import LINE_RUNS, RUN, pack
 from pghot.sealed import seal
 from pghot.trusted import make_directory
 from pghot.units import PAGE_BYTES
 from pghot.version import __version__
 
 SUFFIX = ".pghot-journal"
-_LINE_RUNS = 1 << 16
 
 
 class Journal:
@@ -74,8 +73,8 @@ class Journal:
         self.empty = False
         who = _words_of(home) | ({"shared": True} if shared else {})
         runs = runs_of(address // np.uint64(PAGE_BYTES), node)
-        for begin in range(0, len(runs), _LINE_RUNS):
-            packed = base64.b64encode(zlib.compress(runs[begin : begin + _LINE_RUNS].tobytes(), 1))
+        for begin in range(0, len(runs), LINE_RUNS):
+            packed = base64.b64encode(pack(runs[begin : begin + LINE_RUNS]))
             self._append(**who, name=home.name, runs=packed.decode())
 
     @property

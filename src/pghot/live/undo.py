@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,18 +19,20 @@ from pghot.kernel.process import Identity, alive, read_stat, refused
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.journal import Journal, mark_undone
 from pghot.live.journal_file import JournalFile, SpaceEntry, read_journal
+from pghot.live.journal_runs import pieces
 from pghot.live.knobs import put_back
 from pghot.live.swap_tier.fetch_back import fetch
 from pghot.live.undo_files import put_files_back
 from pghot.live.undone import ROUNDS, Undone, slowest_first
+from pghot.units import PAGE_BYTES
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Pages of one process: addresses uint64[K] (bytes, ascending), the node where each belongs, uint8[K], and which of
-    them go back even if other programs map them, bool[K]."""
+    """Some pages of one process: addresses uint64[K] (bytes, ascending), the node where each belongs, uint8[K], and
+    which of them go back even if other programs map them, bool[K]."""
 
     entry: SpaceEntry
     address: U64
@@ -46,9 +48,10 @@ class _Plan:
         return f"{self.identity.pid} ({self.entry.name})"
 
 
-def _plan(entry: SpaceEntry) -> _Plan:
-    address, node = entry.origins()
-    return _Plan(entry, address, node, np.isin(address, entry.moved_shared()))
+def _plans(entry: SpaceEntry) -> Iterator[_Plan]:
+    """All pages of an entry, a part at a time: there may be many."""
+    for piece in pieces(entry.lines):
+        yield _Plan(entry, piece.vpn * np.uint64(PAGE_BYTES), piece.node, piece.shared)
 
 
 def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, of: None) -> Undone:
@@ -68,22 +71,17 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
         journal.spaces.clear()
     result.problems += put_back(root, journal.knobs)
     result.knobs = list(dict.fromkeys(path for path, _, _ in journal.knobs))
-    plans = [_plan(entry) for entry in journal.spaces]
     if journal.damaged:
         result.problems.append(_what_is_lost(journal))
-    total, done = sum(len(plan.address) for plan in plans), 0
+    total, done = sum(entry.pages for entry in journal.spaces), 0
     denied: NotPermittedError | None = None
-    for plan in plans:
-        nothing = np.zeros(len(plan.address), np.bool_)
+    for entry in journal.spaces:
         try:
-            out, still = (
-                fetch(root, plan.identity, plan.address) if journal.compressed else (nothing, nothing)
-            )
-            _put_pages_back(root, plan, out, still, result)
+            for pages in _put_entry_back(root, journal, entry, result):
+                progress(done + pages, total)
         except NotPermittedError as error:
             denied = denied or error
-        done += len(plan.address)
-        progress(done, total)
+        done += entry.pages
     try:
         put_files_back(root, journal.files, result)
     except NotPermittedError as error:
@@ -152,6 +150,42 @@ def _what_is_lost(journal: JournalFile) -> str:
     )
 
 
+def _put_entry_back(root: SysRoot, journal: JournalFile, entry: SpaceEntry, result: Undone) -> Iterator[int]:
+    """Put the pages of one process back, a part at a time; how many of the entry's are done."""
+    parts = done = 0
+    for plan in _plans(entry):
+        out = still = np.zeros(len(plan.address), np.bool_)
+        if journal.compressed:
+            out, still = fetch(root, plan.identity, plan.address)
+        _put_pages_back(root, plan, out, still, result)
+        parts, done = parts + 1, done + len(plan.address)
+        yield done
+    if parts > 1:
+        _try_again(root, entry, result)
+    if done < entry.pages:
+        yield entry.pages  # some pages are in several lines
+
+
+def _try_again(root: SysRoot, entry: SpaceEntry, result: Undone) -> None:
+    """Pages that found no room may have some, now that those of later parts have left."""
+    for plan in _plans(entry):
+        if not (left := result.pages_left.get(plan.who, 0)):
+            return
+        now = _query(root, plan.identity, plan.address)
+        if now is None:
+            return
+        away = (now >= 0) & (now != plan.node)
+        _move_away(root, plan, away)
+        now = _query(root, plan.identity, plan.address)
+        if now is None:
+            return
+        came = int(np.count_nonzero(away & (now == plan.node)))
+        result.pages_back += came
+        result.pages_left[plan.who] = left - came
+        if left == came:
+            del result.pages_left[plan.who]
+
+
 def _put_pages_back(root: SysRoot, plan: _Plan, out: Bool, still: Bool, result: Undone) -> None:
     """`out`, `still`: bool[K], pages that were in swap before this undo, and those that are even now."""
     address, node = plan.address, plan.node
@@ -163,12 +197,11 @@ def _put_pages_back(root: SysRoot, plan: _Plan, out: Bool, still: Bool, result: 
         away = (now >= 0) & (now != node)
         if not away.any():
             break
-        for everyone in (False, True):
-            some = away & (plan.shared == everyone)
-            _move(root, plan.identity, address[some], node[some], everyone)
+        _move_away(root, plan, away)
         now = _query(root, plan.identity, address)
     if before is None or now is None:
-        result.processes_gone.append(plan.who)
+        if plan.who not in result.processes_gone:
+            result.processes_gone.append(plan.who)
         return
     away = (before != node) | out
     result.pages_back += int(np.count_nonzero((now == node) & away))
@@ -176,7 +209,13 @@ def _put_pages_back(root: SysRoot, plan: _Plan, out: Bool, still: Bool, result: 
     result.pages_gone += int(np.count_nonzero((now < 0) & ~still))
     left = int(np.count_nonzero(((now >= 0) & (now != node)) | ((now < 0) & still)))
     if left:
-        result.pages_left[plan.who] = left
+        result.pages_left[plan.who] = result.pages_left.get(plan.who, 0) + left
+
+
+def _move_away(root: SysRoot, plan: _Plan, away: Bool) -> None:
+    for everyone in (False, True):
+        some = away & (plan.shared == everyone)
+        _move(root, plan.identity, plan.address[some], plan.node[some], everyone)
 
 
 def _query(root: SysRoot, identity: Identity, address: U64) -> npt.NDArray[np.int32] | None:

@@ -14,9 +14,9 @@ from pghot.kernel.move_pages import move_pages, query_nodes
 from pghot.kernel.process import refused
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.journal_file import FileEntry
+from pghot.live.journal_runs import pieces
 from pghot.live.mapped_files import Mapped, find_mapped
 from pghot.live.undone import ROUNDS, Undone, slowest_first
-from pghot.units import PAGE_BYTES
 
 _WINDOW_PAGES = 1 << 15  # 128 MiB of a file
 
@@ -49,9 +49,10 @@ def _open(root: SysRoot, places: Sequence[Mapped]) -> int | None:
 
 
 def _put_back(fd: int, entry: FileEntry, result: Undone) -> None:
-    offset, node = entry.origins()
     left = 0
-    for first, page, home in _windows(offset // np.uint64(PAGE_BYTES), node):
+    for first, page, home in (
+        each for piece in pieces(entry.lines) for each in _windows(piece.vpn, piece.node)
+    ):
         with FileWindow(fd, first, _WINDOW_PAGES) as window:
             at = np.searchsorted(window.resident, page)
             there = np.append(window.resident, -1)[at] == page

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +36,8 @@ from pghot.kernel.process import Identity
 from pghot.kernel.sysroot import SysRoot
 from pghot.live import journal as journal_module
 from pghot.live.journal import Journal, mark_undone, runs_of
-from pghot.live.journal_file import FORMAT, RUN, JournalFile, SpaceEntry, read_journal
+from pghot.live.journal_file import FORMAT, JournalFile, SpaceEntry, read_journal
+from pghot.live.journal_runs import RUN, pack
 from pghot.live.knobs import Knobs, put_back
 from pghot.live.run import journal_path
 from pghot.live.undo import undo, undo_open
@@ -241,7 +241,7 @@ NO_KNOBS = (
 
 
 def runs_text(*runs: tuple[int, int, int]) -> str:
-    return base64.b64encode(zlib.compress(np.array(list(runs), RUN).tobytes())).decode()
+    return base64.b64encode(pack(np.array(list(runs), RUN))).decode()
 
 
 def test_a_writer_that_is_no_number(tmp_path: Path) -> None:
@@ -288,7 +288,9 @@ def test_lines_of_unknown_kinds_and_forms_are_damage(tmp_path: Path) -> None:
     }
     wrong: list[dict[str, object]] = [
         {"kind": "wish"}, {}, {"kind": "knob"}, {"kind": "origins", "runs": ""}, who | {"runs": "!"},
-        who | {"runs": "AAAA"}, who | {"pid": []}, who | {"mm": [1]}, {"kind": "knob", "boot_id": "another"},
+        who | {"runs": "AAAA"},
+        who | {"runs": runs_text((7, 0, 1))}, who | {"runs": runs_text()},
+            who | {"pid": []}, who | {"mm": [1]}, {"kind": "knob", "boot_id": "another"},
         {"kind": "knob", "writer": 5}, {"kind": "knob", "format": 1},
         who | {"pid": float("inf"), "runs": runs_text((7, 1, 1))}, who | {"runs": runs_text((7, 1, 255))},
         who | {"runs": runs_text((1 << 52, 1, 1))}, who | {"runs": runs_text(*[(7, (1 << 32) - 1, 1)] * 4)},

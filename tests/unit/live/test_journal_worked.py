@@ -6,7 +6,6 @@ import base64
 import errno
 import json
 import os
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,8 @@ from pghot.kernel.process import Identity
 from pghot.kernel.sysroot import SysRoot
 from pghot.live import journal as journal_module
 from pghot.live.journal import Journal, append_line, runs_of
-from pghot.live.journal_file import RUN, SpaceEntry, read_journal
+from pghot.live.journal_file import SpaceEntry, read_journal
+from pghot.live.journal_runs import RUN, line_of, pack, unpack
 
 PAGE = 4096
 
@@ -43,7 +43,7 @@ def root(tree: Path) -> SysRoot:
 
 
 def unpacked(line: dict[str, object]) -> list[tuple[int, int, int]]:
-    return np.frombuffer(zlib.decompress(base64.b64decode(str(line["runs"]))), RUN).tolist()
+    return unpack(base64.b64decode(str(line["runs"]))).tolist()
 
 
 def test_each_line_names_boot_writer_and_process(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_each_line_names_boot_writer_and_process(tmp_path: Path) -> None:
         journal.compressed(2)
         origins(journal, 500, [7, 8, 20], [1, 1, 0])
     session = {
-        "format": 2, "boot_id": "a boot", "writer": [os.getpid(), 0], "pid_namespace": "pid:[4026531836]",
+        "format": 3, "boot_id": "a boot", "writer": [os.getpid(), 0], "pid_namespace": "pid:[4026531836]",
     }  # fmt: skip
     first, knob, compressed, pages = lines_of(tmp_path / "j")
     assert first.pop("command")
@@ -103,7 +103,7 @@ def test_runs_break_where_a_page_is_missing_or_the_node_changes() -> None:
 
 
 def test_many_runs_are_spread_over_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "_LINE_RUNS", 2)
+    monkeypatch.setattr(journal_module, "LINE_RUNS", 2)
     with Journal(tmp_path / "j", root(tmp_path)) as journal:
         origins(journal, 500, [1, 3, 5, 7, 9], [0] * 5)
     assert [unpacked(line) for line in lines_of(tmp_path / "j")[1:]] == [
@@ -119,7 +119,8 @@ def test_a_line_has_65536_runs_at_most(tmp_path: Path) -> None:
 
 def test_the_first_entry_of_a_page_is_where_it_came_from() -> None:
     entry = SpaceEntry(Identity(1, 1, (0, 0, 0)), "x")
-    entry.runs = [np.array([(10, 3, 1), (20, 1, 2)], RUN), np.array([(9, 3, 0), (20, 2, 0)], RUN)]
+    lines = [(10, 3, 1), (20, 1, 2)], [(9, 3, 0), (20, 2, 0)]
+    entry.lines = [line_of(base64.b64encode(pack(np.array(runs, RUN))).decode()) for runs in lines]
     address, node = entry.origins()
     # 9 came later only; 10 to 12 are on node 1 first, 20 on node 2; 21 is new.
     assert (address // PAGE).tolist() == [9, 10, 11, 12, 20, 21]
@@ -157,7 +158,7 @@ END = 1 << 52
 def test_pages_that_no_address_space_has_are_damage(
     tmp_path: Path, runs: list[tuple[int, int, int]], damaged: bool
 ) -> None:
-    packed = base64.b64encode(zlib.compress(np.array(runs, RUN).tobytes())).decode()
+    packed = base64.b64encode(pack(np.array(runs, RUN))).decode()
     found = line_with(
         tmp_path / "j", kind="origins", pid=5, start_ticks=6, mm=[1, 2, 3], name="x", runs=packed
     )

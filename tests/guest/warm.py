@@ -73,6 +73,7 @@ def kernels() -> None:
     spaces.pages.saw(page, np.ones(len(page), np.uint32))
     hottest(spaces, 20)
     spaces.pages.placed(spaces.table.in_use())
+    spaces.pages.recount(int(spaces.table.in_use()[0]))
     machine.demotion.coldest(0, 1)
     machine.tick(3 * 10**9)
     spaces.pages.set_kind(page[:1], MappingKind.SHARED)

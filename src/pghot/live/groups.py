@@ -17,7 +17,7 @@ from pghot.arrays import I32, U8, Bool
 from pghot.kernel.process import pid_max
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.machine.linux import LinuxMachine
-from pghot.live.members import Members
+from pghot.live.members import Look, Members
 from pghot.live.targets import LeftOut, Targets
 from pghot.policies.policy import Policy, World
 
@@ -57,6 +57,7 @@ class GroupMembers:
 
     def __init__(self, root: SysRoot, groups: Sequence[Group]) -> None:
         """Raises `UsageError` for a user that does not exist."""
+        self._root = root
         self._members = [Members(root, group.targets) for group in groups]
         self._leave_alone = [group.left_alone for group in groups]
         self._of: U8 = np.zeros(pid_max(root) + 1 if len(groups) > 1 else 0, np.uint8)
@@ -70,8 +71,9 @@ class GroupMembers:
     def now(self) -> list[int]:
         """Pids that are tracked now."""
         group: dict[int, int] = {}
+        look = Look(self._root)
         for number, members in enumerate(self._members):
-            for pid in members.now():
+            for pid in members.now(look):
                 group.setdefault(pid, number)
         self.counts = [0] * len(self._members)
         for pid, number in group.items():

@@ -1,8 +1,8 @@
 """Which processes the targets are now. Programs that come later are found, those that end are dropped.
 
-On a host with a thousand programs, asking each of them who it is takes 10 to 20 ms (`/proc/PID/status`, Linux 6.18).
-So a program is asked when it is new, once more at the next look, since it may be what a shell becomes by its exec, and
-then at every tenth look.
+On a host with a thousand programs, asking each of them who it is takes 25 ms (`/proc/PID/status`, Linux 6.18). So a
+program is asked when it is new, once more at the next look, since it may be what a shell becomes by its exec, and then
+at every tenth look, a tenth of the programs at a time.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 from pghot.errors import UsageError
 from pghot.kernel.cgroup import cgroup_members
@@ -21,6 +22,26 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.live.targets import Targets, check_rights, user_id
 
 ASK_EVERY = 10
+
+
+class Look:
+    """What is running at one time, read once for all that ask."""
+
+    def __init__(self, root: SysRoot) -> None:
+        self._root = root
+        self._status: dict[int, ProgramStatus | None] = {}
+
+    @cached_property
+    def inodes(self) -> dict[int, int]:
+        """As `running`, without ourselves."""
+        found = running(self._root)
+        found.pop(os.getpid(), None)
+        return found
+
+    def status(self, pid: int) -> ProgramStatus | None:
+        if pid not in self._status:
+            self._status[pid] = read_status(self._root, pid)
+        return self._status[pid]
 
 
 class Members:
@@ -35,19 +56,17 @@ class Members:
         # Of each program that was looked at: the inode of its directory, the first look, and whether it fits.
         self._known: dict[int, tuple[int, int, bool]] = {}
 
-    def now(self) -> list[int]:
+    def now(self, look: Look | None = None) -> list[int]:
         """Pids now, each once. A cgroup that vanished has none."""
-        targets = self._targets
+        targets, look = self._targets, look or Look(self._root)
         found = dict.fromkeys(targets.pids)
         if targets.children:
             for pid in targets.pids:
                 found |= dict.fromkeys(descendants(self._root, pid))
         in_groups = self._in(targets.cgroups)
         if targets.judges:
-            inodes = running(self._root)
-            inodes.pop(os.getpid(), None)
-            candidates = in_groups if targets.cgroups else inodes
-            found |= dict.fromkeys(self._fitting({pid: inodes[pid] for pid in candidates if pid in inodes}))
+            candidates = in_groups if targets.cgroups else look.inodes
+            found |= dict.fromkeys(self._fitting([pid for pid in candidates if pid in look.inodes], look))
         else:
             found |= in_groups
         return list(found)
@@ -66,17 +85,18 @@ class Members:
                     found |= dict.fromkeys(cgroup_members(self._root, cgroup))
         return found
 
-    def _fitting(self, inodes: dict[int, int]) -> list[int]:
+    def _fitting(self, pids: Iterable[int], look: Look) -> list[int]:
         """Those of these processes that fit."""
         self._looks += 1
         left_out = self._in(self._targets.left_out.cgroups)
         known, self._known = self._known, {}
-        for pid, inode in inodes.items():
+        for pid in pids:
+            inode = look.inodes[pid]
             was, first, fits = known.get(pid, (inode, self._looks, False))
             if was != inode:
                 first, fits = self._looks, False
             if self._looks - first < 2 or pid % ASK_EVERY == self._looks % ASK_EVERY:
-                status = read_status(self._root, pid)
+                status = look.status(pid)
                 fits = status is not None and self._fits(status, fits)
             self._known[pid] = (inode, first, fits)
         return [pid for pid, (_, _, fits) in self._known.items() if fits and pid not in left_out]

@@ -234,7 +234,7 @@ def pghot(*arguments: str) -> tuple[int, str, str]:
 class Daemon(Pghot):
     """A running `pghot daemon` that applies.
 
-    targets, more  lines of its configuration
+    targets, more  lines of its configuration: the table [targets] without its head, or whole tables
     sources        none with DAMON as the mover
     """
 
@@ -249,8 +249,7 @@ class Daemon(Pghot):
             f"""
 apply = true
 {f"sources = {json.dumps(sources)}" if sources else ""}
-[targets]
-{self._targets}
+{self._targets if self._targets.lstrip().startswith("[") else "[targets]" + chr(10) + self._targets}
 [service]
 socket = "{self.place}/pghot.sock"
 metrics = ""

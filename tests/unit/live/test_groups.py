@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from builders.live_loop import START, FakeKernel, Scripted, addresses, install, maps_line, register
 from builders.machine_trees import put
 from pghot.daemon.prometheus import families
+from pghot.kernel.process_status import ProgramStatus, read_status
 from pghot.kernel.sysroot import SysRoot
+from pghot.live import members as members_module
 from pghot.live.groups import Group, GroupMembers, all_targets
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
@@ -165,6 +168,22 @@ def test_a_program_that_changes_its_group_is_followed(bench: Bench) -> None:
         0: [False, True, False],
         1: [True, False, True],
     }
+
+
+def test_groups_ask_each_program_once(bench: Bench) -> None:
+    """Four programs and ourselves, three groups that judge all of them, two looks at which all are asked."""
+    members = GroupMembers(bench.kernel.root, [group(name, name) for name in ("x*", "y*", "db-*")])
+    asked: list[int] = []
+
+    def ask(root: SysRoot, pid: int) -> ProgramStatus | None:
+        asked.append(pid)
+        return read_status(root, pid)
+
+    with mock.patch.object(members_module, "read_status", ask):
+        for _ in range(2):
+            asked.clear()
+            assert members.now() == [501, 502]
+            assert sorted(asked) == list(bench.pids)
 
 
 def test_everything_that_groups_name_is_checked() -> None:

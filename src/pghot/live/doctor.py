@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import TypedDict
 
 from pghot.engine.accesses import sees_top_tier
@@ -17,7 +18,7 @@ from pghot.kernel.needs import Need, Verdict
 from pghot.kernel.numa_settings import read_numa_settings
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.machine.chosen_nodes import AS_THEY_ARE, NodeChoice, choose_nodes
-from pghot.live.machine.nodes import LiveTopology, free_pages, read_nodes
+from pghot.live.machine.nodes import LiveTopology, free_pages_on, read_nodes
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.ways_to_move import WAYS
 from pghot.units import PAGE_BYTES
@@ -156,8 +157,8 @@ def _topology(root: SysRoot, nodes: NodeChoice) -> tuple[LiveTopology | None, li
     except PghotError as error:
         return None, [f"{error} ({error.hint})"]
     topology = choose_nodes(root, topology, nodes)
-    left_out = (f"node {node} is left out: {why}" for node, why in topology.left_out.items())
-    return topology, [*topology.notes, *left_out, *_hint_fault_notes(topology), *_guest_notes(root)]
+    said = (_left_out_notes(topology), _hint_fault_notes(topology), _guest_notes(root))
+    return topology, [*topology.notes, *chain.from_iterable(said)]
 
 
 def _guest_notes(root: SysRoot) -> Iterator[str]:
@@ -169,6 +170,13 @@ def _guest_notes(root: SysRoot) -> Iterator[str]:
         )
 
 
+def _left_out_notes(topology: LiveTopology) -> Iterator[str]:
+    """One for each reason."""
+    for why in dict.fromkeys(topology.left_out.values()):
+        nodes = [str(node) for node, reason in topology.left_out.items() if reason == why]
+        yield f"node{'s' * (len(nodes) > 1)} {_listed(nodes, 'and')} {'are' if nodes[1:] else 'is'} left out: {why}"
+
+
 def _hint_fault_notes(topology: LiveTopology) -> Iterator[str]:
     """The kernel's notion of a top tier decides which pages get hint faults, not ours."""
     blind = [node for node in topology.lower if node in topology.kernel_top_nodes]
@@ -178,9 +186,8 @@ def _hint_fault_notes(topology: LiveTopology) -> Iterator[str]:
 
 
 def _nodes(root: SysRoot, topology: LiveTopology) -> list[NodeReport]:
-    free = free_pages(root, topology)
     return [
-        _node(topology, node, int(free[node]))
+        _node(topology, node, free_pages_on(root, node))
         for node in sorted({*topology.online, *topology.with_memory, *topology.left_out})
     ]
 

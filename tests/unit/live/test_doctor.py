@@ -49,19 +49,20 @@ def test_the_text_fits_80_columns_and_names_everything(name: str) -> None:
 
 
 def test_gpu_memory_and_named_nodes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    machine(tmp_path, Node(0, "10 40 80", "0"), Node(8, "40 10 80", "1"), Node(255, "80 80 10"))
+    sockets = Node(0, "10 40 80 80", "0"), Node(8, "40 10 80 80", "1")
+    machine(tmp_path, *sockets, Node(254, "80 80 10 80"), Node(255, "80 80 80 10"))
     doctor = ["doctor", "--root", str(tmp_path), "--json"]
     assert run(doctor) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert [node["tier"] for node in facts["nodes"]] == [0, 0, None]
-    assert (
-        "node 255 is left out: it looks like memory of a GPU: no CPUs, and all other nodes at the one distance 80"
-        in (facts["notes"])
-    )
+    assert [node["tier"] for node in facts["nodes"]] == [0, 0, None, None]
+    why = "it looks like memory of a GPU: no CPUs, and all other nodes at the one distance 80"
+    assert f"nodes 254 and 255 are left out: {why}" in facts["notes"]
+    assert facts["nodes"][-1]["free_bytes"] == 512 << 20
     assert run([*doctor, "--slow-nodes", "255", "--fast-nodes", "0"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["tiers_from"] == "named"
-    assert [node["tier"] for node in facts["nodes"]] == [0, None, 1]
+    assert [node["tier"] for node in facts["nodes"]] == [0, None, None, 1]
+    assert f"node 254 is left out: {why}" in facts["notes"]
     assert run([*doctor, "--fast-nodes", "7"]) == 2
     assert "node 7, named fast, is no memory node" in capsys.readouterr().err
 

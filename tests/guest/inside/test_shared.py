@@ -53,15 +53,27 @@ def undone(journal: Path, program: Program, first: np.ndarray) -> None:
     assert (program.nodes() == first).all()
 
 
-@pytest.mark.parametrize("how", ["shm", "sysv", "memfd", "tmpfs"])
-def test_shared_memory_of_one_program_moves_and_comes_back(how: str, tmp_path: Path) -> None:
-    before, word = knobs(), f"tmpfs={tmp_path}/memory" if how == "tmpfs" else how
-    with Program(MIB, 0.25, 1, "random", "run=1", word) as program:
-        first = program.nodes()
-        facts = brought(how, program, run_on(tmp_path / "j", program))
-        assert facts["moves"]["failed"] == {}  # type: ignore[index]
+def test_shared_memory_of_every_form_moves_and_comes_back(tmp_path: Path) -> None:
+    before, journal = knobs(), tmp_path / "j"
+    with ExitStack() as stack:
+        forms = {
+            how: stack.enter_context(Program(MIB // 4, 0.25, 1, "random", "run=1", how))
+            for how in ("shm", "sysv", "memfd", f"tmpfs={tmp_path}/memory")
+        }
+        first = {how: program.nodes() for how, program in forms.items()}
+        with run_on(journal, *forms.values()) as run:
+            for program in forms.values():
+                program.arrives(run=run)
+            run.goes_on(2)
+            where = {how: program.on(0) for how, program in forms.items()}
+            _, out, _ = run.finish()
+        assert all(each.hot >= 0.95 and each.cold <= 0.02 for each in where.values()), where
+        assert json.loads(out)["moves"]["failed"] == {}
         assert knobs() == before
-        undone(tmp_path / "j", program, first)
+        for how, program in forms.items():
+            if how == "shm":
+                undone(journal, program, first[how])
+            assert (program.nodes() == first[how]).all(), how
 
 
 @pytest.mark.parametrize("ends", ["nobody ends", "the first ends"])

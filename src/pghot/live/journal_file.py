@@ -175,10 +175,10 @@ def _journal_of(path: Path, file: tuple[int, int], fact: dict[str, Any]) -> Jour
 
 
 def _file_identity(device: Any, inode: Any, born_ns: Any) -> FileIdentity:
-    """Raises `TypeError` or `ValueError` for what no file has."""
-    if not (
-        device in range(_MOST_DEVICE) and inode in range(_MOST_INODE) and born_ns in range(_MOST_BORN_NS)
-    ):
+    """Raises `ValueError` for what no file has."""
+    # Not `in range(...)`: that would try each number in turn against one that is no integer.
+    bounds = ((device, _MOST_DEVICE), (inode, _MOST_INODE), (born_ns, _MOST_BORN_NS))
+    if not all(type(each) is int and 0 <= each < most for each, most in bounds):
         raise ValueError("no such file")
     return FileIdentity(int(device), int(inode), int(born_ns))
 

@@ -101,7 +101,7 @@ def test_what_was_left_out_is_counted_by_its_reason_the_most_frequent_first(benc
     bench.source.says.append([sightings_of(PID, addresses(PAGES, 3)), sightings_of(999, addresses(0, 23))])
     assert bench.second(live) == [
         "all 26 sightings were left out: 23 in processes that are not tracked; "
-        "3 of file mappings, which are not moved"
+        "3 of pages of mapped files: --kinds file moves them"
     ]
 
 

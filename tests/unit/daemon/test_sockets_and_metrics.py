@@ -374,6 +374,8 @@ def test_families_have_few_labels_and_one_meaning_each() -> None:
         ({"part": "faults"}, 2),
         ({"part": "knobs"}, 0),
         ({"part": "targets"}, 0),
+        ({"part": "demotion"}, 0),
+        ({"part": "guests"}, 0),
     ]
     assert all(family.documentation for family in found.values())
     assert samples["pghot_build_info"] == [({"version": __version__}, 1)]

@@ -124,13 +124,15 @@ def boot(kind: str, mark: str = "") -> Booted:
 
 
 def prepare(guest: Guest, shared: Path) -> None:
-    """The program and the compiled kernels. Raises `CannotBootError`, `CalledProcessError`."""
+    """The programs and the compiled kernels. Raises `CannotBootError`, `CalledProcessError`."""
     guest.needs()
     if shutil.which("cc") is None:
         raise CannotBootError("no cc to compile the tests' program with (package gcc)")
     shutil.rmtree(shared, ignore_errors=True)
     shared.mkdir(parents=True)
     outside("cc", "-O1", "-Wall", "-pthread", "-o", str(shared / "program"), str(HERE / "program.c"))
+    if shutil.which("javac"):
+        outside("javac", "-nowarn", "-d", str(shared), str(HERE / "inside" / "HotArray.java"))
     warm()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -128,6 +129,18 @@ def test_an_array_of_numpy(tmp_path: Path) -> None:
     command = (sys.executable, str(Path(__file__).with_name("numpy_program.py")))
     with Program(64, 0.25, 1, command=command) as program:
         bring(program, "Python with NumPy", tmp_path / "j.pghot-journal")
+
+
+def test_an_array_in_the_heap_of_java(tmp_path: Path) -> None:
+    java = shutil.which("java")
+    if java is None or not (SHARED / "HotArray.class").exists():
+        pytest.skip("no java here, or no javac")
+    options = ("-Xms160m", "-Xmx160m", "-Xmn16m", "-XX:-UseCompressedOops", "-XX:+UseSerialGC")
+    command = (java, *options, "-cp", str(SHARED), "HotArray")
+    with Program(64, 0.25, 1, command=command) as program:
+        program.goes_on()  # in compiled code
+        move_pages(program.pid, program.address, np.full(program.pages, 1, np.int32))
+        bring(program, "Java, in the heap", tmp_path / "j.pghot-journal")
 
 
 @pytest.mark.parametrize(

@@ -15,21 +15,21 @@ import numpy as np
 
 from pghot.arrays import U32, Bool
 from pghot.engine.accesses import Accesses, sees_top_tier
-from pghot.errors import UnsupportedError, UsageError
+from pghot.errors import UsageError
 from pghot.kernel.base_pages import base_page_needs
 from pghot.kernel.cgroup import cgroup_inode
 from pghot.kernel.knob_files import DEMOTION_ENABLED
 from pghot.kernel.needs import require
 from pghot.kernel.sysroot import SysRoot
-from pghot.kernel.vmstat import vmstat
-from pghot.kernel.watched import Space, Watched
+from pghot.kernel.watched import Watched
 from pghot.live.budget import Budget
 from pghot.live.damos.damos import Damos
 from pghot.live.damos.plan import Planner
-from pghot.live.degraded import DEMOTION, GUESTS, KNOBS, TARGETS, Degraded
+from pghot.live.degraded import Degraded
 from pghot.live.effect import Effect
 from pghot.live.groups import Group, GroupMembers, LiveGroup
 from pghot.live.journal import Journal
+from pghot.live.kernel_moves import KernelMoves, refuse_kernel_promotion
 from pghot.live.knobs import Knobs
 from pghot.live.live_settings import (
     LiveSettings,
@@ -52,9 +52,10 @@ from pghot.live.machine.whole_cgroups import WholeCgroups, whole_cgroups
 from pghot.live.own_cost import OwnCost, cpu_seconds
 from pghot.live.slices import SliceRecorder
 from pghot.live.sources import LIVE_SOURCES
-from pghot.live.sources.access_source import AccessSource, Degrades, HangsOnCgroup, Sightings
+from pghot.live.sources.access_source import AccessSource, HangsOnCgroup, Sightings
 from pghot.live.swap_tier.setup import SWAP_SOURCE, compressed_tier
 from pghot.live.swap_tier.tier import with_compressed
+from pghot.live.troubles import by_hint_faults, troubles
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.live_rules import unseen_is_cold
 from pghot.policies.policy import Forgets, Policy, World
@@ -65,7 +66,6 @@ REFRESH_MS = 1000
 # first round, and in each round the share of --max-cpu, but this at least.
 START_NS = 500_000_000
 LEAST_SURVEY_NS = 1_000_000
-GIB_PAGES = (1 << 30) // PAGE_BYTES
 
 
 class Live:
@@ -128,8 +128,7 @@ class Live:
         self.recorder: SliceRecorder | None = None
         self.cost = OwnCost()
         self.budget = Budget(settings.max_cpu_percent, clock_ns() / 1e9)
-        self._kernel_promoted = vmstat(root, "pgpromote_success")
-        self._kernel_migrated = vmstat(root, "numa_pages_migrated")
+        self.kernel_moves = KernelMoves(root)
         self._began_ns = clock_ns()
         self.effect = Effect(root, settings.targets.only_cgroup, clock_ns() // 1_000_000)
         # What is wrong while this runs on, as of the last second, also after the end; empty when all is well.
@@ -148,7 +147,8 @@ class Live:
         """
         self._refresh(self._clock_ns() // 1_000_000)
         self.machine.tick(self._clock_ns())
-        self._refuse_kernel_promotion()
+        if not self.settings.apply and by_hint_faults(self.sources):
+            refuse_kernel_promotion(self.topology, self.machine.free_pages)
         if self._tier is not None and self.settings.apply and self.journal is not None:
             self.journal.compressed(self._tier.node)
         self._survey(START_NS)
@@ -211,14 +211,6 @@ class Live:
         """How long this has been running."""
         return (self._clock_ns() - self._began_ns) / 1e9
 
-    def promoted_by_kernel(self) -> int:
-        """Pages that NUMA balancing promoted by itself since the start, machine-wide (pgpromote_success)."""
-        return vmstat(self.root, "pgpromote_success") - self._kernel_promoted
-
-    def balanced_by_kernel(self) -> int:
-        """Pages that NUMA balancing moved between nodes without promoting them, since the start, machine-wide."""
-        return vmstat(self.root, "numa_pages_migrated") - self._kernel_migrated - self.promoted_by_kernel()
-
     def marked(self) -> str:
         """How often hint faults found the hottest memory marked again: of the program where that was most often, and of
         the one where it was least often."""
@@ -233,8 +225,7 @@ class Live:
 
     def unscanned_bytes(self) -> int:
         """Memory of the programs that a source in use cannot see, because hint faults spare memory under a policy."""
-        blind = any(source.mechanism == "hint fault" for source in self.sources)
-        return self.spaces.unscanned_bytes() if blind else 0
+        return self.spaces.unscanned_bytes() if by_hint_faults(self.sources) else 0
 
     def tracking_bytes(self) -> int:
         """Bytes that tracking takes for the sections in use, and the tables beside them."""
@@ -343,7 +334,18 @@ class Live:
                 source.watch(self._watched())
         if self._damos_started and self.damos is not None:
             self.damos.refresh(now_ms)
-        self.degraded = tuple(self._troubles())
+        self.degraded = tuple(
+            troubles(
+                self.root,
+                self.settings,
+                knobs=self.knobs,
+                spaces=self.spaces,
+                machine=self.machine,
+                sources=self.sources,
+                started=self._started,
+                now_ms=self._clock_ns() // 1_000_000,
+            )
+        )
 
     def _follow_cgroup(self) -> None:
         """A cgroup of the same name with another inode is a new one: what sources opened hangs on the old one."""
@@ -357,31 +359,6 @@ class Live:
                     source.reopen(self._watched())
                     source.set_effort(self.budget.effort)
             self._cgroup_inode = inode
-
-    def _troubles(self) -> Iterator[Degraded]:
-        yield from (Degraded(TARGETS, problem) for problem in self.settings.targets.troubles(self.root))
-        if not self.alive:
-            return  # there is nothing to see or move
-        yield from (Degraded(KNOBS, problem) for problem in self.knobs.changed_by_others())
-        if any(source.mechanism == "hint fault" for source in self._started):
-            yield from (Degraded(GUESTS, _blind_to_guest(space)) for space in self.spaces.with_guests())
-        for source in self._started:
-            if isinstance(source, Degrades):
-                yield from (Degraded(source.name, problem) for problem in source.degraded())
-        lru = self.machine.lru
-        if self.machine.lru_would_not_leave_out:
-            yield Degraded(DEMOTION, self._room_trouble("it would not leave out the nodes that are left out"))
-        if lru is not None and (trouble := lru.trouble(self._clock_ns() // 1_000_000)):
-            yield Degraded(DEMOTION, self._room_trouble(trouble))
-
-    def _room_trouble(self, trouble: str) -> str:
-        why, remedy = "", ""
-        if not unseen_is_cold(self.sources):
-            names = " and ".join(source.name for source in self.sources)
-            why, remedy = f", as {names} sees none of its pages", ", or add a source that sees the top tier"
-        return (
-            f"the kernel's LRU should pick what goes down from a full fast node{why}, but {trouble}{remedy}"
-        )
 
     def _may_demote(self) -> WholeCgroups:
         """Where the kernel may pick what goes down. Its demotion does not heed policies of memory (demote_folio_list,
@@ -416,34 +393,6 @@ class Live:
 
     def _watched(self) -> Watched:
         return Watched(self.spaces.spaces, self.settings.targets.only_cgroup)
-
-    def _refuse_kernel_promotion(self) -> None:
-        """With hint faults the kernel promotes by itself into a node with much free memory.
-
-        pgdat_free_space_enough (kernel/sched/fair.c): more than max(1 GiB, node/16) free above the promotion
-        watermark. A dry run must not move anything, so it refuses.
-        """
-        hint_faults = any(source.mechanism == "hint fault" for source in self.sources)
-        if self.settings.apply or not hint_faults:
-            return
-        for node in self.topology.top_nodes:
-            enough = max(GIB_PAGES, int(self.machine.capacity_pages[node]) // 16)
-            if (
-                self.machine.free_pages[node] > self.topology.promo_pages[node] + enough
-                and self.topology.lower
-            ):
-                free = format_size(int(self.machine.free_pages[node]) * PAGE_BYTES)
-                raise UnsupportedError(
-                    f"a dry run cannot use hint faults: with {free} free on node {node} the kernel promotes by itself",
-                    "use --apply, or another --source",
-                )
-
-
-def _blind_to_guest(space: Space) -> str:
-    return (
-        f"process {space.pid} ({space.name}) runs a virtual machine: what that touches is faulted in by KVM and vhost "
-        "without a page fault of the program, so hint faults do not show it; --source idle does, where it works"
-    )
 
 
 def _stopped(source: AccessSource) -> list[str]:

@@ -189,8 +189,8 @@ def status(live: Live, schema: str = "pghot.status/1") -> StatusFacts:
             "rate_limit_mb_s": live.settings.mover.rate_limit_mb_s,
             "pingpong_guard_share": min(group.machine.promotion_share for group in live.groups),
             "goal": goal.facts() if (goal := live.machine.pace.goal) else None,
-            "promoted_by_the_kernel_pages": live.promoted_by_kernel(),
-            "balanced_by_the_kernel_pages": live.balanced_by_kernel(),
+            "promoted_by_the_kernel_pages": live.kernel_moves.promoted_pages(),
+            "balanced_by_the_kernel_pages": live.kernel_moves.balanced_pages(),
         },
         "counters": counters(live, out),
         "tracking": {

@@ -32,6 +32,7 @@ from pghot.lab.compare import RunSpec
 from pghot.recording.bundled import names
 
 ROOT = Path(__file__).parents[1]
+OTHER_ROOMS = ("cli", "daemon", "kernel", "live", "recorder", "report", "safety")
 TIERS = ("dram-cxl", "dram-cxl-switched")
 SHARES = (0.05, 0.2, 0.5)
 SHARES_IN_TURN = (0.2, 0.05, 0.5)
@@ -98,10 +99,13 @@ def compute(cell: Cell, settings: dict[str, Any], work: Path) -> str:
 
 
 def source_digest() -> str:
-    """Names the code and the data that a cell was computed with."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(pghot.__file__).parent.rglob("*")):
-        if path.suffix in (".py", ".toml", ".pghot"):
+    """Names the code and the data that a cell was computed with: not the rooms that a comparison does not enter."""
+    digest, package = hashlib.sha256(), Path(pghot.__file__).parent
+    for path in sorted(package.rglob("*")):
+        if (
+            path.suffix in (".py", ".toml", ".pghot")
+            and path.relative_to(package).parts[0] not in OTHER_ROOMS
+        ):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 

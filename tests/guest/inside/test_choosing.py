@@ -81,11 +81,16 @@ def test_promotion_ends_when_the_fast_node_is_as_full_as_wanted(tmp_path: Path) 
                 found: dict[str, float] = daemon.status()["moves"]["goal"]
                 return found
 
-            daemon.until(lambda: goal()["rate_share"] == 0, "the goal")
-            facts, moved = goal(), daemon.status()["moves"]["promoted_pages"]
+            def reached() -> bool:
+                facts.update(goal())
+                return facts["rate_share"] == 0 and abs(facts["measured"] - wanted) <= 0.03
+
+            facts: dict[str, float] = {}
+            # Others take and give memory too: what falls back below the goal is promoted again.
+            daemon.until(reached, "the goal")
+            moved = daemon.status()["moves"]["promoted_pages"]
             share = program.on(0).hot
             code, _, err = daemon.finish()
     report("choosing", {"test": "goal", "goal": str(facts), "promoted_mib": moved / 256, "on_fast": share})
-    assert facts["measured"] == pytest.approx(wanted, abs=0.03)
     assert 0 < moved < 0.9 * program.pages
     assert code == 0, err

@@ -42,6 +42,9 @@ class Generation:
     active: bool
 
 
+REMOVED = 0  # the id of no memcg
+
+
 def parse_lru_gen(text: str) -> list[Generation]:
     """All generations in ascending order, those of one memcg and node next to each other.
 
@@ -98,9 +101,14 @@ def lru_gen_need(root: SysRoot) -> Need:
 
 
 def read_lru_gen(root: SysRoot) -> list[Generation]:
-    """The generations now. Raises `PghotError` when they cannot be read or have an unknown form."""
+    """The generations now. Raises `PghotError` when they cannot be read or have an unknown form.
+
+    A cgroup that was removed stays listed under its old path while pages are charged to it. It has lost its id
+    (mem_cgroup_id_put_many(), mm/memcontrol.c, Linux 6.12), so nothing can be asked of it: it is left out.
+    """
     try:
-        return parse_lru_gen(root.read(LRU_GEN))
+        found = parse_lru_gen(root.read(LRU_GEN))
+        return [each for each in found if each.memcg != REMOVED or each.path == "/"]
     except ValueError as error:
         raise PghotError(f"{LRU_GEN}: {error}", "report it with the kernel's version") from None
     except OSError as error:

@@ -152,7 +152,8 @@ class KernelLru:
         self._aged_ms[cgroup, node] = now_ms
         here = [each for each in read_lru_gen(self._root) if each.path in memcgs and each.node == node]
         for newest in {each.memcg: each for each in here}.values():
-            age(self._root, newest)
+            with contextlib.suppress(OSError):  # it is gone by now; the others are not
+                age(self._root, newest)
         demote_oldest(self._root, memcgs, node, short)
 
     def _look(self, spaces: Sequence[Space]) -> Iterator[None]:

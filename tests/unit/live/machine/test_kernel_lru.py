@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -133,6 +134,44 @@ def test_what_went_down_is_found_counted_and_known_to_the_journal(
         monkeypatch.setattr("pghot.live.machine.placement.query_nodes", lambda pid, page: asked.append(page))
         look(machine)
         assert asked == [], "it looks on although no room was wanted since"
+
+
+REMOVED = """\
+memcg     0 /jobs
+ node     0
+          1      90000        24           0
+          2      80000        20           0
+"""
+YOUNG = """\
+memcg     1 /jobs
+ node     0
+          2       8000        44           0
+          3       7000        20           0
+"""
+
+
+@pytest.mark.parametrize("lost_id", ["0", "2"])
+def test_a_cgroup_of_the_same_name_that_was_removed_keeps_nobody_from_going_down(
+    lost_id: str, kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is listed first, with the oldest pages, and the kernel refuses all commands about it. The living one has no
+    old generation before it was aged."""
+    put(kernel.tree, LRU_GEN.lstrip("/"), REMOVED.replace("memcg     0", f"memcg     {lost_id}") + YOUNG)
+    lru = Lru(kernel, OLD)
+
+    def write(root: SysRoot, name: str, text: str) -> None:
+        if text.startswith((f"+ {lost_id} ", f"- {lost_id} ")):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        if text.startswith("+ 1 "):
+            put(kernel.tree, LRU_GEN.lstrip("/"), GENERATIONS)
+        lru.write(root, name, text)
+
+    monkeypatch.setattr(SysRoot, "write", write)
+    with blind(kernel) as (machine, spaces):
+        list(machine.survey(spaces.spaces[0]))
+        hot = seen(machine, spaces, PID, addresses(PAGES, 10))
+        assert len(machine.migrate(hot, 0, "kmigrated").moved) == 10
+    assert lru.told[:3] == ["true", "+ 1 0 3 1 1", "- 1 0 1 200 10"]
 
 
 def test_a_page_that_is_seen_where_the_kernel_put_it_is_found_at_once(

@@ -55,6 +55,7 @@ class KernelLru:
         self._whole = WholeCgroups()
         self._trouble = ""
         self._looked_ms = self._wanted_ms = -TROUBLE_MS
+        self._in_vain_ms: int | None = None  # since when it was asked and freed nothing
         self._aged_ms: dict[tuple[str, int], int] = {}
         self._demotes = self._unknown = False
         self._known: set[int] = set()  # spaces whose origins are in the journal
@@ -78,7 +79,8 @@ class KernelLru:
             self._new = self._look(new)
         if self._new is not None:
             return  # the journal comes first
-        wanted = free_pages_on(self._root, node) + pages
+        before = free_pages_on(self._root, node)
+        wanted = before + pages
         for cgroup in self._whole.names:
             if (short := wanted - free_pages_on(self._root, node)) <= 0:
                 break
@@ -88,14 +90,24 @@ class KernelLru:
                     self._root.write(f"{cgroup_path(cgroup)}/memory.reclaim", str(short * PAGE_BYTES))
                 else:
                     self._evict(cgroup, node, wanted, now_ms)
+        if free_pages_on(self._root, node) > before:
+            self._in_vain_ms = None
+        elif self._in_vain_ms is None:
+            self._in_vain_ms = now_ms
 
     def know(self, space: Space) -> None:
         """The journal has the origins of all its pages."""
         self._known.add(space.number)
 
     def trouble(self, now_ms: int) -> str:
-        """Why some or all of the programs' memory may not be demoted, and what to do; "" while no room is wanted."""
-        return self._trouble if now_ms - self._wanted_ms < TROUBLE_MS else ""
+        """Why some or all of the programs' memory is not demoted, and what to do; "" while no room is wanted."""
+        if now_ms - self._wanted_ms >= TROUBLE_MS:
+            return ""
+        if not self._trouble and self._in_vain_ms is not None and now_ms - self._in_vain_ms >= TROUBLE_MS:
+            return (
+                "it finds nothing old there, and what is hot below waits; all of the fast node may be in use"
+            )
+        return self._trouble
 
     def find(self) -> None:
         """Look at a part of the programs' memory. All of it has its turn after a wish for room, new programs first."""

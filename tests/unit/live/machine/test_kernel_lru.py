@@ -136,6 +136,27 @@ def test_what_went_down_is_found_counted_and_known_to_the_journal(
         assert asked == [], "it looks on although no room was wanted since"
 
 
+def test_that_nothing_old_is_found_is_said_after_ten_seconds_and_until_something_is(
+    kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lru = Lru(kernel, OLD[:0])
+    monkeypatch.setattr(SysRoot, "write", lambda *given: lru.write(*given))
+    with blind(kernel) as (machine, spaces):
+        list(machine.survey(spaces.spaces[0]))
+        assert machine.lru is not None
+        for ms, said in ((0, ""), (9_900, ""), (10_000, "it finds nothing old there")):
+            machine.tick(ms * 1_000_000 + 10**9)
+            machine.lru.make_room(0, 10, ms)
+            assert machine.lru.trouble(ms).startswith(said)
+            assert bool(machine.lru.trouble(ms)) == bool(said)
+        lru.old = OLD.tolist()
+        machine.lru.make_room(0, 10, 10_100)
+        assert machine.lru.trouble(10_100) == ""
+        lru.old = []
+        machine.lru.make_room(0, 10, 10_200)
+        assert machine.lru.trouble(20_100) == "", "anew from the first time in vain"
+
+
 REMOVED = """\
 memcg     0 /jobs
  node     0

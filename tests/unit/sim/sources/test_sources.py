@@ -272,6 +272,7 @@ class CountingSource:
     name = "counting"
     summary = "counts slices"
     mechanism = None
+    sees = "any"
     inline = released = clairvoyant = False
 
     def __init__(self, settings: SourceSettings) -> None:

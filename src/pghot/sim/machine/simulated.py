@@ -186,7 +186,8 @@ class SimulatedMachine:
         self._timing.clear()
         self.now_ns += duration_ns
         span_ns = max(duration_ns, min(self.now_ns, COPY_MEAN_MS * 1e6 / self.group_pages))
-        self._slowdown += (slowdown - self._slowdown) * (duration_ns / span_ns)
+        if span_ns > 0:  # a recording may begin with slices in which nothing ran
+            self._slowdown += (slowdown - self._slowdown) * (duration_ns / span_ns)
         self.slice_ns = duration_ns
         self.ledger.elapsed_ns += duration_ns
         self.ledger.compute_ns += compute_ns

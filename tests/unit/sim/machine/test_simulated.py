@@ -222,6 +222,25 @@ def test_the_faulting_threads_pay_for_each_page_and_a_kernel_thread_for_each_bat
     assert before > touch(app, range(100)), "what moving took is part of the next slice only"
 
 
+def test_a_slice_in_which_nothing_ran_takes_no_time_even_as_the_first() -> None:
+    subject = machine(capacity=(200, 200))
+    assert touch(subject, range(0)) == 0
+    assert touch(subject, range(100)) > 0
+
+
+def test_kernel_threads_copies_take_the_mean_of_the_last_100_ms() -> None:
+    """Slices without load, which take their compute time alone: after the first, each of 10 ms counts a tenth of what
+    it differs by."""
+    subject = machine(capacity=(200, 200), group_pages=64.0)
+    subject._slowdown[:] = 3.0
+    subject.now_ns = 10**12
+    nothing = np.zeros(0, np.uint32)
+    instructions = int(10e6 / 64 * subject.threads / subject.instruction_ns)
+    took = subject.run_slice(nothing, nothing, nothing, nothing, nothing, np.zeros(0, np.int16), instructions)
+    assert took * 64 == pytest.approx(10e6)
+    assert subject._slowdown == pytest.approx([2.8, 2.8]), "3 less a tenth of 2"
+
+
 def test_without_a_spare_core_the_program_pays_for_kernel_threads() -> None:
     times = []
     for spare in (True, False):

@@ -66,13 +66,14 @@ class Journal:
         self._append(kind="compressed", node=node)
 
     def origins(self, home: Space | MappedFile, address: U64, node: U8, shared: bool = False) -> None:
-        """Pages (uint64[K] bytes, ascending) of a space or file that may move from now on, and the node of each.
+        """Pages (uint64[K] bytes, in any order) of a space or file that may move from now on, and the node of each.
 
         shared  a fork shares them among tracked programs: they move, and go back, whoever maps them
         """
         self.empty = False
         who = _words_of(home) | ({"shared": True} if shared else {})
-        runs = runs_of(address // np.uint64(PAGE_BYTES), node)
+        order = np.argsort(address)  # sections that were another program's before need not ascend
+        runs = runs_of(address[order] // np.uint64(PAGE_BYTES), node[order])
         for begin in range(0, len(runs), LINE_RUNS):
             packed = base64.b64encode(pack(runs[begin : begin + LINE_RUNS]))
             self._append(**who, name=home.name, runs=packed.decode())

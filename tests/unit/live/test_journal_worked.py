@@ -231,3 +231,15 @@ def test_a_disk_that_fails_is_told_with_its_reason_and_leaves_whole_lines(
 def test_only_its_owner_reads_it(tmp_path: Path) -> None:
     with Journal(tmp_path / "j", root(tmp_path)) as journal:
         assert journal.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_pages_that_do_not_ascend_come_back_as_they_went_in(tmp_path: Path) -> None:
+    """The sections of a program that ended are given out again in another order: its dense pages ascend, the addresses
+    of the one that has them now do not."""
+    path = tmp_path / "j.pghot-journal"
+    with Journal(path, root(tmp_path)) as journal:
+        origins(journal, 500, [900, 901, 40, 41, 42, 7], [1, 1, 1, 0, 0, 1])
+    (entry,) = read_journal(path).spaces
+    address, node = entry.origins()
+    found = dict(zip((address // np.uint64(PAGE)).tolist(), node.tolist(), strict=True))
+    assert found == {7: 1, 40: 1, 41: 0, 42: 0, 900: 1, 901: 1}

@@ -14,6 +14,7 @@ import numpy as np
 
 from pghot.errors import UsageError
 from pghot.lab.thinning import cut_slice
+from pghot.recording.compressibility import Compressibility, compressibility_of
 from pghot.recording.trace import Region, SliceBatch, Trace, TraceInfo
 
 
@@ -32,6 +33,10 @@ class SpreadTrace:
     @property
     def regions(self) -> tuple[Region, ...]:
         return self.trace.regions
+
+    @property
+    def compressibility(self) -> Compressibility | None:
+        return compressibility_of(self.trace)
 
     def batches(self) -> Iterator[SliceBatch]:
         position = 0

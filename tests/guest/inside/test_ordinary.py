@@ -134,7 +134,7 @@ def test_an_array_of_numpy(tmp_path: Path) -> None:
 def test_an_array_in_the_heap_of_java(tmp_path: Path) -> None:
     java = shutil.which("java")
     if java is None or not (SHARED / "HotArray.class").exists():
-        pytest.skip("no java here, or no javac")
+        pytest.skip("no JDK to compile and run a Java program with: java and javac (package default-jdk)")
     options = ("-Xms160m", "-Xmx160m", "-Xmn16m", "-XX:-UseCompressedOops", "-XX:+UseSerialGC")
     command = (java, *options, "-cp", str(SHARED), "HotArray")
     with Program(64, 0.25, 1, command=command) as program:

@@ -13,6 +13,8 @@ import pghot
 from builders.accesses import trace_from_accesses
 from pghot.errors import UsageError
 from pghot.lab.spread import spread_over
+from pghot.recording.bundled import open_bundled
+from pghot.recording.compressibility import compressibility_of
 from pghot.recording.trace import MemoryTrace, SliceBatch
 
 COLUMNS = ("touches", "misses", "sequential", "writes")
@@ -73,6 +75,13 @@ def test_it_runs_on_both_sockets_with_the_cpus_of_both() -> None:
     used = {node.name: node.used_share for node in one.nodes}
     assert used["dram1"] == 0, "first touch puts all on the node that it runs on"
     assert all(node.used_share > 0 for node in both.nodes if node.name.startswith("dram"))
+
+
+def test_the_samples_of_its_contents_come_along() -> None:
+    trace = open_bundled("redis-zipf")
+    samples = compressibility_of(trace)
+    assert samples is not None
+    assert compressibility_of(spread_over(trace, 2, 0)) is samples
 
 
 def test_what_cannot_be_spread_is_refused() -> None:

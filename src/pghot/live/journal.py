@@ -72,8 +72,9 @@ class Journal:
         """
         self.empty = False
         who = _words_of(home) | ({"shared": True} if shared else {})
-        order = np.argsort(address)  # sections that were another program's before need not ascend
-        runs = runs_of(address[order] // np.uint64(PAGE_BYTES), node[order])
+        # Addresses in sections that were another program's before need not ascend, and runs must.
+        vpn, first = np.unique(address // np.uint64(PAGE_BYTES), return_index=True)
+        runs = runs_of(vpn, node[first])
         for begin in range(0, len(runs), LINE_RUNS):
             packed = base64.b64encode(pack(runs[begin : begin + LINE_RUNS]))
             self._append(**who, name=home.name, runs=packed.decode())

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from pghot.arrays import U8, U64, Bool
 from pghot.errors import NotPermittedError, PghotError, UsageError
-from pghot.kernel.knob_files import NUMA_BALANCING
 from pghot.kernel.move_pages import move_pages, query_nodes
 from pghot.kernel.namespaces import contained, member, namespace
 from pghot.kernel.process import Identity, alive, read_stat, refused
@@ -22,7 +21,6 @@ from pghot.live.journal import Journal, mark_undone
 from pghot.live.journal_file import JournalFile, SpaceEntry, read_journal
 from pghot.live.journal_runs import pieces
 from pghot.live.knobs import put_back
-from pghot.live.marked_pages import wait_until_touched
 from pghot.live.swap_tier.fetch_back import fetch
 from pghot.live.undo_files import put_files_back
 from pghot.live.undone import ROUNDS, Undone, slowest_first
@@ -73,8 +71,6 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
         journal.spaces.clear()
     result.problems += put_back(root, journal.knobs)
     result.knobs = list(dict.fromkeys(path for path, _, _ in journal.knobs))
-    if NUMA_BALANCING in result.knobs and journal.spaces:
-        wait_until_touched(root)
     if journal.damaged:
         result.problems.append(_what_is_lost(journal))
     total, done = sum(entry.pages for entry in journal.spaces), 0

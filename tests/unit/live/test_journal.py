@@ -56,8 +56,8 @@ def written(path: Path, batches: list[tuple[int, dict[int, int]]]) -> None:
     """A journal of batches of (pid, {page number: node})."""
     with Journal(path, NOWHERE_LIVE) as journal:
         for pid, pages in batches:
-            vpn = np.array(sorted(pages), np.uint64)
-            node = np.array([pages[each] for each in sorted(pages)], np.uint8)
+            # In no order: the sections of a program that ended go to the next one in another.
+            vpn, node = np.array(list(pages), np.uint64), np.array(list(pages.values()), np.uint8)
             journal.origins(space_of(pid, number=1, name="what? (sh)"), vpn * np.uint64(4096), node)
 
 

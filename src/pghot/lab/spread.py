@@ -14,29 +14,15 @@ import numpy as np
 
 from pghot.errors import UsageError
 from pghot.lab.thinning import cut_slice
-from pghot.recording.compressibility import Compressibility, compressibility_of
-from pghot.recording.trace import Region, SliceBatch, Trace, TraceInfo
+from pghot.recording.trace import SliceBatch, Trace
+from pghot.recording.trace_view import TraceView
 
 
 @dataclass(frozen=True, slots=True)
-class SpreadTrace:
+class SpreadTrace(TraceView):
     """`trace` on the nodes that `info` says: lazy and re-iterable like it. Node columns count from 0."""
 
-    trace: Trace
-    info: TraceInfo
     seed: int
-
-    @property
-    def pages(self) -> int:
-        return self.trace.pages
-
-    @property
-    def regions(self) -> tuple[Region, ...]:
-        return self.trace.regions
-
-    @property
-    def compressibility(self) -> Compressibility | None:
-        return compressibility_of(self.trace)
 
     def batches(self) -> Iterator[SliceBatch]:
         position = 0

@@ -11,8 +11,8 @@ from numba import njit
 
 from pghot.arrays import U32, Int
 from pghot.recording.coarsen import CoarseTrace
-from pghot.recording.compressibility import Compressibility, compressibility_of
-from pghot.recording.trace import Region, SliceBatch, Trace, TraceInfo, cut_rows_of
+from pghot.recording.trace import SliceBatch, Trace
+from pghot.recording.trace_view import TraceView
 
 # Consecutive multiples of 2^32 divided by the golden ratio, modulo 2^32, spread evenly whatever their number (Knuth,
 # The Art of Computer Programming, volume 3, section 6.4).
@@ -37,28 +37,10 @@ def with_cache(trace: Trace, cache_bytes: float) -> Trace:
 
 
 @dataclass(frozen=True, slots=True)
-class CacheView:
+class CacheView(TraceView):
     """`trace` as its cache number `index` saw it: lazy and re-iterable like it."""
 
-    trace: Trace
-    info: TraceInfo
     index: int
-
-    @property
-    def pages(self) -> int:
-        return self.trace.pages
-
-    @property
-    def regions(self) -> tuple[Region, ...]:
-        return self.trace.regions
-
-    @property
-    def compressibility(self) -> Compressibility | None:
-        return compressibility_of(self.trace)
-
-    @property
-    def cut_rows(self) -> int:
-        return cut_rows_of(self.trace)
 
     def batches(self) -> Iterator[SliceBatch]:
         first_row = 0

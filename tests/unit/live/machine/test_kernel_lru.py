@@ -67,6 +67,13 @@ class Lru:
             self.kernel._show_free()
 
 
+def working(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch, old: U64) -> Lru:
+    """An LRU to which all that is written goes."""
+    lru = Lru(kernel, old)
+    monkeypatch.setattr(SysRoot, "write", lambda *given: lru.write(*given))
+    return lru
+
+
 def full(kernel: FakeKernel) -> None:
     """Node 0 has room for nothing more: its floor, and what a CPU hides."""
     kernel.free[0] = 163 + 125
@@ -111,8 +118,7 @@ def test_what_went_down_is_found_counted_and_known_to_the_journal(
     kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ages say the contrary: the pages that the kernel calls old were seen just now."""
-    lru = Lru(kernel, OLD)
-    monkeypatch.setattr(SysRoot, "write", lambda *given: lru.write(*given))
+    lru = working(kernel, monkeypatch, OLD)
     with blind(kernel) as (machine, spaces):
         list(machine.survey(spaces.spaces[0]))
         page = seen(machine, spaces, PID, addresses(0, PAGES))
@@ -139,8 +145,7 @@ def test_what_went_down_is_found_counted_and_known_to_the_journal(
 def test_that_nothing_old_is_found_is_said_after_ten_seconds_and_until_something_is(
     kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lru = Lru(kernel, OLD[:0])
-    monkeypatch.setattr(SysRoot, "write", lambda *given: lru.write(*given))
+    lru = working(kernel, monkeypatch, OLD[:0])
     with blind(kernel) as (machine, spaces):
         list(machine.survey(spaces.spaces[0]))
         assert machine.lru is not None
@@ -198,8 +203,7 @@ def test_a_cgroup_of_the_same_name_that_was_removed_keeps_nobody_from_going_down
 def test_a_page_that_is_seen_where_the_kernel_put_it_is_found_at_once(
     kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lru = Lru(kernel, OLD)
-    monkeypatch.setattr(SysRoot, "write", lambda *given: lru.write(*given))
+    working(kernel, monkeypatch, OLD)
     with blind(kernel) as (machine, spaces):
         list(machine.survey(spaces.spaces[0]))
         machine.migrate(seen(machine, spaces, PID, addresses(PAGES, 10)), 0, "kmigrated")
@@ -215,8 +219,7 @@ def test_a_page_that_is_seen_where_the_kernel_put_it_is_found_at_once(
 def test_a_program_that_came_later_is_known_to_the_journal_before_anything_goes_down(
     kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lru = Lru(kernel, OLD)
-    monkeypatch.setattr(SysRoot, "write", lambda *given: lru.write(*given))
+    lru = working(kernel, monkeypatch, OLD)
     with blind(kernel) as (machine, spaces):
         hot = seen(machine, spaces, PID, addresses(PAGES, 10))
         assert len(machine.migrate(hot, 0, "kmigrated").moved) == 0

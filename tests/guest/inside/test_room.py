@@ -94,7 +94,7 @@ def test_hot_pages_stay_when_the_program_has_a_cgroup_of_its_own(tmp_path: Path)
     assert facts["moves"]["demoted_pages"] >= 0.8 * len(full.hot_on_top)
     assert facts["counters"]["pghot_demotion_withheld"] == 0
     assert facts["moves"]["lowest_free_above_floor_pages"] >= 0
-    assert "degraded: demotion" not in err
+    assert "systemd-run --scope" not in err  # it may lack old pages for a while, and never a cgroup
     assert knobs() == before
 
 

@@ -145,7 +145,7 @@ class Faults:
         self._set_mode()
 
     def reopen(self, watched: Watched) -> None:
-        self.stop()
+        self._close()
         spec = EventSpec(perf_event.TYPE_SOFTWARE, perf_event.SW_PAGE_FAULTS_MIN, SAMPLE)
         self._rings = open_on_all_cpus(self._root, spec, _RING_BYTES, watched.cgroup)
 
@@ -249,6 +249,10 @@ class Faults:
         return dict(self._counts)
 
     def stop(self) -> None:
+        self._periods.stop()
+        self._close()
+
+    def _close(self) -> None:
         for ring in self._rings:
             ring.close()
         self._rings = []

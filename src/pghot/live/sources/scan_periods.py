@@ -5,12 +5,17 @@ kernel/sched/fair.c, Linux 6.12), and in the tiering mode alone it takes none. S
 were set keeps its old period, up to a minute, and whoever scans a program sets the time of its next scan. With the mode
 for balancing between nodes added for a while, the threads take such faults: the kernel then brings their periods
 between the knobs' values. What shows it is `total_numa_faults` in /proc/PID/task/TID/sched.
+
+Meanwhile pghot is a second user of the memory of programs with one thread: else the scanner would pass over what they
+have on the node that they run on, which is the top tier as a rule.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
+from pghot.kernel.held_mm import held_mm
 from pghot.kernel.process import threads_of
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.task_sched import TaskSched, read_sched
@@ -26,6 +31,7 @@ UNSHOWN_MS = 10_000
 FIRST_PAUSE_MS = 20_000
 LAST_PAUSE_MS = 600_000
 MOST_THREADS = 256  # of one program that are looked at
+MOST_HELD = 64  # programs whose memory is held at a time; each takes a thread of ours
 Thread = tuple[int, int]  # process and thread
 
 
@@ -43,6 +49,7 @@ class ScanPeriods:
             Thread, TaskSched
         ] = {}  # those that do not keep to the knobs yet, with their clocks
         self._known: set[Thread] = set()
+        self._held: dict[int, contextlib.ExitStack] = {}  # by process
         self._looked_ms = -LOOK_MS
         self._ends_ms = self._next_ms = 0
         self._pause_ms = FIRST_PAUSE_MS
@@ -74,12 +81,19 @@ class ScanPeriods:
             self._pause_ms, self._next_ms = FIRST_PAUSE_MS, 0
         if self.wanted:
             self._go_on(now_ms)
+            self._hold()
         elif now_ms >= self._next_ms and any(map(self._ran, self._threads)):
             self.wanted = True
             for thread in list(self._threads):
                 self._add(thread)
             shown = any(map(self._clock, self._threads))
             self._ends_ms = now_ms + (ROUND_MS if shown else UNSHOWN_MS)
+            self._hold()
+
+    def stop(self) -> None:
+        """Let go of all memory."""
+        self.wanted = False
+        self._hold()
 
     def _go_on(self, now_ms: int) -> None:
         """Let go of the threads that keep to the knobs by now; end the round when none that runs is left."""
@@ -95,6 +109,21 @@ class ScanPeriods:
         self.unreached = sum(map(self._ran, self._threads))
         self._next_ms = now_ms + self._pause_ms
         self._pause_ms = min(2 * self._pause_ms, LAST_PAUSE_MS)
+
+    def _hold(self) -> None:
+        """While a round lasts, the memory of programs whose only thread waits."""
+        threads: dict[int, int] = {}
+        for pid, _ in self._known if self.wanted else ():
+            threads[pid] = threads.get(pid, 0) + 1
+        alone = [pid for pid, _ in self._threads if threads.get(pid) == 1][:MOST_HELD]
+        for pid in self._held.keys() - alone:
+            self._held.pop(pid).close()
+        for pid in alone:
+            if pid not in self._held:
+                # Without the right to it, the threads are reached by luck: `unreached` tells.
+                with contextlib.suppress(OSError), contextlib.ExitStack() as held:
+                    held.enter_context(held_mm(self._root, pid))
+                    self._held[pid] = held.pop_all()
 
     def _add(self, thread: Thread) -> None:
         self._threads[thread] = self._clock(thread) or TaskSched(0, 0.0, 0)

@@ -29,6 +29,8 @@ HOME = Path("/sys/fs/cgroup")
 # All regions move, at once: where it does not matter which.
 LOOSE = ["--set", "damos.young=false", "--set", "damos.min_age=0", "--set", "damos.min_accesses=0"]
 
+REGIONS = ("flush", "run=1024")  # 4 MiB each: DAMON looks at one page of a region
+
 
 @pytest.fixture(autouse=True)
 def _no_kdamonds() -> Iterator[None]:
@@ -84,7 +86,7 @@ def bring(words: list[str], program: Program, other: Program, journal: Path) -> 
 @pytest.mark.linux_7_3
 def test_the_hot_pages_of_a_cgroup_and_of_nobody_else(tmp_path: Path) -> None:
     with inside("damos-one") as group:
-        program = Program(128, 0.25, 1, "flush")
+        program = Program(128, 0.25, 1, *REGIONS)
     with inside("damos-two"):
         other = Program(128, 0.25, 1)
     with program, other:
@@ -93,7 +95,7 @@ def test_the_hot_pages_of_a_cgroup_and_of_nobody_else(tmp_path: Path) -> None:
 
 @pytest.mark.linux_7_3
 def test_the_hot_pages_of_a_single_program(tmp_path: Path) -> None:
-    with Program(128, 0.25, 1, "flush") as program, Program(128, 0.25, 1) as other:
+    with Program(128, 0.25, 1, *REGIONS) as program, Program(128, 0.25, 1) as other:
         bring(["-p", str(program.pid), "--rate", "64"], program, other, tmp_path / "j.pghot-journal")
 
 

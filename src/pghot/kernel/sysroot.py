@@ -23,6 +23,11 @@ class SysRoot:
         """True for the running kernel, False for a captured tree (system calls make no sense there)."""
         return self.root == Path("/")
 
+    @property
+    def own_pid(self) -> int | None:
+        """This process, or None in a captured tree: whoever has our number there is somebody else."""
+        return os.getpid() if self.live else None
+
     def path(self, name: str) -> Path:
         """The file behind an absolute kernel path.
 

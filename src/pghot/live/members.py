@@ -8,7 +8,6 @@ at every tenth look, a tenth of the programs at a time.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -34,9 +33,7 @@ class Look:
     @cached_property
     def inodes(self) -> dict[int, int]:
         """As `running`, without ourselves."""
-        found = running(self._root)
-        found.pop(os.getpid(), None)
-        return found
+        return {pid: inode for pid, inode in running(self._root).items() if pid != self._root.own_pid}
 
     def status(self, pid: int) -> ProgramStatus | None:
         if pid not in self._status:

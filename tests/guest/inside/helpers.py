@@ -183,6 +183,11 @@ class Pghot:
         """What it wrote to stderr so far."""
         return Path(f"/proc/self/fd/{self._err.fileno()}").read_text()
 
+    def sightings(self) -> int:
+        """How many it says it has had so far."""
+        told = re.findall(r"([0-9,]+) sightings", self.said())
+        return int(told[-1].replace(",", "")) if told else 0
+
     def goes_on(self, lines: int) -> None:
         """Wait until it has written so many more status lines, seconds apart: it refreshes its targets in between."""
         before = len(STATUS_LINE.findall(self.said()))

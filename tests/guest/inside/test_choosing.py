@@ -60,7 +60,7 @@ def test_memory_under_a_preferred_policy_gets_no_hint_faults_and_this_is_said(tm
     words = ["--source", "faults", "--journal", str(tmp_path / "j.pghot-journal"), "--json"]
     with Program(64, 0.25, 1, command=command) as program:
         with Pghot("run", "--apply", *words, "-p", str(program.pid)) as run:
-            run.goes_on(4)
+            run.goes_on(2)
             code, out, err = run.finish()
         assert (program.nodes() == 1).all()
     facts = json.loads(out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 
 import pytest
@@ -19,16 +18,10 @@ def cxl_node() -> int:
     return make_cxl_node()
 
 
-def sightings(run: Pghot) -> int:
-    """How many it says it has had so far."""
-    told = re.findall(r"([0-9,]+) sightings", run.said())
-    return int(told[-1].replace(",", "")) if told else 0
-
-
 def test_promotion_makes_a_program_faster_and_undo_slower_again(cxl_node: int, tmp_path: Path) -> None:
     """Speeds beside the same program all in DRAM."""
     journal = tmp_path / "j.pghot-journal"
-    with Program(128, 0.25, 0) as yardstick, Program(128, 0.25, cxl_node) as program:
+    with Program(32, 0.25, 0) as yardstick, Program(32, 0.25, cxl_node) as program:
         for each in (program, yardstick):
             os.sched_setaffinity(each.pid, {1})
         before = beside(program, yardstick)
@@ -38,7 +31,7 @@ def test_promotion_makes_a_program_faster_and_undo_slower_again(cxl_node: int, t
             "--stall-share", "100%", "--latency", f"{100 / before:.1f}", "-o", str(SHARED / "cxl.pghot"),
         ) as record:  # fmt: skip
             enough = program.hot().sum()
-            record.until(lambda: sightings(record) >= enough, f"{enough} sightings")
+            record.until(lambda: record.sightings() >= enough, f"{enough} sightings")
             code, out, err = record.finish()
         assert code == 130, err
         assert program.on(cxl_node).hot == 1

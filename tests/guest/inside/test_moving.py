@@ -165,7 +165,7 @@ def test_a_program_that_changes_under_way_is_no_error(change: str, tmp_path: Pat
                 program.process.wait()
                 code, out, err = run.finish(0)
             else:
-                run.goes_on(2)
+                run.goes_on(1)
                 code, out, err = run.finish()
         assert code == (0 if change == "dies" else 130), err
         assert "Traceback" not in err

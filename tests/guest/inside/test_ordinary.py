@@ -97,7 +97,7 @@ def bring(program: Program, what: str, journal: Path, source: str = "faults", *w
     with Pghot("run", "--apply", *arguments) as run:
         program.arrives(run=run)
         seconds = time.monotonic() - run.began
-        run.goes_on(3)
+        run.goes_on(2)
         where = program.on(0)
         code, out, err = run.finish()
     facts = json.loads(out)

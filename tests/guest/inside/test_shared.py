@@ -100,8 +100,9 @@ def test_what_others_map_too_is_left_alone_unless_its_kind_is_named(tmp_path: Pa
     ):
         first = stranger.nodes()
         with run_on(tmp_path / "j", ours) as run:
-            run.until(lambda: run.said().count("·") > 12, "rounds")
-            run.goes_on(4)
+            hot = ours.hot().sum()
+            run.until(lambda: run.sightings() > 2 * hot, "each hot page seen twice")
+            run.goes_on(2)
             _, out, _ = run.finish()
         facts = json.loads(out)
         assert (stranger.nodes() == first).all()

@@ -63,6 +63,7 @@ def test_a_users_mistake_is_one_error_with_a_remedy(
     assert "Errno" not in err
 
 
+@pytest.mark.heavy
 def test_a_full_disk_is_one_error_whose_remedy_is_room(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

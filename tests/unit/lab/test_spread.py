@@ -62,6 +62,7 @@ def test_events_go_to_the_nodes_evenly_and_a_walk_to_one() -> None:
     assert [batch.misses.tolist() for batch in walked.batches()] == [[64]]
 
 
+@pytest.mark.heavy
 def test_it_runs_on_both_sockets_with_the_cpus_of_both() -> None:
     def setup(spread: bool) -> pghot.lab.comparison_setup.Setup:
         found = pghot.compare(

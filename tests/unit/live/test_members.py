@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fnmatch import fnmatchcase
 from pathlib import Path
 from unittest import mock
@@ -83,7 +84,10 @@ def test_who_fits(tree: Path, chosen: dict[str, object], pids: list[int]) -> Non
 
 
 def test_ourselves_are_not_chosen(tree: Path) -> None:
-    with mock.patch.object(members_module.os, "getpid", return_value=11):
+    """Programs of a captured tree are never us, whatever our own number is."""
+    with mock.patch.object(os, "getpid", return_value=11):
+        assert now(tree, names=("postgres",)) == [11, 12]
+    with mock.patch.object(SysRoot, "own_pid", 11):
         assert now(tree, names=("postgres",)) == [12]
         assert now(tree, pids=(11,), children=False) == [11], "unless we are named"
 

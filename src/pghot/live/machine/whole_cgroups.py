@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,7 +29,7 @@ def whole_cgroups(root: SysRoot, pids: Sequence[int]) -> WholeCgroups:
 
     Raises `UnsupportedError` without cgroup v2.
     """
-    ours, names, trouble = {*pids, os.getpid()}, [], ""
+    ours, names, trouble = {*pids, root.own_pid}, [], ""
     for name in dict.fromkeys(memory_cgroup_of(root, cgroup_of(root, pid)) for pid in pids):
         if not name:
             trouble = f"the kernel counts their memory in no cgroup but the root; {_REMEDY}"

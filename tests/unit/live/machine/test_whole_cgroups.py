@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,14 @@ from pghot.errors import UnsupportedError
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.machine.whole_cgroups import WholeCgroups, whole_cgroups
 
+OWN = 99
 MEMORY = ("a", "a/b", "c")  # cgroups with the memory controller
-PROCS = {"": "1\n90", "a": "", "a/b": "10\n11", "a/b/d": "12", "c": f"20\n{os.getpid()}", "e": "30"}
+PROCS = {"": "1\n90", "a": "", "a/b": "10\n11", "a/b/d": "12", "c": f"20\n{OWN}", "e": "30"}
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> SysRoot:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SysRoot:
+    monkeypatch.setattr(SysRoot, "own_pid", OWN)
     for group, procs in PROCS.items():
         put(tmp_path, f"sys/fs/cgroup/{group}/cgroup.procs", procs)
         for pid in procs.split():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -156,3 +159,66 @@ def test_of_a_program_with_many_threads_some_are_looked_at(
     threads.run(7, 8, 9)
     periods.tick((7,), 0)
     assert periods.waiting == 2
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The programs whose memory is held now."""
+    pids: list[int] = []
+
+    @contextmanager
+    def hold(root: SysRoot, pid: int) -> Iterator[None]:
+        pids.append(pid)
+        yield
+        pids.remove(pid)
+
+    monkeypatch.setattr(scan_periods, "held_mm", hold)
+    return pids
+
+
+def test_the_memory_of_a_program_with_one_thread_is_held_while_its_round_lasts(
+    threads: Threads, periods: ScanPeriods, held: list[int]
+) -> None:
+    begin(threads, periods)
+    assert held == [7]
+    threads.run(7)
+    periods.tick((7,), 2000)
+    assert held == [7], "once"
+    threads.run(7, faults=1)
+    periods.tick((7,), 3000)
+    assert held == []
+
+
+def test_it_is_let_go_when_the_program_ends_gets_a_second_thread_or_the_source_stops(
+    threads: Threads, periods: ScanPeriods, held: list[int], tmp_path: Path
+) -> None:
+    begin(threads, periods)
+    threads.run(7, 8)
+    periods.tick((7,), 2000)
+    assert held == [], "two threads are two users"
+    shutil.rmtree(tmp_path / "proc/7/task/8")
+    threads.run(7)
+    periods.tick((7,), 3000)
+    assert held == [7]
+    periods.tick((), 4000)
+    assert held == [], "it ended"
+    for now_ms in (25000, 26000):
+        threads.run(7)
+        periods.tick((7,), now_ms)
+    assert held == [7]
+    periods.stop()
+    assert held == []
+
+
+def test_without_the_right_to_hold_a_round_goes_on(
+    threads: Threads, periods: ScanPeriods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(root: SysRoot, pid: int) -> AbstractContextManager[None]:
+        raise PermissionError
+
+    monkeypatch.setattr(scan_periods, "held_mm", refuse)
+    begin(threads, periods)
+    assert periods.wanted
+    threads.run(7, faults=1)
+    periods.tick((7,), 2000)
+    assert not periods.wanted

@@ -1,7 +1,7 @@
 /* The tests' program: memory on a chosen node of which a part is hot.
  *
- * program MIB HOT_SHARE NODE [write] [huge] [flush] [text] [lock] [idle] [calm] [run=PAGES] [stray=N] [pace=MS]
- *         [passes=N] [progress=FILE] [random] [threads=N] [mappings=N] [cold=N] [folios]
+ * program MIB HOT_SHARE NODE [write] [huge] [mixed] [flush] [text] [lock] [locked] [idle] [calm] [run=PAGES] [stray=N]
+ *         [pace=MS] [passes=N] [progress=FILE] [random] [threads=N] [mappings=N] [cold=N] [folios] [bound] [preferred]
  *         [shm | sysv | memfd | tmpfs=FILE | file=FILE] [forks=N]
  *
  * Prints one line of JSON: pid, start address, pages, and the run length of hot pages. Page p is hot when
@@ -9,7 +9,8 @@
  * on until its parent ends, or for so many passes.
  * With "flush" the CPU's TLB is emptied before each pass: what the page tables say of accesses is true again.
  * text: the memory holds words in random order, which compress about as prose does; at SIGTERM a second line says whether
- * they are still what they were. lock: the last sixteenth of the memory is locked. stray=N: beside each pass over the hot
+ * they are still what they were. lock: the last sixteenth of the memory is locked; locked: all of it. mixed: the first
+ * half of it is huge pages. bound, preferred: it stays under a policy for its node. stray=N: beside each pass over the hot
  * set N pages anywhere are touched. pace=MS: it waits so long after each page.
  * calm: it rests for 20 ms after each pass, for sources that look seldom: the emulator's CPUs are needed elsewhere.
  * random: it touches pages of the hot set in random order, at random offsets, as most programs do; a pass is as many
@@ -195,10 +196,14 @@ int main(int argc, char **argv)
 	unsigned random = 88172645u;
 	unsigned long most_passes = 0;
 	const char *progress = NULL, *how = NULL;
-	int forks = 0;
+	int forks = 0, mixed = 0, policy = 0;
 	for (int i = 4; i < argc; i++) {
 		if (!strcmp(argv[i], "write")) writes = 1;
 		if (!strcmp(argv[i], "huge")) huge = 1;
+		if (!strcmp(argv[i], "mixed")) mixed = 1;
+		if (!strcmp(argv[i], "locked")) lock = 16;
+		if (!strcmp(argv[i], "preferred")) policy = 1; /* MPOL_PREFERRED */
+		if (!strcmp(argv[i], "bound")) policy = 2; /* MPOL_BIND */
 		if (!strcmp(argv[i], "flush")) flushes = 1;
 		if (!strncmp(argv[i], "run=", 4)) run = atoi(argv[i] + 4);
 		if (!strcmp(argv[i], "text")) text = 1;
@@ -228,6 +233,8 @@ int main(int argc, char **argv)
 		share(how, bytes);
 	if (!folios)
 		madvise(memory, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	if (mixed)
+		madvise(memory, bytes / 2, MADV_HUGEPAGE);
 	unsigned long mask = 1UL << node;
 	/* ENOSYS: recorded under user emulation, where there are no nodes. */
 	if (syscall(SYS_mbind, memory, bytes, 2 /* MPOL_BIND */, &mask, 64, 0) && errno != ENOSYS) {
@@ -247,12 +254,12 @@ int main(int argc, char **argv)
 	if (text)
 		fill_with_words(memory, bytes);
 	unsigned long before = text ? checksum(memory, bytes) : 0;
-	if (lock && mlock(memory + bytes / 16 * 15, bytes / 16)) {
+	if (lock && mlock(memory + bytes / 16 * (16 - lock), bytes / 16 * lock)) {
 		perror("mlock");
 		return 1;
 	}
-	/* The kernel does not scan strictly bound memory for hint faults: the pages stay, the policy goes. */
-	syscall(SYS_mbind, memory, bytes, 0 /* MPOL_DEFAULT */, NULL, 0, 0);
+	/* The kernel does not scan memory under a policy for hint faults: the pages stay, the policy goes. */
+	syscall(SYS_mbind, memory, bytes, policy, policy ? &mask : NULL, policy ? 64 : 0, 0);
 	printf("{\"pid\": %d, \"start\": %lu, \"pages\": %lu, \"run\": %d, \"every\": %d}\n", getpid(), (unsigned long)memory,
 	       (unsigned long)pages, run, every);
 	fflush(stdout);

@@ -343,6 +343,26 @@ def report(kind: str, row: dict[str, Any]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
+def add_row(what: str, where: Where, seconds: float, facts: dict[str, Any], **more: object) -> None:
+    """Add a row to the table of `make guest-table`.
+
+    facts  what the run said, as JSON
+    """
+    source = facts["sources"][0]
+    row = {
+        "program": what,
+        "by": source["name"],
+        "coverage": where.hot,
+        "cold_share": where.cold,
+        "seconds": seconds,
+    }
+    row |= {
+        "cpu_share": facts["counters"]["pghot_cpu_seconds"] / facts["seconds"],
+        "sampling": source["sampling"],
+    }
+    report("ordinary programs", row | more)
+
+
 def rounded(values: Sequence[float]) -> list[float]:
     return [round(value, 4) for value in values]
 

@@ -8,7 +8,19 @@ import signal
 from pathlib import Path
 
 import pytest
-from helpers import GROUP, Daemon, Pghot, Program, free_mib, inside_the_group, kept_mib, knobs, pghot, report
+from helpers import (
+    GROUP,
+    Daemon,
+    Pghot,
+    Program,
+    add_row,
+    free_mib,
+    inside_the_group,
+    kept_mib,
+    knobs,
+    pghot,
+    report,
+)
 
 from waiting import until
 
@@ -51,6 +63,7 @@ def removed(group: Path) -> None:
     until(gone, "the end of the cgroup")
 
 
+@pytest.mark.guest_table
 def test_a_cgroup_that_is_made_again_is_followed_by_its_path(tmp_path: Path) -> None:
     """As when a service is restarted: its pages are promoted again, and all goes back at the end."""
     before = knobs()
@@ -65,14 +78,15 @@ def test_a_cgroup_that_is_made_again_is_followed_by_its_path(tmp_path: Path) -> 
         with inside_the_group():
             program = Program(64, 0.25, 1)
         with program:
-            where = program.arrives(run=daemon)
-            facts = daemon.status()
+            seconds = program.arrives(run=daemon)
+            facts, where = daemon.status(), program.on(0)
             seen = facts["sources"][0]["counters"]["pghot_sightings"]
             assert seen >= first + program.hot().sum(), "the counters of the path go on"
             assert daemon.degraded("targets") == []
             code, _, err = daemon.finish(signal.SIGTERM)
             assert (program.nodes() == 1).all()
-    report("cgroups", {"test": "made again", "first": first, "all": seen, "arrived": str(where)})
+    report("cgroups", {"test": "made again", "first": first, "all": seen})
+    add_row("cgroup made again", where, seconds, facts)
     assert code == 0, err
     assert knobs() == before
 

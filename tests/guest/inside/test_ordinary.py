@@ -1,6 +1,7 @@
 """Programs as machines have them: huge pages, random order, threads, many mappings, and old ones.
 
-`make guest-table` runs all of these on two kernels and writes a table into docs/live.md; six rows belong to the tests.
+`make guest-table` runs all of these on two kernels, with what is marked so elsewhere, and writes a table into
+docs/live.md; six rows belong to the tests.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import BALANCING, SHARED, Pghot, Program, knobs, report, until, vmstat
+from helpers import BALANCING, SHARED, Pghot, Program, Where, add_row, knobs, report, until, vmstat
 
 from pghot.kernel.move_pages import move_pages
 
@@ -31,6 +33,8 @@ PROGRAMS = {
     "4 KiB, runs of 16": ("cold=3000",),
     "huge pages": ("huge", "run=512", "cold=6"),
     "64 KiB folios": ("folios", "cold=600"),
+    "half huge pages": ("mixed", "run=512", "cold=6"),
+    "locked": ("locked", "cold=3000"),
     "4 threads": ("threads=4", "cold=3000"),
     "10 more mappings": ("mappings=10", "cold=3000"),
     "100 more mappings": ("mappings=100", "cold=3000"),
@@ -44,6 +48,8 @@ SHARED_ONES = {
     "forked": ("forks=1", "run=512", "flush"),
 }
 PROGRAMS |= SHARED_ONES
+# The kernel marks none of it, nor moves it.
+UNDER_A_POLICY = {policy: (policy, "write", "calm") for policy in ("bound", "preferred")}
 TESTED = ("4 KiB, single pages", "huge pages", "100 more mappings")
 pytestmark = pytest.mark.guest_table
 
@@ -80,32 +86,34 @@ def a_file(path: Path, mib: int) -> Iterator[None]:
 
 @contextmanager
 def running(what: str, *words: str) -> Iterator[Program]:
-    """One of `PROGRAMS`."""
+    """One of `PROGRAMS`, or of `UNDER_A_POLICY`."""
     with ExitStack() as stack:
         if what == "64 KiB folios":
             stack.enter_context(folios_of_64_kib())
-        for word in PROGRAMS[what]:
+        words = (*(PROGRAMS | UNDER_A_POLICY)[what], *words)
+        for word in words:
             if "=/" in word:
                 stack.enter_context(a_file(Path(word.partition("=")[2]), 64 * (what == "mapped file")))
-        yield stack.enter_context(Program(64, 0.25, 1, "random", *PROGRAMS[what], *words))
+        yield stack.enter_context(Program(64, 0.25, 1, "random", *words))
+
+
+def applied(program: Program, journal: Path, source: str = "faults", *words: str) -> Pghot:
+    options = ("--source", source, "-p", str(program.pid), "--journal", str(journal), "--json")
+    return Pghot("run", "--apply", *options, *words)
 
 
 def bring(program: Program, what: str, journal: Path, source: str = "faults", *words: str) -> None:
     """Run `pghot run --apply`: the hot pages come, the cold ones stay, but for those that DAMON reports with them."""
     before, by_kernel = knobs(), vmstat("pgpromote_success")
-    arguments = ["--source", source, "-p", str(program.pid), "--journal", str(journal), "--json", *words]
-    with Pghot("run", "--apply", *arguments) as run:
+    with applied(program, journal, source, *words) as run:
         program.arrives(run=run)
         seconds = time.monotonic() - run.began
         run.goes_on(2)
         where = program.on(0)
         code, out, err = run.finish()
     facts = json.loads(out)
-    row = {"program": what, "by": source, "coverage": where.hot, "cold_share": where.cold, "seconds": seconds}
-    row["cpu_share"] = facts["counters"]["pghot_cpu_seconds"] / facts["seconds"]
-    row["sampling"] = facts["sources"][0]["sampling"]
-    row["promoted_by_the_kernel"] = vmstat("pgpromote_success") - by_kernel
-    report("ordinary programs", row)
+    by_kernel = vmstat("pgpromote_success") - by_kernel
+    add_row(what, where, seconds, facts, promoted_by_the_kernel=by_kernel)
     assert code == 130, err
     assert where.hot >= 0.95
     assert where.cold <= 0.02 or source == "damon"
@@ -123,6 +131,32 @@ def test_hot_pages_in_random_order(what: str, tmp_path: Path) -> None:
 def test_hot_pages_that_are_written(what: str, tmp_path: Path) -> None:
     with running(what, "write", "calm") as program:
         bring(program, what, tmp_path / "j.pghot-journal", "softdirty")
+
+
+@pytest.mark.parametrize("what", UNDER_A_POLICY)
+@pytest.mark.parametrize("source", ["faults", "softdirty"])
+def test_memory_under_a_policy_stays_where_its_owner_wants_it(what: str, source: str, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with running(what) as program, applied(program, tmp_path / "j.pghot-journal", source) as run:
+        run.goes_on(3)
+        where, seconds = program.on(0), time.monotonic() - began
+        _, out, _ = run.finish()
+    add_row(f"{what} to the slow node", where, seconds, json.loads(out))
+    assert where == Where(0, 0)
+
+
+def test_other_pages_become_hot(tmp_path: Path) -> None:
+    """Those that were hot stay while there is room; cold are those that never were hot."""
+    with running("4 KiB, runs of 16") as program, applied(program, tmp_path / "j.pghot-journal") as run:
+        program.arrives(run=run)
+        program.signal(signal.SIGUSR1)
+        seconds = program.arrives(run=run)
+        run.goes_on(2)
+        where = Where(program.set_on(0), program.set_on(0, 1))
+        _, out, _ = run.finish()
+    add_row("hot set moved", where, seconds, json.loads(out))
+    assert where.hot >= 0.95
+    assert where.cold <= 0.02
 
 
 def test_an_array_of_numpy(tmp_path: Path) -> None:
@@ -189,7 +223,7 @@ def kernel_mode_2() -> Iterator[None]:
             path.write_text(text)
 
 
-@pytest.mark.parametrize("what", PROGRAMS)
+@pytest.mark.parametrize("what", PROGRAMS | UNDER_A_POLICY)
 def test_the_kernels_own_mode_beside_them(what: str) -> None:
     """It is reported, not judged, but for its end."""
     began = time.monotonic()

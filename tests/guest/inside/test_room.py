@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -14,6 +15,8 @@ from helpers import (
     BALANCING,
     Pghot,
     Program,
+    Where,
+    add_row,
     free_mib,
     inside_the_group,
     kept_mib,
@@ -25,6 +28,7 @@ from pghot.kernel.knob_files import DEMOTION_ENABLED, SCAN
 from pghot.kernel.move_pages import move_pages, query_nodes
 
 pytestmark = pytest.mark.two_tiers
+FULL = "fast node full of hot"
 
 
 class Split:
@@ -40,6 +44,12 @@ class Split:
     def stays(self) -> float:
         """Share of the hot pages that were on node 0 at first and are there now."""
         return float((query_nodes(self.program.pid, self.hot_on_top) == 0).mean())
+
+    def where(self) -> Where:
+        """What is on node 0 now: of all hot pages, and of the cold ones that were not there at first."""
+        there, hot = self.program.nodes() == 0, self.program.hot()
+        below = np.arange(self.program.pages) >= self.program.pages // 2
+        return Where(float(there[hot].mean()), float(there[~hot & below].mean()))
 
 
 @contextmanager
@@ -61,6 +71,7 @@ def applied(program: Program, place: Path) -> Pghot:
     )
 
 
+@pytest.mark.guest_table
 def test_hot_pages_stay_when_the_program_has_a_cgroup_of_its_own(tmp_path: Path) -> None:
     """pghot finds that out by itself. Of what is on the full node, cold pages go down; then another set is hot."""
     before, least = knobs(), [1.0]
@@ -75,19 +86,14 @@ def test_hot_pages_stay_when_the_program_has_a_cgroup_of_its_own(tmp_path: Path)
         for _ in range(3):
             run.goes_on(1)
             arrived()
-        where = program.on(0)
+        where = full.where()
         program.signal(signal.SIGUSR1)
         seconds_again = program.arrives(run=run)
         code, out, err = run.finish()
     facts = json.loads(out)
-    row = {
-        "test": "full of hot, own cgroup",
-        "coverage": where.hot,
-        "cold_share": where.cold,
-        "seconds": seconds,
-    }
-    row |= {"least_hot_kept": min(least), "seconds_again": seconds_again, "moves": str(facts["moves"])}
-    report("moving", row)
+    row = {"test": "full of hot, own cgroup", "least_hot_kept": min(least), "seconds_again": seconds_again}
+    report("moving", {**row, "moves": str(facts["moves"])})
+    add_row(FULL, where, seconds, facts)
     assert code == 130, err
     assert where.hot >= 0.95
     assert min(least) >= 0.95
@@ -113,16 +119,18 @@ def test_nothing_goes_down_and_pghot_says_why_in_a_cgroup_of_several(tmp_path: P
     assert "systemd-run --scope" in err
 
 
+@pytest.mark.guest_table
 def test_the_kernels_own_mode_beside_them() -> None:
     """Its kswapd picks among everything on the node. It is reported, not judged."""
     knob = {BALANCING: "2", Path(SCAN) / "scan_period_min_ms": "200", Path(DEMOTION_ENABLED): "1"}
     with split() as full:
         for path, value in knob.items():
             path.write_text(value)
+        began = time.monotonic()
         for _ in range(60):
             full.program.goes_on()
             if full.program.set_on(0) >= 0.95:
                 break
-        where, kept = full.program.on(0), full.stays()
-    row = {"test": "full of hot, kernel mode 2", "coverage": where.hot, "cold_share": where.cold}
-    report("moving", {**row, "hot_kept": kept})
+        where, kept, seconds = full.where(), full.stays(), time.monotonic() - began
+    row = {"coverage": where.hot, "cold_share": where.cold, "seconds": seconds}
+    report("ordinary programs", {"program": FULL, "by": "kernel mode 2", **row, "hot_kept": kept})

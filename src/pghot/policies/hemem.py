@@ -74,7 +74,6 @@ class SampledCounts(ABC, Generic[W]):
         self._clock = np.zeros(self.units.count, np.int32)
         self._rng = np.random.default_rng(world.seed)
         self._next_ms = PERIOD_MS
-        self._coolings = 0
         self._last_ns = 0.0
         self._seen = 0  # reports of pages in lower tiers since the last round
         self._granted = Carry()
@@ -82,7 +81,7 @@ class SampledCounts(ABC, Generic[W]):
     def observe(self, world: W, source: Source, accesses: Accesses) -> None:
         samples = np.repeat(self.units.of(accesses.page).astype(np.int64), accesses.count)
         self._rng.shuffle(samples)
-        self._coolings += count_samples(samples, self.count, self._clock)
+        count_samples(samples, self.count, self._clock)
         below = below_top(world.machine, accesses.page)
         self._seen += len(below)
         world.decisions.hold(below[self.count[self.units.of(below)] < HOT_COUNT], HeldBack.THRESHOLD)

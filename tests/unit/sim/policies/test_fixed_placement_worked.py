@@ -1,0 +1,257 @@
+"""The search for a fixed placement and the exchanges of the oracle, on a handful of pages worked by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pghot.sim.lab_world import LabWorld, Tried
+from pghot.sim.machine.simulated import SimulatedMachine
+from pghot.sim.machine.topology import load_topology
+from pghot.sim.policies import POLICIES
+from pghot.sim.policies.fixed_placement import (
+    Exchanges,
+    best_fixed_placement,
+    each_page_once,
+    exchanges,
+    parts_of,
+    place_by_heat,
+)
+from pghot.sim.policies.oracle_epoch import OracleEpoch
+
+
+def test_each_node_takes_the_hottest_that_are_left_and_the_last_all_others() -> None:
+    heat = np.array([5.0, 1.0, 3.0, 1.0, 4.0, 3.0])
+    assert place_by_heat(heat, [1, 0, 2], [2, 1, 1]).tolist() == [1, 2, 0, 2, 1, 2]
+    assert place_by_heat(heat, [0], [2]).tolist() == [0] * 6
+
+
+def test_parts_are_halves_and_of_few_all_halves_down_to_single_ones() -> None:
+    assert list(parts_of(0)) == []
+    assert list(parts_of(1)) == [(0, 1)]
+    assert list(parts_of(5)) == [(0, 5), (0, 2), (2, 4), (4, 5), *((one, one + 1) for one in range(5))]
+    assert list(parts_of(32))[:4] == [(0, 32), (0, 16), (16, 32), (0, 8)]
+    assert len(list(parts_of(32))) == 1 + 2 + 4 + 8 + 16 + 32
+    assert list(parts_of(33)) == [(0, 33), (0, 16), (0, 8), (0, 4), (0, 2), (0, 1)]
+    assert list(parts_of(64)) == [(0, 64), (0, 32), (0, 16), (0, 8), (0, 4), (0, 2)]
+
+
+def shown(found: Exchanges) -> list[tuple[int, int, int, int]]:
+    columns = (found.page, found.node, found.other, found.back)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+# Pages 0 and 1 are on node 0, 2 to 4 on node 1. What each would cost on nodes 0 and 1:
+PLACE = np.array([0, 0, 1, 1, 1], np.uint8)
+COSTS = np.array([[1.0, 2.0, 1.0, 3.0, 9.0], [3.0, 7.0, 7.0, 7.0, 9.0]])
+
+
+def test_the_best_page_goes_into_the_room_and_the_others_change_places_with_the_cheapest() -> None:
+    """On node 0 page 2 saves 6, and page 3 saves 4. Page 0 costs 2 more on node 1, page 1 costs 5 more.
+
+    There is room for one page, so page 2 goes there alone. Pairs are formed of all: 2 for 0 gains 6 - 2 = 4, and 3 for
+    1 would lose 1.
+    """
+    assert shown(exchanges(PLACE, COSTS, [0, 1], [1, 9])) == [(2, 0, 2, 0), (2, 0, 0, 1)]
+    assert shown(exchanges(PLACE, COSTS, [0, 1], [0, 9])) == [(2, 0, 0, 1)]
+    assert shown(exchanges(PLACE, COSTS, [0, 1], [2, 9])) == [(2, 0, 2, 0), (3, 0, 3, 0), (2, 0, 0, 1)]
+    assert shown(exchanges(PLACE, COSTS, [0, 1], [-3, 9])) == [(2, 0, 0, 1)]
+    assert shown(exchanges(PLACE, COSTS, [0], [3])) == []
+
+
+@pytest.mark.parametrize(
+    ("move_ns", "found"),
+    [(1.9, [(2, 0, 2, 0), (2, 0, 0, 1)]), (2.0, [(2, 0, 2, 0)]), (5.9, [(2, 0, 2, 0)]), (6.0, [])],
+)
+def test_what_moves_saves_more_than_it_costs(move_ns: float, found: list[tuple[int, int, int, int]]) -> None:
+    """Alone page 2 saves 6; the exchange saves 4 and costs two moves."""
+    assert shown(exchanges(PLACE, COSTS, [0, 1], [1, 9], move_ns)) == found
+
+
+def test_the_room_of_a_node_is_used_once_by_all_the_others() -> None:
+    place = np.array([1, 2], np.uint8)
+    costs = np.array([[1.0, 1.0], [5.0, 9.0], [9.0, 8.0]])
+    assert shown(exchanges(place, costs, [0, 1, 2], [1, 0, 0])) == [(0, 0, 0, 0)]
+    assert shown(exchanges(place, costs, [0, 1, 2], [2, 0, 0])) == [(1, 0, 1, 0), (0, 0, 0, 0)]  # 7, then 4
+
+
+def test_no_page_is_in_two_exchanges() -> None:
+    columns = np.array([[3, 0, 0], [2, 0, 3], [1, 0, 4], [5, 0, 2]]).T  # page, node, other
+    page, node, other = (
+        columns[0].astype(np.uint32),
+        columns[1].astype(np.uint8),
+        columns[2].astype(np.uint32),
+    )
+    found = Exchanges(page, node, other, np.ones(4, np.uint8))
+    assert each_page_once([found], 6).page.tolist() == [3, 1]
+    assert found.part(0, 1, np.array([0, 1, 1, 1, 1, 1], np.uint8)).tolist() == [1, 1, 1, 0, 1, 1]
+
+
+class Future:
+    """A program of two epochs. What a pass takes is looked up by the pages that are on node 0."""
+
+    def __init__(
+        self, epochs: list[list[int]], takes_ns: dict[tuple[int, ...], float], busiest: float
+    ) -> None:
+        self.epochs, self.takes_ns, self.busiest = epochs, takes_ns, busiest
+        self.tried: list[tuple[int, ...]] = []
+        self.price_ns = np.array([[1.0, 3.0]] * len(epochs))
+        self.now = 0
+
+    def total_misses(self) -> Any:
+        return np.array(self.epochs).sum(axis=0)
+
+    def epochs_of_a_pass(self) -> Iterator[Any]:
+        for misses in self.epochs:
+            yield np.arange(len(misses), dtype=np.uint32), np.array(misses)
+
+    def try_pass(self, place: Any) -> Tried:
+        return Tried(self.next_epoch_ns(place), self.busiest, self.price_ns)
+
+    def next_epoch_ns(self, place: Any) -> float:
+        fast = tuple(np.flatnonzero(place == 0).tolist())
+        self.tried.append(fast)
+        return self.takes_ns.get(fast, 100.0)
+
+    def next_epoch(self) -> Any:
+        return np.arange(len(self.epochs[0]), dtype=np.uint32), np.array(self.epochs[self.now])
+
+    def later_misses(self) -> Any:
+        return np.array(self.epochs[self.now + 1 :]).sum(axis=0) + np.zeros(len(self.epochs[0]))
+
+
+def world(
+    epochs: list[list[int]],
+    rooms: tuple[int, int],
+    takes_ns: dict[tuple[int, ...], float],
+    busiest: float = 0.5,
+) -> tuple[LabWorld, Future]:
+    """Each page keeps one miss in flight. A page of each node is its reserve."""
+    pages = len(epochs[0])
+    machine = SimulatedMachine(load_topology("dram-cxl"), pages, 4096, np.array(rooms) + 1, 1, mlp=1.0)
+    future = Future(epochs, takes_ns, busiest)
+    return LabWorld(machine, pages, 4096, 1.0, 0, future), future  # type: ignore[arg-type]
+
+
+def fast(place: Any) -> list[int]:
+    return np.flatnonzero(np.asarray(place) == 0).tolist()  # type: ignore[no-any-return]
+
+
+def test_without_a_busy_node_the_hottest_pages_are_on_the_fastest() -> None:
+    epochs = [[5, 0, 1, 3], [0, 4, 1, 3]]  # 5, 4, 2 and 6 in all
+    where, future = world(epochs, (2, 4), {}, busiest=0.39)
+    assert fast(best_fixed_placement(where)) == [0, 3]
+    assert future.tried == [(0, 3)]
+    POLICIES.make("oracle-static").start(where)
+    assert where.machine.preferred.tolist() == [0, 1, 1, 0]
+
+
+def test_with_a_busy_node_what_shortens_the_pass_is_kept_until_nothing_does() -> None:
+    """Room for all of it on node 0, which is dearer by the prices: one page after the other leaves."""
+    epochs = [[5, 0, 1, 3], [0, 4, 1, 3]]
+    where, future = world(
+        epochs, (4, 4), {(): 90.0, (0, 1, 2): 70.0, (0, 1): 69.0, (2, 3): 80.0}, busiest=0.4
+    )
+    future.price_ns = np.array([[3.0, 1.0], [3.0, 1.0]])
+    assert fast(best_fixed_placement(where)) == [0, 1]
+    assert future.tried[0] == (0, 1, 2, 3)
+    assert (0, 1) in future.tried[1:]
+
+
+def test_a_gain_of_less_than_a_ten_thousandth_ends_the_search() -> None:
+    epochs = [[5, 0, 1, 3], [0, 4, 1, 3]]
+    for takes_ns, found in ((99.991, [0, 1, 2, 3]), (99.98, [])):
+        where, future = world(epochs, (4, 4), {(): takes_ns}, busiest=0.4)
+        future.price_ns = np.array([[3.0, 1.0], [3.0, 1.0]])
+        assert fast(best_fixed_placement(where)) == found
+
+
+# A move takes 1000 / 512 ns of interrupts, and 4096 B at 26 GB/s: 1.953 + 157.538.
+MOVE_NS = 1_000 / 512 + 4_096 / 26
+
+
+def oracle(
+    epochs: list[list[int]], rooms: tuple[int, int], place: list[int], takes_ns: dict[tuple[int, ...], float]
+) -> tuple[LabWorld, Future, OracleEpoch]:
+    """An idle machine: latencies of 100 and 271 ns, 171 apart."""
+    where, future = world(epochs, rooms, takes_ns, busiest=0.1)
+    policy = OracleEpoch()
+    policy.start(where)
+    machine = where.machine
+    machine.place[:] = place
+    machine.free_pages[:] = np.array(rooms) + 1 - np.bincount(place, minlength=2)
+    return where, future, policy
+
+
+def test_the_price_of_a_move() -> None:
+    where, _, policy = oracle([[1, 1]], (1, 2), [0, 1], {})
+    assert policy._move_cost_ns(where) == pytest.approx(MOVE_NS)  # 159.49
+    assert not where.machine.demotion_enabled
+    assert (policy.tracker_bytes(), policy.counters()) == (0, {})
+
+
+@pytest.mark.parametrize(
+    ("misses", "swaps"),
+    [([0, 1], False), ([0, 2], True), ([1, 3], True), ([2, 3], False)],
+)
+def test_an_exchange_for_good_repays_two_moves(misses: list[int], swaps: bool) -> None:
+    """Each miss more on the fast node saves 171 ns; two moves cost 319. So two misses repay, if none come later."""
+    where, _, policy = oracle([misses], (1, 2), [0, 1], {})
+    where.epoch_ended = True
+    policy.act(where)
+    # Alone in its epoch it must repay the way back as well; but no later epoch wants it back.
+    assert fast(where.machine.place) == ([1] if swaps else [0])
+
+
+@pytest.mark.parametrize(("soon", "swaps"), [(3, False), (4, True)])
+def test_an_exchange_for_an_epoch_repays_the_way_back_too(soon: int, swaps: bool) -> None:
+    """Later page 0 has 10 misses more: for good it does not pay. Four moves cost 638 ns, 3.7 misses."""
+    where, _, policy = oracle([[0, soon], [10, 0]], (1, 2), [0, 1], {})
+    where.epoch_ended = True
+    policy.act(where)
+    assert fast(where.machine.place) == ([1] if swaps else [0])
+
+
+def test_nothing_moves_before_an_epoch_ends() -> None:
+    where, _, policy = oracle([[0, 9]], (1, 2), [0, 1], {})
+    policy.act(where)
+    assert fast(where.machine.place) == [0]
+
+
+def test_into_free_room_a_page_pays_for_one_move() -> None:
+    """171 ns of one miss repay 159."""
+    where, _, policy = oracle([[0, 1, 0]], (2, 3), [0, 1, 1], {})
+    where.epoch_ended = True
+    policy.act(where)
+    assert fast(where.machine.place) == [0, 1]
+
+
+@pytest.mark.parametrize(("used", "tried"), [(0.4, []), (0.41, [(0,), (1,)])])
+def test_where_a_node_is_busy_the_epoch_is_tried(used: float, tried: list[tuple[int, ...]]) -> None:
+    """Tried without: 500 ns. With the exchange 100 and two moves: 419. It is made; at 200 ns it would not be."""
+    for with_ns, swaps in ((100.0, True), (200.0, not tried)):
+        where, future, policy = oracle([[0, 9]], (1, 2), [0, 1], {(0,): 500.0, (1,): with_ns})
+        where.machine.used_share = np.array([used, 0.0])
+        where.epoch_ended = True
+        future.tried.clear()
+        policy.act(where)
+        assert future.tried == tried
+        assert fast(where.machine.place) == ([1] if swaps else [0])
+
+
+def test_it_starts_from_the_best_fixed_placement_with_what_the_first_epoch_repays() -> None:
+    """In all page 0 has 12 misses and page 1 11. In the first epoch page 1 has 11 more than page 0: 22 ns at the prices
+    of 1 and 3, which do not repay a move of 159; at prices of 1 and 31 they save 330."""
+    epochs = [[0, 11], [12, 0]]
+    for price, first in ((3.0, [0]), (31.0, [1])):
+        where, future = world(epochs, (1, 2), {}, busiest=0.1)
+        future.price_ns = np.array([[1.0, price]] * 2)
+        OracleEpoch().start(where)
+        assert fast(where.machine.preferred) == first
+    where, future = world(epochs, (1, 2), {}, busiest=0.41)
+    future.price_ns = np.array([[1.0, 31.0]] * 2)
+    OracleEpoch().start(where)
+    assert fast(where.machine.preferred) == [0], "busy: it stays as it is"

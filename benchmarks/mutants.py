@@ -8,7 +8,7 @@ cosmic-ray makes the mutants and keeps them with their results in one session fi
 goes on where it was. What is ours: a seeded sample (at most one mutant for each place and kind of change, drawn at
 random over all places of the part), the rule for what is no behaviour (`not_behaviour`), and the runner. Each mutant
 is tried in a forked child that imports the changed source from memory: no file is edited. Numba is switched off, so a
-mutant in a kernel costs no compilation; for parts without kernels it stays on, as their tests replay recordings.
+mutant in a kernel costs no compilation.
 Needs the optional dependencies "test" and "mutation".
 """
 
@@ -53,26 +53,35 @@ class Part:
     """Modules below src/pghot, and the tests that are to notice a fault in them, quickest first.
 
     slow     tests that take long without Numba and are left out: with them more mutants would be noticed
-    kernels  whether some of the modules hold compiled functions: Numba is switched off then
     """
 
     modules: tuple[str, ...]
     tests: tuple[str, ...]
     slow: tuple[str, ...] = ()
-    kernels: bool = True
 
 
-_POLICY_TESTS = (
-    "unit/policies/test_held_back_worked.py",
-    "unit/policies/test_rates_worked.py",
-    "unit/policies/test_decisions.py",
-    "unit/sim/policies/test_policies.py",
-)
-_SLOW_POLICY_TESTS = (
-    "every_result_says_where_a_run_takes_place",
+def _worked(folder: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"unit/{folder}/test_{name}_worked.py" for name in names)
+
+
+# Tests of policies that replay a recording.
+_REPLAYS = (
     "bounds_hold_for_every_policy",
+    "promotes_the_hot_set",
     "the_same_seed_gives_the_same_figures",
-    "as_its_benchmarks_ran_it",
+    "moves_pages_that_fault_soon",
+    "only_while_the_slow_tier_is_pressed",
+    "packs_the_hot_set",
+    "deals_by_bandwidth",
+    "keeps_its_classes",
+    "no_fixed_placement_beats",
+    "slower_under_load",
+    "swaps_only_what_repays",
+    "from_every_placement",
+    "every_result_says_where_a_run_takes_place",
+    "samples_at_its_own_rate_and_others",
+    "refuses_a_page_that_faulted_late",  # two million pages
+    "pays_for_the_walk_of_the_hash_list",
 )
 
 PARTS = {
@@ -131,24 +140,52 @@ PARTS = {
     ),
     "sim-machine": Part(
         ("sim/machine/*.py",),
-        ("unit/sim/machine", "property/test_loaded_latency.py", "property/test_machine_kernels.py"),
+        (
+            *_worked("sim/machine", "kernels", "loaded_latency", "moves", "topology", "machine"),
+            "unit/sim/machine/test_simulated.py",
+            "unit/sim/machine/test_curves.py",
+            "unit/sim/machine/test_stuck_kswapd.py",
+            "property/test_machine_kernels.py",
+            "property/test_loaded_latency.py",
+        ),
     ),
     "sim-sources": Part(
         ("sim/sources/*.py",),
-        ("unit/sim/sources", "property/test_sources_kernels.py"),
+        (
+            *_worked("sim/sources", "scans", "sampling", "sources"),
+            "unit/sim/sources/test_order_among_equals.py",
+            "unit/sim/sources/test_sources.py",
+            "property/test_sources_kernels.py",
+        ),
         ("is_unbiased_over_seeds",),
     ),
-    "sim-policies": Part(("sim/policies/*.py",), _POLICY_TESTS, _SLOW_POLICY_TESTS, kernels=False),
+    "sim-policies": Part(
+        ("sim/policies/*.py",),
+        (
+            *_worked("sim/policies", "placements", "numab2", "lru_bw", "colloid", "fixed_placement"),
+            *_worked("policies", "seam", "held_back"),
+            "unit/sim/policies/test_policies.py",
+        ),
+        _REPLAYS,
+    ),
     "sim-compressed": Part(
         ("sim/compressed/*.py",),
-        ("unit/sim/compressed", "property/test_compressed_machine.py"),
-        ("adversary",),
+        (
+            *_worked("sim/compressed", "device", "node", "access"),
+            "unit/sim/compressed/test_tiers_file.py",
+            "unit/sim/compressed/test_node.py",
+            "property/test_compressed_machine.py",
+        ),
+        ("adversary", "placement_leads", "slow_placement"),
     ),
     "policies": Part(
         ("policies/*.py",),
-        (*_POLICY_TESTS, "unit/live/machine/test_rates_worked.py"),
-        _SLOW_POLICY_TESTS,
-        kernels=False,
+        (
+            *_worked("policies", "seam", "hemem", "pghot", "rates", "held_back"),
+            "unit/policies/test_decisions.py",
+            "property/test_policies_kernels.py",
+        ),
+        _REPLAYS,
     ),
 }
 
@@ -249,9 +286,8 @@ def run_tests(part: Part, changed: Changed | None, output: Path) -> int:
 
 
 def _pytest(part: Part) -> int:
-    if part.kernels:
-        os.environ["NUMBA_DISABLE_JIT"] = "1"
-        numba.config.reload_config()
+    os.environ["NUMBA_DISABLE_JIT"] = "1"
+    numba.config.reload_config()
     try:
         from pghot.engine import prefetch
 

@@ -1,4 +1,4 @@
-"""What happens when a program accesses compressed pages, in figures worked by hand: who faults, moves, waits or dies."""
+"""Accesses of a program to compressed pages, in figures worked by hand: who faults, moves, waits or dies."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_the_drain_has_the_time_of_its_thread_and_no_warning_no_drain() -> None:
 def test_how_slow_the_device_is_and_how_busy_writing_back_keeps_it() -> None:
     """30 scattered misses and 10 in sequence, of which half hit the cache: 0.75 x 0.5 miss and take 1,500 ns.
 
-    Four dirty lines: 0.375 of them cost a block of 4,096 B, the others 64 B: 6,304 B, at 8 GB/s while the link moves 26.
+    Four dirty lines: 0.375 of them cost a block of 4,096 B, the others 64 B: 6,304 B. At 8 GB/s, beside a link of 26.
     """
     machine = machine_of("writable", range(10))
     told: dict[str, Any] = {}

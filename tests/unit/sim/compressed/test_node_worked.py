@@ -59,7 +59,7 @@ def test_sizes_are_granules_up_to_a_page_and_zeros_take_none() -> None:
 
 
 def test_a_batch_is_charged_a_page_each_until_it_has_settled() -> None:
-    """Of three pages of medium: in a batch of four three fit at their worst, and two more when they have settled at 64 B."""
+    """Of three pages of medium: three of a batch of four fit at their worst, and two more once they have settled."""
     held = node([64] * 8, [0] * 8, 3, group_pages=128.0)
     assert held.admit(np.arange(8, dtype=np.uint32)).tolist() == [0, 1, 2, 4, 5]
     assert held.counts.refused == 3
@@ -241,7 +241,7 @@ def test_the_warning_comes_and_goes_between_batches() -> None:
 
 
 def test_writes_in_order_with_what_is_left() -> None:
-    """100 of 150 B are used. Page 3 grows by 30, page 1 by 25 does not fit. From then on only what shrinks is stored."""
+    """100 of 150 B are used. Page 3 grows by 30; page 1 grows by 25, which is too much. From then on none grows."""
     size, stored, used_by = np.zeros(4, np.int64), np.array([40, 25, 20, 15]), np.array([60, 40])
     lost = np.zeros(4, np.bool_)
     found = write_pages(

@@ -172,7 +172,6 @@ PARTS = {
         ("sim/compressed/*.py",),
         (
             *_worked("sim/compressed", "device", "node", "access"),
-            "unit/sim/compressed/test_tiers_file.py",
             "unit/sim/compressed/test_node.py",
             "property/test_compressed_machine.py",
         ),

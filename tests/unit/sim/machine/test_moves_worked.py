@@ -86,7 +86,7 @@ def test_what_fits_and_what_is_left_out() -> None:
 
 
 def test_a_promotion_makes_room_by_demotion_where_that_is_on() -> None:
-    """Two pages free and one of them the reserve, so one of four fits. Three and one more go, for the high mark of 3."""
+    """Two pages free and one of them the reserve, so one of four fits. Three go, and one for the high mark."""
     subject = machine(placed=48)
     subject.demotion_enabled = True
     subject.generations.sequence = 3
@@ -192,7 +192,7 @@ def test_what_ends_gives_its_frames_back_and_a_node_may_grow() -> None:
 
 
 def test_a_slice_is_computing_and_misses_and_what_was_charged() -> None:
-    """10,000 instructions at 0.25 ns, 8 misses at 4 in flight on the slow node, 1,000 ns of tracking, by two threads."""
+    """10,000 instructions at 0.25 ns, 8 misses at 4 in flight on the slow node, 1,000 ns of tracking; two threads."""
     subject = machine()
     subject.charge_tracking(1_000.0, 700.0, "kscand")
     assert subject.thread("kscand").used_ns == 700

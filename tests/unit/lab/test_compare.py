@@ -232,15 +232,9 @@ def test_runs_side_by_side_equal_runs_alone() -> None:
     assert rows(specs) == [rows([spec])[0] for spec in specs]
 
 
-@pytest.mark.heavy
 def test_a_gain_is_split_into_what_demotion_brings_what_a_fixed_placement_and_what_moving() -> None:
-    result = pghot.compare(
-        "workload:gups",
-        policies=["numab2", "demotion", "oracle-static"],
-        times=16.0,
-        duration_s=None,
-        seeds=1,
-    )
+    played = {"times": 50.0, "duration_s": None, "seeds": 1}
+    result = pghot.compare(trace(), policies=["numab2", "demotion", "oracle-static"], **played)
     of = {row.label: row.figures for row in result.rows}
     for base, ratio in (("demotion", "over_demotion"), ("oracle-static", "over_fixed")):
         assert getattr(of[base], ratio) == 1.0
@@ -248,7 +242,7 @@ def test_a_gain_is_split_into_what_demotion_brings_what_a_fixed_placement_and_wh
         assert getattr(of["numab2/hintfaults"], ratio) == pytest.approx(
             of[base].steady_time_s / of["numab2/hintfaults"].steady_time_s
         )
-    alone = pghot.compare("workload:gups", policies=["numab2"], times=16.0, duration_s=None, seeds=1)
+    alone = pghot.compare(trace(), policies=["numab2"], **played)
     assert {(row.figures.over_demotion, row.figures.over_fixed) for row in alone.rows} == {(None, None)}
 
 

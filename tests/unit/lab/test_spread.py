@@ -64,9 +64,11 @@ def test_events_go_to_the_nodes_evenly_and_a_walk_to_one() -> None:
 
 @pytest.mark.heavy
 def test_it_runs_on_both_sockets_with_the_cpus_of_both() -> None:
+    trace = trace_from_accesses(np.arange(20_000, dtype=np.uint32) % 1_000, accesses_per_slice=1_000)
+
     def setup(spread: bool) -> pghot.lab.comparison_setup.Setup:
         found = pghot.compare(
-            "workload:gups", "two-socket-cxl", ["none"], fast_share=None, seeds=1, duration_s=1, spread=spread
+            trace, "two-socket-cxl", ["none"], fast_share=None, seeds=1, duration_s=None, spread=spread
         )
         return found.setup
 

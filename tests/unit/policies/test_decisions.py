@@ -98,16 +98,15 @@ def test_a_policy_that_does_not_say_what_it_awaits_is_not_taken_for_the_kernels(
     assert places(theirs, []) == ("to come",)
 
 
-@pytest.mark.heavy
 def test_every_result_says_where_a_run_takes_place_and_why_it_stood_still() -> None:
     """lru-bw sees a machine without load: in each of its periods nothing presses."""
     result = pghot.compare(
-        "workload:gups",
+        trace_from_accesses(np.arange(40_000, dtype=np.uint32) % 200, accesses_per_slice=400),
         policies=["lru-bw"],
         seeds=2,
-        times=16.0,
+        times=20.0,
         duration_s=None,
-        options=["lru-bw.slow_above=1e9"],
+        options=["lru-bw.slow_above=1e9", "lru-bw.period_ms=1"],
     )
     row = next(row for row in result.rows if row.policy == "lru-bw")
     assert row.runs_on == "to come"

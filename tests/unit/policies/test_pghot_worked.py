@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from builders.policy_bed import MS, Bed
+from pghot.engine.accesses import Accesses
 from pghot.errors import UsageError
 from pghot.policies.pghot import PghotDefault, PghotHashed, options_with
 from pghot.sim.policies import POLICIES
+from pghot.sim.sources.chmu import Chmu
+from pghot.sim.sources.pebs import Pebs
 
 
 def fast(bed: Bed) -> list[int]:
@@ -65,6 +68,22 @@ def test_two_hot_pages_of_three_that_were_seen() -> None:
     assert bed.act(200) == {"threshold": 1}
     assert fast(bed) == [0, 1, 2]
     assert bed.act(300) == {"threshold": 1, "nothing seen": 1}
+
+
+@pytest.mark.parametrize("source", [Pebs, Chmu])
+def test_a_report_pays_20_ns_for_each_record_that_it_steps_past(source: type[Pebs | Chmu]) -> None:
+    """Three pages in one list of records: each steps past some of the others. Who pays depends on who sees."""
+    bed = Bed("pghot-hashed", faithful=("long-hash-lists",), table_share=1.0)
+    seen = Accesses(np.array([500, 501, 502], np.uint32), np.zeros(3, np.int16), np.ones(3, np.uint32), 1)
+    store = bed.policy.engine.store  # type: ignore[attr-defined]
+    ledger, paid = bed.machine.ledger, []
+    for _ in range(2):
+        bed.policy.observe(bed.world, source, seen)
+        by_program = ledger.tracking_app_ns, ledger.tracking_kernel_ns
+        paid.append(by_program if source is Pebs else by_program[::-1])
+    assert store.list_steps > 0
+    assert paid[-1] == (20.0 * store.list_steps, 0.0)
+    assert 0 < paid[0][0] < paid[1][0]
 
 
 def test_a_page_that_is_forgotten_is_counted_from_nothing() -> None:

@@ -146,6 +146,15 @@ def test_first_contents_change_no_size() -> None:
     assert node(machine)._size[31] == 128, "only in the slice that touched it first"
 
 
+def test_what_is_admitted_went_and_what_is_refused_stayed() -> None:
+    machine = machine_of("promote-on-write", range(10), real_pages=4)
+    found = machine.migrate(pages(20, 21), 1, "kswapd0")
+    assert (found.moved.tolist(), found.failed.tolist()) == ([20, 21], [])
+    node(machine).granted_growth = 3 * PAGE  # as if pages had been granted: no other fits
+    found = machine.migrate(pages(22, 23), 1, "kswapd0")
+    assert (found.moved.tolist(), found.failed.tolist()) == ([], [22, 23])
+
+
 def test_a_copy_off_the_device_waits_for_a_block_of_each_page() -> None:
     machine = machine_of("promote-on-write", range(10))
     assert machine._access.leave(pages(1, 2, 20)) == 2 * 1_500

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from builders.accesses import trace_from_accesses
 from pghot.arrays import NOWHERE
 from pghot.errors import UsageError
 from pghot.lab.compare import DEVICE_MOVER, compare
@@ -21,6 +22,7 @@ from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import Node, Topology, load_topology
 
 PAGE = 4096
+SMALL = trace_from_accesses(np.arange(20_000, dtype=np.uint32) % 1_000, accesses_per_slice=1_000)
 
 
 def contents(stored: list[int], rewritten: list[int], tenant: list[int] | None = None) -> Contents:
@@ -221,16 +223,14 @@ def test_an_adversary_of_large_folios_is_one_as_well() -> None:
 @pytest.mark.parametrize("placement", ["slow", "bind:cxl-compressed"])
 def test_no_placement_leads_to_a_private_node(placement: str) -> None:
     with pytest.raises(UsageError, match=r"can be placed|takes demotions only"):
-        compare("workload:gups", "dram-cxl-compressed", ["none"], placement=placement, fast_share=None)
+        compare(SMALL, "dram-cxl-compressed", ["none"], placement=placement, fast_share=None)
 
 
 def test_slow_placement_is_the_lowest_tier_that_takes_programs() -> None:
     plain = load_topology("dram-cxl")
     device = load_topology("dram-cxl-compressed").nodes[1]
     tiers = plain.model_copy(update={"nodes": (*plain.nodes, device), "distances": ()})
-    found = compare(
-        "workload:gups", tiers, ["none"], placement="slow", fast_share=None, duration_s=None, seeds=1
-    )
+    found = compare(SMALL, tiers, ["none"], placement="slow", fast_share=None, duration_s=None, seeds=1)
     row = next(row for row in found.summary.to_pylist() if row["policy"] == "none")
     assert row["node_shares"][plain.nodes[1].name] > 0.9
 

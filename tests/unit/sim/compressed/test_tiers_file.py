@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from builders.accesses import trace_from_accesses
 from pghot.cli.main import run
 from pghot.errors import UsageError
 from pghot.lab.compare import DEVICE_MOVER, RunSpec, compare
 from pghot.sim.compressed.device import DEVICES, CompressedDevice, load_device
 from pghot.sim.machine.topology import load_topology
 
+SMALL = trace_from_accesses(np.arange(40_000, dtype=np.uint32) % 1_000, accesses_per_slice=1_000)
 GOOD = """
 [[nodes]]
 name = "dram"
@@ -95,7 +98,7 @@ def test_rules_want_a_node_that_compresses(capsys: pytest.CaptureFixture[str]) -
     assert run(["compare", "workload:zipf", "--access", "ro-cow"]) == 2
     assert "--tiers dram-cxl-compressed" in capsys.readouterr().err
     with pytest.raises(UsageError, match="no node of these tiers compresses"):
-        compare("workload:zipf", "dram-cxl", [RunSpec("numab2", access="ro-cow")])
+        compare(SMALL, "dram-cxl", [RunSpec("numab2", access="ro-cow")])
 
 
 def test_the_stream_of_an_adversary(capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,7 +119,7 @@ def test_the_stream_of_an_adversary(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_without_samples_the_assumption_is_a_warning() -> None:
-    result = compare("workload:zipf", "dram-cxl-compressed", [DEVICE_MOVER], duration_s=None, seeds=1)
+    result = compare(SMALL, "dram-cxl-compressed", [DEVICE_MOVER], times=100.0, duration_s=None, seeds=1)
     assert any("assumed" in text for text in result.setup.warnings)
     row = next(row for row in result.summary.to_pylist() if row["policy"] == DEVICE_MOVER.policy)
     assert 0 < row["saved_share"] < 1
@@ -124,5 +127,5 @@ def test_without_samples_the_assumption_is_a_warning() -> None:
 
 
 def test_tiers_without_compression_have_no_such_figures() -> None:
-    row = compare("workload:zipf", "dram-cxl", ["none"], duration_s=None, seeds=1).summary.to_pylist()[0]
+    row = compare(SMALL, "dram-cxl", ["none"], duration_s=None, seeds=1).summary.to_pylist()[0]
     assert row["saved_share"] is None

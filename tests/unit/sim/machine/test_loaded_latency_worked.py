@@ -161,6 +161,21 @@ def test_a_rival_has_its_part_of_a_saturated_node() -> None:
     assert (took, latency) == (pytest.approx(15_000), [pytest.approx(300)])
 
 
+def test_reads_and_a_rivals_writes_make_one_mixture() -> None:
+    """Latency doubles for writes alone and stays for reads alone. The rival's one line of writes waits as long as each
+    of the program's, which is one line as well: half of the traffic is reads, so it waits for one and a half latencies.
+    """
+    curve = Curve(
+        np.array([0.0, 1.0]), np.array([0.0, 1.0, 2.0]), np.array([[2.0, 2.0, 4.0], [1.0, 1.0, 2.0]])
+    )
+    latency = np.full(1, 100.0)
+    took = solve_slice_ns(
+        np.zeros(1), np.array([[50.0]]), np.array([50.0]), np.ones(1), np.full(1, 100.0), np.full(1, 0.1),
+        np.ones(1), 0.0, *stack_curves([curve]), np.zeros((1, 2, 3)), latency,
+    )  # fmt: skip
+    assert (took, latency.tolist()) == (pytest.approx(7_500), [pytest.approx(150)])
+
+
 def test_beside_a_narrow_node_the_other_has_its_own_latency() -> None:
     """Node 0 takes 10,000 ns for its lines, and half of its loads; node 1 serves its 500 in that time."""
     took, latency = solved([0.0], [[25.0, 50.0]], [1_000.0, 500.0])

@@ -209,6 +209,11 @@ def test_a_slice_is_computing_and_misses_and_what_was_charged() -> None:
     assert COPY_MEAN_MS == 100
 
 
+def test_a_machine_that_compresses_must_know_the_contents() -> None:
+    with pytest.raises(ValueError, match="needs the contents"):
+        SimulatedMachine(load_topology("dram-cxl-compressed"), 2, 4096, np.array([9, 9]), 1)
+
+
 def test_watermarks_are_shares_of_a_node_rounded_up() -> None:
     """0.2, 0.3 and 0.4 % of 1,001 pages are 2.002, 3.003 and 4.004."""
     subject = SimulatedMachine(load_topology("dram-cxl"), 10, 4096, np.array([1_001, 10_000]), 1)

@@ -13,7 +13,9 @@ from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import load_topology
 from pghot.sim.policies import POLICIES
 from pghot.sim.policies.fixed_placement import (
+    FEW,
     Exchanges,
+    _candidates,
     best_fixed_placement,
     each_page_once,
     exchanges,
@@ -79,7 +81,8 @@ def test_the_room_of_a_node_is_used_once_by_all_the_others() -> None:
 
 
 def test_no_page_is_in_two_exchanges() -> None:
-    columns = np.array([[3, 0, 0], [2, 0, 3], [1, 0, 4], [5, 0, 2]]).T  # page, node, other
+    """The second makes room by what the first moves; the fourth moves what made room for the first."""
+    columns = np.array([[3, 0, 0], [2, 0, 3], [1, 0, 4], [0, 0, 5]]).T  # page, node, other
     page, node, other = (
         columns[0].astype(np.uint32),
         columns[1].astype(np.uint8),
@@ -88,6 +91,18 @@ def test_no_page_is_in_two_exchanges() -> None:
     found = Exchanges(page, node, other, np.ones(4, np.uint8))
     assert each_page_once([found], 6).page.tolist() == [3, 1]
     assert found.part(0, 1, np.array([0, 1, 1, 1, 1, 1], np.uint8)).tolist() == [1, 1, 1, 0, 1, 1]
+
+
+def test_exchanges_are_tried_together_in_which_no_page_moves_twice_and_of_few_each_alone() -> None:
+    """Pages 2 and 3 could each change places with page 0: together only the first does."""
+    place = np.array([0, 1, 1, 1], np.uint8)
+    page, other = np.array([2, 3], np.uint32), np.array([0, 0], np.uint32)
+    found = Exchanges(page, np.zeros(2, np.uint8), other, np.ones(2, np.uint8))
+    assert [fast(tried) for tried in _candidates(found, place)] == [[2], [2], [3]]
+    for many, tried in ((2 * FEW, 1 + 2 * FEW), (2 * FEW + 1, 1)):
+        page = np.arange(1, many + 1, dtype=np.uint32)
+        alike = Exchanges(page, np.zeros(many, np.uint8), np.zeros(many, np.uint32), np.ones(many, np.uint8))
+        assert len(list(_candidates(alike, np.ones(many + 1, np.uint8)))) == tried
 
 
 class Future:
@@ -255,3 +270,9 @@ def test_it_starts_from_the_best_fixed_placement_with_what_the_first_epoch_repay
     future.price_ns = np.array([[1.0, 31.0]] * 2)
     OracleEpoch().start(where)
     assert fast(where.machine.preferred) == [0], "busy: it stays as it is"
+    where, future = world([[0, 0, 11], [12, 13, 0]], (2, 3), {}, busiest=0.1)
+    future.price_ns = np.array([[1.0, 31.0]] * 2)
+    OracleEpoch().start(where)
+    assert fast(where.machine.preferred) == [1, 2], (
+        "there is room for two, and page 0 is the cheaper one to put out"
+    )

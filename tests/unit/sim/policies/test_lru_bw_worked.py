@@ -81,6 +81,7 @@ def test_each_period_is_measured_anew_from_the_last_round_on() -> None:
     bed.machine.used_share = np.array([0.9, 0.9])
     assert bed.act(1_500) == {}, "in the mean 0.5"
     assert len(promoted(bed)) == 4
+    assert bed.policy._used_ns.tolist() == [0, 0]  # type: ignore[attr-defined]
     assert bed.act(2_499) == {}
     assert bed.act(2_500) == {"never pressed": 1}, "0.9 all along"
 
@@ -95,6 +96,13 @@ def test_where_room_is_short_the_oldest_pages_of_the_fast_tier_make_some() -> No
     assert promoted(bed) == [200, 201, 202, 203]
     assert np.flatnonzero(bed.machine.place[:100] == 1).tolist() == [1, 3, 4]
     assert bed.machine.kernel_threads.keys() == {"lru-bw"}
+
+
+def test_of_several_nodes_on_top_pages_go_to_the_nearest() -> None:
+    bed = bed_with(10, range(300, 306))
+    bed.machine.promotion_targets = [[0, 1], [0, 1]]
+    bed.act(1_000)
+    assert promoted(bed) == [200, 201, 202, 203]
 
 
 def test_without_old_pages_what_finds_no_room_is_told() -> None:

@@ -47,6 +47,12 @@ def test_the_program_pays_for_each_page_that_it_promotes_in_its_fault() -> None:
     assert bed.policy.tracker_bytes() == 0
 
 
+def test_without_its_threshold_no_fault_is_too_late_for_the_least_of_them() -> None:
+    bed = Bed("numab2", room=50, hot_threshold_ms=1, threshold=False)
+    bed.see(1_000, 500, latency_ms=5)
+    assert promoted(bed) == [0]
+
+
 def test_a_round_in_which_nothing_faulted_is_told() -> None:
     bed = Bed("numab2", room=50)
     bed.see(100, 500, latency_ms=5)

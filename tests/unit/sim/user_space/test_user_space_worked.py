@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pghot.engine.accesses import Accesses, Source
@@ -122,19 +122,21 @@ def test_where_no_source_sees_the_top_tier_the_kernel_picks_by_what_is_used(unse
     assert worked_ns[2] == pytest.approx(asking + walk + 2 * (100 * 1_240 + 4_000) + 100 * 154)
 
 
-@given(
-    st.lists(st.booleans(), min_size=990, max_size=990), st.lists(st.integers(1, 600), min_size=1, max_size=6)
-)
-def test_what_is_in_use_never_goes_down_under_a_blind_source(used: list[bool], wanted: list[int]) -> None:
+@given(st.floats(0, 1), st.integers(0, 2**32 - 1), st.lists(st.integers(1, 600), min_size=1, max_size=6))
+@settings(max_examples=30)
+def test_what_is_in_use_never_goes_down_under_a_blind_source(
+    share: float, seed: int, wanted: list[int]
+) -> None:
     """Whatever a source says of it, and however much room is wanted."""
     machine = small(on_top=990)
     seen = UserSpaceMachine(machine, 4096, 1.0, unseen_is_cold=False)
+    used = np.random.default_rng(seed).random(990) < share
     hot = np.flatnonzero(used).astype(np.uint32)
     first = 2_000
     for number, count in enumerate(wanted):
         after(machine, seen, 1_000)
         machine.generations.young[hot] = 1
-        seen.saw(np.flatnonzero(~np.array(used)).astype(np.uint32), 0, 240.0)
+        seen.saw(np.flatnonzero(~used).astype(np.uint32), 0, 240.0)
         moved = len(seen.migrate(pages(first, first + count), 0, "any").moved)
         first += count
         assert (machine.place[hot] == 0).all()

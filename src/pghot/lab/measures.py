@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numba import njit
 
-from pghot.arrays import F64, NOWHERE, U32, Bool
+from pghot.arrays import F64, NOWHERE, U8, U32, Bool
 from pghot.sim.machine.simulated import SimulatedMachine
 
 
@@ -100,6 +100,59 @@ def note_promoted(
     return answered, hot
 
 
+@njit(cache=True)
+def turn_hot(
+    hot: U32,
+    before: U32,
+    now_hot: Bool,
+    was_hot: Bool,
+    place: U8,
+    lower: Bool,
+    now_ns: float,
+    hot_since_ns: F64,
+) -> int:
+    """Begin an epoch; returns how many pages cooled down without a promotion.
+
+    hot, before   uint32[K], uint32[L]  the hot sets of this epoch and of the one before
+    now_hot       bool[pages]  False everywhere; set for the pages in `hot`
+    was_hot       bool[pages]  True for the pages in `before`
+    place, lower  uint8[pages], bool[nodes]  as in the machine
+    hot_since_ns  float64[pages]  since when each waits, nan: it does not; updated
+
+    Only pages of `before` can be waiting. A page never touched before waits from now on as well: where it lands
+    decides whether it goes on.
+    """
+    for page in hot:
+        now_hot[page] = True
+        home = place[page]
+        if not was_hot[page] and (home == NOWHERE or lower[home]):
+            hot_since_ns[page] = now_ns
+    cooled = 0
+    for page in before:
+        if not now_hot[page] and not np.isnan(hot_since_ns[page]):
+            hot_since_ns[page] = np.nan
+            cooled += 1
+    return cooled
+
+
+@njit(cache=True)
+def count_on_top(hot: U32, place: U8, lower: Bool, hot_since_ns: F64) -> tuple[int, int]:
+    """How many pages of a hot set are on a node, and how many of these in the top tier; the arrays as in `turn_hot`.
+
+    The latter do not wait: those that were allocated there never did.
+    """
+    placed = on_top = 0
+    for page in hot:
+        home = place[page]
+        if home == NOWHERE:  # of a killed tenant
+            continue
+        placed += 1
+        if not lower[home]:
+            hot_since_ns[page] = np.nan
+            on_top += 1
+    return placed, on_top
+
+
 class Measures:
     """Coverage, accuracy and responsiveness of one run.
 
@@ -128,18 +181,20 @@ class Measures:
         if (living := machine.living(hot)) is not None:
             hot = hot[living]
             self._forget_the_dead()
-        now_hot = self._was_hot
+        before, now_hot = self._hot_pages, self._was_hot
         now_hot[self._was_hot_pages] = False
-        now_hot[hot] = True
-        before = self._hot_pages  # only these can be waiting
-        cooled = before[~np.isnan(self._hot_since_ns[before]) & ~now_hot[before]]
-        self.responses.never += len(cooled)
-        self._hot_since_ns[cooled] = np.nan
-        turned = hot[~self._is_hot[hot]]
-        placed = machine.place[turned]
-        # A page never touched before counts from now on as well: where it lands decides whether it waits.
-        above = (placed != NOWHERE) & ~machine.lower[np.minimum(placed, len(machine.lower) - 1)]
-        self._hot_since_ns[turned[~above]] = machine.now_ns
+        self.responses.never += int(
+            turn_hot(
+                hot,
+                before,
+                now_hot,
+                self._is_hot,
+                machine.place,
+                machine.lower,
+                machine.now_ns,
+                self._hot_since_ns,
+            )
+        )
         self._was_hot, self._is_hot = self._is_hot, now_hot
         self._was_hot_pages, self._hot_pages = before, hot
         if self._previous_promotions:  # of the epoch before: hot only now
@@ -171,9 +226,7 @@ class Measures:
     def end_epoch(self, hot: U32) -> None:
         """Sample the totals; `hot` is the hot set of the epoch that ends."""
         machine, ledger = self._machine, self._machine.ledger
-        hot = hot[machine.place[hot] != NOWHERE]  # without the pages of a killed tenant
-        on_top = np.count_nonzero(~machine.lower[machine.place[hot]]) if len(hot) else 0
-        self._landed_on_top(hot)
+        placed, on_top = count_on_top(hot, machine.place, machine.lower, self._hot_since_ns)
         group = machine.group_pages
         self.samples.append(
             EpochSample(
@@ -186,18 +239,13 @@ class Measures:
                 tracking_app_ns=ledger.tracking_app_ns * group,
                 moving_app_ns=ledger.moving_app_ns * group,
                 kernel_ns=sum(thread.used_ns for thread in machine.kernel_threads.values()) * group,
-                coverage=on_top / len(hot) if len(hot) else float("nan"),
+                coverage=on_top / placed if placed else float("nan"),
                 promoted_hot=self._promoted_hot * group,
                 used_share=tuple(machine.used_share.tolist()),
                 latency_ns=tuple(machine.latency_ns.tolist()),
                 saved_bytes=machine.compressed.saved_bytes * group if machine.compressed else 0,
             )
         )
-
-    def _landed_on_top(self, hot: U32) -> None:
-        """First-touched pages that were allocated in the top tier never waited."""
-        on_top = hot[~self._machine.lower[self._machine.place[hot]]]
-        self._hot_since_ns[on_top] = np.nan
 
     def finish(self) -> None:
         """The run is over: pages still waiting were never promoted."""

@@ -19,14 +19,18 @@ from pghot.lab.bench import Bench, RunSpec
 from pghot.lab.capacity import size_nodes
 from pghot.lab.compare import plan_runs
 from pghot.lab.epochs import Epoch, add_misses, measure_epochs, take_misses
-from pghot.lab.measures import Measures, Responses, note_promoted
+from pghot.lab.measures import Measures, Responses, count_on_top, note_promoted, turn_hot
 from pghot.lab.metrics import METRICS, Figures, mean_and_interval
 from pghot.lab.setting import Setting
 from pghot.recording.trace import MemoryTrace, SliceBatch, TraceInfo
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import load_topology
 from references.lab.epochs import add_misses_reference, take_misses_reference
-from references.lab.measures import note_promoted_reference
+from references.lab.measures import (
+    count_on_top_reference,
+    note_promoted_reference,
+    turn_hot_reference,
+)
 
 TIERS = load_topology("dram-cxl")
 
@@ -117,6 +121,25 @@ def test_waits_end_as_in_the_plain_form(seed: int) -> None:
         left, waited = since.copy(), np.zeros(len(promoted))
         counts = note(promoted, left, hot, 100.0, waited)
         results.append([counts, waited[: counts[0]].tolist(), np.nan_to_num(left, nan=-1.0).tolist()])
+    assert results[0] == results[1]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_epochs_begin_and_end_as_in_the_plain_form(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    before, hot = (rng.permutation(9)[: rng.integers(0, 10)].astype(np.uint32) for _ in range(2))
+    was_hot = np.zeros(9, np.bool_)
+    was_hot[before] = True
+    place, lower = rng.choice(np.array([0, 1, 2, 255], np.uint8), 9), np.array([False, True, True])
+    since = np.full(9, np.nan)
+    since[before] = np.where(rng.random(len(before)) < 0.5, np.nan, 5.0)
+    results = []
+    for turn, count in ((turn_hot, count_on_top), (turn_hot_reference, count_on_top_reference)):
+        left, now_hot = since.copy(), np.zeros(9, np.bool_)
+        cooled = turn(hot, before, now_hot, was_hot, place, lower, 100.0, left)
+        turned = np.nan_to_num(left, nan=-1.0).tolist()
+        counts = count(hot, place, lower, left)
+        results.append([cooled, turned, now_hot.tolist(), counts, np.nan_to_num(left, nan=-1.0).tolist()])
     assert results[0] == results[1]
 
 

@@ -107,10 +107,10 @@ class SimulatedMachine:
 
         self.now_ns = 0.0
         self.slice_ns = 0.0
-        self._timing = SliceTiming(topology, threads, crews)
-        self._slowdown = np.ones(count)  # of kernel threads' copies, by node
+        self._timing = SliceTiming(topology, threads, crews, COPY_MEAN_MS * 1e6 / group_pages)
+        self._slowdown = self._timing.slowdown  # of kernel threads' copies
         self.latency_ns, self.used_share = self._timing.latency_ns, self._timing.used_share
-        self.ledger = Ledger(served=np.zeros(count))
+        self.ledger = Ledger(served=self._timing.served_total)
         self.kernel_threads: dict[str, KernelThread] = {}
         self._app_debt_ns = 0.0
         self._was_promoted = np.zeros(pages, np.bool_)
@@ -178,20 +178,14 @@ class SimulatedMachine:
         for thread in self.kernel_threads.values():
             thread.copy(self.now_ns, self.slice_ns, self._timing.moving_bytes)
         compute_ns = instructions * self.instruction_ns
-        duration_ns = self._timing.slice_ns((compute_ns + self._app_debt_ns) / self.threads)
-        self.used_share = self._timing.used_share
+        busy_ns = (compute_ns + self._app_debt_ns) / self.threads
+        duration_ns, copied_ns = self._timing.run_slice(busy_ns, self.now_ns)
         self._app_debt_ns = 0.0
-        slowdown = self._timing.slowdown()
-        self.ledger.moving_app_ns += float((self._timing.copy_ns * slowdown).sum())
-        self._timing.clear()
         self.now_ns += duration_ns
-        span_ns = max(duration_ns, min(self.now_ns, COPY_MEAN_MS * 1e6 / self.group_pages))
-        if span_ns > 0:  # a recording may begin with slices in which nothing ran
-            self._slowdown += (slowdown - self._slowdown) * (duration_ns / span_ns)
         self.slice_ns = duration_ns
+        self.ledger.moving_app_ns += copied_ns
         self.ledger.elapsed_ns += duration_ns
         self.ledger.compute_ns += compute_ns
-        self.ledger.served += self._timing.served[:, :, :2].sum(axis=(0, 2))
         return duration_ns
 
     def living(self, page: U32) -> npt.NDArray[np.bool_] | None:

@@ -29,7 +29,7 @@ def order_from(page: U32, first: int) -> I64:
     [1, 2, 0]
     """
     begin = int(np.searchsorted(page, first))
-    return np.roll(np.arange(len(page)), -begin)
+    return np.concatenate([np.arange(begin, len(page)), np.arange(begin)])
 
 
 def from_first(page: U32, first: int) -> U32:

@@ -69,6 +69,9 @@ class Accesses:
         return len(self.page)
 
 
+_NONE_32, _NONE_16 = np.empty(0, np.uint32), np.empty(0, np.int16)
+
+
 def no_accesses(time_ms: int) -> Accesses:
     """An empty report."""
-    return Accesses(np.empty(0, np.uint32), np.empty(0, np.int16), np.empty(0, np.uint32), time_ms)
+    return Accesses(_NONE_32, _NONE_16, _NONE_32, time_ms)

@@ -19,9 +19,9 @@ from numba import njit
 from pghot.arrays import I32, I64, U32
 from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Source
+from pghot.policies.below_top import below_top
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.granularity import Units
-from pghot.policies.machine import below_top
 from pghot.policies.policy import W, World
 from pghot.ties import from_first
 

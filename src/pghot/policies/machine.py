@@ -70,12 +70,3 @@ class Machine(Protocol):
 
     def charge_tracking(self, app_ns: float, kernel_ns: float, thread: str) -> None:
         """Account for time that tracking took, where it is simulated."""
-
-
-def below_top(machine: Machine, page: U32) -> U32:
-    """Those of the pages that are on a node below the top tier."""
-    node = machine.place[page]
-    eligible = np.zeros(256, np.bool_)  # none of a page that is on no node, 255
-    eligible[: len(machine.lower)] = machine.lower
-    below: U32 = page[eligible[node]]
-    return below

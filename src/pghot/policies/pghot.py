@@ -19,8 +19,8 @@ from pghot.engine.engine import HotnessEngine, Promotions
 from pghot.engine.gate import RATE_LIMITED, TOO_OLD, UNREACHED
 from pghot.engine.hashed import HashedStore
 from pghot.engine.settings import FAITHFUL, PACKED, EngineSettings
+from pghot.policies.below_top import below_top
 from pghot.policies.decisions import HeldBack, Moved
-from pghot.policies.machine import below_top
 from pghot.policies.policy import W, World
 
 _NONE = np.empty(0, np.uint32)

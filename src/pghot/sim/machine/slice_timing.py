@@ -83,15 +83,19 @@ class SliceTiming:
         Returns how long it takes, and how long the program's copies take in it.
         """
         self._busy_ns = busy_ns
-        duration_ns, copied_ns = time_slice(*self._arguments(), now_ns, self._mean_ns)
+        duration_ns, copied_ns = time_slice(
+            self.served, self._nodes, self._remote_ns, self._rival_reads, self._mlp_sequential, self._crew_threads,
+            *self._curves, busy_ns, self._busy, self._waits, self._demand, self._scratch, self._state,
+            now_ns, self._mean_ns,
+        )  # fmt: skip
         return float(duration_ns), float(copied_ns)
 
-    def _arguments(self) -> tuple[object, ...]:
-        """Those of `solve`."""
-        return (
+    def _solve(self) -> float:
+        duration_ns: float = solve(
             self.served, self._nodes, self._remote_ns, self._rival_reads, self._mlp_sequential, self._crew_threads,
             *self._curves, self._busy_ns, self._busy, self._waits, self._demand, self._scratch, self._state,
         )  # fmt: skip
+        return duration_ns
 
     def marginal_ns(self) -> F64:
         """float64[nodes]: how much longer the last slice would have taken for one more latency waited for on each node.
@@ -107,12 +111,12 @@ class SliceTiming:
         more = np.zeros_like(served)
         initiator = int(served[:, :, 0].sum(axis=1).argmax())
         price_ns = np.empty(len(self.latency_ns))
-        base_ns = solve(*self._arguments())
+        base_ns = self._solve()
         for node in range(len(price_ns)):
             more[:] = 0.0
             more[initiator, node, 0], more[initiator, node, 3] = _LITTLE * misses, _LITTLE * waits
             np.add(served, more, out=self.served)
-            price_ns[node] = (solve(*self._arguments()) - base_ns) / (_LITTLE * waits)
+            price_ns[node] = (self._solve() - base_ns) / (_LITTLE * waits)
         self.served[:], self._state[:] = served, state
         return price_ns
 

@@ -217,13 +217,14 @@ class HintFaults:
         self._faulted = True  # since the last step; True so that the first period is not doubled
         self._faults = 0
         self._updates = 0
+        self._found = Faults.sized(settings.pages)  # a page faults at most once in a slice
 
     def observe(self, view: SliceView) -> Report:
         start_ms = view.now_ms - view.dt_ns * 1e-6 * self._group_pages
         if self._next_ms < 0:
             self._began_ms = start_ms + self._delay_ms
             self._next_ms = self._began_ms
-        found = Faults.sized(len(view.page))
+        found = self._found
         faults = take_faults(
             view.page, view.touches, view.node, self._mark_ms, view.place, view.lower,
             start_ms, view.now_ms, *found,

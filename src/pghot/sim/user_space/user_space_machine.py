@@ -17,17 +17,16 @@ from pghot.policies.decisions import HeldBack
 from pghot.policies.live_rules import (
     AGEING_MS,
     BATCH_PAGES,
-    COLD_AGE,
     FREE_FLOOR,
     LRU_AGEING_MS,
     OLDEST,
     RATE_LIMIT_MB_S,
-    RETURNED_AGE,
 )
 from pghot.policies.machine import Moves
 from pghot.policies.pingpong import PingPongGuard
 from pghot.sim.machine.relocation import movable
 from pghot.sim.machine.simulated import SimulatedMachine
+from pghot.sim.user_space.unseen import longest_unseen, note_seen
 
 THREAD = "pghot"
 # move_pages(2) finds and isolates each page by a page-table walk, as its query does, which handles 6 to 7 million
@@ -90,11 +89,8 @@ class UserSpaceMachine:
 
     def saw(self, page: U32, samples: float, sample_ns: float) -> None:
         """A source reported these pages: samples were read from rings, and the kernel was asked where the pages are."""
-        self._seen[page] = self._period()
-        number = np.arange(len(page), dtype=np.uint32)
-        self._last[page] = number
-        distinct = int(np.count_nonzero(self._last[page] == number))
-        self._work(samples * sample_ns + min(samples, distinct) * QUERY_NS)
+        different = note_seen(page, self._period(), self._seen, self._last)
+        self._work(samples * sample_ns + min(samples, different) * QUERY_NS)
 
     def room(self, node: int) -> int:
         """Pages that can be put on `node` without crossing its floor."""
@@ -148,13 +144,9 @@ class UserSpaceMachine:
 
     def _coldest(self, node: int, pages: int) -> U32:
         """Up to `pages` pages on `node`, longest unseen first, as `live/machine/demotion.py` picks them."""
-        page = np.flatnonzero(self.place == node).astype(np.uint32)
-        age = np.minimum(self._period() - self._seen[page], OLDEST)
-        returned = self._was_promoted[page] & self._was_demoted[page]
-        old = age >= np.where(returned, RETURNED_AGE, COLD_AGE)
-        page, age = page[old], age[old]
-        # Ages fit a byte, of which NumPy's stable sort is a radix sort.
-        chosen: U32 = page[np.argsort((OLDEST - age).astype(np.uint8), kind="stable")[:pages]]
+        chosen: U32 = longest_unseen(
+            node, pages, self._period(), self.place, self._seen, self._was_promoted, self._was_demoted
+        )
         return chosen
 
     def _put(self, page: U32, target: int) -> U32:

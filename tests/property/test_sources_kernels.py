@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pghot.sim.sources import abit, chmu, hintfaults, sampling
+from pghot.sim.sources.hwsample import count_useful
 from references.sim.sources.abit import harvest_abits_reference, set_abits_reference
 from references.sim.sources.chmu import count_misses_reference, fill_hot_list_reference
 from references.sim.sources.hintfaults import mark_pages_reference, take_faults_reference
@@ -143,3 +144,10 @@ def test_chmu_equals_the_reference(parts, lower, downsampling, threshold, ring, 
     plain = fill_hot_list_reference(counts, place, 1, threshold, first, ring)
     assert (out_page[:entries].tolist(), lost, resume) == plain
     np.testing.assert_array_equal(out_count[:entries], counts[out_page[:entries]])
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2**32 - 1))))
+def test_useful_samples_are_those_of_pages_on_a_lower_node(samples: list[tuple[int, int]]) -> None:
+    place, lower = np.array([0, 1, 2, 1, 0], np.uint8), np.array([False, True, True])
+    page, count = (np.array([each[column] for each in samples], np.uint32) for column in (0, 1))
+    assert count_useful(page, count, place, lower) == sum(many for page, many in samples if page in (1, 2, 3))

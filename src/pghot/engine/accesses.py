@@ -45,7 +45,9 @@ def by_mechanism(source: type[Source]) -> tuple[int, bool]:
     return get_args(Mechanism).index(source.mechanism), not source.released
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(
+    slots=True
+)  # not frozen: made in every slice of the lab, a frozen one takes four times as long to make
 class Accesses:
     """Accesses that one source saw, all stamped with the time at which it reported them.
 

@@ -26,7 +26,7 @@ MECHANISM_COUNTERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, see `Accesses`
 class Promotions:
     """Pages to promote now, in order.
 
@@ -132,15 +132,14 @@ class HotnessEngine:
 
     def _keep_or_lose(self, verdict: U8) -> None:
         """Give what was not admitted back to the store, or lose it as the published versions do."""
-        taken = self._last_taken
-        refused = (verdict == TOO_OLD) | (verdict == RATE_LIMITED)
-        if self._keeps_refused:
-            self.store.restore(taken.select(verdict == TOO_OLD), waiting=False)
-            self.store.restore(taken.select(verdict == RATE_LIMITED), waiting=True)
-        else:
-            self._counts["kpromoted_dropped"] += int(np.count_nonzero(refused))
-        # `max_pages` is the caller's limit; the published consumer has none, so no version loses these.
-        self.store.restore(taken.select(verdict == UNREACHED), waiting=True)
+        many = np.bincount(verdict, minlength=UNREACHED + 1).tolist()
+        # `max_pages` is the caller's limit; the published consumer has none, so no version loses what is unreached.
+        kept = (TOO_OLD, RATE_LIMITED, UNREACHED) if self._keeps_refused else (UNREACHED,)
+        for why in kept:
+            if many[why]:
+                self.store.restore(self._last_taken.select(verdict == why), waiting=why != TOO_OLD)
+        if not self._keeps_refused:
+            self._counts["kpromoted_dropped"] += many[TOO_OLD] + many[RATE_LIMITED]
 
     def requeue(self, failed: Promotions) -> None:
         """Take back pages of the last `wake` that the machine could not move; they keep their history.

@@ -16,7 +16,7 @@ from pghot.arrays import I16, I64, U8, U32, Bool
 from pghot.engine.accesses import Accesses
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, see `Accesses`
 class Candidates:
     """Hot pages that a store hands to the gate, in the order in which they should be promoted.
 

@@ -36,6 +36,7 @@ class Units:
         self.pages = pages
         self._share = min(1.0, group_pages * page_bytes / granularity_bytes)  # a page's share of a unit
         self.count = math.floor((pages - 1) * self._share) + 1
+        self._starts = self._first(np.arange(self.count + 1))
 
     def of(self, page: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The unit of each page, as an index."""
@@ -45,11 +46,11 @@ class Units:
         """The pages of these units (ascending), in order."""
         if self._share == 1:
             return unit.astype(np.uint32)
-        first, last = self._first(unit), self._first(unit + 1)
-        inside = np.arange((last - first).sum()) - np.repeat(
-            np.cumsum(last - first) - (last - first), last - first
-        )
-        return np.asarray(np.repeat(first, last - first) + inside, np.uint32)
+        first = self._starts[unit]
+        pages = self._starts[unit + 1] - first
+        running = np.cumsum(pages)
+        inside = np.arange(running[-1] if len(running) else 0) - np.repeat(running - pages, pages)
+        return np.asarray(np.repeat(first, pages) + inside, np.uint32)
 
     def _first(self, unit: I64) -> I64:
         """The first page of each unit; `pages` for the one after the last."""

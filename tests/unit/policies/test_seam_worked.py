@@ -9,10 +9,10 @@ import pytest
 
 from pghot.errors import UsageError
 from pghot.policies import LIVE_POLICIES, live_rules, tiers
+from pghot.policies.below_top import below_top
 from pghot.policies.decisions import DecisionCounts, HeldBack
 from pghot.policies.granularity import Units, granularity_of
 from pghot.policies.hemem import HeMem
-from pghot.policies.machine import below_top
 from pghot.policies.none import NoMoves
 from pghot.policies.options import parse_options
 from pghot.policies.policy import Passive, World, by_kind, group_of

@@ -12,14 +12,28 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
+import numpy as np
+from numba import njit
+
+from pghot.arrays import U8, U32, Bool
 from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Mechanism, Sees, no_accesses
+from pghot.engine.engine import total
 from pghot.parameters import MOST_NS, check_number
 from pghot.policies.live_rules import INTERVAL_MS
 from pghot.sim.sources.sampling import Sampler, keep_evenly
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
 
 SAMPLE_BYTES = 48  # addresses (2), node, latency, time and cpu of one ring entry (est.)
+
+
+@njit(cache=True)
+def count_useful(page: U32, count: U32, place: U8, lower: Bool) -> int:
+    """How many samples are of pages in the lower tiers. page, count: uint32[K], a page and its samples; all placed."""
+    useful = np.int64(0)
+    for row in range(len(page)):
+        useful += np.int64(count[row]) * lower[place[page[row]]]
+    return int(useful)
 
 
 class MissSampler:
@@ -56,14 +70,14 @@ class MissSampler:
         row, count = self._sampler.draw(view.misses)
         if not len(row):
             return Report(no_accesses(int(view.now_ms)), self._interrupts(view, 0) * self._sample_ns)
-        taken = int(count.sum())
+        taken = int(total(count))
         capacity = self._capacity(view.dt_ns)
         if taken > capacity:
             row, count = keep_evenly(row, count, capacity)
             self._dropped += taken - capacity
         page = view.page[row]
         self._total += taken
-        self._useful += int(count[view.lower[view.place[page]]].sum())
+        self._useful += int(count_useful(page, count, view.place, view.lower))
         seen = Accesses(page, view.node[row], count, int(view.now_ms))
         return Report(seen, self._interrupts(view, taken / self._unit_pages) * self._sample_ns)
 

@@ -74,7 +74,7 @@ class SourceSettings:
         return first_page(self.seed, self.pages)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, see `Accesses`
 class Report:
     """What a source saw in a slice, and what it cost.
 

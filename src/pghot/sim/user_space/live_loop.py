@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pghot.engine.accesses import Accesses, Source
+from pghot.engine.engine import total
 from pghot.policies.decisions import HeldBack
 from pghot.policies.granularity import granularity_of
 from pghot.policies.live_rules import (
@@ -82,7 +83,7 @@ class LiveLoop:
     def _take(self, source: Source, accesses: Accesses) -> None:
         """Hand over what one source saw in one slice, with the time of the round."""
         count = accesses.count
-        samples = float(count.sum()) / self._unit_pages
+        samples = total(count) / self._unit_pages
         if accesses.hint_fault and accesses.latency_ms is not None:
             # A fast fault counts more. The live loop estimates the latency that the kernel knows.
             count = np.where(accesses.latency_ms <= FAULT_HOT_MS, FAST_FAULT, SLOW_FAULT).astype(np.uint32)

@@ -15,6 +15,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.units import PAGE_BYTES
 
 PF_KTHREAD = 0x00200000  # include/linux/sched.h
+_HIDDEN = (1, 0, 0)  # fields of stat for users who may not see them (do_task_stat, fs/proc/array.c)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,19 @@ def alive(root: SysRoot, identity: Identity) -> bool:
     except OSError:
         return False
     return not stat.dead and stat.identity == identity
+
+
+def ended(root: SysRoot, identity: Identity) -> bool:
+    """Whether this memory is gone for certain. It may still be there when the process cannot be read just now, or when
+    the kernel hides what tells an exec."""
+    try:
+        stat = read_stat(root, identity.pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    except OSError:
+        return False
+    now, hidden = stat.identity, _HIDDEN in (stat.identity.mm, identity.mm)
+    return stat.dead or now.start_ticks != identity.start_ticks or (now.mm != identity.mm and not hidden)
 
 
 def check_target(root: SysRoot, pid: int) -> Stat:

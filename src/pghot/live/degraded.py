@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-KNOBS, TARGETS, DEMOTION, GUESTS = "knobs", "targets", "demotion", "guests"
+KNOBS, TARGETS, DEMOTION, GUESTS, JOURNAL = "knobs", "targets", "demotion", "guests", "journal"
 
 
 @dataclass(frozen=True, slots=True)

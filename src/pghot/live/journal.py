@@ -5,15 +5,16 @@ killed pghot therefore leaves a record of everything it did; a line that was cut
 Nothing is fsynced: after a crash of the machine, pages and knobs have lost their state anyway.
 
 Each line is complete in itself: it names the boot, the pghot that wrote it, and the process or file whose pages it is
-about.
-So a damaged line does not affect the others.
+about. So a damaged line does not affect the others.
 """
 
 from __future__ import annotations
 
-import base64
 import os
 import sys
+import time
+from collections import Counter
+from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,13 +28,15 @@ from pghot.kernel.process import Identity, read_stat
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import MappedFile, Space
 from pghot.live.journal_file import FORMAT, read_journal
+from pghot.live.journal_lines import Whose, append_line, origins_facts
+from pghot.live.journal_rewrite import Facts, Rewritten, new_name, rewritten
 from pghot.live.journal_runs import LINE_RUNS, RUN, pack
-from pghot.sealed import seal
 from pghot.trusted import make_directory
 from pghot.units import PAGE_BYTES
 from pghot.version import __version__
 
 SUFFIX = ".pghot-journal"
+LEAST_BYTES = 4 << 20  # a smaller file is left as it is
 
 
 class Journal:
@@ -44,7 +47,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, root: SysRoot) -> None:
-        self.path = path
+        self.path, self._root = path, root
         self._fd = _create(path)
         self.empty = True
         me = read_stat(root, os.getpid()).identity if root.live else Identity(os.getpid(), 0, (0, 0, 0))
@@ -54,16 +57,25 @@ class Journal:
             "writer": [me.pid, me.start_ticks],
             "pid_namespace": namespace(root, "pid"),
         }
-        self._append(kind="journal", pghot=__version__, command=sys.argv)
+        self._head: list[Facts] = []  # what it says beside pages
+        self._bytes_of: dict[Whose, int] = {}
+        self._bytes_since: dict[Whose, int] = {}  # since a rewriting began
+        self._tracked: Collection[Whose] = ()
+        self._stayed: Collection[Whose] = ()  # not tracked any more, but living when it was rewritten
+        self._kept_bytes = 0  # after it was rewritten last
+        self._wait_bytes = 0  # until it has so many, after a failure
+        self._rewriting: Generator[None, None, Rewritten] | None = None
+        self.trouble = ""  # why it could not be rewritten, in words
+        self._tell(kind="journal", pghot=__version__, command=sys.argv)
 
     def knob(self, path: str, old: str, new: str) -> None:
         """A kernel knob is about to change."""
         self.empty = False
-        self._append(kind="knob", path=path, old=old, new=new)
+        self._tell(kind="knob", path=path, old=old, new=new)
 
     def compressed(self, node: int) -> None:
         """Pages may be put into compressed swap from now on. The lines that follow call it by this node number."""
-        self._append(kind="compressed", node=node)
+        self._tell(kind="compressed", node=node)
 
     def origins(self, home: Space | MappedFile, address: U64, node: U8, shared: bool = False) -> None:
         """Pages (uint64[K] bytes, in any order) of a space or file that may move from now on, and the node of each.
@@ -71,13 +83,50 @@ class Journal:
         shared  a fork shares them among tracked programs: they move, and go back, whoever maps them
         """
         self.empty = False
-        who = _words_of(home) | ({"shared": True} if shared else {})
         # Addresses in sections that were another program's before need not ascend, and runs must.
         vpn, first = np.unique(address // np.uint64(PAGE_BYTES), return_index=True)
         runs = runs_of(vpn, node[first])
         for begin in range(0, len(runs), LINE_RUNS):
-            packed = base64.b64encode(pack(runs[begin : begin + LINE_RUNS]))
-            self._append(**who, name=home.name, runs=packed.decode())
+            packed = pack(runs[begin : begin + LINE_RUNS])
+            written = self._append(origins_facts(home.identity, home.name, packed, shared))
+            for count in (self._bytes_of, self._bytes_since):
+                count[home.identity] = count.get(home.identity, 0) + written
+
+    # ---- what ended programs left
+
+    def look(self, tracked: Collection[Whose]) -> None:
+        """Begin to write the file anew when it is large, and more than half of it is of programs and files that are not
+        tracked any more, or it has grown to twice of what was kept: it may say much twice."""
+        size = self.bytes_written
+        if self._rewriting is not None or size < max(LEAST_BYTES, self._wait_bytes):
+            return
+        gone = sum(
+            bytes_ for who, bytes_ in self._bytes_of.items() if who not in tracked and who not in self._stayed
+        )
+        if 2 * gone > size or size >= 2 * self._kept_bytes:
+            self._tracked, self._bytes_since = tracked, {}
+            self._rewriting = rewritten(self._root, self.path, self._fd, self._head, self._session)
+
+    def go_on(self, most_ns: int) -> None:
+        """Go on writing it anew, for so long, and a step at least."""
+        until_ns = time.perf_counter_ns() + most_ns
+        while self._rewriting is not None:
+            try:
+                next(self._rewriting)
+            except StopIteration as end:
+                self._take(end.value)
+            except (OSError, PghotError) as error:
+                self._rewriting, self._wait_bytes = None, 2 * self.bytes_written
+                self.trouble = f"the journal keeps what ended programs left in it: {error}"
+            if time.perf_counter_ns() >= until_ns:
+                return
+
+    def _take(self, new: Rewritten) -> None:
+        os.close(self._fd)
+        self._fd, self._rewriting, self._wait_bytes, self.trouble = new.fd, None, 0, ""
+        self._kept_bytes = self.bytes_written
+        self._stayed = new.bytes_of.keys() - set(self._tracked)
+        self._bytes_of = dict(Counter(new.bytes_of) + Counter(self._bytes_since))
 
     @property
     def bytes_written(self) -> int:
@@ -86,6 +135,9 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; one in which nothing was changed is not left behind."""
+        if self._rewriting is not None:
+            self._rewriting.close()
+            self._rewriting = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -102,17 +154,13 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _append(self, **facts: Any) -> None:
-        append_line(self._fd, self.path, facts | self._session)
+    def _tell(self, **facts: Any) -> None:
+        """A line that is not about pages."""
+        self._append(facts)
+        self._head.append(facts)
 
-
-def _words_of(home: Space | MappedFile) -> dict[str, Any]:
-    """Whose pages a line is about."""
-    if isinstance(home, MappedFile):
-        file = home.identity
-        return {"kind": "file_origins", "device": file.device, "inode": file.inode, "born_ns": file.born_ns}
-    who = home.identity
-    return {"kind": "origins", "pid": who.pid, "start_ticks": who.start_ticks, "mm": list(who.mm)}
+    def _append(self, facts: Facts) -> int:
+        return append_line(self._fd, self.path, {**facts, **self._session})
 
 
 def _create(path: Path) -> int:
@@ -121,6 +169,7 @@ def _create(path: Path) -> int:
         make_directory(path.parent, 0o755)
         if _is_undone(path):
             path.unlink()
+        new_name(path).unlink(missing_ok=True)
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         if not path.is_file():
@@ -160,23 +209,6 @@ def mark_undone(path: Path, file: tuple[int, int]) -> None:
         append_line(fd, path, {"kind": "undone"})
     finally:
         os.close(fd)
-
-
-def append_line(fd: int, path: Path, facts: dict[str, Any]) -> None:
-    """One sealed line. Raises `PghotError` when it cannot be written whole; the file is cut back then."""
-    line = (seal(facts) + "\n").encode("utf-8", "surrogateescape")
-    size = os.fstat(fd).st_size
-    try:
-        if os.write(fd, line) == len(line):
-            return
-        reason = "No space left on device"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    os.ftruncate(fd, size)
-    raise PghotError(
-        f"cannot write the journal {path}: {reason}",
-        "nothing is changed without it; make room, or name another file",
-    )
 
 
 def runs_of(vpn: U64, node: U8) -> npt.NDArray[Any]:

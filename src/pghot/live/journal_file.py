@@ -55,6 +55,7 @@ class Entry(Generic[Who]):
 
 SpaceEntry = Entry[Identity]
 FileEntry = Entry[FileIdentity]
+_Entries = dict[Identity | FileIdentity, list[Line]]
 
 
 @dataclass(slots=True)
@@ -126,27 +127,34 @@ def read_journal(path: Path) -> JournalFile:
 
     Raises `UsageError` when that is nothing, is of another version, or when others may have written it.
     """
+    *_, journal = reading(path)
+    return journal
+
+
+def reading(path: Path, until: int | None = None) -> Iterator[JournalFile]:
+    """As `read_journal`: the journal so far, after each line. `until`: only so many bytes of it."""
     file, which = _open_own(path)
-    spaces: dict[Identity, SpaceEntry] = {}
-    files: dict[FileIdentity, FileEntry] = {}
     begins = False
     with file:
         journal = _journal_of(path, which, next((fact for fact in _facts(file) if "format" in fact), {}))
         file.seek(0)
-        for number, fact in enumerate(_facts(file), 1):
+        entries: _Entries = {}
+        for number, fact in enumerate(_facts(file, until), 1):
             begins |= number == 1 and fact.get("kind") == "journal"
             try:
-                _enter(journal, spaces, files, fact)
+                _enter(journal, entries, fact)
             except (KeyError, OverflowError, TypeError, ValueError, zlib.error):
                 journal.damaged.append(number)
+            yield journal
     if not journal.damaged and not begins:
         journal.damaged.append(1)  # the beginning is missing, and nobody knows what else
-    journal.spaces, journal.files = list(spaces.values()), list(files.values())
-    return journal
+    yield journal
 
 
-def _facts(file: BinaryIO) -> Iterator[dict[str, Any]]:
-    for line in file:
+def _facts(file: BinaryIO, until: int | None = None) -> Iterator[dict[str, Any]]:
+    left = -1 if until is None else until
+    while left != 0 and (line := file.readline(left)):
+        left -= len(line) if until is not None else 0
         yield _fact(line.decode("utf-8", "surrogateescape").removesuffix("\n"))
 
 
@@ -185,10 +193,10 @@ def _file_identity(device: Any, inode: Any, born_ns: Any) -> FileIdentity:
 
 def _enter(
     journal: JournalFile,
-    spaces: dict[Identity, SpaceEntry],
-    files: dict[FileIdentity, FileEntry],
+    lines: _Entries,
     fact: dict[str, Any],
 ) -> None:
+    """`lines` are those of each entry of the journal."""
     if fact["kind"] == "undone":
         journal.undone = True
         return
@@ -205,11 +213,17 @@ def _enter(
             code, stack, arguments = fact["mm"]
             identity = Identity(int(fact["pid"]), int(fact["start_ticks"]), (code, stack, arguments))
             line = line_of(fact["runs"], fact.get("shared") is True)
-            spaces.setdefault(identity, SpaceEntry(identity, str(fact["name"]))).lines.append(line)
+            if identity not in lines:
+                journal.spaces.append(SpaceEntry(identity, str(fact["name"])))
+                lines[identity] = journal.spaces[-1].lines
+            lines[identity].append(line)
         case "file_origins":
             file = _file_identity(fact["device"], fact["inode"], fact["born_ns"])
             line = line_of(fact["runs"])
-            files.setdefault(file, FileEntry(file, str(fact["name"]))).lines.append(line)
+            if file not in lines:
+                journal.files.append(FileEntry(file, str(fact["name"])))
+                lines[file] = journal.files[-1].lines
+            lines[file].append(line)
         case "compressed":
             journal.compressed = True
         case _:

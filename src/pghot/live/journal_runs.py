@@ -91,6 +91,15 @@ def line_of(text: str, shared: bool = False) -> Line:
     runs = unpack(packed)
     if len(runs) == 0:
         raise ValueError("a line about nothing")
+    return _line(packed, runs, shared)
+
+
+def packed_line(runs: Runs, shared: bool) -> Line:
+    """A line of ascending runs, `LINE_RUNS` at most and one at least."""
+    return _line(pack(runs), runs, shared)
+
+
+def _line(packed: bytes, runs: Runs, shared: bool) -> Line:
     end = int(runs["first"][-1]) + int(runs["pages"][-1])
     return Line(packed, int(runs["first"][0]), end, int(runs["pages"].sum(dtype=np.uint64)), shared)
 
@@ -120,7 +129,7 @@ def pieces(lines: Sequence[Line]) -> Iterator[Piece]:
 
 def pages_of(runs: Runs) -> U64:
     """All page numbers of the runs, one run after the other."""
-    return _counted(runs["first"], runs["pages"])
+    return counted(runs["first"], runs["pages"])
 
 
 def _nodes_of(runs: Runs) -> U8:
@@ -128,7 +137,7 @@ def _nodes_of(runs: Runs) -> U8:
     return np.repeat(runs["node"].astype(np.uint8), runs["pages"].astype(np.int64))
 
 
-def _counted(first: U64, lengths: npt.NDArray[Any]) -> U64:
+def counted(first: U64, lengths: npt.NDArray[Any]) -> U64:
     """So many numbers from each of `first`."""
     lengths = lengths.astype(np.int64)
     offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -170,7 +179,7 @@ def _by_section(runs: Runs) -> tuple[U64, I64]:
     first, end = runs["first"], runs["first"] + runs["pages"]
     shift = np.uint64(SECTION_SHIFT)
     spans = ((end - np.uint64(1)) >> shift) - (first >> shift) + np.uint64(1)
-    section = _counted(first >> shift, spans)
+    section = counted(first >> shift, spans)
     begin, stop = np.repeat(first, spans.astype(np.int64)), np.repeat(end, spans.astype(np.int64))
     count = np.minimum(stop, (section + np.uint64(1)) << shift) - np.maximum(begin, section << shift)
     both, where = np.unique(section, return_inverse=True)

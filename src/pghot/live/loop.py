@@ -66,6 +66,8 @@ REFRESH_MS = 1000
 # first round, and in each round the share of --max-cpu, but this at least.
 START_NS = 500_000_000
 LEAST_SURVEY_NS = 1_000_000
+# Writing the journal anew takes this share of the time, but so long in a round at least and at most.
+REWRITE_SHARE, REWRITE_NS = 0.05, (1_000_000, 20_000_000)
 
 
 class Live:
@@ -123,7 +125,7 @@ class Live:
         self._started: list[AccessSource] = []
         self._damos_started = False
         self._surveys = self._survey_all()
-        self._surveyed_ns = clock_ns()
+        self._surveyed_ns = self._ticked_ns = clock_ns()
         self.surveying = True
         self.recorder: SliceRecorder | None = None
         self.cost = OwnCost()
@@ -174,6 +176,9 @@ class Live:
         if self.damos is not None and self._damos_started:
             self.damos.tick(now_ms)
         self.machine.demote_cold()
+        if self.journal is not None:
+            self.journal.go_on(int(np.clip((now_ns - self._ticked_ns) * REWRITE_SHARE, *REWRITE_NS)))
+        self._ticked_ns = now_ns
         self.effect.tick(now_ms)
         if self.recorder is not None:
             self.recorder.tick(now_ns)
@@ -328,6 +333,8 @@ class Live:
             for group in self.groups:
                 if isinstance(group.policy, Forgets):
                     group.policy.forget(gone)
+        if self.journal is not None:
+            self.journal.look(self.spaces.identities())
         self._follow_cgroup()
         if changes.any:
             for source in self._started:
@@ -343,6 +350,7 @@ class Live:
                 machine=self.machine,
                 sources=self.sources,
                 started=self._started,
+                journal=self.journal,
                 now_ms=self._clock_ns() // 1_000_000,
             )
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,14 @@ class Mapped:
 
 def find_mapped(root: SysRoot, files: Collection[FileIdentity]) -> dict[FileIdentity, list[Mapped]]:
     """For each file that a program still maps, one mapping in each. Another file with its inode does not count."""
+    *_, found = [{}, *finding_mapped(root, files)]
+    return found
+
+
+def finding_mapped(
+    root: SysRoot, files: Collection[FileIdentity]
+) -> Iterator[dict[FileIdentity, list[Mapped]]]:
+    """As `find_mapped`: what is found so far, after each process."""
     found: dict[FileIdentity, list[Mapped]] = {}
     inodes = np.array([file.inode for file in files], np.uint64)
     for pid in pids(root) if files else ():
@@ -41,4 +49,4 @@ def find_mapped(root: SysRoot, files: Collection[FileIdentity]) -> dict[FileIden
             here |= {file: mapped for file in files if file.may_be(now)}
         for file, mapped in here.items():
             found.setdefault(file, []).append(mapped)
-    return found
+        yield found

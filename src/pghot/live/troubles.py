@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
-from pghot.live.degraded import DEMOTION, GUESTS, KNOBS, TARGETS, Degraded
+from pghot.live.degraded import DEMOTION, GUESTS, JOURNAL, KNOBS, TARGETS, Degraded
+from pghot.live.journal import Journal
 from pghot.live.knobs import Knobs
 from pghot.live.live_settings import LiveSettings
 from pghot.live.machine.linux import LinuxMachine
@@ -24,10 +25,13 @@ def troubles(
     machine: LinuxMachine,
     sources: Sequence[AccessSource],
     started: Sequence[AccessSource],
+    journal: Journal | None,
     now_ms: int,
 ) -> Iterator[Degraded]:
     """`started` are those of the `sources` that see by now."""
     yield from (Degraded(TARGETS, problem) for problem in settings.targets.troubles(root))
+    if journal is not None and journal.trouble:
+        yield Degraded(JOURNAL, journal.trouble)
     if not spaces.spaces:
         return  # there is nothing to see or move
     yield from (Degraded(KNOBS, problem) for problem in knobs.changed_by_others())

@@ -37,6 +37,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.live import journal as journal_module
 from pghot.live.journal import Journal, mark_undone, runs_of
 from pghot.live.journal_file import FORMAT, JournalFile, SpaceEntry, read_journal
+from pghot.live.journal_lines import append_line
 from pghot.live.journal_runs import RUN, pack
 from pghot.live.knobs import Knobs, put_back
 from pghot.live.run import journal_path
@@ -204,7 +205,7 @@ def test_what_cannot_be_read_or_is_of_a_later_format(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="directory"):
         read_journal(tmp_path)
     fd = os.open(tmp_path / "later", os.O_CREAT | os.O_WRONLY)
-    journal_module.append_line(fd, tmp_path / "later", {"kind": "journal", "format": FORMAT + 1})
+    append_line(fd, tmp_path / "later", {"kind": "journal", "format": FORMAT + 1})
     os.close(fd)
     with pytest.raises(UsageError, match=f"format {FORMAT + 1}"):
         read_journal(tmp_path / "later")
@@ -301,7 +302,7 @@ def test_lines_of_unknown_kinds_and_forms_are_damage(tmp_path: Path) -> None:
     ]  # fmt: skip
     common = {name: session[name] for name in ("format", "boot_id", "writer")}
     for facts in wrong:
-        journal_module.append_line(fd, path, common | facts)
+        append_line(fd, path, common | facts)
     os.close(fd)
     journal = read_journal(path)
     assert len(journal.damaged) == len(wrong)

@@ -19,8 +19,9 @@ from pghot.kernel.knob_files import DEMOTION_ENABLED, NUMA_BALANCING, SCAN
 from pghot.kernel.process import Identity
 from pghot.kernel.sysroot import SysRoot
 from pghot.live import journal as journal_module
-from pghot.live.journal import Journal, append_line, runs_of
+from pghot.live.journal import Journal, runs_of
 from pghot.live.journal_file import SpaceEntry, read_journal
+from pghot.live.journal_lines import append_line
 from pghot.live.journal_runs import RUN, line_of, pack, unpack
 
 PAGE = 4096

@@ -21,9 +21,9 @@ from pghot.kernel.maps import MappingKind, Mappings, read_maps_text
 from pghot.kernel.maps_decode import fill_kinds
 from pghot.kernel.maps_text import parse_maps
 from pghot.kernel.mempolicy import Policies, read_policies
-from pghot.kernel.process import Stat, pid_max, read_stat
+from pghot.kernel.process import Identity, Stat, pid_max, read_stat
 from pghot.kernel.sysroot import SysRoot
-from pghot.kernel.watched import MappedFile, Space
+from pghot.kernel.watched import FileIdentity, MappedFile, Space
 from pghot.live.machine.kinds import BY_DEFAULT, Kinds, judged, private_files
 from pghot.live.machine.objects import FIRST_PID, Objects
 from pghot.live.machine.pages import Pages
@@ -99,6 +99,11 @@ class Spaces:
     def home(self, number: int) -> Space | MappedFile | None:
         """What has this number: a space or a file, while it is tracked."""
         return self.space(number) or self.objects.file(number)
+
+    def identities(self) -> frozenset[Identity | FileIdentity]:
+        """Of the tracked spaces and files."""
+        homes = [self.home(number) for number in self.numbers()]
+        return frozenset(home.identity for home in homes if home is not None)
 
     def has_huge_pages(self, number: int) -> bool:
         """Whether moving one page of this space or file may move its neighbours along."""

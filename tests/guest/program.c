@@ -176,6 +176,16 @@ static void share(const char *how, size_t bytes)
 	}
 }
 
+/* A mapping that the kernel joins to no other. Joined to the memory, it would be split off with each flush, and the
+ * kernel's scanner for hint faults would take the memory for new each time, and wait (scan_delay_ms). */
+static char *map_apart(size_t bytes)
+{
+	char *apart = mmap(NULL, bytes + (2 << 12), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	mprotect(apart + (1 << 12), bytes, PROT_READ | PROT_WRITE);
+	madvise(apart + (1 << 12), bytes, MADV_NOHUGEPAGE);
+	return apart + (1 << 12);
+}
+
 /* Mappings that the kernel cannot join: between two lies one without rights. */
 static void map_more(size_t mappings)
 {
@@ -249,8 +259,7 @@ int main(int argc, char **argv)
 		syscall(SYS_set_mempolicy, 0, NULL, 0);
 	} else
 		memset(memory, 1, bytes);
-	char *spare = mmap(NULL, SPARE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	madvise(spare, SPARE, MADV_NOHUGEPAGE);
+	char *spare = map_apart(SPARE);
 	if (text)
 		fill_with_words(memory, bytes);
 	unsigned long before = text ? checksum(memory, bytes) : 0;

@@ -9,12 +9,16 @@ from hypothesis import strategies as st
 
 from pghot.arrays import NOWHERE
 from pghot.sim.machine.lru import age_pages, take_old
-from pghot.sim.machine.relocation import movable, relocate
+from pghot.sim.machine.relocation import movable, relocate, slowest_node
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import Topology
 from pghot.sim.machine.touch import allocate, note_writes, serve, touch
 from references.sim.machine.lru import age_pages_reference, take_old_reference
-from references.sim.machine.relocation import movable_reference, relocate_reference
+from references.sim.machine.relocation import (
+    movable_reference,
+    relocate_reference,
+    slowest_node_reference,
+)
 from references.sim.machine.touch import (
     allocate_reference,
     note_writes_reference,
@@ -180,6 +184,16 @@ def test_pages_change_their_node_as_by_the_reference(seed: int) -> None:
         counts = move(page, target, 4096.0, *state, promoted)
         results.append([counts, promoted[: counts[0]].tolist(), *(each.tolist() for each in state)])
     assert results[0] == results[1]
+
+
+@given(seeds)
+def test_the_slowest_node_of_a_move_is_that_of_the_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    page, target = rng.permutation(PAGES)[: rng.integers(0, 5)].astype(np.uint32), int(rng.integers(0, NODES))
+    place, slowdown = rng.integers(0, NODES, PAGES).astype(np.uint8), rng.choice([1.0, 1.5, 2.0], NODES)
+    assert slowest_node(page, place, target, slowdown) == slowest_node_reference(
+        page, place, target, slowdown
+    )
 
 
 @given(seeds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from pghot.arrays import F64, I64, NOWHERE, U8, U32, Bool
+from pghot.arrays import F64, I64, NOWHERE, U8, U32, Bool, Int
 
 
 @njit(cache=True)
@@ -17,6 +17,21 @@ def movable(page: U32, place: U8, target: int, out: U32) -> int:
             out[found] = index
             found += 1
     return found
+
+
+@njit(cache=True)
+def slowest_node(page: U32, place: U8, target: int, slowdown: F64) -> int:
+    """Which of the nodes that a move reads from or writes to is slowed down most; the first of equal ones.
+
+    page      uint32[K]       pages that are to go to `target`, each on a node
+    slowdown  float64[nodes]  above 0
+    """
+    slowest: Int = np.int64(target)
+    for index in page:
+        node: Int = np.int64(place[index])
+        if slowdown[node] > slowdown[slowest] or (slowdown[node] == slowdown[slowest] and node < slowest):
+            slowest = node
+    return int(slowest)
 
 
 @njit(cache=True)

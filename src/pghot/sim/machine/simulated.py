@@ -21,7 +21,7 @@ from pghot.sim.compressed.access import Access
 from pghot.sim.compressed.node import CompressedNode, Contents
 from pghot.sim.machine.accounts import KernelThread, Ledger
 from pghot.sim.machine.lru import AGEING_MS, Generations
-from pghot.sim.machine.relocation import movable, relocate
+from pghot.sim.machine.relocation import movable, relocate, slowest_node
 from pghot.sim.machine.slice_timing import SliceTiming
 from pghot.sim.machine.topology import Topology
 from pghot.sim.machine.touch import Rows, allocate, serve
@@ -319,7 +319,7 @@ class SimulatedMachine:
         """
         span_ns = max(self.slice_ns, sleep_ns)
         budget_ns = self.thread(thread).budget_ns(self.now_ns, self.now_ns + span_ns)
-        return math.ceil(budget_ns / self._migrate_ns(float(self._slowdown.max(initial=1.0))))
+        return math.ceil(budget_ns / self._migrate_ns(max(1.0, *self._slowdown.tolist())))
 
     def _migrate_ns(self, slowdown: float) -> float:
         """Kernel time to migrate one page, the copy slowed as the memory is loaded."""
@@ -366,9 +366,7 @@ class SimulatedMachine:
             if self.compressed is not None:
                 wait_ns = self._access.leave(moves.moved)
         if len(moves.moved):
-            involved = np.bincount(self.place[moves.moved], minlength=len(self.free_pages)) > 0
-            involved[target] = True
-            slowest = int(np.where(involved, self._slowdown, 0.0).argmax())
+            slowest = slowest_node(moves.moved, self.place, target, self._slowdown)
             self._relocate(moves.moved, target, payer)
             self._pay(len(moves.moved), slowest, payer, batch_pages, wait_ns)
         return moves

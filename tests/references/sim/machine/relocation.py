@@ -14,6 +14,11 @@ def movable_reference(page: U32, place: U8, target: int, out: U32) -> int:
     return len(found)
 
 
+def slowest_node_reference(page: U32, place: U8, target: int, slowdown: F64) -> int:
+    """`slowest_node` from the set of nodes."""
+    return min({target, *place[page].tolist()}, key=lambda node: (-slowdown[node], node))
+
+
 def relocate_reference(
     page: U32,
     target: int,

@@ -75,7 +75,11 @@ _DECLARED = (
         "pghot_skipped_shared", "sightings of pages that programs map which are not tracked", "sightings"
     ),
     Counter("pghot_skipped_special", "sightings of device and kernel-provided mappings", "sightings"),
-    Counter("pghot_skipped_hugetlb", "sightings of hugetlb pages, which are not moved", "sightings"),
+    Counter(
+        "pghot_skipped_hugetlb",
+        "sightings of hugetlb pages: --kinds hugetlb moves those of 2 MiB",
+        "sightings",
+    ),
     Counter(
         "pghot_skipped_bound", "sightings of memory for which its owner set a strict policy", "sightings"
     ),
@@ -125,7 +129,18 @@ _DECLARED = (
         "bytes",
         "gauge",
     ),
-    Counter("pghot_hugetlb_bytes", "mappings of hugetlb pages, which are left alone", "bytes", "gauge"),
+    Counter("pghot_hugetlb_bytes", "mappings of hugetlb pages that are left alone", "bytes", "gauge"),
+    Counter(
+        "pghot_unseen_hugetlb_bytes",
+        "mappings of hugetlb pages that may move, while no source in use sees any",
+        "bytes",
+        "gauge",
+    ),
+    Counter(
+        "pghot_hugetlb_no_room",
+        "pages of 4 KiB, in hugetlb pages that stayed because the pool on the target node had none free",
+        "pages",
+    ),
     Counter("pghot_virtual_machines", "tracked programs that run virtual machines", "programs", "gauge"),
     Counter("pghot_compressed_out", "pages put into compressed swap", "pages"),
     Counter("pghot_compressed_fetched", "pages that pghot brought back from compressed swap", "pages"),

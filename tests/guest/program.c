@@ -2,7 +2,7 @@
  *
  * program MIB HOT_SHARE NODE [write] [huge] [mixed] [flush] [text] [lock] [locked] [idle] [calm] [run=PAGES] [stray=N]
  *         [pace=MS] [passes=N] [progress=FILE] [random] [threads=N] [mappings=N] [cold=N] [folios] [bound] [preferred]
- *         [shm | sysv | memfd | tmpfs=FILE | file=FILE] [forks=N]
+ *         [shm | sysv | memfd | hugetlb[=private] | tmpfs=FILE | file=FILE] [forks=N]
  *
  * Prints one line of JSON: pid, start address, pages, and the run length of hot pages. Page p is hot when
  * (p / run) % every == set. Twice a second its passes over the hot set go to the progress file, with the time. It goes
@@ -17,8 +17,9 @@
  * touches as there are hot pages. threads=N: so many do that. mappings=N: it has so many more mappings of a page each,
  * which it does not touch again. cold=N: so many pages anywhere are touched each minute.
  * folios: its folios are as large as the kernel likes.
- * shm, sysv, memfd, tmpfs=FILE: its memory is shared: anonymous, of System V, a memfd, a file of a tmpfs, which another
- * program may have made. file=FILE: it maps a file privately and reads it. forks=N: so many children do as it does.
+ * shm, sysv, memfd, tmpfs=FILE: its memory is shared: anonymous, of System V, a memfd, a file of a tmpfs, which
+ * another program may have made (or of a hugetlbfs). hugetlb: pages of the hugetlb pool, shared or private.
+ * file=FILE: it maps a file privately and reads it. forks=N: so many children do as it does.
  * idle: it touches nothing after its start and takes no CPU; its memory is there.
  * SIGUSR1 moves the hot set; SIGUSR2 unmaps the upper half; SIGHUP executes the program anew; SIGALRM forks a child
  * that goes on beside it; SIGURG binds the memory to the node; SIGWINCH makes huge pages of it.
@@ -159,6 +160,10 @@ static void share(const char *how, size_t bytes)
 			shared |= MAP_ANONYMOUS;
 		else if (!strcmp(how, "memfd"))
 			fd = memfd_create("program", 0);
+		else if (!strcmp(how, "hugetlb"))
+			shared |= MAP_ANONYMOUS | MAP_HUGETLB;
+		else if (!strcmp(how, "hugetlb=private"))
+			shared = MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_HUGETLB;
 		else if (!strncmp(how, "tmpfs=", 6))
 			fd = open(how + 6, O_RDWR | O_CREAT, 0600);
 		else {
@@ -225,7 +230,7 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[i], "random")) randomly = 1;
 		if (!strcmp(argv[i], "folios")) folios = 1;
 		if (!strcmp(argv[i], "shm") || !strcmp(argv[i], "sysv") || !strcmp(argv[i], "memfd") ||
-		    !strncmp(argv[i], "tmpfs=", 6) || !strncmp(argv[i], "file=", 5))
+		    !strncmp(argv[i], "hugetlb", 7) || !strncmp(argv[i], "tmpfs=", 6) || !strncmp(argv[i], "file=", 5))
 			how = argv[i];
 		if (!strncmp(argv[i], "forks=", 6)) forks = atoi(argv[i] + 6);
 		if (!strncmp(argv[i], "threads=", 8)) threads = atoi(argv[i] + 8);

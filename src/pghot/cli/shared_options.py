@@ -36,8 +36,8 @@ Sources = Annotated[
 Kinds = Annotated[
     str | None,
     typer.Option(
-        help="kinds of memory to move, comma-separated: anon, shmem, file; one that is named also where programs map "
-        "it that are not tracked. Without: anon and shmem of tracked programs alone",
+        help="kinds of memory to move, comma-separated: anon, shmem, file, hugetlb; one that is named also where "
+        "programs map it that are not tracked. Without: anon and shmem of tracked programs alone",
     ),
 ]
 Set = Annotated[

@@ -15,26 +15,27 @@ from enum import IntEnum
 import numpy as np
 
 from pghot.arrays import U8, U64
+from pghot.kernel.hugetlb import HUGETLB_BYTES, pool_sizes
 from pghot.kernel.maps import device_number
 from pghot.kernel.sysroot import SysRoot
 
-_HUGE_SIZES = "/sys/kernel/mm/hugepages"
 _MFD_HUGETLB, _MFD_HUGE_SHIFT = 4, 26  # include/uapi/linux/memfd.h
-_MOUNT = re.compile(r"^\d+ \d+ (\d+):(\d+) .* - (\S+) ", re.MULTILINE)
+_MOUNT = re.compile(r"^\d+ \d+ (\d+):(\d+) .* - (\S+) \S+ ?(.*)$", re.MULTILINE)
 # The first mount of every kernel (mnt_init, fs/namespace.c): of a captured tree nobody else can be asked.
 _FIRST_MOUNT = device_number(0, 1)
 
 
 class Memory(IntEnum):
-    """What the pages of a file system's files are."""
+    """What the pages of a file system's files are. HUGETLB are those of 2 MiB, OTHER_HUGETLB those of another size."""
 
     FILE = 0
     SHMEM = 1
     HUGETLB = 2
     DEVICE = 3
+    OTHER_HUGETLB = 4
 
 
-_MEMORY = {"tmpfs": Memory.SHMEM, "hugetlbfs": Memory.HUGETLB, "devtmpfs": Memory.DEVICE}
+_MEMORY = {"tmpfs": Memory.SHMEM, "hugetlbfs": Memory.OTHER_HUGETLB, "devtmpfs": Memory.DEVICE}
 
 
 class FileSystems:
@@ -63,19 +64,25 @@ class FileSystems:
     def _mounted(self, pid: int) -> dict[int, Memory]:
         text = self._root.read_or(f"/proc/{pid}/mountinfo")
         return {
-            device_number(int(major), int(minor)): _MEMORY.get(kind, Memory.FILE)
-            for major, minor, kind in _MOUNT.findall(text)
+            device_number(int(major), int(minor)): _of_mount(kind, options)
+            for major, minor, kind, options in _MOUNT.findall(text)
         }
+
+
+def _of_mount(kind: str, options: str) -> Memory:
+    """hugetlbfs says the size of its pages since Linux 4.11 (hugetlbfs_show_options, fs/hugetlbfs/inode.c)."""
+    if kind == "hugetlbfs" and f"pagesize={HUGETLB_BYTES >> 20}M" in options.split(","):
+        return Memory.HUGETLB
+    return _MEMORY.get(kind, Memory.FILE)
 
 
 def _mounts_without_a_name(root: SysRoot) -> dict[int, Memory]:
     if not root.live:
         return {_FIRST_MOUNT: Memory.SHMEM}
     flags = {0: Memory.SHMEM}
-    for size in root.list(_HUGE_SIZES):
-        if kib := re.fullmatch(r"hugepages-(\d+)kB", size):
-            order = (int(kib[1]) << 10).bit_length() - 1
-            flags[_MFD_HUGETLB | order << _MFD_HUGE_SHIFT] = Memory.HUGETLB
+    for size in pool_sizes(root):
+        memory = Memory.HUGETLB if size == HUGETLB_BYTES else Memory.OTHER_HUGETLB
+        flags[_MFD_HUGETLB | (size.bit_length() - 1) << _MFD_HUGE_SHIFT] = memory
     return {device: memory for flag, memory in flags.items() if (device := _device_of(flag)) is not None}
 
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-KNOBS, TARGETS, DEMOTION, GUESTS, JOURNAL = "knobs", "targets", "demotion", "guests", "journal"
+KNOBS, TARGETS, DEMOTION, GUESTS = "knobs", "targets", "demotion", "guests"
+JOURNAL, HUGETLB = "journal", "hugetlb"
 
 
 @dataclass(frozen=True, slots=True)

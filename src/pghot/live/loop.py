@@ -55,7 +55,7 @@ from pghot.live.sources import LIVE_SOURCES
 from pghot.live.sources.access_source import AccessSource, HangsOnCgroup, Sightings
 from pghot.live.swap_tier.setup import SWAP_SOURCE, compressed_tier
 from pghot.live.swap_tier.tier import with_compressed
-from pghot.live.troubles import by_hint_faults, troubles
+from pghot.live.troubles import by_hint_faults, see_hugetlb, troubles
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.live_rules import unseen_is_cold
 from pghot.policies.policy import Forgets, Policy, World
@@ -232,6 +232,10 @@ class Live:
         """Memory of the programs that a source in use cannot see, because hint faults spare memory under a policy."""
         return self.spaces.unscanned_bytes() if by_hint_faults(self.sources) else 0
 
+    def unseen_hugetlb_bytes(self) -> int:
+        """Hugetlb memory that may be moved, while no source in use can see it."""
+        return 0 if see_hugetlb(self.sources) else self.spaces.pooled_bytes()
+
     def tracking_bytes(self) -> int:
         """Bytes that tracking takes for the sections in use, and the tables beside them."""
         section_bytes = len(self.spaces.table) * SECTION_PAGES * (self.spaces.pages.bytes_per_page() + 1)
@@ -283,6 +287,8 @@ class Live:
         page = page[movable]
         if len(page) == 0:
             return
+        if source.sees != "regions":  # a region counts for each of its pages
+            page = self.machine.placement.folded(page)
         self.machine.locate(page)
         if self.topology.left_out:
             inside = self.machine.takes_part(page)

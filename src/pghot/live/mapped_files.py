@@ -17,15 +17,17 @@ from pghot.kernel.watched import FileIdentity
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A process that maps a file, and where: [start, end)."""
+    """A process that maps a file, and where: [start, end), from `offset` on. On the file system `device`."""
 
     pid: int
     start: int
     end: int
+    offset: int
+    device: int
 
 
 def find_mapped(root: SysRoot, files: Collection[FileIdentity]) -> dict[FileIdentity, list[Mapped]]:
-    """For each file that a program still maps, one mapping in each. Another file with its inode does not count."""
+    """Where programs still map each file. Another file with its inode does not count."""
     *_, found = [{}, *finding_mapped(root, files)]
     return found
 
@@ -41,12 +43,12 @@ def finding_mapped(
             maps = parse_maps(read_maps_text(root, pid))
         except OSError:
             continue  # it ended, or is not this user's
-        here: dict[FileIdentity, Mapped] = {}
         for i in np.flatnonzero(np.isin(maps.inode, inodes)).tolist():
-            mapped = Mapped(pid, int(maps.start[i]), int(maps.end[i]))
+            where = (int(column[i]) for column in (maps.start, maps.end, maps.offset, maps.device))
+            mapped = Mapped(pid, *where)
             born = born_ns(root, pid, mapped.start, mapped.end)
             now = FileIdentity(int(maps.device[i]), int(maps.inode[i]), born)
-            here |= {file: mapped for file in files if file.may_be(now)}
-        for file, mapped in here.items():
-            found.setdefault(file, []).append(mapped)
+            for file in files:
+                if file.may_be(now):
+                    found.setdefault(file, []).append(mapped)
         yield found

@@ -56,6 +56,10 @@ def _blind(live: Live, on_node: npt.NDArray[np.int64]) -> list[str]:
             f"{format_size(unscanned)} get no hint faults under a policy of their owner, "
             "such as preferred or interleave"
         )
+    if hugetlb := live.unseen_hugetlb_bytes():
+        reasons.append(
+            f"{_names(live)} cannot see hugetlb pages, which {format_size(hugetlb)} of mappings have"
+        )
     reasons += [f"{each.name} sees only what is written" for each in live.sources if each.sees == "writes"]
     return reasons
 

@@ -51,6 +51,8 @@ def counters(live: Live, out: CompressedFacts | None = None) -> dict[str, float]
         "pghot_bound_bytes": live.spaces.bound_bytes(),
         "pghot_unscanned_bytes": live.unscanned_bytes(),
         "pghot_hugetlb_bytes": live.spaces.hugetlb_bytes(),
+        "pghot_unseen_hugetlb_bytes": live.unseen_hugetlb_bytes(),
+        "pghot_hugetlb_no_room": live.machine.pools.refused,
         "pghot_virtual_machines": len(live.spaces.with_guests()),
         **compressed_counters(out),
         "pghot_sections": len(live.spaces.table),

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
-from pghot.live.degraded import DEMOTION, GUESTS, JOURNAL, KNOBS, TARGETS, Degraded
+from pghot.live.degraded import DEMOTION, GUESTS, HUGETLB, JOURNAL, KNOBS, TARGETS, Degraded
 from pghot.live.journal import Journal
 from pghot.live.knobs import Knobs
 from pghot.live.live_settings import LiveSettings
 from pghot.live.machine.linux import LinuxMachine
 from pghot.live.machine.spaces import Spaces
-from pghot.live.sources.access_source import AccessSource, Degrades
+from pghot.live.sources.access_source import AccessSource, Degrades, SeesHugetlb
 from pghot.policies.live_rules import unseen_is_cold
 
 
@@ -44,10 +44,19 @@ def troubles(
         yield Degraded(DEMOTION, _no_room("it would not leave out the nodes that are left out", sources))
     if machine.lru is not None and (trouble := machine.lru.trouble(now_ms)):
         yield Degraded(DEMOTION, _no_room(trouble, sources))
+    for node in machine.pools.full_now():
+        yield Degraded(
+            HUGETLB,
+            f"the pool of 2 MiB pages on node {node} is full, so hugetlb pages stay; raise nr_hugepages there",
+        )
 
 
 def by_hint_faults(sources: Iterable[AccessSource]) -> bool:
     return any(source.mechanism == "hint fault" for source in sources)
+
+
+def see_hugetlb(sources: Iterable[AccessSource]) -> bool:
+    return any(isinstance(source, SeesHugetlb) and source.sees_hugetlb for source in sources)
 
 
 def _no_room(trouble: str, sources: Sequence[AccessSource]) -> str:

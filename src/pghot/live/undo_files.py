@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from pghot.arrays import I32, I64, U8, U64
+from pghot.kernel.file_systems import FileSystems, Memory
 from pghot.kernel.file_window import FileWindow
 from pghot.kernel.map_files import open_mapped
 from pghot.kernel.move_pages import move_pages, query_nodes
@@ -17,6 +19,7 @@ from pghot.live.journal_file import FileEntry
 from pghot.live.journal_runs import pieces
 from pghot.live.mapped_files import Mapped, find_mapped
 from pghot.live.undone import ROUNDS, Undone, slowest_first
+from pghot.units import PAGE_BYTES
 
 _WINDOW_PAGES = 1 << 15  # 128 MiB of a file
 
@@ -24,11 +27,19 @@ _WINDOW_PAGES = 1 << 15  # 128 MiB of a file
 def put_files_back(root: SysRoot, entries: Sequence[FileEntry], result: Undone) -> None:
     """pghot maps each file itself: a program that lives may have touched other pages of it than the one that ended.
 
+    Hugetlb pages go back through the programs that map them: where pghot maps them itself, mincore(2) knows nothing of
+    theirs (mincore_hugetlb, mm/mincore.c), and to map one that is not there would make it.
+
     What pghot moved goes back whoever maps it by now. Raises `NotPermittedError` without CAP_SYS_ADMIN or CAP_SYS_NICE.
     """
     mapped = find_mapped(root, [entry.identity for entry in entries])
+    file_systems = FileSystems(root)
     for entry in entries:
-        if (fd := _open(root, mapped.get(entry.identity, []))) is None:
+        places = mapped.get(entry.identity, [])
+        if any(_is_hugetlb(file_systems, place) for place in places):
+            _put_back_through(places, entry, result)
+            continue
+        if (fd := _open(root, places)) is None:
             result.processes_gone.append(f"{entry.name or 'shared memory'}, which no program maps any more")
             continue
         try:
@@ -48,6 +59,34 @@ def _open(root: SysRoot, places: Sequence[Mapped]) -> int | None:
     return None
 
 
+def _is_hugetlb(file_systems: FileSystems, place: Mapped) -> bool:
+    return bool(file_systems.memory(place.pid, np.array([place.device], np.uint64))[0] == Memory.HUGETLB)
+
+
+def _put_back_through(places: Sequence[Mapped], entry: FileEntry, result: Undone) -> None:
+    """Each page through the first program that has it."""
+    left = 0
+    for piece in pieces(entry.lines):
+        offset, home = piece.vpn * np.uint64(PAGE_BYTES), piece.node
+        for place in places:
+            address = offset - np.uint64(place.offset) + np.uint64(place.start)
+            inside = (offset >= place.offset) & (address < place.end)
+            there = inside.copy()
+            there[inside] = _nodes(place.pid, address[inside]) >= 0
+            left += _move_home(place.pid, address[there], home[there], result)
+            offset, home = offset[~there], home[~there]
+        result.pages_gone += len(offset)
+    if left:
+        result.pages_left[entry.name] = left
+
+
+def _nodes(pid: int, address: U64) -> I32:
+    try:
+        return query_nodes(pid, address)
+    except OSError:
+        return np.full(len(address), -errno.ESRCH, np.int32)  # it has ended
+
+
 def _put_back(fd: int, entry: FileEntry, result: Undone) -> None:
     left = 0
     for first, page, home in (
@@ -57,7 +96,7 @@ def _put_back(fd: int, entry: FileEntry, result: Undone) -> None:
             at = np.searchsorted(window.resident, page)
             there = np.append(window.resident, -1)[at] == page
             result.pages_gone += int(np.count_nonzero(~there))
-            left += _move_home(window.address[at[there]], home[there], result)
+            left += _move_home(os.getpid(), window.address[at[there]], home[there], result)
     if left:
         result.pages_left[entry.name or "shared memory"] = left
 
@@ -71,17 +110,16 @@ def _windows(page: U64, node: U8) -> Iterator[tuple[int, I64, U8]]:
         yield first, page[mine].astype(np.int64) - first, node[mine]
 
 
-def _move_home(address: U64, node: U8, result: Undone) -> int:
-    """Move pages of our own address space to their nodes; returns how many did not come."""
-    me = os.getpid()
-    before = now = query_nodes(me, address)
+def _move_home(pid: int, address: U64, node: U8, result: Undone) -> int:
+    """Move pages of an address space to their nodes; returns how many did not come."""
+    before = now = _nodes(pid, address)
     for _ in range(ROUNDS):
         away = np.flatnonzero((now >= 0) & (now != node))
         if len(away) == 0:
             break
         for batch in slowest_first(node[away]):
-            _move(me, address[away[batch]], node[away[batch]].astype(np.int32))
-        now = query_nodes(me, address)
+            _move(pid, address[away[batch]], node[away[batch]].astype(np.int32))
+        now = _nodes(pid, address)
     result.pages_back += int(np.count_nonzero((now == node) & (before != node)))
     result.pages_home += int(np.count_nonzero((now == node) & (before == node)))
     result.pages_gone += int(np.count_nonzero(now < 0))

@@ -199,6 +199,12 @@ def skipped(counters: Mapping[str, float]) -> list[str]:
         lines.append("  another --source sees it, beside faults or in its place")
     if hugetlb := counters.get("pghot_hugetlb_bytes", 0):
         lines.append(f"left alone: {format_size(hugetlb)} in mappings of hugetlb pages")
+    if unseen := counters.get("pghot_unseen_hugetlb_bytes", 0):
+        lines.append(
+            f"unseen: {format_size(unseen)} in mappings of hugetlb pages; damon, ibs, pebs and spe see them"
+        )
+    if refused := counters.get("pghot_hugetlb_no_room", 0):
+        lines.append(f"no room: {pages(int(refused))} of hugetlb pages, each time that a pool had none free")
     return lines
 
 

@@ -70,8 +70,8 @@ def test_kinds_in_the_configuration(tmp_path: Path) -> None:
     for line, expected in (("", BY_DEFAULT), ('kinds = ["file", "anon"]', Kinds.of(["anon", "file"]))):
         path.write_text(f"{line}\n[targets]\npids = [1]\n")
         assert kinds_of(load_config(path)) == expected
-    path.write_text('apply = true\nkinds = ["anon", "hugetlb"]\n[targets]\npids = [1]\n')
-    with pytest.raises(UsageError, match=r"pghot.toml:2: kinds: unknown kind of memory 'hugetlb'"):
+    path.write_text('apply = true\nkinds = ["anon", "slab"]\n[targets]\npids = [1]\n')
+    with pytest.raises(UsageError, match=r"pghot.toml:2: kinds: unknown kind of memory 'slab'"):
         load_config(path)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from builders.live_loop import (
@@ -18,8 +19,10 @@ from builders.live_loop import (
     register,
 )
 from builders.machine_trees import put
+from pghot.kernel.needs import Need
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
+from pghot.live.machine.kinds import Kinds
 from pghot.live.record_live import RecordingPlan, record_live
 from pghot.live.sources.access_source import sightings_of
 from pghot.live.status import status
@@ -69,6 +72,44 @@ def test_memory_under_a_policy_gets_no_hint_faults(bench: Bench, monkeypatch: py
     assert facts["counters"]["pghot_unscanned_bytes"] == 64 * 4096
     for text in (render_run(facts), render_status(facts, None)):
         assert "no hint faults: 256.0 KiB under a policy of its owner" in text
+
+
+@pytest.mark.parametrize("sees_hugetlb", [False, True])
+def test_hugetlb_pages_that_no_source_sees(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, sees_hugetlb: bool
+) -> None:
+    """They are named only where they should move and cannot be seen; else their size is what is left alone."""
+    monkeypatch.setattr("pghot.live.live_settings.shared_need", lambda root: Need("rights"))
+    monkeypatch.setattr(bench.source, "sees_hugetlb", sees_hugetlb, raising=False)
+    put(bench.kernel.tree, f"proc/{PID}/mountinfo", "34 1 0:41 / /huge rw - hugetlbfs none rw,pagesize=2M\n")
+    bench.kernel.program(PID, [maps_line(START, 1024, "rw-s", 9, "/huge/x", "00:29")])
+    live = bench.live(kinds=Kinds.of(["hugetlb"]))
+    said = "scripted cannot see hugetlb pages, which 4.0 MiB of mappings have"
+    assert (said in bench.second(live)) is not sees_hugetlb
+    counted = 0 if sees_hugetlb else 4 << 20
+    facts = status(live)
+    assert facts["counters"]["pghot_unseen_hugetlb_bytes"] == counted
+    assert facts["counters"]["pghot_hugetlb_bytes"] == 0
+    assert ("unseen: 4.0 MiB in mappings of hugetlb pages" in render_run(facts)) is not sees_hugetlb
+    live = bench.live()
+    assert status(live)["counters"]["pghot_unseen_hugetlb_bytes"] == 0
+    assert "left alone: 4.0 MiB in mappings of hugetlb pages" in render_run(status(live))
+
+
+def test_samples_heat_the_first_of_a_hugetlb_page_and_regions_each(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pghot.live.live_settings.shared_need", lambda root: Need("rights"))
+    put(bench.kernel.tree, f"proc/{PID}/mountinfo", "34 1 0:41 / /huge rw - hugetlbfs none rw,pagesize=2M\n")
+    bench.kernel.program(PID, [maps_line(START, 1024, "rw-s", 9, "/huge/x", "00:29")])
+    bench.kernel.map_file(PID, "/huge/x", 0, 1024, START, 1)
+    for sees, heats in (("any", [2, 0, 0, 1]), ("regions", [0, 1, 1, 0])):
+        monkeypatch.setattr(bench.source, "sees", sees)
+        live = bench.live(kinds=Kinds.of(["hugetlb"]))
+        bench.source.says.append([sightings_of(PID, addresses(1, 2)), sightings_of(PID, addresses(700, 1))])
+        bench.second(live)
+        page, _ = live.spaces.lookup(np.full(4, PID, np.int32), addresses(0, 1024)[[0, 1, 2, 512]])
+        assert live.spaces.pages.heats(page).tolist() == heats
 
 
 def test_one_access_of_a_tracked_page_is_something(bench: Bench) -> None:

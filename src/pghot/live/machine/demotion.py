@@ -30,13 +30,16 @@ class Demotion:
         self._pages, self._placement, self._mover = pages, placement, mover
         self._by_age, self.lru = by_age, lru
 
-    def make_room(self, node: int, pages: int, targets: tuple[int, ...], now_ms: int) -> None:
-        """Free `pages` of `node`, as far as it can. `targets` are the nodes below, the preferred one first."""
+    def make_room(
+        self, node: int, pages: int, targets: tuple[int, ...], now_ms: int, pooled: bool = False
+    ) -> None:
+        """Free `pages` of `node`, or of its pool of hugetlb pages, as far as it can. `targets` are the nodes below, the
+        preferred one first."""
         if not targets:
             return
         if self._by_age:
-            self.demote(self.coldest(node, pages), targets)
-        elif self.lru is not None:
+            self.demote(self.coldest(node, pages, pooled=pooled), targets)
+        elif self.lru is not None and not pooled:
             self.lru.make_room(node, pages, now_ms)
 
     def demote(self, page: U32, targets: tuple[int, ...]) -> int:
@@ -50,9 +53,9 @@ class Demotion:
             page = moves.failed
         return done
 
-    def coldest(self, node: int, pages: int, age: int = COLD_AGE) -> U32:
+    def coldest(self, node: int, pages: int, age: int = COLD_AGE, pooled: bool = False) -> U32:
         """Up to `pages` movable pages on `node`, longest unseen first; only those at least `age` old,
-        `RETURNED_AGE` when they were demoted and came back."""
+        `RETURNED_AGE` when they were demoted and came back. `pooled`: pages of hugetlb pools, else only others."""
 
         def look(section: int) -> tuple[U32, U8]:
             page, ages = self._placement.aged(section, node)
@@ -61,5 +64,5 @@ class Demotion:
             old = ages >= np.where(returned, max(RETURNED_AGE, age), age)
             return page[old], ages[old]
 
-        sections = self._placement.sections()
+        sections = self._placement.sections(pooled)
         return coldest(sections, self._pages.bound_ages(sections, node), age, pages, look)

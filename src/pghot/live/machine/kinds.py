@@ -16,8 +16,8 @@ from pghot.kernel.process import has_capability, with_capabilities
 from pghot.kernel.sysroot import SysRoot
 
 # "anon": private memory of no file, and copies that a program wrote of a file's pages; "shmem": tmpfs, memfd, System V
-# segments, shared anonymous memory; "file": pages of files that programs map.
-KINDS = ("anon", "shmem", "file")
+# segments, shared anonymous memory; "file": pages of files that programs map; "hugetlb": 2 MiB pages of hugetlb pools.
+KINDS = ("anon", "shmem", "file", "hugetlb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def private_files(mappings: Mappings, memory: U8) -> Bool:
     private: Bool = mappings.kind == MappingKind.FILE
     # Files in /dev/shm have names as devices do.
     private |= (mappings.kind == MappingKind.SPECIAL) & (memory == Memory.SHMEM) & (mappings.inode != 0)
-    private &= memory != Memory.HUGETLB
+    private &= (memory != Memory.HUGETLB) & (memory != Memory.OTHER_HUGETLB)
     return private
 
 
@@ -69,8 +69,12 @@ def judged(mappings: Mappings, memory: U8, kinds: Kinds) -> U8:
     kind[of_file & (memory == Memory.SHMEM)] = shmem
     kind[of_file & (memory == Memory.FILE)] = file
     kind[of_file & (memory == Memory.DEVICE)] = MappingKind.SPECIAL
-    hugetlb = (memory == Memory.HUGETLB) & np.isin(mappings.kind, (MappingKind.SHARED, MappingKind.FILE))
-    kind[hugetlb] = MappingKind.HUGETLB
+    pool = (memory == Memory.HUGETLB) | (memory == Memory.OTHER_HUGETLB)
+    kind[pool & np.isin(mappings.kind, (MappingKind.SHARED, MappingKind.FILE))] = MappingKind.HUGETLB
+    if "hugetlb" in kinds:
+        # A private mapping of a file of a hugetlbfs has pages of its own beside the file's: it stays.
+        ours = (kind == MappingKind.HUGETLB) & (mappings.kind != MappingKind.FILE)
+        kind[ours & (memory == Memory.HUGETLB)] = MappingKind.OBJECT
     if "anon" not in kinds:
         kind[kind == MappingKind.MOVABLE] = MappingKind.ANON
     return kind

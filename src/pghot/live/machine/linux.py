@@ -23,6 +23,7 @@ from pghot.live.machine.nodes import LiveTopology
 from pghot.live.machine.pace import Pace
 from pghot.live.machine.pages import WOULD_MOVE
 from pghot.live.machine.placement import HUGE_PAGES, Placement, joined
+from pghot.live.machine.pools import Pools
 from pghot.live.machine.rate_goal import RateGoal
 from pghot.live.machine.room import Room
 from pghot.live.machine.spaces import Spaces
@@ -69,6 +70,7 @@ class LinuxMachine:
         self.top_nodes = topology.top_nodes
         self.demotion_enabled = True  # a policy that demotes by itself switches it off
         self.nodes = Room(root, topology, settings.free_floor, tier)
+        self.pools = Pools(root, len(self.rank))
         self.free_pages, self.floor_pages = self.nodes.free_pages, self.nodes.floor_pages
         goal = None if settings.target is None else RateGoal(settings.target, now_ns // 1_000_000)
         self.pace = Pace(settings.rate_limit_mb_s, now_ns, goal=goal)
@@ -78,6 +80,7 @@ class LinuxMachine:
             spaces,
             self.placement,
             self.nodes,
+            self.pools,
             rank=self.rank,
             batch_pages=settings.batch_pages,
             journal=journal,
@@ -253,14 +256,18 @@ class LinuxMachine:
         return page[fit]
 
     def _make_room(self, page: U32, target: int, budget: int) -> None:
-        """Demote as much as these pages need beyond what is free, within the budget or for one folio."""
-        room, most = self.room(target), max(HUGE_PAGES, budget)
-        if not self.demotion_enabled or min(self.placement.at_most(page), most) <= room:
-            return
-        if (short := min(self.placement.with_folios(page), most) - room) > 0:
-            below = self.topology.demotion_targets[target]
-            self.demotion.make_room(target, short, below, int(self.now_ns) // 1_000_000)
-            self.nodes.read()
+        """Demote as much as these pages need beyond what is free, within the budget or for one folio. What a hugetlb
+        page leaves is free for others of its pool only."""
+        pooled = self._spaces.pooled(page)
+        for room, part in ((self.nodes, page[~pooled]), (self.pools, page[pooled])):
+            free, most = room.on(target) if len(part) else 0, max(HUGE_PAGES, budget)
+            if not self.demotion_enabled or min(self.placement.at_most(part), most) <= free:
+                continue
+            if (short := min(self.placement.with_folios(part), most) - free) > 0:
+                below = self.topology.demotion_targets[target]
+                now_ms = int(self.now_ns) // 1_000_000
+                self.demotion.make_room(target, short, below, now_ms, room is self.pools)
+                self.nodes.read()
 
     def demote(self, page: U32, node: int, thread: str) -> int:
         """See `Machine.demote`. With demotion "off" nothing is demoted, even if a policy asks for it."""
@@ -284,9 +291,21 @@ class LinuxMachine:
         self.counts.compressed += count
 
     def _pretend(self, page: U32, target: int) -> U32:
-        """Those of the pages that would move and were not counted before, as many as the target has room for."""
+        """Those of the pages that would move and were not counted before, as many as the target has room for; hugetlb
+        pages whole."""
+        pooled = self._spaces.pooled(page)
+        fresh = self._pretend_in(self.nodes, page[~pooled], target)
+        if not pooled.any():
+            return fresh
+        whole = self.placement.block_pages(self.placement.heads(page[pooled]))
+        return joined([fresh, self._pretend_in(self.pools, whole, target)])
+
+    def _pretend_in(self, room: Room | Pools, page: U32, target: int) -> U32:
         marks = self._spaces.pages.marks
-        fresh: U32 = page[(marks[page] & WOULD_MOVE) == 0][: self.room(target)]
+        wanted: U32 = page[(marks[page] & WOULD_MOVE) == 0]
+        fresh = wanted[: room.on(target)]
+        if room is self.pools:
+            self.pools.refuse(target, (len(wanted) - len(fresh)) // HUGE_PAGES)
         marks[fresh] |= WOULD_MOVE
-        self.nodes.pretend(target, len(fresh))
+        room.pretend(target, len(fresh))
         return fresh

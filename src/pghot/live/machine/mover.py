@@ -19,6 +19,7 @@ from pghot.live.machine.eligibility import tally
 from pghot.live.machine.forked import sharers
 from pghot.live.machine.pages import ORIGIN_WRITTEN, REFUSAL_SHIFT
 from pghot.live.machine.placement import Placement, Reached, joined, whole_blocks
+from pghot.live.machine.pools import Pools
 from pghot.live.machine.room import Room
 from pghot.live.machine.spaces import Spaces
 from pghot.live.swap_tier.tier import CompressedTier
@@ -69,6 +70,7 @@ class Mover:
         spaces: Spaces,
         placement: Placement,
         room: Room,
+        pools: Pools,
         *,
         rank: I64,
         batch_pages: int,
@@ -77,33 +79,45 @@ class Mover:
     ) -> None:
         self._root, self._rank, self._spaces, self._journal = root, rank, spaces, journal
         self._tier = tier
-        self._placement, self._room, self._batch_pages = placement, room, batch_pages
+        self._placement, self._batch_pages = placement, batch_pages
+        self._room, self._pools = room, pools
         self._state = spaces.pages
         self.counts = MoveCounts()
 
     def move(self, page: U32, target: int) -> Moves:
         """Move as many of the pages as fit, the first ones first, in batches of one space.
 
-        `failed` are pages that were busy or found no room.
+        `failed` are pages that were busy or found no room; of hugetlb pages the first of each.
         """
-        fit = self._room.on(target)
         self._spaces.notice_folios()
+        pooled = self._spaces.pooled(page)
+        if not pooled.any():
+            return self._move_into(self._room, page, target)
+        own = self._move_into(self._room, page[~pooled], target)
+        other = self._move_into(self._pools, self._placement.heads(page[pooled]), target)
+        return Moves(joined([own.moved, other.moved]), joined([own.failed, other.failed]))
+
+    def _move_into(self, room: Room | Pools, page: U32, target: int) -> Moves:
+        """Pages that all take the same `room`."""
+        fit = room.on(target)
         parts = [Moves(page[:0], page[fit:])]
         for part in self._placement.by_space(page[:fit]):
             try:
                 with OpenPagemap(self._root, part.space.pid) as pagemap:
                     if alive(self._root, part.space.identity):
-                        parts.append(self._move_part(part, pagemap, target))
+                        parts.append(self._move_part(part, pagemap, target, room))
             except PermissionError:
                 self.counts.note(np.full(len(part.page), -errno.EPERM, np.int32))
             except OSError:
                 continue  # it ended; the next refresh notices
         moved = joined([part.moved for part in parts])
         if len(moved):
-            self._room.filled(target)
+            room.filled(target)
+        if room is self._pools:
+            self._pools.refuse(target, len(page[fit:]))
         return Moves(moved, joined([part.failed for part in parts]))
 
-    def _move_part(self, part: Reached, pagemap: OpenPagemap, target: int) -> Moves:
+    def _move_part(self, part: Reached, pagemap: OpenPagemap, target: int, room: Room | Pools) -> Moves:
         """Pages that are reached through one program, in batches, as long as its memory is there."""
         pages = part.page
         around = self._placement.folios_around(part.home, pages)
@@ -111,7 +125,9 @@ class Mover:
         before = self._state.place[around]
         whole_folios = len(around) > len(pages)
         blocks = around if whole_folios else None
-        status = self._in_batches(part, pagemap, target, blocks)
+        status = self._in_batches(part, pagemap, target, room, blocks)
+        if room is self._pools:
+            self._pools.refuse(target, int(np.count_nonzero(status == _NO_ROOM)))
         if (shared := status == -errno.EACCES).any() and self._spaces.space(part.home) is not None:
             status[shared] = self._move_forked(part.only(shared), pagemap, target)
         there, failed = pages, pages[:0]
@@ -137,7 +153,9 @@ class Mover:
             return status
         copies = [self._copies_in(number, part.address[held & ours]) for number, held in having.items()]
         self.write_origins(joined([part.page[ours], *copies]), shared=True)
-        status[ours] = self._in_batches(replace(part.only(ours), everyone=True), pagemap, target, None)
+        status[ours] = self._in_batches(
+            replace(part.only(ours), everyone=True), pagemap, target, self._room, None
+        )
         for page in copies:
             self._placement.locate(page)
         return status
@@ -150,7 +168,9 @@ class Mover:
         self._placement.locate(page[movable])
         return page[movable]
 
-    def _in_batches(self, part: Reached, pagemap: OpenPagemap, target: int, blocks: U32 | None) -> I32:
+    def _in_batches(
+        self, part: Reached, pagemap: OpenPagemap, target: int, room: Room | Pools, blocks: U32 | None
+    ) -> I32:
         """Status of each page: its node, a negative errno, or `_NO_ROOM`.
 
         blocks  all movable pages of the 2 MiB blocks that go along; None when pages move singly
@@ -158,22 +178,22 @@ class Mover:
         pages = part.page
         status = np.full(len(pages), _NO_ROOM, np.int32)
         node = np.full(min(len(pages), self._batch_pages), target, np.int32)
-        room = batches = 0
+        free = batches = 0
         for begin in range(0, len(pages), self._batch_pages):
             if batches == 0:
-                room, batches = self._room.look(target)
+                free, batches = room.look(target)
             batches -= 1
             wanted = pages[begin : begin + self._batch_pages]
-            fitting = cost = min(room, len(wanted))
+            fitting = cost = min(free, len(wanted))
             if blocks is not None:
-                fitting, cost = whole_blocks(wanted, blocks, room)
+                fitting, cost = whole_blocks(wanted, blocks, free)
             if not pagemap.still_there():
                 status[begin:] = -errno.ESRCH
                 break
             if fitting:
                 batch = slice(begin, begin + fitting)
                 status[batch] = self._act(part, batch, node)
-            room -= cost
+            free -= cost
             if fitting < len(wanted):
                 batches = 0  # a block that lies in two batches was counted twice: see what is really left
         return status

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pghot.arrays import I32, I64, U16, U32, U64, Bool
+from pghot.arrays import I32, I64, U8, U16, U32, U64, Bool
+from pghot.kernel.file_systems import Memory
 from pghot.kernel.folios import shmem_folios_on
 from pghot.kernel.maps import MappingKind, Mappings
 from pghot.kernel.pagemap import anonymous_now
@@ -31,9 +32,11 @@ FIRST_PID = 1 << 22
 @dataclass(slots=True)
 class _Object:
     file: MappedFile
-    shmem: bool
+    memory: Memory
+    private: bool  # of hugetlb memory: after a fork each program comes to have pages of its own
     mappings: dict[int, int] = field(default_factory=dict)  # how many each space has
     everyone: bool = False  # its pages move, whoever maps them
+    forked: bool = False  # private, and several programs map it
 
     @property
     def key(self) -> FileKey:
@@ -57,11 +60,11 @@ class Objects:
 
     # ---- what is mapped
 
-    def map(self, space: Space, mappings: Mappings, private: Bool, shmem: Bool, text: bytes) -> None:
+    def map(self, space: Space, mappings: Mappings, private: Bool, memory: U8, text: bytes) -> None:
         """These are the mappings of a space now.
 
-        private  bool[M]  of a file, written pages being the process's own
-        shmem    bool[M]  of shared memory
+        private  bool[M]   of a file, written pages being the process's own
+        memory   uint8[M]  `Memory` of each
         text     of its maps
         """
         ours = mappings.kind == MappingKind.OBJECT
@@ -74,7 +77,7 @@ class Objects:
             keys, axis=1, return_index=True, return_inverse=True, return_counts=True
         )
         for i, (row, count) in enumerate(zip(rows[first].tolist(), times.tolist(), strict=True)):
-            made = self._object(space, mappings, row, bool(shmem[row]), text)
+            made = self._object(space, mappings, row, Memory(memory[row]), text)
             made.mappings[space.number] = count
             number[rows[back.ravel() == i]] = made.file.number
         held = np.flatnonzero(ours | (private & (mappings.kind == MappingKind.FILE)))
@@ -96,13 +99,15 @@ class Objects:
             self._all = Rows.joined(self._rows)
         return self._all
 
-    def _object(self, space: Space, mappings: Mappings, i: int, shmem: bool, text: bytes) -> _Object:
+    def _object(self, space: Space, mappings: Mappings, i: int, memory: Memory, text: bytes) -> _Object:
         key = int(mappings.device[i]), int(mappings.inode[i])
         if (number := self._number.get(key)) is None:
             number = self._number[key] = self._next_number()
             start, end = int(mappings.start[i]), int(mappings.end[i])
             who = FileIdentity(*key, born_ns(self._root, space.pid, start, end))
-            self._objects[number] = _Object(MappedFile(number, who, _name(text, start)), shmem)
+            permissions, name = _line(text, start)
+            private = memory == Memory.HUGETLB and permissions.endswith("p")
+            self._objects[number] = _Object(MappedFile(number, who, name), memory, private)
             self._table.assign(FIRST_PID + number, number)
         return self._objects[number]
 
@@ -127,8 +132,9 @@ class Objects:
         changed = []
         for number, made in self._objects.items():
             everyone = self._kinds.named or made.key in ours
-            if everyone != made.everyone:
-                made.everyone = everyone
+            forked = made.private and len(made.mappings) > 1
+            if (everyone, forked) != (made.everyone, made.forked):
+                made.everyone, made.forked = everyone, forked
                 changed.append(number)
         return changed
 
@@ -147,10 +153,21 @@ class Objects:
         made = self._objects.get(number)
         return made is not None and made.everyone
 
+    def kind(self, number: int) -> MappingKind:
+        """What may be done with its pages, as far as is known: any page of it may come to be."""
+        made = self._objects.get(number)
+        if made is None:
+            return MappingKind.UNMAPPED
+        return MappingKind.SHARED if made.forked else MappingKind.MOVABLE
+
     def has_large_folios(self, number: int) -> bool:
         """Whether moving one page may move its neighbours along. Of files on disks nothing tells."""
         made = self._objects.get(number)
-        return made is not None and (not made.shmem or self._shmem_folios)
+        return made is not None and (made.memory != Memory.SHMEM or self._shmem_folios)
+
+    def pooled(self) -> list[int]:
+        """The numbers of those whose pages are of a hugetlb pool."""
+        return [number for number, made in self._objects.items() if made.memory == Memory.HUGETLB]
 
     # ---- addresses
 
@@ -208,7 +225,7 @@ class Objects:
         space[at[found]], address[at[found]] = through, there[found]
 
 
-def _name(text: bytes, start: int) -> str:
-    """The name in the line of maps that begins at `start`."""
-    found = re.search(rb"^%x-\S+ \S+ \S+ \S+ \d+ *(.*)$" % start, text, re.MULTILINE)
-    return found[1].decode("utf-8", "surrogateescape") if found else ""
+def _line(text: bytes, start: int) -> tuple[str, str]:
+    """The permissions and the name in the line of maps that begins at `start`."""
+    found = re.search(rb"^%x-\S+ (\S+) \S+ \S+ \d+ *(.*)$" % start, text, re.MULTILINE)
+    return (found[1].decode(), found[2].decode("utf-8", "surrogateescape")) if found else ("", "")

@@ -152,9 +152,9 @@ class Placement:
                 mine = through == each
                 yield Reached(number, space, page[mine], address[mine], objects.everyone(number))
 
-    def sections(self) -> I64:
-        """int64[S]: the sections in use; those of one space side by side, ascending by address."""
-        return self._spaces.table.in_use()
+    def sections(self, pooled: bool) -> I64:
+        """See `Spaces.pooled_sections`."""
+        return self._spaces.pooled_sections(pooled)
 
     def aged(self, section: int, node: int) -> tuple[U32, U8]:
         """The movable pages of a section on `node`, and their `ages`."""
@@ -205,6 +205,17 @@ class Placement:
         first = blocks_of(pages) * np.uint32(HUGE_PAGES)
         around = (first[:, None] + np.arange(HUGE_PAGES, dtype=np.uint32)).ravel()
         movable: U32 = around[self._state.kind[around] == MappingKind.MOVABLE]
+        return movable
+
+    def folded(self, pages: U32) -> U32:
+        """The same, but of hugetlb pages the first page of each: it has the heat of what moves whole."""
+        pooled = self._spaces.pooled(pages)
+        return np.where(pooled, pages // np.uint32(HUGE_PAGES) * np.uint32(HUGE_PAGES), pages)
+
+    def heads(self, pages: U32) -> U32:
+        """The first pages of the 2 MiB blocks of these pages, those that are movable: ascending, each once."""
+        first = distinct(pages // np.uint32(HUGE_PAGES)) * np.uint32(HUGE_PAGES)
+        movable: U32 = first[self._state.kind[first] == MappingKind.MOVABLE]
         return movable
 
     def ages(self, page: U32) -> U8:

@@ -7,13 +7,13 @@ is first seen, and loses them on unmap, exec and exit. Files and shared memory a
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from pghot.arrays import I32, U8, U32, U64
+from pghot.arrays import I32, I64, U8, U32, U64, Bool
 from pghot.kernel.file_systems import FileSystems, Memory
 from pghot.kernel.folios import folio_births, has_large_folios, small_sizes_on
 from pghot.kernel.kvm import runs_guest
@@ -144,12 +144,36 @@ class Spaces:
         return sum(tracked.policies.unscanned_bytes for tracked in self._tracked.values())
 
     def hugetlb_bytes(self) -> int:
-        """Memory in mappings of hugetlb pages, which are not moved."""
+        """Memory in mappings of hugetlb pages that are not moved."""
+        return self._bytes_where(lambda mappings, memory: mappings.kind == MappingKind.HUGETLB)
+
+    def pooled_bytes(self) -> int:
+        """Memory in mappings of hugetlb pages that may be moved. What several programs map counts for each."""
+        return self._bytes_where(
+            lambda mappings, memory: (mappings.kind == MappingKind.OBJECT) & (memory == Memory.HUGETLB)
+        )
+
+    def _bytes_where(self, chosen: Callable[[Mappings, U8], Bool]) -> int:
         total = 0
         for tracked in self._tracked.values():
-            held = tracked.mappings.kind == MappingKind.HUGETLB
+            memory = self._file_systems.memory(tracked.space.pid, tracked.plain.device)
+            held = chosen(tracked.mappings, memory)
             total += int((tracked.mappings.end - tracked.mappings.start)[held].sum())
         return total
+
+    def pooled(self, page: U32) -> Bool:
+        """bool[K]: which of the pages are of a hugetlb pool."""
+        numbers = self.objects.pooled()
+        if not numbers:
+            return np.zeros(len(page), np.bool_)
+        return np.isin(self.table.where(page)[0], numbers)
+
+    def pooled_sections(self, pooled: bool) -> I64:
+        """int64[S]: the sections in use with pages of hugetlb pools, or the others; those of one space side by side,
+        ascending by address."""
+        sections = self.table.in_use()
+        chosen: I64 = sections[self.pooled((sections << SECTION_SHIFT).astype(np.uint32)) == pooled]
+        return chosen
 
     def with_guests(self) -> list[Space]:
         """Programs that run virtual machines."""
@@ -188,7 +212,8 @@ class Spaces:
         for number in self.objects.take_changed(tracked):
             for slot, _ in self.table.slots(number):
                 kind = self.pages.kind[slot << SECTION_SHIFT : (slot + 1) << SECTION_SHIFT].copy()
-                kind[kind == MappingKind.SHARED] = MappingKind.MOVABLE  # try again
+                # What others mapped is tried again.
+                kind[np.isin(kind, (MappingKind.SHARED, MappingKind.MOVABLE))] = self.objects.kind(number)
                 self.pages.change(slot, kind)
 
     def _ask_again(self, changes: Changes) -> None:
@@ -244,7 +269,7 @@ class Spaces:
     def _map_objects(self, tracked: _Tracked) -> None:
         memory = self._file_systems.memory(tracked.space.pid, tracked.plain.device)
         private = private_files(tracked.plain, memory)
-        self.objects.map(tracked.space, tracked.mappings, private, memory == Memory.SHMEM, tracked.text)
+        self.objects.map(tracked.space, tracked.mappings, private, memory, tracked.text)
 
     def _next_number(self) -> int:
         """A number that no tracked space or file has. After 65535 of them the first numbers are reused."""
@@ -315,11 +340,10 @@ class Spaces:
                 self.pages.begin(slot, kind)
 
     def _kinds_in(self, number: int, section: int) -> U8:
-        """uint8[32768]: the kind of each page of a section of a space or file. Of a file, any page may come to be."""
+        """uint8[32768]: the kind of each page of a section of a space or file."""
         if (tracked := self._tracked.get(number)) is not None:
             return _kinds(section, tracked.mappings)
-        mapped = self.objects.file(number) is not None
-        return np.full(SECTION_PAGES, MappingKind.MOVABLE if mapped else MappingKind.UNMAPPED, np.uint8)
+        return np.full(SECTION_PAGES, self.objects.kind(number), np.uint8)
 
     def seen_at(self, page: U32) -> tuple[I32, U64]:
         """A process (pid int32[K], 0: none any more) and an address in it (uint64[K] bytes) at which each page is."""

@@ -111,6 +111,14 @@ class Degrades(Protocol):
 
 
 @runtime_checkable
+class SeesHugetlb(Protocol):
+    """What a source must have as well if it can see hugetlb pages. The kernel passes their mappings over where it arms
+    hint faults (task_numa_work), clears soft-dirty bits (clear_refs) and ages pages (they are on no LRU list)."""
+
+    sees_hugetlb: bool
+
+
+@runtime_checkable
 class HangsOnCgroup(Protocol):
     """What a source must have as well if it opens something on `Watched.cgroup` itself, such as perf events."""
 

@@ -68,6 +68,7 @@ class Chmu:
     released = False
     weight = 1
     sees: Sees = "lower"
+    sees_hugetlb = True
     only_reads = False
 
     def __init__(

@@ -72,6 +72,8 @@ class Damon:
         if operations not in ("vaddr", "paddr"):
             raise UsageError(f"damon: unknown operations '{operations}'", "give vaddr or paddr")
         self._root, self._operations = root, operations
+        # Of physical memory DAMON sees only what is on an LRU list (damon_get_folio, mm/damon/ops-common.c).
+        self.sees_hugetlb = operations == "vaddr"
         self._intervals = Intervals(sample_us, aggregate_us, 1_000_000, min_regions, max_regions)
         self._min_accesses, self._min_age = max(1, min_accesses), min_age
         check_number(self.name, "period_ms", period_ms, 1)

@@ -40,6 +40,7 @@ class Ibs:
     released = True
     weight = 1
     sees: Sees = "any"
+    sees_hugetlb = True
     only_reads = True
 
     def __init__(self, root: SysRoot, period_ops: int = 10_000) -> None:

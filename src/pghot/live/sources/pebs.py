@@ -44,6 +44,7 @@ class Pebs:
     released = True
     weight = 1
     sees: Sees = "any"
+    sees_hugetlb = True
     only_reads = True
     period_option = "period_loads"
 

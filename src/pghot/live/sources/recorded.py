@@ -29,6 +29,7 @@ class Replay:
     released = True
     weight = 1
     sees: Sees = "any"
+    sees_hugetlb = True
     only_reads = True
 
     def __init__(self, root: SysRoot, file: str = "", loop: bool = False) -> None:

@@ -53,6 +53,7 @@ class Spe:
     released = True
     weight = 1
     sees: Sees = "any"
+    sees_hugetlb = True
     only_reads = True
 
     def __init__(self, root: SysRoot, period_ops: int = 10_000, latency_cycles: int = 128) -> None:

@@ -10,7 +10,8 @@ same round costs on a host of one section (reading /proc, Python) is reported, a
   these sections;
 * `status`, `pghot hot` by page and by region, and the coldest 512 pages, with one section of a hundred touched;
 * what the journal says of a random tenth of 2^24 pages that moved, beside the number of tracked pages, and the memory
-  that reading it takes, beside the number of moved ones.
+  that reading it takes, beside the number of moved ones; and the same of a journal that named each of these pages
+  twice, in rounds of 1000 pages anywhere, after it was written anew.
 
 `PGHOT_TIB_SHIFTS=25` takes only the smaller host: the larger one needs 4 GiB of free memory.
 """
@@ -36,15 +37,19 @@ from numba import njit
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from builders.live_loop import PAGE, START, FakeKernel, install, maps_line, register
 from pghot.arrays import I32, U32, U64
+from pghot.kernel.process import Identity
 from pghot.live.hot import hottest
 from pghot.live.journal import runs_of
-from pghot.live.journal_runs import LINE_RUNS, line_of, pack, pieces
+from pghot.live.journal_lines import origins_facts
+from pghot.live.journal_merge import merged
+from pghot.live.journal_runs import LINE_RUNS, Line, line_of, pack, packed_line, pieces
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
 from pghot.live.machine.sections import SECTION_PAGES
 from pghot.live.sources.access_source import Sightings, sightings_of
 from pghot.live.status import status
 from pghot.live.targets import Targets
+from pghot.sealed import seal
 
 PID = 500
 SHIFTS = tuple(int(shift) for shift in os.environ.get("PGHOT_TIB_SHIFTS", "25,28").split(","))
@@ -54,6 +59,13 @@ ACTIVE_SHARE = 0.01
 ACTIVE_PAGES = 128  # of each section and round: 100,000 a second at 1 TiB, perf's own limit by default
 STATE_BYTES = 7
 JOURNAL_PAGES = 1 << 24
+ROUND_PAGES, STEP_MS, END = 1000, 20.0, object()
+SESSION = {
+    "format": 3,
+    "boot_id": "8f5c1a3e-0000-4000-8000-000000000001",
+    "writer": [500, 123456],
+    "pid_namespace": "pid:[4026531836]",
+}
 IDLE_TIMES, ACTIVE_TIMES, ANSWER_MS, CORE_PERCENT, START_S = 2.0, 5.0, 50.0, 1.0, 1.0
 
 
@@ -179,10 +191,44 @@ def journal() -> dict[str, Any]:
     pages = sum(len(piece.vpn) for piece in pieces([line_of(text) for text in texts]))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return {
+    return rewritten_journal(page) | {
         "tib_journal": measured(sum(map(len, texts)) / JOURNAL_PAGES, 0.1, "bytes a tracked page"),
         "tib_undo_reads": measured(peak / pages, 8.0, "bytes a moved page at the peak"),
     }
+
+
+def rewritten_journal(page: U64) -> dict[str, Any]:
+    """Of these pages, each written twice in rounds."""
+    rng = np.random.default_rng(23)
+    lines, before = [], 0
+    for vpn in (rng.permutation(page), rng.permutation(page)):
+        for begin in range(0, len(vpn), ROUND_PAGES):
+            moved = np.sort(vpn[begin : begin + ROUND_PAGES])
+            lines.append(packed_line(runs_of(moved, np.ones(len(moved), np.uint8)), shared=False))
+            before += line_bytes(lines[-1])
+    written, steps = 0, []
+    work = merged(lines)
+    while True:
+        began = time.process_time()
+        each = next(work, END)
+        steps.append(time.process_time() - began)
+        if each is END:
+            break
+        written += line_bytes(each) if isinstance(each, Line) else 0
+    return {
+        "tib_journal_before_rewriting": measured(before / JOURNAL_PAGES, None, "bytes a tracked page"),
+        "tib_journal_rewritten": measured(written / JOURNAL_PAGES, 0.1, "bytes a tracked page"),
+        "tib_journal_step": measured(
+            1000 * float(np.quantile(steps, 0.99)), STEP_MS, "ms of the longest 1 % of steps"
+        ),
+        "tib_journal_rewriting": measured(sum(steps), None, "s in all"),
+    }
+
+
+def line_bytes(line: Line) -> int:
+    """As the file has it."""
+    facts = origins_facts(Identity(PID, 100, (1, 2, 3)), "program", line.packed, line.shared)
+    return len(seal(facts | SESSION)) + 1
 
 
 def figures(host: Host, fixed_idle_ms: float, fixed_active_ms: float) -> dict[str, Any]:

@@ -177,6 +177,10 @@ PARTS = {
         ),
         ("adversary", "placement_leads", "slow_placement"),
     ),
+    "sim-user-space": Part(
+        ("sim/user_space/*.py", "sim/lab_world.py"),
+        ("unit/sim/user_space", *_worked("policies", "held_back")),
+    ),
     "policies": Part(
         ("policies/*.py",),
         (

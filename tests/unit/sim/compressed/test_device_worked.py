@@ -26,7 +26,8 @@ def test_the_keys_have_the_values_that_their_text_names() -> None:
     [
         {"block": 64}, {"block": 2048, "granule": 2048}, {"line": 4096}, {"granule": 1}, {"granule": 4096},
         {"low_share": 0.05, "high_share": 0.0501}, {"interrupt_us": 0}, {"report_us": 0}, {"hit_share": 0},
-        {"hit_share": 1}, {"line": 1}, {"low_share": 1e-9}, {"high_share": 0.999},
+        {"hit_share": 1}, {"line": 1}, {"compress_gb_s": 0.5}, {"miss_ns": 0.5},
+        {"low_share": 1e-9}, {"high_share": 0.999},
     ],
 )  # fmt: skip
 def test_possible_devices(keys: dict[str, Any]) -> None:
@@ -96,3 +97,4 @@ def test_blocks_of_zeros_and_of_equal_content_take_nothing() -> None:
     assert CompressedDevice(zero_flag=False, granule=128).smallest_bytes == 128
     assert CompressedDevice(zero_flag=False, dedup=True, granule=128).smallest_bytes == 0
     assert CompressedDevice(zero_flag=False, granule=128).line_growth_bytes == 4096 - 128
+    assert CompressedDevice(line=4096, spoil="line").line_growth_bytes == 4096, "the one line that there is"

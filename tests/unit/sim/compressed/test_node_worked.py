@@ -82,7 +82,9 @@ def test_how_many_pages_may_arrive() -> None:
     held.grant(pages(0))
     assert held.granted_growth == 4032
     assert held.admissible == 6  # 7 x 4096 - 4096
-    held.warned = True
+    held.used = 8 * PAGE  # into the reserve
+    assert held.admissible == 0
+    held.used, held.warned = 64, True
     assert held.admissible == 0
     held.warned, held.failed = False, True
     assert held.admissible == 0

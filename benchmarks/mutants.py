@@ -142,6 +142,7 @@ PARTS = {
         ("sim/machine/*.py",),
         (
             *_worked("sim/machine", "kernels", "loaded_latency", "moves", "topology", "machine"),
+            *_worked("sim/compressed", "access"),
             "unit/sim/machine/test_simulated.py",
             "unit/sim/machine/test_curves.py",
             "unit/sim/machine/test_stuck_kswapd.py",
@@ -179,7 +180,7 @@ PARTS = {
     ),
     "sim-user-space": Part(
         ("sim/user_space/*.py", "sim/lab_world.py"),
-        ("unit/sim/user_space", *_worked("policies", "held_back")),
+        _worked("sim/user_space", "user_space_moves", "user_space"),
     ),
     "policies": Part(
         ("policies/*.py",),

@@ -117,7 +117,7 @@ def test_runs_that_differ_in_options_only_have_rows_of_their_own() -> None:
 
 @pytest.mark.heavy
 def test_set_reaches_a_source_and_the_row_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    compare = ["compare", "bundled:redis-zipf", "--policies", "hemem", "--seeds", "1"]
+    compare = ["compare", "bundled:redis-zipf", "--policies", "hemem", "--seeds", "1", "--duration", "5s"]
 
     def events(*more: str) -> tuple[int, list[str]]:
         assert run([*compare, "--json", *more]) == 0

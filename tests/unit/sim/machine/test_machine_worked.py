@@ -44,6 +44,8 @@ def test_no_cost_is_negative(name: str) -> None:
         Costs(**{name: -0.5})
     if name.startswith("mlp"):
         Costs(**{name: 1})
+        with pytest.raises(ValidationError, match=name):
+            Costs(**{name: 0.9})
     elif name in MORE_THAN_ZERO:
         with pytest.raises(ValidationError, match=name):
             Costs(**{name: 0})

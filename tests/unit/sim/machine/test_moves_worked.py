@@ -96,6 +96,22 @@ def test_a_promotion_makes_room_by_demotion_where_that_is_on() -> None:
     assert subject.free_pages[0] == 2
 
 
+def test_pages_that_fit_push_nothing_out() -> None:
+    """One page free beyond the reserve. Two are below the low watermark, but that is for kswapd to mend."""
+    subject = machine(placed=48)
+    subject.demotion_enabled = True
+    subject.generations.sequence = 3
+    assert subject.migrate(pages(60), 0, "kmigrated").moved.tolist() == [60]
+    assert subject.ledger.demoted == 0
+
+
+def test_a_batch_is_512_pages_unless_the_thread_has_its_own() -> None:
+    for many, flushes in ((512, 1), (513, 2)):
+        subject = machine(fast=600, pages=600)
+        subject.migrate(np.arange(many, dtype=np.uint32), 0, "kmigrated")
+        assert subject.thread("kmigrated").used_ns == many * 1_240 + flushes * 4_000
+
+
 @pytest.mark.parametrize(
     ("sleep_ns", "slice_ns", "busy_ns", "many"),
     [

@@ -74,6 +74,7 @@ def test_a_node_has_the_curve_of_its_device(said: str, curve: str) -> None:
         ((CPUS, node("b")), {"distances": ((10, 20),)}, "2 x 2 matrix"),
         ((CPUS, node("b")), {"distances": ((10, 20), (10,))}, "2 x 2 matrix"),
         ((CPUS,), {"antagonist": {"node": 1}}, "antagonist.node 1 does not exist"),
+        ((CPUS,), {"antagonist": {"node": 2}}, "antagonist.node 2 does not exist"),
         ((CPUS,), {"antagonist": {"node": -1}}, "antagonist"),
         ((CPUS,), {"antagonist": {"cores": -1}}, "antagonist"),
         ((CPUS,), {"antagonist": {"read_share": 0}}, "antagonist"),

@@ -22,6 +22,12 @@ from pghot.sim.machine.topology import load_topology
 DOCUMENT = Path(__file__).parents[3] / "docs" / "compressed-tier.md"
 
 
+@pytest.fixture
+def one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each recording is played once: what is asked does not depend on how long it is played."""
+    monkeypatch.setattr("pghot.lab.economics.DURATION_S", 1e-6)
+
+
 @pytest.mark.heavy
 def test_lines_agree_with_compare_and_margin(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["economics", "bundled:xz-decompress", "--json"]) == 0
@@ -53,7 +59,7 @@ def test_lines_agree_with_compare_and_margin(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.heavy
 def test_each_recording_is_played_whole_and_its_largest_cache_stands_for_the_real_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, one_pass: None
 ) -> None:
     """Recorded with caches up to 4 MiB, under one of 256 MiB: K = 64. A pass is longer than what would do: one pass."""
     caches = (1 << 18, 1 << 20, 1 << 22)
@@ -61,7 +67,6 @@ def test_each_recording_is_played_whole_and_its_largest_cache_stands_for_the_rea
         parts=2, info=replace(INFO, llc_bytes=caches[0], cache_bytes=caches), caches=3, rows=100
     )
     write_recording(tmp_path / "three.pghot", trace)
-    monkeypatch.setattr("pghot.lab.economics.DURATION_S", 1e-6)
     found = economics([str(tmp_path / "three.pghot")], load_topology("dram-cxl-compressed"), Host())
     assert {line.passes for line in found.lines} == {1.0}
     assert {line.footprint_bytes for line in found.lines} == {footprint_pages(trace) * 4096 * 64.0}
@@ -107,7 +112,7 @@ def test_a_wrong_name_is_told_before_anything_is_replayed(
 
 @pytest.mark.heavy
 def test_what_a_reader_must_know_of_a_recording_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], one_pass: None
 ) -> None:
     whole = bundled.path("bundled:sqlite-mix").read_bytes()
     path = tmp_path / "cut.pghot"
@@ -118,7 +123,7 @@ def test_what_a_reader_must_know_of_a_recording_is_said(
 
 @pytest.mark.heavy
 def test_other_tiers_have_the_reserves_that_margin_says_and_words_of_their_own(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], one_pass: None
 ) -> None:
     shipped = resources.files("pghot").joinpath("data/tiers/dram-cxl-compressed.toml").read_text("utf-8")
     path = tmp_path / "wide.toml"

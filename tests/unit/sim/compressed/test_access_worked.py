@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pghot.arrays import NOWHERE
-from pghot.sim.compressed.access import PROTECT_AGAIN_MS
+from pghot.sim.compressed.access import PROTECT_AGAIN_MS, Access
 from pghot.sim.compressed.device import CompressedDevice
 from pghot.sim.compressed.node import CompressedNode, Contents
 from pghot.sim.machine.simulated import SimulatedMachine
@@ -97,6 +97,19 @@ def test_from_swap_any_access_brings_a_page_back() -> None:
     write(machine, 3, 5, 20, writes=0)
     assert on_device(machine) == [0, 1, 2, 4, 6, 7, 8, 9]
     assert (node(machine).counts.write_faults, machine.ledger.tracking_app_ns) == (2, 2_400)
+
+
+def test_pages_of_nodes_behind_the_device_are_none_of_its() -> None:
+    """Node 0 compresses and holds pages 0 and 1; the others are on node 1. Of three that are read, one faults."""
+    machine = machine_of("swap", range(2))
+    access = Access(machine, node(machine), 0, hit_ns=400.0, link_gb_s=26.0)
+    machine.place[:] = 1 - machine.place
+    machine.private[:] = [True, False]
+    machine.promotion_targets = [[1], [1]]
+    machine.free_pages[:] = [62, 20]
+    access.writes(pages(1, 20, 21), np.zeros(3, np.uint32))
+    assert node(machine).counts.write_faults == 1
+    assert np.flatnonzero(machine.place == 0).tolist() == [0]
 
 
 def test_a_granted_page_faults_once_and_what_cannot_be_granted_is_promoted() -> None:

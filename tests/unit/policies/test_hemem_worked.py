@@ -101,15 +101,15 @@ def test_the_hottest_go_first_and_of_equals_the_first_from_where_the_seed_begins
     assert policy.hot_below(bed.world).tolist() == [600, 700, 950, 400, 500]
 
 
-@pytest.mark.parametrize(("hot", "out"), [(5, 1), (6, 1), (7, 2), (8, 2)])
+@pytest.mark.parametrize(("hot", "out"), [(5, 1), (6, 1), (7, 2), (8, 2), (12, 4)])
 def test_each_page_that_comes_in_beyond_the_room_pushes_out_the_coldest(hot: int, out: int) -> None:
     """Room for four. Of the pages beyond, each needs a demotion as well: half of them, rounded up, come in."""
     bed = Bed("hemem", room=4, group_pages=512)
     bed.policy.count[:100] = 7  # type: ignore[attr-defined]
-    bed.policy.count[[40, 60]] = [5, 2]  # type: ignore[attr-defined]
+    bed.policy.count[[40, 60, 80, 81]] = [5, 2, 6, 6]  # type: ignore[attr-defined]
     bed.see(5, *range(500, 500 + hot), count=8)
     held = bed.act(10)
-    gone = [60, 40][:out]
+    gone = [60, 40, 80, 81][:out]
     assert fast(bed) == sorted(set(range(100)) - set(gone)) + list(range(500, 504 + out))
     assert held.get("free space", 0) == hot - 4 - out
 

@@ -58,6 +58,14 @@ def test_pages_that_found_no_room_come_again_when_there_is_some() -> None:
     assert len(fast(bed)) == 2
 
 
+def test_a_page_that_was_hot_in_another_window_is_not_hot_when_it_is_seen_once() -> None:
+    bed = Bed("pghot-default")
+    bed.see(50, 500, count=2)
+    assert bed.act(100) == {"free space": 1}
+    bed.see(20_000, 500)
+    assert bed.act(20_050)["threshold"] == 1
+
+
 def test_two_hot_pages_of_three_that_were_seen() -> None:
     """The third was seen once, and that is told once; what was hot before is told no more when it is promoted."""
     bed = Bed("pghot-default", room=10)

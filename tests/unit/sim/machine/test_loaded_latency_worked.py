@@ -185,35 +185,51 @@ def test_beside_a_narrow_node_the_other_has_its_own_latency() -> None:
 
 def test_a_slice_in_figures() -> None:
     """100 ns for each of 1,000 misses of one core, 64 B each at 200 GB/s; and 10 us of computing."""
-    timing = SliceTiming(load_topology("dram-cxl"), threads=1, crews=1)
+    timing = SliceTiming(load_topology("dram-cxl"), threads=1, crews=1, mean_ns=1e6)
     timing.served[0, 0] = [1_000, 0, 0, 1_000]
-    assert timing.slice_ns(10_000) == pytest.approx(110_000, rel=1e-6)
+    assert timing.run_slice(10_000, 0.0) == (pytest.approx(110_000, rel=1e-6), 0)
     assert timing.used_share == pytest.approx([64_000 / 110_000 / 200, 0.0])
-    assert timing.slowdown() == pytest.approx([1, 1])
+    assert timing.slowdown == pytest.approx([1, 1])
+    assert timing.served_total.tolist() == [1_000, 0]
     # One latency more costs itself, on either node; and the next slice is as it was.
     assert timing.marginal_ns() == pytest.approx([100, 271], rel=1e-4)
     assert timing.latency_ns == pytest.approx([100, 271])
     assert timing.served[0, 0].tolist() == [1_000, 0, 0, 1_000]
     timing.moving_bytes[1], timing.copy_ns[1] = 6_400, 271.0
-    assert timing.slice_ns(0) == pytest.approx(100_271, rel=1e-6)  # a copy waits for one latency more
-    timing.clear()
-    assert timing.slice_ns(0) == pytest.approx(100_000, rel=1e-6)
+    found = timing.run_slice(0, 110_000.0)  # a copy waits for one latency more
+    assert found == (pytest.approx(100_271, rel=1e-6), pytest.approx(271, rel=1e-6))
+    assert timing.run_slice(0, 210_000.0) == (pytest.approx(100_000, rel=1e-6), 0)
+    assert timing.served_total.tolist() == [3_000, 0]
     timing.served[:] = 0
     assert timing.marginal_ns().tolist() == [100, 271]
     timing.set_latency(1, 500)
     timing.served[0, 1] = [10, 0, 10, 10]
-    assert timing.slice_ns(0) == pytest.approx(5_000, rel=1e-3)
+    assert timing.run_slice(0, 310_000.0)[0] == pytest.approx(5_000, rel=1e-3)
+
+
+@pytest.mark.parametrize(("now_ns", "weight"), [(0.0, 1.0), (10_000.0, 0.5), (70_000.0, 0.25), (1e9, 0.25)])
+def test_slowdown_is_a_mean_over_the_time_that_was_but_not_more_than_so_much(
+    now_ns: float, weight: float
+) -> None:
+    """A slice of 10,000 ns, after so many, in a mean over 40,000. It doubles a latency of 271 ns."""
+    timing = SliceTiming(load_topology("dram-cxl"), threads=1, crews=1, mean_ns=40_000.0)
+    timing.set_latency(1, 542)
+    timing.served[0, 1] = [1, 0, 0, 1]
+    assert timing.run_slice(9_458, now_ns)[0] == pytest.approx(10_000, rel=1e-4)
+    assert timing.slowdown == pytest.approx([1, 1 + weight], rel=1e-3)
 
 
 def test_threads_share_the_misses_and_a_rival_is_there_from_the_start() -> None:
     """4 cores of 20 lines, half of them reads, keep 160 lines on node 1: at 64 B that is more than 26 GB/s."""
     rival = Antagonist(node=1, cores=4, lines_in_flight_per_core=20, read_share=0.5)
     timing = SliceTiming(
-        load_topology("dram-cxl").model_copy(update={"antagonist": rival}), threads=4, crews=1
+        load_topology("dram-cxl").model_copy(update={"antagonist": rival}), threads=4, crews=1, mean_ns=1e6
     )
     timing.served[0, 0] = [1_000, 0, 0, 1_000]
-    assert timing.slice_ns(0) == pytest.approx(25_000, rel=2e-3)  # four lines in flight wait a little
-    assert timing._rival_lines.tolist() == [0, 160]
+    assert timing.run_slice(0, 0.0)[0] == pytest.approx(
+        25_000, rel=2e-3
+    )  # four lines in flight wait a little
+    assert timing.latency_ns[0] == pytest.approx(100, rel=2e-3)
     assert timing.latency_ns[1] > 271
     assert timing.used_share[1] == pytest.approx(160 / timing.latency_ns[1] / (26 / 64))
     assert timing.marginal_ns()[0] == pytest.approx(25, rel=5e-3)

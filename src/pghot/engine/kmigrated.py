@@ -16,7 +16,7 @@ from pghot.arrays import U8, U32, U64
 SLEEP_MS = 100
 BATCH_NR = 512
 SECTION_PAGES = 1 << 15
-GROUP = 8
+GROUP, BLOCK = 8, 64  # records that are looked at together
 
 
 def take_ready(records: npt.NDArray[Any], hot: U8, ready: int) -> tuple[U32, npt.NDArray[Any]]:
@@ -82,25 +82,29 @@ def move_ready(
         if hot[section]:
             start = section * SECTION_PAGES
             end = min(start + SECTION_PAGES, records.shape[0])
-            for first in range(start, end, GROUP):
-                if first + GROUP <= end and not any_ready(records, words, first, mask):
+            for block in range(start, end, BLOCK):
+                if block + BLOCK <= end and not any_ready(records, words, block, BLOCK, mask):
                     continue
-                for i in range(first, min(first + GROUP, end)):
-                    # Without branches: where one record is READY, others are as good as at random.
-                    old = records[i]
-                    is_ready = (old & ready) != 0
-                    page[k] = i
-                    record[k] = old
-                    records[i] = 0 if is_ready else old
-                    k += is_ready
+                for first in range(block, min(block + BLOCK, end), GROUP):
+                    if first + GROUP <= end and not any_ready(records, words, first, GROUP, mask):
+                        continue
+                    for i in range(first, min(first + GROUP, end)):
+                        # Without branches: where one record is READY, others are as good as at random.
+                        old = records[i]
+                        is_ready = (old & ready) != 0
+                        page[k] = i
+                        record[k] = old
+                        records[i] = 0 if is_ready else old
+                        k += is_ready
             hot[section] = 0
 
 
 @njit(cache=True)
-def any_ready(records: npt.NDArray[Any], words: U64, first: int, mask: np.uint64) -> bool:
-    """Whether one of the group that begins with record `first` is READY."""
+def any_ready(records: npt.NDArray[Any], words: U64, first: int, count: int, mask: np.uint64) -> bool:
+    """Whether one of so many records (whole groups) from `first` on is READY."""
     size = records.itemsize  # a group has as many words as a record has bytes
+    begin = first // GROUP * size
     some = np.uint64(0)
-    for w in range(first // GROUP * size, first // GROUP * size + size):
-        some |= words[w] & mask
-    return bool(some != 0)
+    for w in range(begin, begin + count // GROUP * size):
+        some |= words[w]
+    return bool(some & mask != 0)

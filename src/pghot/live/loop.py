@@ -234,7 +234,7 @@ class Live:
 
     def unseen_hugetlb_bytes(self) -> int:
         """Hugetlb memory that may be moved, while no source in use can see it."""
-        return 0 if see_hugetlb(self.sources) else self.spaces.pooled_bytes()
+        return 0 if see_hugetlb(self.sources) else self.spaces.objects.pooled_bytes()
 
     def tracking_bytes(self) -> int:
         """Bytes that tracking takes for the sections in use, and the tables beside them."""

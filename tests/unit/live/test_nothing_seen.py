@@ -112,6 +112,26 @@ def test_samples_heat_the_first_of_a_hugetlb_page_and_regions_each(
         assert live.spaces.pages.heats(page).tolist() == heats
 
 
+def test_a_full_pool_is_a_degraded_state_until_it_has_room(bench: Bench) -> None:
+    """Nothing in the captured tree has a pool."""
+    live = bench.live(apply=True)
+    bench.second(live)
+    assert live.degraded == ()
+    live.machine.pools.refuse(0, 3)
+    bench.second(live)
+    (found,) = live.degraded
+    assert found.part == "hugetlb"
+    assert found.problem.startswith("the pool of 2 MiB pages on node 0 is full")
+    facts = status(live)
+    assert facts["counters"]["pghot_hugetlb_no_room"] == 3 * 512
+    assert "no room: 1,536 pages (6.0 MiB) of hugetlb pages" in render_run(facts)
+    pool = "hugepages/hugepages-2048kB/free_hugepages"
+    put(bench.kernel.tree, f"sys/devices/system/node/node0/{pool}", "1")
+    put(bench.kernel.tree, "sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "1")
+    bench.second(live)
+    assert live.degraded == ()
+
+
 def test_one_access_of_a_tracked_page_is_something(bench: Bench) -> None:
     live = bench.live()
     bench.source.says.append([sightings_of(PID, addresses(3, 1)), sightings_of(999, addresses(3, 5))])

@@ -169,6 +169,12 @@ class Objects:
         """The numbers of those whose pages are of a hugetlb pool."""
         return [number for number, made in self._objects.items() if made.memory == Memory.HUGETLB]
 
+    def pooled_bytes(self) -> int:
+        """Memory in mappings of these. What several programs map counts for each."""
+        numbers, rows = self.pooled(), self._all_rows()
+        held = np.isin(rows.number, numbers)
+        return int((rows.last - rows.first)[held].sum()) << PAGE_SHIFT
+
     # ---- addresses
 
     def resolve(self, pid: I32, address: U64) -> tuple[I32, U64, I64, Bool]:

@@ -210,6 +210,8 @@ class Placement:
     def folded(self, pages: U32) -> U32:
         """The same, but of hugetlb pages the first page of each: it has the heat of what moves whole."""
         pooled = self._spaces.pooled(pages)
+        if not pooled.any():
+            return pages
         return np.where(pooled, pages // np.uint32(HUGE_PAGES) * np.uint32(HUGE_PAGES), pages)
 
     def heads(self, pages: U32) -> U32:

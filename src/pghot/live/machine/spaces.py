@@ -7,14 +7,14 @@ is first seen, and loses them on unmap, exec and exit. Files and shared memory a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import I32, I64, U8, U32, U64, Bool
-from pghot.kernel.file_systems import FileSystems, Memory
+from pghot.kernel.file_systems import FileSystems
 from pghot.kernel.folios import folio_births, has_large_folios, small_sizes_on
 from pghot.kernel.kvm import runs_guest
 from pghot.kernel.maps import MappingKind, Mappings, read_maps_text
@@ -145,19 +145,9 @@ class Spaces:
 
     def hugetlb_bytes(self) -> int:
         """Memory in mappings of hugetlb pages that are not moved."""
-        return self._bytes_where(lambda mappings, memory: mappings.kind == MappingKind.HUGETLB)
-
-    def pooled_bytes(self) -> int:
-        """Memory in mappings of hugetlb pages that may be moved. What several programs map counts for each."""
-        return self._bytes_where(
-            lambda mappings, memory: (mappings.kind == MappingKind.OBJECT) & (memory == Memory.HUGETLB)
-        )
-
-    def _bytes_where(self, chosen: Callable[[Mappings, U8], Bool]) -> int:
         total = 0
         for tracked in self._tracked.values():
-            memory = self._file_systems.memory(tracked.space.pid, tracked.plain.device)
-            held = chosen(tracked.mappings, memory)
+            held = tracked.mappings.kind == MappingKind.HUGETLB
             total += int((tracked.mappings.end - tracked.mappings.start)[held].sum())
         return total
 

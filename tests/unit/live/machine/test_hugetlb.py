@@ -124,7 +124,7 @@ def test_what_is_tracked(tmp_path: Path, line: str, kinds: Kinds, reason: str | 
     assert movable.tolist() == [reason is None] * 3
     assert {why: count for why, count in spaces.skipped.items() if count} == ({reason: 3} if reason else {})
     left, ours = (0, PAGES << 12) if reason is None else (PAGES << 12, 0)
-    assert (spaces.hugetlb_bytes(), spaces.pooled_bytes()) == (left, ours)
+    assert (spaces.hugetlb_bytes(), spaces.objects.pooled_bytes()) == (left, ours)
 
 
 def test_they_move_whole_and_count_with_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def test_lines_agree_with_compare_and_margin(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.heavy
 def test_each_recording_is_played_whole_and_its_largest_cache_stands_for_the_real_one(
-    tmp_path: Path, one_pass: None
+    tmp_path: Path, one_pass: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Recorded with caches up to 4 MiB, under one of 256 MiB: K = 64. A pass is longer than what would do: one pass."""
     caches = (1 << 18, 1 << 20, 1 << 22)
@@ -67,6 +67,7 @@ def test_each_recording_is_played_whole_and_its_largest_cache_stands_for_the_rea
         parts=2, info=replace(INFO, llc_bytes=caches[0], cache_bytes=caches), caches=3, rows=100
     )
     write_recording(tmp_path / "three.pghot", trace)
+    monkeypatch.setattr("pghot.lab.economics.device_rules", lambda: device_rules()[:2])
     found = economics([str(tmp_path / "three.pghot")], load_topology("dram-cxl-compressed"), Host())
     assert {line.passes for line in found.lines} == {1.0}
     assert {line.footprint_bytes for line in found.lines} == {footprint_pages(trace) * 4096 * 64.0}

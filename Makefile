@@ -1,6 +1,6 @@
 # make run         compare policies on a bundled recording, write report.html
 # make test        lint, types, import arrows, all tests (.ci/run calls this); the guest's run beside the others
-# make test-here   the tests without those in the guest: all with coverage on the newest Python, most on 3.11 too
+# make test-here   the tests without those in the guest: all with coverage on the newest Python, some on 3.11 too
 # make test-guest  only the tests in the guest: a Debian kernel in QEMU with real memory tiers
 # make guest-table ordinary programs on Linux 6.12 and 7.3 in the guest, as a table in docs/live.md (an hour)
 # make bench       benchmarks as ratios, written to benchmarks/results/latest.json
@@ -15,6 +15,8 @@ POLICIES := demotion,numab2,hemem,pghot-default,pghot-hashed-f1,hemem-colloid,lr
 # The newest Python that Numba supports, where this machine has one newer than 3.11; NEWEST=... names another.
 NEWEST ?= $(shell for python in $(foreach minor,14 13 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python)); do \
 	"$$python" -c "import venv" 2>/dev/null && echo "$$python" && break; done)
+
+LAB := lab sim policies
 
 .PHONY: run test test-here test-guest guest-table bench recordings tools clean
 
@@ -31,7 +33,8 @@ test: $(VENV)/.test tools
 	$(MAKE) --jobs=2 --keep-going test-here test-guest
 
 # The guest takes longest: the tests here run on what it leaves of the processors. The newest Python runs them all, as
-# coverage costs next to nothing there (sys.monitoring, since 3.12), and 3.11 most of the unit tests.
+# coverage costs next to nothing there (sys.monitoring, since 3.12). 3.11 runs the live half in the guest; here it runs
+# the unit tests but those of the lab, which would compile all its kernels once more for some minutes.
 test-here: $(VENV)/.test tools
 ifeq ($(NEWEST),)
 	@echo "no Python newer than 3.11 here: the tests run with $$($(PYTHON) --version) alone"
@@ -39,7 +42,7 @@ ifeq ($(NEWEST),)
 else
 	$(MAKE) VENV=.venv-newest PYTHON=$(NEWEST) .venv-newest/.test
 	COVERAGE_CORE=sysmon nice .venv-newest/bin/pytest -rfEs --cov -n 2 --ignore=tests/guest
-	nice $(BIN)/pytest -rfEs --no-cov -n 2 -m "not heavy" tests/unit
+	nice $(BIN)/pytest -rfEs --no-cov -n 2 -m "not heavy" tests/unit $(LAB:%=--ignore=tests/unit/%)
 endif
 
 test-guest: $(VENV)/.test tools

@@ -24,7 +24,7 @@ def measure(source: str) -> None:
     The emulator gives a program with many pages a larger TLB whenever it is flushed, and sources flush it: after a
     first run of `softdirty` the program is three times as fast for good. Only then is there something to compare.
     """
-    with Program(256, 0.25, 1, "write") as program:
+    with Program(256, 0.25, 1, "write", "busy") as program:
         tracked_run(source, program)
         before = passes_per_s(program)
         tracked, out = tracked_run(source, program)

@@ -12,7 +12,7 @@
  * they are still what they were. lock: the last sixteenth of the memory is locked; locked: all of it. mixed: the first
  * half of it is huge pages. bound, preferred: it stays under a policy for its node. stray=N: beside each pass over the hot
  * set N pages anywhere are touched. pace=MS: it waits so long after each page.
- * calm: it rests for 20 ms after each pass, for sources that look seldom: the emulator's CPUs are needed elsewhere.
+ * calm: each thread rests for 20 ms after a pass, or 4096 touches: the emulator's CPUs are needed elsewhere.
  * random: it touches pages of the hot set in random order, at random offsets, as most programs do; a pass is as many
  * touches as there are hot pages. threads=N: so many do that. mappings=N: it has so many more mappings of a page each,
  * which it does not touch again. cold=N: so many pages anywhere are touched each minute.
@@ -114,7 +114,14 @@ static void flush(char *spare)
 /* What threads share. */
 static char *memory;
 static size_t pages;
-static int every, run = RUN, writes;
+static int every, run = RUN, writes, calm;
+
+/* Leave the CPU to others: under emulation they are needed. */
+static void rest(void)
+{
+	if (calm)
+		usleep(20000);
+}
 
 /* Touch any byte of a page. */
 static unsigned long touch(size_t page, unsigned random)
@@ -140,8 +147,10 @@ static void *wander_on(void *number)
 {
 	unsigned state = 2463534242u + 7919u * (unsigned)(size_t)number;
 	unsigned long sum = 0;
-	while (!stop)
+	while (!stop) {
 		sum += wander(4096, &state);
+		rest();
+	}
 	return (void *)sum;
 }
 
@@ -204,7 +213,7 @@ static void map_more(size_t mappings)
 int main(int argc, char **argv)
 {
 	size_t bytes = (size_t)atol(argv[1]) << 20;
-	int node = atoi(argv[3]), huge = 0, flushes = 0, text = 0, lock = 0, idle = 0, calm = 0, stray = 0, pace = 0;
+	int node = atoi(argv[3]), huge = 0, flushes = 0, text = 0, lock = 0, idle = 0, stray = 0, pace = 0;
 	int folios = 0, randomly = 0, threads = 1, mappings = 0, cold = 0;
 	pages = bytes >> 12;
 	every = (int)(1 / atof(argv[2]) + 0.5);
@@ -313,8 +322,7 @@ int main(int argc, char **argv)
 		for (; cold && strayed < now(); strayed += 60.0 / cold)
 			sum += touch(next_random(&random) % pages, next_random(&random));
 		passes++;
-		if (calm)
-			usleep(20000);
+		rest();
 		if (halve) {
 			halve = 0;
 			pages /= 2;

@@ -56,6 +56,7 @@ class Where:
 class Program:
     """tests/guest/program.c with `mib` MiB on `node`, of which `hot_share` is touched.
 
+    words    "busy": it never rests; so does one that empties the TLB ("flush"), for sources that look often
     command  another program that takes the same words and says the same
     """
 
@@ -68,7 +69,8 @@ class Program:
         command: Sequence[str] = (str(SHARED / "program"),),
     ) -> None:
         self.progress = Path(f"/run/progress-{time.monotonic_ns()}")
-        arguments = (str(mib), str(hot_share), str(node), f"progress={self.progress}", *words)
+        calm = () if {"busy", "flush"} & set(words) else ("calm",)
+        arguments = (str(mib), str(hot_share), str(node), f"progress={self.progress}", *calm, *words)
         self.process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         facts = json.loads(self.process.stdout.readline())

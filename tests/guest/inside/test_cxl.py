@@ -21,7 +21,7 @@ def cxl_node() -> int:
 def test_promotion_makes_a_program_faster_and_undo_slower_again(cxl_node: int, tmp_path: Path) -> None:
     """Speeds beside the same program all in DRAM."""
     journal = tmp_path / "j.pghot-journal"
-    with Program(32, 0.25, 0) as yardstick, Program(32, 0.25, cxl_node) as program:
+    with Program(32, 0.25, 0, "busy") as yardstick, Program(32, 0.25, cxl_node, "busy") as program:
         for each in (program, yardstick):
             os.sched_setaffinity(each.pid, {1})
         before = beside(program, yardstick)

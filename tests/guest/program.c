@@ -1,6 +1,6 @@
 /* The tests' program: memory on a chosen node of which a part is hot.
  *
- * program MIB HOT_SHARE NODE [write] [huge] [mixed] [flush] [text] [lock] [locked] [idle] [calm] [run=PAGES] [stray=N]
+ * program MIB HOT_SHARE NODE [write] [huge] [mixed] [flush] [text] [lock] [locked] [idle] [rest=MS] [calm] [run=PAGES] [stray=N]
  *         [pace=MS] [passes=N] [progress=FILE] [random] [threads=N] [mappings=N] [cold=N] [folios] [bound] [preferred]
  *         [shm | sysv | memfd | hugetlb[=private] | tmpfs=FILE | file=FILE] [forks=N]
  *
@@ -12,7 +12,8 @@
  * they are still what they were. lock: the last sixteenth of the memory is locked; locked: all of it. mixed: the first
  * half of it is huge pages. bound, preferred: it stays under a policy for its node. stray=N: beside each pass over the hot
  * set N pages anywhere are touched. pace=MS: it waits so long after each page.
- * calm: each thread rests for 20 ms after a pass, or 4096 touches: the emulator's CPUs are needed elsewhere.
+ * rest=MS: each thread rests after a pass, or 4096 touches: the emulator's CPUs are needed elsewhere. calm: for 20 ms,
+ * for sources that look seldom. The kernel's scanner for hint faults goes by the program's own CPU time.
  * random: it touches pages of the hot set in random order, at random offsets, as most programs do; a pass is as many
  * touches as there are hot pages. threads=N: so many do that. mappings=N: it has so many more mappings of a page each,
  * which it does not touch again. cold=N: so many pages anywhere are touched each minute.
@@ -114,13 +115,13 @@ static void flush(char *spare)
 /* What threads share. */
 static char *memory;
 static size_t pages;
-static int every, run = RUN, writes, calm;
+static int every, run = RUN, writes, rest_ms;
 
-/* Leave the CPU to others: under emulation they are needed. */
+/* Leave the CPU to others: under emulation they need it. */
 static void rest(void)
 {
-	if (calm)
-		usleep(20000);
+	if (rest_ms)
+		usleep(rest_ms * 1000);
 }
 
 /* Touch any byte of a page. */
@@ -233,7 +234,8 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[i], "text")) text = 1;
 		if (!strcmp(argv[i], "lock")) lock = 1;
 		if (!strcmp(argv[i], "idle")) idle = 1;
-		if (!strcmp(argv[i], "calm")) calm = 1;
+		if (!strncmp(argv[i], "rest=", 5)) rest_ms = atoi(argv[i] + 5);
+		if (!strcmp(argv[i], "calm")) rest_ms = 20;
 		if (!strncmp(argv[i], "stray=", 6)) stray = atoi(argv[i] + 6);
 		if (!strncmp(argv[i], "pace=", 5)) pace = atoi(argv[i] + 5);
 		if (!strcmp(argv[i], "random")) randomly = 1;

@@ -56,7 +56,8 @@ class Where:
 class Program:
     """tests/guest/program.c with `mib` MiB on `node`, of which `hot_share` is touched.
 
-    words    "busy": it never rests; so does one that empties the TLB ("flush"), for sources that look often
+    words    without "busy" it rests for a while after each pass ("rest=", "calm"); one that empties the TLB ("flush"),
+             for sources that look often, never does
     command  another program that takes the same words and says the same
     """
 
@@ -69,8 +70,8 @@ class Program:
         command: Sequence[str] = (str(SHARED / "program"),),
     ) -> None:
         self.progress = Path(f"/run/progress-{time.monotonic_ns()}")
-        calm = () if {"busy", "flush"} & set(words) else ("calm",)
-        arguments = (str(mib), str(hot_share), str(node), f"progress={self.progress}", *calm, *words)
+        rest = () if {"busy", "flush"} & set(words) else ("rest=5",)
+        arguments = (str(mib), str(hot_share), str(node), f"progress={self.progress}", *rest, *words)
         self.process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         facts = json.loads(self.process.stdout.readline())

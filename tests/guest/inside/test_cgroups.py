@@ -32,7 +32,7 @@ def test_the_kernel_picks_what_goes_down(demotion: str, tmp_path: Path) -> None:
     """The hot set moves while node 0 is nearly full: the old one must make room, and only in this cgroup."""
     before = knobs()
     with inside_the_group():
-        program = Program(256, 0.25, 1, "write")
+        program = Program(256, 0.25, 1, "write", "calm")
     with program, Program(32, 0.25, 0, "idle") as other:
         words = ["--source", "softdirty", "--cgroup", "/pghot-test", "--demotion", demotion, "--json"]
         with Pghot("run", "--apply", "--journal", str(tmp_path / "j.pghot-journal"), *words) as run:

@@ -141,7 +141,7 @@ def test_what_a_slow_program_comes_to_is_fetched_before(zram: None, tmp_path: Pa
 def test_killed_and_undone(zram: None, tmp_path: Path) -> None:
     """kill -9: undo brings everything back into memory, on its first node, and no byte is lost."""
     journal = tmp_path / "j.pghot-journal"
-    with Program(64, 0.25, 0, "write", "text") as program:
+    with Program(64, 0.25, 0, "write", "calm", "text") as program:
         with run_on(program, journal) as run:
             goes_out(program, run, 0.9)
             run.process.kill()
@@ -163,7 +163,7 @@ def test_killed_and_undone(zram: None, tmp_path: Path) -> None:
 
 
 def test_locked_memory_stays_and_is_counted(zram: None, tmp_path: Path) -> None:
-    with Program(16, 0.25, 0, "write", "text", "lock") as program:
+    with Program(16, 0.25, 0, "write", "calm", "text", "lock") as program:
         locked = program.pages // 16 * 15
         with run_on(program, tmp_path / "j.pghot-journal") as run:
             there = lambda: swapped(SysRoot(), program.pid, program.address)  # noqa: E731
@@ -176,7 +176,7 @@ def test_locked_memory_stays_and_is_counted(zram: None, tmp_path: Path) -> None:
 
 
 def test_a_dry_run_puts_nothing_out(zram: None, tmp_path: Path) -> None:
-    with Program(16, 0.25, 0, "write", "text") as program:
+    with Program(16, 0.25, 0, "write", "calm", "text") as program:
         words = ("-p", str(program.pid), "--json", "--duration", "15s", *COLD)
         code, text, err = pghot("run", *words, "--journal", str(tmp_path / "j.pghot-journal"))
         assert code == 0, err
@@ -223,7 +223,7 @@ def test_zswap_is_a_tier_too(tmp_path: Path) -> None:
     swap_on(DISK, 16 << 10)
     ZSWAP.write_text("Y")
     try:
-        with Program(16, 0.25, 0, "write", "text") as program:
+        with Program(16, 0.25, 0, "write", "calm", "text") as program:
             with run_on(program, tmp_path / "j.pghot-journal", "--restore") as run:
                 goes_out(program, run, 0.9)
                 where = out(program)

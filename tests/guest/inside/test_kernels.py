@@ -33,7 +33,7 @@ def bring(source: str, words: tuple[str, ...], journal: Path) -> None:
 
 @pytest.mark.linux_6_1
 def test_6_1_has_soft_dirty_bits(tmp_path: Path) -> None:
-    bring("softdirty", ("write",), tmp_path / "j.pghot-journal")
+    bring("softdirty", ("write", "calm"), tmp_path / "j.pghot-journal")
 
 
 @pytest.mark.linux_6_1
@@ -49,6 +49,6 @@ def test_6_1_lacks(source: str, reason: str) -> None:
 
 
 @pytest.mark.linux_7_3
-@pytest.mark.parametrize("source, words", [("faults", ()), ("softdirty", ("write",))])
+@pytest.mark.parametrize("source, words", [("faults", ()), ("softdirty", ("write", "calm"))])
 def test_7_3_brings_the_hot_pages(source: str, words: tuple[str, ...], tmp_path: Path) -> None:
     bring(source, words, tmp_path / "j.pghot-journal")

@@ -42,7 +42,7 @@ def test_the_new_hot_set_is_promoted_and_the_old_one_demoted_from_a_full_node(tm
     """
     words = ("--source", "softdirty")
     with (
-        Program(256, 0.25, 1, "write") as program,
+        Program(256, 0.25, 1, "write", "calm") as program,
         run_on(program, tmp_path / "j.pghot-journal", *words) as run,
     ):
         program.arrives(run=run)
@@ -86,7 +86,7 @@ def test_the_promotion_rate_is_held(how: tuple[str, ...], tmp_path: Path) -> Non
     # Soft-dirty bits name the hot pages every second: the supply never ends, so that the rate is what limits.
     words = ("--source", "softdirty", "--rate", str(rate))
     steps = [(0.0, 0.0)]
-    with Program(2 * hot_mib, 0.5, 1, "write", *how) as program:
+    with Program(2 * hot_mib, 0.5, 1, "write", "calm", *how) as program:
         before = vmstat("pgmigrate_success")
 
         def nearly_all() -> bool:
@@ -120,7 +120,7 @@ def test_the_free_floor_is_never_crossed_while_another_program_allocates(tmp_pat
     # Soft-dirty bits name the hot pages every second: the supply never ends, so that the floor is what stops it.
     room_mib, words = 16, ("--source", "softdirty", "--demotion", "off", "--rate", "2")
     with (
-        Program(256, 1.0, 1, "write") as program,
+        Program(256, 1.0, 1, "write", "calm") as program,
         Program(int(free_mib(0) - kept_mib() - 64 - PGHOT_MIB - room_mib), 0.25, 0, "idle"),
         run_on(program, tmp_path / "j.pghot-journal", *words) as run,
         contextlib.ExitStack() as others,
@@ -151,7 +151,7 @@ def test_a_program_that_changes_under_way_is_no_error(change: str, tmp_path: Pat
     """Slow moves, so that the change comes in their middle. Nobody else's pages move."""
     before = knobs()
     journal = tmp_path / "j.pghot-journal"
-    with Program(128, 0.25, 1, "write") as program, Program(32, 1.0, 1) as other:
+    with Program(128, 0.25, 1, "write", "calm") as program, Program(32, 1.0, 1, "calm") as other:
         with run_on(program, journal, "--source", "softdirty", "--rate", "4", "--batch", "64") as run:
             program.arrives(0.1, run=run, every_s=0.1)
             number = {
@@ -254,7 +254,7 @@ def test_huge_pages_move_whole_and_come_back(tmp_path: Path) -> None:
 
 def test_huge_pages_that_are_made_of_single_ones_under_way(tmp_path: Path) -> None:
     """All that moved along is counted, and comes back. pghot is stopped meanwhile, or it would be done before."""
-    with Program(64, 0.25, 1, "write") as program:
+    with Program(64, 0.25, 1, "write", "calm") as program:
         first = program.nodes()
         with run_on(program, tmp_path / "j.pghot-journal", "--source", "softdirty", "--rate", "4") as run:
             program.arrives(0, run=run, every_s=0.1)
@@ -276,7 +276,7 @@ def test_memory_that_its_owner_binds_under_way_is_left_alone(tmp_path: Path) -> 
     """mbind leaves no trace in maps; from when pghot has noticed, nothing of it moves, and it says how much that is."""
     slowly = "[mover]\nrate_limit_mb_s = 0.5"
     with (
-        Program(256, 0.25, 1, "write") as program,
+        Program(256, 0.25, 1, "write", "calm") as program,
         Daemon(tmp_path, f"pids = [{program.pid}]", ["softdirty"], slowly) as daemon,
     ):
         program.arrives(0, run=daemon, every_s=0.1)

@@ -49,7 +49,7 @@ SHARED_ONES = {
 }
 PROGRAMS |= SHARED_ONES
 # The kernel marks none of it, nor moves it.
-UNDER_A_POLICY = {policy: (policy, "write") for policy in ("bound", "preferred")}
+UNDER_A_POLICY = {policy: (policy, "write", "calm") for policy in ("bound", "preferred")}
 TESTED = ("4 KiB, single pages", "huge pages", "100 more mappings")
 pytestmark = pytest.mark.guest_table
 
@@ -129,7 +129,7 @@ def test_hot_pages_in_random_order(what: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", ["4 KiB, single pages", "huge pages", "64 KiB folios"])
 def test_hot_pages_that_are_written(what: str, tmp_path: Path) -> None:
-    with running(what, "write") as program:
+    with running(what, "write", "calm") as program:
         bring(program, what, tmp_path / "j.pghot-journal", "softdirty")
 
 

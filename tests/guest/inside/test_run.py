@@ -72,7 +72,7 @@ def test_hint_faults_bring_the_hot_pages(tmp_path: Path) -> None:
 
 
 def test_soft_dirty_brings_the_hot_pages_of_a_writer(tmp_path: Path) -> None:
-    row = bring("softdirty", ("write",), 0.95, tmp_path / "j.pghot-journal")
+    row = bring("softdirty", ("write", "calm"), 0.95, tmp_path / "j.pghot-journal")
     assert row["coverage"] >= 0.95
     assert row["cold_share"] <= 0.02
 

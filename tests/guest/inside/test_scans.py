@@ -90,7 +90,7 @@ class Counts:
 
 def test_soft_dirty_sees_each_written_page_and_no_other() -> None:
     with (
-        Program(256, 0.25, 1, "write") as program,
+        Program(256, 0.25, 1, "write", "calm") as program,
         started(SoftDirty(ROOT, 500), program.pid) as source,
     ):
         counts = Counts(source, program)

@@ -24,7 +24,7 @@ def test_the_tiers_are_those_of_the_kernels_example() -> None:
 @pytest.mark.parametrize("start", [2, 0])
 def test_hot_pages_go_to_the_top(start: int, tmp_path: Path) -> None:
     """From the bottom tier and from the middle one, with a source that sees every tier."""
-    with Program(128, 0.25, start, "write") as program:
+    with Program(128, 0.25, start, "write", "calm") as program:
         with Pghot(
             "run", "--apply", "--source", "softdirty", "-p", str(program.pid), "--json",
             "--journal", str(tmp_path / "j.pghot-journal"),

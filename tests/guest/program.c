@@ -1,7 +1,7 @@
 /* The tests' program: memory on a chosen node of which a part is hot.
  *
- * program MIB HOT_SHARE NODE [write] [huge] [mixed] [flush] [text] [lock] [locked] [idle] [rest=MS] [calm] [run=PAGES] [stray=N]
- *         [pace=MS] [passes=N] [progress=FILE] [random] [threads=N] [mappings=N] [cold=N] [folios] [bound] [preferred]
+ * program MIB HOT_SHARE NODE [write] [huge] [mixed] [flush] [text] [lock] [locked] [idle] [rest=MS] [calm]
+ *         [run=PAGES] [stray=N] [pace=MS] [passes=N] [progress=FILE] [random] [threads=N] [mappings=N] [cold=N] [folios] [bound] [preferred]
  *         [shm | sysv | memfd | hugetlb[=private] | tmpfs=FILE | file=FILE] [forks=N]
  *
  * Prints one line of JSON: pid, start address, pages, and the run length of hot pages. Page p is hot when

@@ -48,7 +48,7 @@ SHARED_ONES = {
     "forked": ("forks=1", "run=512", "flush"),
 }
 PROGRAMS |= SHARED_ONES
-# The kernel marks none of it, nor moves it.
+# The kernel marks none of it.
 UNDER_A_POLICY = {policy: (policy, "write", "calm") for policy in ("bound", "preferred")}
 TESTED = ("4 KiB, single pages", "huge pages", "100 more mappings")
 pytestmark = pytest.mark.guest_table
@@ -133,16 +133,25 @@ def test_hot_pages_that_are_written(what: str, tmp_path: Path) -> None:
         bring(program, what, tmp_path / "j.pghot-journal", "softdirty")
 
 
-@pytest.mark.parametrize("what", UNDER_A_POLICY)
-@pytest.mark.parametrize("source", ["faults", "softdirty"])
-def test_memory_under_a_policy_stays_where_its_owner_wants_it(what: str, source: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "what, source, moved",
+    [
+        ("bound", "faults", 0),
+        ("bound", "softdirty", 0),
+        ("preferred", "faults", 0),
+        ("preferred", "softdirty", 1),
+    ],
+)
+def test_memory_under_a_policy(what: str, source: str, moved: int, tmp_path: Path) -> None:
+    """Bound memory stays where its owner wants it. A preference binds nobody, but keeps hint faults away."""
     began = time.monotonic()
     with running(what) as program, applied(program, tmp_path / "j.pghot-journal", source) as run:
         run.goes_on(3)
         where, seconds = program.on(0), time.monotonic() - began
         _, out, _ = run.finish()
     add_row(f"{what} to the slow node", where, seconds, json.loads(out))
-    assert where == Where(0, 0)
+    assert where.hot == pytest.approx(moved, abs=0.05)
+    assert where.cold <= 0.02
 
 
 def test_other_pages_become_hot(tmp_path: Path) -> None:

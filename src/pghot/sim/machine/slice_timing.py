@@ -83,12 +83,9 @@ class SliceTiming:
         Returns how long it takes, and how long the program's copies take in it.
         """
         self._busy_ns = busy_ns
-        duration_ns, copied_ns = time_slice(
-            self.served, self._nodes, self._remote_ns, self._rival_reads, self._mlp_sequential, self._crew_threads,
-            *self._curves, busy_ns, self._busy, self._waits, self._demand, self._scratch, self._state,
-            now_ns, self._mean_ns,
-        )  # fmt: skip
-        return float(duration_ns), float(copied_ns)
+        duration_ns = self._solve()
+        copied_ns = book_slice(duration_ns, now_ns, self._mean_ns, self.served, self._nodes, self._state)
+        return duration_ns, float(copied_ns)
 
     def _solve(self) -> float:
         duration_ns: float = solve(
@@ -162,35 +159,15 @@ def solve(
 
 
 @njit(cache=True)
-def time_slice(
-    served: F64,
-    nodes: F64,
-    remote_ns: F64,
-    rival_reads: float,
-    mlp_sequential: float,
-    crew_threads: int,
-    share: F64,
-    load: F64,
-    growth: F64,
-    busy_ns: float,
-    busy: F64,
-    waits: F64,
-    demand: F64,
-    scratch: F64,
-    state: F64,
-    now_ns: float,
-    mean_ns: float,
-) -> tuple[float, float]:
-    """`solve`, then take the slice into the means and totals in `state`, and clear what moved in it.
+def book_slice(
+    duration_ns: float, now_ns: float, mean_ns: float, served: F64, nodes: F64, state: F64
+) -> float:
+    """Take the slice that `solve` timed into the means and totals in `state`, and clear what moved in it.
 
     now_ns, mean_ns  see `SliceTiming`
 
-    Returns how long the slice takes, and how long the program's copies take in it.
+    Returns how long the program's copies take in it.
     """
-    duration_ns = solve(
-        served, nodes, remote_ns, rival_reads, mlp_sequential, crew_threads, share, load, growth, busy_ns, busy,
-        waits, demand, scratch, state,
-    )  # fmt: skip
     span_ns = max(duration_ns, min(now_ns + duration_ns, mean_ns))
     weight = (
         duration_ns / span_ns if span_ns > 0 else 0.0
@@ -203,4 +180,4 @@ def time_slice(
         for initiator in range(served.shape[0]):
             state[_SERVED, node] += served[initiator, node, 0] + served[initiator, node, 1]
         state[_MOVING_BYTES, node] = state[_COPY_NS, node] = 0.0
-    return duration_ns, copied_ns
+    return copied_ns

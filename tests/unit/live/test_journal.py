@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.journals import origins_of
 from builders.live_loop import (
     ALWAYS,
     BOOT_ID,
@@ -62,16 +63,6 @@ def written(path: Path, batches: list[tuple[int, dict[int, int]]]) -> None:
             journal.origins(space_of(pid, number=1, name="what? (sh)"), vpn * np.uint64(4096), node)
 
 
-def read_back(journal: JournalFile) -> dict[int, dict[int, int]]:
-    found = {}
-    for entry in journal.spaces:
-        address, node = entry.origins()
-        found[entry.identity.pid] = dict(
-            zip((address // np.uint64(4096)).tolist(), node.tolist(), strict=True)
-        )
-    return found
-
-
 def first_of(batches: list[tuple[int, dict[int, int]]]) -> dict[int, dict[int, int]]:
     """What a journal of these batches should say: the first node of every page."""
     found: dict[int, dict[int, int]] = {}
@@ -93,7 +84,7 @@ def test_origins_come_back_and_the_first_of_each_page_counts(
         written(path, [*batches, (9, {5: 1})])
         journal = read_journal(path)
         expected = first_of([*batches, (9, {5: 1})])
-        assert read_back(journal) == {pid: pages for pid, pages in expected.items() if pages}
+        assert origins_of(journal) == {pid: pages for pid, pages in expected.items() if pages}
         assert journal.damaged == []
         assert not journal.undone
 
@@ -122,7 +113,7 @@ def test_every_truncation_keeps_a_prefix(tmp_path: Path) -> None:
                 read_journal(path)
             continue
         journal = read_journal(path)
-        prefixes = [{pid: pages for pid, pages in read_back(journal).items() if pages}]
+        prefixes = [{pid: pages for pid, pages in origins_of(journal).items() if pages}]
         assert prefixes[0] in [first_of(SOME[:count]) for count in range(len(SOME) + 1)]
         assert len(journal.damaged) <= 1
         kept.append(sum(len(pages) for pages in prefixes[0].values()))
@@ -146,9 +137,9 @@ def test_a_changed_byte_is_damage_and_never_another_origin(data: st.DataObject) 
         # Each line stands for itself, the first too: no other origin is lost (a newline holds two lines apart).
         spared = [batch for i, batch in enumerate(SOME, 1) if i not in (line, line + 1)]
         for pid, pages in first_of(spared).items():
-            assert pages.keys() <= read_back(journal)[pid].keys()
+            assert pages.keys() <= origins_of(journal)[pid].keys()
         rest = first_of(SOME)
-        for pid, pages in read_back(journal).items():
+        for pid, pages in origins_of(journal).items():
             for vpn, node in pages.items():
                 # The first entry of a page may be the damaged one: a later one of the same page stands then.
                 assert node in {batch[vpn] for who, batch in SOME if who == pid and vpn in batch}
@@ -168,7 +159,7 @@ def test_a_damaged_line_loses_its_own_origins_only(tmp_path: Path) -> None:
     written(path, SOME)
     damage(path, 1, 2)
     journal = read_journal(path)
-    assert read_back(journal) == {2: {7: 0, 100: 1}, 1: {7: 0, 30: 2}}
+    assert origins_of(journal) == {2: {7: 0, 100: 1}, 1: {7: 0, 30: 2}}
     assert journal.damaged == [1, 2]
     assert journal.writer[0] == os.getpid()
 
@@ -178,7 +169,7 @@ def test_a_journal_without_its_beginning_says_so(tmp_path: Path) -> None:
     written(path, SOME)
     path.write_bytes(path.read_bytes().partition(b"\n")[2])
     journal = read_journal(path)
-    assert read_back(journal) == first_of(SOME)
+    assert origins_of(journal) == first_of(SOME)
     assert journal.damaged == [1]
 
 
@@ -306,7 +297,7 @@ def test_lines_of_unknown_kinds_and_forms_are_damage(tmp_path: Path) -> None:
     os.close(fd)
     journal = read_journal(path)
     assert len(journal.damaged) == len(wrong)
-    assert read_back(journal) == {1: {7: 1}}
+    assert origins_of(journal) == {1: {7: 1}}
     assert journal.files == []
 
 

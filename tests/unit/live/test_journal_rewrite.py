@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.journals import Origins, origins_of
 from builders.live_loop import (
     START,
     FakeKernel,
@@ -39,7 +40,6 @@ from pghot.live.sources.access_source import sightings_of
 from pghot.live.targets import Targets
 
 LIVING, DEAD = 500, 600
-Origins = dict[int, dict[int, int]]
 
 
 def write(journal: Journal, pid: int, pages: dict[int, int], shared: bool = False) -> None:
@@ -51,13 +51,7 @@ def said(path: Path) -> Origins:
     """The first node of each page that the journal names, by pid."""
     journal = read_journal(path)
     assert journal.damaged == []
-    found = {}
-    for entry in journal.spaces:
-        address, node = entry.origins()
-        found[entry.identity.pid] = dict(
-            zip((address // np.uint64(4096)).tolist(), node.tolist(), strict=True)
-        )
-    return found
+    return origins_of(journal)
 
 
 def whole(journal: Journal) -> None:

@@ -13,6 +13,7 @@ have on the node that they run on, which is the top tier as a rule.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterable
 
 from pghot.kernel.held_mm import held_mm
@@ -112,10 +113,8 @@ class ScanPeriods:
 
     def _hold(self) -> None:
         """While a round lasts, the memory of programs whose only thread waits."""
-        threads: dict[int, int] = {}
-        for pid, _ in self._known if self.wanted else ():
-            threads[pid] = threads.get(pid, 0) + 1
-        alone = [pid for pid, _ in self._threads if threads.get(pid) == 1][:MOST_HELD]
+        threads = Counter(pid for pid, _ in self._known if self.wanted)
+        alone = [pid for pid, _ in self._threads if threads[pid] == 1][:MOST_HELD]
         for pid in self._held.keys() - alone:
             self._held.pop(pid).close()
         for pid in alone:

@@ -1,6 +1,8 @@
 """`make guest-table`: ordinary programs on real kernels in the guest, as a table in docs/live.md.
 
 python benchmarks/guest_table.py [KIND ...]    kinds of tests/guest/vm.py; by default 6.12 and 7.3
+
+Each kind rewrites the table between its own marks and leaves the others.
 """
 
 from __future__ import annotations
@@ -16,20 +18,19 @@ sys.path.insert(0, str(ROOT / "tests/guest"))
 from suites import Booted, boot  # noqa: E402 - of the tests, which are no package
 
 PAGE = ROOT / "docs/live.md"
-BEGIN, END = "<!-- made by make guest-table -->", "<!-- end -->"
 KINDS = {"two_tiers": "Linux 6.12", "linux_7_3": "Linux 7.3"}
 Row = Mapping[str, object]
 
 
 def main(kinds: Sequence[str]) -> None:
-    tables = []
     for kind in kinds:
         print(f"booting {KINDS[kind]}: about twenty minutes", file=sys.stderr, flush=True)
-        tables.append(table(KINDS[kind], boot(kind, "guest_table")))
-    text = PAGE.read_text()
-    made = "\n".join([BEGIN, *tables, END])
-    PAGE.write_text(re.sub(f"{BEGIN}.*{END}", lambda _: made, text, flags=re.DOTALL))
-    print(made)
+        begin, end = f"<!-- made by make guest-table: {kind} -->", f"<!-- end of {kind} -->"
+        made = "\n".join([begin, table(KINDS[kind], boot(kind, "guest_table")), end])
+        PAGE.write_text(
+            re.sub(f"{begin}.*{end}", lambda _, made=made: made, PAGE.read_text(), flags=re.DOTALL)
+        )
+        print(made)
 
 
 def table(kernel: str, booted: Booted) -> str:

@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from builders.replicated import replicated, zipf_heat  # noqa: E402
 from builders.thinned import thinned  # noqa: E402
 
-PAGES = 512  # of the coarsest load: with K = 64 a system of 128 MiB
+PAGES = 4096  # of the coarsest load: with K = 64 a system of 1 GiB
 LARGEST = 64
 RUNS: tuple[str | RunSpec, ...] = (
     "demotion",

@@ -10,15 +10,19 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from debian import CannotFetchError, fetch, release
 from vm import CACHE, MACHINES, CannotBootError, Guest
 
 TEST_LIMIT_S = 7200  # of one test; beyond the guard of tests/waiting.py, which names what did not come
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+# The program and what it loads, as of Debian 12 and 13.
+REDIS = ("redis-tools", "libjemalloc2", "liblua5.1-0", "liblzf1", "lua-cjson", "libatomic1")
 DIED_EARLY = re.compile(r"^qemu-system-\w+: .*Assertion .* failed", re.MULTILINE)
 # Reading files is slow inside: pytest loads no more than it needs, and what lies above stays out.
 OPTIONS = ("-p", "pytest_timeout", "-p", "no:cacheprovider", "--color=no", f"--confcutdir={HERE}")
@@ -102,6 +106,8 @@ def boot(kind: str, mark: str = "") -> Booted:
         guest = Guest(MACHINES[kind], [shared], {**INSIDE, "PGHOT_GUEST": str(shared)}, COMPILED)
         try:
             prepare(guest, shared)
+            if mark == "guest_table":
+                fetch_redis(shared)
         except CannotBootError as lack:
             return Booted(Result("skipped", f"no guest: {lack}"))
         except subprocess.CalledProcessError as failure:
@@ -134,6 +140,26 @@ def prepare(guest: Guest, shared: Path) -> None:
     if shutil.which("javac"):
         outside("javac", "-nowarn", "-d", str(shared), str(HERE / "inside" / "HotArray.java"))
     warm()
+
+
+def fetch_redis(shared: Path) -> None:
+    """Debian's Redis, unpacked once, beside the tests' program; without it its test is skipped."""
+    place = CACHE / "redis"
+    if not place.exists():
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            try:
+                fetch((release(),), REDIS, Path(scratch), ["./usr/bin/redis-check-rdb", "./usr/lib/*.so*"])
+            except CannotFetchError as lack:
+                print(f"no Redis: {lack}", file=sys.stderr)
+                return
+            made = Path(scratch) / "made"
+            (made / "lib").mkdir(parents=True)
+            # One program under three names: it looks at its own.
+            shutil.copy(Path(scratch) / "usr/bin/redis-check-rdb", made / "redis-server")
+            for library in Path(scratch).glob("usr/lib/*/*.so.*"):
+                shutil.copy(library, made / "lib")
+            made.rename(place)
+    shutil.copytree(place, shared / "redis")
 
 
 @functools.cache

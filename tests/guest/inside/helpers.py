@@ -77,7 +77,11 @@ class Program:
         facts = json.loads(self.process.stdout.readline())
         self.pid, self.pages, self.set = int(facts["pid"]), int(facts["pages"]), 0
         self.run, self.every = int(facts["run"]), int(facts["every"])
-        self.address = np.uint64(facts["start"]) + np.arange(self.pages, dtype=np.uint64) * np.uint64(4096)
+        self.address = (
+            np.array(facts["addresses"], np.uint64)
+            if "addresses" in facts
+            else np.uint64(facts["start"]) + np.arange(self.pages, dtype=np.uint64) * np.uint64(4096)
+        )
 
     def hot(self) -> npt.NDArray[np.bool_]:
         """bool[pages]: what the program touches now."""

@@ -24,6 +24,7 @@ from pghot.kernel.move_pages import move_pages
 
 SIZES = Path("/sys/kernel/mm/transparent_hugepage")
 RATE = Path("/proc/sys/kernel/numa_balancing_promote_rate_limit_MBps")
+REDIS = SHARED / "redis"
 SCAN = Path("/sys/kernel/debug/sched/numa_balancing/scan_period_min_ms")
 # What moves is judged, so of huge pages whole ones are hot. What is cold is touched now and then, `cold` pages in a
 # minute: a 4 KiB page about twice in an hour, a huge one every ten minutes. So it is cold by the kernel's measure
@@ -184,6 +185,18 @@ def test_an_array_in_the_heap_of_java(tmp_path: Path) -> None:
         program.goes_on()  # in compiled code
         move_pages(program.pid, program.address, np.full(program.pages, 1, np.int32))
         bring(program, "Java, in the heap", tmp_path / "j.pghot-journal")
+
+
+def test_values_of_redis(tmp_path: Path) -> None:
+    """Its pages are not in a row, and between hot ones lie what belongs to no value alone."""
+    if not REDIS.exists():
+        pytest.skip("no redis-server: Debian's package could not be fetched")
+    script = Path(__file__).with_name("redis_program.py")
+    command = (sys.executable, str(script), str(REDIS / "redis-server"), str(REDIS / "lib"))
+    with Program(64, 0.25, 1, command=command) as program:
+        program.goes_on(20)
+        move_pages(program.pid, program.address, np.full(program.pages, 1, np.int32))
+        bring(program, "Redis", tmp_path / "j.pghot-journal")
 
 
 @pytest.mark.parametrize(

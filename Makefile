@@ -3,6 +3,7 @@
 # make test-here   the tests without those in the guest: all with coverage on the newest Python, some on 3.11 too
 # make test-guest  only the tests in the guest: a Debian kernel in QEMU with real memory tiers
 # make guest-table ordinary programs on Linux 6.12 and 7.3 in the guest, as a table in docs/live.md (an hour)
+# make fuzz        strangers' files and neighbours' requests, damaged in every way, for FUZZ_SECONDS=14400
 # make bench       benchmarks as ratios, written to benchmarks/results/latest.json
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ NEWEST ?= $(shell for python in $(foreach minor,14 13 12,python3.$(minor) $(wild
 
 LAB := lab sim policies
 
-.PHONY: run test test-here test-guest guest-table bench recordings tools clean
+.PHONY: run test test-here test-guest guest-table fuzz bench recordings tools clean
 
 run: $(VENV)/.product
 	$(BIN)/pghot compare $(RECORDING) --tiers dram-cxl --fast-share 20% --duration 100s --seeds 1 \
@@ -50,6 +51,12 @@ test-guest: $(VENV)/.test tools
 
 guest-table: $(VENV)/.test tools
 	$(BIN)/python benchmarks/guest_table.py
+
+# FUZZ_KINDS="recording parquet" runs only those; what was found is repeated by the command printed with it.
+FUZZ_SECONDS ?= 14400
+FUZZ_KINDS ?=
+fuzz: $(VENV)/.test
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(FUZZ_KINDS)
 
 bench: $(VENV)/.bench tools
 	$(BIN)/python benchmarks/run.py

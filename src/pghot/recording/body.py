@@ -36,13 +36,15 @@ def read_buffers(body: memoryview, message: Message, caches: int) -> Buffers:
         raise DamageError("a batch whose columns are not those of a recording")
     if header.codec != _ZSTD:
         raise DamageError("a batch that is not compressed with zstd")
+    if any(nulls for _, nulls in header.nodes):  # whole rows too: Arrow has them as None, whatever is below them
+        raise DamageError("a batch with values left out")
     return {buffer.name: _read(body, header, buffer) for buffer in expected.buffers}
 
 
 def _read(body: memoryview, header: BatchHeader, buffer: Buffer) -> np.ndarray[Any, Any]:
-    length, nulls = header.nodes[buffer.node]
+    length, _ = header.nodes[buffer.node]
     most = fmt.MAX_SLICES if buffer.parent < 0 else fmt.MAX_ROWS
-    if nulls or not 0 <= length <= most:
+    if not 0 <= length <= most:
         raise DamageError(f"{length} items of {buffer.name}, more than a recording may have")
     if length != (header.length if buffer.parent < 0 else header.nodes[buffer.parent][0]):
         raise DamageError(f"{buffer.name} is not as long as the columns beside it")

@@ -83,6 +83,11 @@ _DECLARED = (
     Counter(
         "pghot_skipped_bound", "sightings of memory for which its owner set a strict policy", "sightings"
     ),
+    Counter(
+        "pghot_skipped_policy_unknown",
+        "sightings of memory of which it is not known yet whether its owner bound it",
+        "sightings",
+    ),
     Counter("pghot_skipped_left_out", "sightings of pages on memory nodes that are left out", "sightings"),
     Counter("pghot_skipped_no_section", "sightings that found no free section", "sightings"),
     Counter("perf_corrupt_records", "records of perf rings whose size made no sense", "records"),
@@ -123,6 +128,12 @@ _DECLARED = (
         "pages",
     ),
     Counter("pghot_bound_bytes", "memory left alone because its owner set a strict policy", "bytes", "gauge"),
+    Counter(
+        "pghot_policy_unknown_bytes",
+        "memory of programs of which it is not known yet what their owner bound: it does not move",
+        "bytes",
+        "gauge",
+    ),
     Counter(
         "pghot_unscanned_bytes",
         "memory that gets no hint faults because its owner set a policy, such as preferred or interleave",

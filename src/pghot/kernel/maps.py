@@ -21,7 +21,7 @@ class MappingKind(IntEnum):
 
     The text alone says MOVABLE (private and of no file), FILE (a private mapping of a file), SHARED, SPECIAL and
     HUGETLB. Of a page SHARED means that programs map it which are not tracked. OBJECT: its pages are those of a file or
-    of shared memory, which is tracked by itself.
+    of shared memory, which is tracked by itself. POLICY_UNKNOWN: its owner may have bound it.
     """
 
     UNMAPPED = 0
@@ -34,6 +34,7 @@ class MappingKind(IntEnum):
     ANON = 7
     SHMEM = 8
     OBJECT = 9
+    POLICY_UNKNOWN = 10
 
 
 # System V segments and other shared memory lie in one file system and number their inodes independently (newseg in
@@ -81,6 +82,11 @@ class Mappings:
         return replace(
             self, kind=np.where(np.isin(self.start, starts), np.uint8(MappingKind.BOUND), self.kind)
         )
+
+    def with_policy_unknown(self) -> Mappings:
+        """The same, while it is not known under which policies its owner has put them."""
+        moves = np.isin(self.kind, (MappingKind.MOVABLE, MappingKind.OBJECT))
+        return replace(self, kind=np.where(moves, np.uint8(MappingKind.POLICY_UNKNOWN), self.kind))
 
     def changed_between(self, other: Mappings) -> tuple[int, int] | None:
         """Bytes [first, last) outside of which both are the same; None when they are the same everywhere."""

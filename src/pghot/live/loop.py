@@ -124,7 +124,7 @@ class Live:
         self._refreshed_ms, self._refresh_pause_ms = 0, 0.0
         self._started: list[AccessSource] = []
         self._damos_started = False
-        self._surveys = self._survey_all()
+        self._surveys: Iterator[bool] = self._survey_all()
         self._surveyed_ns = self._ticked_ns = clock_ns()
         self.surveying = True
         self.recorder: SliceRecorder | None = None
@@ -190,6 +190,7 @@ class Live:
         """End the sources and put the knobs back; returns what could not be put back, in words."""
         problems = [problem for source in reversed(self._started) for problem in _stopped(source)]
         self._started = []
+        self.spaces.stop_asking()
         damos = self.damos if self._damos_started else None
         self._damos_started = False
         if damos is not None:
@@ -258,8 +259,8 @@ class Live:
     def _survey(self, most_ns: int) -> None:
         """Look where the pages of the programs are, for so long at most, and start everything else at the end."""
         until_ns = self._clock_ns() + most_ns
-        for _ in self._surveys:
-            if self._clock_ns() >= until_ns:
+        for looked in self._surveys:
+            if not looked or self._clock_ns() >= until_ns:
                 self._surveyed_ns = self._clock_ns()
                 return
         self.surveying = False
@@ -274,9 +275,19 @@ class Live:
             self.damos.start(self.knobs.set)
             self._damos_started = True
 
-    def _survey_all(self) -> Iterator[None]:
-        for space in self.spaces.spaces:
-            yield from self.machine.survey(space)
+    def _survey_all(self) -> Iterator[bool]:
+        """True after each step, False when nothing can be done before the next refresh: not before it is known what is
+        movable."""
+        left = [space.number for space in self.spaces.spaces]
+        while left:
+            known = [number for number in left if self.spaces.knows_policies(number)]
+            for number in known:
+                if (space := self.spaces.space(number)) is not None:
+                    for _ in self.machine.survey(space):
+                        yield True
+            left = [number for number in left if number not in known]
+            if left:
+                yield False
 
     def _take(self, source: AccessSource, sightings: Sightings, now_ms: int) -> None:
         """Turn sightings into accesses of dense pages and hand them to the policy."""
@@ -381,6 +392,10 @@ class Live:
         if self.settings.mover.demotion == "auto" and bound:
             why = f"{format_size(bound)} of the programs' memory is bound to nodes, which the kernel does not heed"
             return WholeCgroups(trouble=f"{why}; name lru_gen and a cgroup if it may go down")
+        if self.settings.mover.demotion == "auto" and self.spaces.policy_unknown_bytes():
+            return WholeCgroups(
+                trouble="it is still being asked which of the programs' memory is bound to nodes"
+            )
         return whole_cgroups(self.root, self._pids)
 
     def _make_damos(self) -> Damos:

@@ -49,6 +49,7 @@ def counters(live: Live, out: CompressedFacts | None = None) -> dict[str, float]
         **(live.damos.counters() if live.damos else {}),
         **{f"pghot_skipped_{reason}": count for reason, count in live.spaces.skipped.items()},
         "pghot_bound_bytes": live.spaces.bound_bytes(),
+        "pghot_policy_unknown_bytes": live.spaces.policy_unknown_bytes(),
         "pghot_unscanned_bytes": live.unscanned_bytes(),
         "pghot_hugetlb_bytes": live.spaces.hugetlb_bytes(),
         "pghot_unseen_hugetlb_bytes": live.unseen_hugetlb_bytes(),

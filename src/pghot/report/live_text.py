@@ -192,6 +192,8 @@ def skipped(counters: Mapping[str, float]) -> list[str]:
     )
     if bound := counters.get("pghot_bound_bytes", 0):
         lines.append(f"left alone: {format_size(bound)} under a strict policy of its owner")
+    if unknown := counters.get("pghot_policy_unknown_bytes", 0):
+        lines.append(f"waits: {format_size(unknown)} of programs that are being asked which memory is bound")
     if unscanned := counters.get("pghot_unscanned_bytes", 0):
         lines.append(
             f"no hint faults: {format_size(unscanned)} under a policy of its owner, such as preferred or interleave;"

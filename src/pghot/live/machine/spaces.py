@@ -6,7 +6,6 @@ is first seen, and loses them on unmap, exec and exit. Files and shared memory a
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -20,10 +19,11 @@ from pghot.kernel.kvm import runs_guest
 from pghot.kernel.maps import MappingKind, Mappings, read_maps_text
 from pghot.kernel.maps_decode import fill_kinds
 from pghot.kernel.maps_text import parse_maps
-from pghot.kernel.mempolicy import Policies, read_policies
-from pghot.kernel.process import Identity, Stat, pid_max, read_stat
+from pghot.kernel.mempolicy import Policies
+from pghot.kernel.process import Identity, Stat, pid_max, read_stat, resident_bytes
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import FileIdentity, MappedFile, Space
+from pghot.live.machine.asking import Asking, Told
 from pghot.live.machine.kinds import BY_DEFAULT, Kinds, judged, private_files
 from pghot.live.machine.objects import FIRST_PID, Objects
 from pghot.live.machine.pages import Pages
@@ -38,9 +38,8 @@ from pghot.live.machine.sections import (
 
 _SECTION_BYTES_SHIFT = PAGE_SHIFT + SECTION_SHIFT
 LAST_SPACE = 65535
-# A program's own calls or khugepaged change some things without a trace in its maps. To tell them, the kernel walks the
-# page tables (numa_maps 12 ms, smaps_rollup 11 ms for each GiB of 4 KiB pages, 0.3 ms of huge ones; Linux 6.18), so
-# pghot asks again after this many refreshes at the earliest, and spends this many seconds per refresh: 1 % of the time.
+# What the kernel walks page tables for (`Asking`) is asked again after this many refreshes at the earliest, and then
+# takes so many seconds for each refresh: 1 % of the time.
 ASK_EVERY = 10
 ASK_S = 0.01
 
@@ -50,11 +49,12 @@ class _Tracked:
     space: Space
     text: bytes  # of its maps, when it was last read
     plain: Mappings  # as the text has them
-    policies: Policies  # of their owner
+    policies: Policies | None  # of their owner; None: not known yet
     mappings: Mappings  # with these being told apart
     huge: bool | None = None  # whether it has large folios; None: not asked yet
     guessed: bool = False  # taken to have some until it is asked again
     asked: int = 0  # the refresh at which it was asked last
+    waits: bool = False  # for an answer
 
 
 @dataclass(slots=True)
@@ -79,6 +79,7 @@ class Spaces:
         self._refreshes = 0
         self._births = folio_births(root)
         self._small_sizes = small_sizes_on(root)
+        self._asking = Asking(root)
         self._spare_s = 0.0
         self.skipped = dict.fromkeys((kind.name.lower() for kind in _LEFT_ALONE), 0)
         self.skipped |= {"foreign": 0, "no_section": 0, "left_out": 0}
@@ -111,7 +112,9 @@ class Spaces:
         if tracked is None:
             return self.objects.has_large_folios(number)
         if tracked.huge is None:
-            tracked.huge = has_large_folios(self._root, tracked.space.pid)
+            pid = tracked.space.pid
+            tracked.guessed = not self._asking.at_once(pid)
+            tracked.huge = tracked.guessed or has_large_folios(self._root, pid)
         return tracked.huge
 
     def notice_folios(self) -> bool:
@@ -141,7 +144,25 @@ class Spaces:
 
     def unscanned_bytes(self) -> int:
         """Resident anonymous memory that gets no hint faults because of a policy of its owner, as last asked."""
-        return sum(tracked.policies.unscanned_bytes for tracked in self._tracked.values())
+        known = [tracked.policies for tracked in self._tracked.values() if tracked.policies is not None]
+        return sum(policies.unscanned_bytes for policies in known)
+
+    def knows_policies(self, number: int) -> bool:
+        """Whether the policies of this space's memory are known. Until then nothing of it moves."""
+        tracked = self._tracked.get(number)
+        return tracked is None or tracked.policies is not None
+
+    def policy_unknown_bytes(self) -> int:
+        """Resident memory of programs whose policies are not known yet."""
+        return sum(
+            resident_bytes(self._root, tracked.space.pid)
+            for tracked in self._tracked.values()
+            if tracked.policies is None
+        )
+
+    def stop_asking(self) -> None:
+        """Nothing more will be asked for; what is being asked is not waited for."""
+        self._asking.stop()
 
     def hugetlb_bytes(self) -> int:
         """Memory in mappings of hugetlb pages that are not moved."""
@@ -175,6 +196,7 @@ class Spaces:
         """Track exactly these processes from now on; notice exits, execs and changed mappings."""
         changes = Changes()
         self._refreshes += 1
+        self._asking.begin_refresh()
         wanted = self._alive(pids)
         for number, tracked in list(self._tracked.items()):
             if wanted.get(tracked.space.pid, None) is None or (
@@ -209,19 +231,38 @@ class Spaces:
     def _ask_again(self, changes: Changes) -> None:
         """Ask about large folios and policies, longest ago first, as far as the time allows."""
         self._spare_s = min(self._spare_s, ASK_EVERY * ASK_S) + ASK_S
+        for told in self._asking.told():
+            if (number := self._number_of(told.identity)) is not None:
+                self._take(self._tracked[number], told, changes)
         for tracked in sorted(self._tracked.values(), key=lambda tracked: tracked.asked):
             if self._spare_s <= 0 or self._refreshes - tracked.asked < ASK_EVERY:
                 return
-            began = time.perf_counter()
-            self._ask(tracked, changes)
-            self._spare_s -= time.perf_counter() - began
+            if tracked.waits:
+                continue
+            if self._asking.at_once(tracked.space.pid):
+                self._take(tracked, self._asking.ask(tracked.space.identity, tracked.guessed), changes)
+            elif not self._asking.busy:
+                self._ask_beside(tracked)
 
-    def _ask(self, tracked: _Tracked, changes: Changes) -> None:
-        tracked.asked = self._refreshes
-        if tracked.guessed:
-            tracked.huge, tracked.guessed = has_large_folios(self._root, tracked.space.pid), False
-        before, tracked.policies = tracked.policies, read_policies(self._root, tracked.space.pid)
-        if not np.array_equal(before.bound, tracked.policies.bound):
+    def _ask_beside(self, tracked: _Tracked) -> None:
+        tracked.waits = True
+        self._asking.ask_beside(tracked.space.identity, tracked.guessed)
+
+    def _number_of(self, identity: Identity) -> int | None:
+        """Of the space that this memory has, while it is tracked."""
+        number = int(self.table.spaces_of(np.array([identity.pid], np.int32))[0])
+        tracked = self._tracked.get(number)
+        return number if tracked is not None and tracked.space.identity == identity else None
+
+    def _take(self, tracked: _Tracked, told: Told, changes: Changes) -> None:
+        """What the kernel said of a program."""
+        if tracked.policies is not None:
+            self._spare_s -= told.took_s
+        tracked.asked, tracked.waits = self._refreshes, False
+        if told.large_folios is not None:
+            tracked.huge, tracked.guessed = told.large_folios, False
+        before, tracked.policies = tracked.policies, told.policies
+        if before is None or not np.array_equal(before.bound, told.policies.bound):
             self._changed(tracked, changes)
 
     def _alive(self, pids: Iterable[int]) -> dict[int, Stat]:
@@ -242,19 +283,24 @@ class Spaces:
         if text is None:
             return
         number, plain = self._next_number(), parse_maps(text)
-        policies = read_policies(self._root, stat.identity.pid)
-        mappings = self._judged(stat.identity.pid, plain, policies.bound)
+        policies = None
+        if self._asking.at_once(stat.identity.pid):
+            policies = self._asking.ask(stat.identity, folios=False).policies
+        mappings = self._judged(stat.identity.pid, plain, policies)
         space = Space(number, stat.identity, stat.comm, *mappings.movable())
         tracked = _Tracked(space, text, plain, policies, mappings, asked=self._refreshes)
         self._tracked[number] = tracked
         self.table.assign(space.pid, number)
         self._map_objects(tracked)
+        if policies is None:
+            self._ask_beside(tracked)
         changes.any = True
 
-    def _judged(self, pid: int, plain: Mappings, bound: U64) -> Mappings:
-        """The mappings with what the file systems and the kinds asked for say of them."""
+    def _judged(self, pid: int, plain: Mappings, policies: Policies | None) -> Mappings:
+        """The mappings with what the file systems, the kinds asked for and their owner say of them."""
         kind = judged(plain, self._file_systems.memory(pid, plain.device), self._kinds)
-        return replace(plain, kind=kind).bound(bound)
+        mappings = replace(plain, kind=kind)
+        return mappings.with_policy_unknown() if policies is None else mappings.bound(policies.bound)
 
     def _map_objects(self, tracked: _Tracked) -> None:
         memory = self._file_systems.memory(tracked.space.pid, tracked.plain.device)
@@ -282,14 +328,14 @@ class Spaces:
         if text is None or text == tracked.text:
             return
         tracked.text, tracked.plain = text, parse_maps(text)
-        if len(tracked.policies.bound):
+        if tracked.policies is not None and len(tracked.policies.bound):
             tracked.asked = 0  # they are known by their start address, which may have changed: ask soon
         self._changed(tracked, changes)
 
     def _changed(self, tracked: _Tracked, changes: Changes) -> None:
         """Other mappings or policies than before. Only sections in which something differs are looked at."""
-        space, bound = tracked.space, tracked.policies.bound
-        before, tracked.mappings = tracked.mappings, self._judged(space.pid, tracked.plain, bound)
+        space = tracked.space
+        before, tracked.mappings = tracked.mappings, self._judged(space.pid, tracked.plain, tracked.policies)
         if (between := before.changed_between(tracked.mappings)) is None:
             return
         tracked.space = Space(space.number, space.identity, space.name, *tracked.mappings.movable())

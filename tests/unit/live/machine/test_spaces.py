@@ -16,6 +16,7 @@ from builders.machine_trees import put
 from pghot.kernel.maps import MappingKind
 from pghot.kernel.mempolicy import Policies
 from pghot.live.hot import hottest
+from pghot.live.machine import asking
 from pghot.live.machine import spaces as spaces_module
 from pghot.live.machine.kinds import ANON_ONLY
 from pghot.live.machine.sections import ABSENT, FOREIGN, SECTION_PAGES, SECTION_SHIFT, SectionTable
@@ -268,8 +269,8 @@ def test_what_is_dear_is_asked_for_a_hundredth_of_the_time(
         kernel.program(pid, [maps_line(START, 64)])
     spaces = Spaces(kernel.root, 1)
     spaces.refresh(pids)
-    monkeypatch.setattr(spaces_module, "read_policies", slow)
-    monkeypatch.setattr(spaces_module.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(asking, "read_policies", slow)
+    monkeypatch.setattr(asking.time, "perf_counter", lambda: clock[0])
     for _ in range(300):
         spaces.refresh(pids)
     assert clock[0] < 301 * spaces_module.ASK_S + 0.2  # the last one began within its time

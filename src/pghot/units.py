@@ -67,6 +67,26 @@ def parse_share(text: str) -> float:
     return value
 
 
+_LADDER = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def parse_shares(text: str) -> list[float]:
+    """Fractions, ascending, from "20%", "5%,20%,50%", or a range such as "5%..80%": its ends and round shares between.
+
+    Raises `UsageError` for anything else.
+
+    >>> parse_shares("5%..20%")
+    [0.05, 0.1, 0.15, 0.2]
+    """
+    low, dots, high = text.partition("..")
+    if not dots:
+        return sorted({parse_share(word) for word in text.split(",")})
+    first, last = parse_share(low), parse_share(high)
+    if first >= last:
+        raise UsageError(f"'{text}' is no range of shares", "write the smaller one first, as in '5%..80%'")
+    return [first, *(share for share in _LADDER if first < share < last), last]
+
+
 def parse_rate_gb_s(text: str) -> float:
     """10**9 bytes/s from "2GB/s", "500 MB/s", "1 GiB/s". Raises `UsageError` for anything else.
 

@@ -12,7 +12,7 @@ import typer
 from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.progress import progress_on_stderr
 from pghot.cli.shared_options import Json
-from pghot.errors import UsageError
+from pghot.cli.stands_for import size_or_times
 from pghot.units import parse_duration_ns, parse_share, parse_size
 
 
@@ -99,7 +99,7 @@ def compare(
     from pghot.lab.setting import Setting
     from pghot.report.comparison_text import chosen_columns, render
 
-    size, times = _size_of(stands_for)
+    size, times = size_or_times(stands_for)
     setting = Setting(
         fast_share=None if fast_share == "as-file" else parse_share(fast_share),
         stands_for=size,
@@ -136,17 +136,3 @@ def compare(
 
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _size_of(text: str) -> tuple[float | None, float | None]:
-    """What `--stands-for` says: bytes, or a multiple of the recorded footprint; neither if it is left out."""
-    if not text:
-        return None, None
-    if text.endswith("x"):
-        try:
-            return None, float(text[:-1])
-        except ValueError:
-            raise UsageError(
-                f"'{text}' is no multiple (--stands-for)", "give one such as 16x, or a size"
-            ) from None
-    return float(parse_size(text)), None

@@ -8,6 +8,7 @@ from importlib import import_module
 
 Kernels = tuple[str, str, int]  # module, function, seconds to compile (measured on the project's machine)
 REPLAY: Kernels = ("pghot.sim.machine.touch", "serve", 10)  # every replay needs these kernels
+CURVE: Kernels = ("pghot.lab.curve_pass", "add_served", 6)
 ADVERSARY: Kernels = ("pghot.safety.adversary.steps", "play", 20)
 
 

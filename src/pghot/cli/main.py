@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 
 from pghot.cli.compare import compare
 from pghot.cli.convert import convert
+from pghot.cli.curve import curve
 from pghot.cli.daemon import daemon
 from pghot.cli.doctor import doctor
 from pghot.cli.economics import economics
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 report_app = typer.Typer(help="Look into a recording.", rich_markup_mode=None, add_completion=False)
 app.command("compare")(compare)
+app.command("curve")(curve)
 app.command("list")(list_)
 app.command("validate")(validate)
 app.command("convert")(convert)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from pghot.lab.results import Comparison
 
-EXTENSIONS = (".html", ".parquet", ".csv", ".arrow")
+TABLES = (".parquet", ".csv", ".arrow")
+PICTURES = (".png", ".svg", ".pdf")
+EXTENSIONS = (".html", *TABLES)
 
 
 def check_output(path: Path, force: bool, extensions: Sequence[str] = EXTENSIONS) -> None:
@@ -37,12 +39,17 @@ def write_output(result: Comparison, path: Path, command: list[str], force: bool
 
         write_page(render(result, command), path, force)
     else:
-        write_bytes(path, _table_bytes(result.summary, path.suffix), force)
+        write_table(result.summary, path, force)
 
 
 def write_page(page: str, path: Path, force: bool) -> None:
     """Write a page of HTML."""
     write_bytes(path, page.encode(), force)
+
+
+def write_table(table: pa.Table, path: Path, force: bool) -> None:
+    """Write a table as one of `TABLES`; a CSV file leaves out lists and maps."""
+    write_bytes(path, _table_bytes(table, path.suffix), force)
 
 
 def _table_bytes(table: pa.Table, suffix: str) -> bytes:

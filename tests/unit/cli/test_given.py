@@ -31,6 +31,7 @@ _COMPARE = (
     "recording tiers fast_share policies classes access stands_for threads spread duration slice_ seeds warmup folio "
     "phases placement mlp set_ bounds output json_"
 )
+_CURVE = "recording tiers fast_share stands_for threads folio mlp output json_"
 MODES: list[tuple[str, str, str, str]] = [
     (
         "run",
@@ -104,6 +105,8 @@ MODES: list[tuple[str, str, str, str]] = [
         "",
     ),
     ("compare", "workload:gups", f"{_COMPARE} columns sources", "force"),
+    ("curve", "workload:gups", _CURVE, "force"),
+    ("curve", "workload:gups -o a.png", f"{_CURVE} force", ""),
     ("compare", "workload:gups -o a.html", f"{_COMPARE} columns sources force", ""),
     ("compare", "workload:gups --json", f"{_COMPARE} sources", "columns force"),
     ("compare", "workload:gups --policies numab2,hemem", f"{_COMPARE} columns", "sources force"),

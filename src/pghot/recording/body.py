@@ -36,7 +36,8 @@ def read_buffers(body: memoryview, message: Message, caches: int) -> Buffers:
         raise DamageError("a batch whose columns are not those of a recording")
     if header.codec != _ZSTD:
         raise DamageError("a batch that is not compressed with zstd")
-    if any(nulls for _, nulls in header.nodes):  # whole rows too: Arrow has them as None, whatever is below them
+    # Of the rows as a whole, too: Arrow has no row where one is left out, whatever its columns hold.
+    if any(nulls for _, nulls in header.nodes):
         raise DamageError("a batch with values left out")
     return {buffer.name: _read(body, header, buffer) for buffer in expected.buffers}
 

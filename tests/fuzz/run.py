@@ -48,10 +48,21 @@ def main() -> int:
     totals = _run(chosen, seed, given.inputs, given.seconds, _progress())
     print(json.dumps(_document(totals, seed), indent=1) if given.json else _table(totals, seed))
     for name, total in totals.items():
-        for defect in total.defects[:20]:
-            print(f"\n{name}, seed {defect.seed}: {defect.outcome}\n{defect.text}", file=sys.stderr)
+        for defect, count in _distinct(total.defects):
+            times = f" ({count} of this sort)" if count > 1 else ""
+            print(f"\n{name}, seed {defect.seed}: {defect.outcome}{times}\n{defect.text}", file=sys.stderr)
             print(f"again: {_again(name, defect.seed)}", file=sys.stderr)
     return int(any(total.defects for total in totals.values()))
+
+
+def _distinct(defects: list[harness.Result]) -> list[tuple[harness.Result, int]]:
+    """One defect of each sort, and how many there are: of those that end in the same place with the same error."""
+    sorts: dict[tuple[str, str, str], list[harness.Result]] = {}
+    for defect in defects:
+        lines = defect.text.strip().splitlines() or [""]
+        places = [line for line in lines if line.startswith("  File ")] or [""]
+        sorts.setdefault((defect.outcome, places[-1], lines[-1].partition(":")[0]), []).append(defect)
+    return [(found[0], len(found)) for found in sorts.values()]
 
 
 def _keep(chosen: list[harness.Kind], seed: int, folder: Path) -> int:

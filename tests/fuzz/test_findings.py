@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from builders.forged import resealed
+from fuzz.parquet import tables
 from fuzz.recording import originals
 from pghot.errors import PghotError
+from pghot.recording.convert import convert
 from pghot.recording.framing import InMemory, batch_header, messages
+from pghot.recording.parquet import EMPTY_KEY, SEAL_KEY
 from pghot.recording.reader import open_recording
 
 
@@ -28,3 +37,93 @@ def test_a_batch_that_says_it_leaves_values_out(node: int, tmp_path: Path) -> No
     path.write_bytes(resealed(bytes(content)))
     with pytest.raises(PghotError, match=r"damaged at byte .* values left out"):
         list(open_recording(path).batches())
+
+
+def refusal_of(table: pa.Table, metadata: dict[str, str], tmp_path: Path) -> str:
+    """What `pghot convert` says of a table with this metadata, after the name of the file."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    with pytest.raises(PghotError) as caught:
+        convert(path, tmp_path / "b.pghot")
+    assert caught.value.hint
+    assert not (tmp_path / "b.pghot").exists()
+    return str(caught.value).removeprefix(f"{path} ")
+
+
+WITHOUT_SEAL = {key: text for key, text in tables()[0].metadata.items() if key != SEAL_KEY}
+
+
+@pytest.mark.parametrize("name", ["slice", "node", "misses"])
+@pytest.mark.parametrize("metadata", [{}, WITHOUT_SEAL], ids=["bare", "with metadata"])
+@pytest.mark.parametrize("rows", [0, 9])
+def test_a_column_that_is_there_twice(name: str, metadata: dict[str, str], rows: int, tmp_path: Path) -> None:
+    """Also of a table without rows, where nothing is ever read from the column."""
+    table = tables()[0].table.slice(0, rows)
+    twice = table.append_column(name, table[name])
+    assert refusal_of(twice, metadata, tmp_path) == f"has more than one column {name}"
+
+
+@pytest.mark.parametrize("name", ["start_ns", "node", "touches"])
+@pytest.mark.parametrize(
+    "other",
+    [lambda value: [value], lambda value: {"a": value}, lambda value: None, lambda value: value + 0.5],
+)
+def test_a_bare_table_whose_column_has_no_whole_numbers(
+    name: str, other: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    table = tables()[0].table
+    values = pa.array([other(value) for value in table[name].to_pylist()])
+    changed = table.set_column(table.schema.get_field_index(name), name, values)
+    assert name in refusal_of(changed, {}, tmp_path)
+
+
+def test_a_table_whose_column_names_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_bytes(tables()[0].content.replace(b"instructions", b"instruct\xf4ons"))
+    with pytest.raises(PghotError, match="as Parquet"):
+        convert(path, tmp_path / "b.pghot")
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        *([], [[]], [0, 1, 2], [[1, 5.5, 0]], [[True, 5, 0]], [[20, -1, 0]], [[20, "5", 0]], {"a": 1}, None),
+        [[0, 5, 7]],
+        [[20, 90_000_000, 0], [20, 90_000_001, 0]],
+    ],
+)
+def test_empty_slices_that_are_none(empty: Any, tmp_path: Path) -> None:
+    """Rows of three numbers; and not of a slice that has rows, or twice of one: that made two slices of it."""
+    metadata = {**WITHOUT_SEAL, EMPTY_KEY: json.dumps(empty)}
+    if empty == []:
+        pq.write_table(tables()[0].table.replace_schema_metadata(metadata), tmp_path / "a.parquet")
+        assert convert(tmp_path / "a.parquet", tmp_path / "b.pghot").slices == 9
+    else:
+        said = refusal_of(tables()[0].table, metadata, tmp_path)
+        assert "empty" in said
+
+
+def test_empty_slices_in_any_order_go_where_they_belong(tmp_path: Path) -> None:
+    numbers = np.array([0, 2, 4], np.uint64)
+    ones = np.ones(3, np.uint32)
+    table = pa.table(
+        {
+            "slice": numbers,
+            "start_ns": 1000 * numbers,
+            "instructions": numbers,
+            "page": ones,
+            "touches": ones,
+            "misses": ones,
+        }
+    )
+    metadata = {**WITHOUT_SEAL, EMPTY_KEY: json.dumps([[3, 3000, 3], [1, 1000, 1]])}
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "a.parquet")
+    convert(tmp_path / "a.parquet", tmp_path / "b.pghot")
+    found = [batch.start_ns for batch in open_recording(tmp_path / "b.pghot").batches()]
+    assert np.concatenate(found).tolist() == [0, 1000, 2000, 3000, 4000]
+
+
+@pytest.mark.parametrize("pages", ["5", 1.5, True, -1, 1 << 29, None])
+def test_a_table_that_claims_a_space_that_is_none(pages: Any, tmp_path: Path) -> None:
+    metadata = {**WITHOUT_SEAL, "pghot.final": json.dumps({"pages": pages})}
+    assert "dense space" in refusal_of(tables()[0].table, metadata, tmp_path)

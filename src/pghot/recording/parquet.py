@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from pghot.recording.digest import DIGEST_BYTES, digest
 from pghot.recording.reader import Recording
 from pghot.recording.sample_text import from_text, to_text
 from pghot.recording.trace import PATTERNS, Region, SliceBatch, TraceInfo, Verification
+from pghot.sealed import json_object
 
 EMPTY_KEY: Final = "pghot.empty_slices"
 REGIONS_KEY: Final = "pghot.regions"
@@ -165,10 +167,7 @@ class Table:
         columns = []
         for wanted in schema:
             if wanted.name in piece.schema.names:
-                column = piece.column(wanted.name)
-                if column.null_count:
-                    raise PghotError(f"{self.name} has no value in some rows of {wanted.name}", "fill them")
-                columns.append(column.cast(wanted.type))
+                columns.append(_fitting(self.name, piece, wanted.name, wanted.type))
             else:
                 columns.append(pa.array(np.zeros(piece.num_rows, wanted.type.to_pandas_dtype())))
         return pa.Table.from_arrays(columns, schema=schema)
@@ -194,7 +193,7 @@ def open_table(path: str | Path) -> Iterator[Table]:
             yield _opened(str(path), file)
     except FileNotFoundError:
         raise UsageError(f"no file {path}", "check the path") from None
-    except (OSError, MemoryError, pa.ArrowException) as error:
+    except (OSError, MemoryError, UnicodeDecodeError, pa.ArrowException) as error:
         reason = (str(error).splitlines() or ["?"])[0]
         raise PghotError(f"cannot read {path} as Parquet: {reason}", "convert the recording again") from None
 
@@ -210,15 +209,20 @@ def _opened(name: str, file: pq.ParquetFile) -> Table:
             f"{name} is not a recording in Parquet: it has no column {missing[0]}",
             f"a recording needs {', '.join(_NEEDED)}",
         )
+    doubled = [column for column, count in Counter(file.schema_arrow.names).items() if count > 1]
+    if doubled:
+        raise UsageError(f"{name} has more than one column {doubled[0]}", "keep one of them")
     if SEAL_KEY not in texts and fmt.INFO_KEY not in texts:
         info = _derived_info(name, file)
         return Table(name, file, info, {}, 0, [], np.empty((0, 3), np.uint64), None, {})
     try:
-        info = header.info_from_facts(json.loads(texts[fmt.INFO_KEY]))
-        final = json.loads(texts[fmt.FINAL_KEY])
-        pages = int(final.pop("pages"))
+        info = header.info_from_facts(json_object(texts[fmt.INFO_KEY]))
+        final = json_object(texts[fmt.FINAL_KEY])
+        pages = final.pop("pages")
+        if not header.is_count(pages, fmt.MAX_PAGES):
+            raise ValueError(f"a dense space of {pages} pages")
         regions = header.regions_from_facts(json.loads(texts[REGIONS_KEY]))
-        empty = np.array(json.loads(texts[EMPTY_KEY]), np.uint64).reshape(-1, 3)
+        empty = _empty_from(json.loads(texts[EMPTY_KEY]))
         samples = from_text(texts[fmt.SAMPLES_KEY]) if fmt.SAMPLES_KEY in texts else None
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise PghotError(f"{name} has damaged metadata: {error}", "convert the recording again") from None
@@ -233,6 +237,16 @@ def _opened(name: str, file: pq.ParquetFile) -> Table:
     return Table(name, file, info, final, pages, regions, empty, samples, texts)
 
 
+def _empty_from(listed: Any) -> U64:
+    """uint64[E, 3] of what `_empty_slices` gave. Raises `ValueError` for anything else."""
+    if not isinstance(listed, list) or any(
+        not isinstance(each, list) or len(each) != 3 or not all(map(header.is_count, each)) for each in listed
+    ):
+        raise ValueError("empty slices that are none")
+    empty = np.array(listed, np.uint64).reshape(-1, 3)
+    return empty[np.argsort(empty[:, 0], kind="stable")]
+
+
 _NO_SEAL: Final = "it was made from Parquet without a seal, which cannot be checked"
 
 
@@ -241,12 +255,13 @@ def _derived_info(name: str, file: pq.ParquetFile) -> TraceInfo:
     nodes, slice_ns, before = 1, 1 << 53, None
     wanted = [column for column in ("start_ns", "node") if column in file.schema_arrow.names]
     for piece in file.iter_batches(ROWS_AT_A_TIME, columns=wanted):
-        column = {name: piece.column(name).to_numpy(zero_copy_only=False) for name in wanted}
-        starts = column["start_ns"].astype(np.int64)
+        starts = _fitting(name, piece, "start_ns", pa.int64()).to_numpy()
         steps = np.diff(starts) if before is None else np.diff(starts, prepend=before)
         slice_ns = min(slice_ns, int(steps[steps > 0].min(initial=slice_ns)))
         before = starts[-1]
-        nodes = max(nodes, int(column["node"].max(initial=0)) + 1 if "node" in column else 1)
+        if "node" in wanted:
+            node = _fitting(name, piece, "node", pa.int16()).to_numpy()
+            nodes = max(nodes, int(node.max(initial=0)) + 1)
     return TraceInfo(
         Path(name).stem,
         "import",
@@ -256,6 +271,20 @@ def _derived_info(name: str, file: pq.ParquetFile) -> TraceInfo:
         verification=Verification.UNVERIFIED,
         doubt=_NO_SEAL,
     )
+
+
+def _fitting(name: str, piece: pa.RecordBatch, column: str, kind: pa.DataType) -> pa.Array:
+    """A column in another type, in which each of its values is the same. Raises `PghotError` where one is not."""
+    given = piece.column(column)
+    if given.null_count:
+        raise PghotError(f"{name} has no value in some rows of {column}", "fill them")
+    try:
+        return given.cast(kind)
+    except pa.ArrowException as error:
+        reason = (str(error).splitlines() or ["?"])[0]
+        raise PghotError(
+            f"{name} has values of {column} that are no {kind}: {reason}", "write whole numbers that fit"
+        ) from None
 
 
 def _regroup(table: pa.Table, empty: U64, info: TraceInfo) -> SliceBatch:
@@ -268,6 +297,8 @@ def _regroup(table: pa.Table, empty: U64, info: TraceInfo) -> SliceBatch:
     number = np.concatenate([present, empty[:, 0]])
     order = np.argsort(number, kind="stable")
     number = number[order]
+    if (number[1:] == number[:-1]).any():
+        raise PghotError("a slice is said to be empty and is there already", "list each empty slice once")
     ends = np.searchsorted(column["slice"], number, side="right")
     misses_by_cache = np.stack([column[name] for name in ("misses", *_larger_caches(info))])
     rows = {name: column[name] for name in ROW_DTYPES if name != "misses"}

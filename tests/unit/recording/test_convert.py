@@ -205,7 +205,7 @@ def test_the_fewest_columns_of_a_table(tmp_path: Path) -> None:
         ({"page": [1, None, 4]}, "has no value in some rows of page"),
         ({"page": [-1, 4, 4]}, "Integer value -1 not in range"),
         ({"misses": [1, 2**33, 3]}, "Integer value 8589934592 not in range"),
-        ({"misses": ["a", "b", "c"]}, "as Parquet: Failed to parse"),
+        ({"misses": ["a", "b", "c"]}, "values of misses that are no uint32: Failed to parse"),
         ({"misses": [1, 2, 30]}, "more misses than touches"),
         ({"page": [4, 1, 4]}, "do not ascend by page"),
         ({"start_ns": [600, 600, 500]}, "a slice at 500 ns after one at|do not ascend in time"),

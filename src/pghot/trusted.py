@@ -17,7 +17,10 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+_MOST_LINKS = 40  # as the kernel (MAXSYMLINKS, include/linux/namei.h)
 
 
 def distrust(path: Path, within: bool = False) -> str:
@@ -30,13 +33,34 @@ def distrust(path: Path, within: bool = False) -> str:
     >>> distrust(Path("/proc/sys"))
     ''
     """
-    found = path.absolute()
-    real = found.resolve(strict=True)
-    for each in dict.fromkeys((*reversed(found.parents), found, *reversed(real.parents), real)):
-        fact = each.lstat()
-        if reason := distrust_entry(str(each), fact, sticky=within or each != real):
+    way = list(_way(path))
+    for each, fact in way:
+        if reason := distrust_entry(str(each), fact, sticky=within or each != way[-1][0]):
             return reason
     return ""
+
+
+def _way(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """All that is passed from the root to what is at `path`: directories, links, and where these lead in turn. That
+    itself is the last, often twice."""
+    at, links = Path("/"), 0
+    yield at, at.lstat()
+    waiting = [*reversed(path.absolute().parts[1:])]
+    while waiting:
+        if (part := waiting.pop()) == "..":
+            at = at.parent
+            continue
+        fact = (at / part).lstat()
+        yield at / part, fact
+        if not stat.S_ISLNK(fact.st_mode):
+            at /= part
+            continue
+        if (links := links + 1) > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        target = Path(os.readlink(at / part))
+        at = Path("/") if target.is_absolute() else at
+        waiting += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+    yield at, at.lstat()
 
 
 def distrust_entry(name: str, fact: os.stat_result, sticky: bool = False) -> str:

@@ -51,12 +51,12 @@ def test_the_live_view_lists_programs_and_cgroups() -> None:
 def test_undo_tells_of_programs() -> None:
     facts: dict[str, Any] = {
         "pages_back": 1, "pages_home": 2, "pages_gone": 3, "pages_left": {f"7 ({EVIL})": 4},
-        "processes_gone": [f"8 ({EVIL})"], "knobs": [], "problems": [f"cannot: {EVIL}"],
+        "processes_gone": [f"8 ({EVIL})"], "files_gone": [EVIL], "knobs": [], "problems": [f"cannot: {EVIL}"],
     }  # fmt: skip
     text = render_undo(facts)
     assert all(line.isprintable() for line in text.splitlines())
-    assert text.count(SHOWN) == 3
-    assert len(text.splitlines()) == 5
+    assert text.count(SHOWN) == 4
+    assert len(text.splitlines()) == 6
 
 
 def test_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:

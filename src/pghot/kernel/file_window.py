@@ -25,20 +25,22 @@ class FileWindow:
 
     resident  int64[K]   those in memory now, counted from `first`
     address   uint64[K]  where each is mapped here
+    begin     where the first page is mapped; 0 when the file does not reach it
     """
 
     def __init__(self, fd: int, first: int, pages: int) -> None:
         """Raises `OSError`."""
         self._map: mmap.mmap | None = None
+        self.begin = 0
         self.resident: I64 = np.empty(0, np.int64)
         self.address: U64 = np.empty(0, np.uint64)
         length = min(pages * PAGE_BYTES, os.fstat(fd).st_size - first * PAGE_BYTES)
         if length <= 0:
             return
         self._map = mmap.mmap(fd, length, mmap.MAP_SHARED, mmap.PROT_READ, offset=first * PAGE_BYTES)
-        begin = np.frombuffer(self._map, np.uint8).ctypes.data
-        self.resident = self._in_memory(begin, -(-length // PAGE_BYTES))
-        self.address = np.uint64(begin) + self.resident.astype(np.uint64) * np.uint64(PAGE_BYTES)
+        self.begin = np.frombuffer(self._map, np.uint8).ctypes.data
+        self.resident = self._in_memory(self.begin, -(-length // PAGE_BYTES))
+        self.address = np.uint64(self.begin) + self.resident.astype(np.uint64) * np.uint64(PAGE_BYTES)
         self._populate()
 
     def _in_memory(self, begin: int, pages: int) -> I64:

@@ -3,9 +3,9 @@ CAP_CHECKPOINT_RESTORE to follow (proc_pid_get_link, fs/proc/base.c)."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from pghot.kernel.regular_file import open_regular
 from pghot.kernel.sysroot import SysRoot
 
 
@@ -15,5 +15,5 @@ def mapped_file(root: SysRoot, pid: int, start: int, end: int) -> Path:
 
 
 def open_mapped(root: SysRoot, pid: int, start: int, end: int) -> int:
-    """A descriptor of this file, to read from. Raises `OSError`."""
-    return os.open(mapped_file(root, pid, start, end), os.O_RDONLY | os.O_CLOEXEC)
+    """A descriptor of this file, to read from. Raises `OSError`, also when it is a device."""
+    return open_regular(mapped_file(root, pid, start, end))

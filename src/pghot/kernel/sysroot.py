@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from pghot.kernel.own_files import check_own
+
 
 @dataclass(frozen=True, slots=True)
 class SysRoot:
@@ -53,16 +55,25 @@ class SysRoot:
             return default
 
     def write(self, name: str, text: str) -> None:
-        """Write a knob with a single write(2), as kernel files expect. No part of the path may be a symbolic link."""
-        fd = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        """Write a knob with a single write(2), as kernel files expect. No part of the path may be a symbolic link, and
+        on a live machine it must be the kernel's own file (`check_own`)."""
+        *directories, last = name.strip("/").split("/")
+        directory = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            *directories, last = name.strip("/").split("/")
             for part in directories:
-                fd = _step(fd, part, os.O_PATH | os.O_DIRECTORY)
-            fd = _step(fd, last, os.O_WRONLY | os.O_TRUNC)
-            os.write(fd, text.encode())
+                above, directory = directory, _open_in(directory, part, os.O_PATH | os.O_DIRECTORY)
+                os.close(above)
+            fd = _open_in(directory, last, os.O_WRONLY)
+            try:
+                if self.live:
+                    check_own(directory, fd)
+                else:
+                    os.ftruncate(fd, 0)
+                os.write(fd, text.encode())
+            finally:
+                os.close(fd)
         finally:
-            os.close(fd)
+            os.close(directory)
 
     def exists(self, name: str) -> bool:
         """Whether this user can see the file: False also below a directory that may not be entered (debugfs)."""
@@ -97,8 +108,6 @@ class SysRoot:
         return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def _step(directory: int, name: str, flags: int) -> int:
-    """Open an entry of a directory, unless it is a link, and close the directory."""
-    fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-    os.close(directory)
-    return fd
+def _open_in(directory: int, name: str, flags: int) -> int:
+    """Open an entry of a directory, unless it is a link."""
+    return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)

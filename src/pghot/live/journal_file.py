@@ -6,6 +6,7 @@ so are a knob that pghot does not set, a value that the knob cannot have, and a 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import zlib
@@ -18,14 +19,21 @@ import numpy as np
 
 from pghot.arrays import U8, U64
 from pghot.errors import UsageError
+from pghot.kernel.fuse import served_by
 from pghot.kernel.knob_files import check_knob
 from pghot.kernel.process import Identity
+from pghot.kernel.regular_file import open_regular
+from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import FileIdentity
 from pghot.live.journal_runs import Line, line_of, pieces
 from pghot.sealed import unseal
 from pghot.units import PAGE_BYTES
 
 FORMAT = 3
+# Far more than any pghot wrote, and few enough to be counted: 4 PiB, and a line with the longest command that there is.
+MOST_PAGES = 1 << 40
+MOST_LINE_BYTES = 16 << 20
+_MOST_PID, _MOST_TICKS, _MOST_ADDRESS = 1 << 30, 1 << 63, 1 << 64
 _MOST_DEVICE, _MOST_INODE, _MOST_BORN_NS = 1 << 32, 1 << 64, 1 << 63
 Who = TypeVar("Who")
 
@@ -89,23 +97,21 @@ def _open_own(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
     The open file is asked, because the owner of its directory may have replaced it since.
     """
     try:
-        # Opening a pipe must not wait for a writer, and a device may never end.
-        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115
+        file = open(open_regular(path), "rb")  # noqa: SIM115
     except OSError as error:
         raise UsageError(
             f"cannot read the journal {path}: {error.strerror}", "name a *.pghot-journal"
         ) from None
     try:
-        return file, _trusted(path, os.fstat(file.fileno()))
+        return file, _trusted(path, file.fileno())
     except UsageError:
         file.close()
         raise
 
 
-def _trusted(path: Path, facts: os.stat_result) -> tuple[int, int]:
-    """Device and inode of a file that nobody else may have written. Raises `UsageError`."""
-    if not stat.S_ISREG(facts.st_mode):
-        raise UsageError(f"the journal {path} is not a file", "name a *.pghot-journal")
+def _trusted(path: Path, fd: int) -> tuple[int, int]:
+    """Device and inode of an open file that nobody else may have written. Raises `UsageError`."""
+    facts = os.fstat(fd)
     if facts.st_uid not in (0, os.geteuid()):
         raise UsageError(
             f"the journal {path} belongs to another user (uid {facts.st_uid}), "
@@ -119,41 +125,74 @@ def _trusted(path: Path, facts: os.stat_result) -> tuple[int, int]:
             "pghot makes journals that only their owner can write; "
             "move pages back with migratepages(8), and set knobs by hand",
         )
+    if (user := served_by(SysRoot(), facts.st_dev)) not in (None, 0, os.geteuid()):
+        raise UsageError(
+            f"the journal {path} is in a file system that another user serves (uid {user}), "
+            "who may say anything of it",
+            "pghot run writes its journals below /run, where nobody else can",
+        )
     return facts.st_dev, facts.st_ino
 
 
 def read_journal(path: Path) -> JournalFile:
     """Read what can be read of a journal, a line at a time: undo writes what it says to files of the kernel.
 
-    Raises `UsageError` when that is nothing, is of another version, or when others may have written it.
+    Raises `UsageError` when that is nothing, is of another version, asks for more than any pghot could have done, or
+    when others may have written it.
     """
-    *_, journal = reading(path)
-    return journal
+    with held_journal(path) as journal:
+        return journal
+
+
+@contextlib.contextmanager
+def held_journal(path: Path) -> Iterator[JournalFile]:
+    """As `read_journal`. The file stays open meanwhile, so that no other one gets its inode number."""
+    file, which = _open_own(path)
+    with file:
+        *_, journal = _reading(path, file, which)
+        yield journal
 
 
 def reading(path: Path, until: int | None = None) -> Iterator[JournalFile]:
     """As `read_journal`: the journal so far, after each line. `until`: only so many bytes of it."""
     file, which = _open_own(path)
-    begins = False
     with file:
-        journal = _journal_of(path, which, next((fact for fact in _facts(file) if "format" in fact), {}))
-        file.seek(0)
-        entries: _Entries = {}
-        for number, fact in enumerate(_facts(file, until), 1):
-            begins |= number == 1 and fact.get("kind") == "journal"
-            try:
-                _enter(journal, entries, fact)
-            except (KeyError, OverflowError, TypeError, ValueError, zlib.error):
-                journal.damaged.append(number)
-            yield journal
+        yield from _reading(path, file, which, until)
+
+
+def _reading(
+    path: Path, file: BinaryIO, which: tuple[int, int], until: int | None = None
+) -> Iterator[JournalFile]:
+    begins, pages = False, 0
+    journal = _journal_of(path, which, next((fact for fact in _facts(path, file) if "format" in fact), {}))
+    file.seek(0)
+    entries: _Entries = {}
+    for number, fact in enumerate(_facts(path, file, until), 1):
+        begins |= number == 1 and fact.get("kind") == "journal"
+        try:
+            pages += _enter(journal, entries, fact)
+        except (KeyError, OverflowError, TypeError, ValueError, zlib.error):
+            journal.damaged.append(number)
+        if pages > MOST_PAGES:
+            raise _not_ours(path, f"its lines name {pages:,} pages")
+        yield journal
     if not journal.damaged and not begins:
         journal.damaged.append(1)  # the beginning is missing, and nobody knows what else
     yield journal
 
 
-def _facts(file: BinaryIO, until: int | None = None) -> Iterator[dict[str, Any]]:
-    left = -1 if until is None else until
-    while left != 0 and (line := file.readline(left)):
+def _not_ours(path: Path, why: str) -> UsageError:
+    return UsageError(
+        f"{path} is not a journal of pghot, which writes none like it: {why}; nothing was put back",
+        "name a *.pghot-journal",
+    )
+
+
+def _facts(path: Path, file: BinaryIO, until: int | None = None) -> Iterator[dict[str, Any]]:
+    left = MOST_LINE_BYTES if until is None else until
+    while left and (line := file.readline(min(left, MOST_LINE_BYTES))):
+        if len(line) == MOST_LINE_BYTES:
+            raise _not_ours(path, f"it has a line of {MOST_LINE_BYTES >> 20} MiB or more")
         left -= len(line) if until is not None else 0
         yield _fact(line.decode("utf-8", "surrogateescape").removesuffix("\n"))
 
@@ -168,13 +207,14 @@ def _fact(line: str) -> dict[str, Any]:
 
 def _journal_of(path: Path, file: tuple[int, int], fact: dict[str, Any]) -> JournalFile:
     """The journal that a line belongs to."""
-    if fact.get("format", FORMAT) != FORMAT:
+    found = fact.get("format", FORMAT)
+    if type(found) is int and found != FORMAT:
         raise UsageError(
-            f"{path} has format {fact['format']}, this pghot reads {FORMAT}", "use the pghot that wrote it"
+            f"{path} has format {found}, this pghot reads {FORMAT}", "use the pghot that wrote it"
         )
     try:
         pid, start_ticks = fact["writer"]
-        who = (int(pid), int(start_ticks))
+        who = _number(pid, _MOST_PID), _number(start_ticks, _MOST_TICKS)
         return JournalFile(path, file, str(fact["boot_id"]), who, str(fact.get("pid_namespace", "")))
     except (KeyError, OverflowError, TypeError, ValueError):
         raise UsageError(
@@ -182,49 +222,55 @@ def _journal_of(path: Path, file: tuple[int, int], fact: dict[str, Any]) -> Jour
         ) from None
 
 
-def _file_identity(device: Any, inode: Any, born_ns: Any) -> FileIdentity:
-    """Raises `ValueError` for what no file has."""
+def _number(value: Any, most: int) -> int:
+    """A number from 0 to before `most`. Raises `ValueError` for anything else, such as a text, 1.5 or true."""
     # Not `in range(...)`: that would try each number in turn against one that is no integer.
-    bounds = ((device, _MOST_DEVICE), (inode, _MOST_INODE), (born_ns, _MOST_BORN_NS))
-    if not all(type(each) is int and 0 <= each < most for each, most in bounds):
-        raise ValueError("no such file")
-    return FileIdentity(int(device), int(inode), int(born_ns))
+    if type(value) is not int or not 0 <= value < most:
+        raise ValueError("no such number")
+    return value
 
 
-def _enter(
-    journal: JournalFile,
-    lines: _Entries,
-    fact: dict[str, Any],
-) -> None:
-    """`lines` are those of each entry of the journal."""
+def _identity(fact: dict[str, Any]) -> Identity:
+    code, stack, arguments = (_number(each, _MOST_ADDRESS) for each in fact["mm"])
+    pid, start_ticks = _number(fact["pid"], _MOST_PID), _number(fact["start_ticks"], _MOST_TICKS)
+    return Identity(pid, start_ticks, (code, stack, arguments))
+
+
+def _file_identity(fact: dict[str, Any]) -> FileIdentity:
+    bounds = (("device", _MOST_DEVICE), ("inode", _MOST_INODE), ("born_ns", _MOST_BORN_NS))
+    return FileIdentity(*(_number(fact[name], most) for name, most in bounds))
+
+
+def _enter(journal: JournalFile, lines: _Entries, fact: dict[str, Any]) -> int:
+    """How many pages a line is about. `lines` are those of each entry of the journal."""
     if fact["kind"] == "undone":
         journal.undone = True
-        return
+        return 0
     if (fact["format"], fact["boot_id"], *fact["writer"]) != (FORMAT, journal.boot_id, *journal.writer):
         raise ValueError("a line of another journal")
     match fact["kind"]:
         case "journal":
-            return
+            pass
         case "knob":
             path, old, new = fact["path"], fact["old"], fact["new"]
             check_knob(path, old, new)
             journal.knobs.append((path, old, new))
         case "origins":
-            code, stack, arguments = fact["mm"]
-            identity = Identity(int(fact["pid"]), int(fact["start_ticks"]), (code, stack, arguments))
-            line = line_of(fact["runs"], fact.get("shared") is True)
+            identity, line = _identity(fact), line_of(fact["runs"], fact.get("shared") is True)
             if identity not in lines:
                 journal.spaces.append(SpaceEntry(identity, str(fact["name"])))
                 lines[identity] = journal.spaces[-1].lines
             lines[identity].append(line)
+            return line.pages
         case "file_origins":
-            file = _file_identity(fact["device"], fact["inode"], fact["born_ns"])
-            line = line_of(fact["runs"])
+            file, line = _file_identity(fact), line_of(fact["runs"])
             if file not in lines:
                 journal.files.append(FileEntry(file, str(fact["name"])))
                 lines[file] = journal.files[-1].lines
             lines[file].append(line)
+            return line.pages
         case "compressed":
             journal.compressed = True
         case _:
             raise ValueError(fact["kind"])
+    return 0

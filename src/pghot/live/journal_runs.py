@@ -16,18 +16,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pghot.arrays import I64, U8, U64, Bool
+from pghot.arrays import U8, U64, Bool
 
 RUN = np.dtype([("first", "<u8"), ("pages", "<u4"), ("node", "<u4")])  # neighbouring pages on one node
 LINE_RUNS = 1 << 16
 LINE_PAGES = 1 << 30  # 4 TiB, far more than one step of a run moves
 END_VPN = np.uint64(1 << 52)
-MOST_NODE = 254  # 255 is "nowhere"
-PIECES = 24  # an address space is taken apart into about so many
-LEAST_PIECE_PAGES = 1 << 14
-SECTION_SHIFT = 15
+MOST_NODE = 254
+WINDOW_PAGES = 1 << 19  # 2 GiB of addresses are taken apart at once, in some 25 MB
+_NOWHERE = 255
 _RUN_BYTES = 8 + 4 + 1
 Runs = npt.NDArray[Any]
+Range = tuple[int, int]  # page numbers: the first, and the one past the last
+EVERYWHERE = ((0, int(END_VPN)),)
 
 
 def pack(runs: Runs) -> bytes:
@@ -114,17 +115,56 @@ class Piece:
     shared: Bool
 
 
-def pieces(lines: Sequence[Line]) -> Iterator[Piece]:
-    """All pages of the lines, ascending, a part at a time. Of a page in several lines the first one counts."""
-    for first, end in _bounds(lines):
-        mine = [line for line in lines if line.first < end and line.end > first]
-        parts = [_within(unpack(line.packed), first, end) for line in mine]
-        all_pages = pages_of(np.concatenate(parts))
-        all_nodes = np.concatenate([_nodes_of(part) for part in parts])
-        vpn, index = np.unique(all_pages, return_index=True)
-        moved_shared = [pages_of(part) for line, part in zip(mine, parts, strict=True) if line.shared]
-        shared = np.isin(vpn, np.concatenate(moved_shared)) if moved_shared else np.zeros(len(vpn), np.bool_)
-        yield Piece(vpn, all_nodes[index], shared)
+def pieces(lines: Sequence[Line], ranges: Sequence[Range] = EVERYWHERE) -> Iterator[Piece]:
+    """All pages of the lines in these ranges, ascending, a part at a time. Of a page in several lines the first one
+    counts.
+
+    Takes the memory of one line and of `WINDOW_PAGES`, whatever the lines say.
+    """
+    for first, end in ranges:
+        while first < end:
+            piece, first = _window(lines, first, min(end, first + WINDOW_PAGES))
+            if len(piece.vpn):
+                yield piece
+
+
+def pages_outside(lines: Sequence[Line], ranges: Sequence[Range]) -> int:
+    """How many pages of the lines are in none of these ranges; one that several lines name counts in each."""
+    inside = sum(
+        int(_within(unpack(line.packed), first, end)["pages"].sum(dtype=np.uint64))
+        for first, end in ranges
+        for line in lines
+        if line.first < end and line.end > first
+    )
+    return sum(line.pages for line in lines) - inside
+
+
+def joined_ranges(start: U64, end: U64) -> list[Range]:
+    """Ascending ranges of pages, those that a window may span as one."""
+    far = np.flatnonzero(start[1:] >= end[:-1] + np.uint64(WINDOW_PAGES)) + 1
+    firsts, lasts = np.concatenate(([0], far)), np.concatenate((far, [len(start)])) - 1
+    return list(zip(start[firsts].tolist(), end[lasts].tolist(), strict=True)) if len(start) else []
+
+
+def _window(lines: Sequence[Line], first: int, end: int) -> tuple[Piece, int]:
+    """The pages in [first, end), and the first one from `end` on."""
+    node = np.full(end - first, _NOWHERE, np.uint8)
+    shared = np.zeros(end - first, np.bool_)
+    following = int(END_VPN)
+    for line in lines:
+        if line.first >= end:
+            following = min(following, line.first)
+        elif line.end > first:
+            runs = unpack(line.packed)
+            mine = _within(runs, first, end)
+            at = (pages_of(mine) - np.uint64(first)).astype(np.int64)
+            new = node[at] == _NOWHERE
+            node[at[new]] = _nodes_of(mine)[new]
+            shared[at] |= line.shared
+            if line.end > end:
+                following = min(following, int(_within(runs, end, int(END_VPN))["first"][0]))
+    found = np.flatnonzero(node != _NOWHERE)
+    return Piece(found.astype(np.uint64) + np.uint64(first), node[found], shared[found]), following
 
 
 def pages_of(runs: Runs) -> U64:
@@ -153,36 +193,3 @@ def _within(runs: Runs, first: int, end: int) -> Runs:
     mine["pages"] = np.minimum(mine["first"] + mine["pages"], np.uint64(end)) - begins
     mine["first"] = begins
     return mine
-
-
-def _bounds(lines: Sequence[Line]) -> list[tuple[int, int]]:
-    """Parts of the pages, of about so many pages each: first page, and one past the last."""
-    section, pages = np.empty(0, np.uint64), np.empty(0, np.int64)
-    for line in lines:
-        more, count = _by_section(unpack(line.packed))
-        both, where = np.unique(np.concatenate((section, more)), return_inverse=True)
-        counts = np.zeros(len(both), np.int64)
-        np.add.at(counts, where, np.concatenate((pages, count)))
-        section, pages = both, counts
-    most = max(LEAST_PIECE_PAGES, int(pages.sum()) // PIECES)
-    part = (np.cumsum(pages) - pages) // most
-    starts = np.flatnonzero(np.diff(part, prepend=-1)).tolist()
-    ends = [*starts[1:], len(section)]
-    return [
-        (int(section[begin]) << SECTION_SHIFT, (int(section[end - 1]) + 1) << SECTION_SHIFT)
-        for begin, end in zip(starts, ends, strict=True)
-    ]
-
-
-def _by_section(runs: Runs) -> tuple[U64, I64]:
-    """How many pages of the runs are in each 2**15 of pages, those with any."""
-    first, end = runs["first"], runs["first"] + runs["pages"]
-    shift = np.uint64(SECTION_SHIFT)
-    spans = ((end - np.uint64(1)) >> shift) - (first >> shift) + np.uint64(1)
-    section = counted(first >> shift, spans)
-    begin, stop = np.repeat(first, spans.astype(np.int64)), np.repeat(end, spans.astype(np.int64))
-    count = np.minimum(stop, (section + np.uint64(1)) << shift) - np.maximum(begin, section << shift)
-    both, where = np.unique(section, return_inverse=True)
-    counts = np.zeros(len(both), np.int64)
-    np.add.at(counts, where, count.astype(np.int64))
-    return both, counts

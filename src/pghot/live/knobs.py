@@ -86,7 +86,7 @@ class Knobs:
 
     def restore(self) -> list[str]:
         """Put everything back, last change first; returns what could not be, in words."""
-        problems = put_back(self._root, self._changed)
+        _, problems = put_back(self._root, self._changed)
         self._changed, self._given = [], {}
         return problems
 
@@ -122,9 +122,12 @@ def write_knob(root: SysRoot, path: str, value: str) -> None:
         ) from None
 
 
-def put_back(root: SysRoot, changed: Iterable[Change]) -> list[str]:
-    """Put knobs back in reverse order. A knob that somebody else has changed since is left alone."""
-    problems = []
+def put_back(root: SysRoot, changed: Iterable[Change]) -> tuple[list[str], list[str]]:
+    """Put knobs back in reverse order. A knob that somebody else has changed since is left alone.
+
+    Returns the paths of those that were written, and what could not be put back, in words.
+    """
+    written, problems = [], []
     for knob in reversed(knobs_of(changed)):
         try:
             now = root.read(knob.path)
@@ -136,8 +139,9 @@ def put_back(root: SysRoot, changed: Iterable[Change]) -> list[str]:
                 )
                 continue
             root.write(knob.path, knob.old)
+            written.append(knob.path)
         except FileNotFoundError:
             continue  # the thing it belonged to is gone
         except OSError as error:
             problems.append(f"{knob.path} could not be put back to '{knob.old}': {error.strerror}")
-    return problems
+    return written, problems

@@ -37,6 +37,9 @@ def finding_mapped(
 ) -> Iterator[dict[FileIdentity, list[Mapped]]]:
     """As `find_mapped`: what is found so far, after each process."""
     found: dict[FileIdentity, list[Mapped]] = {}
+    by_place: dict[tuple[int, int], list[FileIdentity]] = {}
+    for file in files:
+        by_place.setdefault((file.device, file.inode), []).append(file)
     inodes = np.array([file.inode for file in files], np.uint64)
     for pid in pids(root) if files else ():
         try:
@@ -48,7 +51,7 @@ def finding_mapped(
             mapped = Mapped(pid, *where)
             born = born_ns(root, pid, mapped.start, mapped.end)
             now = FileIdentity(int(maps.device[i]), int(maps.inode[i]), born)
-            for file in files:
+            for file in by_place.get((now.device, now.inode), ()):
                 if file.may_be(now):
                     found.setdefault(file, []).append(mapped)
         yield found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from pghot.arrays import U8, U64, Bool
 from pghot.errors import NotPermittedError, PghotError, UsageError
+from pghot.kernel.maps_text import read_maps
 from pghot.kernel.move_pages import move_pages, query_nodes
 from pghot.kernel.namespaces import contained, member, namespace
 from pghot.kernel.process import Identity, alive, read_stat, refused
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.journal import Journal, mark_undone
-from pghot.live.journal_file import JournalFile, SpaceEntry, read_journal
-from pghot.live.journal_runs import pieces
+from pghot.live.journal_file import JournalFile, SpaceEntry, held_journal
+from pghot.live.journal_runs import Range, joined_ranges, pages_outside, pieces
 from pghot.live.knobs import put_back
 from pghot.live.swap_tier.fetch_back import fetch
 from pghot.live.undo_files import put_files_back
@@ -45,12 +46,16 @@ class _Plan:
 
     @property
     def who(self) -> str:
-        return f"{self.identity.pid} ({self.entry.name})"
+        return _who(self.entry)
 
 
-def _plans(entry: SpaceEntry) -> Iterator[_Plan]:
-    """All pages of an entry, a part at a time: there may be many."""
-    for piece in pieces(entry.lines):
+def _who(entry: SpaceEntry) -> str:
+    return f"{entry.identity.pid} ({entry.name})"
+
+
+def _plans(entry: SpaceEntry, ranges: Sequence[Range]) -> Iterator[_Plan]:
+    """The pages of an entry in these ranges, a part at a time: there may be many."""
+    for piece in pieces(entry.lines, ranges):
         yield _Plan(entry, piece.vpn * np.uint64(PAGE_BYTES), piece.node, piece.shared)
 
 
@@ -62,15 +67,16 @@ def undo(journal: JournalFile, root: SysRoot, progress: Progress = lambda done, 
     """
     result = Undone()
     if journal.boot_id != root.boot_id():
-        result.processes_gone.append("the machine was rebooted since: nothing to put back")
+        result.nothing = "the machine was rebooted since the journal was written: nothing is left to put back"
         _mark(journal)
         return result
     refuse_while_running(journal, root)
     if not same_pids(journal, root):
-        result.processes_gone.append("the container in which it was written has ended, and all its programs")
+        result.nothing = "the container in which the journal was written has ended, and its programs with it"
         journal.spaces.clear()
-    result.problems += put_back(root, journal.knobs)
-    result.knobs = list(dict.fromkeys(path for path, _, _ in journal.knobs))
+    elif not (journal.knobs or journal.spaces or journal.files):
+        result.nothing = "the journal names neither pages nor knobs: there is nothing to put back"
+    result.knobs, result.problems = put_back(root, journal.knobs)
     if journal.damaged:
         result.problems.append(_what_is_lost(journal))
     total, done = sum(entry.pages for entry in journal.spaces), 0
@@ -101,7 +107,8 @@ def _mark(journal: JournalFile) -> None:
 
 def undo_open(journal: Journal, root: SysRoot) -> Undone:
     """Undo what this process itself wrote to its journal."""
-    return undo(read_journal(journal.path), root)
+    with held_journal(journal.path) as read:
+        return undo(read, root)
 
 
 def refuse_while_running(journal: JournalFile, root: SysRoot) -> None:
@@ -152,8 +159,12 @@ def _what_is_lost(journal: JournalFile) -> str:
 
 def _put_entry_back(root: SysRoot, journal: JournalFile, entry: SpaceEntry, result: Undone) -> Iterator[int]:
     """Put the pages of one process back, a part at a time; how many of the entry's are done."""
+    if not alive(root, entry.identity) or (ranges := _mapped(root, entry.identity.pid)) is None:
+        result.processes_gone.append(_who(entry))
+        yield entry.pages
+        return
     parts = done = 0
-    for plan in _plans(entry):
+    for plan in _plans(entry, ranges):
         out = still = np.zeros(len(plan.address), np.bool_)
         if journal.compressed:
             out, still = fetch(root, plan.identity, plan.address)
@@ -161,14 +172,27 @@ def _put_entry_back(root: SysRoot, journal: JournalFile, entry: SpaceEntry, resu
         parts, done = parts + 1, done + len(plan.address)
         yield done
     if parts > 1:
-        _try_again(root, entry, result)
+        _try_again(root, entry, ranges, result)
+    result.pages_gone += pages_outside(entry.lines, ranges)
     if done < entry.pages:
-        yield entry.pages  # some pages are in several lines
+        yield entry.pages  # some pages are in several lines, or are not mapped any more
 
 
-def _try_again(root: SysRoot, entry: SpaceEntry, result: Undone) -> None:
+def _mapped(root: SysRoot, pid: int) -> list[Range] | None:
+    """What a process maps, in few ranges with some gaps: nothing else is asked about, whatever a journal names. None
+    when it has ended. Raises `NotPermittedError`."""
+    try:
+        maps = read_maps(root, pid)
+    except PermissionError as error:
+        raise refused(pid, "move pages of", "CAP_SYS_PTRACE") from error
+    except OSError:
+        return None
+    return joined_ranges(maps.start // np.uint64(PAGE_BYTES), maps.end // np.uint64(PAGE_BYTES))
+
+
+def _try_again(root: SysRoot, entry: SpaceEntry, ranges: Sequence[Range], result: Undone) -> None:
     """Pages that found no room may have some, now that those of later parts have left."""
-    for plan in _plans(entry):
+    for plan in _plans(entry, ranges):
         if not (left := result.pages_left.get(plan.who, 0)):
             return
         now = _query(root, plan.identity, plan.address)

@@ -12,11 +12,13 @@ from pghot.arrays import I32, I64, U8, U64
 from pghot.kernel.file_systems import FileSystems, Memory
 from pghot.kernel.file_window import FileWindow
 from pghot.kernel.map_files import open_mapped
+from pghot.kernel.maps_text import read_maps
 from pghot.kernel.move_pages import move_pages, query_nodes
 from pghot.kernel.process import refused
 from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.watched import FileIdentity
 from pghot.live.journal_file import FileEntry
-from pghot.live.journal_runs import pieces
+from pghot.live.journal_runs import Range, joined_ranges, pages_outside, pieces
 from pghot.live.mapped_files import Mapped, find_mapped
 from pghot.live.undone import ROUNDS, Undone, slowest_first
 from pghot.units import PAGE_BYTES
@@ -39,8 +41,8 @@ def put_files_back(root: SysRoot, entries: Sequence[FileEntry], result: Undone) 
         if any(_is_hugetlb(file_systems, place) for place in places):
             _put_back_through(places, entry, result)
             continue
-        if (fd := _open(root, places)) is None:
-            result.processes_gone.append(f"{entry.name or 'shared memory'}, which no program maps any more")
+        if (fd := _open(root, places, entry.identity)) is None:
+            result.files_gone.append(entry.name or "shared memory")
             continue
         try:
             _put_back(fd, entry, result)
@@ -48,15 +50,32 @@ def put_files_back(root: SysRoot, entries: Sequence[FileEntry], result: Undone) 
             os.close(fd)
 
 
-def _open(root: SysRoot, places: Sequence[Mapped]) -> int | None:
+def _open(root: SysRoot, places: Sequence[Mapped], identity: FileIdentity) -> int | None:
+    """The file, open, through the first program that maps it still; None without one."""
     for place in places:
         try:
-            return open_mapped(root, place.pid, place.start, place.end)
+            fd = open_mapped(root, place.pid, place.start, place.end)
         except PermissionError as error:
             raise refused(place.pid, "open the files that are mapped by", "CAP_SYS_ADMIN") from error
         except OSError:
             continue  # it ended, or maps something else by now
+        if _is(root, fd, identity):
+            return fd
+        os.close(fd)
     return None
+
+
+def _is(root: SysRoot, fd: int, identity: FileIdentity) -> bool:
+    """Whether an open file is this one: its program may have mapped another at the same place since that was asked.
+
+    What stat(2) calls its device may be another than in the list of mappings (btrfs), so ours is looked at.
+    """
+    with FileWindow(fd, 0, 1) as window:
+        if not window.begin:
+            return True  # an empty file, of which no page can be moved
+        maps = read_maps(root, os.getpid())
+        row = int(np.searchsorted(maps.start, np.uint64(window.begin), "right")) - 1
+    return (int(maps.device[row]), int(maps.inode[row])) == (identity.device, identity.inode)
 
 
 def _is_hugetlb(file_systems: FileSystems, place: Mapped) -> bool:
@@ -66,7 +85,9 @@ def _is_hugetlb(file_systems: FileSystems, place: Mapped) -> bool:
 def _put_back_through(places: Sequence[Mapped], entry: FileEntry, result: Undone) -> None:
     """Each page through the first program that has it."""
     left = 0
-    for piece in pieces(entry.lines):
+    ranges = _offsets(places)
+    result.pages_gone += pages_outside(entry.lines, ranges)
+    for piece in pieces(entry.lines, ranges):
         offset, home = piece.vpn * np.uint64(PAGE_BYTES), piece.node
         for place in places:
             address = offset - np.uint64(place.offset) + np.uint64(place.start)
@@ -80,6 +101,15 @@ def _put_back_through(places: Sequence[Mapped], entry: FileEntry, result: Undone
         result.pages_left[entry.name] = left
 
 
+def _offsets(places: Sequence[Mapped]) -> list[Range]:
+    """Which pages of a file these map, in few ranges with some gaps."""
+    begins = np.array([place.offset for place in places], np.uint64)
+    ends = begins + np.array([place.end - place.start for place in places], np.uint64)
+    order = np.argsort(begins, kind="stable")
+    page = np.uint64(PAGE_BYTES)
+    return joined_ranges(begins[order] // page, np.maximum.accumulate(ends[order]) // page)
+
+
 def _nodes(pid: int, address: U64) -> I32:
     try:
         return query_nodes(pid, address)
@@ -89,8 +119,10 @@ def _nodes(pid: int, address: U64) -> I32:
 
 def _put_back(fd: int, entry: FileEntry, result: Undone) -> None:
     left = 0
+    ranges = [(0, -(-os.fstat(fd).st_size // PAGE_BYTES))]
+    result.pages_gone += pages_outside(entry.lines, ranges)
     for first, page, home in (
-        each for piece in pieces(entry.lines) for each in _windows(piece.vpn, piece.node)
+        each for piece in pieces(entry.lines, ranges) for each in _windows(piece.vpn, piece.node)
     ):
         with FileWindow(fd, first, _WINDOW_PAGES) as window:
             at = np.searchsorted(window.resident, page)

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from pghot.errors import UnsupportedError, UsageError
+from pghot.kernel.regular_file import open_regular
 
 # e_machine of the ELF header (elf.h), by the machine's name in uname.
 _ELF_MACHINE = {"x86_64": 62, "aarch64": 183, "riscv64": 243, "s390x": 22, "ppc64le": 21, "loongarch64": 258}
@@ -65,7 +66,7 @@ def _find(name: str) -> str:
 
 def _head(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open(open_regular(path), "rb") as file:
             return file.read(256)
     except OSError as error:
         raise UsageError(

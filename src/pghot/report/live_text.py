@@ -233,9 +233,14 @@ def pages(count: int) -> str:
 
 def render_undo(facts: UndoneFacts) -> str:
     """What `pghot undo` did."""
+    gone = [
+        *(f"{who} has ended or is another program now" for who in facts["processes_gone"]),
+        *(f"no program maps {which} any more" for which in facts["files_gone"]),
+    ]
     lines = [
+        *([facts["nothing"]] if "nothing" in facts else []),
         *pages_back(facts),
-        *(f"nothing to do: {who} has ended or is another program now" for who in facts["processes_gone"]),
+        *(f"nothing to do: {each}" for each in gone),
         f"knobs put back: {', '.join(facts['knobs']) or 'none'}",
         *(f"problem: {problem}" for problem in facts["problems"]),
     ]

@@ -9,6 +9,7 @@ import numpy as np
 from pghot.arrays import U64
 from pghot.kernel.kpageflags import folio_heads
 from pghot.kernel.pagemap import PFN_MASK, PRESENT, open_pagemap
+from pghot.kernel.shortage import ShortageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.units import PAGE_BYTES
 
@@ -31,14 +32,14 @@ def first_in_folio(root: SysRoot, pid: int, address: U64) -> U64:
     page, back = np.unique(address // np.uint64(PAGE_BYTES), return_inverse=True)
     try:
         pagemap = open_pagemap(root, pid)
-    except OSError:
+    except (OSError, ShortageError):
         return address
     try:
         frame = _frames(pagemap, page)
         head, _ = folio_heads(root, frame)
         first = page - (frame - head)
         whole = (head != 0) & (_frames(pagemap, first) == head)
-    except OSError:
+    except (OSError, ShortageError):
         return address
     finally:
         os.close(pagemap)

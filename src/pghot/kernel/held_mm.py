@@ -46,10 +46,11 @@ def held_mm(root: SysRoot, pid: int) -> Iterator[None]:
         page = opened.enter_context(mmap.mmap(-1, PAGE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         unfilled = _userfaultfd(page)
         reader = threading.Thread(target=_read, args=(pagemap, page), daemon=True, name=f"user of {pid}")
-        opened.callback(reader.join)
-        opened.callback(os.close, unfilled)  # the read returns
-        reader.start()
-        yield
+        with contextlib.ExitStack() as closed_first:
+            closed_first.callback(os.close, unfilled)  # the read returns
+            root.shortages.start(reader)
+            opened.callback(reader.join)
+            yield
 
 
 def _read(pagemap: int, page: mmap.mmap) -> None:

@@ -37,7 +37,7 @@ def read_config(root: SysRoot) -> KernelConfig:
     release = root.osrelease()
     for path in (_IKCONFIG, f"/boot/config-{release}", f"/usr/lib/modules/{release}/config"):
         try:
-            raw = root.path(path).read_bytes()
+            raw = root.read_bytes(path)
             text = gzip.decompress(raw) if path.endswith(".gz") else raw
         except (OSError, EOFError, zlib.error):
             continue

@@ -18,7 +18,7 @@ KPAGECOUNT = "/proc/kpagecount"
 
 def map_counts(root: SysRoot, frame: U64) -> U64:
     """uint64[K]: how often each frame (uint64[K]) is mapped. Raises `OSError`."""
-    fd = os.open(root.path(KPAGECOUNT), os.O_RDONLY | os.O_CLOEXEC)
+    fd = root.open(KPAGECOUNT, os.O_RDONLY)
     try:
         data = b"".join(os.pread(fd, 8, 8 * each).ljust(8, b"\0") for each in frame.tolist())
     finally:

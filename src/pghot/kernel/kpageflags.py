@@ -38,7 +38,7 @@ def folio_heads(root: SysRoot, frame: U64) -> tuple[U64, U64]:
 def _flags_of_blocks(root: SysRoot, block: U64) -> U64:
     """uint64[B, 512]: flags of all frames of each block, 0 where there is no memory."""
     flags = np.zeros((len(block), _BLOCK), np.uint64)
-    fd = os.open(root.path(KPAGEFLAGS), os.O_RDONLY | os.O_CLOEXEC)
+    fd = root.open(KPAGEFLAGS, os.O_RDONLY)
     try:
         for row, number in enumerate(block.tolist()):
             data = os.pread(fd, 8 * _BLOCK, 8 * _BLOCK * number)

@@ -16,4 +16,5 @@ def mapped_file(root: SysRoot, pid: int, start: int, end: int) -> Path:
 
 def open_mapped(root: SysRoot, pid: int, start: int, end: int) -> int:
     """A descriptor of this file, to read from. Raises `OSError`, also when it is a device."""
-    return open_regular(mapped_file(root, pid, start, end))
+    with root.asking():
+        return open_regular(mapped_file(root, pid, start, end))

@@ -45,7 +45,7 @@ def words_of_frames(frame: U64) -> tuple[U64, U64]:
 def mark_idle(root: SysRoot, frame: U64) -> None:
     """Mark these page frames (uint64[K]) idle. Raises `OSError`."""
     word, bits = words_of_frames(frame)
-    fd = os.open(root.path(BITMAP), os.O_WRONLY | os.O_CLOEXEC)
+    fd = root.open(BITMAP, os.O_WRONLY)
     try:
         for first, last in _runs(word):
             os.pwrite(fd, bits[first:last].tobytes(), int(word[first]) * 8)
@@ -57,7 +57,7 @@ def still_idle(root: SysRoot, frame: U64) -> npt.NDArray[np.bool_]:
     """bool[K]: which of these page frames were not accessed since they were marked. Raises `OSError`."""
     word, _ = words_of_frames(frame)
     value = np.zeros(len(word), np.uint64)
-    fd = os.open(root.path(BITMAP), os.O_RDONLY | os.O_CLOEXEC)
+    fd = root.open(BITMAP, os.O_RDONLY)
     try:
         for first, last in _runs(word):
             data = os.pread(fd, 8 * (last - first), int(word[first]) * 8)

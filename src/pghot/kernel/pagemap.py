@@ -32,7 +32,7 @@ _RESERVED_TIMES = 16
 
 def open_pagemap(root: SysRoot, pid: int) -> int:
     """A descriptor of the file: eight bytes for each page. Raises `OSError`: gone, or not this user's."""
-    return os.open(root.path(f"/proc/{pid}/pagemap"), os.O_RDONLY | os.O_CLOEXEC)
+    return root.open(f"/proc/{pid}/pagemap", os.O_RDONLY)
 
 
 def held_pages(root: SysRoot, pid: int, start: U64, end: U64, most: int) -> Iterator[U64]:

@@ -236,7 +236,7 @@ def open_on_all_cpus(
         for ring in rings:
             ring.close()
         if isinstance(error, OSError):
-            raise _explain(error) from error
+            raise root.shortages.of(error) or _explain(error) from error
         raise
     finally:
         if directory >= 0:
@@ -246,7 +246,7 @@ def open_on_all_cpus(
 
 def _open_cgroup(root: SysRoot, cgroup: str) -> int:
     try:
-        return os.open(root.path(cgroup_path(cgroup)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return root.open(cgroup_path(cgroup), os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise UsageError(f"no cgroup {cgroup}: {error.strerror}", "name one under /sys/fs/cgroup") from None
 
@@ -296,7 +296,7 @@ def _explain(error: OSError) -> PghotError:
             f"perf_event_open: {error.strerror}",
             "this kernel or CPU does not have the event; see `pghot doctor`",
         )
-    return PghotError(f"perf_event_open: {error.strerror}", "raise `ulimit -n`, or use a smaller ring")
+    return PghotError(f"perf_event_open: {error.strerror}", "see `pghot doctor`")
 
 
 def perf_need(root: SysRoot) -> Need:

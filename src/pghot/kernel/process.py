@@ -6,7 +6,6 @@ memory. `Identity` tells these cases apart.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from pghot.errors import NotPermittedError, UsageError
@@ -132,8 +131,7 @@ def check_target(root: SysRoot, pid: int) -> Stat:
 
 def running(root: SysRoot) -> dict[int, int]:
     """Each pid that there is, with the inode number of its directory: another one tells a reused pid."""
-    with os.scandir(root.path("/proc")) as entries:
-        return {int(entry.name): entry.inode() for entry in entries if entry.name.isdigit()}
+    return {int(name): inode for name, inode in root.inodes("/proc").items() if name.isdigit()}
 
 
 def pids(root: SysRoot) -> list[int]:

@@ -29,7 +29,7 @@ def read_pages(root: SysRoot, pid: int, address: U64) -> tuple[npt.NDArray[np.in
     places: list[int] = []
     contents: list[bytes] = []
     try:
-        memory = os.open(root.path(f"/proc/{pid}/mem"), os.O_RDONLY | os.O_CLOEXEC)
+        memory = root.open(f"/proc/{pid}/mem", os.O_RDONLY)
     except PermissionError:
         raise refused(pid, "read the memory of", "CAP_SYS_PTRACE") from None
     except OSError:

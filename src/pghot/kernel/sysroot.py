@@ -6,19 +6,27 @@ Tests give a captured tree instead of `/` (docs/architecture.md). Paths are writ
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pghot.kernel.own_files import check_own
+from pghot.kernel.shortage import Shortages
 
 
 @dataclass(frozen=True, slots=True)
 class SysRoot:
-    """A tree with `proc` and `sys` below it. All methods raise `OSError` as the kernel reports it."""
+    """A tree with `proc` and `sys` below it.
+
+    All methods raise `OSError` as the kernel reports it, but `ShortageError` when pghot is out of descriptors or the
+    kernel out of memory: also those that have a default for what cannot be read.
+    """
 
     root: Path = Path("/")
+    shortages: Shortages = field(default_factory=Shortages, compare=False, repr=False)
 
     @property
     def live(self) -> bool:
@@ -38,13 +46,28 @@ class SysRoot:
         """
         return self.root / name.lstrip("/")
 
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """Around a question to the kernel: what pghot is out of is no answer to it."""
+        try:
+            yield
+        except OSError as error:
+            if shortage := self.shortages.of(error):
+                raise shortage from error
+            raise
+
+    def open(self, name: str, flags: int) -> int:
+        """A descriptor of the file, closed on exec."""
+        with self.asking():
+            return os.open(self.path(name), flags | os.O_CLOEXEC)
+
     def read(self, name: str) -> str:
         """The file's text without its last newline; bytes that are not UTF-8 survive as surrogates."""
         return self.read_bytes(name).decode("utf-8", "surrogateescape").removesuffix("\n")
 
     def read_bytes(self, name: str) -> bytes:
         """The file as it is."""
-        with open(self.path(name), "rb", buffering=0) as file:
+        with self.asking(), open(self.path(name), "rb", buffering=0) as file:
             return file.read()
 
     def read_or(self, name: str, default: str = "") -> str:
@@ -57,6 +80,10 @@ class SysRoot:
     def write(self, name: str, text: str) -> None:
         """Write a knob with a single write(2), as kernel files expect. No part of the path may be a symbolic link, and
         on a live machine it must be the kernel's own file (`check_own`)."""
+        with self.asking():
+            self._write(name, text)
+
+    def _write(self, name: str, text: str) -> None:
         *directories, last = name.strip("/").split("/")
         directory = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -86,9 +113,15 @@ class SysRoot:
     def list(self, name: str) -> list[str]:
         """Names in a directory, sorted; empty when there is no such directory."""
         try:
-            return sorted(os.listdir(self.path(name)))
+            with self.asking():
+                return sorted(os.listdir(self.path(name)))
         except OSError:
             return []
+
+    def inodes(self, name: str) -> dict[str, int]:
+        """Names in a directory, each with its inode number."""
+        with self.asking(), os.scandir(self.path(name)) as entries:
+            return {entry.name: entry.inode() for entry in entries}
 
     def osrelease(self) -> str:
         """The kernel's release as `uname -r` prints it, "" when it cannot be read."""

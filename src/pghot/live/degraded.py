@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 KNOBS, TARGETS, DEMOTION, GUESTS = "knobs", "targets", "demotion", "guests"
-JOURNAL, HUGETLB = "journal", "hugetlb"
+JOURNAL, HUGETLB, SHORTAGE = "journal", "hugetlb", "shortage"
 
 
 @dataclass(frozen=True, slots=True)

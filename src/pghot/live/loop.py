@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from pghot.kernel.base_pages import base_page_needs
 from pghot.kernel.cgroup import cgroup_inode
 from pghot.kernel.knob_files import DEMOTION_ENABLED
 from pghot.kernel.needs import require
+from pghot.kernel.shortage import ShortageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Watched
 from pghot.live.budget import Budget
@@ -138,6 +139,7 @@ class Live:
         self.programs_found = 0
         self._programs: set[int] = set()
         self._cgroup_inode = -1
+        self._watch_again = False
 
     # ---- the loop
 
@@ -156,12 +158,17 @@ class Live:
         self._survey(START_NS)
 
     def tick(self) -> None:
-        """One round. Raises `PghotError` when the journal cannot be written or the kernel refuses."""
+        """One round. Raises `PghotError` when the journal cannot be written or the kernel refuses.
+
+        What cannot be asked because pghot is out of descriptors is left as it was, for the next round: a program does
+        not end by that. `degraded` says so.
+        """
         now_ns = self._clock_ns()
         now_ms = now_ns // 1_000_000
         if now_ms - self._refreshed_ms >= max(REFRESH_MS, self._refresh_pause_ms):
             self._refresh(now_ms)
-        self.machine.tick(now_ns)
+        with contextlib.suppress(ShortageError):
+            self.machine.tick(now_ns)
         for group in self.groups:
             if group.machine is not self.machine:
                 group.machine.pass_time(now_ns)
@@ -169,17 +176,15 @@ class Live:
             share = min(1.0, self.budget.max_cpu_percent / 100)
             self._survey(max(LEAST_SURVEY_NS, int((now_ns - self._surveyed_ns) * share)))
         for source in self._started:
-            for sightings in source.poll(now_ms):
-                self._take(source, sightings, now_ms)
-        for group in self.groups:
-            group.policy.act(group.world)
-        if self.damos is not None and self._damos_started:
-            self.damos.tick(now_ms)
-        self.machine.demote_cold()
+            for sightings in _polled(source, now_ms):
+                with contextlib.suppress(ShortageError):
+                    self._take(source, sightings, now_ms)
+        self._act(now_ms)
         if self.journal is not None:
             self.journal.go_on(int(np.clip((now_ns - self._ticked_ns) * REWRITE_SHARE, *REWRITE_NS)))
         self._ticked_ns = now_ns
-        self.effect.tick(now_ms)
+        with contextlib.suppress(ShortageError):
+            self.effect.tick(now_ms)
         if self.recorder is not None:
             self.recorder.tick(now_ns)
         if self.budget.tick(now_ns / 1e9):
@@ -334,9 +339,33 @@ class Live:
         below: Bool = lower[np.minimum(place, len(lower) - 1)] & (place < len(lower))
         return below
 
+    def _act(self, now_ms: int) -> None:
+        """Let the policies and the mover damos move pages."""
+        for group in self.groups:
+            with contextlib.suppress(ShortageError):
+                group.policy.act(group.world)
+        with contextlib.suppress(ShortageError):
+            if self.damos is not None and self._damos_started:
+                self.damos.tick(now_ms)
+            self.machine.demote_cold()
+
     def _refresh(self, now_ms: int) -> None:
         began_s = cpu_seconds()
-        self._look_at_programs(now_ms)
+        with contextlib.suppress(ShortageError):
+            self._look_at_programs(now_ms)
+        self.degraded = tuple(
+            troubles(
+                self.root,
+                self.settings,
+                knobs=self.knobs,
+                spaces=self.spaces,
+                machine=self.machine,
+                sources=self.sources,
+                started=self._started,
+                journal=self.journal,
+                now_ms=self._clock_ns() // 1_000_000,
+            )
+        )
         self._refreshed_ms, self._refresh_pause_ms = now_ms, self.budget.pause_ms(cpu_seconds() - began_s)
 
     def _look_at_programs(self, now_ms: int) -> None:
@@ -353,24 +382,13 @@ class Live:
         if self.journal is not None:
             self.journal.look(self.spaces.identities())
         self._follow_cgroup()
-        if changes.any:
+        if changes.any or self._watch_again:
+            self._watch_again = True  # unless all sources know
             for source in self._started:
                 source.watch(self._watched())
+            self._watch_again = False
         if self._damos_started and self.damos is not None:
             self.damos.refresh(now_ms)
-        self.degraded = tuple(
-            troubles(
-                self.root,
-                self.settings,
-                knobs=self.knobs,
-                spaces=self.spaces,
-                machine=self.machine,
-                sources=self.sources,
-                started=self._started,
-                journal=self.journal,
-                now_ms=self._clock_ns() // 1_000_000,
-            )
-        )
 
     def _follow_cgroup(self) -> None:
         """A cgroup of the same name with another inode is a new one: what sources opened hangs on the old one."""
@@ -378,7 +396,7 @@ class Live:
         inode = cgroup_inode(self.root, cgroup) if cgroup else -1
         if inode in (-1, self._cgroup_inode):
             return
-        with contextlib.suppress(UsageError):  # it is gone again
+        with contextlib.suppress(UsageError, ShortageError):  # it is gone again, or cannot be opened now
             for source in self._started:
                 if isinstance(source, HangsOnCgroup):
                     source.reopen(self._watched())
@@ -422,6 +440,13 @@ class Live:
 
     def _watched(self) -> Watched:
         return Watched(self.spaces.spaces, self.settings.targets.only_cgroup)
+
+
+def _polled(source: AccessSource, now_ms: int) -> Sequence[Sightings]:
+    try:
+        return source.poll(now_ms)
+    except ShortageError:
+        return ()  # what it did not read yet it reads at the next
 
 
 def _stopped(source: AccessSource) -> list[str]:

@@ -86,16 +86,17 @@ class Members:
         """Those of these processes that fit."""
         self._looks += 1
         left_out = self._in(self._targets.left_out.cgroups)
-        known, self._known = self._known, {}
+        known: dict[int, tuple[int, int, bool]] = {}
         for pid in pids:
             inode = look.inodes[pid]
-            was, first, fits = known.get(pid, (inode, self._looks, False))
+            was, first, fits = self._known.get(pid, (inode, self._looks, False))
             if was != inode:
                 first, fits = self._looks, False
             if self._looks - first < 2 or pid % ASK_EVERY == self._looks % ASK_EVERY:
                 status = look.status(pid)
                 fits = status is not None and self._fits(status, fits)
-            self._known[pid] = (inode, first, fits)
+            known[pid] = (inode, first, fits)
+        self._known = known
         return [pid for pid, (_, _, fits) in self._known.items() if fits and pid not in left_out]
 
     def _fits(self, program: ProgramStatus, did: bool) -> bool:

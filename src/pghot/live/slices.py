@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pghot.arrays import U32
 from pghot.kernel.process import read_stat
+from pghot.kernel.shortage import ShortageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.machine.sections import SECTION_SHIFT
 from pghot.live.machine.spaces import Spaces
@@ -172,8 +173,8 @@ class SliceRecorder:
         for space in self._spaces.spaces:
             try:
                 now = read_stat(self._root, space.pid).cpu_ticks * tick_ns
-            except OSError:
-                continue  # it ended
+            except (OSError, ShortageError):
+                continue  # it ended; or its time counts when it can be read again
             # Lower than before only where another program has the pid; the next refresh notices.
             used += max(0, now - self._cpu_ns.get(space.number, now))
             self._cpu_ns[space.number] = now

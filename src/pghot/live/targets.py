@@ -14,6 +14,7 @@ from pghot.kernel.cgroup_patterns import cgroups_like, is_pattern
 from pghot.kernel.maps import read_maps_text
 from pghot.kernel.move_pages import query_nodes
 from pghot.kernel.process import check_target, refused
+from pghot.kernel.shortage import ShortageError
 from pghot.kernel.sysroot import SysRoot
 
 
@@ -84,11 +85,13 @@ class Targets:
             user_id(user)
 
     def troubles(self, root: SysRoot) -> Iterator[str]:
-        """Each cgroup whose programs cannot be found now: why, and what to do."""
+        """Each cgroup whose programs cannot be found now: why, and what to do. Raises `ShortageError`."""
         for named in self.cgroups:
             for cgroup in cgroups_like(root, named) if is_pattern(named) else [named]:
                 try:
                     check_cgroup(root, cgroup)
+                except ShortageError:
+                    raise
                 except PghotError as error:
                     yield f"{error}; {error.hint}"
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 
+from pghot.kernel.shortage import ShortageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
-from pghot.live.degraded import DEMOTION, GUESTS, HUGETLB, JOURNAL, KNOBS, TARGETS, Degraded
+from pghot.live.degraded import DEMOTION, GUESTS, HUGETLB, JOURNAL, KNOBS, SHORTAGE, TARGETS, Degraded
 from pghot.live.journal import Journal
 from pghot.live.knobs import Knobs
 from pghot.live.live_settings import LiveSettings
@@ -27,8 +29,27 @@ def troubles(
     started: Sequence[AccessSource],
     journal: Journal | None,
     now_ms: int,
+) -> list[Degraded]:
+    """`started` are those of the `sources` that see by now. In a shortage what has to be asked for may be missing."""
+    found: list[Degraded] = []
+    with contextlib.suppress(ShortageError):
+        found.extend(_asked(root, settings, knobs, spaces, machine, sources, started, journal, now_ms))
+    if lacking := root.shortages.lasting(now_ms):
+        found.append(Degraded(SHORTAGE, f"{lacking}; meanwhile nothing is known of what was asked about"))
+    return found
+
+
+def _asked(
+    root: SysRoot,
+    settings: LiveSettings,
+    knobs: Knobs,
+    spaces: Spaces,
+    machine: LinuxMachine,
+    sources: Sequence[AccessSource],
+    started: Sequence[AccessSource],
+    journal: Journal | None,
+    now_ms: int,
 ) -> Iterator[Degraded]:
-    """`started` are those of the `sources` that see by now."""
     yield from (Degraded(TARGETS, problem) for problem in settings.targets.troubles(root))
     if journal is not None and journal.trouble:
         yield Degraded(JOURNAL, journal.trouble)

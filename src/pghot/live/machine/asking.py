@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from pghot.kernel.folios import has_large_folios
 from pghot.kernel.mempolicy import Policies, read_policies
 from pghot.kernel.process import Identity, resident_bytes
+from pghot.kernel.shortage import ShortageError
 from pghot.kernel.sysroot import SysRoot
 
 # numa_maps takes 12 ms and smaps_rollup 11 ms for each GiB of 4 KiB pages, 0.3 ms of huge ones (Linux 6.18).
 WALK_S_PER_BYTE = 0.023 / (1 << 30)
 # From one refresh to the next so much, by this estimate, is asked in the loop itself: half of a round of 100 ms.
 AT_ONCE_S = 0.05
+AGAIN_S = 1.0  # the thread waits so long when it is out of descriptors
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Asking:
         self._waiting: deque[tuple[Identity, bool]] = deque()
         self._told: list[Told] = []
         self._busy = False
+        self._stopped = threading.Event()
 
     def begin_refresh(self) -> None:
         """The next refresh may ask anew."""
@@ -63,20 +66,20 @@ class Asking:
         return True
 
     def ask(self, identity: Identity, folios: bool) -> Told:
-        """Now. Of a program that has ended nothing is told, which reads as no policies."""
+        """Now. Of a program that has ended nothing is told, which reads as no policies. Raises `ShortageError`."""
         began = time.perf_counter()
         policies = read_policies(self._root, identity.pid)
         large = has_large_folios(self._root, identity.pid) if folios else None
         return Told(identity, policies, large, time.perf_counter() - began)
 
     def ask_beside(self, identity: Identity, folios: bool) -> None:
-        """In the thread, after those that wait already."""
+        """In the thread, after those that wait already. Raises `ShortageError` when there can be no thread."""
         with self._lock:
+            if not self._busy:
+                thread = threading.Thread(target=self._work, daemon=True, name="asks for policies")
+                self._root.shortages.start(thread)
+                self._busy = True
             self._waiting.append((identity, folios))
-            if self._busy:
-                return
-            self._busy = True
-        threading.Thread(target=self._work, daemon=True, name="asks for policies").start()
 
     def told(self) -> list[Told]:
         """The answers of the thread since the last call."""
@@ -91,6 +94,7 @@ class Asking:
 
     def stop(self) -> None:
         """The thread ends after the program that it is asking. Does not wait for it."""
+        self._stopped.set()
         with self._lock:
             self._waiting.clear()
 
@@ -101,6 +105,12 @@ class Asking:
                     self._busy = False
                     return
                 identity, folios = self._waiting.popleft()
-            told = self.ask(identity, folios)
+            try:
+                told = self.ask(identity, folios)
+            except ShortageError:
+                if not self._stopped.wait(AGAIN_S):
+                    with self._lock:
+                        self._waiting.append((identity, folios))
+                continue
             with self._lock:
                 self._told.append(told)

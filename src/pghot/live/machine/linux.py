@@ -7,11 +7,13 @@ the target falls below its free floor. Before anything moves, the journal is tol
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from copy import copy
 
 import numpy as np
 
 from pghot.arrays import U32, Bool
+from pghot.kernel.shortage import ShortageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Space
 from pghot.live.machine.demotion import Demotion
@@ -199,12 +201,19 @@ class LinuxMachine:
     def survey(self, space: Space) -> Iterator[None]:
         """Find all movable pages of a space that are present, and write their origins when moves are allowed.
 
-        Goes on, a section's worth at a time, as far as it is iterated.
+        Goes on, a section's worth at a time, as far as it is iterated. Out of descriptors it begins anew: pages whose
+        origin is not written must not move.
         """
-        for page in self.placement.survey(space):
-            if self._apply:
-                self.mover.write_origins(page)
-            yield
+        done = False
+        while not done:
+            with suppress(ShortageError):
+                for page in self.placement.survey(space):
+                    if self._apply:
+                        self.mover.write_origins(page)
+                    yield
+                done = True
+            if not done:
+                yield
         if self.lru is not None:
             self.lru.know(space)
 
@@ -227,8 +236,16 @@ class LinuxMachine:
     # ---- moving
 
     def migrate(self, page: U32, target: int, payer: str, batch_pages: int = 512) -> Moves:
-        """See `Machine.migrate`. `failed` are pages that were busy, or found no room or no budget."""
+        """See `Machine.migrate`. `failed` are pages that were busy, found no room or no budget, or could not be asked
+        about."""
         page = self._candidates(page, target)
+        try:
+            return self._migrate(page, target, payer)
+        except ShortageError:
+            there = self.place[page] == target
+            return Moves(page[there], page[~there])
+
+    def _migrate(self, page: U32, target: int, payer: str) -> Moves:
         if not self._apply:
             fresh = self._pretend(page, target)
             self.counts.promoted += len(fresh)

@@ -13,6 +13,7 @@ from pghot.kernel.maps import MappingKind
 from pghot.kernel.move_pages import move_pages, query_nodes
 from pghot.kernel.pagemap import OpenPagemap
 from pghot.kernel.process import alive
+from pghot.kernel.shortage import ShortageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import MappedFile, Space
 from pghot.live.machine.eligibility import tally
@@ -108,6 +109,8 @@ class Mover:
                         parts.append(self._move_part(part, pagemap, target, room))
             except PermissionError:
                 self.counts.note(np.full(len(part.page), -errno.EPERM, np.int32))
+            except ShortageError:
+                parts.append(Moves(page[:0], part.page))  # another time
             except OSError:
                 continue  # it ended; the next refresh notices
         moved = joined([part.moved for part in parts])
@@ -181,7 +184,10 @@ class Mover:
         free = batches = 0
         for begin in range(0, len(pages), self._batch_pages):
             if batches == 0:
-                free, batches = room.look(target)
+                try:
+                    free, batches = room.look(target)
+                except ShortageError:
+                    break  # how much is free cannot be told: another time
             batches -= 1
             wanted = pages[begin : begin + self._batch_pages]
             fitting = cost = min(free, len(wanted))

@@ -11,6 +11,7 @@ from pghot.arrays import I32, I64, NOWHERE, U8, U32, U64, Bool
 from pghot.kernel.maps import MappingKind
 from pghot.kernel.move_pages import query_nodes
 from pghot.kernel.pagemap import PRESENT, SWAPPED, held_pages, read_entries
+from pghot.kernel.shortage import ShortageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Space
 from pghot.live.machine.pages import PROMOTED
@@ -61,8 +62,8 @@ class Placement:
         for part in self.by_space(distinct(page)):
             try:
                 status = self._query(part.space, part.address)
-            except OSError:
-                continue  # it ended; the next refresh notices
+            except (OSError, ShortageError):
+                continue  # it ended, and the next refresh notices; or it is asked another time
             self._remember(part.page, np.where(status >= 0, status, NOWHERE).astype(np.uint8))
 
     def _query(self, space: Space, address: U64) -> I32:

@@ -6,6 +6,7 @@ is first seen, and loses them on unmap, exec and exit. Files and shared memory a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -21,6 +22,7 @@ from pghot.kernel.maps_decode import fill_kinds
 from pghot.kernel.maps_text import parse_maps
 from pghot.kernel.mempolicy import Policies
 from pghot.kernel.process import Identity, Stat, pid_max, read_stat, resident_bytes
+from pghot.kernel.shortage import ShortageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import FileIdentity, MappedFile, Space
 from pghot.live.machine.asking import Asking, Told
@@ -193,7 +195,11 @@ class Spaces:
     # ---- who is tracked
 
     def refresh(self, pids: Iterable[int]) -> Changes:
-        """Track exactly these processes from now on; notice exits, execs and changed mappings."""
+        """Track exactly these processes from now on; notice exits, execs and changed mappings.
+
+        Raises `ShortageError` before anything is changed. A program whose mappings cannot be asked for then stays as it
+        is until the next refresh, or is tracked from then on.
+        """
         changes = Changes()
         self._refreshes += 1
         self._asking.begin_refresh()
@@ -205,14 +211,16 @@ class Spaces:
                 self._drop(number, changes)
         known = {tracked.space.pid: number for number, tracked in self._tracked.items()}
         for pid, stat in wanted.items():
-            if pid in known:
-                self._remap(known[pid], changes)
-            else:
-                self._adopt(stat, changes)
-        if (small := small_sizes_on(self._root)) != self._small_sizes:
-            self._small_sizes = small
-            self._guess_folios()
-        self._ask_again(changes)
+            with contextlib.suppress(ShortageError):
+                if pid in known:
+                    self._remap(known[pid], changes)
+                else:
+                    self._adopt(stat, changes)
+        with contextlib.suppress(ShortageError):
+            if (small := small_sizes_on(self._root)) != self._small_sizes:
+                self._small_sizes = small
+                self._guess_folios()
+            self._ask_again(changes)
         self._look_at_objects(changes)
         return changes
 
@@ -221,7 +229,10 @@ class Spaces:
             for slot, _ in self.table.slots(number):
                 self._release(slot, changes)
         tracked = frozenset(tracked.space.pid for tracked in self._tracked.values())
-        for number in self.objects.take_changed(tracked):
+        changed: list[int] = []
+        with contextlib.suppress(ShortageError):
+            changed = self.objects.take_changed(tracked)
+        for number in changed:
             for slot, _ in self.table.slots(number):
                 kind = self.pages.kind[slot << SECTION_SHIFT : (slot + 1) << SECTION_SHIFT].copy()
                 # What others mapped is tried again.
@@ -245,8 +256,8 @@ class Spaces:
                 self._ask_beside(tracked)
 
     def _ask_beside(self, tracked: _Tracked) -> None:
-        tracked.waits = True
         self._asking.ask_beside(tracked.space.identity, tracked.guessed)
+        tracked.waits = True
 
     def _number_of(self, identity: Identity) -> int | None:
         """Of the space that this memory has, while it is tracked."""
@@ -256,6 +267,7 @@ class Spaces:
 
     def _take(self, tracked: _Tracked, told: Told, changes: Changes) -> None:
         """What the kernel said of a program."""
+        mappings = self._judged(tracked.space.pid, tracked.plain, told.policies)
         if tracked.policies is not None:
             self._spare_s -= told.took_s
         tracked.asked, tracked.waits = self._refreshes, False
@@ -263,7 +275,7 @@ class Spaces:
             tracked.huge, tracked.guessed = told.large_folios, False
         before, tracked.policies = tracked.policies, told.policies
         if before is None or not np.array_equal(before.bound, told.policies.bound):
-            self._changed(tracked, changes)
+            self._changed(tracked, mappings, changes)
 
     def _alive(self, pids: Iterable[int]) -> dict[int, Stat]:
         found = {}
@@ -292,9 +304,9 @@ class Spaces:
         self._tracked[number] = tracked
         self.table.assign(space.pid, number)
         self._map_objects(tracked)
+        changes.any = True
         if policies is None:
             self._ask_beside(tracked)
-        changes.any = True
 
     def _judged(self, pid: int, plain: Mappings, policies: Policies | None) -> Mappings:
         """The mappings with what the file systems, the kinds asked for and their owner say of them."""
@@ -327,15 +339,17 @@ class Spaces:
         text = self._read_maps(tracked.space.pid)
         if text is None or text == tracked.text:
             return
-        tracked.text, tracked.plain = text, parse_maps(text)
+        plain = parse_maps(text)
+        mappings = self._judged(tracked.space.pid, plain, tracked.policies)
+        tracked.text, tracked.plain = text, plain
         if tracked.policies is not None and len(tracked.policies.bound):
             tracked.asked = 0  # they are known by their start address, which may have changed: ask soon
-        self._changed(tracked, changes)
+        self._changed(tracked, mappings, changes)
 
-    def _changed(self, tracked: _Tracked, changes: Changes) -> None:
+    def _changed(self, tracked: _Tracked, mappings: Mappings, changes: Changes) -> None:
         """Other mappings or policies than before. Only sections in which something differs are looked at."""
         space = tracked.space
-        before, tracked.mappings = tracked.mappings, self._judged(space.pid, tracked.plain, tracked.policies)
+        before, tracked.mappings = tracked.mappings, mappings
         if (between := before.changed_between(tracked.mappings)) is None:
             return
         tracked.space = Space(space.number, space.identity, space.name, *tracked.mappings.movable())

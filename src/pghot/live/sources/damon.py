@@ -25,6 +25,7 @@ from pghot.kernel.needs import Need, require
 from pghot.kernel.pagemap import pfns
 from pghot.kernel.perf_event import perf_need
 from pghot.kernel.ranges import numbered
+from pghot.kernel.shortage import ShortageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Space, Watched
 from pghot.live.sources.access_source import Sightings, sightings_of
@@ -116,6 +117,8 @@ class Damon:
             return
         try:
             self._retarget(self._set_knob)
+        except ShortageError:
+            raise
         except PghotError:
             # DAMON refuses a process that has just ended. The targets stay as they were until the next `watch`.
             self._counts["damon_refused_targets"] += 1

@@ -14,6 +14,7 @@ Other minor faults, such as first touches, are accesses too and are reported as 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from pghot.kernel.needs import Need, knob_need, require
 from pghot.kernel.node_files import node_of_cpu
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus, perf_need
 from pghot.kernel.perf_records import ADDR, CPU, PAGE_SIZE, PID, Samples, words_of
+from pghot.kernel.shortage import ShortageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.toptier import kernel_top_nodes, nodes_with_memory
 from pghot.kernel.watched import SetKnob, Watched
@@ -187,6 +189,17 @@ class Faults:
             self._set_period()
 
     def poll(self, now_ms: int) -> Sequence[Sightings]:
+        with suppress(ShortageError):  # the rings are emptied all the same
+            self._look(now_ms)
+        return [
+            self._sightings(count)
+            for ring in self._rings
+            for count in drain(ring, self._words, self._samples, self._counts)
+            if count
+        ]
+
+    def _look(self, now_ms: int) -> None:
+        """See how the programs are scanned."""
         if now_ms - self._looked_ms >= _LOOK_MS:
             self._looked_ms, self._small_folios = now_ms, small_sizes_on(self._root)
         if not self._balances:
@@ -195,12 +208,6 @@ class Faults:
         period_ms = max(self._period_ms / self._effort, self._size_mb / _MOST_SCANNED_MB_PER_MS)
         if self._progress.tick(self._pids, now_ms, self._size_mb << 20, period_ms):
             self._periods.begin()
-        return [
-            self._sightings(count)
-            for ring in self._rings
-            for count in drain(ring, self._words, self._samples, self._counts)
-            if count
-        ]
 
     def _sightings(self, count: int) -> Sightings:
         fields = self._samples.fields

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pghot.arrays import U64
 from pghot.engine.accesses import Sees
 from pghot.kernel.needs import Need, require
+from pghot.kernel.shortage import ShortageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Space, Watched
 from pghot.live.sources.access_source import Sightings, sightings_of
@@ -72,6 +73,8 @@ class PeriodicSource(ABC):
             self._due_ms[number] = now_ms + self.period_ms
             try:
                 address = self.look(space)
+            except ShortageError:
+                continue  # its next look sees what this one would have seen
             except OSError:
                 continue  # the process ended; the next `watch` leaves it out
             self._counts[self.SCANS] += 1

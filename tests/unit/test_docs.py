@@ -18,10 +18,10 @@ import typer
 from pydantic import BaseModel
 
 from pghot.cli.main import app, run
+from pghot.daemon.answers import Request
 from pghot.daemon.config import Config, load_config
 from pghot.daemon.daemon import WATCHDOG_S
 from pghot.daemon.paths import CONFIG, JOURNAL
-from pghot.daemon.sockets import Request
 from pghot.errors import NotPermittedError, UnsupportedError, UsageError
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.undone import Undone

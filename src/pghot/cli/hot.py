@@ -33,7 +33,7 @@ def hot(
 ) -> None:
     """The ranked hot pages or regions, hottest first."""
     refuse_unused(ctx, _GOES_WITH)
-    from pghot.daemon.sockets import ask, ask_hot
+    from pghot.daemon.client import ask, ask_hot
     from pghot.report.live_text import render_hot
 
     if by not in ("page", "region"):

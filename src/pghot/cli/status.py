@@ -35,7 +35,7 @@ def status(
     if watch:
         _watch(Path(socket), interval or 1.0)
         return
-    from pghot.daemon.sockets import ask_status
+    from pghot.daemon.client import ask_status
     from pghot.report.live_text import render_status
 
     before: StatusFacts | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from pghot.daemon.sockets import ask_hot, ask_status
+from pghot.daemon.client import ask_hot, ask_status
 from pghot.errors import PghotError
 from pghot.live.stopping import StopSignals
 from pghot.report.view.history import Seen

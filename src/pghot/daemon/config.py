@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from pghot.daemon.config_file import read_configuration
 from pghot.daemon.paths import JOURNAL, SOCKET
 from pghot.daemon.programs_config import MOST_GROUPS, ProgramsConfig, Size, TargetsConfig
-from pghot.documents import Strict, find_line, parse_document, read_text
+from pghot.documents import Strict, find_line, parse_document
 from pghot.errors import UsageError, unknown_name
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.damos.plan import DamosSettings
@@ -23,7 +24,6 @@ from pghot.live.sources import LIVE_SOURCES
 from pghot.parameters import checked_options
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.live_rules import INTERVAL_MS
-from pghot.trusted import distrust
 
 
 def _nodes(value: Any) -> Any:
@@ -116,8 +116,7 @@ class Config(Strict):
 
 def load_config(path: Path) -> Config:
     """Read and check the file. Raises `UsageError` that names file, line and key."""
-    text = read_text(path, "configuration", "an example comes with pghot: pghot daemon --example")
-    _refuse_shared(path)
+    text = read_configuration(path)
     config = parse_document(Config, text, str(path))
     options: dict[str, dict[str, Any]] = {}
     with _at(path, text, "sources"):
@@ -165,19 +164,6 @@ def _checked_group(
 def kinds_of(config: Config) -> Kinds:
     """Raises `UsageError`."""
     return BY_DEFAULT if config.kinds is None else Kinds.of(config.kinds)
-
-
-def _refuse_shared(path: Path) -> None:
-    """Whoever may write to the file decides what a daemon of root does, at every reload."""
-    try:
-        reason = distrust(path)
-    except OSError as error:
-        reason = f"cannot tell who may write to it: {error.strerror}"
-    if reason:
-        raise UsageError(
-            f"the configuration {path} is not used: {reason}",
-            "keep it where only the daemon's user and root can write, such as /etc/pghot",
-        )
 
 
 @contextlib.contextmanager

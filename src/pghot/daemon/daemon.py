@@ -15,11 +15,13 @@ from pathlib import Path
 
 from pghot.daemon.answers import Answers
 from pghot.daemon.config import Config, kinds_of, load_config
-from pghot.daemon.logs import event, open_log
-from pghot.daemon.notify import notify
-from pghot.daemon.prometheus import Metrics
-from pghot.daemon.sockets import Server
+from pghot.daemon.consumers import Server
+from pghot.daemon.descriptors import raise_limit
+from pghot.daemon.logs import event, open_log, unexpected
+from pghot.daemon.notify import Manager
+from pghot.daemon.scrapes import Metrics
 from pghot.errors import PghotError
+from pghot.kernel.shortage import ShortageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.degraded import DegradedSoFar
 from pghot.live.groups import Group, all_targets
@@ -29,7 +31,7 @@ from pghot.live.live_settings import LiveSettings, check_sources, with_damos
 from pghot.live.loop import Live
 from pghot.live.machine.chosen_nodes import NodeChoice
 from pghot.live.owner import changes_machine, owned
-from pghot.live.status import status
+from pghot.live.status import degraded_facts, status
 from pghot.live.status_facts import StatusFacts
 from pghot.live.targets import Targets
 from pghot.live.undo import undo_open
@@ -86,8 +88,9 @@ class Daemon:
         self._path, self._root = path, root
         self._config = load_config(path)
         self._log = open_log(self._config.service.log)
-        self._stop = asyncio.Event()
-        self._reload = False
+        self._manager = Manager()
+        self._stop = self._reload = False
+        self._woken = asyncio.Event()  # by a signal
         self._facts: StatusFacts | None = None
         self._facts_ms = 0.0
         self._degraded = DegradedSoFar()
@@ -99,11 +102,14 @@ class Daemon:
         """Serve. Raises `PghotError` when it cannot start; afterwards everything is put back."""
         service = self._config.service
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: unexpected(self._log, context))
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._ask_stop)
         loop.add_signal_handler(signal.SIGHUP, self._ask_reload)
-        answers = self._answers = Answers(self._status, lambda top, by: hottest(self._live.spaces, top, by))
-        server = self._server = Server(answers.status, answers.hot)
+        raise_limit()
+        self._answers = Answers(self._status, lambda top, by: hottest(self._live.spaces, top, by))
+        shortages = self._root.shortages
+        server = self._server = Server(self._answers, shortages, service.max_cpu_percent)
         metrics = None
         settings = live_settings(self._config)
         settings.targets.check(self._root)
@@ -115,8 +121,9 @@ class Daemon:
             self._journal = journal
             self._live = Live(self._root, settings, journal)
             try:
-                await server.open(service.socket, service.socket_group)
-                metrics = Metrics(service.metrics, lambda: self._facts) if service.metrics else None
+                server.open(service.socket, service.socket_group)
+                if service.metrics:
+                    metrics = Metrics(service.metrics, lambda: self._facts, shortages)
                 self._live.start()
                 self._refresh_facts()
                 event(
@@ -127,19 +134,20 @@ class Daemon:
                     sources=settings.sources,
                     mover=settings.mover.kind,
                 )
-                notify("READY=1")
+                self._manager.tell("READY=1")
                 await self._rounds(journal)
             finally:
-                notify("STOPPING=1")
-                await server.close()
+                self._manager.tell("STOPPING=1")
+                server.close()
                 if metrics is not None:
                     metrics.close()
                 self._put_back(journal)
+                self._manager.close()
 
     # ---- the loop
 
     async def _rounds(self, journal: Journal) -> None:
-        while not self._stop.is_set():
+        while not self._stop:
             if self._reload:
                 self._reload = False
                 self._read_again(journal)
@@ -152,19 +160,20 @@ class Daemon:
     async def _pause(self) -> None:
         """Let consumers be served, until the next round or a signal."""
         left_s = self._config.service.interval_ms / 1000
-        while left_s > 0 and not self._stop.is_set():
+        while left_s > 0 and not self._woken.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), min(left_s, WATCHDOG_S))
+                await asyncio.wait_for(self._woken.wait(), min(left_s, WATCHDOG_S))
             left_s -= WATCHDOG_S
-            notify("WATCHDOG=1")
+            self._manager.tell("WATCHDOG=1")
+        self._woken.clear()
 
     def _refresh_facts(self) -> None:
-        self._facts = self._status()
+        facts = self._facts = self._status()
         self._facts_ms = time.monotonic() * 1000
         self._log_degraded()
-        notify("WATCHDOG=1", f"STATUS={len(self._facts['programs'])} programs tracked")
-        self._log_programs(self._facts)
-        self._log_effort(self._facts["budget"]["effort"])
+        self._manager.tell("WATCHDOG=1", f"STATUS={len(facts['programs'])} programs tracked")
+        self._log_programs(facts)
+        self._log_effort(facts["budget"]["effort"])
 
     def _log_degraded(self) -> None:
         changed = self._degraded.look(self._live.degraded)
@@ -191,22 +200,35 @@ class Daemon:
             self._effort = effort
 
     def _status(self) -> StatusFacts:
+        """Out of descriptors, what was so last; but what is wrong as of now."""
+        try:
+            facts = status(self._live)
+        except ShortageError:
+            if self._facts is None:
+                raise
+            facts = {**self._facts, "degraded": degraded_facts(self._live)}
         return {
-            **status(self._live),
+            **facts,
             "consumers": self._server.consumers,
             "consumers_dropped": self._server.dropped,
+            "consumers_refused": self._server.refused,
             "reload_accepted": self._reload_accepted,
             "journal_bytes": self._journal.bytes_written,
         }
 
     # ---- signals
 
+    def _ask_stop(self) -> None:
+        self._stop = True
+        self._woken.set()
+
     def _ask_reload(self) -> None:
         self._reload = True
+        self._woken.set()
 
     def _read_again(self, journal: Journal) -> None:
         """Take the new configuration. A wrong one is logged, and the old one stays in force. Sockets do not change."""
-        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._manager.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             config = load_config(self._path)
             # Finds most of what `start` would refuse, while the old configuration still runs.
@@ -218,7 +240,7 @@ class Daemon:
             self._refuse_reload(error)
         else:
             self._exchange(config, journal)
-        notify("READY=1")
+        self._manager.tell("READY=1")
 
     def _exchange(self, config: Config, journal: Journal) -> None:
         """Stop, and start again with `config`, or with the old configuration when that fails."""
@@ -234,6 +256,7 @@ class Daemon:
             self._live.start()
         else:
             self._config, self._reload_accepted = config, True
+            self._server.within(config.service.max_cpu_percent)
             event(self._log, "reloaded", apply=config.apply, sources=config.sources)
 
     def _refuse_reload(self, error: PghotError) -> None:

@@ -7,15 +7,21 @@ import os
 import socket
 
 
-def notify(*lines: str) -> None:
-    """Send lines such as "READY=1" to the service manager, if there is one.
+class Manager:
+    """The service manager, if there is one. Its socket stays open: a daemon that is out of descriptors is alive, and a
+    manager that does not hear so would end it."""
 
-    Never waits: a stalled manager must not stall the loop.
-    """
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.sendto("\n".join(lines).encode(), socket.MSG_DONTWAIT, address)
+    def __init__(self) -> None:
+        address = os.environ.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if address else None
+
+    def tell(self, *lines: str) -> None:
+        """Send lines such as "READY=1". Never waits: a stalled manager must not stall the loop."""
+        if self._channel is not None:
+            with contextlib.suppress(OSError):
+                self._channel.sendto("\n".join(lines).encode(), socket.MSG_DONTWAIT, self._address)
+
+    def close(self) -> None:
+        if self._channel is not None:
+            self._channel.close()

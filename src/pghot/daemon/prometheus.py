@@ -1,18 +1,15 @@
-"""The Prometheus endpoint. Names, help and units come from `pghot.counters`; the labels are few and bounded."""
+"""Metrics for Prometheus. Names, help and units come from `pghot.counters`; the labels are few and bounded."""
 
 from __future__ import annotations
 
 from collections import Counter as Counts
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from pghot.counters import COUNTERS, Counter
-from pghot.errors import PghotError, UsageError
-from pghot.live.degraded import DEMOTION, GUESTS, KNOBS, TARGETS
+from pghot.live.degraded import DEMOTION, GUESTS, KNOBS, SHORTAGE, TARGETS
 from pghot.version import __version__
 
 _NODE_GAUGES = (
@@ -57,9 +54,6 @@ _STATES: tuple[tuple[Counter, Callable[[Mapping[str, Any]], float]], ...] = (
     ),
 )
 
-# The latest status facts, None before the first.
-Status = Callable[[], Mapping[str, Any] | None]
-
 
 def metric_name(counter: Counter) -> str:
     """The name in the exposition: with the project's prefix and, as Prometheus wants it, the unit at the end.
@@ -69,17 +63,6 @@ def metric_name(counter: Counter) -> str:
     """
     name = counter.name if counter.name.startswith("pghot_") else f"pghot_{counter.name}"
     return name if name.endswith(f"_{counter.unit}") else f"{name}_{counter.unit}"
-
-
-class _Facts(Collector):
-    """Turns the status facts into metric families when scraped."""
-
-    def __init__(self, status: Status) -> None:
-        self._status = status
-
-    def collect(self) -> Iterable[Metric]:
-        if (facts := self._status()) is not None:
-            yield from families(facts)
 
 
 def families(facts: Mapping[str, Any]) -> Iterator[Metric]:
@@ -99,7 +82,7 @@ def families(facts: Mapping[str, Any]) -> Iterator[Metric]:
     yield _family(_FAILED, ["errno"], [([name], count) for name, count in facts["moves"]["failed"].items()])
     wrong = Counts(each["part"] for each in facts["degraded"])
     parts = dict.fromkeys(
-        [*(source["name"] for source in facts["sources"]), KNOBS, TARGETS, DEMOTION, GUESTS, *wrong]
+        [*(source["name"] for source in facts["sources"]), KNOBS, TARGETS, DEMOTION, GUESTS, SHORTAGE, *wrong]
     )
     yield _family(_DEGRADED, ["part"], [([part], wrong[part]) for part in parts])
     for counter, key in _GROUP_METRICS if facts["groups"] else ():
@@ -115,30 +98,3 @@ def _family(counter: Counter, labels: list[str], values: list[tuple[list[str], f
     for label, value in values:
         family.add_metric(label, value)
     return family
-
-
-class Metrics:
-    """The endpoint while it is open."""
-
-    def __init__(self, address: str, status: Status) -> None:
-        """Raises `UsageError` when the port is in use or the address is not ours."""
-        host, _, port = address.rpartition(":")
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Facts(status))
-        try:
-            self._server, self._thread = start_http_server(int(port), host.strip("[]"), registry)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UsageError(
-                f"cannot serve metrics at {address}: {reason}",
-                'choose another [service] metrics = "address:port"',
-            ) from None
-        except Exception as error:  # the library raises what the resolver does
-            raise PghotError(
-                f"cannot serve metrics at {address}: {error}", "give an address of this machine"
-            ) from None
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

@@ -58,7 +58,14 @@ class Hottest:
 
     def head(self, top: int) -> Hottest:
         """The first `top` of them."""
-        return Hottest(self.pid[:top], self.address[:top], self.pages[:top], self.node[:top], self.heat[:top])
+        return self.part(0, top)
+
+    def part(self, begin: int, end: int) -> Hottest:
+        """Those in [begin, end)."""
+        these = slice(begin, end)
+        return Hottest(
+            self.pid[these], self.address[these], self.pages[these], self.node[these], self.heat[these]
+        )
 
     def rows(self) -> list[HotRow]:
         """One object for each row, for JSON."""

@@ -18,6 +18,7 @@ from pghot.live.nothing_seen import why_nothing
 from pghot.live.status_facts import (
     BudgetFacts,
     CgroupFacts,
+    DegradedFacts,
     GroupFacts,
     LeftOutFacts,
     NodeFacts,
@@ -162,6 +163,11 @@ def placed_pages(live: Live) -> tuple[Counts, Counts]:
     return tracked[:nodes], hot[:nodes]
 
 
+def degraded_facts(live: Live) -> list[DegradedFacts]:
+    """What is wrong while it runs on."""
+    return [{"part": each.part, "problem": each.problem} for each in live.degraded]
+
+
 def status(live: Live, schema: str = "pghot.status/1") -> StatusFacts:
     """Everything, ready for JSON."""
     on_node, hot_on_node = placed_pages(live)
@@ -178,7 +184,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> StatusFacts:
         "groups": group_facts(live),
         "compressed": out,
         "sources": source_facts(live),
-        "degraded": [{"part": each.part, "problem": each.problem} for each in live.degraded],
+        "degraded": degraded_facts(live),
         "effect": live.effect.facts(),
         "nothing_seen": why_nothing(live, on_node),
         "nodes": node_facts(live, on_node, hot_on_node),

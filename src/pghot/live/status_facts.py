@@ -89,8 +89,8 @@ class BudgetFacts(TypedDict):
 
 
 class StatusFacts(TypedDict):
-    """`consumers`, `consumers_dropped`, `reload_accepted` and `journal_bytes` are of a daemon, `undone` of a run with
-    --restore."""
+    """`consumers`, `consumers_dropped`, `consumers_refused`, `reload_accepted` and `journal_bytes` are of a daemon,
+    `undone` of a run with --restore."""
 
     schema: str
     mode: Literal["apply", "dry run"]
@@ -114,6 +114,7 @@ class StatusFacts(TypedDict):
     journal: str | None
     consumers: NotRequired[int]
     consumers_dropped: NotRequired[int]
+    consumers_refused: NotRequired[int]
     reload_accepted: NotRequired[bool]
     journal_bytes: NotRequired[int]
     undone: NotRequired[UndoneFacts]

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ from typing import Any
 import pytest
 
 from builders.live_loop import START, FakeKernel, Scripted, addresses, install, maps_line, register
+from builders.scarcity import no_descriptors
+from pghot.daemon.client import ask
 from pghot.daemon.daemon import Daemon, live_settings
 from pghot.daemon.logs import event
-from pghot.daemon.sockets import ask
 from pghot.errors import PghotError, UnsupportedError, UsageError
 from pghot.live.journal_file import read_journal
 from pghot.live.owner import owned
@@ -280,12 +282,100 @@ def test_programs_that_come_and_go_and_changes_of_effort_are_logged(
 def test_systemd_hears_of_it_however_long_a_pause_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A minute between two rounds, of which one passes."""
     notices: list[str] = []
-    monkeypatch.setattr("pghot.daemon.daemon.notify", lambda *lines: notices.extend(lines))
+    monkeypatch.setattr("pghot.daemon.daemon.Manager.tell", lambda _, *lines: notices.extend(lines))
     monkeypatch.setattr("pghot.daemon.daemon.WATCHDOG_S", 0.01)
     bench.config.write_text(bench.config.read_text().replace("interval_ms = 10", "interval_ms = 60000"))
     bench.source.says.extend([[] for _ in range(10)])
     bench.run(lambda: float(until(lambda: notices.count("WATCHDOG=1") > 5, "the watchdog's notices")))
     assert len(bench.source.says) == 9
+
+
+def test_a_signal_does_not_wait_for_the_next_round(bench: Bench) -> None:
+    """A minute between two rounds: neither a reload nor the end comes after it."""
+    bench.write([FIRST], "log = 'text'")
+    bench.config.write_text(bench.config.read_text().replace("interval_ms = 10", "interval_ms = 60000"))
+
+    def talk() -> None:
+        until(lambda: "ready" in bench.logged, "the start")
+        bench.reload()
+        until(lambda: "reloaded" in bench.logged, "the reload")
+        os.mkfifo(bench.place / "fifo")
+        bench.config.unlink()
+        bench.config.symlink_to(bench.place / "fifo")
+        bench.reload()
+        until(lambda: "reload refused" in bench.logged, "the refusal of a FIFO")
+        assert bench.status()["reload_accepted"] is False
+
+    bench.run(talk)
+    assert bench.logged[-1] == "stopped"
+
+
+@pytest.mark.parametrize("what", ["fifo", "/dev/zero", "directory", "huge", "bytes", "socket"])
+def test_what_is_no_configuration_is_refused_at_once(bench: Bench, what: str) -> None:
+    """Nothing is waited for, and not a 10 GB file is read."""
+    place = bench.place / "strange"
+    if what == "fifo":
+        os.mkfifo(place)
+    elif what == "directory":
+        place.mkdir()
+    elif what == "huge":
+        with place.open("wb") as file:
+            file.truncate(10 << 30)
+    elif what == "bytes":
+        place.write_bytes(b"\xff\xfe")
+    elif what == "socket":
+        socket.socket(socket.AF_UNIX).bind(str(place))
+    else:
+        place.symlink_to(what)
+    with pytest.raises(UsageError, match=f"cannot read configuration '{place}': (not|longer)") as caught:
+        Daemon(place, bench.kernel.root)
+    assert "--example" in caught.value.hint
+
+
+def test_a_configuration_that_is_exchanged_while_it_is_read_is_not_used(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read may have been anybody's."""
+    from pghot.daemon import config_file
+
+    def exchange(path: Path) -> str:
+        bench.config.rename(bench.place / "read")
+        bench.config.write_text((bench.place / "read").read_text())
+        return ""
+
+    monkeypatch.setattr(config_file, "distrust", exchange)
+    with pytest.raises(UsageError, match="another file took its place"):
+        Daemon(bench.config, bench.kernel.root)
+
+
+def test_without_descriptors_it_says_so_and_answers_and_goes_on(bench: Bench) -> None:
+    """Whoever holds them, the programs have not ended."""
+    bench.write([FIRST, SECOND])
+
+    def talk() -> None:
+        until(lambda: "ready" in bench.logged, "the start")
+        with socket.socket(socket.AF_UNIX) as channel, channel.makefile("rwb") as stream:
+            channel.settimeout(GUARD_S)
+            channel.connect(str(bench.place / "s"))
+
+            def status() -> dict[str, Any]:
+                stream.write(b'{"get": "status"}\n')
+                stream.flush()
+                found: dict[str, Any] = json.loads(stream.readline())
+                return found
+
+            assert status()["degraded"] == []
+            with no_descriptors():
+                until(lambda: "degraded" in bench.logged, "the log's line")
+                now = status()
+                assert [each["part"] for each in now["degraded"]] == ["shortage"]
+                assert sorted(each["pid"] for each in now["programs"]) == [FIRST, SECOND]
+            bench.hot(FIRST)
+            until(lambda: bench.on(FIRST, 0) == 23, "the first program's promotion")
+
+    bench.run(talk)
+    assert bench.logged.count("programs") == 1
+    assert bench.on(FIRST, 1) == 64
 
 
 def test_pages_that_stay_away_keep_the_journal(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,13 +19,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.scarcity import no_descriptors
 from pghot.counters import COUNTERS
-from pghot.daemon import sockets
+from pghot.daemon import consumers
+from pghot.daemon.answers import Answers
+from pghot.daemon.client import ask
+from pghot.daemon.consumers import LINE_BYTES, Server
 from pghot.daemon.logs import event, open_log
-from pghot.daemon.notify import notify
-from pghot.daemon.prometheus import Metrics, families, metric_name
-from pghot.daemon.sockets import BEHIND_BYTES, LINE_BYTES, Server, ask
+from pghot.daemon.notify import Manager
+from pghot.daemon.prometheus import families, metric_name
+from pghot.daemon.scrapes import Metrics
 from pghot.errors import NotPermittedError, PghotError, UsageError
+from pghot.kernel.shortage import Shortages
 from pghot.live.budget import CHECK_S, LOWEST_EFFORT, Budget
 from pghot.live.hot import Hottest
 from pghot.live.own_cost import OwnCost
@@ -94,16 +99,21 @@ def head(top: int, by: Literal["page", "region"]) -> Hottest:
     return Hottest(ROWS.pid[:top], ROWS.address[:top], ROWS.pages[:top], ROWS.node[:top], ROWS.heat[:top])
 
 
+def server_of(status: dict[str, Any] | None = None) -> Server:
+    facts: Any = {"schema": "pghot.status/1"} if status is None else status
+    return Server(Answers(lambda: facts, head), Shortages())
+
+
 def served(path: Path, talk: Callable[[Server], Awaitable[Any]], status: dict[str, Any] | None = None) -> Any:
     """Serve at `path` while `talk` runs."""
 
     async def main() -> Any:
-        server = Server(lambda: {"schema": "pghot.status/1"} if status is None else status, head)
-        await server.open(path)
+        server = server_of(status)
+        server.open(path)
         try:
             return await talk(server)
         finally:
-            await server.close()
+            server.close()
 
     return asyncio.run(main())
 
@@ -190,20 +200,23 @@ def test_answers_that_repeat_until_the_consumer_leaves(tmp_path: Path) -> None:
     assert served(tmp_path / "s", talk) == 0
 
 
-def test_a_consumer_that_does_not_read_is_dropped(tmp_path: Path) -> None:
+def test_a_consumer_that_does_not_read_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers, "TAKE_S", 0.05)
+
     async def talk(server: Server) -> None:
         _, writer = await asyncio.open_unix_connection(tmp_path / "s", limit=1024)
         writer.write(b'{"get": "status", "every_ms": 1}\n')
         while not server.dropped:
             await asyncio.sleep(0.01)
-        assert server.consumers == 0
+        while server.consumers:
+            await asyncio.sleep(0.01)
         writer.close()
 
-    served(tmp_path / "s", talk, {"filler": "x" * BEHIND_BYTES})
+    served(tmp_path / "s", talk, {"filler": "x" * (1 << 20)})
 
 
 def test_no_more_consumers_than_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "MOST_CONSUMERS", 2)
+    monkeypatch.setattr(consumers, "MOST_CONSUMERS", 2)
 
     async def talk(server: Server) -> bytes:
         held = []
@@ -215,6 +228,7 @@ def test_no_more_consumers_than_allowed(tmp_path: Path, monkeypatch: pytest.Monk
         answer = await reader.read()
         for _, each in [*held, (reader, writer)]:
             each.close()
+        assert server.refused == 1
         return answer
 
     assert served(tmp_path / "s", talk) == b""
@@ -245,7 +259,7 @@ def test_where_no_socket_can_be(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "precious"
 
     async def no_group() -> None:
-        await Server(dict, head).open(tmp_path / "s", "no-such-group")
+        server_of().open(tmp_path / "s", "no-such-group")
 
     with pytest.raises(UsageError, match="the group 'no-such-group'"):
         asyncio.run(no_group())
@@ -256,7 +270,7 @@ def test_a_second_server_is_refused_and_a_stale_socket_replaced(tmp_path: Path) 
 
     async def talk(server: Server) -> None:
         with pytest.raises(UsageError, match="listens at"):
-            await Server(dict, head).open(path)
+            server_of().open(path)
         assert await asyncio.to_thread(ask, path, {"get": "status"})
 
     with socket.socket(socket.AF_UNIX) as stale:
@@ -333,10 +347,8 @@ def test_a_group_that_this_user_is_not_in(tmp_path: Path, monkeypatch: pytest.Mo
         raise PermissionError
 
     async def main() -> None:
-        server = Server(dict, head)
         with pytest.raises(NotPermittedError, match=f"to the group '{group}'"):
-            await server.open(tmp_path / "s", group)
-        await server.close()
+            server_of().open(tmp_path / "s", group)
 
     monkeypatch.setattr(os, "chown", refuse)
     asyncio.run(main())
@@ -376,6 +388,7 @@ def test_families_have_few_labels_and_one_meaning_each() -> None:
         ({"part": "targets"}, 0),
         ({"part": "demotion"}, 0),
         ({"part": "guests"}, 0),
+        ({"part": "shortage"}, 0),
     ]
     assert all(family.documentation for family in found.values())
     assert samples["pghot_build_info"] == [({"version": __version__}, 1)]
@@ -420,7 +433,7 @@ def test_addresses_that_cannot_be_served() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(UsageError, match="cannot serve metrics at 127"):
-            Metrics(f"127.0.0.1:{taken.getsockname()[1]}", lambda: FACTS)
+            Metrics(f"127.0.0.1:{taken.getsockname()[1]}", lambda: FACTS, Shortages())
 
 
 # ---- notices and log
@@ -428,12 +441,18 @@ def test_addresses_that_cannot_be_served() -> None:
 
 @pytest.mark.parametrize("abstract", [False, True])
 def test_notices_reach_the_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, abstract: bool) -> None:
+    """Also when there is no descriptor left: a manager that hears nothing ends the daemon (WatchdogSec)."""
     name = f"pghot-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name if abstract else str(tmp_path / "n"))
         monkeypatch.setenv("NOTIFY_SOCKET", "@" + name if abstract else str(tmp_path / "n"))
-        notify("READY=1", "STATUS=well")
+        told = Manager()
+        told.tell("READY=1", "STATUS=well")
         assert manager.recv(100) == b"READY=1\nSTATUS=well"
+        with no_descriptors():
+            told.tell("WATCHDOG=1")
+        assert manager.recv(100) == b"WATCHDOG=1"
+        told.close()
 
 
 def test_a_manager_that_does_not_read_is_not_waited_for(
@@ -445,16 +464,20 @@ def test_a_manager_that_does_not_read_is_not_waited_for(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)
         queued = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+        told = Manager()
         for _ in range(queued + 3):
-            notify("WATCHDOG=1")
+            told.tell("WATCHDOG=1")
         assert manager.recv(100) == b"WATCHDOG=1"
+        told.close()
 
 
 def test_without_a_manager_nothing_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    notify("READY=1")
+    Manager().tell("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "none"))
-    notify("READY=1")
+    nobody = Manager()
+    nobody.tell("READY=1")
+    nobody.close()
 
 
 @pytest.mark.parametrize("form", ["json", "text"])

@@ -17,7 +17,7 @@ from builders.live_loop import BOOT_ID
 from builders.machine_trees import put
 from pghot import numba_cache, trusted
 from pghot.cli.main import run
-from pghot.daemon import config, sockets
+from pghot.daemon import config, listening
 from pghot.errors import PghotError, UsageError
 from pghot.kernel import sysroot
 from pghot.kernel.damon_sysfs import NUMBER, state_of
@@ -378,11 +378,11 @@ def test_a_link_in_the_place_of_the_socket_changes_no_other_file(tmp_path: Path)
     precious.touch(0o600)
     (tmp_path / "s").symlink_to(precious)
     with pytest.raises((OSError, UsageError)):
-        sockets._give_to(tmp_path / "s", "root", os.getgid())
+        listening._give_to(tmp_path / "s", "root", os.getgid())
     assert precious.stat().st_mode & 0o777 == 0o600
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "real"))
-        sockets._give_to(tmp_path / "real", "root", os.getgid())
+        listening._give_to(tmp_path / "real", "root", os.getgid())
     assert (tmp_path / "real").stat().st_mode & 0o777 == 0o660
 
 

@@ -115,7 +115,7 @@ class Server:
                 except Exception:
                     consumer.drop()
                     raise  # the log of the loop says what
-                if consumer.unanswered:
+                if consumer.in_work:
                     self._waiting.append(consumer)
         finally:
             took_s = time.perf_counter() - began_s
@@ -138,9 +138,13 @@ class Consumer(Visitor):
         self._taking = False
 
     @property
-    def unanswered(self) -> bool:
-        """Whether there is more to do for it now."""
-        return self._line is not None or self._answer is not None
+    def in_work(self) -> bool:
+        """Whether its answer takes more steps."""
+        return self._answer is not None
+
+    @property
+    def _busy(self) -> bool:
+        return self._line is not None or self.in_work or self._taking
 
     @property
     def _subscribed(self) -> bool:
@@ -161,13 +165,13 @@ class Consumer(Visitor):
 
     def eof_received(self) -> bool:
         self._ended = True
-        if not self.unanswered and not self._taking and not self._subscribed and self.transport is not None:
+        if not self._busy and not self._subscribed and self.transport is not None:
             self.transport.close()
         return True  # it may still read its answers
 
     def _next(self, fresh: bool = True) -> None:
         """Take the next request, or wait for the rest of it."""
-        if self.transport is None or self.unanswered or self._taking:
+        if self.transport is None or self._busy:
             return
         end = self._buffer.find(b"\n", 0, LINE_BYTES)
         if end >= 0:

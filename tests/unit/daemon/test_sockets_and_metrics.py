@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import grp
 import json
+import logging
 import os
 import re
 import socket
@@ -25,7 +26,7 @@ from pghot.daemon import consumers
 from pghot.daemon.answers import Answers
 from pghot.daemon.client import ask
 from pghot.daemon.consumers import LINE_BYTES, Server
-from pghot.daemon.logs import event, open_log
+from pghot.daemon.logs import BURST, MOST_CHARACTERS, PER_S, Bounded, event, open_log, unexpected
 from pghot.daemon.notify import Manager
 from pghot.daemon.prometheus import families, metric_name
 from pghot.daemon.scrapes import Metrics
@@ -496,3 +497,36 @@ def test_events_are_one_line_each(capsys: pytest.CaptureFixture[str], form: Lite
         assert facts["time"].endswith("Z")
     else:
         assert line.startswith("pghot: info: ready pid=7")
+
+
+def test_nobody_fills_a_disk_with_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name has its own measure, so that a flood of one does not hide the others."""
+    log, now_s = open_log("json"), [100.0]
+    (handler,) = log.handlers
+    handler.filters = [Bounded(lambda: now_s[0])]
+    for number in range(10_000):
+        event(log, "degraded", number=number)
+    event(log, "reloaded")
+    now_s[0] += 2 / PER_S
+    for number in range(3):
+        event(log, "degraded", number=number)
+    found = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [each["event"] for each in found] == ["degraded"] * BURST + ["reloaded"] + ["degraded"] * 2
+    assert found[-2]["left_out_before"] == 10_000 - BURST
+    assert "left_out_before" not in found[-1]
+
+
+def test_what_libraries_say_and_what_nobody_expected_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without tracebacks: 8 MB of them came in 45 s once."""
+    log = open_log("json")
+    try:
+        raise ValueError("a" * 10_000)
+    except ValueError as error:
+        logging.getLogger("asyncio").error("two\nlines", exc_info=True)
+        unexpected(log, {"message": "Exception in callback", "exception": error})
+    first, second = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert (first["event"], first["level"]) == ("two\nlines", "error")
+    assert second["event"] == "unexpected"
+    assert second["error"].startswith("ValueError: aaa")
+    assert len(second["error"]) <= MOST_CHARACTERS
+    assert re.search(r"test_sockets_and_metrics\.py:\d+$", second["at"])

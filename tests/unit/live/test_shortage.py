@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,17 @@ import pytest
 from builders.live_loop import START, FakeKernel, Scripted, addresses, install, maps_line, register
 from builders.machine_trees import put
 from builders.scarcity import no_descriptors
+from pghot.kernel.process import Identity
 from pghot.kernel.shortage import HOLD_MS, ShortageError
 from pghot.live.journal import Journal
 from pghot.live.journal_file import read_journal
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
+from pghot.live.machine import asking
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.sources.access_source import sightings_of
 from pghot.live.targets import Targets
+from waiting import until
 
 FIRST, SECOND = 500, 600
 HOT = addresses(3, 23)
@@ -194,4 +198,52 @@ def test_hot_pages_wait_until_they_can_be_moved(tmp_path: Path, monkeypatch: pyt
     assert (len(moves.moved), sorted(moves.failed.tolist())) == (0, sorted(page.tolist()))
     assert bench.kernel.moves == []
     assert len(machine.migrate(page, 0, "pghot").moved) == len(HOT)
+    bench.live.stop()
+
+
+def test_the_thread_that_asks_for_policies_asks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty answer would read as memory that nobody has bound."""
+    monkeypatch.setattr(asking, "AGAIN_S", 0.01)
+    kernel = FakeKernel(tmp_path)
+    kernel.program(FIRST, [maps_line(START, 64)])
+    put(kernel.tree, f"proc/{FIRST}/numa_maps", f"{START:x} bind:0 anon=64")
+    asks = asking.Asking(kernel.root)
+    with no_descriptors():
+        asks.ask_beside(Identity(FIRST, 100, (1, 2, 3)), False)
+        until(lambda: kernel.root.shortages.count > 2, "its second try")
+        assert asks.told() == []
+    told: list[asking.Told] = []
+    until(lambda: told.extend(asks.told()) or told, "its answer")
+    assert told[0].policies.bound.tolist() == [START]
+    asks.stop()
+
+
+def test_a_program_is_tracked_even_if_there_can_be_no_thread_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its memory stays where it is, as nobody knows its policies, and it is asked later."""
+    bench = Bench(tmp_path, monkeypatch, NAMED["pids"])
+    monkeypatch.setattr(asking, "AT_ONCE_S", -1.0)
+    refused: list[str] = []
+
+    def refuse(thread: threading.Thread) -> None:
+        refused.append(thread.name)
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("threading.Thread.start", refuse)
+        bench.live.start()
+        bench.tick(times=2)
+    assert refused
+    assert bench.pids() == [FIRST, SECOND]
+    assert bench.parts() == ["shortage"]
+    assert "TasksMax" in bench.live.degraded[0].problem
+
+    def known() -> bool:
+        bench.tick()
+        return all(len(space.start) for space in bench.live.spaces.spaces)
+
+    until(known, "what may be moved of both")
     bench.live.stop()

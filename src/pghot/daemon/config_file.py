@@ -1,17 +1,15 @@
 """The file of the daemon's configuration, read without waiting, and only where nobody else can change it.
 
-Whoever may write to it decides what a daemon of root does, at every reload. What is opened is looked at before anything
-is read: a FIFO would hold up the daemon, and a device may do anything when it is opened.
+Whoever may write to it decides what a daemon of root does, at every reload.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 from pghot.errors import UsageError
-from pghot.kernel.process import descriptor_path
+from pghot.kernel.regular_file import open_regular
 from pghot.trusted import distrust
 
 MOST_BYTES = 1 << 20
@@ -21,28 +19,14 @@ _EXAMPLE = "an example comes with pghot: pghot daemon --example"
 def read_configuration(path: Path) -> str:
     """The text. Raises `UsageError` that says why it cannot be read, or is not to be believed."""
     try:
-        itself = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError as error:
-        raise _unread(path, error.strerror or str(error)) from None
-    try:
-        text = _text(path, itself)
-        _refuse_shared(path, os.fstat(itself))
-    finally:
-        os.close(itself)
-    return text
-
-
-def _text(path: Path, itself: int) -> str:
-    """The text of the file behind a descriptor that only names it."""
-    if not stat.S_ISREG(os.fstat(itself).st_mode):
-        raise _unread(path, "not a regular file")
-    try:
-        with open(descriptor_path(itself), "rb") as file:
+        with open(open_regular(path), "rb") as file:
             data = file.read(MOST_BYTES + 1)
+            facts = os.fstat(file.fileno())
     except OSError as error:
         raise _unread(path, error.strerror or str(error)) from None
     if len(data) > MOST_BYTES:
         raise _unread(path, f"longer than {MOST_BYTES >> 20} MiB")
+    _refuse_shared(path, facts)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

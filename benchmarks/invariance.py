@@ -53,7 +53,7 @@ RUNS: tuple[str | RunSpec, ...] = (
 )
 SYSTEM: dict[str, Any] = {
     "threads": 16,
-    "duration_s": 20.0,
+    "duration_s": 60.0,
     "placement": "slow",
     "fast_share": 0.2,
     "seeds": 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,11 @@ from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.progress import progress_on_stderr
 from pghot.cli.shared_options import Json
 from pghot.cli.stands_for import size_or_times
-from pghot.units import parse_duration_ns, parse_share, parse_size
+
+if TYPE_CHECKING:
+    from pghot.lab.results import Comparison
+    from pghot.lab.share_curves import ShareCurves
+from pghot.units import parse_duration_ns, parse_share, parse_shares, parse_size
 
 
 def _any_takes_sources(policies: str) -> bool:
@@ -39,7 +43,10 @@ def compare(
         str, typer.Argument(help="FILE, bundled:NAME, workload:NAME|FILE.toml or masim:FILE")
     ],
     tiers: Annotated[str, typer.Option(help="shipped tiers or a .toml file")] = "dram-cxl",
-    fast_share: Annotated[str, typer.Option(help="top tier's share of the footprint, or as-file")] = "20%",
+    fast_share: Annotated[
+        str,
+        typer.Option(help="top tier's share of the footprint; several, as 5%..80%, give curves; or as-file"),
+    ] = "20%",
     policies: Annotated[str, typer.Option(help="names or groups, comma-separated")] = "all",
     sources: Annotated[str, typer.Option(help="sources for policies that take any, comma-separated")] = "",
     classes: Annotated[
@@ -82,26 +89,31 @@ def compare(
     columns: Annotated[str, typer.Option(help="metrics of the table, comma-separated, or all")] = "",
     bounds: Annotated[bool, typer.Option("--bounds", help="add LRU and CLOCK page-cache bounds")] = False,
     output: Annotated[
-        list[str] | None, typer.Option("--output", "-o", help="report.html, table.parquet, .csv, .arrow")
+        list[str] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="report.html, table.parquet, .csv, .arrow; of several shares curves.png, .svg, .pdf",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="overwrite outputs")] = False,
     json_: Json = False,
 ) -> None:
     """Replay a trace over simulated tiers under many policies, and judge whether moving pages pays."""
     refuse_unused(ctx, _GOES_WITH)
-    from pghot.report.files import check_output, write_output
+    from pghot.report.files import EXTENSIONS, PICTURES, TABLES, check_output, write_output
 
-    outputs = output or []
+    shares = [] if fast_share == "as-file" else parse_shares(fast_share)
+    outputs = [Path(path) for path in output or []]
     for path in outputs:
-        check_output(Path(path), force)
+        check_output(path, force, (*PICTURES, *TABLES) if len(shares) > 1 else EXTENSIONS)
     from pghot.cli.compiling import announcing
-    from pghot.lab.compare import compare as run
     from pghot.lab.setting import Setting
     from pghot.report.comparison_text import chosen_columns, render
 
     size, times = size_or_times(stands_for)
     setting = Setting(
-        fast_share=None if fast_share == "as-file" else parse_share(fast_share),
+        fast_share=shares[0] if shares else None,
         stands_for=size,
         times=times,
         threads=threads,
@@ -116,22 +128,31 @@ def compare(
         mlp=mlp,
     )
     shown = chosen_columns(_words(columns))
-    result = run(
-        recording,
-        tiers,
-        _words(policies),
-        _words(sources),
-        setting=setting,
-        bounds=bounds,
-        options=set_ or (),
-        access=_words(access),
-        classes=_words(classes),
-        progress=announcing(progress_on_stderr("replaying")),
-    )
+    asked = (recording, tiers, _words(policies), _words(sources))
+    options: dict[str, Any] = {
+        "setting": setting,
+        "bounds": bounds,
+        "options": set_ or (),
+        "access": _words(access),
+        "classes": _words(classes),
+        "progress": announcing(progress_on_stderr("replaying")),
+    }
+    result: Comparison | ShareCurves
+    if len(shares) <= 1:
+        from pghot.lab.compare import compare as run
+
+        result = run(*asked, **options)
+        text = "" if json_ else render(result, shown)
+    else:
+        from pghot.lab.share_curves import compare_shares
+        from pghot.report.shares_text import render as render_curves
+
+        result = compare_shares(shares, *asked, **options)
+        text = "" if json_ else render_curves(result, shown)
     for path in outputs:
-        write_output(result, Path(path), ["pghot", *sys.argv[1:]], force)
+        write_output(result, path, ["pghot", *sys.argv[1:]], force)
         print(f"wrote {path}", file=sys.stderr)
-    print(json.dumps(result.to_dict(), allow_nan=False) if json_ else render(result, shown))
+    print(json.dumps(result.to_dict(), allow_nan=False) if json_ else text)
 
 
 def _words(text: str) -> list[str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pghot.lab.results import Comparison
+    from pghot.lab.share_curves import ShareCurves
 
 TABLES = (".parquet", ".csv", ".arrow")
 PICTURES = (".png", ".svg", ".pdf")
@@ -32,14 +33,20 @@ def check_output(path: Path, force: bool, extensions: Sequence[str] = EXTENSIONS
         raise NotPermittedError(f"cannot write {path}", "name a file in a directory that you may write to")
 
 
-def write_output(result: Comparison, path: Path, command: list[str], force: bool) -> None:
-    """Write `result` to `path`; tables hold the summary."""
-    if path.suffix == ".html":
+def write_output(result: Comparison | ShareCurves, path: Path, command: list[str], force: bool) -> None:
+    """Write `result` to `path`; tables hold the summary, at every share if there are several."""
+    from pghot.lab.results import Comparison
+
+    if path.suffix in TABLES:
+        write_table(result.summary if isinstance(result, Comparison) else result.table(), path, force)
+    elif isinstance(result, Comparison):
         from pghot.report.comparison_page import render
 
         write_page(render(result, command), path, force)
     else:
-        write_table(result.summary, path, force)
+        from pghot.report.shares_picture import draw
+
+        write_bytes(path, draw(result, path.suffix), force)
 
 
 def write_page(page: str, path: Path, force: bool) -> None:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pghot.errors import UsageError, unknown_name
+from pghot.printable import printable
+
+MOST_BYTES = 1 << 24
+Location = tuple[str | int, ...]
 
 
 class Strict(BaseModel):
@@ -28,23 +32,59 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def read_text(path: Path, kind: str, hint: str) -> str:
-    """The file's text. Raises `UsageError`, which says why it cannot be read."""
+    """The file's text. Raises `UsageError`, which says why it cannot be read.
+
+    A document of a stranger may name another one, so that may be a pipe or a device, which have no end.
+    """
+    shown = printable(str(path))
     try:
-        return path.read_text("utf-8")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise UsageError(f"cannot read {kind} '{shown}': not a regular file", hint)
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise UsageError(f"cannot read {kind} '{shown}': longer than {MOST_BYTES >> 20} MiB", hint)
+        return data.decode("utf-8")
     except OSError as error:
-        raise UsageError(f"cannot read {kind} '{path}': {error.strerror}", hint) from error
+        raise UsageError(f"cannot read {kind} '{shown}': {error.strerror}", hint) from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"cannot read {kind} '{path}': not UTF-8 text", hint) from error
+        raise UsageError(f"cannot read {kind} '{shown}': not UTF-8 text", hint) from error
+    except ValueError as error:  # a name with a zero byte in it
+        raise UsageError(f"cannot read {kind} '{shown}': {error}", hint) from error
+
+
+def read_toml(text: str, where: str, hint: str) -> dict[str, Any]:
+    """`text` as TOML. Raises `UsageError` for what is none, or has whole numbers of more than TOML's 64 bits."""
+    try:
+        data = tomllib.loads(text)
+    except RecursionError:
+        raise UsageError(f"{where}: not valid TOML: nested too deeply", hint) from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{where}: not valid TOML: {printable(str(error))}", hint) from None
+    except ValueError:  # Python reads no number of thousands of digits
+        raise UsageError(f"{where}: not valid TOML: a number beyond its 64 bits", hint) from None
+    for location, value in _leaves(data, ()):
+        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            raise UsageError(*_problem(location, "a number beyond the 64 bits of TOML", text, where))
+    return data
+
+
+def _leaves(value: Any, location: Location) -> Iterator[tuple[Location, Any]]:
+    """Each value that is no table or array, and where it is."""
+    if isinstance(value, dict):
+        inner: Iterable[tuple[str | int, Any]] = value.items()
+    elif isinstance(value, list):
+        inner = enumerate(value)
+    else:
+        yield location, value
+        return
+    for key, each in inner:
+        yield from _leaves(each, (*location, key))
 
 
 def parse_document(model: type[M], text: str, where: str) -> M:
     """`text` as TOML, validated as `model`. Raises `UsageError` "WHERE:LINE: key: what is wrong"."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(
-            f"{where}: not valid TOML: {error}", "compare with the files of `pghot list`"
-        ) from error
+    data = read_toml(text, where, "compare with the files of `pghot list`")
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -55,15 +95,19 @@ def _explain(error: ValidationError, text: str, where: str) -> tuple[str, str]:
     # A misspelt key is also a missing one. The unknown key is the more helpful error.
     problems = error.errors(include_url=False)
     first, *rest = sorted(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    location = first["loc"]
-    line = find_line(text, location)
-    key = ".".join(str(part) for part in location) or "document"
     kind = first["type"]
     what = "unknown key" if kind == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-    place = f"{where}:{line}" if line else where
     more = f" (and {len(rest)} more)" if rest else ""
-    hint = "remove the key or correct its name" if kind == "extra_forbidden" else "correct the value"
-    return f"{place}: {key}: {what}{more}", hint
+    message, hint = _problem(first["loc"], f"{what}{more}", text, where)
+    return message, "remove the key or correct its name" if kind == "extra_forbidden" else hint
+
+
+def _problem(location: Location, what: str, text: str, where: str) -> tuple[str, str]:
+    """Message and hint of an error about the value there."""
+    line = find_line(text, location)
+    key = printable(".".join(str(part) for part in location)) or "document"
+    place = f"{where}:{line}" if line else where
+    return f"{place}: {key}: {what}", "correct the value"
 
 
 def shipped_names(folder: str) -> list[str]:

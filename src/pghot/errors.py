@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+from pghot.printable import printable
+
 
 class PghotError(Exception):
     """Something the user can act on: one line says what is wrong, another names the remedy."""
@@ -52,7 +54,18 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
     """
     if not name:
         return UsageError(f"no {kind} named", f"known: {', '.join(known)}")
-    return UsageError(f"unknown {kind} '{name}'", f"{did_you_mean(name, known)}known: {', '.join(known)}")
+    return UsageError(
+        f"unknown {kind} '{shortened(name)}'", f"{did_you_mean(name, known)}known: {', '.join(known)}"
+    )
+
+
+def shortened(text: str) -> str:
+    """What someone wrote, short enough for an error, and in one line.
+
+    >>> shortened("9" * 400)
+    '9999999999999999999999999999999999999...'
+    """
+    return printable(text if len(text) <= 40 else f"{text[:37]}...")
 
 
 def did_you_mean(name: str, known: list[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from pghot.errors import UsageError
+from pghot.errors import UsageError, shortened
 
 PAGE_BYTES = 4096
 LINE_BYTES = 64
@@ -30,7 +30,11 @@ def parse_size(text: str | int) -> int:
         return int(_possible(text, str(text), "4 EiB"))
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", str(text).lower())
     if match is None:
-        raise UsageError(f"'{text}' is not a size", "write a size such as '64 MiB', '512K' or '4096'")
+        raise UsageError(
+            f"'{shortened(str(text))}' is not a size", "write a size such as '64 MiB', '512K' or '4096'"
+        )
+    if "." in match[1] and not match[2]:
+        raise UsageError(f"'{shortened(str(text))}' is no whole number of bytes", "write one, or a unit")
     return int(_possible(float(match[1]) * _SIZE[match[2]], str(text), "4 EiB"))
 
 
@@ -38,8 +42,7 @@ def _possible(value: float, text: str, most: str) -> float:
     """`value`, unless it is too large for this program to compute with. Raises `UsageError` then."""
     if value <= _MOST:
         return value
-    shown = text if len(text) <= 40 else f"{text[:37]}..."
-    raise UsageError(f"'{shown}' is too much", f"give at most {most}")
+    raise UsageError(f"'{shortened(text)}' is too much", f"give at most {most}")
 
 
 def parse_duration_ns(text: str) -> int:
@@ -50,7 +53,9 @@ def parse_duration_ns(text: str) -> int:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ns|us|ms|s|min)\s*", str(text).lower())
     if match is None:
-        raise UsageError(f"'{text}' is not a duration", "write a duration such as '1 ms', '100us' or '2 s'")
+        raise UsageError(
+            f"'{shortened(str(text))}' is not a duration", "write a duration such as '1 ms', '100us' or '2 s'"
+        )
     return int(_possible(float(match[1]) * _TIME_NS[match[2]], str(text), "100 years"))
 
 
@@ -63,7 +68,7 @@ def parse_share(text: str) -> float:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", str(text))
     value = float(match[1]) / (100 if match[2] else 1) if match else -1.0
     if not 0 <= value <= 1:
-        raise UsageError(f"'{text}' is not a share", "write a share such as '20%' or '0.2'")
+        raise UsageError(f"'{shortened(str(text))}' is not a share", "write a share such as '20%' or '0.2'")
     return value
 
 
@@ -95,7 +100,9 @@ def parse_rate_gb_s(text: str) -> float:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt])(i?)b/s\s*", text.lower())
     if match is None:
-        raise UsageError(f"'{text}' is not a rate", "write a rate such as '2GB/s', '500 MB/s' or '1GiB/s'")
+        raise UsageError(
+            f"'{shortened(text)}' is not a rate", "write a rate such as '2GB/s', '500 MB/s' or '1GiB/s'"
+        )
     unit = _SIZE[match[2]] if match[3] else 1000 ** (1 + "kmgt".index(match[2]))
     return _possible(float(match[1]) * unit, text, "a thousand PB/s") / 1e9
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from pghot.daemon.config_file import read_configuration
 from pghot.daemon.paths import JOURNAL, SOCKET
-from pghot.daemon.programs_config import MOST_GROUPS, ProgramsConfig, Size, TargetsConfig
+from pghot.daemon.programs_config import MOST_GROUPS, ProgramsConfig, TargetsConfig
 from pghot.documents import Strict, find_line, parse_document
 from pghot.errors import UsageError, unknown_name
 from pghot.kernel.sysroot import SysRoot
@@ -24,6 +25,7 @@ from pghot.live.sources import LIVE_SOURCES
 from pghot.parameters import checked_options
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.live_rules import INTERVAL_MS
+from pghot.quantities import MemorySize
 
 
 def _nodes(value: Any) -> Any:
@@ -48,7 +50,7 @@ class ServiceConfig(Strict):
     """The service itself. An empty `metrics` serves none; an empty `socket_group` keeps the socket to its owner."""
 
     interval_ms: int = Field(INTERVAL_MS, ge=1, le=60_000)
-    max_cpu_percent: float = Field(10.0, gt=0)
+    max_cpu_percent: float = Field(10.0, ge=0.001, le=1e6)
     socket: Path = Path(SOCKET)
     socket_group: str = ""
     metrics: str = "127.0.0.1:9864"
@@ -59,7 +61,7 @@ class ServiceConfig(Strict):
     @classmethod
     def _address(cls, value: str) -> str:
         host, _, port = value.rpartition(":")
-        if value and (not host or not port.isdigit() or int(port) > 65535):
+        if value and (not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535):
             raise ValueError("write an address and a port, such as 127.0.0.1:9864")
         return value
 
@@ -73,7 +75,7 @@ class Config(Strict):
     apply: bool = False
     sources: tuple[str, ...] = Field(("faults",), min_length=1)
     policy: str = "pghot-default"
-    tracked: Size | None = None
+    tracked: MemorySize | None = None
     kinds: tuple[str, ...] | None = None
     targets: TargetsConfig | None = None
     programs: tuple[ProgramsConfig, ...] = Field((), max_length=MOST_GROUPS)

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from pghot.documents import Strict
-from pghot.errors import UsageError
 from pghot.live.targets import LeftOut, Targets
-from pghot.units import parse_size
+from pghot.quantities import MemorySize
 
-
-def _size(value: Any) -> Any:
-    try:
-        return parse_size(value)
-    except UsageError as error:
-        raise ValueError(f"{error}; {error.hint}") from None
-
-
-Size = Annotated[int, BeforeValidator(_size)]
 # Each has a number in a byte, and its policy a record of each page.
 MOST_GROUPS = 64
 
@@ -40,7 +30,7 @@ class TargetsConfig(Strict):
     children: bool = True
     names: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
-    min_size: Size = 0
+    min_size: MemorySize = 0
     leave_out: LeftOutConfig = LeftOutConfig()
 
     @model_validator(mode="after")

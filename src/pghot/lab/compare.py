@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from pghot.lab.comparison_setup import Setup
 from pghot.lab.outcomes import RunOutcome
 from pghot.lab.recorded_cache import seen_by_the_real_cache
 from pghot.lab.results import Comparison, collect
-from pghot.lab.setting import Setting
+from pghot.lab.setting import Setting, checked_setting
 from pghot.lab.traces import load_trace
-from pghot.parameters import check_kind, check_several, checked_options
+from pghot.parameters import check_kind, check_several
 from pghot.policies.options import parse_options
 from pghot.policies.runs_on import CLASSES, RunsOn
 from pghot.recording.trace import Trace
@@ -147,7 +147,7 @@ def compare(
     }
     for name, words in several.items():
         check_several(name, words)
-    setting = setting or _setting(settings)
+    setting = setting or checked_setting("compare", settings)
     check_kind("tiers", tiers, (str, Path, Topology), "a name, a path or a Topology")
     for policy in policies:
         check_kind("a policy", policy, (str, RunSpec), "a name or a RunSpec")
@@ -176,13 +176,6 @@ def compare(
         if bounds:
             caches.append(trace_bounds(trace, bench.top_pages(), seed))
     return collect(runs, _with_rules(bench.setup(), runs), topology, caches)
-
-
-def _setting(given: Mapping[str, Any]) -> Setting:
-    """The setting with these fields. Raises `UsageError` for an unknown field or a value of the wrong kind."""
-    kinds = {each.name: 0.0 if each.default is None else each.default for each in fields(Setting)}
-    checked_options("compare", {name: value for name, value in given.items() if value is not None}, kinds)
-    return Setting(**given)
 
 
 def _with_rules(setup: Setup, runs: Sequence[RunOutcome]) -> Setup:

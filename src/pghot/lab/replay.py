@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pghot.errors import PghotError
 from pghot.lab.epochs import Epochs, hot_sets
 from pghot.lab.future import Future
 from pghot.lab.measures import Measures
@@ -18,6 +19,10 @@ from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.sources.simulated_source import SimulatedSource, SliceView
 from pghot.sim.user_space.live_loop import LiveLoop
 from pghot.sim.user_space.user_space_machine import THREAD
+from pghot.units import format_duration
+
+# Sources and stores count the program's milliseconds in 31 bits.
+MOST_MS = (1 << 31) - 1
 
 
 @dataclass(slots=True)
@@ -62,6 +67,12 @@ class Run:
         if (kept := machine.living(view.page)) is not None:
             view.keep(kept)
         view.instructions, view.now_ms = instructions, world.now_ms
+        if view.now_ms > MOST_MS:
+            raise PghotError(
+                f"the program would take more than {MOST_MS / 86_400_000:.0f} days, of which a slice has "
+                f"{format_duration(view.dt_ns)}",
+                "look at the instructions of the recording and the latencies of the tiers",
+            )
         for source in self.sources:
             thread = THREAD if isinstance(self.policy, LiveLoop) else source.name
             view.busy = machine.thread(thread).free_at_ns > machine.now_ns

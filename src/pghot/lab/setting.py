@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from pghot.errors import UsageError, unknown_name
 from pghot.lab.phases import PHASES
+from pghot.parameters import checked_options
 
 PLACEMENTS = ("first-touch", "slow", "interleave", "bind:NODE")
 
@@ -76,3 +79,10 @@ class Setting:
     def warmup_share(self) -> float:
         """Share of the run that steady figures leave out."""
         return 1 / 3 if self.warmup is None else self.warmup
+
+
+def checked_setting(owner: str, given: Mapping[str, Any]) -> Setting:
+    """The setting with these fields. Raises `UsageError` for an unknown field or a value of the wrong kind."""
+    kinds = {each.name: 0.0 if each.default is None else each.default for each in fields(Setting)}
+    checked_options(owner, {name: value for name, value in given.items() if value is not None}, kinds)
+    return Setting(**given)

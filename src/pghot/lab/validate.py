@@ -6,21 +6,22 @@ one without code; `docs/validation.md` explains the keys.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from pghot.documents import Shipped, Strict
-from pghot.errors import PghotError, UsageError, unknown_name
+from pghot.errors import PghotError, UsageError, shortened, unknown_name
 from pghot.lab.bench import Bench, RunSpec
 from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.metrics import Figures
 from pghot.lab.outcomes import RunOutcome, summarise_runs
-from pghot.lab.setting import Setting
+from pghot.lab.setting import Setting, checked_setting
 from pghot.lab.workloads.workload_files import workload_from_table
 from pghot.sim.machine.topology import Topology, load_topology
 from pghot.sim.policies import POLICIES
@@ -187,7 +188,8 @@ load_validation = VALIDATIONS.load
 def run_validation(name: str | Path, progress: Progress = lambda done, total: None) -> ValidationResult:
     """Rerun the experiment; `progress` gets (cells done, cells in all), at first (0, cells)."""
     validation = load_validation(name)
-    simulated = _Grid(validation).simulate(progress)
+    with _errors_of(validation.name):
+        simulated = _Grid(validation).simulate(progress)
     cells = [
         Cell(
             row.label,
@@ -209,6 +211,15 @@ def run_validation(name: str | Path, progress: Progress = lambda done, total: No
         validation.notes,
         validation.mean_bar,
     )
+
+
+@contextlib.contextmanager
+def _errors_of(name: str) -> Iterator[None]:
+    """Errors raised inside name the validation."""
+    try:
+        yield
+    except PghotError as error:
+        raise type(error)(f"validation '{shortened(name)}': {error}", error.hint) from None
 
 
 def _order_errors(validation: Validation, simulated: list[list[float]]) -> list[str]:
@@ -262,7 +273,7 @@ class _Grid:
             return settings, [run.spec()]
         if run is None or base is None:
             raise UsageError(
-                f"validation '{self.validation.name}': cell {row.label}/{column.label} names no run or base",
+                f"cell {row.label}/{column.label} names no run or base",
                 "give `run` and `base` in [value], in the row or in the column",
             )
         return settings, [run.spec(), base.spec()]
@@ -300,8 +311,8 @@ class _Grid:
 
     def _play(self, specs: list[RunSpec], settings: dict[str, Any]) -> list[Figures]:
         """Means over the seeds, for each run."""
-        setting = _setting(settings["setting"], self.validation.name)
-        topology = _topology(settings["tiers"], self.validation.name)
+        setting = _setting(settings["setting"])
+        topology = _topology(settings["tiers"])
         runs: list[RunOutcome] = []
         for seed in range(setting.first_seed, setting.first_seed + setting.seeds):
             epochs = self._trace(settings["workload"], seed, setting)
@@ -309,9 +320,7 @@ class _Grid:
                 runs += Bench(epochs.trace, topology, setting, seed, epochs).play(specs, lambda part: None)
             except TypeError as error:  # options go to constructors, which know their own names
                 names = ", ".join(spec.label for spec in specs)
-                raise UsageError(
-                    f"validation '{self.validation.name}': runs {names}: {error}", "correct their options"
-                ) from error
+                raise UsageError(f"runs {names}: {error}", "correct their options") from error
         return [summary.figures for summary in summarise_runs(runs)]
 
     def _trace(self, workload: dict[str, Any], seed: int, setting: Setting) -> Epochs:
@@ -324,26 +333,22 @@ class _Grid:
         return self._epochs[key]
 
 
-def _setting(table: dict[str, Any], where: str) -> Setting:
+def _setting(table: dict[str, Any]) -> Setting:
     values = {"fast_share": None, **table}
     if values["fast_share"] is not None:
         values["fast_share"] = parse_share(values["fast_share"])
     if values.get("duration_s") == "one-pass":
         values["duration_s"] = None
-    known = [field.name for field in fields(Setting)]
-    for name in values:
-        if name not in known:
-            raise unknown_name(f"setting in validation '{where}'", name, known)
-    return Setting(**values)
+    return checked_setting("setting", values)
 
 
-def _topology(table: dict[str, Any], where: str) -> Topology:
+def _topology(table: dict[str, Any]) -> Topology:
     try:
         return Topology.model_validate(table)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"validation '{where}': tiers.{key}: {first['msg']}", "correct the value") from error
+        raise UsageError(f"tiers.{key}: {first['msg']}", "correct the value") from error
 
 
 def _assign(table: Any, path: str, value: Any) -> None:
@@ -351,7 +356,7 @@ def _assign(table: Any, path: str, value: Any) -> None:
     *parents, last = path.split(".")
     if not parents or parents[0] not in table:
         raise UsageError(
-            f"validation sets '{path}', which is none of its tables",
+            f"it sets '{shortened(path)}', which is none of its tables",
             f"begin the path with one of {', '.join(table)}",
         )
     try:
@@ -359,4 +364,4 @@ def _assign(table: Any, path: str, value: Any) -> None:
             table = table[int(part)] if isinstance(table, list | tuple) else table.setdefault(part, {})
         table[int(last) if isinstance(table, list) else last] = value
     except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
-        raise PghotError(f"validation sets '{path}', which does not exist", "correct the path") from error
+        raise UsageError(f"it sets '{shortened(path)}', which does not exist", "correct the path") from error

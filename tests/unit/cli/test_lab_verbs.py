@@ -427,7 +427,7 @@ def test_a_fast_tier_slower_than_the_slow_one_is_a_warning(
         (
             'label = "v7"',
             'label = "v7"\nset = { "teirs.nodes.0.cpus" = 3 }',
-            "validation sets 'teirs.nodes.0.cpus'",
+            "it sets 'teirs.nodes.0.cpus'",
         ),
     ],
     ids=["setting", "metric", "option", "cell", "path"],

@@ -3,30 +3,26 @@ errors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from pghot.documents import Strict
-from pghot.errors import PghotError
-from pghot.units import parse_share, parse_size
+from pghot.errors import UsageError
+from pghot.quantities import Cores, LinesInFlight, MemorySize, Size
+from pghot.units import PAGE_BYTES, parse_share
 
 
-def _reading(parse: Callable[[Any], Any]) -> BeforeValidator:
-    """A pydantic validator made from one of our parsers, whose errors are not ValueErrors."""
-
-    def read(value: Any) -> Any:
-        try:
-            return parse(value)
-        except PghotError as error:
-            raise ValueError(str(error)) from error
-
-    return BeforeValidator(read)
+def _share(value: Any) -> float:
+    try:
+        return parse_share(str(value))
+    except UsageError as error:
+        raise ValueError(f"{error}; {error.hint}") from None
 
 
-Bytes = Annotated[int, _reading(parse_size), Field(gt=0)]
-Share = Annotated[float, _reading(parse_share)]
+Share = Annotated[float, BeforeValidator(_share)]
+Slices = Annotated[int, Field(gt=0, le=1 << 24)]
+StoredBytes = Annotated[int, Field(ge=1, le=PAGE_BYTES)]
 Init = Literal["none", "sequential", "random", "hot-first", "hot-last"]
 
 
@@ -48,23 +44,30 @@ class RunKeys(Strict):
                              it, sizes are drawn from a published distribution
     """
 
-    page_bytes: Annotated[Bytes, Field(ge=4096, multiple_of=4096)] = 4096
-    slices: Annotated[int, Field(gt=0)] | None = None
+    page_bytes: Annotated[MemorySize, Field(ge=PAGE_BYTES, le=1 << 30)] = PAGE_BYTES
+    slices: Slices | None = None
     accesses_per_slice: Annotated[int, Field(gt=0, lt=1 << 31)] = 100_000
-    instructions_per_access: Annotated[float, Field(ge=1)] = 4.0
-    ns_per_instruction: Annotated[float, Field(gt=0)] = 0.5
-    threads: Annotated[int, Field(gt=0)] = 1
+    instructions_per_access: Annotated[float, Field(ge=1, le=1e6)] = 4.0
+    ns_per_instruction: Annotated[float, Field(ge=1e-6, le=1e4)] = 0.5
+    threads: Annotated[Cores, Field(gt=0)] = 1
     nodes: Annotated[int, Field(gt=0, le=64)] = 1
     partition: Share = 0.0
     synchronous: bool = False
     init: Init = "sequential"
-    stored_bytes: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] | None = None
+    stored_bytes: tuple[StoredBytes, StoredBytes] | None = None
+
+    @field_validator("page_bytes")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("write a power of two, such as '2 MiB'")
+        return value
 
 
 class MasimKeys(RunKeys):
     """slice_ms: how much of masim's time is one slice."""
 
-    slice_ms: Annotated[float, Field(gt=0)] = 20.0
+    slice_ms: Annotated[float, Field(ge=1e-3, le=1e6)] = 20.0
 
 
 class PatternParameters(Strict):
@@ -75,9 +78,9 @@ class PatternParameters(Strict):
     mlp          misses that one core keeps in flight (FACTS 8: pointer chase 1, random about 10)
     """
 
-    footprint: Bytes = 256 << 20
+    footprint: Annotated[MemorySize, Field(gt=0)] = 256 << 20
     write_share: Share = 0.0
-    mlp: Annotated[float, Field(gt=0)] = 10.0
+    mlp: LinesInFlight = 10.0
 
 
 class UniformParameters(PatternParameters):
@@ -88,7 +91,7 @@ class PointerChaseParameters(PatternParameters):
     """Each access waits for the one before it."""
 
     kind: Literal["pointer-chase"] = "pointer-chase"
-    mlp: Annotated[float, Field(gt=0)] = 1.0
+    mlp: LinesInFlight = 1.0
 
 
 class GupsParameters(PatternParameters):
@@ -114,21 +117,21 @@ class ZipfParameters(PatternParameters):
     """The page of rank r is touched in proportion to r ** -alpha; ranks are dealt to pages by the seed."""
 
     kind: Literal["zipf"] = "zipf"
-    alpha: Annotated[float, Field(ge=0)] = 1.0
+    alpha: Annotated[float, Field(ge=0, le=100)] = 1.0
 
 
 class SequentialParameters(PatternParameters):
     """One walk over the footprint after the other. stride: bytes from one touch to the next."""
 
     kind: Literal["sequential"] = "sequential"
-    stride: Bytes = 64
-    mlp: Annotated[float, Field(gt=0)] = 20.0
+    stride: Annotated[Size, Field(gt=0)] = 64
+    mlp: LinesInFlight = 20.0
 
 
 class Phase(Strict):
     """slices: how long; pattern: what, a table with its `kind`."""
 
-    slices: Annotated[int, Field(gt=0)]
+    slices: Slices
     pattern: Pattern
 
 
@@ -144,7 +147,7 @@ class Tenant(Strict):
     """weight: its part of the accesses is weight / sum of weights; it has an address space of its own."""
 
     name: str
-    weight: Annotated[float, Field(gt=0)] = 1.0
+    weight: Annotated[float, Field(ge=1e-6, le=1e6)] = 1.0
     pattern: Pattern
 
 

@@ -11,6 +11,7 @@ work.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +19,15 @@ import numpy as np
 
 from pghot.arrays import F64, Bool
 from pghot.documents import read_text
-from pghot.errors import UsageError
+from pghot.errors import UsageError, shortened
 from pghot.lab.workloads.patterns import BASE_ADDRESS, page_count
 from pghot.lab.workloads.rows import Draws, RandomField, Rows, merge_rows, random_rows, shift_rows
 from pghot.lab.workloads.walks import StridedWalk
 from pghot.recording.trace import Region
 
 _FORMAT = "see the masim section of docs/workloads.md for the format"
+# Of bytes, ms, strides and probabilities: sums and products of a few stay below 2^63, or are floats.
+_MOST = 10**15
 _WRITE_SHARE = {"ro": 0.0, "wo": 1.0, "rw": 0.5}
 # Misses in flight of one core: random accesses, and sequential ones (FACTS 8).
 _MLP_RANDOM, _MLP_SEQUENTIAL = 10.0, 20.0
@@ -66,13 +69,17 @@ class _Line:
     def fields(self, least: int, most: int, form: str) -> list[str]:
         fields = [field.strip() for field in self.text.split(",")]
         if not least <= len(fields) <= most:
-            raise self.error(f"expected '{form}', found '{self.text}'")
+            raise self.error(f"expected '{form}', found '{shortened(self.text)}'")
         return fields
 
     def number(self, text: str, least: int) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise self.error(f"'{text}' is not a whole number of at least {least}")
-        return int(text)
+        """A whole number from `least` to `_MOST`. Raises `UsageError`."""
+        value = int(text) if re.fullmatch("[0-9]{1,16}", text) else -1
+        if not least <= value <= _MOST:
+            raise self.error(
+                f"'{shortened(text)}' is not a whole number of at least {least}, and {_MOST} at most"
+            )
+        return value
 
     def error(self, message: str) -> UsageError:
         return UsageError(f"{self.where}: {message}", _FORMAT)
@@ -109,17 +116,19 @@ def _phase(lines: list[_Line], regions: dict[str, int]) -> MasimPhase:
     time_ms = lines[1].number(lines[1].text, 1)
     accesses = tuple(_access(line, regions) for line in lines[2:])
     if not any(access.weight for access in accesses):
-        raise lines[0].error(f"all probabilities of the phase '{lines[0].text}' are 0")
+        raise lines[0].error(f"all probabilities of the phase '{shortened(lines[0].text)}' are 0")
     return MasimPhase(lines[0].text, time_ms, accesses)
 
 
 def _access(line: _Line, regions: dict[str, int]) -> MasimAccess:
     fields = line.fields(4, 5, "region, random, stride, probability[, ro|wo|rw]")
     if fields[0] not in regions:
-        raise line.error(f"no region is named '{fields[0]}'; known: {', '.join(regions)}")
+        raise line.error(
+            f"no region is named '{shortened(fields[0])}'; known: {', '.join(map(shortened, regions))}"
+        )
     mode = fields[4] if len(fields) == 5 else "wo"
     if mode not in _WRITE_SHARE:
-        raise line.error(f"'{mode}' is not an access mode: ro, wo or rw")
+        raise line.error(f"'{shortened(mode)}' is not an access mode: ro, wo or rw")
     return MasimAccess(
         fields[0], line.number(fields[1], 0) != 0, line.number(fields[2], 1), line.number(fields[3], 0), mode
     )

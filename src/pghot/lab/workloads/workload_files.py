@@ -6,16 +6,18 @@ a configuration of masim.
 
 from __future__ import annotations
 
+import contextlib
 import re
-import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from pghot.documents import read_text, shipped_names, shipped_text
+from pghot.documents import read_text, read_toml, shipped_names, shipped_text
 from pghot.errors import UsageError, unknown_name
 from pghot.lab.workloads.keys import MasimKeys, Pattern, RunKeys
+from pghot.printable import printable
 from pghot.recording.trace import Trace
 
 _FOLDER = "workloads"
@@ -57,10 +59,7 @@ def make_workload(spec: str | Path, seed: int = 0, **overrides: Any) -> Trace:
 
 def _make(name: str, content: str, file: str, seed: int, overrides: dict[str, Any]) -> Trace:
     """A trace from the content of a workload file."""
-    try:
-        table = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file} is not TOML: {error}", _HINT) from error
+    table = read_toml(content, file, _HINT)
     return workload_from_table(table | overrides, file, seed, name, content)
 
 
@@ -79,7 +78,8 @@ def workload_from_table(
         pattern = adapter.validate_python({k: v for k, v in table.items() if k not in RunKeys.model_fields})
     except ValidationError as error:
         raise _first_problem(error, content, file) from error
-    first = make_pattern(pattern, run.page_bytes, seed)
+    with _of(file):
+        first = make_pattern(pattern, run.page_bytes, seed)
     slices = run.slices or (first.slices if isinstance(first, PhasesPattern) else DEFAULT_SLICES)
     return WorkloadTrace(name, run, lambda: make_pattern(pattern, run.page_bytes, seed), slices, seed)
 
@@ -93,10 +93,21 @@ def _make_masim(path: Path, seed: int, overrides: dict[str, Any]) -> Trace:
         run = MasimKeys.model_validate(overrides)
     except ValidationError as error:
         raise _first_problem(error, "", str(path)) from error
-    slices = run.slices or MasimPattern(config, run.page_bytes, run.slice_ms).slices
+    with _of(path.name):
+        first = MasimPattern(config, run.page_bytes, run.slice_ms)
+    slices = run.slices or first.slices
     return WorkloadTrace(
         f"masim:{path.name}", run, lambda: MasimPattern(config, run.page_bytes, run.slice_ms), slices, seed
     )
+
+
+@contextlib.contextmanager
+def _of(file: str) -> Iterator[None]:
+    """Errors raised inside name the file."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}", error.hint) from None
 
 
 def _first_problem(error: ValidationError, content: str, file: str) -> UsageError:
@@ -111,5 +122,9 @@ def _first_problem(error: ValidationError, content: str, file: str) -> UsageErro
     key = place[-1] if place else ""
     found = re.search(rf"^\s*{re.escape(key)}\s*=", content, re.MULTILINE) if key else None
     line = f":{content[: found.end()].count(chr(10)) + 1}" if found else ""
-    what = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
-    return UsageError(f"{file}{line}: {'.'.join(place)}: {what}", _HINT)
+    what = (
+        "unknown key"
+        if problem["type"] == "extra_forbidden"
+        else problem["msg"].removeprefix("Value error, ")
+    )
+    return UsageError(f"{file}{line}: {printable('.'.join(place))}: {what}", _HINT)

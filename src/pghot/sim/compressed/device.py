@@ -7,23 +7,13 @@ how much a block can grow when some of its lines are written: `stored_bytes_boun
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from pghot.documents import Shipped, Strict
-from pghot.errors import UsageError
-from pghot.units import PAGE_BYTES, parse_size
-
-
-def _size(value: Any) -> int:
-    try:
-        return parse_size(value)
-    except UsageError as error:
-        raise ValueError(str(error)) from error
-
-
-Size = Annotated[int, BeforeValidator(_size)]
+from pghot.quantities import LatencyNs, RateGbS, Size
+from pghot.units import PAGE_BYTES
 
 
 class CompressedDevice(Strict):
@@ -53,17 +43,17 @@ class CompressedDevice(Strict):
     granule: Size = 64
     spoil: Literal["block", "line"] = "block"
     line_overhead: Size = 64
-    raw_after_lines: int = Field(0, ge=0)
+    raw_after_lines: int = Field(0, ge=0, le=PAGE_BYTES)
     zero_flag: bool = True
     dedup: bool = False
     algorithm: Literal["lz4", "zstd"] = "zstd"
-    low_share: float = Field(0.05, gt=0, lt=1)
+    low_share: float = Field(0.05, ge=1e-6, lt=1)
     high_share: float = Field(0.08, gt=0, lt=1)
-    interrupt_us: float = Field(10.0, ge=0)
-    report_us: float = Field(1.0, ge=0)
+    interrupt_us: float = Field(10.0, ge=0, le=1e6)
+    report_us: float = Field(1.0, ge=0, le=1e6)
     hit_share: float = Field(0.5, ge=0, le=1)
-    miss_ns: float = Field(1500.0, gt=0)
-    compress_gb_s: float = Field(8.0, gt=0)
+    miss_ns: LatencyNs = 1500.0
+    compress_gb_s: RateGbS = 8.0
 
     @model_validator(mode="after")
     def _consistent(self) -> CompressedDevice:

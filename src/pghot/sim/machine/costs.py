@@ -9,37 +9,38 @@ from __future__ import annotations
 from pydantic import Field
 
 from pghot.documents import Strict
+from pghot.quantities import CostNs, LatencyNs, RateGbS
 
 
 class Costs(Strict):
     """Costs in nanoseconds unless the name says otherwise."""
 
     # Migration, one kernel thread: 3.31 GB/s for 4 KiB pages, 11.0 GB/s for 2 MiB folios (FACTS 8).
-    migrate_4k_ns: float = Field(1240.0, gt=0)
-    migrate_huge_gb_s: float = Field(11.0, gt=0)
+    migrate_4k_ns: LatencyNs = 1240.0
+    migrate_huge_gb_s: RateGbS = 11.0
     # The copy's part of a 4 KiB migration (FACTS 8); the rest is unmapping and remapping, whatever the size.
     migrate_copy_share: float = Field(0.25, ge=0, le=1)
     # TLB shootdown: the CPU that flushes waits this long (2..10 us by core count, est.) ...
-    shootdown_ns: float = Field(4000.0, ge=0)
+    shootdown_ns: CostNs = 4000.0
     # ... and every running thread of the program takes one interrupt (est.).
-    shootdown_ipi_ns: float = Field(1000.0, ge=0)
+    shootdown_ipi_ns: CostNs = 1000.0
     # NUMA hint fault, entry to exit, without the migration (1..1.5 us, est.).
-    hint_fault_ns: float = Field(1200.0, ge=0)
+    hint_fault_ns: CostNs = 1200.0
     # Page-table walk that ages the LRU, per PTE (12..53 ns, FACTS 8).
-    age_pte_ns: float = Field(25.0, ge=0)
+    age_pte_ns: CostNs = 25.0
     # Writing back the 64 cache lines of a page (CLWB), of which few are dirty: about 4 ns for each line (est.).
-    flush_4k_ns: float = Field(250.0, ge=0)
+    flush_4k_ns: CostNs = 250.0
     # Stepping past one record of a hash list of pghot v2 ("long-hash-lists"): a cache miss or a hit (10..100, est.).
-    hash_list_step_ns: float = Field(20.0, ge=0)
+    hash_list_step_ns: CostNs = 20.0
     # Compute time of an instruction when no cache misses the last level (est.: IPC 1.3 at 3 GHz).
-    instruction_ns: float = Field(0.25, ge=0)
+    instruction_ns: CostNs = 0.25
     # Cache misses that one core keeps in flight: pointer chase 1, independent random ~10 (FACTS 8). 4 is between
     # the two, for programs about which nothing is known (est.).
-    mlp_random: float = Field(4.0, ge=1)
+    mlp_random: float = Field(4.0, ge=1, le=1e5)
     # Sequential misses, which the prefetchers overlap: 20..50 (FACTS 8).
-    mlp_sequential: float = Field(20.0, ge=1)
+    mlp_sequential: float = Field(20.0, ge=1, le=1e5)
     # Misses of a constant stride: prefetchers follow them too, but only within a page (10..20, est.).
-    mlp_strided: float = Field(10.0, ge=1)
+    mlp_strided: float = Field(10.0, ge=1, le=1e5)
 
     def migrate_ns(self, page_bytes: int, slowdown: float = 1.0) -> float:
         """Kernel time to unmap, copy and remap one page of `page_bytes`.

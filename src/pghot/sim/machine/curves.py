@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 
 from pghot.arrays import F64
 from pghot.documents import Shipped, Strict
+from pghot.quantities import LatencyNs
 
 
 class ReadShare(Strict):
@@ -31,8 +32,8 @@ class ReadShare(Strict):
     """
 
     percent: float = Field(ge=0, le=100)
-    gb_s: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=2)
-    ns: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=2)
+    gb_s: tuple[Annotated[float, Field(ge=0, le=1e6)], ...] = Field(min_length=2)
+    ns: tuple[LatencyNs, ...] = Field(min_length=2)
 
     @model_validator(mode="after")
     def _rising(self) -> ReadShare:
@@ -40,6 +41,8 @@ class ReadShare(Strict):
             raise ValueError(f"{len(self.gb_s)} bandwidths, but {len(self.ns)} latencies")
         if self.gb_s[0] != 0:
             raise ValueError("the first point must be idle, at 0 GB/s")
+        if min(self.gb_s[1:]) < 1e-3:
+            raise ValueError("only the first point is idle: the others have 0.001 GB/s or more")
         lines = [width * latency for width, latency in zip(self.gb_s, self.ns, strict=True)]
         if any(after <= before for before, after in pairwise(lines)):
             raise ValueError("bandwidth times latency, the lines in flight, must rise from point to point")

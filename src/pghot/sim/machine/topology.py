@@ -21,8 +21,9 @@ from pydantic import (
 from pghot.documents import Shipped, Strict
 from pghot.errors import UsageError
 from pghot.policies import tiers
+from pghot.quantities import Cores, LatencyNs, LinesInFlight, MemorySize, RateGbS, Size
 from pghot.rules import PROMOTE_ON_WRITE, AccessRule, rule_named
-from pghot.sim.compressed.device import CompressedDevice, Size, load_device
+from pghot.sim.compressed.device import CompressedDevice, load_device
 from pghot.sim.machine.costs import Costs
 from pghot.sim.machine.curves import CURVES, load_curve
 
@@ -83,17 +84,17 @@ class Node(Strict):
 
     name: str
     device: str = "dram"
-    cpus: int = Field(0, ge=0)
-    capacity: Size = Field(gt=0)
+    cpus: Cores = 0
+    capacity: MemorySize = Field(gt=0)
     compressed: Annotated[CompressedDevice, BeforeValidator(_device)] | None = None
-    real_capacity: Size | None = Field(None, gt=0)
+    real_capacity: Annotated[MemorySize, Field(gt=0)] | None = None
     reserve: Size = 0
     access: NamedRule = PROMOTE_ON_WRITE
-    latency_ns: float = Field(gt=0)
-    write_latency_ns: float | None = Field(None, gt=0)
-    bandwidth_gb_s: float = Field(gt=0)
+    latency_ns: LatencyNs
+    write_latency_ns: LatencyNs | None = None
+    bandwidth_gb_s: RateGbS
     curve: Annotated[str, AfterValidator(_curve)] = ""
-    remote_ns: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    remote_ns: dict[str, Annotated[float, Field(ge=0, le=1e6)]] = Field(default_factory=dict)
 
     @property
     def curve_name(self) -> str:
@@ -147,9 +148,9 @@ class Antagonist(Strict):
     """
 
     node: int = Field(0, ge=0)
-    cores: int = Field(0, ge=0)
-    lines_in_flight_per_core: float = Field(20.0, ge=0)
-    read_share: float = Field(1.0, gt=0, le=1)
+    cores: Cores = 0
+    lines_in_flight_per_core: LinesInFlight = 20.0
+    read_share: float = Field(1.0, ge=1e-3, le=1)
 
 
 class Watermarks(Strict):
@@ -178,10 +179,10 @@ class Topology(Strict):
     """
 
     description: str = ""
-    llc: Annotated[Size, Field(gt=0)] | None = None
+    llc: Annotated[MemorySize, Field(gt=0)] | None = None
     cpu_vendor: Literal["amd", "intel"] | None = None
     nodes: tuple[Node, ...] = Field(min_length=1, max_length=64)
-    distances: tuple[tuple[int, ...], ...] = ()
+    distances: tuple[tuple[Annotated[int, Field(ge=1, le=255)], ...], ...] = ()
     watermarks: Watermarks = Watermarks()
     costs: Costs = Costs()
     antagonist: Antagonist = Antagonist()
@@ -208,7 +209,7 @@ class Topology(Strict):
             raise ValueError(f"antagonist.node {self.antagonist.node} does not exist")
         for node in self.nodes:
             for other in node.remote_ns:
-                if not other.isdigit() or int(other) >= count:
+                if other not in map(str, range(count)):
                     raise ValueError(
                         f"remote_ns of node '{node.name}' names node {other}, which does not exist"
                     )

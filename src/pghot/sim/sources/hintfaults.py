@@ -32,6 +32,8 @@ MAX_SCAN_WINDOW = (
     2560 << 20
 )  # bytes scanned in a second at most, unless one step is more (kernel/sched/fair.c)
 MOST_PROCESSES = 1 << 16
+# In one slice, which is 100 s or more of it: by then all is marked, and no page faults twice in a slice.
+MOST_STEPS = 1024
 MOST_MAPPINGS = 1 << 16  # vm.max_map_count
 _HASH = (
     2654435761  # Knuth's multiplicative hash: spreads the faults of shared pages over their accessing nodes
@@ -263,8 +265,12 @@ class HintFaults:
         least_ms, most_ms = self._periods(int(np.count_nonzero(view.place != NOWHERE)))
         self._period_ms = min(max(self._period_ms * factor, least_ms), most_ms)
         self._faulted = False
-        cost_ns = 0.0
+        cost_ns, steps = 0.0, 0
         while self._next_ms <= view.now_ms:
+            if steps == MOST_STEPS:
+                self._next_ms = view.now_ms + self._period_ms
+                break
+            steps += 1
             marked = self._step(view, int(self._next_ms))
             step_ns = self._mark_ns * marked
             cost_ns += step_ns + (self._flush_ns if marked else 0.0)

@@ -16,7 +16,7 @@ from pghot.lab.validate import load_validation, run_validation
 NAME = "toml_validation"
 QUICK = 40
 
-_SMALL = """\
+SMALL = """\
 name = "small"
 title = "A small one"
 published_in = "nowhere"
@@ -57,14 +57,14 @@ hot_share = 0.2
 _MOST = {"footprint": 1 << 24, "slices": 200, "accesses_per_slice": 10_000, "duration_s": 1.0, "seeds": 2}
 
 with tempfile.TemporaryDirectory() as place:  # loads what it needs
-    (Path(place) / "a.toml").write_text(_SMALL)
+    (Path(place) / "a.toml").write_text(SMALL)
     run_validation(Path(place) / "a.toml")
 
 
 def make(rng: random.Random, folder: Path) -> Path:
     """A damaged file: a small one to be run, or a shipped one to be read."""
     shipped = [shipped_text("validations", name) for name in shipped_names("validations")]
-    return damaged_file(rng, folder, [_SMALL, _SMALL, _SMALL, rng.choice(shipped)])
+    return damaged_file(rng, folder, [SMALL, SMALL, SMALL, rng.choice(shipped)])
 
 
 def check(made: Path) -> str:

@@ -47,7 +47,7 @@ class CompressedDevice(Strict):
     zero_flag: bool = True
     dedup: bool = False
     algorithm: Literal["lz4", "zstd"] = "zstd"
-    low_share: float = Field(0.05, ge=1e-6, lt=1)
+    low_share: float = Field(0.05, ge=1e-9, lt=1)
     high_share: float = Field(0.08, gt=0, lt=1)
     interrupt_us: float = Field(10.0, ge=0, le=1e6)
     report_us: float = Field(1.0, ge=0, le=1e6)

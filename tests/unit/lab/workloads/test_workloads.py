@@ -238,7 +238,7 @@ def test_masim_errors_name_the_line(text, complaint):
         ('kind = "gups"\nthreads = "many"\n', r"bad.toml:2: threads"),
         ('kind = "gupz"\n', r"unknown workload kind 'gupz'"),
         ("footprint = 3\n", r"no workload kind named"),
-        ("kind = \n", r"is not TOML"),
+        ("kind = \n", r"bad.toml: not valid TOML"),
         ('kind = "phases"\nphase = []\n', r"bad.toml:2: phase"),
         (
             'kind = "mixture"\n[[tenant]]\nname = "a"\npattern = { kind = "zipf", beta = 1 }\n',

@@ -57,6 +57,21 @@ def test_marks_go_round_and_pass_over_what_is_marked_on_top_nowhere_or_unreached
     assert mark_pages(mark, place, LOWER, 0, 99, 70) == (0, 1), "a pass at most"
 
 
+def test_a_slice_of_days_takes_a_bounded_number_of_scan_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2^30 ms are 12 days, in which the kernel takes ten million steps: after the first, all is marked."""
+    source = HintFaults(SourceSettings(20, 4096, 2), scan_delay_ms=0.0)
+    taken = []
+    step = source._step
+    monkeypatch.setattr(source, "_step", lambda *given: taken.append(given) or step(*given))
+    source.observe(view({}, float(1 << 30), float(1 << 30)))
+    assert len(taken) == 1024
+    assert source.counters()["numa_pte_updates"] == 20
+    # On time again, and no page was lost: all fault in the next slice.
+    seen = source.observe(view(dict.fromkeys(range(20), 3), (1 << 30) + 50.0, 50.0)).accesses
+    assert seen.page.tolist() == list(range(20))
+    assert len(taken) == 1024
+
+
 def faults(
     page: list[int], touches: list[int], mark: list[int], place: list[int]
 ) -> tuple[list[list[int]], list[int]]:

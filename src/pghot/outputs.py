@@ -1,7 +1,8 @@
 """Files that users ask for, such as `-o report.html`: made new, never written through what lies under their name.
 
 Where others may write, they may have put a link there to a file that only we can change. So an output is always a file
-that we create. With force it takes the place of what has its name.
+that we create, beside its name. It gets the name when there is something in it, with force in place of what has it.
+Until then what had the name is as it was.
 """
 
 from __future__ import annotations
@@ -27,22 +28,43 @@ def check_free(path: Path, force: bool) -> None:
         raise UsageError(f"will not overwrite {path}", "use --force, or name another file")
 
 
-def create(path: Path, force: bool = False, private: bool = False) -> int:
-    """A descriptor of a new file to write to.
+def create_beside(path: Path, private: bool = False) -> tuple[int, Path]:
+    """A descriptor of a new file beside `path` to write to, and its name, which `take_name` makes `path`.
 
     private  a file made by root is for root alone: it tells of everyone's programs
 
-    Raises `UsageError` when the name is taken and `OSError` when the file cannot be made.
+    Raises `OSError` when the file cannot be made.
     """
-    check_free(path, force)
-    if force:
-        # Not cut short: a reader may have it mapped, and would be killed.
-        path.unlink(missing_ok=True)
+    part = _beside(path)
+    return create(part, private), part
+
+
+def create(path: Path, private: bool = False) -> int:
+    """As `create_beside`, under this name. Raises `OSError`, also when something has the name."""
     mode = 0o600 if private and os.geteuid() == 0 else 0o666
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
+
+
+def take_name(part: Path, path: Path, force: bool) -> None:
+    """Give a file that is beside `path` this name. A link that has it is replaced, not followed.
+
+    Raises `UsageError` when the name is taken by now, and `OSError`.
+    """
+    if force:
+        # Another file, not the old one cut short: a reader may have that mapped, and would be killed.
+        os.replace(part, path)
+        return
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    except FileExistsError:
-        raise UsageError(f"will not overwrite {path}", "use --force, or name another file") from None
+        os.link(part, path, follow_symlinks=False)  # unlike rename(2) it replaces nothing
+    except OSError:
+        check_free(path, force)
+        os.replace(part, path)  # a file system without hard links
+    else:
+        part.unlink()
 
 
 @contextlib.contextmanager
@@ -52,10 +74,10 @@ def written_whole(path: Path, force: bool) -> Iterator[Path]:
     Raises `UsageError` when the name is taken and `PghotError` when the file cannot be written.
     """
     check_free(path, force)
-    part = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
+    part = _beside(path)
     try:
         yield part
-        os.replace(part, path)
+        take_name(part, path, force)
     except OSError as error:
         raise not_written(path, error) from None
     finally:

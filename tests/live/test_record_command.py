@@ -47,7 +47,7 @@ def start(path: Path, command: list[str]) -> tuple[subprocess.Popen[str], int]:
 
 def recorded(path: Path) -> bool:
     """Whether some slices are in a file that grows."""
-    return path.stat().st_size > 0 and open_recording(path).slices > 10
+    return path.exists() and open_recording(path).slices > 10
 
 
 def runs(pid: int) -> bool:
@@ -241,6 +241,7 @@ def test_a_qemu_that_refuses_the_plugin_is_an_error_of_one_line(tmp_path: Path) 
     old.write_text(
         "#!/bin/sh\n"
         'if [ "$1" = --version ]; then echo "qemu-x version 7.2.0"; exit 0; fi\n'
+        'if [ "$1" = -h ]; then echo "-plugin QEMU_PLUGIN"; exit 0; fi\n'
         'echo "TCG plugin requires API version 1, but this QEMU supports only 4" >&2; exit 1\n'
     )
     old.chmod(0o755)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +15,11 @@ import pytest
 from builders.recordings import random_trace
 from pghot.cli.main import run
 from pghot.errors import PghotError, UsageError
-from pghot.outputs import create, write_bytes, written_whole
+from pghot.outputs import create, create_beside, take_name, write_bytes, written_whole
+from pghot.recorder.slice_fit import write_joined
 from pghot.recording.convert import convert
-from pghot.recording.writer import write_recording
+from pghot.recording.reader import open_recording
+from pghot.recording.writer import RecordingWriter, write_recording
 
 
 def a_recording(path: Path, force: bool) -> None:
@@ -25,6 +30,21 @@ def a_conversion(path: Path, force: bool) -> None:
     source = path.with_name("source.pghot")
     write_recording(source, random_trace(), force=True)
     convert(source, path, force=force)
+
+
+def joined_slices(path: Path, force: bool) -> None:
+    """What `record --max-size` makes of a recording that is too long. It always replaces that."""
+    if path.is_symlink() and not force:
+        raise UsageError("refused")
+    source = path.with_name("source.pghot")
+    write_recording(source, random_trace(), force=True)
+    write_joined(open_recording(source), path, 2)
+
+
+def a_curve(path: Path, force: bool) -> None:
+    curve = ["curve", "workload:gups", "-o", str(path)]
+    if run([*curve, "--force"] if force else curve) == 2:
+        raise UsageError("refused")
 
 
 def a_comparison(path: Path, force: bool) -> None:
@@ -40,6 +60,8 @@ WRITERS = [
     (a_recording, "x.pghot"),
     (a_conversion, "x.pghot"),
     (a_conversion, "x.parquet"),
+    (joined_slices, "x.pghot"),
+    (a_curve, "x.png"),
     (a_comparison, "x.html"),
     (a_comparison, "x.csv"),
     (a_comparison, "x.arrow"),
@@ -67,7 +89,7 @@ def test_a_link_is_replaced_and_what_it_leads_to_is_not_written(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-@pytest.mark.parametrize(("write", "name"), WRITERS[:3])
+@pytest.mark.parametrize(("write", "name"), WRITERS[:4])
 def test_what_root_records_is_for_root_alone(
     tmp_path: Path, write: Callable[[Path, bool], None], name: str
 ) -> None:
@@ -85,29 +107,154 @@ def test_others_make_theirs_with_their_umask(tmp_path: Path, monkeypatch: pytest
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
 
 
+def write(path: Path, force: bool = False) -> None:
+    fd, part = create_beside(path)
+    os.write(fd, b"new")
+    os.close(fd)
+    try:
+        take_name(part, path, force)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def test_a_link_that_leads_nowhere_makes_no_file_there(tmp_path: Path) -> None:
     (tmp_path / "x").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UsageError, match="will not overwrite"):
-        create(tmp_path / "x")
-    os.close(create(tmp_path / "x", force=True))
+        write(tmp_path / "x")
+    write(tmp_path / "x", force=True)
+    assert (tmp_path / "x").read_text() == "new"
     assert not (tmp_path / "elsewhere").exists()
 
 
-@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("link", [True, False])
 def test_what_comes_under_the_name_at_the_last_moment_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool, link: bool
 ) -> None:
+    """A stranger's link, or the output of another pghot that was given the same name. FAT has no hard links."""
+
+    def stranger() -> None:
+        (tmp_path / "x").symlink_to(tmp_path / "precious") if link else (tmp_path / "x").write_text("theirs")
+
+    def refuses(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
     (tmp_path / "precious").write_text("precious")
-    opened = os.open
+    if not links:
+        monkeypatch.setattr(os, "link", refuses)
 
-    def after_a_stranger(path: Path, *how: int) -> int:
-        path.symlink_to(tmp_path / "precious")
-        return opened(path, *how)
+    def mine() -> None:
+        with written_whole(tmp_path / "x", False) as part:
+            part.write_text("mine")
+            stranger()
 
-    monkeypatch.setattr(os, "open", after_a_stranger)
     with pytest.raises(UsageError, match="will not overwrite"):
-        create(tmp_path / "x", force)
-    assert (tmp_path / "precious").read_text() == "precious"
+        mine()
+    assert (tmp_path / "x").is_symlink() == link
+    assert (tmp_path / "x").read_text() == ("precious" if link else "theirs")
+    (tmp_path / "x").unlink()
+    write(tmp_path / "x")
+    assert (tmp_path / "x").read_text() == "new"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["precious", "x"]
+
+
+# ---- full disks
+
+
+def limited(bytes_: int, script: str, *arguments: object) -> str:
+    """What a Python script prints that can write no file of more than so many bytes."""
+    head = f"""
+    import resource, sys
+    sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+    from pathlib import Path
+    from builders.recordings import INFO, REGIONS, random_batch
+    from pghot.cli.main import run
+    from pghot.errors import PghotError
+    from pghot.recording.writer import RecordingWriter
+    resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes_}, {bytes_}))
+    path = Path(sys.argv[1])
+    """
+    code = textwrap.dedent(head) + textwrap.dedent(script)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_recording_whose_first_batch_has_no_room_is_none_and_the_former_one_stays(
+    tmp_path: Path, force: bool
+) -> None:
+    path = tmp_path / "x.pghot"
+    if force:
+        path.write_text("former")
+    said = limited(
+        1000,
+        """
+        try:
+            with RecordingWriter(path, INFO, force=path.exists()) as writer:
+                writer.append(random_batch(rows=500), REGIONS)
+        except PghotError as error:
+            print(error)
+        """,
+        path,
+    )
+    assert said == f"cannot write {path}: File too large\n"
+    assert [each.read_text() for each in tmp_path.iterdir()] == (["former"] if force else [])
+
+
+def test_a_recording_has_its_name_from_its_first_batch_on(tmp_path: Path) -> None:
+    path = tmp_path / "x.pghot"
+    path.write_text("former")
+    with RecordingWriter(path, random_trace().info, force=True) as writer:
+        assert path.read_text() == "former"
+        writer.append(next(iter(random_trace().batches())))
+        writer.flush()
+        assert open_recording(path).slices > 0
+    assert [each.name for each in tmp_path.iterdir()] == ["x.pghot"]
+
+
+def test_a_recording_that_fails_before_anything_is_in_it_leaves_nothing(tmp_path: Path) -> None:
+    def fails() -> None:
+        with RecordingWriter(tmp_path / "x.pghot", random_trace().info):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fails()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", ["x.html", "x.csv", "x.arrow", "x.parquet", "x.png", "y.parquet", "y.pghot"])
+def test_a_full_disk_leaves_no_half_output(tmp_path: Path, name: str) -> None:
+    """y is a conversion, the others are reports."""
+    source = tmp_path / "source.pghot"
+    write_recording(source, random_trace())
+    path = tmp_path / name
+    path.write_text("former")
+    commands = {
+        "x": [
+            "compare",
+            "workload:gups",
+            "--policies",
+            "none",
+            "--duration",
+            "one-pass",
+            "--seeds",
+            "1",
+            "-o",
+        ],
+        "y": ["convert", str(source)],
+    }
+    command = ["curve", "workload:gups", "-o"] if name == "x.png" else commands[name[0]]
+    words = [*command, str(path), "--force"]
+    said = limited(100, f"import signal; print(run({words!r}))", path)
+    assert said.splitlines()[0] == "1", said
+    assert f"pghot: error: cannot write {path}: File too large" in said
+    assert "make room there" in said
+    assert path.read_text() == "former"
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(["source.pghot", name])
 
 
 def test_an_output_appears_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -74,26 +74,24 @@ def record_live(root: SysRoot, settings: LiveSettings, plan: RecordingPlan, say:
     ):
         live = Live(root, settings, journal)
         info = _info(live, plan, root)
-        writer = RecordingWriter(plan.path, info, force=plan.force)
-        recorder = SliceRecorder(
-            root,
-            writer,
-            live.spaces,
-            slice_ns=info.slice_ns,
-            estimate=plan.estimate,
-            contents=SightedContents(root, live.spaces, writer) if plan.compressibility else None,
-        )
-        live.recorder = recorder
-        with StopSignals() as stop:
-            try:
-                live.start()
-                rounds(live, RunSettings(min(100, plan.slice_ms), plan.duration_s), say, stop)
-            finally:
-                problems = end(live, journal)
-        facts = status(live)
-        recorder.finish(lost_of(source["counters"] for source in facts["sources"]))
-        if not writer.rows:
-            plan.path.unlink(missing_ok=True)
+        with RecordingWriter(plan.path, info, force=plan.force) as writer:
+            recorder = SliceRecorder(
+                root,
+                writer,
+                live.spaces,
+                slice_ns=info.slice_ns,
+                estimate=plan.estimate,
+                contents=SightedContents(root, live.spaces, writer) if plan.compressibility else None,
+            )
+            live.recorder = recorder
+            with StopSignals() as stop:
+                try:
+                    live.start()
+                    rounds(live, RunSettings(min(100, plan.slice_ms), plan.duration_s), say, stop)
+                finally:
+                    problems = end(live, journal)
+            facts = status(live)
+            recorder.finish(lost_of(source["counters"] for source in facts["sources"]))
     recorded: RecordedFacts = {
         "recording": str(plan.path),
         "slices": writer.slices,

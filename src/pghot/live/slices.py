@@ -124,10 +124,13 @@ class SliceRecorder:
             self._contents.take_when_due(now, (now_ns - self._began_ns) / 1e9, self._recorded_slot)
 
     def finish(self, lost: int) -> None:
-        """Close the last slice and the recording."""
+        """Close the last slice and the recording. One without a row is none."""
         if self._began_ns >= 0:
             self._close(self._due_ns)
-        self.writer.finish(lost=lost)
+        if self.writer.rows:
+            self.writer.finish(lost=lost)
+        else:
+            self.writer.discard()
 
     # ---- parts
 

@@ -34,17 +34,36 @@ class Emulator:
         return 1 if self.version < (9, 0) else 2
 
 
+# Debian's qemu-user is static from 10 on (trixie, bookworm-backports), and what is static can load no plugin.
+_WITH_PLUGINS = (
+    "Debian 12's own has them: apt-get install qemu-user/bookworm; or build qemu with --enable-plugins"
+)
+
+
 def find_emulator() -> Emulator:
-    """Raises `UnsupportedError` when this machine has no qemu user-mode emulator of its own architecture."""
+    """Raises `UnsupportedError` when this machine has no qemu user-mode emulator of its own architecture, or one
+    without plugins."""
     name = f"qemu-{machine()}"
     path = shutil.which(name)
     if path is None:
         raise UnsupportedError(f"recording needs {name}, which is not installed", "apt-get install qemu-user")
-    text = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
-    match = re.search(r"version (\d+)\.(\d+)", text)
+    match = re.search(r"version (\d+)\.(\d+)", _answer(path, "--version"))
     if match is None:
         raise UnsupportedError(f"{path} does not state its version", "apt-get install --reinstall qemu-user")
+    if not re.search(r"^-plugin\b", _answer(path, "-h"), re.MULTILINE):
+        raise UnsupportedError(
+            f"{path} (qemu {match[1]}.{match[2]}) was built without plugins, which recording needs",
+            _WITH_PLUGINS,
+        )
     return Emulator(path, (int(match[1]), int(match[2])))
+
+
+def _answer(path: str, option: str) -> str:
+    """What qemu prints; nothing when it cannot be run."""
+    try:
+        return subprocess.run([path, option], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ""
 
 
 _SOURCES = ("plugin.c", "plugin_groups.h", "plugin_qemu.h", "plugin_waits.h", "plugin_x86.h")

@@ -13,6 +13,8 @@ from pghot.kernel.regular_file import open_regular
 
 # e_machine of the ELF header (elf.h), by the machine's name in uname.
 _ELF_MACHINE = {"x86_64": 62, "aarch64": 183, "riscv64": 243, "s390x": 22, "ppc64le": 21, "loongarch64": 258}
+_ELF_TYPES = (2, 3)  # ET_EXEC, and ET_DYN: what can be loaded anywhere (position-independent, static or not)
+_ELF_HEAD_BYTES = 20
 _MAX_SCRIPT_DEPTH = 4
 
 
@@ -79,10 +81,16 @@ def _check_elf(head: bytes, path: str) -> None:
         raise UsageError(
             f"'{path}' is neither an ELF program nor a script with #!", "put its interpreter before it"
         )
+    if len(head) < _ELF_HEAD_BYTES:
+        raise UsageError(f"'{path}' ends within its ELF header", "copy or build the program anew")
     little = head[5] == 1
     found = int.from_bytes(head[18:20], "little" if little else "big")
     if head[4] != 2 or found != _ELF_MACHINE.get(machine(), found):
         raise UnsupportedError(
             f"'{path}' is a program for another machine (ELF machine {found}, {32 * head[4]} bit)",
             f"record a 64-bit program for {machine()}",
+        )
+    if int.from_bytes(head[16:18], "little" if little else "big") not in _ELF_TYPES:
+        raise UsageError(
+            f"'{path}' is an ELF file, but no program", "name a program, not an object or a core file"
         )

@@ -388,7 +388,7 @@ class _Session:
     def facts(self, outcome: Outcome, emulator: Emulator, resolved: list[str]) -> dict[str, Any]:
         """What is known only at the end, for the recording's metadata."""
         if not self._processes:
-            self._writer.path.unlink(missing_ok=True)
+            self._writer.discard()
             raise UnsupportedError(
                 f"'{shlex.join(resolved)}' did not start under {emulator.path}: {outcome.ended}",
                 "the lines above are qemu's; try another --cpu, or a newer qemu-user",

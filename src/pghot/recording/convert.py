@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pghot.errors import UsageError
-from pghot.outputs import written_whole
+from pghot.outputs import check_free, written_whole
 from pghot.recording import format as fmt
 from pghot.recording.compressibility import Compressibility
 from pghot.recording.parquet import open_table, write_table
@@ -38,7 +38,7 @@ def convert(src: str | Path, dst: str | Path, force: bool = False) -> Conversion
     existing `dst` without `force`, or a `src` that is not ours; `PghotError` when the data is damaged or `dst` cannot
     be written.
     """
-    steps: dict[tuple[str, str], Callable[[str | Path, Path], Conversion]] = {
+    steps: dict[tuple[str, str], Callable[[str | Path, Path, bool], Conversion]] = {
         (fmt.SUFFIX, ".parquet"): _to_parquet,
         (".parquet", fmt.SUFFIX): _from_parquet,
         (fmt.SUFFIX, fmt.SUFFIX): _copy,
@@ -48,14 +48,15 @@ def convert(src: str | Path, dst: str | Path, force: bool = False) -> Conversion
         raise UsageError(
             f"cannot convert {src} to {dst}", "one must end in .pghot, the other in .parquet or .pghot"
         )
-    with written_whole(Path(dst), force) as part:
-        return step(src, part)
+    check_free(Path(dst), force)
+    return step(src, Path(dst), force)
 
 
-def _copy(src: str | Path, dst: Path) -> Conversion:
+def _copy(src: str | Path, dst: Path, force: bool) -> Conversion:
     recording = open_recording(src, verify=True)
     _write(
         dst,
+        force,
         recording.info,
         recording.batches(by_thread=True),
         recording.regions,
@@ -66,22 +67,24 @@ def _copy(src: str | Path, dst: Path) -> Conversion:
     return _conversion(recording)
 
 
-def _to_parquet(src: str | Path, dst: Path) -> Conversion:
+def _to_parquet(src: str | Path, dst: Path, force: bool) -> Conversion:
     recording = open_recording(src, verify=True)
-    write_table(recording, _final_facts(recording), dst)
+    with written_whole(dst, force) as part:
+        write_table(recording, _final_facts(recording), part)
     return _conversion(recording)
 
 
-def _from_parquet(src: str | Path, dst: Path) -> Conversion:
+def _from_parquet(src: str | Path, dst: Path, force: bool) -> Conversion:
     with open_table(src) as table:
         slices, rows = _write(
-            dst, table.info, table.batches(), table.regions, table.samples, table.pages, table.final
+            dst, force, table.info, table.batches(), table.regions, table.samples, table.pages, table.final
         )
         return Conversion(slices, rows, table.info.verification, table.info.doubt)
 
 
 def _write(
     path: Path,
+    force: bool,
     info: TraceInfo,
     batches: Iterable[SliceBatch],
     regions: Iterable[Region],
@@ -90,7 +93,7 @@ def _write(
     final: Mapping[str, Any],
 ) -> tuple[int, int]:
     """Write a recording; returns how many slices and rows it has."""
-    with RecordingWriter(path, info, flush_slices=WHOLE_BATCHES) as writer:
+    with RecordingWriter(path, info, force, WHOLE_BATCHES, whole=True) as writer:
         writer.announce(list(regions))
         if samples is not None:
             writer.add_samples(samples)

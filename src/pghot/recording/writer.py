@@ -13,7 +13,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from pghot.errors import PghotError, UsageError, not_written
-from pghot.outputs import create
+from pghot.outputs import check_free, create_beside, take_name
 from pghot.recording import format as fmt
 from pghot.recording import header
 from pghot.recording.batches import concatenate, cut
@@ -38,15 +38,18 @@ FLUSH_ROWS = 1 << 18
 
 
 class RecordingWriter:
-    """Appends slices to a new recording.
+    """Appends slices to a new recording, which has its name once its first batch is on disk.
 
     `info` is what is known at the start; its `cache_bytes` says how many caches the batches must have. Facts known
     only at the end go to `finish`; one with the name of a field of `TraceInfo`, such as `threads` or `lost`, replaces
     that field on reading. As a context manager it finishes on a normal exit. On an exception it keeps what was
     appended, and the recording stays without its seal: readers call it truncated.
 
+    whole  it has its name only when it is finished; without a finish there is no file
+
     Raises `UsageError` when `path` exists (without `force`) or cannot be created, `PghotError` when a batch
-    is not valid or the file cannot be written (disk full); what was flushed before stays readable.
+    is not valid or the file cannot be written (disk full); what was flushed before stays readable. When nothing was,
+    there is no file, and with `force` the former one stays.
     """
 
     def __init__(
@@ -56,8 +59,10 @@ class RecordingWriter:
         force: bool = False,
         flush_slices: int = FLUSH_SLICES,
         level: int = DEFAULT_LEVEL,
+        whole: bool = False,
     ) -> None:
         self.path = Path(path)
+        self._whole = whole
         self._info = _checked(info, {})
         self._caches = len(info.cache_bytes)
         self._flush_slices = flush_slices
@@ -146,7 +151,11 @@ class RecordingWriter:
             )
         self._write(concatenate([], self._caches), fmt.FINAL_KEY, facts)
         self._stream.close()
-        self._commit()
+        self._commit(last=True)
+        self._sink.close()
+
+    def discard(self) -> None:
+        """Close without what waits; a recording without any batch on disk never gets its name."""
         self._sink.close()
 
     def _check(self, batch: SliceBatch) -> None:
@@ -188,13 +197,13 @@ class RecordingWriter:
         self._sink.write(message)
         self._commit()
 
-    def _commit(self) -> None:
+    def _commit(self, last: bool = False) -> None:
         try:
-            self._sink.commit()
+            self._sink.commit(named=last or not self._whole)
         except OSError as error:
             self._sink.close()
             failure = not_written(self.path, error)
-            if self._slices_on_disk:
+            if self._slices_on_disk and not self._whole:
                 failure.hint += f"; the {self._slices_on_disk:,} slices before are kept and readable"
             raise failure from None
 
@@ -238,8 +247,11 @@ class _Sink:
     """The file under the Arrow stream: a message reaches it whole or, when the disk is full, not at all."""
 
     def __init__(self, path: Path, force: bool) -> None:
+        check_free(path, force)
+        self._path, self._force = path, force
+        self._part: Path | None  # its name until there is a message in it
         try:
-            self._fd = create(path, force, private=True)
+            self._fd, self._part = create_beside(path, private=True)
         except OSError as error:
             raise UsageError(
                 f"cannot create {path}: {error.strerror}", "name a file that you may write"
@@ -261,8 +273,9 @@ class _Sink:
     def flush(self) -> None:
         """Called by Arrow; `commit` is what writes."""
 
-    def commit(self) -> None:
-        """Append what is pending. On `OSError` the file is cut back to the last whole message."""
+    def commit(self, named: bool) -> None:
+        """Append what is pending, in a file that has its name from now on or not yet. On `OSError` it is cut back to
+        the last whole message."""
         data = memoryview(self.take())
         written = 0
         try:
@@ -271,12 +284,17 @@ class _Sink:
         except OSError:
             os.ftruncate(self._fd, self.committed)
             raise
+        if self._part is not None and named:
+            take_name(self._part, self._path, self._force)
+            self._part = None
         self.committed += written
 
     def close(self) -> None:
         if not self.closed:
             self.closed = True
             os.close(self._fd)
+            if self._part is not None:
+                self._part.unlink(missing_ok=True)
 
 
 def write_recording(

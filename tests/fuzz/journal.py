@@ -255,7 +255,7 @@ class _Expected:
     def _take(self, fact: dict[str, Any], head: dict[str, Any]) -> bool:
         if fact.get("kind") == "undone":
             return True
-        same = all(fact.get(name) == head.get(name) for name in ("format", "boot_id", "writer"))
+        same = all(fact.get(name) == head.get(name) for name in ("boot_id", "writer"))
         if not same or fact.get("format") != FORMAT or "kind" not in fact:
             return False
         match fact["kind"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -226,7 +227,7 @@ def test_a_recording_that_fails_before_anything_is_in_it_leaves_nothing(tmp_path
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("name", ["x.html", "x.csv", "x.arrow", "x.parquet", "x.png", "y.parquet", "y.pghot"])
+@pytest.mark.parametrize("name", ["x.html", "x.png", "y.parquet", "y.pghot"])
 def test_a_full_disk_leaves_no_half_output(tmp_path: Path, name: str) -> None:
     """y is a conversion, the others are reports."""
     source = tmp_path / "source.pghot"
@@ -249,7 +250,17 @@ def test_a_full_disk_leaves_no_half_output(tmp_path: Path, name: str) -> None:
     }
     command = ["curve", "workload:gups", "-o"] if name == "x.png" else commands[name[0]]
     words = [*command, str(path), "--force"]
-    said = limited(100, f"import signal; print(run({words!r}))", path)
+    # The limit comes with the output: before, Numba keeps what it compiles.
+    script = f"""
+    from pghot import outputs
+    create = outputs.create
+    def full(*how, **more):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        return create(*how, **more)
+    outputs.create = full
+    print(run({words!r}))
+    """
+    said = limited(resource.RLIM_INFINITY, script, path)
     assert said.splitlines()[0] == "1", said
     assert f"pghot: error: cannot write {path}: File too large" in said
     assert "make room there" in said

@@ -8,16 +8,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pghot.arrays import NOWHERE
-from pghot.live.machine.eligibility import may_move, tally
+from pghot.kernel.maps import MappingKind
+from pghot.live.machine.eligibility import count_kinds, may_move, tally
 from pghot.live.machine.fault_latency import FaultLatency
 from pghot.live.machine.pages import Pages
 from pghot.live.machine.sections import ABSENT, FOREIGN, SECTION_PAGES, SECTION_SHIFT, SectionTable, find
 from pghot.policies.bucket import MB, TokenBucket
 from pghot.policies.live_rules import FAST_FAULT, SLOW_FAULT
 from pghot.policies.pingpong import FEW_PAGES, LOWEST_SHARE, PERIOD_MS, PERIODS, PingPongGuard
-from references.live.machine.eligibility import may_move_reference, tally_reference
+from references.live.machine.eligibility import count_kinds_reference, may_move_reference, tally_reference
 from references.live.machine.fault_latency import LatencyReference
-from references.live.machine.sections import find_reference, name_reference
+from references.live.machine.sections import find_reference, find_spaces_reference, name_reference
 
 SECTION_BYTES = SECTION_PAGES * 4096
 PID_MAX = 20
@@ -62,6 +63,7 @@ def test_pages_are_found_as_by_the_reference(seed: int) -> None:
     find_reference(*parts, expected)
     assert got.tolist() == expected.tolist()
     assert (got[address >= np.uint64(1 << 63)] == FOREIGN).all()
+    assert table.spaces_of(pid).tolist() == find_spaces_reference(table._space_of_pid, pid).tolist()
 
 
 @given(seeds)
@@ -98,6 +100,20 @@ def test_pages_may_move_and_are_counted_as_by_the_references(seed: int) -> None:
     counts = tally(place, marks, rank, page, was[page], target)
     assert counts == tally_reference(place, other, rank, page, was[page], target)
     assert marks.tolist() == other.tolist()
+
+
+@given(seeds)
+def test_pages_are_movable_or_counted_by_their_kind_as_by_the_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, len(MappingKind), int(rng.integers(1, 40))).astype(np.uint8)
+    page = rng.choice([*range(len(kind)), FOREIGN, ABSENT], int(rng.integers(0, 60))).astype(np.uint32)
+    movable, expected = np.empty(len(page), np.bool_), np.empty(len(page), np.bool_)
+    count, other = (np.full(len(MappingKind), 7, np.int64) for _ in range(2))
+    count_kinds(kind, page, movable, count)
+    count_kinds_reference(kind, page, expected, other)
+    assert movable.tolist() == expected.tolist()
+    assert count.tolist() == other.tolist()
+    assert count.sum() - 7 * len(count) + movable.sum() + np.isin(page, (FOREIGN, ABSENT)).sum() == len(page)
 
 
 class Sections(RuleBasedStateMachine):

@@ -140,13 +140,14 @@ def test_a_store_knows_the_sections_of_its_records(store, seed, gaps):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@given(seeds, st.sampled_from([1, 32767, 32768, 32769, 100_000]))
+@given(seeds, st.sampled_from([1, 31, 33, 1055, 32767, 32768, 32769, 33_795, 100_000]))
 def test_take_ready_equals_its_reference(layout, seed, pages):
-    """Last sections that are not full, sections without the flag, many READY records and none."""
+    """Last sections and blocks that are not full, sections without the flag, many READY records and none."""
     dtype, _, _, ready = LAYOUTS[layout]
     rng = np.random.default_rng(seed)
     records = rng.integers(0, ready, pages).astype(dtype)
-    records[rng.integers(0, pages, rng.integers(0, 50))] |= dtype(ready)
+    records[rng.integers(0, pages, rng.choice([0, 3, 50, pages]))] |= dtype(ready)
+    records[-1] |= dtype(ready * rng.integers(0, 2))
     hot = rng.integers(0, 2, (pages >> 15) + 1).astype(np.uint8)
     records2, hot2 = records.copy(), hot.copy()
     page, record = take_ready(records, hot, ready)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from pghot.arrays import U32, Bool
 from pghot.engine.accesses import Accesses, sees_top_tier
 from pghot.errors import UsageError
 from pghot.kernel.base_pages import base_page_needs
@@ -300,19 +299,21 @@ class Live:
             return
         self.sighted[source.name] += len(sightings)
         page, movable = self.spaces.lookup(sightings.pid, sightings.address)
-        page = page[movable]
-        if len(page) == 0:
+        at = np.flatnonzero(movable)
+        if len(at) == 0:
             return
+        page = page[at]
         if source.sees != "regions":  # a region counts for each of its pages
             page = self.machine.placement.folded(page)
         self.machine.locate(page)
         if self.topology.left_out:
             inside = self.machine.takes_part(page)
             self.spaces.skipped["left_out"] += len(page) - int(np.count_nonzero(inside))
-            page, movable[movable] = page[inside], inside
-        below = self._below_top(page)
-        seen = sightings.count[movable]
-        on_top, lower = int(seen[~below].sum()), int(seen[below].sum())
+            page, at = page[inside], at[inside]
+        below = self.machine.below_top[self.machine.place[page]]
+        seen = sightings.count[at]
+        lower = int((seen * below).sum())
+        on_top = int(seen.sum()) - lower
         self.effect.saw(sees_top_tier(source), on_top, lower)
         if (goal := self.machine.pace.goal) is not None and sees_top_tier(source):
             goal.saw(on_top, lower)
@@ -323,21 +324,15 @@ class Live:
         if self._tier is not None and source.name != SWAP_SOURCE:
             # A page in swap was not used, or it would have come back. The source saw a neighbour in the same region.
             inside = self.machine.in_memory(page)
-            page, count, movable[movable] = page[inside], count[inside], inside
+            page, count, at = page[inside], count[inside], at[inside]
         self.spaces.pages.saw(page, count)
         if self.recorder is not None:
-            self.recorder.saw(page, count, sightings.write[movable])
-        node = sightings.node[movable]
-        for number, its in self.members.split(sightings.pid[movable]):
+            self.recorder.saw(page, count, sightings.write[at])
+        node = sightings.node[at]
+        for number, its in self.members.split(sightings.pid[at]):
             group = self.groups[number]
             accesses = Accesses(page[its], node[its], count[its], now_ms, sightings.hint_fault)
             group.policy.observe(group.world, source, accesses)
-
-    def _below_top(self, page: U32) -> Bool:
-        """bool[K]: which of these pages are on a node below the top tier."""
-        place, lower = self.machine.place[page], self.machine.lower
-        below: Bool = lower[np.minimum(place, len(lower) - 1)] & (place < len(lower))
-        return below
 
     def _act(self, now_ms: int) -> None:
         """Let the policies and the mover damos move pages."""

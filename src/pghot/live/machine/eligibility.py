@@ -7,6 +7,7 @@ from numba import njit
 from pghot.arrays import I64, NOWHERE, U8, U32, Bool, Int
 from pghot.kernel.maps import MappingKind
 from pghot.live.machine.pages import DEMOTED, MOST_TRIES, PROMOTED, RETRY_SHIFT
+from pghot.live.machine.sections import ABSENT
 
 BUSY_RETRIES = 3
 _MOVABLE = int(MappingKind.MOVABLE)
@@ -19,6 +20,17 @@ def may_move(kind: U8, place: U8, marks: U8, page: U32, target: Int, fit: Bool) 
         p = page[i]
         tries: Int = (marks[p] >> RETRY_SHIFT) & MOST_TRIES
         fit[i] = kind[p] == _MOVABLE and place[p] != NOWHERE and place[p] != target and tries < BUSY_RETRIES
+
+
+@njit(cache=True)
+def count_kinds(kind: U8, page: U32, movable: Bool, count: I64) -> None:
+    """Mark in `movable` (bool[K]) which of the pages are (uint32[K], `FOREIGN` and `ABSENT` too), and add the others by
+    their kind."""
+    for i in range(page.shape[0]):
+        p = page[i]
+        movable[i] = p < ABSENT and kind[p] == _MOVABLE
+        if p < ABSENT and not movable[i]:
+            count[kind[p]] += 1
 
 
 @njit(cache=True)

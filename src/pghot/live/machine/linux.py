@@ -67,6 +67,8 @@ class LinuxMachine:
         self.place = spaces.pages.place
         self.rank = np.array(topology.rank, np.int64)
         self.lower = (self.rank > 0) & ~np.isin(np.arange(len(self.rank)), list(topology.left_out))
+        self.below_top = np.zeros(256, np.bool_)  # by `place`, `NOWHERE` too
+        self.below_top[: len(self.lower)] = self.lower
         self.capacity_pages = np.array(topology.capacity_pages, np.int64)
         self.high_pages = np.array(topology.high_pages, np.int64)
         self.top_nodes = topology.top_nodes

@@ -57,8 +57,9 @@ class SectionTable:
 
     def spaces_of(self, pid: I32) -> I64:
         """int64[K]: the space of each process, 0: none."""
-        inside = (pid >= 0) & (pid < len(self._space_of_pid))
-        return np.where(inside, self._space_of_pid[np.where(inside, pid, 0)], np.uint16(0)).astype(np.int64)
+        space = np.empty(len(pid), np.int64)
+        find_spaces(self._space_of_pid, pid, space)
+        return space
 
     def lookup(self, pid: I32, address: U64) -> U32:
         """uint32[K]: the dense page of each address, `FOREIGN` or `ABSENT`.
@@ -140,6 +141,14 @@ class SectionTable:
             at = probe_free(self._keys, int(self._key_of_slot[slot]))
             self._keys[at], self._slots[at] = self._key_of_slot[slot], slot
         self._tombstones = 0
+
+
+@njit(cache=True)
+def find_spaces(space_of_pid: U16, pid: I32, space: I64) -> None:
+    """Fill in the space of each process, 0: none."""
+    for i in range(pid.shape[0]):
+        p: Int = np.int64(pid[i])
+        space[i] = space_of_pid[p] if 0 <= p < space_of_pid.shape[0] else 0
 
 
 @njit(cache=True)

@@ -26,6 +26,7 @@ from pghot.kernel.shortage import ShortageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import FileIdentity, MappedFile, Space
 from pghot.live.machine.asking import Asking, Told
+from pghot.live.machine.eligibility import count_kinds
 from pghot.live.machine.kinds import BY_DEFAULT, Kinds, judged, private_files
 from pghot.live.machine.objects import FIRST_PID, Objects
 from pghot.live.machine.pages import Pages
@@ -430,14 +431,13 @@ class Spaces:
         of_file = tracked & (pid >= FIRST_PID)
         self.objects.saw(page[of_file], space[of_file])
         self._copies(page[copied & tracked])
+        movable = np.empty(len(page), np.bool_)
+        count = np.zeros(len(MappingKind), np.int64)
+        count_kinds(self.pages.kind, page, movable, count)
         self.skipped["foreign"] += int(np.count_nonzero(page == FOREIGN))
         self.skipped["no_section"] += int(np.count_nonzero(page == ABSENT))
-        kind = np.zeros(len(page), np.uint8)
-        kind[tracked] = self.pages.kind[page[tracked]]
-        movable = tracked & (kind == MappingKind.MOVABLE)
-        counts = np.bincount(kind[tracked & ~movable], minlength=len(MappingKind))
         for reason in _LEFT_ALONE:
-            self.skipped[reason.name.lower()] += int(counts[reason])
+            self.skipped[reason.name.lower()] += int(count[reason])
         return page, movable
 
 

@@ -8,6 +8,7 @@ from pghot.arrays import I64, NOWHERE, U8, U32, Bool
 from pghot.kernel.maps import MappingKind
 from pghot.live.machine.eligibility import BUSY_RETRIES
 from pghot.live.machine.pages import DEMOTED, MOST_TRIES, PROMOTED, RETRY_SHIFT
+from pghot.live.machine.sections import ABSENT, FOREIGN
 
 
 def may_move_reference(kind: U8, place: U8, marks: U8, page: U32, target: int, fit: Bool) -> None:
@@ -15,6 +16,15 @@ def may_move_reference(kind: U8, place: U8, marks: U8, page: U32, target: int, f
     tries = (marks[page] >> np.uint8(RETRY_SHIFT)) & np.uint8(MOST_TRIES)
     elsewhere = (place[page] != NOWHERE) & (place[page] != target)
     fit[:] = (kind[page] == MappingKind.MOVABLE) & elsewhere & (tries < BUSY_RETRIES)
+
+
+def count_kinds_reference(kind: U8, page: U32, movable: Bool, count: I64) -> None:
+    """`count_kinds`, a page at a time."""
+    for i, each in enumerate(page.tolist()):
+        tracked = each not in (int(FOREIGN), int(ABSENT))
+        movable[i] = tracked and kind[each] == MappingKind.MOVABLE
+        if tracked and kind[each] != MappingKind.MOVABLE:
+            count[kind[each]] += 1
 
 
 def tally_reference(

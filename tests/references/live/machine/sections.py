@@ -15,6 +15,12 @@ from pghot.live.machine.sections import (
 )
 
 
+def find_spaces_reference(space_of_pid: U16, pid: I32) -> I64:
+    """`find_spaces` in NumPy: int64[K]."""
+    inside = (pid >= 0) & (pid < len(space_of_pid))
+    return np.where(inside, space_of_pid[np.where(inside, pid, 0)], np.uint16(0)).astype(np.int64)
+
+
 def find_reference(space_of_pid: U16, keys: I64, slots: I32, pid: I32, address: U64, page: U32) -> None:
     """`find` with a dictionary."""
     table = {int(key): int(slot) for key, slot in zip(keys, slots, strict=True) if key >= 0}

@@ -54,7 +54,7 @@ from pghot.sealed import seal
 PID = 500
 SHIFTS = tuple(int(shift) for shift in os.environ.get("PGHOT_TIB_SHIFTS", "25,28").split(","))
 ROUND_MS = 100
-ROUNDS, RUNS = 40, 15
+ROUNDS, RUNS = 40, 40
 ACTIVE_SHARE = 0.01
 ACTIVE_PAGES = 128  # of each section and round: 100,000 a second at 1 TiB, perf's own limit by default
 STATE_BYTES = 7

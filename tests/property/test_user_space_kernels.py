@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pghot.policies.below_top import take_below
+from pghot.policies.below_top import others, take_below
 from pghot.policies.live_rules import OLDEST
 from pghot.sim.user_space.unseen import longest_unseen, note_seen
 from references.sim.user_space.unseen import longest_unseen_reference, note_seen_reference
@@ -38,3 +38,9 @@ def test_pages_below_the_top_are_those_on_a_lower_node(page: list[int]) -> None:
     out = np.empty(len(page), np.uint32)
     found = take_below(np.array(page, np.uint32), place, lower, out)
     assert out[:found].tolist() == [each for each in page if each in (1, 2, 4)]
+
+
+@given(st.lists(st.integers(0, 5)), st.lists(st.booleans(), min_size=6, max_size=6))
+def test_others_are_the_pages_that_are_not_marked(page: list[int], marked: list[bool]) -> None:
+    found = others(np.array(page, np.uint32), np.array(marked))
+    assert found.tolist() == [each for each in page if not marked[each]]

@@ -121,8 +121,9 @@ class HotnessEngine:
             candidates, now, slept, free_pages, node_pages, high_watermark_pages, max_pages
         )
         admitted = verdict < TOO_OLD
-        if not admitted.all():
-            self._keep_or_lose(verdict)
+        if admitted.all():
+            return Promotions(candidates.page, candidates.node)
+        self._keep_or_lose(verdict)
         return Promotions(candidates.page[admitted], candidates.node[admitted])
 
     def hot(self, verdict: int | None = None) -> U32:

@@ -24,3 +24,19 @@ def take_below(page: U32, place: U8, lower: Bool, out: U32) -> int:
         out[found] = each
         found += node < len(lower) and lower[node]
     return found
+
+
+def others(page: U32, marked: Bool) -> U32:
+    """Those of the pages that are not marked (bool[pages])."""
+    out = np.empty_like(page)
+    return out[: take_others(page, marked, out)]
+
+
+@njit(cache=True)
+def take_others(page: U32, marked: Bool, out: U32) -> int:
+    """Write those of the pages to `out` (uint32[K], as `page`), in order; returns how many."""
+    found = 0
+    for each in page:
+        out[found] = each
+        found += not marked[each]
+    return found

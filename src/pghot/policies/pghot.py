@@ -19,7 +19,7 @@ from pghot.engine.engine import HotnessEngine, Promotions
 from pghot.engine.gate import RATE_LIMITED, TOO_OLD, UNREACHED
 from pghot.engine.hashed import HashedStore
 from pghot.engine.settings import FAITHFUL, PACKED, EngineSettings
-from pghot.policies.below_top import below_top
+from pghot.policies.below_top import below_top, others
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.policy import W, World
 
@@ -140,13 +140,13 @@ class Pghot(Generic[W]):
         full  no page that was tried found room: those after them would not have either, whatever the budget
         """
         decisions, engine = world.decisions, self.engine
-        seen = np.concatenate([_NONE, *self._seen])
+        seen = self._seen[0] if len(self._seen) == 1 else np.concatenate([_NONE, *self._seen])
         self._seen.clear()
         if len(seen) == 0 and len(engine.hot()) == 0:
             decisions.rest(HeldBack.NOTHING_SEEN)
             return
         self._is_hot[engine.hot()] = True
-        decisions.hold(seen[~self._is_hot[seen]], HeldBack.THRESHOLD)
+        decisions.hold(others(seen, self._is_hot), HeldBack.THRESHOLD)
         self._is_hot[engine.hot()] = False
         decisions.hold(engine.hot(TOO_OLD), HeldBack.GATE)
         decisions.hold(engine.hot(RATE_LIMITED), HeldBack.RATE)

@@ -48,12 +48,14 @@ class FileSystems:
 
     def memory(self, pid: int, device: U64) -> U8:
         """uint8[K]: `Memory` of files on these devices (`Mappings.device`) that a process maps."""
-        which, back = np.unique(device, return_inverse=True)
+        # Most mappings of a large program are of no file, or of the same as the one before.
+        runs = np.flatnonzero(np.append(True, device[1:] != device[:-1])[: len(device)])
+        which, back = np.unique(device[runs], return_inverse=True)
         known = self._known.setdefault(self._namespace(pid), dict(self._own))
         if not known.keys() >= set(which.tolist()):
             known |= dict.fromkeys(which.tolist(), Memory.FILE) | self._mounted(pid) | self._own
         kinds: U8 = np.array([known[each] for each in which.tolist()], np.uint8)[back]
-        return kinds
+        return np.repeat(kinds, np.diff(np.append(runs, len(device))))
 
     def _namespace(self, pid: int) -> str:
         try:

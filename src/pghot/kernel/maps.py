@@ -88,6 +88,33 @@ class Mappings:
         moves = np.isin(self.kind, (MappingKind.MOVABLE, MappingKind.OBJECT))
         return replace(self, kind=np.where(moves, np.uint8(MappingKind.POLICY_UNKNOWN), self.kind))
 
+    def with_added(self, other: Mappings) -> Mappings | None:
+        """The same with those of `other`, each in place of what lies in it; None where one overlaps a part of another.
+
+        other  ascending, disjoint
+        """
+        first = np.searchsorted(self.end, other.start, side="right")
+        last = np.searchsorted(self.start, other.end, side="left")
+        keep = np.ones(len(self), np.bool_)
+        for i in np.flatnonzero(first < last).tolist():
+            within = slice(first[i], last[i])
+            if self.start[within][0] < other.start[i] or self.end[within][-1] > other.end[i]:
+                return None
+            keep[within] = False
+        order = np.argsort(np.append(self.start[keep], other.start), kind="stable")  # most are in order
+
+        def both(mine: U64, theirs: U64) -> U64:
+            return np.append(mine[keep], theirs)[order]
+
+        return Mappings(
+            both(self.start, other.start),
+            both(self.end, other.end),
+            np.append(self.kind[keep], other.kind)[order],
+            both(self.device, other.device),
+            both(self.inode, other.inode),
+            both(self.offset, other.offset),
+        )
+
     def changed_between(self, other: Mappings) -> tuple[int, int] | None:
         """Bytes [first, last) outside of which both are the same; None when they are the same everywhere."""
         shorter = min(len(self), len(other))
@@ -119,6 +146,11 @@ def _equal(one: list[U64 | U8], other: list[U64 | U8]) -> int:
     return int(differs.argmax()) if differs.any() else len(differs)
 
 
+def maps_path(pid: int) -> str:
+    """Where the kernel has it."""
+    return f"/proc/{pid}/maps"
+
+
 def read_maps_text(root: SysRoot, pid: int) -> bytes:
     """The file. Raises `OSError`: gone, or not this user's."""
-    return root.read_bytes(f"/proc/{pid}/maps")
+    return root.read_bytes(maps_path(pid))

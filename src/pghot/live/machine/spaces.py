@@ -38,24 +38,28 @@ from pghot.live.machine.sections import (
     SECTION_SHIFT,
     SectionTable,
 )
+from pghot.live.machine.strays import Strays, mapped_since
 
 _SECTION_BYTES_SHIFT = PAGE_SHIFT + SECTION_SHIFT
 LAST_SPACE = 65535
 # What the kernel walks page tables for (`Asking`) is asked again after this many refreshes at the earliest, and then
 # takes so many seconds for each refresh: 1 % of the time.
 ASK_EVERY = 10
+# So many mappings are read at each refresh (6 ms, Linux 6.18): with more, the maps are read at every second, third...
+READ_EACH_TIME = 16384
 ASK_S = 0.01
 
 
 @dataclass(slots=True)
 class _Tracked:
     space: Space
-    text: bytes  # of its maps, when it was last read
+    text: bytes  # of its maps, when it was last read, behind the lines that are known since
     plain: Mappings  # as the text has them
     policies: Policies | None  # of their owner; None: not known yet
     mappings: Mappings  # with these being told apart
     huge: bool | None = None  # whether it has large folios; None: not asked yet
     guessed: bool = False  # taken to have some until it is asked again
+    read: int = 0  # the refresh at which its maps were read last
     asked: int = 0  # the refresh at which it was asked last
     waits: bool = False  # for an answer
 
@@ -78,6 +82,7 @@ class Spaces:
         self.objects = Objects(root, self.table, kinds, self._next_number)
         self.pages = Pages(self.table.pages)
         self._tracked: dict[int, _Tracked] = {}
+        self._strays = Strays()
         self._last_number = 0
         self._refreshes = 0
         self._births = folio_births(root)
@@ -301,7 +306,9 @@ class Spaces:
             policies = self._asking.ask(stat.identity, folios=False).policies
         mappings = self._judged(stat.identity.pid, plain, policies)
         space = Space(number, stat.identity, stat.comm, *mappings.movable())
-        tracked = _Tracked(space, text, plain, policies, mappings, asked=self._refreshes)
+        tracked = _Tracked(
+            space, text, plain, policies, mappings, read=self._refreshes, asked=self._refreshes
+        )
         self._tracked[number] = tracked
         self.table.assign(space.pid, number)
         self._map_objects(tracked)
@@ -329,6 +336,7 @@ class Spaces:
 
     def _drop(self, number: int, changes: Changes) -> None:
         tracked = self._tracked.pop(number)
+        self._strays.take(number)
         self.table.assign(tracked.space.pid, 0)
         self.objects.unmap(number)
         for slot, _ in self.table.slots(number):
@@ -337,12 +345,11 @@ class Spaces:
 
     def _remap(self, number: int, changes: Changes) -> None:
         tracked = self._tracked[number]
-        text = self._read_maps(tracked.space.pid)
-        if text is None or text == tracked.text:
+        strays = self._strays.take(number)
+        if (now := self._maps_now(tracked, strays)) is None or now[0] == tracked.text:
             return
-        plain = parse_maps(text)
-        mappings = self._judged(tracked.space.pid, plain, tracked.policies)
-        tracked.text, tracked.plain = text, plain
+        mappings = self._judged(tracked.space.pid, now[1], tracked.policies)
+        tracked.text, tracked.plain = now
         if tracked.policies is not None and len(tracked.policies.bound):
             tracked.asked = 0  # they are known by their start address, which may have changed: ask soon
         self._changed(tracked, mappings, changes)
@@ -360,6 +367,24 @@ class Spaces:
             if first <= section <= last:
                 self._rekind(slot, section, tracked, changes)
         changes.any = True
+
+    def _maps_now(self, tracked: _Tracked, strays: U64) -> tuple[bytes, Mappings] | None:
+        """The text of a program's maps and what it says, the same text when nothing has changed, None: it has ended.
+
+        Where that would be much to read each time, often only what was sighted is asked for.
+        """
+        pid, text = tracked.space.pid, tracked.text
+        if self._refreshes - tracked.read <= len(tracked.plain) // READ_EACH_TIME:
+            try:
+                if len(strays) == 0:
+                    return text, tracked.plain
+                if (since := mapped_since(self._root, pid, tracked.plain, strays)) is not None:
+                    return since[0] + text, since[1]
+            except OSError:
+                return None
+        text = self._read_maps(pid) or text
+        tracked.read = self._refreshes
+        return text, tracked.plain if text == tracked.text else parse_maps(text)
 
     def _read_maps(self, pid: int) -> bytes | None:
         try:
@@ -416,6 +441,14 @@ class Spaces:
         for section in np.unique(page >> np.uint32(SECTION_SHIFT)).tolist():
             self.pages.recount(section)
 
+    def _note_strays(self, pid: I32, address: U64) -> None:
+        """Remember them for programs of which not all mappings are read each time."""
+        space = self.table.spaces_of(pid)
+        for number in np.unique(space).tolist():
+            tracked = self._tracked.get(number)
+            if tracked is not None and len(tracked.plain) >= READ_EACH_TIME:
+                self._strays.note(number, address[space == number])
+
     def lookup(self, pid: I32, address: U64) -> tuple[U32, npt.NDArray[np.bool_]]:
         """Dense pages uint32[K] and bool[K]: which of them are movable pages of tracked programs.
 
@@ -434,8 +467,14 @@ class Spaces:
         movable = np.empty(len(page), np.bool_)
         count = np.zeros(len(MappingKind), np.int64)
         count_kinds(self.pages.kind, page, movable, count)
+        absent = page == ABSENT
+        if absent.any() or count[MappingKind.UNMAPPED]:
+            nowhere = absent | (
+                tracked & (self.pages.kind[np.where(tracked, page, 0)] == MappingKind.UNMAPPED)
+            )
+            self._note_strays(pid[nowhere], address[nowhere])
         self.skipped["foreign"] += int(np.count_nonzero(page == FOREIGN))
-        self.skipped["no_section"] += int(np.count_nonzero(page == ABSENT))
+        self.skipped["no_section"] += int(np.count_nonzero(absent))
         for reason in _LEFT_ALONE:
             self.skipped[reason.name.lower()] += int(count[reason])
         return page, movable

@@ -1,9 +1,10 @@
-"""Whether a daemon grows while programs come and go: `python benchmarks/soak.py host|guest`.
+"""Whether a daemon grows while programs come and go: `python benchmarks/soak.py host|guest|hostile`.
 
 host   an hour on this machine with 1,000 programs, each of which lives for some minutes, under the source that works
        on any machine (`swapins`): a dry run, so nothing is moved. Each program reads pages of a file of its own that it
        has dropped from the page cache.
 guest  ten minutes in the guest with 50, under hint faults; their hot pages are promoted.
+hostile  an hour among neighbours that attack it: see soak_hostile.py.
 
 Every ten seconds it notes what the daemon has: resident memory, descriptors, threads, and bytes of its journal. The
 last sixth of these is set beside the second: a ratio of 1 is no growth, above 1.1 it exits with 1. In the first sixth
@@ -74,6 +75,12 @@ class Living(Protocol):
 def main(where: str) -> None:
     if where == "inside":
         return inside()
+    if where == "hostile":
+        from soak_hostile import hostile
+
+        found = hostile()
+        print(json.dumps(found, indent=2))
+        raise SystemExit(f"missed: {', '.join(found['failed'])}" if found["failed"] else 0)
     found = on_the_host() if where == "host" else in_the_guest()
     print(json.dumps(found, indent=2))
     if grown := [fact for fact in FACTS if found[f"{fact}_ratio"] > MOST_GROWTH]:

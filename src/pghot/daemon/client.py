@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from io import BufferedIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -23,12 +24,19 @@ def ask(path: Path, request: dict[str, Any], timeout_s: float = 10.0) -> tuple[d
     does not answer.
     """
     with socket.socket(socket.AF_UNIX) as channel:
-        channel.settimeout(timeout_s)
+        # So long connect(2) waits for a place in the queue. With Python's own timeout it would not wait at all.
+        limit = struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1e6))
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         try:
             channel.connect(str(path))
+            channel.settimeout(timeout_s)
         except PermissionError:
             raise NotPermittedError(
                 f"not permitted to ask the daemon at {path}", "run as root or in its group"
+            ) from None
+        except BlockingIOError:
+            raise PghotError(
+                f"the daemon at {path} is flooded: nobody got in for {timeout_s:g} s", "see who asks it"
             ) from None
         except OSError:
             raise UsageError(

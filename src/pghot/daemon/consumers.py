@@ -50,7 +50,7 @@ class Server:
     def __init__(self, answers: Answers, shortages: Shortages, max_cpu_percent: float = math.inf) -> None:
         self.within(max_cpu_percent)
         self._answers = answers
-        self._door = Door(lambda door, user: Consumer(door, user, self), self._admit, shortages)
+        self._door = Door(lambda door, user: Consumer(door, user, self), self._admit, shortages, IDLE_S)
         self._file: SocketFile | None = None
         self._waiting: deque[Consumer] = deque()
         self._turn_at: asyncio.TimerHandle | None = None
@@ -59,7 +59,7 @@ class Server:
 
     @property
     def consumers(self) -> int:
-        return len(self._door.inside)
+        return len(self._door.inside) + len(self._door.hall)
 
     @property
     def refused(self) -> int:
@@ -84,11 +84,10 @@ class Server:
             self._file.remove()
 
     def _admit(self, user: int) -> bool:
-        inside = self._door.inside
         if user in (0, os.geteuid()):
-            return len(inside) < MOST_CONSUMERS
-        of_user = sum(each.user == user for each in inside)
-        return len(inside) < MOST_CONSUMERS - OWN_PLACES and of_user < MOST_OF_USER
+            return self.consumers < MOST_CONSUMERS
+        users = [*(each.user for each in self._door.inside), *self._door.hall.values()]
+        return len(users) < MOST_CONSUMERS - OWN_PLACES and users.count(user) < MOST_OF_USER
 
     # ---- turns
 

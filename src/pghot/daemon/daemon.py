@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ from pghot.daemon.consumers import Server
 from pghot.daemon.descriptors import raise_limit
 from pghot.daemon.logs import event, open_log, unexpected
 from pghot.daemon.notify import Manager
+from pghot.daemon.rounds import Rounds
 from pghot.daemon.scrapes import Metrics
 from pghot.errors import PghotError
 from pghot.kernel.shortage import ShortageError
@@ -30,6 +32,7 @@ from pghot.live.journal import Journal
 from pghot.live.live_settings import LiveSettings, check_sources, with_damos
 from pghot.live.loop import Live
 from pghot.live.machine.chosen_nodes import NodeChoice
+from pghot.live.own_cost import cpu_seconds
 from pghot.live.owner import changes_machine, owned
 from pghot.live.status import degraded_facts, status
 from pghot.live.status_facts import StatusFacts
@@ -97,6 +100,7 @@ class Daemon:
         self._programs: set[str] = set()
         self._effort = 1.0
         self._reload_accepted = True
+        self._clock = Rounds()
 
     async def run(self) -> None:
         """Serve. Raises `PghotError` when it cannot start; afterwards everything is put back."""
@@ -151,6 +155,7 @@ class Daemon:
             if self._reload:
                 self._reload = False
                 self._read_again(journal)
+            self._clock.begin(time.monotonic(), self._config.service.interval_ms / 1000)
             self._live.tick()
             self._answers.next_round()
             if time.monotonic() * 1000 - self._facts_ms >= STATUS_MS:
@@ -159,13 +164,14 @@ class Daemon:
 
     async def _pause(self) -> None:
         """Let consumers be served, until the next round or a signal."""
-        left_s = self._config.service.interval_ms / 1000
+        began_s, left_s = cpu_seconds(), self._config.service.interval_ms / 1000
         while left_s > 0 and not self._woken.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), min(left_s, WATCHDOG_S))
             left_s -= WATCHDOG_S
             self._manager.tell("WATCHDOG=1")
         self._woken.clear()
+        self._live.budget.leave_out(cpu_seconds() - began_s)
 
     def _refresh_facts(self) -> None:
         facts = self._facts = self._status()
@@ -212,6 +218,8 @@ class Daemon:
             "consumers": self._server.consumers,
             "consumers_dropped": self._server.dropped,
             "consumers_refused": self._server.refused,
+            "rounds": self._clock.count,
+            "rounds_late": self._clock.late,
             "reload_accepted": self._reload_accepted,
             "journal_bytes": self._journal.bytes_written,
         }
@@ -244,6 +252,7 @@ class Daemon:
 
     def _exchange(self, config: Config, journal: Journal) -> None:
         """Stop, and start again with `config`, or with the old configuration when that fails."""
+        gc.collect()  # the one that was made to check it, whose tables are as large
         for problem in self._live.stop():
             event(self._log, "not put back", logging.WARNING, problem=problem)
         try:

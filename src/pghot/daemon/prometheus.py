@@ -44,6 +44,11 @@ _STATES: tuple[tuple[Counter, Callable[[Mapping[str, Any]], float]], ...] = (
         Counter("pghot_tracked", "programs that are tracked now", "programs", "gauge"),
         lambda facts: len(facts["programs"]),
     ),
+    (Counter("pghot_rounds", "rounds of the daemon", "rounds"), lambda facts: facts["rounds"]),
+    (
+        Counter("pghot_late", "rounds that began later than two intervals after the one before", "rounds"),
+        lambda facts: facts["rounds_late"],
+    ),
     (
         Counter("pghot_last_reload", "0: the last reload was refused; the log says why", "accepted", "gauge"),
         lambda facts: facts["reload_accepted"],

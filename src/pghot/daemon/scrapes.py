@@ -23,7 +23,8 @@ from pghot.errors import PghotError, UsageError
 from pghot.kernel.shortage import Shortages
 from pghot.version import __version__
 
-MOST_SCRAPES = 16  # connections at a time; one more takes the place of the one that is there for longest
+# Connections at a time, of those who said something and of those who did not; one more takes the place of the oldest.
+MOST_SCRAPES, MOST_SILENT = 16, 64
 HEAD_BYTES = 8192  # of a request
 TIME_S = 5.0  # from the connection to the end of the answer
 
@@ -52,7 +53,7 @@ class Metrics:
         self._registry.register(_Facts(status))
         self._texts: dict[str, bytes] = {}
         self._of: Mapping[str, Any] | None = None  # the facts that these tell
-        self._door = Door(lambda door, user: _Scrape(door, user, self.answer), self._admit, shortages)
+        self._door = Door(self._visitor, self._admit, shortages, TIME_S)
         self._door.open(_listening(address))
 
     def close(self) -> None:
@@ -63,11 +64,16 @@ class Metrics:
         return _Answered(head, self._text).written
 
     def _admit(self, user: int) -> bool:
-        while len(self._door.inside) >= MOST_SCRAPES:
-            oldest = next(iter(self._door.inside))
-            self._door.left(oldest)
-            oldest.drop()
+        if len(self._door.hall) >= MOST_SILENT:
+            self._door.send_away(next(iter(self._door.hall)))
         return True
+
+    def _visitor(self, door: Door, user: int) -> _Scrape:
+        if len(door.inside) >= MOST_SCRAPES:
+            oldest = next(iter(door.inside))
+            door.left(oldest)
+            oldest.drop()
+        return _Scrape(door, user, self.answer)
 
     def _text(self, accept: str) -> tuple[bytes, str]:
         """The metrics in a form that is accepted, and what it is called."""

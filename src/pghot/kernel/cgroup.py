@@ -111,7 +111,7 @@ def memory_cgroups(root: SysRoot, path: str) -> list[str]:
 
 def cgroup_of(root: SysRoot, pid: int) -> str:
     """The process's cgroup v2, "/" when it has none or it cannot be read."""
-    for line in root.read_or(f"/proc/{pid}/cgroup").splitlines():
+    for line in root.read_or(f"/proc/{pid}/cgroup").split("\n"):
         if line.startswith("0::"):
             return line[3:]
     return "/"

@@ -7,16 +7,19 @@ What a guest touches is faulted in by KVM, and by vhost for its devices, without
 
 from __future__ import annotations
 
+import re
+
 from pghot.kernel.maps import read_maps_text
 from pghot.kernel.process import pids
 from pghot.kernel.sysroot import SysRoot
 
-_CPU = b"anon_inode:kvm-vcpu"
+# Of a file on a disk the name begins with a slash, whatever else is in it.
+_CPU = re.compile(rb"^\S+ \S+ \S+ \S+ \d+ +anon_inode:kvm-vcpu", re.MULTILINE)
 
 
 def runs_guest(maps: bytes) -> bool:
     """Whether the text of a program's maps shows a virtual CPU."""
-    return _CPU in maps
+    return _CPU.search(maps) is not None
 
 
 def programs_with_guests(root: SysRoot) -> list[int]:

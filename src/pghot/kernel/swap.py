@@ -54,7 +54,7 @@ class ZramStat:
 def read_swaps(root: SysRoot) -> list[SwapArea]:
     """The swap areas in use; empty without any, or without CONFIG_SWAP."""
     areas = []
-    for line in root.read_or(SWAPS).splitlines()[1:]:
+    for line in root.read_or(SWAPS).split("\n")[1:]:
         # A space in a file's name is written \040. A file that was deleted has "\040(deleted)" behind its name.
         words = line.split()
         if len(words) >= 5 and all(word.lstrip("-").isdigit() for word in words[-3:]):

@@ -56,7 +56,7 @@ def parse_zoneinfo(text: str) -> tuple[Zone, ...]:
     3
     """
     found: list[tuple[int, str, dict[str, int]]] = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         words = line.split()
         if line.startswith("Node ") and len(words) >= 4 and words[1].rstrip(",").isdigit():
             found.append((int(words[1].rstrip(",")), words[3], {}))

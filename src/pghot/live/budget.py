@@ -20,13 +20,19 @@ class Budget:
         self.cpu_percent = 0.0
         self._cost = OwnCost()
         self._checked_s = now_s
+        self._visitors_s = 0.0
+
+    def leave_out(self, cpu_s: float) -> None:
+        """So much of pghot's CPU time was spent on visitors of the daemon: no reason to look at programs less."""
+        self._visitors_s += cpu_s
 
     def tick(self, now_s: float) -> bool:
         """Look every few seconds; True when the effort changed."""
         if now_s - self._checked_s < CHECK_S:
             return False
-        self._checked_s = now_s
-        return self.judge(self._cost.percent_since_last())
+        visitors = 100 * self._visitors_s / (now_s - self._checked_s)
+        self._checked_s, self._visitors_s = now_s, 0.0
+        return self.judge(max(0.0, self._cost.percent_since_last() - visitors))
 
     def pause_ms(self, refresh_s: float) -> float:
         """How long to wait from one look at the programs to the next, when one takes so many seconds of CPU time."""

@@ -89,8 +89,7 @@ class BudgetFacts(TypedDict):
 
 
 class StatusFacts(TypedDict):
-    """`consumers`, `consumers_dropped`, `consumers_refused`, `reload_accepted` and `journal_bytes` are of a daemon,
-    `undone` of a run with --restore."""
+    """The keys that need not be there are of a daemon, but for `undone`, of a run with --restore."""
 
     schema: str
     mode: Literal["apply", "dry run"]
@@ -115,6 +114,8 @@ class StatusFacts(TypedDict):
     consumers: NotRequired[int]
     consumers_dropped: NotRequired[int]
     consumers_refused: NotRequired[int]
+    rounds: NotRequired[int]
+    rounds_late: NotRequired[int]
     reload_accepted: NotRequired[bool]
     journal_bytes: NotRequired[int]
     undone: NotRequired[UndoneFacts]

@@ -81,6 +81,18 @@ def test_it_looks_every_few_seconds_only(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not budget.tick(100 + CHECK_S + 1)
 
 
+def test_what_visitors_take_is_no_reason_to_look_at_programs_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 % of 5 s were used, 15 % of it on visitors: 5 % count. The next time they took nothing."""
+    budget = Budget(10, 100)
+    monkeypatch.setattr(budget._cost, "percent_since_last", lambda: 20.0)
+    budget.leave_out(0.5)
+    budget.leave_out(0.25)
+    assert not budget.tick(100 + CHECK_S)
+    assert (budget.cpu_percent, budget.effort) == (5.0, 1.0)
+    assert budget.tick(100 + 2 * CHECK_S)
+    assert (budget.cpu_percent, budget.effort) == (20.0, 0.5)
+
+
 def test_own_cost_counts_what_was_used() -> None:
     cost = OwnCost()
     while cost.total_s() < 0.02:
@@ -364,6 +376,8 @@ FACTS: dict[str, Any] = {
     "budget": {"effort": 0.25},
     "programs": [{"pid": 1, "name": "a"}, {"pid": 2, "name": "b"}],
     "groups": [],
+    "rounds": 23,
+    "rounds_late": 2,
     "reload_accepted": False,
     "journal_bytes": 4096,
     "moves": {"failed": {"EBUSY": 5, "ENOMEM": 6}},
@@ -399,6 +413,9 @@ def test_families_have_few_labels_and_one_meaning_each() -> None:
     ((_, programs),) = samples["pghot_tracked_programs"]
     ((_, accepted),) = samples["pghot_last_reload_accepted"]
     ((_, journal),) = samples["pghot_journal_bytes"]
+    ((_, rounds),) = samples["pghot_rounds"]
+    ((_, late),) = samples["pghot_late_rounds"]
+    assert (rounds, late) == (23, 2)
     assert (applies, effort, programs, accepted, journal) == (1, 0.25, 2, 0, 4096)
 
 

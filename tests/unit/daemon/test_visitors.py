@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from builders.scarcity import no_descriptors
 from pghot.daemon import consumers, descriptors, door, scrapes
 from pghot.daemon.answers import Answers
+from pghot.daemon.client import ask
 from pghot.daemon.consumers import LINE_BYTES, MOST_CONSUMERS, MOST_OF_USER, OWN_PLACES, Server
 from pghot.daemon.descriptors import kept_back, raise_limit
 from pghot.daemon.listening import SocketFile
-from pghot.daemon.scrapes import HEAD_BYTES, MOST_SCRAPES, Metrics
-from pghot.errors import UsageError
+from pghot.daemon.scrapes import HEAD_BYTES, MOST_SCRAPES, MOST_SILENT, Metrics
+from pghot.errors import PghotError, UsageError
 from pghot.kernel.shortage import Shortages
 from pghot.live.hot import By, Hottest
 from unit.daemon.test_sockets_and_metrics import FACTS
@@ -37,7 +38,7 @@ ODD_FORMS = b"application/openmetrics-text;q=x;version=,"
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "TURN_S", 0.001)
+    monkeypatch.setattr(door, "SHARE", 0.5)
     monkeypatch.setattr(door, "SHORT_S", 0.001)
 
 
@@ -126,8 +127,8 @@ def test_a_thousand_connections_to_the_metrics_hold_nothing(tmp_path: Path) -> N
                 held.append(silent)
                 await asyncio.sleep(0)
             await bench.well()
-            assert len(bench.metrics._door.inside) <= MOST_SCRAPES
-            assert len(os.listdir("/proc/self/fd")) - before - len(held) <= MOST_SCRAPES + 2
+            assert len(bench.metrics._door.hall) <= MOST_SILENT
+            assert len(os.listdir("/proc/self/fd")) - before - len(held) <= MOST_SILENT + 2
             for each in held:
                 each.close()
 
@@ -474,19 +475,91 @@ def test_one_user_cannot_shut_out_the_others_nor_all_of_them_root(
 # ---- the door
 
 
-def test_visitors_come_in_at_a_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not more in a turn, however many knock."""
-    monkeypatch.setattr(door, "TURN_S", 3600)
+def test_visitors_come_in_for_a_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many knock: each look at the clock takes 0.25 ms here, so that a turn of 1 ms receives three of them."""
+    ticks = iter(range(10**9))
+    monkeypatch.setattr(door.time, "perf_counter", lambda: next(ticks) / 4000)
+    monkeypatch.setattr(door, "SHARE", 1e-6)
 
     async def main() -> None:
         async with Bench(tmp_path).serving() as bench:
-            held = [await bench.connect() for _ in range(3 * door.PER_TURN)]
-            await awaited(lambda: bench.server.consumers == door.PER_TURN)
+            held = [await bench.connect() for _ in range(20)]
+            await awaited(lambda: bench.server.consumers)
             for _ in range(20):
                 await asyncio.sleep(0)
-            assert bench.server.consumers == door.PER_TURN
-            bench.server._door._turn()
-            await awaited(lambda: bench.server.consumers == 2 * door.PER_TURN)
+            assert bench.server.consumers == 1, "the first; then the door rests"
+            bench.server._door._rested()
+            await awaited(lambda: bench.server.consumers > 1)
+            assert bench.server.consumers == 4
+            for _, writer in held:
+                writer.close()
+
+    asyncio.run(main())
+
+
+def test_a_door_that_nobody_knocks_at_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even after somebody was there: it does not look by itself."""
+    turns: list[int] = []
+    honest = door.Door._turn
+
+    def counted(self: door.Door) -> None:
+        turns.append(1)
+        honest(self)
+
+    monkeypatch.setattr(door.Door, "_turn", counted)
+
+    async def main() -> None:
+        async with Bench(tmp_path).serving() as bench:
+            _, writer = await bench.connect()
+            await awaited(lambda: bench.server.consumers)
+            await awaited(lambda: not bench.server._door._resting)
+            before = len(turns)
+            await asyncio.sleep(0.05)
+            assert len(turns) == before
+            writer.close()
+
+    asyncio.run(main())
+
+
+def test_who_speaks_costs_more_than_who_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock stands still: only what an entry is taken to cost ends a turn, after four of them."""
+    monkeypatch.setattr(door.time, "perf_counter", lambda: 5.0)
+    monkeypatch.setattr(door, "SHARE", 1e-6)
+
+    async def main() -> None:
+        async with Bench(tmp_path).serving() as bench:
+            held = []
+            for _ in range(10):
+                reader, writer = await bench.connect()
+                writer.write(STATUS)
+                held.append((reader, writer))
+            first = bench.server._door
+            await awaited(lambda: first._resting)
+            before = len(first.inside)
+            assert before <= 1
+            first._rested()
+            await awaited(lambda: len(first.inside) > before)
+            assert len(first.inside) == before + 4
+            for _, writer in held:
+                writer.close()
+
+    asyncio.run(main())
+
+
+def test_a_full_house_makes_room_for_the_next_scrape(tmp_path: Path) -> None:
+    """Of those who said half of a request, the oldest goes."""
+
+    async def main() -> None:
+        async with Bench(tmp_path).serving() as bench:
+            held = []
+            for number in range(MOST_SCRAPES):
+                reader, writer = await bench.to_metrics()
+                writer.write(b"GET /")
+                held.append((reader, writer))
+                await awaited(lambda number=number: len(bench.metrics._door.inside) == number + 1)
+            await bench.well()
+            with contextlib.suppress(ConnectionError):
+                assert await asyncio.wait_for(held[0][0].read(), GUARD_S) == b""
             for _, writer in held:
                 writer.close()
 
@@ -641,3 +714,24 @@ def test_only_the_own_file_is_removed_at_the_end(tmp_path: Path) -> None:
     second.remove()
     second.listening.close()
     assert not (tmp_path / "s").exists()
+
+
+def test_who_asks_waits_for_a_place_in_the_queue(tmp_path: Path) -> None:
+    """A queue that others keep full is not a daemon that is not there."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as full:
+        full.bind(str(path))
+        full.listen(0)
+        held = []
+        while True:
+            client = socket.socket(socket.AF_UNIX)
+            client.setblocking(False)
+            held.append(client)
+            try:
+                client.connect(str(path))
+            except BlockingIOError:
+                break
+        with pytest.raises(PghotError, match="is flooded: nobody got in for 0"):
+            ask(path, {"get": "status"}, timeout_s=0.05)
+        for each in held:
+            each.close()

@@ -102,7 +102,7 @@ def test_the_first_group_that_fits_has_a_program_and_none_leaves_it_alone(bench:
         "databases: 1 programs, pghot-default, promoted 512 pages (2.0 MiB) of 1000 MiB/s"
         in render_status(facts, None)
     )
-    facts |= {"reload_accepted": True, "journal_bytes": 0}
+    facts |= {"reload_accepted": True, "journal_bytes": 0, "rounds": 1, "rounds_late": 0}
     samples = {
         (sample.name, sample.labels["group"]): sample.value
         for family in families(facts)

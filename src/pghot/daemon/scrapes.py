@@ -77,7 +77,10 @@ class Metrics:
 
     def _text(self, accept: str) -> tuple[bytes, str]:
         """The metrics in a form that is accepted, and what it is called."""
-        encoder, content_type = choose_encoder(accept)
+        try:
+            encoder, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # the library does not expect a version that is no number
+            encoder, content_type = choose_encoder("")
         if self._of is not (facts := self._status()):
             self._of, self._texts = facts, {}
         if content_type not in self._texts:

@@ -6,6 +6,7 @@ memory. `Identity` tells these cases apart.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from pghot.errors import NotPermittedError, UsageError
@@ -14,6 +15,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.units import PAGE_BYTES
 
 PF_KTHREAD = 0x00200000  # include/linux/sched.h
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _HIDDEN = (1, 0, 0)  # fields of stat for users who may not see them (do_task_stat, fs/proc/array.c)
 
 
@@ -152,7 +154,7 @@ def children(root: SysRoot, pid: int) -> list[int]:
     found = set()
     for tid in threads_of(root, pid):
         words = root.read_or(f"/proc/{pid}/task/{tid}/children").split()
-        found |= {int(word) for word in words}
+        found |= {int(word) for word in words if _NUMBER.fullmatch(word)}
     return sorted(found)
 
 
@@ -170,7 +172,7 @@ def descendants(root: SysRoot, pid: int) -> list[int]:
 def resident_bytes(root: SysRoot, pid: int | str = "self") -> int:
     """Resident memory of a process, by default of this one; 0 when it cannot be told."""
     words = root.read_or(f"/proc/{pid}/statm").split()
-    return int(words[1]) * PAGE_BYTES if len(words) > 1 else 0
+    return int(words[1]) * PAGE_BYTES if len(words) > 1 and _NUMBER.fullmatch(words[1]) else 0
 
 
 def pid_max(root: SysRoot) -> int:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pghot.kernel.sysroot import SysRoot
 
 COMM_LENGTH = 15  # TASK_COMM_LEN less its NUL (include/linux/sched.h): longer names are cut
-_NEEDED = re.compile(r"^(Name|Uid|VmRSS):\t\s*(.*)$", re.MULTILINE)
+_NEEDED = re.compile(
+    r"^(?:(Name):\t\s*(.*)|(Uid):\t[0-9]{1,10}\t([0-9]{1,10})\t.*|(VmRSS):\s*([0-9]{1,15}) kB)$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,14 @@ class ProgramStatus:
 
 def read_status(root: SysRoot, pid: int) -> ProgramStatus | None:
     """None for a process that has ended, and for a kernel thread: they have no memory."""
-    found = dict(_NEEDED.findall(_text(root, pid)))
+    lines = (list(filter(None, groups)) for groups in _NEEDED.findall(_text(root, pid)))
+    found = {line[0]: line[1] for line in lines if len(line) == 2}
     if not {"Name", "Uid", "VmRSS"} <= found.keys():
         return None
     return ProgramStatus(
         _whole_name(root, pid, found["Name"]),
-        int(found["Uid"].split()[1]),
-        int(found["VmRSS"].split()[0]) << 10,
+        int(found["Uid"]),
+        int(found["VmRSS"]) << 10,
     )
 
 

@@ -183,6 +183,7 @@ def test_an_answer_that_nobody_reads_is_given_up(tmp_path: Path, monkeypatch: py
         (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", b"HTTP/1.0 431"),
         (b"GET /" + b"x" * (HEAD_BYTES + 9) + b" HTTP/1.1\r\n\r\n", b""),
         (b"GET / HTTP/1.1\r\nAccept: " + ODD_FORMS * 99 + b"\r\n\r\n", b"HTTP/1.0 200"),
+        (b"GET / HTTP/1.1\r\nAccept: application/openmetrics-text;version=1.x.0\r\n\r\n", b"HTTP/1.0 200"),
         (b"<script>alert(1)</script> / HTTP/1.1\r\n\r\n", b"HTTP/1.0 501"),
     ],
 )  # fmt: skip

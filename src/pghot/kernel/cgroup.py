@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.node_files import read_list, read_number
+from pghot.kernel.process import pids_in
 from pghot.kernel.sysroot import SysRoot
 
 CGROUPS = "/sys/fs/cgroup"
@@ -20,7 +21,7 @@ def cgroup_members(root: SysRoot, path: str) -> list[int]:
     found, waiting = [], [cgroup_path(path)]
     while waiting:
         group = waiting.pop()
-        found += [int(word) for word in root.read_or(f"{group}/cgroup.procs").split()]
+        found += pids_in(root.read_or(f"{group}/cgroup.procs"))
         waiting += [
             f"{group}/{entry}" for entry in root.list(group) if root.path(f"{group}/{entry}").is_dir()
         ]

@@ -14,6 +14,7 @@ from pghot.kernel.process_status import status_field
 from pghot.kernel.sysroot import SysRoot
 from pghot.units import PAGE_BYTES
 
+PID_MAX_LIMIT = 1 << 22  # include/linux/threads.h
 PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _HIDDEN = (1, 0, 0)  # fields of stat for users who may not see them (do_task_stat, fs/proc/array.c)
@@ -153,9 +154,13 @@ def children(root: SysRoot, pid: int) -> list[int]:
     """Pids of the direct children of all its threads."""
     found = set()
     for tid in threads_of(root, pid):
-        words = root.read_or(f"/proc/{pid}/task/{tid}/children").split()
-        found |= {int(word) for word in words if _NUMBER.fullmatch(word)}
+        found |= set(pids_in(root.read_or(f"/proc/{pid}/task/{tid}/children")))
     return sorted(found)
+
+
+def pids_in(text: str) -> list[int]:
+    """The numbers in a list of processes; what else is in it is none."""
+    return [int(word) for word in text.split() if _NUMBER.fullmatch(word)]
 
 
 def descendants(root: SysRoot, pid: int) -> list[int]:
@@ -176,8 +181,9 @@ def resident_bytes(root: SysRoot, pid: int | str = "self") -> int:
 
 
 def pid_max(root: SysRoot) -> int:
-    """A bound above every pid. When it cannot be read: the most that 64-bit kernels have."""
-    return int(root.read_or("/proc/sys/kernel/pid_max", "4194304"))
+    """A bound above every pid: the most that 64-bit kernels have, unless the kernel says less."""
+    said = root.read_or("/proc/sys/kernel/pid_max")
+    return min(int(said), PID_MAX_LIMIT) if _NUMBER.fullmatch(said) else PID_MAX_LIMIT
 
 
 def descriptor_path(fd: int) -> str:

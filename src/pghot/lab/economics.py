@@ -13,6 +13,7 @@ from typing import Any
 
 from pghot.errors import UsageError
 from pghot.lab.compare import DEVICE_MOVER, Comparison, compare
+from pghot.lab.evidence import too_little
 from pghot.lab.traces import load_trace
 from pghot.rules import device_rules
 from pghot.safety.margin import Host, Margins, margins
@@ -39,6 +40,8 @@ class RuleCost:
     slowdown       run time divided by that with all memory fast; None when a tenant was killed
     speedup        run time of 'none' under the same rule (pages are demoted when memory is full, and promoted when
                    the rule demands it) divided by that of the mover; None when a tenant was killed
+
+    Both times are None, too, when the recording holds too little to judge by (`lab.evidence`): a warning says why.
     """
 
     recording: str
@@ -114,6 +117,8 @@ def economics(
             contents[recording] = result.setup.contents or ""
             # The warning about a rule is given once, not again with each recording.
             warnings[recording] = [text for text in result.setup.warnings if text != rule.warning]
+            if lack := too_little(result.setup, result.rows):
+                warnings[recording].append(f"slowdown and speed-up cannot be told, as {lack}")
     progress(total, total)
     return Economics(
         lines=tuple(lines),
@@ -151,6 +156,7 @@ def _times(recording: str, tiers: Topology) -> float | None:
 
 def _line(recording: str, rule: str, reserve: int | None, result: Comparison) -> RuleCost:
     figures = next(row.figures for row in result.rows if row.kind == "mover")
+    tells = too_little(result.setup, result.rows) is None
     return RuleCost(
         recording=recording,
         rule=rule,
@@ -158,8 +164,8 @@ def _line(recording: str, rule: str, reserve: int | None, result: Comparison) ->
         passes=result.setup.timing.passes,
         reserve_bytes=reserve,
         saved_share=None if figures.killed_tenants else figures.saved_share,
-        slowdown=figures.slowdown,
-        speedup=figures.speedup,
+        slowdown=figures.slowdown if tells else None,
+        speedup=figures.speedup if tells else None,
         write_faults=int(figures.write_faults or 0),
         refused_pages=int(figures.refused_pages or 0),
         lost_pages=int(figures.lost_pages or 0),

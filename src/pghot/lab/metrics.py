@@ -128,9 +128,10 @@ def run_figures(run: Run, warmup_epochs: int, footprint_pages: int) -> Figures:
     if (node := machine.compressed) is None:
         return figures
     saved = _mean([sample.saved_bytes for sample in samples[warmup_epochs:]]) or 0.0
+    footprint_bytes = footprint_pages * machine.page_bytes * machine.group_pages
     return replace(
         figures,
-        saved_share=saved / (footprint_pages * machine.page_bytes * machine.group_pages),
+        saved_share=saved / footprint_bytes if footprint_bytes else None,
         device_peak_share=node.counts.peak_bytes / node.real_bytes,
         refused_pages=node.counts.refused * machine.group_pages,
         write_faults=node.counts.write_faults * machine.group_pages,

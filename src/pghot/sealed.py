@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -27,11 +28,19 @@ def unseal(sealed: str) -> dict[str, Any]:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """The facts of a JSON object. Raises `ValueError` for anything else."""
+    """The facts of a JSON object. Raises `ValueError` for anything else, numbers that JSON does not have among it."""
     try:
-        facts = json.loads(text)
+        facts = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(facts, dict):
         raise ValueError("not a JSON object")
     return facts
+
+
+def _finite(text: str) -> float:
+    """A number. Python reads NaN and 1e400 too, and writes what no other program reads."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is no number of JSON")
+    return value

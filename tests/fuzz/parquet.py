@@ -143,12 +143,13 @@ def _other_values(
     place = rng.randrange(table.num_columns)
     values = table.column(place).to_pylist()
     at = rng.randrange(len(values))
-    values[at] = rng.choice((values[at] + 1, max(0, values[at] - 1), odd_number(rng), None))
+    nudged = (values[at] + 1, max(0, values[at] - 1)) if isinstance(values[at], int) else ()
+    values[at] = rng.choice((*nudged, odd_number(rng), None))
     for kind in (table.field(place).type, pa.int64(), pa.float64(), pa.string()):
         try:
             texts = [str(value) for value in values] if kind == pa.string() else values
             column = pa.array(texts, kind)
-        except (pa.ArrowException, OverflowError):
+        except (pa.ArrowException, OverflowError, ValueError, TypeError):
             continue
         return table.set_column(place, table.field(place).name, column), metadata
     return table, metadata
@@ -186,7 +187,7 @@ def _other_columns(
         values = [{"a": value} for value in values]
     try:
         column = pa.array(map(str, values)) if kind == pa.string() else pa.array(values, kind)
-    except (pa.ArrowException, OverflowError):
+    except (pa.ArrowException, OverflowError, ValueError, TypeError):
         column = pa.array([None] * len(values), kind)
     return table.set_column(place, names[place], column), metadata
 
@@ -256,7 +257,10 @@ def check(made: Made) -> str:
         raise Silent("the conversion says other numbers of slices and rows than it wrote")
     if recording.info.verification is not conversion.verification:
         raise Silent("the recording is believed more or less than the conversion said")
-    _compare(found, made.path, recording.info.cache_bytes)
+    try:
+        _compare(found, made.path, recording.info.cache_bytes)
+    except (OSError, pa.ArrowException):  # this reader of Arrow's looks at more than the one that pghot uses
+        _compare_with_original(found, made)
     is_verified = recording.info.verification is Verification.VERIFIED
     if is_verified and not made.forged:
         _compare_with_original(found, made)

@@ -92,7 +92,11 @@ def originals() -> list[Original]:
         random_trace(parts=1, slices=7, rows=0),
         random_trace(parts=0),
     ]
-    return [_original(trace, 3) for trace in traces]
+    # Each with a name of its own: else the digests of one would fit the batches of another.
+    return [
+        _original(replace(trace, info=replace(trace.info, name=f"original {at}")), 3)
+        for at, trace in enumerate(traces)
+    ]
 
 
 originals()

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builders.forged import resealed
+from builders.forged import forging, resealed
 from fuzz.parquet import tables
 from fuzz.recording import originals
 from pghot.errors import PghotError
@@ -127,3 +127,58 @@ def test_empty_slices_in_any_order_go_where_they_belong(tmp_path: Path) -> None:
 def test_a_table_that_claims_a_space_that_is_none(pages: Any, tmp_path: Path) -> None:
     metadata = {**WITHOUT_SEAL, "pghot.final": json.dumps({"pages": pages})}
     assert "dense space" in refusal_of(tables()[0].table, metadata, tmp_path)
+
+
+@pytest.mark.parametrize("start_ns", [(1 << 62) + 1, (1 << 63) - 1])
+def test_a_slice_at_a_time_that_no_reader_accepts(start_ns: int, tmp_path: Path) -> None:
+    """It was written, called verified, and left out by every reader."""
+    ones = np.ones(1, np.uint32)
+    times = np.array([start_ns], np.uint64)
+    table = pa.table(
+        {
+            "slice": ones,
+            "start_ns": times,
+            "instructions": ones,
+            "page": ones,
+            "touches": ones,
+            "misses": ones,
+        }
+    )
+    assert "beyond what a reader accepts" in refusal_of(table, {}, tmp_path)
+    empty = {**WITHOUT_SEAL, EMPTY_KEY: json.dumps([[0, start_ns, 7]])}
+    assert "beyond what a reader accepts" in refusal_of(tables()[0].table.slice(0, 0), empty, tmp_path)
+
+
+def test_the_latest_slice_that_a_reader_accepts(tmp_path: Path) -> None:
+    ones = np.ones(1, np.uint32)
+    times = np.array([1 << 62], np.uint64)
+    table = pa.table(
+        {
+            "slice": ones,
+            "start_ns": times,
+            "instructions": ones,
+            "page": ones,
+            "touches": ones,
+            "misses": ones,
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert convert(tmp_path / "a.parquet", tmp_path / "b.pghot").rows == 1
+    assert open_recording(tmp_path / "b.pghot", verify=True).rows == 1
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "-1e999"])
+@pytest.mark.parametrize("key", ["pghot", "pghot.final"])
+def test_numbers_that_json_does_not_have(key: str, number: str, tmp_path: Path) -> None:
+    """They came out again in `report summary --json`, which no other program could read."""
+    text = WITHOUT_SEAL[key].rstrip("}") + f', "exit_status": {number}}}'
+    assert "no number of JSON" in refusal_of(tables()[0].table, {**WITHOUT_SEAL, key: text}, tmp_path)
+
+
+def test_a_version_that_is_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.pghot"
+    path.write_bytes(originals()[0].content)
+    with forging(path) as taken_apart:
+        taken_apart.header["format"] = "a\nb" + "x" * 500
+    with pytest.raises(PghotError, match=r"has format a\\nbx{1,40}\.\.\., this"):
+        open_recording(path)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pghot.errors import PghotError, UsageError
+from pghot.errors import PghotError, UsageError, shortened
 from pghot.parameters import check_kind
 from pghot.recording import format as fmt
 from pghot.recording import header
@@ -215,7 +215,9 @@ def _check_version(name: str, version: Any) -> None:
         return
     older = header.is_count(version) and version < fmt.FORMAT
     remedy = "record it again; version 1 came before the first release" if older else "upgrade pghot"
-    raise UsageError(f"{name} has format {version}, this pghot reads format {fmt.FORMAT}", remedy)
+    raise UsageError(
+        f"{name} has format {shortened(str(version))}, this pghot reads format {fmt.FORMAT}", remedy
+    )
 
 
 def _foreign_hint(start: bytes) -> str:

@@ -171,6 +171,11 @@ class RecordingWriter:
                 f"a slice at {int(batch.start_ns[0])} ns after one at {self._last_ns} ns",
                 "append slices in order",
             )
+        if not header.is_time_ns(int(batch.start_ns[-1])):
+            raise PghotError(
+                f"a slice at {int(batch.start_ns[-1])} ns, which is beyond what a reader accepts",
+                "count the time from the start of the recording",
+            )
 
     def _placed(self, regions: Sequence[Region]) -> dict[str, Any]:
         """The facts of new regions, and the size of the dense space with them."""

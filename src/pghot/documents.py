@@ -107,7 +107,7 @@ def _problem(location: Location, what: str, text: str, where: str) -> tuple[str,
     line = find_line(text, location)
     key = printable(".".join(str(part) for part in location)) or "document"
     place = f"{where}:{line}" if line else where
-    return f"{place}: {key}: {what}", "correct the value"
+    return f"{place}: {key}: {printable(what)}", "correct the value"
 
 
 def shipped_names(folder: str) -> list[str]:

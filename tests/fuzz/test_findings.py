@@ -16,6 +16,7 @@ import pytest
 from builders.forged import forging, resealed
 from fuzz.parquet import tables
 from fuzz.recording import originals
+from pghot.daemon.config import load_config
 from pghot.errors import PghotError
 from pghot.recording.convert import convert
 from pghot.recording.framing import InMemory, batch_header, messages
@@ -182,3 +183,31 @@ def test_a_version_that_is_no_line(tmp_path: Path) -> None:
         taken_apart.header["format"] = "a\nb" + "x" * 500
     with pytest.raises(PghotError, match=r"has format a\\nbx{1,40}\.\.\., this"):
         open_recording(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            'nodes.slow = "a\\nb"',
+            'policy = "a\\nb"',
+            'options.faults.scan_period_ms = "a\\nb"',
+            'options."a\\nb".x = 1',
+        ),
+        *(
+            'tracked = "a\\nb"',
+            'service.metrics = "a\\nb"',
+            '"a\\nb" = 1',
+            'sources = ["a\\nb"]',
+            'log = "\\u001b[2J"',
+        ),
+    ],
+)
+def test_a_configuration_with_texts_of_several_lines(line: str, tmp_path: Path) -> None:
+    """What a refusal shows of them is one line, for logs too."""
+    path = tmp_path / "a.toml"
+    path.write_text(f'{line}\ntargets.names = ["x"]\n')
+    with pytest.raises(PghotError) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(str(path))
+    assert str(caught.value).isprintable()

@@ -25,6 +25,7 @@ from pghot.live.sources import LIVE_SOURCES
 from pghot.parameters import checked_options
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.live_rules import INTERVAL_MS
+from pghot.printable import printable
 from pghot.quantities import MemorySize
 
 
@@ -176,7 +177,7 @@ def _at(path: Path, text: str, *key: str | int) -> Iterator[None]:
     except UsageError as error:
         line = find_line(text, key)
         place = f"{path}:{line}" if line else str(path)
-        raise UsageError(f"{place}: {'.'.join(map(str, key))}: {error}", error.hint) from None
+        raise UsageError(printable(f"{place}: {'.'.join(map(str, key))}: {error}"), error.hint) from None
 
 
 def _defaults(name: str) -> Mapping[str, Any]:

@@ -127,4 +127,4 @@ def _first_problem(error: ValidationError, content: str, file: str) -> UsageErro
         if problem["type"] == "extra_forbidden"
         else problem["msg"].removeprefix("Value error, ")
     )
-    return UsageError(f"{file}{line}: {printable('.'.join(place))}: {what}", _HINT)
+    return UsageError(printable(f"{file}{line}: {'.'.join(place)}: {what}"), _HINT)

@@ -154,7 +154,7 @@ def test_other_columns(tmp_path: Path) -> None:
         {"cache_bytes": [1 << 20, 1 << 19]},
         {"cache_bytes": [1 << 21]},
         {"cache_bytes": [(1 << 20) + i for i in range(9)]},
-        {"ns_per_instruction": float("nan")},
+        {"ns_per_instruction": -0.5},
         {"ns_per_instruction": 1e7},
         {"ns_per_instruction": False},
         {"mlp": -1.0},
@@ -194,6 +194,22 @@ def test_header_values_that_cannot_be(path: Path, change: dict[str, object]) -> 
         it.facts[-1] |= change
     with pytest.raises(PghotError, match="contradicts itself"):
         open_recording(path)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_none(path: Path, number: float) -> None:
+    """JSON has none such: a header with one is refused, facts with one are damage at the end."""
+    content = path.read_bytes()
+    with forging(path) as it:
+        it.header["ns_per_instruction"] = number
+    with pytest.raises(PghotError, match=r"damaged header: .* no number of JSON"):
+        open_recording(path)
+    path.write_bytes(content)
+    with forging(path) as it:
+        it.facts[-1]["exit_status"] = number
+    recording = open_recording(path)
+    assert recording.info.verification == "truncated"
+    assert "no number of JSON" in recording.damage
 
 
 @pytest.mark.parametrize("name", [each.name for each in fields(TraceInfo)])

@@ -11,7 +11,7 @@ import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.progress import progress_on_stderr
-from pghot.cli.shared_options import Json
+from pghot.cli.shared_options import Json, words
 from pghot.cli.stands_for import size_or_times
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ from pghot.units import parse_duration_ns, parse_share, parse_shares, parse_size
 def _any_takes_sources(policies: str) -> bool:
     from pghot.sim.policies import POLICIES, expand
 
-    return any(POLICIES.get(name).any_source for name in expand(_words(policies)))
+    return any(POLICIES.get(name).any_source for name in expand(words(policies)))
 
 
 _GOES_WITH = (
@@ -127,14 +127,14 @@ def compare(
         placement=placement,
         mlp=mlp,
     )
-    shown = chosen_columns(_words(columns))
-    asked = (recording, tiers, _words(policies), _words(sources))
+    shown = chosen_columns(words(columns))
+    asked = (recording, tiers, words(policies), words(sources))
     options: dict[str, Any] = {
         "setting": setting,
         "bounds": bounds,
         "options": set_ or (),
-        "access": _words(access),
-        "classes": _words(classes),
+        "access": words(access),
+        "classes": words(classes),
         "progress": announcing(progress_on_stderr("replaying")),
     }
     result: Comparison | ShareCurves
@@ -153,7 +153,3 @@ def compare(
         write_output(result, path, ["pghot", *sys.argv[1:]], force)
         print(f"wrote {path}", file=sys.stderr)
     print(json.dumps(result.to_dict(), allow_nan=False) if json_ else text)
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]

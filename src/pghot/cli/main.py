@@ -21,6 +21,7 @@ from pghot.cli.listing import list_
 from pghot.cli.margin import margin
 from pghot.cli.record import record
 from pghot.cli.run import run as run_verb
+from pghot.cli.size import size
 from pghot.cli.status import status
 from pghot.cli.summary import summary
 from pghot.cli.undo import undo
@@ -38,6 +39,7 @@ app = typer.Typer(
 report_app = typer.Typer(help="Look into a recording.", rich_markup_mode=None, add_completion=False)
 app.command("compare")(compare)
 app.command("curve")(curve)
+app.command("size")(size)
 app.command("list")(list_)
 app.command("validate")(validate)
 app.command("convert")(convert)

@@ -57,3 +57,8 @@ LeaveOutNodes = Annotated[
 Socket = Annotated[str, typer.Option(help="the daemon's socket")]
 Interval = Annotated[float, typer.Argument(min=0, max=1e6, help="seconds between two reports; 0: one report")]
 Count = Annotated[int, typer.Argument(min=0, help="number of reports; 0: no limit")]
+
+
+def words(text: str) -> list[str]:
+    """What an option lists, separated by commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -105,6 +105,12 @@ MODES: list[tuple[str, str, str, str]] = [
         "",
     ),
     ("compare", "workload:gups", f"{_COMPARE} columns sources", "force"),
+    (
+        "size",
+        "workload:gups",
+        "recording slowdown tiers policies sources classes stands_for threads duration seeds set_ json_",
+        "",
+    ),
     ("curve", "workload:gups", _CURVE, "force"),
     ("curve", "workload:gups -o a.png", f"{_CURVE} force", ""),
     ("compare", "workload:gups -o a.html", f"{_COMPARE} columns sources force", ""),

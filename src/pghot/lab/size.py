@@ -1,0 +1,220 @@
+"""How much fast memory keeps a slowdown: for each policy, by bisection over the fast tier's share of the footprint.
+
+All runs are simulated at a few shares first. Where the slowdown of a run falls below the wanted one, the gap is halved
+until it is narrow, each time for those runs alone whose answer lies in it. The answer of a seed is read off the
+straight lines through its slowdowns, and the seeds give its interval. Should a run get slower again with more fast
+memory, the answer is the share beyond which no share that was tried is slower than wanted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pghot.errors import UsageError
+from pghot.lab.bench import labels
+from pghot.lab.compare import compare, default_sources, plan_runs
+from pghot.lab.comparison_setup import Setup
+from pghot.lab.metrics import mean_and_interval
+from pghot.lab.outcomes import SummaryRow
+from pghot.lab.results import Comparison
+from pghot.lab.setting import Setting
+from pghot.policies.runs_on import RunsOn
+from pghot.recording.trace import Trace
+from pghot.sim.machine.topology import Topology, load_topology
+
+SCHEMA = "pghot.size/1"
+FIRST = (0.05, 0.2, 0.4, 0.7, 0.95)
+NARROW = 0.02  # of the footprint
+BOUNDS = ("all-fast", "all-slow")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What one run needs.
+
+    fast_share   mean over the seeds; None: the largest share that was tried is not enough for each of them
+    ci95         half-width of its 95 % interval; None with one seed
+    fast_bytes   `fast_share` in the real system
+    least, most  the wanted slowdown lies between the mean ones at these shares; most is None: below none that was tried
+    at_largest   mean slowdown at the largest share that was tried; None: it did not do all its work there
+    """
+
+    label: str
+    runs_on: RunsOn
+    fast_share: float | None
+    ci95: float | None
+    fast_bytes: float | None
+    least: float
+    most: float | None
+    at_largest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What `size` returns. All figures are simulated.
+
+    slowdown  the wanted one, as a ratio
+    setup     of the largest share
+    shares    that were tried, each for some of the runs
+    """
+
+    slowdown: float
+    setup: Setup
+    sizes: Sequence[Size]
+    shares: Sequence[float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-able values."""
+        return {
+            "schema": SCHEMA,
+            "simulated": True,
+            "slowdown": self.slowdown,
+            "setup": self.setup.to_dict(),
+            "sizes": [asdict(each) for each in self.sizes],
+            "shares": list(self.shares),
+        }
+
+
+class Search:
+    """Which shares to try next, and what is known.
+
+    >>> search = Search(1.1)
+    >>> search.add("a", 0.2, [1.3])
+    >>> search.add("a", 0.4, [1.05])
+    >>> search.bracket("a"), search.next_shares()
+    ((0.2, 0.4), {0.3: ['a']})
+    """
+
+    def __init__(self, slowdown: float) -> None:
+        self.slowdown = slowdown
+        self._found: dict[str, dict[float, list[float]]] = {}
+
+    def add(self, label: str, share: float, slowdowns: Sequence[float]) -> None:
+        """The slowdowns of a run at a share, one for each seed."""
+        self._found.setdefault(label, {})[share] = list(slowdowns)
+
+    def bracket(self, label: str) -> tuple[float, float | None]:
+        """Shares between which the mean slowdown falls below the wanted one: see `Size`."""
+        least: float = 0.0
+        most: float | None = None
+        for share, slowdowns in sorted(self._found[label].items()):
+            if sum(slowdowns) / len(slowdowns) > self.slowdown:
+                least, most = share, None
+            elif most is None:
+                most = share
+        return least, most
+
+    def next_shares(self) -> dict[float, list[str]]:
+        """Shares in the middle of brackets that are not narrow, in whole percent, with their runs."""
+        found: dict[float, list[str]] = {}
+        for label in self._found:
+            least, most = self.bracket(label)
+            if most is not None and round(most - least, 6) > NARROW:
+                found.setdefault(round((least + most) / 2 + 1e-9, 2), []).append(label)
+        return found
+
+    def answers(self, label: str) -> list[float | None]:
+        """The share at which each seed reaches the wanted slowdown; None: at none that was tried."""
+        points = sorted(self._found[label].items())
+        return [
+            self._crossing([(share, slowdowns[seed]) for share, slowdowns in points])
+            for seed in range(len(points[0][1]))
+        ]
+
+    def _crossing(self, points: Sequence[tuple[float, float]]) -> float | None:
+        slow = [place for place, (_, slowdown) in enumerate(points) if slowdown > self.slowdown]
+        if not slow:
+            return points[0][0]
+        if slow[-1] == len(points) - 1:
+            return None
+        (share, slowdown), (beyond, faster) = points[slow[-1] : slow[-1] + 2]
+        return share + (slowdown - self.slowdown) / (slowdown - faster) * (beyond - share)
+
+    def at_largest(self, label: str) -> float | None:
+        """Mean slowdown at the largest share, None if that is without end."""
+        slowdowns = self._found[label][max(self._found[label])]
+        mean = sum(slowdowns) / len(slowdowns)
+        return None if math.isinf(mean) else mean
+
+    def shares(self) -> list[float]:
+        """All that were tried."""
+        return sorted({share for tried in self._found.values() for share in tried})
+
+
+def size(
+    recording: str | Path | Trace,
+    tiers: str | Path | Topology = "dram-cxl",
+    policies: Sequence[str] = ("all",),
+    sources: Sequence[str] = (),
+    *,
+    slowdown: float,
+    setting: Setting | None = None,
+    classes: Sequence[str] = (),
+    options: Sequence[str] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Sizes:
+    """The share of the footprint that each run needs so as to take at most `slowdown` times as long as all fast memory.
+
+    The other arguments are those of `compare`; `setting.fast_share` is not used. Raises `UsageError` for a slowdown
+    that is none.
+    """
+    if not 1 < slowdown <= 100:
+        raise UsageError(
+            f"a slowdown of {100 * (slowdown - 1):.4g} % cannot be kept", "give more, as in --slowdown 5%"
+        )
+    topology = tiers if isinstance(tiers, Topology) else load_topology(tiers)
+    planned = plan_runs(policies, sources or default_sources(topology), classes)
+    specs = {
+        label: spec for label, spec in zip(labels(planned), planned, strict=True) if spec.policy not in BOUNDS
+    }
+    base, search = setting or Setting(), Search(slowdown)
+    tried: list[Comparison] = []
+    pending = {share: list(specs) for share in sorted(FIRST, reverse=True)}
+    while pending:
+        total = len(tried) + len(pending)
+        for share, wanted in pending.items():
+            result = compare(
+                recording, topology, [specs[label] for label in wanted], setting=replace(base, fast_share=share),
+                options=options, progress=_part_of(progress, len(tried), total),
+            )  # fmt: skip
+            for label in wanted:
+                search.add(label, share, _slowdowns(result, label))
+            tried.append(result)
+        pending = search.next_shares()
+    return Sizes(
+        slowdown,
+        tried[0].setup,
+        [_size(search, row, tried[0]) for row in tried[0].rows if row.label in specs],
+        search.shares(),
+    )
+
+
+def _part_of(progress: Callable[[int, int], None], done: int, total: int) -> Callable[[int, int], None]:
+    """Reports one comparison as a part of those that are known to come: more may follow from what they find."""
+    return lambda part, whole: progress(done * whole + part, total * whole)
+
+
+def _slowdowns(result: Comparison, label: str) -> list[float]:
+    """Of each seed; a seed in which the program lost data or was killed is slower than anything."""
+    rows = result.runs.select(["label", "slowdown"]).to_pylist()
+    return [math.inf if row["slowdown"] is None else row["slowdown"] for row in rows if row["label"] == label]
+
+
+def _size(search: Search, row: SummaryRow, largest: Comparison) -> Size:
+    least, most = search.bracket(row.label)
+    share, half = mean_and_interval(search.answers(row.label))
+    setup = largest.setup
+    return Size(
+        label=row.label,
+        runs_on=row.runs_on,
+        fast_share=share,
+        ci95=half,
+        fast_bytes=None if share is None else share * setup.footprint_pages * setup.page_bytes,
+        least=least,
+        most=most,
+        at_largest=search.at_largest(row.label),
+    )

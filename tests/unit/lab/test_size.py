@@ -1,0 +1,105 @@
+"""How much fast memory keeps a slowdown: the search by hand, and the answer checked by a comparison at that size."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import pghot
+from pghot.cli.main import run
+from pghot.errors import UsageError
+from pghot.lab.setting import Setting
+from pghot.lab.size import NARROW, Search, size
+
+SETTING = Setting(duration_s=None, seeds=2)
+WORDS = ["workload:zipf", "--policies", "none,demotion", "--duration", "one-pass", "--seeds", "1"]
+
+
+def searched(points: dict[float, list[float]], slowdown: float = 1.1) -> Search:
+    search = Search(slowdown)
+    for share, slowdowns in points.items():
+        search.add("a", share, slowdowns)
+    return search
+
+
+def test_the_bracket_begins_after_the_last_share_that_is_too_slow() -> None:
+    assert searched({0.2: [1.3], 0.4: [1.05], 0.7: [1.0]}).bracket("a") == (0.2, 0.4)
+    # It is slower again at 0.4: less is not enough, although 0.2 was.
+    assert searched({0.2: [1.05], 0.4: [1.2], 0.7: [1.0]}).bracket("a") == (0.4, 0.7)
+    assert searched({0.2: [1.3], 0.7: [1.2]}).bracket("a") == (0.7, None)
+    assert searched({0.2: [1.1], 0.7: [1.0]}).bracket("a") == (0.0, 0.2)
+    # The mean decides: 1.11 with these two seeds.
+    assert searched({0.2: [1.0, 1.22], 0.7: [1.0, 1.0]}).bracket("a") == (0.2, 0.7)
+
+
+def test_brackets_are_halved_until_they_are_narrow() -> None:
+    """A slowdown of 1.5 - share falls to 1.1 at 0.4; from 0.2..0.7 it takes five more looks."""
+    search = searched({share: [1.5 - share] for share in (0.2, 0.7)}, 1.1001)
+    tried = []
+    while shares := search.next_shares():
+        (share,) = shares
+        tried.append(share)
+        search.add("a", share, [1.5 - share])
+    assert tried == [0.45, 0.33, 0.39, 0.42, 0.41]
+    assert search.bracket("a") == (0.39, 0.41)
+    assert search.answers("a") == [pytest.approx(0.3999)]
+    assert search.shares() == [0.2, 0.33, 0.39, 0.41, 0.42, 0.45, 0.7]
+
+
+def test_each_seed_has_its_own_answer() -> None:
+    """Between 0.2 and 0.4 the first falls from 1.3 to 1.0, the second from 1.2 to 1.1, and the third not enough."""
+    search = searched({0.2: [1.3, 1.2, 1.4], 0.4: [1.0, 1.1, 1.2]})
+    first, second, third = search.answers("a")
+    assert first == pytest.approx(0.2 + 0.2 * 2 / 3)
+    assert second == pytest.approx(0.4)
+    assert third is None
+    assert searched({0.2: [1.05], 0.4: [1.0]}).answers("a") == [0.2]
+
+
+def test_runs_whose_brackets_meet_share_a_comparison() -> None:
+    search = searched({0.2: [1.3], 0.4: [1.05]})
+    for share, slowdown in ((0.2, 1.2), (0.4, 1.0)):
+        search.add("b", share, [slowdown])
+    search.add("c", 0.2, [1.2])
+    assert search.next_shares() == {0.3: ["a", "b"]}
+
+
+def test_a_program_that_is_killed_is_slower_than_anything() -> None:
+    search = searched({0.2: [float("inf")], 0.4: [1.0]})
+    assert search.bracket("a") == (0.2, 0.4)
+    assert searched({0.2: [1.0, float("inf")]}).at_largest("a") is None
+
+
+def test_with_the_answer_the_slowdown_is_the_wanted_one() -> None:
+    found = size("workload:zipf", policies=["none", "oracle-static"], slowdown=1.3, setting=SETTING)
+    for each in found.sizes:
+        assert each.fast_share is not None
+        assert each.most is not None
+        assert each.most - each.least <= NARROW + 1e-9
+        assert each.least < each.fast_share <= each.most
+        rows = pghot.compare(
+            "workload:zipf", policies=[each.label], duration_s=None, seeds=2, fast_share=each.fast_share
+        ).rows
+        slowdown = next(row.figures.slowdown for row in rows if row.label == each.label)
+        assert slowdown == pytest.approx(1.3, abs=0.02), each.label
+    shares = {each.label: each.fast_share for each in found.sizes}
+    assert shares["oracle-static"] < shares["none"]
+
+
+def test_what_no_size_reaches_is_said_with_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["size", *WORDS, "--slowdown", "0.01%"]) == 0
+    out = capsys.readouterr().out
+    line = next(line for line in out.splitlines() if line.startswith("  none "))
+    assert "no size that was tried: with the largest it takes " in line
+    assert " % longer" in line
+    assert run(["size", *WORDS, "--slowdown", "0.01%", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    none = next(each for each in facts["sizes"] if each["label"] == "none")
+    assert (facts["schema"], none["fast_share"], none["most"]) == ("pghot.size/1", None, None)
+    assert none["at_largest"] > 1.0001
+
+
+def test_a_slowdown_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match="a slowdown of 0 % cannot be kept"):
+        size("workload:zipf", slowdown=1.0)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 import pghot
+from builders.replicated import replicated, zipf_heat
 from pghot.cli.main import run
 from pghot.errors import UsageError
 from pghot.lab.setting import Setting
 from pghot.lab.size import NARROW, Search, size
+from pghot.recording.writer import write_recording
 
+TRACE = replicated(zipf_heat(256), 1, slices=20, misses=20_000)
 SETTING = Setting(duration_s=None, seeds=2)
-WORDS = ["workload:zipf", "--policies", "none,demotion", "--duration", "one-pass", "--seeds", "1"]
+WORDS = ["--policies", "none,demotion", "--duration", "one-pass", "--seeds", "1", "--slowdown", "0.01%"]
 
 
 def searched(points: dict[float, list[float]], slowdown: float = 1.1) -> Search:
@@ -72,28 +76,33 @@ def test_a_program_that_is_killed_is_slower_than_anything() -> None:
 
 
 def test_with_the_answer_the_slowdown_is_the_wanted_one() -> None:
-    found = size("workload:zipf", policies=["none", "oracle-static"], slowdown=1.3, setting=SETTING)
+    found = size(TRACE, policies=["none", "oracle-static"], slowdown=1.3, setting=SETTING)
+    assert [each.label for each in found.sizes] == ["none", "oracle-static"]
     for each in found.sizes:
         assert each.fast_share is not None
         assert each.most is not None
         assert each.most - each.least <= NARROW + 1e-9
         assert each.least < each.fast_share <= each.most
         rows = pghot.compare(
-            "workload:zipf", policies=[each.label], duration_s=None, seeds=2, fast_share=each.fast_share
+            TRACE, policies=[each.label], duration_s=None, seeds=2, fast_share=each.fast_share
         ).rows
         slowdown = next(row.figures.slowdown for row in rows if row.label == each.label)
         assert slowdown == pytest.approx(1.3, abs=0.02), each.label
-    shares = {each.label: each.fast_share for each in found.sizes}
-    assert shares["oracle-static"] < shares["none"]
+    none, oracle = (each.fast_share for each in found.sizes)
+    assert oracle < none
 
 
-def test_what_no_size_reaches_is_said_with_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["size", *WORDS, "--slowdown", "0.01%"]) == 0
+def test_what_no_size_reaches_is_said_with_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "a.pghot")
+    write_recording(Path(path), TRACE)
+    assert run(["size", path, *WORDS]) == 0
     out = capsys.readouterr().out
     line = next(line for line in out.splitlines() if line.startswith("  none "))
     assert "no size that was tried: with the largest it takes " in line
     assert " % longer" in line
-    assert run(["size", *WORDS, "--slowdown", "0.01%", "--json"]) == 0
+    assert run(["size", path, *WORDS, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     none = next(each for each in facts["sizes"] if each["label"] == "none")
     assert (facts["schema"], none["fast_share"], none["most"]) == ("pghot.size/1", None, None)

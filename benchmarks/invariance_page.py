@@ -68,7 +68,7 @@ def _about(name: str, first: Kept) -> Iterator[str]:
     yield (
         f"{first['footprint_bytes'] / MIB:,.0f} MiB on `{first['tiers']}`, fast share {settings['fast_share']:.0%}, "
         f"{settings['threads']} threads, {settings['duration_s']:g} s, {settings['seeds']} seed(s), "
-        f"placement {settings['placement']}; computed {first['date']}."
+        f"placement {settings['placement']}.\nComputed {first['date']}."
     )
     bar = SPEEDUP_BARS.get(name)
     if bar is None:

@@ -11,6 +11,8 @@ from typing import Any
 CHANGES = {
     "near the limit": "the gains are within 2 points of each other, on either side of what counts. The answer is the "
     "same.",
+    "the seeds": "one gain lies within the 95 % interval of the other over the seeds: whether they differ, more seeds "
+    "would tell.",
     "another cache": "the tiers' last-level cache holds a smaller part of a larger program, so a smaller one of the "
     "recorded caches stands for it. Then hotter lines miss as well, and these a small fast tier can serve.",
     "another pace": "the misses are the same. But with more memory a scan takes longer, and so does each phase of the "
@@ -189,10 +191,14 @@ def _changes(cells: Sequence[Kept]) -> Iterator[str]:
 
 def _kind_of_change(small: Kept, large: Kept, runs_on: str) -> str:
     """The first of `CHANGES` that holds."""
-    close, cache, pace = CHANGES
-    gains = [_class(kept, runs_on)["gain"] for kept in (small, large)]
-    if None not in gains and abs(gains[0] - gains[1]) <= MATTERS:
-        return close
+    close, seeds, cache, pace = CHANGES
+    found = [_class(kept, runs_on) for kept in (small, large)]
+    if None not in (gains := [each["gain"] for each in found]):
+        between = abs(gains[0] - gains[1])
+        if between <= MATTERS and "cannot tell" not in [each["outcome"] for each in found]:
+            return close
+        if between <= max(each["gain_ci95"] or 0.0 for each in found):
+            return seeds
     return cache if small["setup"]["llc_bytes"] != large["setup"]["llc_bytes"] else pace
 
 

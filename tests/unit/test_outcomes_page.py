@@ -23,12 +23,17 @@ def render(cells: list[dict[str, Any]]) -> str:
 
 
 def a_class(
-    runs_on: str, outcome: str, gain: float | None = None, reason: str | None = None
+    runs_on: str,
+    outcome: str,
+    gain: float | None = None,
+    reason: str | None = None,
+    ci95: float | None = None,
 ) -> dict[str, Any]:
     best = "" if gain is None else f"{runs_on}-mover"
     tells = "a longer run" if reason else None
     return {
-        "runs_on": runs_on, "outcome": outcome, "best": best, "gain": gain, "reason": reason, "would_tell": tells,
+        "runs_on": runs_on, "outcome": outcome, "best": best, "gain": gain, "gain_ci95": ci95, "reason": reason,
+        "would_tell": tells,
     }  # fmt: skip
 
 
@@ -131,8 +136,8 @@ def test_what_is_doubtful_is_named() -> None:
     assert "which is then no upper bound: tiny dram-cxl 20 % 32 GiB." in text
 
 
-def test_changes_are_of_three_kinds() -> None:
-    """From 1.9 % to 2.1 %; from 1 % to 9 % with a smaller cache, and with the same."""
+def test_changes_are_of_four_kinds() -> None:
+    """From 1.9 % to 2.1 %; from 10 to 15 ± 6 %; from 1 % to 9 % with a smaller cache, and with the same."""
     lost = a_class("kernel", "does not pay", 0.01)
     near = [
         a_cell(32, 0.2, a_class("kernel", "does not pay", 0.019)),
@@ -141,7 +146,12 @@ def test_changes_are_of_three_kinds() -> None:
     cache = [a_cell(32, 0.3, lost), a_cell(100, 0.3, a_class("kernel", "pays", 0.09))]
     cache[1]["setup"]["llc_bytes"] = 1 << 18
     pace = [a_cell(32, 0.4, lost), a_cell(100, 0.4, a_class("kernel", "pays", 0.09))]
-    text = " ".join(render([*near, *cache, *pace]).split())
+    seeds = [
+        a_cell(32, 0.6, a_class("kernel", "pays", 0.1)),
+        a_cell(100, 0.6, a_class("kernel", "cannot tell", 0.15, "the seeds differ", ci95=0.06)),
+    ]
+    text = " ".join(render([*near, *seeds, *cache, *pace]).split())
+    assert "* Once the seeds: " in text
     assert "* Once near the limit: " in text
     assert "* Once another cache: " in text
     assert "* Once another pace: " in text

@@ -94,6 +94,10 @@ def _run(
             for kind in chosen:
                 for result in harness.run(kind, seeds):
                     totals[kind.NAME].add(result)
+                    if result.outcome in harness.DEFECTS:
+                        print(
+                            f"{result.outcome}: {_again(kind.NAME, result.seed)}", file=sys.stderr, flush=True
+                        )
                     progress(totals)
                     if time.monotonic() > end:
                         break

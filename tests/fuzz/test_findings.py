@@ -18,6 +18,9 @@ from fuzz.parquet import tables
 from fuzz.recording import originals
 from pghot.daemon.config import load_config
 from pghot.errors import PghotError
+from pghot.kernel.cpus import midr, possible_cpus
+from pghot.kernel.process import capabilities
+from pghot.kernel.sysroot import SysRoot
 from pghot.recording.convert import convert
 from pghot.recording.framing import InMemory, batch_header, messages
 from pghot.recording.parquet import EMPTY_KEY, SEAL_KEY
@@ -211,3 +214,16 @@ def test_a_configuration_with_texts_of_several_lines(line: str, tmp_path: Path) 
         load_config(path)
     assert str(caught.value).startswith(str(path))
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("text", ["000001fffeffff0x10ff", "", "-", "zz"])
+def test_numbers_of_the_kernel_that_are_none(text: str, tmp_path: Path) -> None:
+    """In a damaged tree: no capabilities, no Arm CPU, and CPU 0 alone."""
+    cpus = tmp_path / "sys/devices/system/cpu"
+    (cpus / "cpu0/regs/identification").mkdir(parents=True)
+    (cpus / "cpu0/regs/identification/midr_el1").write_text(text)
+    (cpus / "possible").write_text(text)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/status").write_text(f"CapEff:\t{text}\n")
+    root = SysRoot(tmp_path)
+    assert (capabilities(root), midr(root, 0), possible_cpus(root)) == (0, 0, [0])

@@ -38,9 +38,15 @@ def parse_map(text: str) -> list[int]:
 
 def possible_cpus(root: SysRoot) -> list[int]:
     """Numbers of the CPUs that can ever be online; just 0 when that cannot be read."""
-    return parse_list(root.read_or(f"{CPUS}/possible", "0"))
+    try:
+        return parse_list(root.read_or(f"{CPUS}/possible", "0")) or [0]
+    except ValueError:
+        return [0]
 
 
 def midr(root: SysRoot, cpu: int) -> int:
     """The identification register MIDR_EL1 of an Arm CPU, 0 for any other."""
-    return int(root.read_or(f"{CPUS}/cpu{cpu}/regs/identification/midr_el1", "0"), 16)
+    try:
+        return int(root.read_or(f"{CPUS}/cpu{cpu}/regs/identification/midr_el1", "0"), 16)
+    except ValueError:
+        return 0

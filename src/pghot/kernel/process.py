@@ -192,8 +192,11 @@ def descriptor_path(fd: int) -> str:
 
 
 def capabilities(root: SysRoot) -> int:
-    """Effective capabilities of this process as a bit mask."""
-    return int(status_field(root, "self", "CapEff") or "0", 16)
+    """Effective capabilities of this process as a bit mask; none when they cannot be told."""
+    try:
+        return int(status_field(root, "self", "CapEff") or "0", 16)
+    except ValueError:
+        return 0
 
 
 CAPABILITIES = {"CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_SYS_NICE": 23, "CAP_PERFMON": 38}

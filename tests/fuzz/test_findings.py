@@ -18,9 +18,10 @@ from fuzz.parquet import tables
 from fuzz.recording import originals
 from pghot.daemon.config import load_config
 from pghot.errors import PghotError
-from pghot.kernel.cpus import midr, possible_cpus
+from pghot.kernel.cpus import midr, parse_list, possible_cpus
 from pghot.kernel.process import capabilities
 from pghot.kernel.sysroot import SysRoot
+from pghot.live.machine.chosen_nodes import parse_nodes
 from pghot.recording.convert import convert
 from pghot.recording.framing import InMemory, batch_header, messages
 from pghot.recording.parquet import EMPTY_KEY, SEAL_KEY
@@ -227,3 +228,21 @@ def test_numbers_of_the_kernel_that_are_none(text: str, tmp_path: Path) -> None:
     (tmp_path / "proc/self/status").write_text(f"CapEff:\t{text}\n")
     root = SysRoot(tmp_path)
     assert (capabilities(root), midr(root, 0), possible_cpus(root)) == (0, 0, [0])
+
+
+def test_a_list_of_numbers_that_no_kernel_has(tmp_path: Path) -> None:
+    """It would fill all memory."""
+    for text in ("0-99999999999", f"0-{10**30}", "65537"):
+        with pytest.raises(ValueError, match="no kernel has a CPU or node"):
+            parse_list(text)
+        with pytest.raises(PghotError, match="is no list of nodes"):
+            parse_nodes(text, "--fast-nodes")
+    assert parse_list("0-2,65536") == [0, 1, 2, 65536]
+
+
+def test_a_name_with_a_nul_is_no_file(tmp_path: Path) -> None:
+    """Names come from the tree itself: a cgroup's, a link's."""
+    root = SysRoot(tmp_path)
+    assert root.read_or("/proc/1/cgroup\0x", "none") == "none"
+    with pytest.raises(FileNotFoundError):
+        root.open("/sys/\0", 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pghot.kernel.sysroot import SysRoot
 
 CPUS = "/sys/devices/system/cpu"
+MOST = 1 << 16  # beyond the number of any CPU (NR_CPUS is 8192 at most) or memory node
 
 
 def online_cpus(root: SysRoot) -> list[int]:
@@ -13,7 +14,7 @@ def online_cpus(root: SysRoot) -> list[int]:
 
 
 def parse_list(text: str) -> list[int]:
-    """A kernel list of numbers.
+    """A kernel list of numbers of CPUs or nodes. Raises `ValueError` for anything else.
 
     >>> parse_list("0-2,5")
     [0, 1, 2, 5]
@@ -22,6 +23,8 @@ def parse_list(text: str) -> list[int]:
     for part in text.strip(" \t\n\0").split(","):  # old kernels put a NUL behind some lists
         if part:
             first, _, last = part.partition("-")
+            if int(last or first) > MOST:
+                raise ValueError(f"no kernel has a CPU or node {last or first}")
             found += range(int(first), int(last or first) + 1)
     return found
 

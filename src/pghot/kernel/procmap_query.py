@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import os
 
 from pghot.arrays import U64
 from pghot.kernel.maps import maps_path
@@ -37,7 +38,8 @@ def mappings_at(root: SysRoot, pid: int, address: U64, most: int) -> bytes | Non
     """
     lines: list[bytes] = []
     end = asked = 0
-    with root.asking(), open(root.path(maps_path(pid)), "rb", buffering=0) as maps:
+    maps = root.open(maps_path(pid), os.O_RDONLY)
+    try:
         for at in address.tolist():
             if at < end:
                 continue
@@ -45,7 +47,8 @@ def mappings_at(root: SysRoot, pid: int, address: U64, most: int) -> bytes | Non
                 return None
             asked += 1
             try:
-                line, end = _ask(maps.fileno(), at)
+                with root.asking():
+                    line, end = _ask(maps, at)
             except OSError as error:
                 if error.errno == errno.ENOENT:
                     continue  # nothing is there
@@ -53,6 +56,8 @@ def mappings_at(root: SysRoot, pid: int, address: U64, most: int) -> bytes | Non
                     return None
                 raise
             lines.append(line)
+    finally:
+        os.close(maps)
     return b"".join(lines)
 
 

@@ -7,6 +7,7 @@ Tests give a captured tree instead of `/` (docs/architecture.md). Paths are writ
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -39,11 +40,13 @@ class SysRoot:
         return os.getpid() if self.live else None
 
     def path(self, name: str) -> Path:
-        """The file behind an absolute kernel path.
+        """The file behind an absolute kernel path. Raises `FileNotFoundError` for a name that no file has.
 
         >>> SysRoot(Path("/captured")).path("/proc/1/stat")
         PosixPath('/captured/proc/1/stat')
         """
+        if "\0" in name:
+            raise FileNotFoundError(errno.ENOENT, "no file has a NUL in its name", name)
         return self.root / name.lstrip("/")
 
     @contextlib.contextmanager

@@ -325,7 +325,7 @@ def test_the_example_is_right(capsys: pytest.CaptureFixture[str], tmp_path: Path
         ("interval_ms = 0", "5: service.interval_ms", "greater than or equal to 1"),
         ('interval_ms = "soon"', "5: service.interval_ms", "integer"),
         ('log = "xml"', "5: service.log", "'json' or 'text'"),
-        ("max_cpu_percent = -1", "5: service.max_cpu_percent", "greater than 0"),
+        ("max_cpu_percent = -1", "5: service.max_cpu_percent", "greater than or equal to 0.001"),
         ("[mover]\nfree_floor = 3", "6: mover.free_floor", "'3' is not a share"),
         ('[mover]\nfree_floor = "much"', "6: mover.free_floor", "not a share"),
         ("[mover]\nrate_limit_mb_s = 0", "6: mover.rate_limit_mb_s", "equal to 0.001"),

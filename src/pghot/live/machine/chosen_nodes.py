@@ -39,7 +39,10 @@ def parse_nodes(text: str, option: str) -> tuple[int, ...]:
     >>> parse_nodes("0-1,4", "--fast-nodes")
     (0, 1, 4)
     """
-    found = tuple(sorted(set(parse_list(text)))) if _LIST.fullmatch(text.strip()) else ()
+    try:
+        found = tuple(sorted(set(parse_list(text)))) if _LIST.fullmatch(text.strip()) else ()
+    except ValueError:
+        found = ()
     if not found:
         raise UsageError(f"{option} '{text}' is no list of nodes", "write it as the kernel does: 0-1,4")
     return found

@@ -26,7 +26,7 @@ _SHOWN = 200  # characters of what is wrong with a request, which may quote it
 class Request(BaseModel):
     """One request; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     get: Literal["status", "hot"]
     top: int = Field(20, ge=1, le=MOST_ROWS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import random
 import re
 import zlib
@@ -304,10 +305,19 @@ class _Expected:
 def _unsealed(line: bytes) -> dict[str, Any] | None:
     crc, _, text = line.partition(b" ")
     try:
-        facts = json.loads(text.decode("utf-8", "surrogateescape"))
+        facts = json.loads(
+            text.decode("utf-8", "surrogateescape"), parse_constant=_finite, parse_float=_finite
+        )
     except (ValueError, RecursionError):
         return None
     return facts if crc == f"{zlib.crc32(text):08x}".encode() and isinstance(facts, dict) else None
+
+
+def _finite(text: str) -> float:
+    """A number that JSON has. Raises `ValueError` for NaN, Infinity and what overflows to it."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(text)
+    return number
 
 
 def _runs_of(packed: bytes) -> Iterator[tuple[int, int, int]]:

@@ -31,7 +31,7 @@ from pghot.live.machine.nodes import read_nodes
 from pghot.live.machine.spaces import Spaces
 from pghot.live.sources.faults import Faults
 from pghot.policies import LIVE_POLICIES
-from pghot.policies.below_top import below_top
+from pghot.policies.below_top import below_top, others
 from pghot.recording.checks import check_batch
 from pghot.recording.tally import mark_touched
 from pghot.recording.trace import SliceBatch
@@ -96,6 +96,7 @@ def kernels() -> None:
             policy.engine.wake(now_ms, machine.free_pages, machine.capacity_pages, machine.high_pages, 1000)
         policy.engine.forget(page)
     below_top(machine, page)
+    others(page, np.zeros(len(machine.place), np.bool_))
     spaces.refresh([])  # gives its sections back
     rows = np.zeros(0, np.uint32)
     slices = np.zeros(0, np.uint64)

@@ -223,7 +223,7 @@ def inside() -> None:
 
     place = Path("/run/soak")
     place.mkdir()
-    with Daemon(place, 'cgroups = ["/pghot-test"]', ["faults"]) as daemon, inside_the_group():
+    with Daemon(place, 'cgroups = ["/pghot-test"]', ["faults"], fresh=True) as daemon, inside_the_group():
 
         def start() -> Program:
             return Program(2, 0.25, 1, "pace=20")

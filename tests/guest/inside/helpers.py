@@ -237,9 +237,9 @@ def _read(file: IO[str]) -> str:
     return file.read()
 
 
-def pghot(*arguments: str) -> tuple[int, str, str]:
+def pghot(*arguments: str, fresh: bool = False) -> tuple[int, str, str]:
     """Run a command to its end."""
-    with Pghot(*arguments) as command:
+    with Pghot(*arguments, fresh=fresh) as command:
         return command.finish(0)
 
 
@@ -248,12 +248,15 @@ class Daemon(Pghot):
 
     targets, more  lines of its configuration: the table [targets] without its head, or whole tables
     sources        none with DAMON as the mover
+    fresh          as for `Pghot`, and for what is asked of it
     """
 
-    def __init__(self, place: Path, targets: str, sources: Sequence[str], more: str = "") -> None:
-        self.place, self._targets, self._more = place, targets, more
+    def __init__(
+        self, place: Path, targets: str, sources: Sequence[str], more: str = "", fresh: bool = False
+    ) -> None:
+        self.place, self._targets, self._more, self._fresh = place, targets, more, fresh
         self.configure(sources)
-        super().__init__("daemon", "-c", str(place / "pghot.toml"))
+        super().__init__("daemon", "-c", str(place / "pghot.toml"), fresh=fresh)
 
     def configure(self, sources: Sequence[str]) -> None:
         """Write the configuration, for the start or for a SIGHUP."""
@@ -277,7 +280,7 @@ max_cpu_percent = 400
 
         def answered() -> bool:
             assert self.process.poll() is None, self.said()
-            answers.append(pghot(*words, "--socket", f"{self.place}/pghot.sock"))
+            answers.append(pghot(*words, "--socket", f"{self.place}/pghot.sock", fresh=self._fresh))
             return answers[-1][0] == 0
 
         until(answered, "an answer of the daemon", lambda: answers[-1], 0.5)

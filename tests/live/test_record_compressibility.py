@@ -115,7 +115,8 @@ def check_sizes(found: np.ndarray, places: np.ndarray, samples: Compressibility)
     small = samples.stored_bytes("zstd", 1024)[places]
     blocks = [pages[page].reshape(4, 1024) for page in found.tolist()]
     codec = pa.Codec("zstd", 1)
-    np.testing.assert_array_equal(small, [sum(min(1024, len(codec.compress(b.tobytes()))) for b in four) for four in blocks])
+    sizes = [sum(min(1024, len(codec.compress(b.tobytes()))) for b in four) for four in blocks]
+    np.testing.assert_array_equal(small, sizes)
 
 
 @programs.needs_qemu

@@ -210,6 +210,7 @@ WAITING = (
     _PRELUDE
     + """
 #include <sched.h>
+#include <time.h>
 static volatile int done, failed, ended;
 static char how;
 static void *wait_for_it(void *unused)
@@ -240,9 +241,16 @@ int main(int argc, char **argv)
     how = argc > 1 ? argv[1][0] : 0;
     if (how)
         pthread_create(&thread, NULL, wait_for_it, NULL);
-    // However busy the machine is, the thread has its turn to wait.
-    if (how)
-        usleep(300000);
+    // However busy the machine is, the thread waits for a tenth of a second of its own CPU time.
+    if (how) {
+        clockid_t clock;
+        struct timespec used = {0, 0};
+        pthread_getcpuclockid(thread, &clock);
+        while (used.tv_sec == 0 && used.tv_nsec < 100000000) {
+            usleep(1000);
+            clock_gettime(clock, &used);
+        }
+    }
     for (size_t round = 0; round < 20000; round++)
         for (size_t p = 0; p < 101; p++)
             a[p * 512] = round;

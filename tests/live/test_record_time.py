@@ -109,7 +109,7 @@ def test_a_waiting_thread_takes_no_virtual_time(built: Build, tmp_path: Path, ho
     alone, _ = record_it([program], tmp_path)
     outcome, recording = record_it([program, how], tmp_path)
     assert alone.waiting_share == 0
-    # who yields gives its turn to whatever else this machine does, and loops less
+    # who yields is in the kernel most of the time, where it executes no instruction of its own
     assert outcome.waiting_share > (0 if how == "yield" else 0.1)
     assert recording.final["waiting_share"] == pytest.approx(outcome.waiting_share, abs=1e-4)
     # creating and joining a thread is little beside six million instructions of work

@@ -16,12 +16,16 @@ def why_nothing(live: Live, on_node: npt.NDArray[np.int64]) -> list[str]:
 
     on_node  int64[nodes]  tracked pages on each node
     """
-    seen, left_out = sum(live.sighted.values()), live.spaces.skipped
+    left_out = dict(live.spaces.skipped)
+    foreign = left_out.pop("foreign")
+    seen = sum(live.sighted.values()) - foreign
     if not live.sources or seen > sum(left_out.values()):
         return []
     if not live.programs_found:
         return ["there was no program to track"]
     reasons = [_left_out(seen, left_out)] if seen else _blind(live, on_node)
+    if foreign and not seen:
+        reasons.append(f"all {foreign:,} sightings were of processes that are not tracked")
     reasons += [f"{each.part}: {each.problem}" for each in live.degraded]
     if live.budget.effort < 1:
         share = f"{100 * live.budget.effort:.0f} %"

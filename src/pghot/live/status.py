@@ -213,10 +213,10 @@ def status(live: Live, schema: str = "pghot.status/1") -> StatusFacts:
 
 
 def line(live: Live) -> str:
-    """One line for the terminal."""
+    """One line for the terminal. Its sightings are of the tracked programs: events on all CPUs see the others too."""
     moves = live.machine.counts
     verb = "promoted" if live.settings.apply else "would promote"
-    seen = sum(live.sighted.values())
+    seen = sum(live.sighted.values()) - live.spaces.skipped["foreign"]
     parts = [
         f"{live.seconds:.0f} s",
         f"{len(live.spaces.spaces)} programs",

@@ -25,7 +25,7 @@ from pghot.live.loop import Live
 from pghot.live.machine.kinds import Kinds
 from pghot.live.record_live import RecordingPlan, record_live
 from pghot.live.sources.access_source import sightings_of
-from pghot.live.status import status
+from pghot.live.status import line, status
 from pghot.live.targets import Targets
 from pghot.report.live_text import render_hot, render_run, render_status
 
@@ -159,11 +159,24 @@ def test_what_was_left_out_is_counted_by_its_reason_the_most_frequent_first(benc
         PID, [maps_line(START, PAGES), maps_line(START + PAGES * 4096, 8, "r--p", 77, "/usr/bin/program")]
     )
     live = bench.live()
-    bench.source.says.append([sightings_of(PID, addresses(PAGES, 3)), sightings_of(999, addresses(0, 23))])
+    file, nowhere = addresses(PAGES, 3), addresses(PAGES + 8, 20)
+    seen = [sightings_of(PID, file), sightings_of(PID, nowhere), sightings_of(999, addresses(0, 23))]
+    bench.source.says.append(seen)
     assert bench.second(live) == [
-        "all 26 sightings were left out: 23 in processes that are not tracked; "
+        "all 23 sightings were left out: 20 of addresses where nothing is mapped any more; "
         "3 of pages of mapped files: --kinds file moves them"
     ]
+
+
+def test_what_is_seen_of_other_programs_alone_is_no_sighting(bench: Bench) -> None:
+    """The events of some sources are open for all processes of the machine."""
+    live = bench.live()
+    bench.source.says.append([sightings_of(999, addresses(0, 23)), sightings_of(1, addresses(0, 1))])
+    assert bench.second(live) == ["all 24 sightings were of processes that are not tracked"]
+    assert " · 0 sightings · " in line(live)
+    bench.source.says.append([sightings_of(999, addresses(0, 23)), sightings_of(PID, addresses(0, 2))])
+    assert bench.second(live) == []
+    assert " · 2 sightings · " in line(live)
 
 
 def test_no_program_and_one_that_ended(bench: Bench) -> None:

@@ -25,6 +25,7 @@ from pghot.daemon.paths import CONFIG, JOURNAL
 from pghot.errors import NotPermittedError, UnsupportedError, UsageError
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.undone import Undone
+from pghot.sim.policies import POLICIES
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -250,3 +251,15 @@ def test_links_lead_somewhere(page: Path) -> None:
         other = (page.parent / target) if target else page
         assert other.exists(), target
         assert not anchor or anchor in anchors(other), (target, anchor)
+
+
+def test_policies_md_has_a_row_for_every_policy_with_the_sources_that_it_takes() -> None:
+    said = {}
+    for row in re.findall(r"^\| (`.*)$", (ROOT / "docs" / "policies.md").read_text(), re.MULTILINE):
+        names, sees, *_ = row.split(" | ")
+        for name in re.findall(r"`([^`]+)`", names):
+            said[name] = tuple(re.findall(r"`([^`]+)`", sees)) if "any" not in sees else "any"
+    for name in POLICIES.names():
+        policy = POLICIES.get(name)
+        assert said.pop(name) == ("any" if policy.any_source else policy.default_sources), name
+    assert not said

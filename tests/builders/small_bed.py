@@ -1,0 +1,112 @@
+"""A policy on a machine of a dozen pages, fed reports that a test draws, and the account that must balance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pghot.arrays import U32
+from pghot.engine.accesses import Accesses
+from pghot.policies.decisions import DecisionCounts
+from pghot.policies.machine import Moves
+from pghot.policies.policy import Policy
+from pghot.sim.lab_world import LabWorld
+from pghot.sim.machine.simulated import SimulatedMachine
+from pghot.sim.machine.topology import load_topology
+from pghot.sim.policies import POLICIES
+from pghot.sim.sources import SOURCES
+
+MS = 1e6  # ns
+PAGES = 12
+
+
+class CheckedMachine(SimulatedMachine):
+    """A machine that refuses a batch in which a page comes twice."""
+
+    def migrate(self, page: U32, target: int, payer: str, batch_pages: int = 512) -> Moves:
+        assert len(np.unique(page)) == len(page), f"{payer} moves a page twice: {page}"
+        return super().migrate(page, target, payer, batch_pages)
+
+    def demote(self, page: U32, node: int, thread: str) -> int:
+        assert len(np.unique(page)) == len(page), f"{thread} demotes a page twice: {page}"
+        assert (self.place[page] == node).all(), f"{thread} demotes from another node: {page}"
+        return super().demote(page, node, thread)
+
+    def account(self) -> None:
+        """Every page is on the node that says so, and no node holds more than it can."""
+        held = np.bincount(self.place[self.place < len(self.lower)], minlength=len(self.lower))
+        assert (held + self.free_pages == self.capacity_pages).all()
+        assert (self.free_pages >= 0).all()
+
+
+class SmallBed:
+    """`PAGES` pages, of which the first `on_top` are on the first node and the others on the last.
+
+    room         pages that still fit on the first node, above its reserve of one page
+    group_pages  real pages that each stands for
+    """
+
+    def __init__(
+        self,
+        policy: str,
+        on_top: int = 4,
+        room: int = 2,
+        group_pages: float = 1.0,
+        tiers: str = "dram-cxl",
+        **options: Any,
+    ) -> None:
+        topology = load_topology(tiers)
+        nodes = len(topology.nodes)
+        sizes = np.full(nodes, 4 * PAGES)
+        sizes[0] = on_top + room + 1
+        self.machine = machine = CheckedMachine(topology, PAGES, 4096, sizes, 1, group_pages=group_pages)
+        machine.place[:on_top], machine.place[on_top:] = 0, nodes - 1
+        machine.free_pages[0] -= on_top
+        machine.free_pages[nodes - 1] -= PAGES - on_top
+        machine.slice_ns = 1_000 * MS
+        self._ms = MS / group_pages
+        self.policy: Policy[LabWorld] = POLICIES.make(policy, **options)
+        self.world = LabWorld(
+            machine,
+            PAGES,
+            4096,
+            group_pages,
+            0,
+            None,
+            decisions=DecisionCounts(group_pages),  # type: ignore[arg-type]
+        )
+        self.policy.start(self.world)
+
+    def see(
+        self,
+        at_ms: float,
+        counts: dict[int, int],
+        source: str = "pebs",
+        latency_ms: dict[int, int] | None = None,
+    ) -> None:
+        """What `source` reports: pages with their counts and, for hint faults, their latency."""
+        page = np.array(list(counts), np.uint32)
+        seen = Accesses(
+            page,
+            np.zeros(len(page), np.int16),
+            np.array(list(counts.values()), np.uint32),
+            int(at_ms),
+            latency_ms is not None,
+            None if latency_ms is None else np.array([latency_ms[p] for p in counts], np.uint32),
+        )
+        self.machine.now_ns = at_ms * self._ms
+        if counts:
+            self.policy.observe(self.world, SOURCES.get(source), seen)
+        self.machine.account()
+
+    def fault(self, at_ms: float, latency_ms: dict[int, int]) -> None:
+        self.see(at_ms, dict.fromkeys(latency_ms, 1), "hintfaults", latency_ms)
+
+    def act(self, at_ms: float) -> None:
+        self.machine.now_ns = at_ms * self._ms
+        self.policy.act(self.world)
+        self.machine.account()
+
+    def on_top(self) -> set[int]:
+        return set(np.flatnonzero(~self.machine.lower[self.machine.place]).tolist())

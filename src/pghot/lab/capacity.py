@@ -9,6 +9,8 @@ from pghot.errors import UsageError
 from pghot.sim.machine.topology import Topology
 from pghot.units import format_share, format_size
 
+ROOM = 1.1  # of the lowest tier over the footprint: the reserve below its watermarks is in it
+
 
 def size_nodes(topology: Topology, footprint_pages: int, page_bytes: float, fast_share: float | None) -> I64:
     """Capacities in pages, int64[nodes].
@@ -40,7 +42,6 @@ def size_nodes(topology: Topology, footprint_pages: int, page_bytes: float, fast
     shrink = real[top].sum() / max(1.0, fast_share * footprint_pages)
     pages: I64 = np.maximum(1, np.round(real / shrink)).astype(np.int64)
     lowest = np.flatnonzero(rank == rank.max())
-    # Room for the footprint and for the reserve below the watermark.
-    needed = int(np.ceil(footprint_pages * 1.1)) + 16
+    needed = int(np.ceil(footprint_pages * ROOM)) + 16
     pages[lowest] = np.maximum(pages[lowest], -(-needed // len(lowest)))
     return pages

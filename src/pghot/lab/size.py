@@ -3,80 +3,33 @@
 All runs are simulated at a few shares first. Where the slowdown of a run falls below the wanted one, the gap is halved
 until it is narrow, each time for those runs alone whose answer lies in it. The answer of a seed is read off the
 straight lines through its slowdowns, and the seeds give its interval. Should a run get slower again with more fast
-memory, the answer is the share beyond which no share that was tried is slower than wanted.
+memory, the answer is the share beyond which no share that was tried is slower than wanted. Where the tiers have prices,
+every share has a cost, and so has the answer of each seed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pghot.errors import UsageError
 from pghot.lab.bench import labels
 from pghot.lab.compare import compare, default_sources, plan_runs
 from pghot.lab.comparison_setup import Setup
+from pghot.lab.cost import memory_cost
 from pghot.lab.metrics import mean_and_interval
 from pghot.lab.outcomes import SummaryRow
 from pghot.lab.results import Comparison
 from pghot.lab.setting import Setting
-from pghot.policies.runs_on import RunsOn
+from pghot.lab.sizes import ALL_FAST, Point, Size, Sizes
 from pghot.recording.trace import Trace
 from pghot.sim.machine.topology import Topology, load_topology
 
-SCHEMA = "pghot.size/1"
 FIRST = (0.05, 0.2, 0.4, 0.7, 0.95)
 NARROW = 0.02  # of the footprint
-BOUNDS = ("all-fast", "all-slow")
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """What one run needs.
-
-    fast_share   mean over the seeds; None: the largest share that was tried is not enough for each of them
-    ci95         half-width of its 95 % interval; None with one seed
-    fast_bytes   `fast_share` in the real system
-    least, most  the wanted slowdown lies between the mean ones at these shares; most is None: below none that was tried
-    at_largest   mean slowdown at the largest share that was tried; None: it did not do all its work there
-    """
-
-    label: str
-    runs_on: RunsOn
-    fast_share: float | None
-    ci95: float | None
-    fast_bytes: float | None
-    least: float
-    most: float | None
-    at_largest: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """What `size` returns. All figures are simulated.
-
-    slowdown  the wanted one, as a ratio
-    setup     of the largest share
-    shares    that were tried, each for some of the runs
-    """
-
-    slowdown: float
-    setup: Setup
-    sizes: Sequence[Size]
-    shares: Sequence[float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON-able values."""
-        return {
-            "schema": SCHEMA,
-            "simulated": True,
-            "slowdown": self.slowdown,
-            "setup": self.setup.to_dict(),
-            "sizes": [asdict(each) for each in self.sizes],
-            "shares": list(self.shares),
-        }
+BOUNDS = (ALL_FAST, "all-slow")
 
 
 class Search:
@@ -119,7 +72,7 @@ class Search:
 
     def answers(self, label: str) -> list[float | None]:
         """The share at which each seed reaches the wanted slowdown; None: at none that was tried."""
-        points = sorted(self._found[label].items())
+        points = self.tried(label)
         return [
             self._crossing([(share, slowdowns[seed]) for share, slowdowns in points])
             for seed in range(len(points[0][1]))
@@ -140,6 +93,10 @@ class Search:
         mean = sum(slowdowns) / len(slowdowns)
         return None if math.isinf(mean) else mean
 
+    def tried(self, label: str) -> list[tuple[float, list[float]]]:
+        """The shares that were tried for this run, ascending, with the slowdowns of the seeds."""
+        return sorted(self._found[label].items())
+
     def shares(self) -> list[float]:
         """All that were tried."""
         return sorted({share for tried in self._found.values() for share in tried})
@@ -155,9 +112,13 @@ def size(
     setting: Setting | None = None,
     classes: Sequence[str] = (),
     options: Sequence[str] = (),
+    scale: float = 1.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Sizes:
     """The share of the footprint that each run needs so as to take at most `slowdown` times as long as all fast memory.
+
+    scale  times as long as these tiers' fast memory alone takes the one that all slowdowns compare with: another
+           machine may be faster
 
     The other arguments are those of `compare`; `setting.fast_share` is not used. Raises `UsageError` for a slowdown
     that is none.
@@ -182,14 +143,22 @@ def size(
                 options=options, progress=_part_of(progress, len(tried), total),
             )  # fmt: skip
             for label in wanted:
-                search.add(label, share, _slowdowns(result, label))
+                search.add(label, share, [scale * each for each in _slowdowns(result, label)])
             tried.append(result)
         pending = search.next_shares()
+    rows = [row for row in tried[0].rows if row.label in specs]
+    footprint = _footprint_bytes(tried[0].setup)
     return Sizes(
-        slowdown,
-        tried[0].setup,
-        [_size(search, row, tried[0]) for row in tried[0].rows if row.label in specs],
-        search.shares(),
+        tiers=topology.description if isinstance(tiers, Topology) else str(tiers),
+        slowdown=slowdown,
+        setup=tried[0].setup,
+        sizes=[_size(search, row, topology, footprint) for row in rows],
+        shares=search.shares(),
+        points=[
+            *(point for row in rows for point in _points(search, row, topology, footprint)),
+            Point(ALL_FAST, "kernel", 1.0, memory_cost(topology, footprint, 1.0), scale, None),
+        ],
+        price=topology.price,
     )
 
 
@@ -204,17 +173,36 @@ def _slowdowns(result: Comparison, label: str) -> list[float]:
     return [math.inf if row["slowdown"] is None else row["slowdown"] for row in rows if row["label"] == label]
 
 
-def _size(search: Search, row: SummaryRow, largest: Comparison) -> Size:
+def _footprint_bytes(setup: Setup) -> float:
+    return float(setup.footprint_pages * setup.page_bytes)
+
+
+def _size(search: Search, row: SummaryRow, topology: Topology, footprint_bytes: float) -> Size:
     least, most = search.bracket(row.label)
-    share, half = mean_and_interval(search.answers(row.label))
-    setup = largest.setup
+    answers, at_largest = search.answers(row.label), search.at_largest(row.label)
+    share, half = mean_and_interval(answers)
+    costs = [None if answer is None else memory_cost(topology, footprint_bytes, answer) for answer in answers]
+    cost, cost_half = mean_and_interval(costs)
+    over = None if at_largest is None else at_largest - search.slowdown
     return Size(
         label=row.label,
         runs_on=row.runs_on,
         fast_share=share,
         ci95=half,
-        fast_bytes=None if share is None else share * setup.footprint_pages * setup.page_bytes,
+        fast_bytes=None if share is None else share * footprint_bytes,
         least=least,
         most=most,
-        at_largest=search.at_largest(row.label),
+        at_largest=at_largest,
+        missed_by=over if over is not None and over > 0 else None,
+        cost=cost,
+        cost_ci95=cost_half,
     )
+
+
+def _points(search: Search, row: SummaryRow, topology: Topology, footprint_bytes: float) -> list[Point]:
+    found = []
+    for share, slowdowns in search.tried(row.label):
+        known = [None if math.isinf(each) else each for each in slowdowns]
+        cost = memory_cost(topology, footprint_bytes, share)
+        found.append(Point(row.label, row.runs_on, share, cost, *mean_and_interval(known)))
+    return found

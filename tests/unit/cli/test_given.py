@@ -31,6 +31,9 @@ _COMPARE = (
     "recording tiers fast_share policies classes access stands_for threads spread duration slice_ seeds warmup folio "
     "phases placement mlp set_ bounds output json_"
 )
+_SIZE = (
+    "recording slowdown tiers policies sources classes stands_for threads duration seeds set_ output json_"
+)
 _CURVE = "recording tiers fast_share stands_for threads folio mlp output json_"
 MODES: list[tuple[str, str, str, str]] = [
     (
@@ -108,9 +111,10 @@ MODES: list[tuple[str, str, str, str]] = [
     (
         "size",
         "workload:gups",
-        "recording slowdown tiers policies sources classes stands_for threads duration seeds set_ json_",
-        "",
+        _SIZE,
+        "force",
     ),
+    ("size", "workload:gups -o a.png", f"{_SIZE} force", ""),
     ("curve", "workload:gups", _CURVE, "force"),
     ("curve", "workload:gups -o a.png", f"{_CURVE} force", ""),
     ("compare", "workload:gups -o a.html", f"{_COMPARE} columns sources force", ""),

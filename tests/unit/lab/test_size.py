@@ -101,12 +101,16 @@ def test_what_no_size_reaches_is_said_with_what_is_missing(
     out = capsys.readouterr().out
     line = next(line for line in out.splitlines() if line.startswith("  none "))
     assert "no size that was tried: with the largest it takes " in line
-    assert " % longer" in line
+    assert " % longer, " in line
+    assert line.endswith(" points too many")
     assert run(["size", path, *WORDS, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     none = next(each for each in facts["sizes"] if each["label"] == "none")
     assert (facts["schema"], none["fast_share"], none["most"]) == ("pghot.size/1", None, None)
     assert none["at_largest"] > 1.0001
+    assert none["missed_by"] == none["at_largest"] - 1.0001
+    points = f"{100 * none['missed_by']:.2g} points too many"
+    assert line.endswith(points)
 
 
 def test_a_slowdown_that_is_none_is_refused() -> None:

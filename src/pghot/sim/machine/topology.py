@@ -26,6 +26,7 @@ from pghot.rules import PROMOTE_ON_WRITE, AccessRule, rule_named
 from pghot.sim.compressed.device import CompressedDevice, load_device
 from pghot.sim.machine.costs import Costs
 from pghot.sim.machine.curves import CURVES, load_curve
+from pghot.sim.machine.price import Price
 
 
 def _device(value: Any) -> Any:
@@ -176,6 +177,7 @@ class Topology(Strict):
     llc        bytes of the last-level caches of the real machine, all sockets; None: not said
     cpu_vendor who made its CPUs, and so which event sampling they have; None: not said
     distances  the ACPI SLIT matrix; by default it is made from the latencies
+    price      what the memory of each node costs; None: not said
     """
 
     description: str = ""
@@ -186,6 +188,7 @@ class Topology(Strict):
     watermarks: Watermarks = Watermarks()
     costs: Costs = Costs()
     antagonist: Antagonist = Antagonist()
+    price: Price | None = None
     # Kernel threads run beside the program; on a machine without a spare core they take its time.
     spare_cores: bool = True
 
@@ -213,6 +216,18 @@ class Topology(Strict):
                     raise ValueError(
                         f"remote_ns of node '{node.name}' names node {other}, which does not exist"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _each_node_has_a_price(self) -> Topology:
+        if self.price is not None:
+            names = [node.name for node in self.nodes]
+            if unknown := [name for name in self.price.per_gib if name not in names]:
+                raise ValueError(f"price.per_gib names '{unknown[0]}': the nodes are {', '.join(names)}")
+            if missing := [name for name in names if name not in self.price.per_gib]:
+                raise ValueError(
+                    f"price.per_gib has no price of '{missing[0]}': give one, or 0 if it is there already"
+                )
         return self
 
     @property

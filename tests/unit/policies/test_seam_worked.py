@@ -124,6 +124,7 @@ DECLARED = {
     "hemem-colloid": ("mover", "", ("pebs",), False, False, True),
     "lru-bw": ("mover", "", (), False, False, True),
     "numab2": ("mover", "", ("hintfaults",), False, False, False),
+    "memtis": ("mover", "", ("pebs",), False, False, True),
     "tpp": ("mover", "", ("hintfaults",), False, False, False),
     "oracle-epoch": ("oracle", "oracles", (), False, False, False),
     "oracle-static": ("oracle", "oracles", (), False, False, False),

@@ -99,7 +99,7 @@ def test_policies_are_listed_by_kind_those_that_run_live_first() -> None:
     assert POLICIES.names() == [
         "none", "demotion", "all-fast", "all-slow", "interleave", "static-class",
         "hemem", *groups()["pghot"],
-        "hemem-colloid", "lru-bw", "numab2", "tpp",
+        "hemem-colloid", "lru-bw", "memtis", "numab2", "tpp",
         "oracle-epoch", "oracle-static",
     ]  # fmt: skip
 
@@ -161,8 +161,8 @@ def test_lru_bw_moves_only_while_the_slow_tier_is_pressed() -> None:
     assert pressed["promotions"] > 0
 
 
-def test_hemem_packs_the_hot_set() -> None:
-    for name in ("hemem", "hemem-colloid"):
+def test_samplers_pack_the_hot_set() -> None:
+    for name in ("hemem", "hemem-colloid", "memtis"):
         spec = RunSpec(name, ("pebs",), {}, {"pebs": {"period_misses": 100}})
         rows = play(gups(), spec, placement="slow", times=512.0)
         assert rows[spec.label]["fast_miss_share"] > 0.5

@@ -1,12 +1,24 @@
-"""The page that benchmarks/outcomes.py writes: a pure function of the kept cells."""
+"""The page that benchmarks/evidence.py writes: a pure function of the kept cells."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from textwrap import fill
-from typing import Any
+
+from kept_cells import (
+    CLASSES,
+    MATTERS,
+    OUTCOMES,
+    Kept,
+    class_of,
+    listed,
+    movers,
+    named,
+    oracle_gains,
+    times,
+    wrapped,
+)
 
 CHANGES = {
     "near the limit": "the gains are within 2 points of each other, on either side of what counts. The answer is the "
@@ -18,11 +30,6 @@ CHANGES = {
     "another pace": "the misses are the same. But with more memory a scan takes longer, and so does each phase of the "
     "program: movers find and move a smaller part of the memory, and what they moved is of use for longer.",
 }
-MATTERS = 0.02  # as in `pghot.lab.sound_runs`: a smaller difference counts as none
-OUTCOMES = ("pays", "cannot tell", "does not pay", "hurts")
-CLASSES = {"kernel": "the kernel alone", "user space": "pghot in user space", "to come": "hardware to come"}
-
-Kept = dict[str, Any]  # a cell as it is kept: cell, settings, source, seconds, setup, summary, verdict
 
 
 def render(cells: Sequence[Kept], matrix: Sequence[tuple[str, float]]) -> str:
@@ -32,15 +39,10 @@ def render(cells: Sequence[Kept], matrix: Sequence[tuple[str, float]]) -> str:
             said
     """
     if not cells:
-        return "# Does moving pages pay?\n\nNo cell was computed: run `python benchmarks/outcomes.py`.\n"
+        return "# Does moving pages pay?\n\nNo cell was computed: run `python benchmarks/evidence.py`.\n"
     lines = [*_head(cells, len(matrix)), "", *_done(cells, matrix), "", *_counts(cells), "", *_care(cells)]
     lines += ["", *_matrix(cells), "", *_changes(cells)]
-    return "\n".join(map(_wrapped, [*lines, "", *_reasons(cells)])) + "\n"
-
-
-def _wrapped(line: str) -> str:
-    """A line of the page, at most 120 columns wide unless it is a table's."""
-    return line if line.startswith("|") else fill(line, 120, subsequent_indent="  ", break_on_hyphens=False)
+    return "\n".join(map(wrapped, [*lines, "", *_reasons(cells)])) + "\n"
 
 
 def _head(cells: Sequence[Kept], total: int) -> Iterator[str]:
@@ -48,7 +50,7 @@ def _head(cells: Sequence[Kept], total: int) -> Iterator[str]:
     sources = Counter(kept["source"] for kept in cells)
     yield "# Does moving pages pay?"
     yield ""
-    yield "Written by `python benchmarks/outcomes.py`. **All figures are simulated.** Each bundled recording stands for"
+    yield "Written by `python benchmarks/evidence.py`. **All figures are simulated.** Each bundled recording stands for"
     yield "a program with the footprint F, on tiers whose fast part holds the given share of F. Outcomes and classes"
     yield "are those of [`pghot compare`](cli.md#pghot-compare). Gains are over `none`."
     yield ""
@@ -57,10 +59,10 @@ def _head(cells: Sequence[Kept], total: int) -> Iterator[str]:
     yield f"* {len(cells)} of {total} cells, {seeds} seed{'s' * (seeds > 1)}, {duration}."
     if seeds == 1:
         yield "* With one seed no figure has an interval: a gain or a loss of a few points may be chance."
-    yield f"* Compared in each: {_listed(_movers(cells[0]))}."
+    yield f"* Compared in each: {listed(movers(cells[0]))}."
     if len(sources) > 1:
         each = [f"{count} with {source}" for source, count in sorted(sources.items())]
-        yield f"* The cells were computed with {len(sources)} versions of the code: {_listed(each)}."
+        yield f"* The cells were computed with {len(sources)} versions of the code: {listed(each)}."
 
 
 def _done(cells: Sequence[Kept], matrix: Sequence[tuple[str, float]]) -> Iterator[str]:
@@ -77,33 +79,25 @@ def _done(cells: Sequence[Kept], matrix: Sequence[tuple[str, float]]) -> Iterato
         yield f"| {tiers} | {' | '.join(counts)} |"
 
 
-def _movers(kept: Kept) -> list[str]:
-    return [f"`{row['label']}`" for row in kept["summary"] if row["kind"] == "mover"]
-
-
-def _listed(words: Sequence[str]) -> str:
-    return ", ".join(words)
-
-
 def _counts(cells: Sequence[Kept]) -> Iterator[str]:
     yield "## How often"
     yield ""
     yield f"| class | {' | '.join(OUTCOMES)} |"
     yield "|---|" + "--:|" * len(OUTCOMES)
     for runs_on, title in CLASSES.items():
-        counts = Counter(_class(kept, runs_on)["outcome"] for kept in cells)
+        counts = Counter(class_of(kept, runs_on)["outcome"] for kept in cells)
         yield f"| {title} | {' | '.join(str(counts[outcome]) for outcome in OUTCOMES)} |"
 
 
 def _care(cells: Sequence[Kept]) -> Iterator[str]:
     """What a reader should know before the outcomes are believed."""
-    in_part = [_named(kept) for kept in cells if kept["setup"]["timing"]["passes"] < 1]
-    beaten = [_named(kept) for kept in cells if _beats_the_oracle(kept)]
+    in_part = [named(kept) for kept in cells if kept["setup"]["timing"]["passes"] < 1]
+    beaten = [named(kept) for kept in cells if _beats_the_oracle(kept)]
     idle = [
-        f"{_named(kept)} ({title})"
+        f"{named(kept)} ({title})"
         for kept in cells
         for runs_on, title in CLASSES.items()
-        if _class(kept, runs_on)["outcome"] == "hurts" and _lossless(kept, runs_on)
+        if class_of(kept, runs_on)["outcome"] == "hurts" and _lossless(kept, runs_on)
     ]
     yield "## To be read with care"
     yield ""
@@ -112,23 +106,14 @@ def _care(cells: Sequence[Kept]) -> Iterator[str]:
         (beaten, "a mover gains over 2 points more than the better oracle, which is then no upper bound"),
         (idle, "a class hurts, but one of its movers lost nothing, because it promoted next to nothing"),
     ):
-        yield f"* {_times(len(found))} {what}{': ' if found else ''}{_listed(found)}."
-
-
-def _times(count: int) -> str:
-    return {0: "Never", 1: "Once"}.get(count, f"{count} times")
-
-
-def _named(kept: Kept) -> str:
-    cell = kept["cell"]
-    return f"{cell['recording']} {cell['tiers']} {100 * cell['fast_share']:g} % {cell['footprint_gib']} GiB"
+        yield f"* {times(len(found))} {what}{': ' if found else ''}{listed(found)}."
 
 
 def _beats_the_oracle(kept: Kept) -> bool:
     best = max(
         (each["gain"] for each in kept["verdict"]["classes"] if each["gain"] is not None), default=-1.0
     )
-    gains = _oracle_gains(kept)
+    gains = oracle_gains(kept)
     return bool(gains) and best > max(gains) + MATTERS
 
 
@@ -170,7 +155,7 @@ def _changes(cells: Sequence[Kept]) -> Iterator[str]:
         small, large = pair[min(pair)], pair[max(pair)]
         for runs_on, title in CLASSES.items():
             compared += 1
-            if _class(small, runs_on)["outcome"] != _class(large, runs_on)["outcome"]:
+            if class_of(small, runs_on)["outcome"] != class_of(large, runs_on)["outcome"]:
                 kinds[kind := _kind_of_change(small, large, runs_on)] += 1
                 both = f"{_outcome(small, runs_on)} | {_outcome(large, runs_on)}"
                 why = "; ".join([kind, *(_why(kept, runs_on) for kept in (small, large))])
@@ -182,7 +167,7 @@ def _changes(cells: Sequence[Kept]) -> Iterator[str]:
     yield f"F = {sizes[-1]} GiB."
     if rows:
         yield ""
-        yield from (f"* {_times(kinds[kind])} {kind}: {meaning}" for kind, meaning in CHANGES.items())
+        yield from (f"* {times(kinds[kind])} {kind}: {meaning}" for kind, meaning in CHANGES.items())
         yield ""
         yield f"| recording | tiers | fast share | class | {sizes[0]} GiB | {sizes[-1]} GiB | why |"
         yield "|---|---|--:|---|---|---|---|"
@@ -192,7 +177,7 @@ def _changes(cells: Sequence[Kept]) -> Iterator[str]:
 def _kind_of_change(small: Kept, large: Kept, runs_on: str) -> str:
     """The first of `CHANGES` that holds."""
     close, seeds, cache, pace = CHANGES
-    found = [_class(kept, runs_on) for kept in (small, large)]
+    found = [class_of(kept, runs_on) for kept in (small, large)]
     if None not in (gains := [each["gain"] for each in found]):
         between = abs(gains[0] - gains[1])
         if between <= MATTERS and "cannot tell" not in [each["outcome"] for each in found]:
@@ -204,7 +189,7 @@ def _kind_of_change(small: Kept, large: Kept, runs_on: str) -> str:
 
 def _why(kept: Kept, runs_on: str) -> str:
     """What decided a class in a cell: what its best mover did, or why nothing can be told."""
-    size, found = kept["cell"]["footprint_gib"], _class(kept, runs_on)
+    size, found = kept["cell"]["footprint_gib"], class_of(kept, runs_on)
     row = next((row for row in kept["summary"] if row["label"] == found["best"]), None)
     if row is None:
         return f"{size} GiB: {_short(kept, runs_on)}"
@@ -219,10 +204,10 @@ def _why(kept: Kept, runs_on: str) -> str:
 def _reasons(cells: Sequence[Kept]) -> Iterator[str]:
     """Each reason why something cannot be told, what would tell, and how often."""
     found = Counter(
-        (title, _short(kept, runs_on), _class(kept, runs_on)["would_tell"])
+        (title, _short(kept, runs_on), class_of(kept, runs_on)["would_tell"])
         for kept in cells
         for runs_on, title in CLASSES.items()
-        if _class(kept, runs_on)["outcome"] == "cannot tell"
+        if class_of(kept, runs_on)["outcome"] == "cannot tell"
     )
     yield "## Why it cannot be told"
     yield ""
@@ -235,13 +220,9 @@ def _reasons(cells: Sequence[Kept]) -> Iterator[str]:
         yield f"| {title} | {reason} | {tells} | {count} |"
 
 
-def _class(kept: Kept, runs_on: str) -> dict[str, Any]:
-    return next(each for each in kept["verdict"]["classes"] if each["runs_on"] == runs_on)
-
-
 def _outcome(kept: Kept, runs_on: str) -> str:
     """ "pays +12.3 %", "cannot tell: the seeds differ" """
-    found = _class(kept, runs_on)
+    found = class_of(kept, runs_on)
     if found["outcome"] == "cannot tell":
         return f"cannot tell: {_short(kept, runs_on)}"
     return found["outcome"] + (f" {100 * found['gain']:+.1f} %" if found["gain"] is not None else "")
@@ -249,21 +230,17 @@ def _outcome(kept: Kept, runs_on: str) -> str:
 
 def _short(kept: Kept, runs_on: str) -> str:
     """Why nothing can be told, in a few words; why movers stood still as their policies count it."""
-    reason: str = _class(kept, runs_on)["reason"] or "nothing to gain"
+    reason: str = class_of(kept, runs_on)["reason"] or "nothing to gain"
     if "stood still" in reason:
         rows = [row for row in kept["summary"] if row["kind"] == "mover" and row["runs_on"] == runs_on]
         whys = Counter(max(row["held_back"], key=lambda pair: pair[1])[0] for row in rows if row["held_back"])
-        return f"stood still ({_listed(sorted(whys)) or 'no reason given'})"
+        return f"stood still ({listed(sorted(whys)) or 'no reason given'})"
     return "the seeds differ" if "the seeds do not tell" in reason else reason
 
 
 def _oracle(kept: Kept) -> str:
-    gains = _oracle_gains(kept)
+    gains = oracle_gains(kept)
     return f"{100 * max(gains):+.0f} %" if gains else "-"
-
-
-def _oracle_gains(kept: Kept) -> list[float]:
-    return [row["speedup"] - 1 for row in kept["summary"] if row["kind"] == "oracle" and row["speedup"]]
 
 
 def _footprints(cells: Sequence[Kept]) -> list[int]:

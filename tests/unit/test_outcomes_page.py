@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parents[2] / "benchmarks" / "outcomes_page.py"
-
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 MATRIX = [(tiers, share) for tiers in ("dram-cxl", "far") for share in (0.2, 0.5) for _ in range(21)]
 
 
 def render(cells: list[dict[str, Any]]) -> str:
-    spec = importlib.util.spec_from_file_location("outcomes_page", PAGE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    text: str = module.render(cells, MATRIX)
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        text: str = import_module("outcomes_page").render(cells, MATRIX)
+    finally:
+        sys.path.remove(str(BENCHMARKS))
     return text
 
 

@@ -1,8 +1,10 @@
-"""Writes docs/outcomes.md: does moving pages pay, for each bundled recording, tiers, fast share and footprint?
+"""Writes docs/evidence.md: does moving pages pay, for each bundled recording, tiers, fast share and footprint?
 
-    python benchmarks/outcomes.py                       every cell that is missing, then the page
-    python benchmarks/outcomes.py --only redis-zipf     only cells whose name has this text, then the page
-    python benchmarks/outcomes.py --page-only           the page from what is there
+    python benchmarks/evidence.py                       every cell that is missing, then the pages
+    python benchmarks/evidence.py --only redis-zipf     only cells whose name has this text, then the pages
+    python benchmarks/evidence.py --page-only           the pages from what is there
+
+docs/outcomes.md shows a part of the cells one by one.
 
 Each cell is one comparison. Its verdict is kept as a JSON file in the work directory, so a run that was stopped goes
 on where it stopped. With --anew cells of another version of the code are computed again, after those that are missing.
@@ -26,17 +28,20 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import evidence_page
+import outcomes_page
 import pghot
-from outcomes_page import render
 from pghot.lab.compare import RunSpec
 from pghot.recording.bundled import names
 
 ROOT = Path(__file__).parents[1]
 OTHER_ROOMS = ("cli", "daemon", "kernel", "live", "recorder", "report", "safety")
-TIERS = ("dram-cxl", "dram-cxl-switched")
-SHARES = (0.05, 0.2, 0.5)
-SHARES_IN_TURN = (0.2, 0.05, 0.5)
-FOOTPRINTS_GIB = (32, 100)
+TIERS = ("dram-cxl", "dram-cxl-switched", "two-socket-cxl", "hbm-dram-cxl")
+SHARES = (0.05, 0.2, 0.5, 0.8)
+SHARES_IN_TURN = (0.2, 0.05, 0.5, 0.8)
+FOOTPRINTS_GIB = (32, 100, 8)
+# What docs/outcomes.md shows.
+ONE_BY_ONE = (TIERS[:2], SHARES[:3], FOOTPRINTS_GIB[:2])
 # One of pghot's stores in each class: the three differ little. The device's unit stands for the hardware to come.
 POLICIES = (
     "demotion",
@@ -64,7 +69,7 @@ class Cell:
 
 
 def all_cells() -> Iterator[Cell]:
-    """The matrix, in the order of the page."""
+    """The matrix, in the order of the pages."""
     for recording in names():
         for tiers in TIERS:
             for share in SHARES:
@@ -72,9 +77,16 @@ def all_cells() -> Iterator[Cell]:
                     yield Cell(recording, tiers, share, footprint)
 
 
-def turn(cell: Cell) -> tuple[int, int]:
+def turn(cell: Cell) -> tuple[bool, int, int, int]:
     """When a cell is computed: whole columns one after the other, so that a run that is stopped leaves some whole."""
-    return SHARES_IN_TURN.index(cell.fast_share), TIERS.index(cell.tiers)
+    place = FOOTPRINTS_GIB.index(cell.footprint_gib), SHARES_IN_TURN.index(cell.fast_share)
+    return not one_by_one(cell), *place, TIERS.index(cell.tiers)
+
+
+def one_by_one(cell: Cell) -> bool:
+    """Whether docs/outcomes.md shows it."""
+    tiers, shares, footprints = ONE_BY_ONE
+    return cell.tiers in tiers and cell.fast_share in shares and cell.footprint_gib in footprints
 
 
 def compute(cell: Cell, settings: dict[str, Any], work: Path) -> str:
@@ -136,7 +148,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--work", type=Path, default=ROOT / "build" / "outcomes", help="where the cells are kept"
+        "--work", type=Path, default=ROOT / "build" / "evidence", help="where the cells are kept"
     )
     parser.add_argument("--only", default="", help="compute only cells whose name has this text")
     parser.add_argument(
@@ -150,7 +162,9 @@ def main() -> int:
         help="compute also cells that another version of the code left, at last",
     )
     parser.add_argument("--page-only", action="store_true")
-    parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs" / "outcomes.md")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=ROOT / "docs", help="the folder that the pages are written to"
+    )
     given = parser.parse_args()
     settings = {"duration_s": given.duration, "seeds": given.seeds}
     given.work.mkdir(parents=True, exist_ok=True)
@@ -165,9 +179,18 @@ def main() -> int:
         print(f"{len(there)} of {len(cells)} cells are there, {len(missing)} to compute", file=sys.stderr)
         run(missing, settings, given.work, given.jobs)
     there = read_cells(given.work, settings)
-    matrix = [(cell.tiers, cell.fast_share) for cell in cells]
-    given.output.write_text(render([there[cell.name] for cell in cells if cell.name in there], matrix))
-    print(f"wrote {given.output} from {len(there)} of {len(cells)} cells", file=sys.stderr)
+    kept = [there[cell.name] for cell in cells if cell.name in there]
+    shown = list(filter(one_by_one, cells))
+    pages = {
+        "evidence.md": evidence_page.render(kept, len(cells)),
+        "outcomes.md": outcomes_page.render(
+            [there[cell.name] for cell in shown if cell.name in there],
+            [(cell.tiers, cell.fast_share) for cell in shown],
+        ),
+    }
+    for name, text in pages.items():
+        (given.output / name).write_text(text)
+    print(f"wrote {' and '.join(pages)} from {len(there)} of {len(cells)} cells", file=sys.stderr)
     return 0
 
 

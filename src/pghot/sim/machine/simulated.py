@@ -46,6 +46,7 @@ class SimulatedMachine:
     compressed  the state of that node; None without one
     latency_ns  float64[nodes] loaded latency in the last slice
     used_share  float64[nodes] share of each node's bandwidth in use in the last slice
+    timing      how long slices take, and what the cores' counters say of the last one
     """
 
     def __init__(
@@ -107,10 +108,10 @@ class SimulatedMachine:
 
         self.now_ns = 0.0
         self.slice_ns = 0.0
-        self._timing = SliceTiming(topology, threads, crews, COPY_MEAN_MS * 1e6 / group_pages)
-        self._slowdown = self._timing.slowdown  # of kernel threads' copies
-        self.latency_ns, self.used_share = self._timing.latency_ns, self._timing.used_share
-        self.ledger = Ledger(served=self._timing.served_total)
+        self.timing = SliceTiming(topology, threads, crews, COPY_MEAN_MS * 1e6 / group_pages)
+        self._slowdown = self.timing.slowdown  # of kernel threads' copies
+        self.latency_ns, self.used_share = self.timing.latency_ns, self.timing.used_share
+        self.ledger = Ledger(served=self.timing.served_total)
         self.kernel_threads: dict[str, KernelThread] = {}
         self._app_debt_ns = 0.0
         self._was_promoted = np.zeros(pages, np.bool_)
@@ -150,11 +151,11 @@ class SimulatedMachine:
 
     def set_latency(self, node: int, latency_ns: float) -> None:
         """Set how long reads and writes of a node take in the slice that is about to be timed."""
-        self._timing.set_latency(node, latency_ns)
+        self.timing.set_latency(node, latency_ns)
 
     def occupy(self, node: int, bytes_moved: float) -> None:
         """Something other than the program uses bandwidth of a node in this slice."""
-        self._timing.moving_bytes[node] += bytes_moved
+        self.timing.moving_bytes[node] += bytes_moved
 
     def set_capacity(self, node: int, pages: int) -> None:
         """Change the size of a node. Call it only before anything is placed."""
@@ -174,12 +175,12 @@ class SimulatedMachine:
             rows = self._allocate(rows)
             self._serve(rows)
         if self.compressed is not None:
-            self._access.load(self._timing.served)
+            self._access.load(self.timing.served)
         for thread in self.kernel_threads.values():
-            thread.copy(self.now_ns, self.slice_ns, self._timing.moving_bytes)
+            thread.copy(self.now_ns, self.slice_ns, self.timing.moving_bytes)
         compute_ns = instructions * self.instruction_ns
         busy_ns = (compute_ns + self._app_debt_ns) / self.threads
-        duration_ns, copied_ns = self._timing.run_slice(busy_ns, self.now_ns)
+        duration_ns, copied_ns = self.timing.run_slice(busy_ns, self.now_ns)
         self._app_debt_ns = 0.0
         self.now_ns += duration_ns
         self.slice_ns = duration_ns
@@ -193,7 +194,7 @@ class SimulatedMachine:
         return self._access.living(page) if self.compressed is not None else None
 
     def _serve(self, rows: Rows) -> int:
-        return serve(*rows, self.place, self.generations.young, self.overlap, self._timing.served)
+        return serve(*rows, self.place, self.generations.young, self.overlap, self.timing.served)
 
     def _settle(self, rows: Rows) -> Rows:
         """Do what first touches and writes to compressed pages cause. It comes first: it decides where misses go.
@@ -283,7 +284,7 @@ class SimulatedMachine:
 
     def marginal_ns(self) -> F64:
         """See `SliceTiming.marginal_ns`."""
-        return self._timing.marginal_ns()
+        return self.timing.marginal_ns()
 
     # ---- what tracking and moving cost
 
@@ -375,7 +376,7 @@ class SimulatedMachine:
         promoted = np.empty_like(page)
         climbed, sunk, again = relocate(
             page, target, float(self.page_bytes), self.place, self.rank, self.free_pages,
-            self._timing.moving_bytes if payer in BY_PROGRAM else self.thread(payer).copying,
+            self.timing.moving_bytes if payer in BY_PROGRAM else self.thread(payer).copying,
             self._was_promoted, promoted,
         )  # fmt: skip
         if climbed:
@@ -403,7 +404,7 @@ class SimulatedMachine:
                 part * self.page_bytes / self._folio_bytes
                 for part in costs.migrate_parts_ns(self._folio_bytes)
             )
-            self._timing.copy_ns[slowest] += pages * copy_ns
+            self.timing.copy_ns[slowest] += pages * copy_ns
             self._pay_app(pages * remap_ns + overhead_ns + interrupts_ns)
             return
         page_ns = self._migrate_ns(max(1.0, float(self._slowdown[slowest])))

@@ -94,6 +94,15 @@ class SliceTiming:
         )  # fmt: skip
         return duration_ns
 
+    def offcore(self) -> tuple[float, float]:
+        """Of the last slice: how long cores had a demand read outstanding, ns added up, and how many reads these were.
+
+        Intel's OFFCORE_REQUESTS_OUTSTANDING.CYCLES_WITH_DEMAND_DATA_RD and OFFCORE_REQUESTS.DEMAND_DATA_RD count this.
+        Sequential misses are the prefetchers'.
+        """
+        waits_ns = self.served[:, :, 3] * (self.latency_ns + self._remote_ns)
+        return float(waits_ns.sum()), float(self.served[:, :, 0].sum())
+
     def marginal_ns(self) -> F64:
         """float64[nodes]: how much longer the last slice would have taken for one more latency waited for on each node.
 

@@ -1,15 +1,15 @@
-"""MEMTIS (SOSP 2023): a histogram of sampled counts says which pages fit the fast tier.
+"""MEMTIS (SOSP 2023, section 4): a histogram of sampled counts says which pages fit the fast tier.
 
 Constants as published (FACTS 7), rules where the paper is short from its code (mm/htmm_core.c, mm/htmm_migrater.c):
 
 * Each PEBS sample counts for its 2 MiB page. The histogram has a bin for each power of two, 16 in all: a page with n
-  samples is in bin log2(n + 1). All counts are halved after every 2 million samples (section 4.2.1).
+  samples is in bin log2(n + 1). All counts are halved after every 2 million samples.
 * After every 100,000 samples the hot threshold is the lowest bin from which on all pages fit the fast tier, at least 1.
-  If these pages fill less than 75 % of it, the bin below is warm: its pages are not demoted (section 4.2.2).
+  If these pages fill less than 75 % of it, the bin below is warm: its pages are not demoted.
 * Every 500 ms a kernel thread demotes cold pages until the hot ones of the slow tier have room, and promotes these.
   It keeps 3 % of the node free, 1000 MB at most; with nothing to promote it starts below 2 %.
 
-Not modelled: splitting huge pages with few hot subpages (section 4.3); base pages; the count that a new page starts
+Not modelled: splitting huge pages with few hot subpages; base pages; the count that a new page starts
 with; the sampler's period, which walks from 199 to 19997 to stay below 3 % of a CPU (here 199, and the rings lose what
 does not fit); the order of the LRU lists, so pages that are alike go in the order of their addresses. All samples that
 arrive together are counted before counts are halved.

@@ -138,7 +138,7 @@ def test_pages_of_larger_folios_move_at_their_speed() -> None:
     assert subject.pages_in_budget("kmigrated") == 10
     subject.migrate(pages(1, 2), 0, "hint fault")
     assert subject.ledger.moving_app_ns == pytest.approx(2 * 930 / 512)
-    assert subject._timing.copy_ns.sum() == pytest.approx(2 * ((2 << 20) / 11 - 930) / 512)
+    assert subject.timing.copy_ns.sum() == pytest.approx(2 * ((2 << 20) / 11 - 930) / 512)
 
 
 def test_flushes_are_of_real_batches() -> None:

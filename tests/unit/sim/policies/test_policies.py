@@ -99,7 +99,7 @@ def test_policies_are_listed_by_kind_those_that_run_live_first() -> None:
     assert POLICIES.names() == [
         "none", "demotion", "all-fast", "all-slow", "interleave", "static-class",
         "hemem", *groups()["pghot"],
-        "hemem-colloid", "lru-bw", "memtis", "numab2", "tpp",
+        "alto-hemem-colloid", "alto-numab2", "alto-tpp", "chrono", "hemem-colloid", "lru-bw", "memtis", "numab2", "tpp",
         "oracle-epoch", "oracle-static",
     ]  # fmt: skip
 

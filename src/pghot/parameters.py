@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,6 +14,52 @@ from pghot.errors import UsageError, unknown_name
 MOST = 1e15  # far beyond any use, and still exact as a float and as an int64
 _SEVERAL = (list, tuple, set, frozenset)
 MOST_NS = 1e9  # no single sample, page or entry costs a second
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """Written beside a number that is an option: `period_ms: Annotated[float, Knob(1, MOST, 100, 10_000)] = 1000`.
+
+    least, most  what it may be
+    low, high    where `pghot tune` looks for a better value; None: it leaves this one alone
+    """
+
+    least: float
+    most: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def words(self) -> str:
+        """What it may be."""
+        return f"{self.least:g} to {self.most:g}"
+
+
+def knobs_of(takes: Callable[..., Any]) -> dict[str, Knob]:
+    """The numbers with a `Knob` among the parameters of a class or function, by name.
+
+    >>> from typing import Annotated
+    >>> def run(often: Annotated[int, Knob(1, 9, 2, 4)] = 3, loud: bool = False) -> None: ...
+    >>> knobs_of(run)
+    {'often': Knob(least=1, most=9, low=2, high=4)}
+    """
+    try:
+        parameters = inspect.signature(takes, eval_str=True).parameters.values()
+    except NameError:  # another package's class, whose annotations only its type checker understands
+        return {}
+    return {
+        each.name: note
+        for each in parameters
+        for note in getattr(each.annotation, "__metadata__", ())
+        if isinstance(note, Knob)
+    }
+
+
+def check_knobs(owner: str, takes: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for a given value that its `Knob` does not allow. None is what the owner chooses."""
+    for option, knob in knobs_of(takes).items():
+        if given.get(option) is not None:
+            check_number(owner, option, given[option], knob.least, knob.most)
 
 
 def checked_options(owner: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

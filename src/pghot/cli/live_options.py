@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import get_args
+from types import MappingProxyType
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -69,8 +70,11 @@ def live_settings(
     max_cpu_percent: float = 0.0,
     nodes: NodeChoice = AS_THEY_ARE,
     kinds: Kinds = BY_DEFAULT,
+    configured: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> LiveSettings:
     """Settings of the live loop from the command line. Targets are added once they are known.
+
+    configured  options by source and policy, from a file; those of the command line come before them
 
     Raises for sources that do not work here, before a command is started in vain.
     """
@@ -87,9 +91,9 @@ def live_settings(
     settings = LiveSettings(
         targets=Targets(),
         sources=names,
-        source_options={name: chosen.get(name, {}) for name in names},
+        source_options={name: {**configured.get(name, {}), **chosen.get(name, {})} for name in names},
         policy=policy,
-        policy_options=chosen.get(policy, {}),
+        policy_options={**configured.get(policy, {}), **chosen.get(policy, {})},
         mover=mover or MoverSettings(),
         kinds=kinds,
         max_cpu_percent=max_cpu_percent or math.inf,

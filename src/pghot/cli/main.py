@@ -24,6 +24,7 @@ from pghot.cli.run import run as run_verb
 from pghot.cli.size import size
 from pghot.cli.status import status
 from pghot.cli.summary import summary
+from pghot.cli.tune import tune
 from pghot.cli.undo import undo
 from pghot.cli.validate import validate
 from pghot.errors import PghotError, unknown_name
@@ -40,6 +41,7 @@ report_app = typer.Typer(help="Look into a recording.", rich_markup_mode=None, a
 app.command("compare")(compare)
 app.command("curve")(curve)
 app.command("size")(size)
+app.command("tune")(tune)
 app.command("list")(list_)
 app.command("validate")(validate)
 app.command("convert")(convert)

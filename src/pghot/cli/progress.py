@@ -10,8 +10,11 @@ PATIENCE_S = 2.0  # shorter work reports nothing
 EVERY_S = 5.0
 
 
-def progress_on_stderr(what: str) -> Callable[[int, int], None]:
-    """A callback (done, total) that reports the progress of `what`."""
+def progress_on_stderr(what: str, says_left: bool = False) -> Callable[[int, int], None]:
+    """A callback (done, total) that reports the progress of `what`.
+
+    says_left  also the time that is left, if the rest goes on as what is done: for work in equal parts
+    """
     terminal = sys.stderr.isatty()
     start = time.monotonic()
     said = start + PATIENCE_S - EVERY_S
@@ -19,11 +22,33 @@ def progress_on_stderr(what: str) -> Callable[[int, int], None]:
     def show(done: int, total: int) -> None:
         nonlocal said
         now = time.monotonic()
+        left = (
+            f", {_about((now - start) * (total - done) / done)} left"
+            if says_left and 0 < done < total
+            else ""
+        )
         if terminal:
             end = "\n" if done >= total else ""
-            print(f"\r{what} {100 * done // max(1, total):3d} %", end=end, file=sys.stderr, flush=True)
+            clear = "\x1b[K" if says_left else ""
+            print(
+                f"\r{what} {100 * done // max(1, total):3d} %{left}{clear}",
+                end=end,
+                file=sys.stderr,
+                flush=True,
+            )
         elif now - said >= EVERY_S:
             said = now
-            print(f"{what} {100 * done // max(1, total)} %, {now - start:.0f} s", file=sys.stderr, flush=True)
+            percent = f"{100 * done // max(1, total)} %"
+            print(f"{what} {percent}, {now - start:.0f} s{left}", file=sys.stderr, flush=True)
 
     return show
+
+
+def _about(seconds: float) -> str:
+    """
+    >>> _about(42.3), _about(600), _about(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

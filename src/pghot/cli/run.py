@@ -46,7 +46,7 @@ _GOES_WITH = (
         lambda of: of["what_if"] is None,
         (
             "apply", "rate", "target", "free_floor", "batch", "demotion", "mover", "compressed", "cold_after",
-            "interval", "journal", "kinds", "restore", "max_cpu", "tracked", "view", *NODES,
+            "config", "interval", "journal", "kinds", "restore", "max_cpu", "tracked", "view", *NODES,
         ),
     ),
     GoesWith(
@@ -57,8 +57,9 @@ _GOES_WITH = (
     GoesWith(
         "--mover move_pages: with damos the kernel's DAMON finds and moves the pages",
         lambda of: of["mover"] != "damos",
-        ("source", "policy", "compressed", "batch", "max_cpu", "kinds", "target"),
+        ("source", "policy", "config", "compressed", "batch", "max_cpu", "kinds", "target"),
     ),
+    GoesWith("a run without --config, which names them", lambda of: of["config"] is None, ("source", "policy")),
     GoesWith("--compressed", lambda of: of["compressed"], ("cold_after",)),
     # A dry run keeps to --rate and --free-floor, but nothing makes room: demotion needs --apply.
     GoesWith("--apply", lambda of: of["apply"], ("batch", "restore")),
@@ -92,6 +93,12 @@ def run(
             "pghot-precise-f1, pghot-hashed-f1"
         ),
     ] = "pghot-default",
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config", "-c", metavar="FILE", help="TOML with sources, policy and options, as of `pghot tune`"
+        ),
+    ] = None,
     rate: Annotated[float, typer.Option(help="promotion rate limit, MiB/s")] = 256.0,
     target: Annotated[
         str | None,
@@ -163,6 +170,7 @@ def run(
     )
     from pghot.cli.named import named
     from pghot.cli.node_options import node_choice
+    from pghot.daemon.config import load_policy_config
     from pghot.kernel.sysroot import SysRoot
     from pghot.live.machine.rate_goal import parse_goal
     from pghot.live.owner import refuse_second
@@ -201,8 +209,14 @@ def run(
     if mover == "damos":
         settings = damos_settings(set_ or [], moving, bool(programs.running.whole_cgroups), nodes)
     else:
-        names = "faults" if source is None else source
-        settings = live_settings(names, policy, set_ or [], moving, max_cpu, nodes, kinds_of(kinds))
+        names, configured = "faults" if source is None else source, None
+        if config is not None:
+            configured = load_policy_config(Path(config))
+            names, policy = ",".join(configured.sources), configured.policy
+        settings = live_settings(
+            names, policy, set_ or [], moving, max_cpu, nodes, kinds_of(kinds),
+            configured.options if configured else {},
+        )  # fmt: skip
     settings = replace(settings, apply=apply, tracked_bytes=None if tracked is None else parse_size(tracked))
     refuse_second(SysRoot(), settings)
     if view:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -67,20 +67,27 @@ class ServiceConfig(Strict):
         return value
 
 
-class Config(Strict):
-    """The whole file. `options` holds a table for each source or policy that is not to run with its defaults.
+class PolicyConfig(Strict):
+    """What is seen, and what decides. `options` holds a table for each source or policy that is not to run with its
+    defaults.
+    """
+
+    sources: tuple[str, ...] = Field(("faults",), min_length=1)
+    policy: str = "pghot-default"
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class Config(PolicyConfig):
+    """The whole file of the daemon.
 
     kinds  of memory, asked for by name (`Kinds`); None: the defaults
     """
 
     apply: bool = False
-    sources: tuple[str, ...] = Field(("faults",), min_length=1)
-    policy: str = "pghot-default"
     tracked: MemorySize | None = None
     kinds: tuple[str, ...] | None = None
     targets: TargetsConfig | None = None
     programs: tuple[ProgramsConfig, ...] = Field((), max_length=MOST_GROUPS)
-    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     nodes: NodesConfig = NodesConfig()
     mover: MoverSettings = MoverSettings()
     service: ServiceConfig = ServiceConfig()
@@ -120,15 +127,33 @@ class Config(Strict):
 def load_config(path: Path) -> Config:
     """Read and check the file. Raises `UsageError` that names file, line and key."""
     text = read_configuration(path)
-    config = parse_document(Config, text, str(path))
+    config = _with_checked_options(parse_document(Config, text, str(path)), path, text)
+    with _at(path, text, "kinds"):
+        kinds_of(config)
+    groups = tuple(
+        _checked_group(path, text, number, group, config.options)
+        for number, group in enumerate(config.programs)
+    )
+    return config.model_copy(update={"programs": groups})
+
+
+def load_policy_config(path: Path) -> PolicyConfig:
+    """A file that says what is seen and what decides, and nothing else. Raises as `load_config` does."""
+    text = read_configuration(path)
+    return _with_checked_options(parse_document(PolicyConfig, text, str(path)), path, text)
+
+
+C = TypeVar("C", bound=PolicyConfig)
+
+
+def _with_checked_options(config: C, path: Path, text: str) -> C:
+    """The sources each once, and the options of sources and policies as they take them."""
     options: dict[str, dict[str, Any]] = {}
     with _at(path, text, "sources"):
         for name in config.sources:
             LIVE_SOURCES.get(name)
     with _at(path, text, "policy"):
         LIVE_POLICIES.make(config.policy)
-    with _at(path, text, "kinds"):
-        kinds_of(config)
     for name, given in config.options.items():
         with _at(path, text, "options", name):
             defaults = _defaults(name)
@@ -138,11 +163,7 @@ def load_config(path: Path) -> Config:
                 options[name] |= checked_options(name, {option: value}, defaults)
         with _at(path, text, "options", name):
             _try(name, options[name])
-    groups = tuple(
-        _checked_group(path, text, number, group, options) for number, group in enumerate(config.programs)
-    )
-    sources = tuple(dict.fromkeys(config.sources))
-    return config.model_copy(update={"options": options, "programs": groups, "sources": sources})
+    return config.model_copy(update={"options": options, "sources": tuple(dict.fromkeys(config.sources))})
 
 
 def _checked_group(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from pghot.errors import UsageError, unknown_name
+from pghot.parameters import Knob, knobs_of
 
 PACKED = ("default", "precise")
 MOST = 1e9  # so that products stay within 64 bits
@@ -88,17 +90,17 @@ class EngineSettings:
     top_nodes: tuple[int, ...]
     target_nid: int
     top_of_node: tuple[int, ...] | None = None
-    freq_threshold: int = 2
-    window_ms: int | None = None
-    rate_limit_mb_s: float = 65536.0
-    sleep_ms: int | None = None
-    batch_nr: int | None = None
+    freq_threshold: Annotated[int, Knob(1, MOST, 1, 7)] = 2
+    window_ms: Annotated[int | None, Knob(1, MOST, 250, 10_000)] = None
+    rate_limit_mb_s: Annotated[float, Knob(0, MOST, 16, 65536)] = 65536.0
+    sleep_ms: Annotated[int | None, Knob(1, MOST, 20, 1000)] = None
+    batch_nr: Annotated[int | None, Knob(1, MOST, 64, 1024)] = None
     group_pages: float = 1.0
     first_page: int = 0
     faithful: frozenset[str] = field(default_factory=frozenset)
-    table_share: float = 0.5
-    heap_share: float = 0.25
-    prune_age: float = 2.0
+    table_share: Annotated[float, Knob(1e-6, 1)] = 0.5
+    heap_share: Annotated[float, Knob(1e-6, 1)] = 0.25
+    prune_age: Annotated[float, Knob(1, MOST, 1, 10)] = 2.0
     enabled_sources: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
@@ -151,26 +153,14 @@ def _check_ranges(settings: EngineSettings) -> None:
     bad = [
         ("pages", settings.pages, 1 <= settings.pages < 2**32 - 1, "between 1 and 2**32 - 2"),
         ("page_bytes", settings.page_bytes, settings.page_bytes >= 1, "at least 1"),
-        ("freq_threshold", settings.freq_threshold, settings.freq_threshold >= 1, "at least 1"),
-        (
-            "rate_limit_mb_s",
-            settings.rate_limit_mb_s,
-            0 <= settings.rate_limit_mb_s <= MOST,
-            f"0 to {MOST:g}",
-        ),
         ("group_pages", settings.group_pages, 0 < settings.group_pages <= MOST, "more than 0"),
-        ("table_share", settings.table_share, 0 < settings.table_share <= 1, "more than 0 and at most 1"),
-        ("heap_share", settings.heap_share, 0 < settings.heap_share <= 1, "more than 0 and at most 1"),
-        ("prune_age", settings.prune_age, 1 <= settings.prune_age <= MOST, f"1 to {MOST:g} windows"),
-        (
-            "window_ms",
-            settings.window_ms,
-            settings.window_ms is None or settings.window_ms >= 1,
-            "at least 1",
-        ),
-        ("sleep_ms", settings.sleep_ms, settings.sleep_ms is None or settings.sleep_ms >= 1, "at least 1"),
-        ("batch_nr", settings.batch_nr, settings.batch_nr is None or settings.batch_nr >= 1, "at least 1"),
     ]
+    for name, knob in KNOBS.items():
+        value = getattr(settings, name)
+        bad.append((name, value, value is None or knob.least <= value <= knob.most, knob.words))
     for name, value, ok, remedy in bad:
         if not ok:
             raise UsageError(f"{name} is {value}, which is out of range", f"give {remedy}")
+
+
+KNOBS = knobs_of(EngineSettings)

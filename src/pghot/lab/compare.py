@@ -155,7 +155,7 @@ def compare(
     if "all" in policies and not sources and topology.compression is not None:
         policies = [*policies, DEVICE_MOVER]
     specs = _under_rules(
-        _with_options(_plan(policies, sources or default_sources(topology), classes), options),
+        with_options(_plan(policies, sources or default_sources(topology), classes), options),
         access,
         topology,
     )
@@ -191,7 +191,7 @@ def _plan(policies: Sequence[str | RunSpec], sources: Sequence[str], classes: Se
     return plan_runs(names, sources, classes) + own
 
 
-def _with_options(specs: list[RunSpec], assignments: Sequence[str]) -> list[RunSpec]:
+def with_options(specs: list[RunSpec], assignments: Sequence[str]) -> list[RunSpec]:
     """The runs, each once, with the options that `--set` gives to their policies and sources."""
     heard = dict.fromkeys(source for spec in specs for source in spec.sources)
     chosen = parse_options(

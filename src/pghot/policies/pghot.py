@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
-from typing import Any, ClassVar, Generic
+from typing import Annotated, Any, ClassVar, Generic
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from pghot.engine.accesses import Accesses, Source
 from pghot.engine.engine import HotnessEngine, Promotions
 from pghot.engine.gate import RATE_LIMITED, TOO_OLD, UNREACHED
 from pghot.engine.hashed import HashedStore
-from pghot.engine.settings import FAITHFUL, PACKED, EngineSettings
+from pghot.engine.settings import FAITHFUL, KNOBS, PACKED, EngineSettings
 from pghot.policies.below_top import below_top, others
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.policy import W, World
@@ -44,7 +44,10 @@ def _options() -> Iterator[inspect.Parameter]:
         if each.name not in _FROM_THE_MACHINE:
             made = each.default_factory() if each.default_factory is not MISSING else each.default
             default = None if made is MISSING else made
-            yield inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=default)
+            knob = Annotated[Any, KNOBS[each.name]] if each.name in KNOBS else inspect.Parameter.empty
+            yield inspect.Parameter(
+                each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=knob
+            )
 
 
 class Pghot(Generic[W]):

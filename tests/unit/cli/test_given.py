@@ -34,25 +34,36 @@ _COMPARE = (
 _SIZE = (
     "recording slowdown tiers policies sources classes stands_for threads duration seeds set_ output json_"
 )
+_TUNE = (
+    "recordings policy sources classes tiers fast_share budget held_out stands_for threads duration seeds seed set_ "
+    "output json_"
+)
 _CURVE = "recording tiers fast_share stands_for threads folio mlp output json_"
 MODES: list[tuple[str, str, str, str]] = [
     (
         "run",
         "-p 1",
-        f"{_TARGETS} {_RUN} {_NODES} rate target free_floor interval journal max_cpu tracked view compressed kinds",
+        f"{_TARGETS} {_RUN} config {_NODES} rate target free_floor interval journal max_cpu tracked view compressed "
+        "kinds",
         "cold_after batch restore demotion fast_share",
     ),
     (
         "run",
         "-p 1 --apply",
-        f"{_TARGETS} {_RUN} {_MOVING}".replace("cold_after", ""),
+        f"{_TARGETS} {_RUN} config {_MOVING}".replace("cold_after", ""),
         "cold_after fast_share",
     ),
-    ("run", "-p 1 --apply --compressed", f"{_TARGETS} {_RUN} {_MOVING}", "fast_share"),
+    (
+        "run",
+        "-p 1 --apply -c a.toml",
+        f"{_TARGETS} {_RUN} config {_MOVING}".replace("cold_after", "").replace("source policy", ""),
+        "cold_after fast_share source policy",
+    ),
+    ("run", "-p 1 --apply --compressed", f"{_TARGETS} {_RUN} config {_MOVING}", "fast_share"),
     (
         "run",
         "--cgroup /a --apply",
-        f"{_TARGETS} {_RUN} {_MOVING}".replace("cold_after", "").replace("children", ""),
+        f"{_TARGETS} {_RUN} config {_MOVING}".replace("cold_after", "").replace("children", ""),
         "cold_after fast_share children",
     ),
     (
@@ -60,26 +71,26 @@ MODES: list[tuple[str, str, str, str]] = [
         "-p 1 --mover damos",
         f"{_TARGETS} duration set_ json_ mover apply what_if rate free_floor demotion interval journal tracked view "
         f"{_NODES}",
-        "source policy batch max_cpu compressed cold_after kinds restore fast_share target",
+        "config source policy batch max_cpu compressed cold_after kinds restore fast_share target",
     ),
     (
         "run",
         "-p 1 --mover damos --apply",
         f"{_TARGETS} duration set_ json_ mover apply what_if rate free_floor demotion interval journal tracked view "
         f"restore {_NODES}",
-        "source policy batch max_cpu compressed cold_after kinds fast_share target",
+        "config source policy batch max_cpu compressed cold_after kinds fast_share target",
     ),
     (
         "run",
         "-p 1 --what-if dram-cxl",
         f"{_TARGETS} duration set_ json_ source policy what_if fast_share",
-        f"{_MOVING} mover apply",
+        f"{_MOVING} mover apply config",
     ),
     (
         "run",
         "--what-if dram-cxl --source qemu -- true",
         "command children duration json_ source policy what_if fast_share",
-        f"{_MOVING} mover apply pid {_CHOSEN} set_",
+        f"{_MOVING} mover apply config pid {_CHOSEN} set_",
     ),
     (
         "record",
@@ -115,6 +126,8 @@ MODES: list[tuple[str, str, str, str]] = [
         "force",
     ),
     ("size", "workload:gups -o a.png", f"{_SIZE} force", ""),
+    ("tune", "workload:gups", _TUNE, "force"),
+    ("tune", "workload:gups -o a.toml", f"{_TUNE} force", ""),
     ("curve", "workload:gups", _CURVE, "force"),
     ("curve", "workload:gups -o a.png", f"{_CURVE} force", ""),
     ("compare", "workload:gups -o a.html", f"{_COMPARE} columns sources force", ""),
@@ -242,6 +255,9 @@ def test_what_a_mode_uses_is_taken(verb: str, words: str, used: str, refused: st
         ("run --name a* --no-children", "--no-children goes with --pid, or a command"),
         ("record --min-size 1MiB a.pghot true", "--min-size goes with a live source"),
         ("run --cold-after 30s -p 1", "--cold-after goes with --compressed"),
+        ("run -c a.toml --policy hemem -p 1", "--policy goes with a run without --config"),
+        ("run -c a.toml --source faults -p 1", "--source goes with a run without --config"),
+        ("run -c a.toml --mover damos -p 1", "--config goes with --mover move_pages"),
         ("run --fast-share 20% -p 1", "--fast-share goes with --what-if"),
         ("run --restore -p 1", "--restore goes with --apply"),
         ("run --what-if dram-cxl --rate 256 -- true", "--rate goes with a run on the tiers of this machine"),

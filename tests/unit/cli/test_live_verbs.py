@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -309,6 +310,53 @@ def test_a_check_probes_targets_and_sources(
     fails(capsys, USAGE, f"no process {NO_PID}", "daemon", "--check", "-c", str(path))
     path.write_text(text.replace("'replay'", "'replay', 'chmu'"))
     fails(capsys, UNSUPPORTED, "chmu: ", "daemon", "--check", "-c", str(path))
+
+
+def test_a_run_takes_sources_policy_and_options_of_a_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recording: str
+) -> None:
+    """What `--set` says comes before the file."""
+    path = tmp_path / "tuned.toml"
+    taken: list[Any] = []
+
+    def stop(root: object, settings: Any) -> None:
+        taken.append(settings)
+        raise UsageError("enough", "")
+
+    monkeypatch.setattr("pghot.live.owner.refuse_second", stop)
+    path.write_text(
+        f"sources = ['replay']\npolicy = 'pghot-precise'\n[options.replay]\nfile = '{recording}'\n"
+        "[options.pghot-precise]\nwindow_ms = 900\nfreq_threshold = 3\n[options.pghot-default]\nprune_age = 9\n"
+    )
+    given = ["run", "-p", str(os.getpid()), "-c", str(path), "--set", "pghot-precise.freq_threshold=1"]
+    fails(capsys, USAGE, "enough", *given)
+    (settings,) = taken
+    assert (settings.sources, settings.policy) == (("replay",), "pghot-precise")
+    assert settings.policy_options == {"window_ms": 900, "freq_threshold": 1}
+    assert settings.source_options == {"replay": {"file": recording}}
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("policy = 'numab2'\n", "policy: no policy 'numab2' runs live"),
+        ("sources = ['pebbs']\n", "sources: unknown"),
+        ("[options.pghot-default]\nwindow = 3\n", "options.pghot-default.window: "),
+        ("[options.pghot-default]\nwindow_ms = 0\n", "window_ms is 0, which is out of range"),
+        ("[options.pghot-default]\nfreq_threshold = 99\n", "out of the 'default' store's reach"),
+        ("[options.pghot-default]\nbatch_nr = 64\n", "only the lab can honour pghot-default.batch_nr"),
+        ("[mover]\nrate_limit_mb_s = 3\n", "mover: unknown key"),
+        ("[targets]\npids = [1]\n", "targets: unknown key"),
+        ("policy = 3\n", "policy: "),
+        ("policy =", "not valid TOML"),
+    ],
+)
+def test_a_file_that_no_run_can_take(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, what: str
+) -> None:
+    path = tmp_path / "tuned.toml"
+    path.write_text(text)
+    fails(capsys, USAGE, what, "run", "-p", str(os.getpid()), "-c", str(path))
 
 
 def test_the_example_is_right(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

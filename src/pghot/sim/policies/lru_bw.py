@@ -7,11 +7,13 @@ each page, only the generations that reclaim keeps anyway.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 
 from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Source
-from pghot.parameters import check_number
+from pghot.parameters import MOST, Knob, check_knobs, check_number
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.sim.lab_world import LabWorld
 
@@ -32,16 +34,13 @@ class LruBandwidth:
 
     def __init__(
         self,
-        period_ms: float = 1000.0,
-        fast_below: float = 0.8,
-        slow_above: float = 0.3,
-        chunk_min_mib: float = 8.0,
-        chunk_max_mib: float = 64.0,
+        period_ms: Annotated[float, Knob(1, MOST, 100, 10_000)] = 1000.0,
+        fast_below: Annotated[float, Knob(0, MOST, 0.3, 1)] = 0.8,
+        slow_above: Annotated[float, Knob(0, MOST, 0.01, 0.9)] = 0.3,
+        chunk_min_mib: Annotated[float, Knob(1 / 256, 1 << 20, 1, 32)] = 8.0,
+        chunk_max_mib: Annotated[float, Knob(1 / 256, 1 << 20, 32, 1024)] = 64.0,
     ) -> None:
-        check_number(self.name, "period_ms", period_ms, 1)
-        check_number(self.name, "fast_below", fast_below, 0)
-        check_number(self.name, "slow_above", slow_above, 0)
-        check_number(self.name, "chunk_min_mib", chunk_min_mib, 1 / 256, 1 << 20)
+        check_knobs(self.name, type(self), locals())
         check_number(self.name, "chunk_max_mib", chunk_max_mib, chunk_min_mib, 1 << 20)
         self.period_ms, self.fast_below, self.slow_above = period_ms, fast_below, slow_above
         self.chunk_min_mib, self.chunk_max_mib = chunk_min_mib, chunk_max_mib

@@ -5,13 +5,15 @@ A hint fault whose latency is below the hot threshold promotes the page, inline,
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 
 from pghot.engine.accesses import Accesses, Source
 from pghot.engine.gate import FREE_SPACE, RATE_LIMITED, RATE_OK, TOO_OLD, Gate
 from pghot.engine.settings import MOST, EngineSettings
 from pghot.engine.store import Candidates
-from pghot.parameters import check_number
+from pghot.parameters import Knob, check_knobs
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.policy import World
 from pghot.sim.machine.simulated import HINT_FAULT
@@ -38,14 +40,13 @@ class NumaBalancing2:
 
     def __init__(
         self,
-        rate_limit_mb_s: float = 65536.0,
-        hot_threshold_ms: int = HOT_THRESHOLD_MS,
+        rate_limit_mb_s: Annotated[float, Knob(0, MOST, 16, 65536)] = 65536.0,
+        hot_threshold_ms: Annotated[int, Knob(1, 1_000_000, 10, 60_000)] = HOT_THRESHOLD_MS,
         threshold: bool = True,
         adaptation: bool = True,
         rate_limit: bool = True,
     ) -> None:
-        check_number(self.name, "rate_limit_mb_s", rate_limit_mb_s, 0, MOST)
-        check_number(self.name, "hot_threshold_ms", hot_threshold_ms, 1, 1_000_000)
+        check_knobs(self.name, type(self), locals())
         self.rate_limit_mb_s = rate_limit_mb_s if rate_limit else MOST
         self.hot_threshold_ms, self._tests, self._adapts = hot_threshold_ms, threshold, adaptation
 

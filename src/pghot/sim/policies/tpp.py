@@ -12,11 +12,13 @@ of file caches on the slow tier (section 5.4, off by default).
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 
 from pghot.arrays import U32
 from pghot.engine.accesses import Accesses, Source
-from pghot.parameters import check_number
+from pghot.parameters import Knob, check_knobs
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.sim.lab_world import LabWorld
 from pghot.sim.machine.simulated import HINT_FAULT, SimulatedMachine
@@ -48,9 +50,12 @@ class Tpp:
     runs_live = False
     awaits = "TPP's patches: the kernel has its demotion, not its promotion nor its watermark"
 
-    def __init__(self, demote_scale: float = DEMOTE_SCALE, faults: int = 2) -> None:
-        check_number(self.name, "demote_scale", demote_scale, 0, 0.1)
-        check_number(self.name, "faults", faults, 1, 255)
+    def __init__(
+        self,
+        demote_scale: Annotated[float, Knob(0, 0.1, 0.005, 0.1)] = DEMOTE_SCALE,
+        faults: Annotated[int, Knob(1, 255, 1, 8)] = 2,
+    ) -> None:
+        check_knobs(self.name, type(self), locals())
         self.demote_scale, self.promoting_fault = demote_scale, faults
 
     def start(self, world: LabWorld) -> None:

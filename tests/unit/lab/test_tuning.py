@@ -306,7 +306,7 @@ def test_the_page_has_the_knobs_as_they_are_declared() -> None:
         )
     }
     declared = {
-        (re.sub("^pghot-.*", "pghot-*", name), option): (
+        (re.sub("^(pghot|alto)-.*", r"\1-*", name), option): (
             knob.words,
             "-" if knob.low is None else f"{knob.low:g} to {knob.high:g}",
         )

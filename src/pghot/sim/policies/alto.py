@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from abc import ABC
 from dataclasses import replace
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import numpy as np
 
 from pghot.arrays import U32
 from pghot.engine.accesses import Accesses, Source
-from pghot.parameters import check_number
+from pghot.parameters import Knob, check_knobs
 from pghot.policies.decisions import Decisions, HeldBack
 from pghot.policies.machine import Moves
 from pghot.policies.policy import Policy
@@ -85,8 +85,8 @@ class Alto(ABC):
     any_source = False
     runs_live = False
 
-    def __init__(self, ghz: float = 2.2) -> None:
-        check_number(self.name, "ghz", ghz, 0.1, 100)
+    def __init__(self, ghz: Annotated[float, Knob(0.1, 100)] = 2.2) -> None:
+        check_knobs(self.name, type(self), locals())
         self.ghz = ghz
         self.policy = self.over()
 

@@ -17,11 +17,13 @@ halved limit after thrashing; the bias for writes. The threshold is judged once 
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 
 from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Source
-from pghot.parameters import check_number
+from pghot.parameters import Knob, check_knobs
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.policy import World
 
@@ -47,11 +49,12 @@ class Chrono:
     awaits = "Chrono's patches"
 
     def __init__(
-        self, rate_limit_mb_s: float = 30.0, hot_threshold_ms: int = HOT_THRESHOLD_MS, rounds: int = 2
+        self,
+        rate_limit_mb_s: Annotated[float, Knob(0, 1e9, 16, 65536)] = 30.0,
+        hot_threshold_ms: Annotated[int, Knob(1, 1_000_000, 10, 60_000)] = HOT_THRESHOLD_MS,
+        rounds: Annotated[int, Knob(1, 255, 1, 8)] = 2,
     ) -> None:
-        check_number(self.name, "rate_limit_mb_s", rate_limit_mb_s, 0, 1e9)
-        check_number(self.name, "hot_threshold_ms", hot_threshold_ms, 1, 1_000_000)
-        check_number(self.name, "rounds", rounds, 1, 255)
+        check_knobs(self.name, type(self), locals())
         self.rate_limit_mb_s, self.hot_threshold_ms, self.rounds = rate_limit_mb_s, hot_threshold_ms, rounds
 
     def start(self, world: World) -> None:

@@ -17,11 +17,13 @@ arrive together are counted before counts are halved.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 
 from pghot.arrays import I64, U32
 from pghot.engine.accesses import Accesses, Source
-from pghot.parameters import check_number
+from pghot.parameters import MOST, Knob, check_knobs
 from pghot.policies.below_top import below_top
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.granularity import Units
@@ -80,15 +82,12 @@ class Memtis:
 
     def __init__(
         self,
-        cooling_samples: int = 2_000_000,
-        adaptation_samples: int = 100_000,
-        period_ms: float = 500.0,
-        warm_below: float = 0.75,
+        cooling_samples: Annotated[int, Knob(1, MOST, 100_000, 20_000_000)] = 2_000_000,
+        adaptation_samples: Annotated[int, Knob(1, MOST, 10_000, 1_000_000)] = 100_000,
+        period_ms: Annotated[float, Knob(1, MOST, 50, 5000)] = 500.0,
+        warm_below: Annotated[float, Knob(0, 1, 0, 1)] = 0.75,
     ) -> None:
-        check_number(self.name, "cooling_samples", cooling_samples, 1)
-        check_number(self.name, "adaptation_samples", adaptation_samples, 1)
-        check_number(self.name, "period_ms", period_ms, 1)
-        check_number(self.name, "warm_below", warm_below, 0, 1)
+        check_knobs(self.name, type(self), locals())
         self.cooling_samples, self.adaptation_samples = cooling_samples, adaptation_samples
         self.period_ms, self.warm_below = period_ms, warm_below
 

@@ -1,0 +1,32 @@
+"""Progress on stderr: how far it is, how long it took, and where it is asked for, how long it will take."""
+
+from __future__ import annotations
+
+import pytest
+
+from pghot.cli.progress import progress_on_stderr
+
+
+@pytest.mark.parametrize(
+    ("says_left", "lines"),
+    [
+        (False, ["tuning 25 %, 10 s", "tuning 50 %, 600 s", "tuning 100 %, 40000 s"]),
+        # A quarter took 10 s, so the rest takes 30; half took ten minutes, so half takes ten more.
+        (True, ["tuning 25 %, 10 s, 30 s left", "tuning 50 %, 600 s, 10 min left", "tuning 100 %, 40000 s"]),
+    ],
+)
+def test_the_time_that_is_left(
+    says_left: bool,
+    lines: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("pghot.cli.progress.time.monotonic", lambda: now)
+    show = progress_on_stderr("tuning", says_left=says_left)
+    show(0, 8)  # too soon to say anything
+    for done, after_s in ((2, 10), (4, 600), (8, 40_000)):
+        now = 1000.0 + after_s
+        show(done, 8)
+        show(done, 8)  # not twice in five seconds
+    assert capsys.readouterr().err.splitlines() == lines

@@ -15,6 +15,7 @@ from builders.toml_kind import damaged_file, parsed, refusals_name, same_numbers
 from fuzz.harness import Silent
 from pghot.documents import Shipped, shipped_names, shipped_text
 from pghot.lab.compare import compare
+from pghot.lab.cost import memory_cost
 from pghot.recording.trace import MemoryTrace
 from pghot.sim.compressed.device import DEVICES
 from pghot.sim.machine.curves import CURVES, load_curve
@@ -22,6 +23,13 @@ from pghot.sim.machine.topology import TOPOLOGIES, Topology, load_topology
 
 NAME = "toml_tiers"
 QUICK = 60
+PRICES = """
+[price]
+currency = "USD"
+source = "an offer"
+date = 2026-11-03
+per_gib = { dram = 10.5, cxl = 4 }
+"""
 
 _SHIPPED: dict[str, Shipped] = {"tiers": TOPOLOGIES, "devices": DEVICES, "curves": CURVES}
 
@@ -37,8 +45,9 @@ class Made:
 
 @cache
 def texts(folder: str) -> tuple[str, ...]:
-    """The shipped files."""
-    return tuple(shipped_text(folder, name) for name in shipped_names(folder))
+    """The shipped files, and one of the tiers with prices, which none of them has."""
+    shipped = tuple(shipped_text(folder, name) for name in shipped_names(folder))
+    return (*shipped, shipped_text("tiers", "dram-cxl") + PRICES) if folder == "tiers" else shipped
 
 
 @cache
@@ -89,3 +98,7 @@ def use(topology: Topology) -> None:
     for line in topology.warnings():
         if "\n" in line:
             raise Silent(f"a warning of two lines: {line!r}")
+    for share in (0.01, 0.5, 1.0):
+        cost = memory_cost(topology, 1 << 40, share)
+        if cost is not None and not 0 <= cost < 1e12:
+            raise Silent(f"memory costs {cost}")

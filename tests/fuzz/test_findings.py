@@ -16,11 +16,13 @@ import pytest
 from builders.forged import forging, resealed
 from fuzz.parquet import tables
 from fuzz.recording import originals
+from fuzz.toml_validation import SMALL
 from pghot.daemon.config import load_config
 from pghot.errors import PghotError
 from pghot.kernel.cpus import midr, parse_list, possible_cpus
 from pghot.kernel.process import capabilities
 from pghot.kernel.sysroot import SysRoot
+from pghot.lab.validate import run_validation
 from pghot.live.machine.chosen_nodes import parse_nodes
 from pghot.recording.convert import convert
 from pghot.recording.framing import InMemory, batch_header, messages
@@ -246,3 +248,15 @@ def test_a_name_with_a_nul_is_no_file(tmp_path: Path) -> None:
     assert root.read_or("/proc/1/cgroup\0x", "none") == "none"
     with pytest.raises(FileNotFoundError):
         root.open("/sys/\0", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("small", "small"), ("\x1b[2J", "\\x1b[2J"), ("n" * 60, "n" * 37 + "...")]
+)
+def test_a_workload_in_a_validation_is_named_as_what_it_is(name: str, shown: str, tmp_path: Path) -> None:
+    """It was said to be in a file NAME.toml, which nobody has."""
+    text = SMALL.replace('"small"', json.dumps(name)).replace("1000", '"many"')
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(PghotError) as caught:
+        run_validation(tmp_path / "a.toml")
+    assert str(caught.value).startswith(f"validation '{shown}': workload: accesses_per_slice: ")

@@ -11,6 +11,7 @@ from pathlib import Path
 from builders.toml_kind import damaged_file, refusals_name
 from fuzz.harness import Silent
 from pghot.documents import shipped_names, shipped_text
+from pghot.errors import shortened
 from pghot.lab.validate import load_validation, run_validation
 
 NAME = "toml_validation"
@@ -73,7 +74,7 @@ def check(made: Path) -> str:
         validation = load_validation(made)
     if not _small(made):
         return "accepted"
-    with refusals_name(validation.name):
+    with refusals_name(shortened(validation.name)):
         result = run_validation(made)
     for cell in result.cells:
         if not math.isfinite(cell.simulated):

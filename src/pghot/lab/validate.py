@@ -328,7 +328,7 @@ class _Grid:
         if key not in self._epochs:
             self._epochs.clear()  # one trace in memory at a time
             self._epochs[key] = measure_epochs(
-                workload_from_table(workload, f"{self.validation.name}.toml", seed), setting.epoch_slices
+                workload_from_table(workload, "workload", seed), setting.epoch_slices
             )
         return self._epochs[key]
 

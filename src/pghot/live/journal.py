@@ -24,14 +24,14 @@ import numpy.typing as npt
 from pghot.arrays import U8, U64
 from pghot.errors import NotPermittedError, PghotError, UsageError
 from pghot.kernel.namespaces import namespace
-from pghot.kernel.process import Identity, read_stat
+from pghot.kernel.process import Identity, descriptor_path, read_stat
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import MappedFile, Space
-from pghot.live.journal_file import FORMAT, read_journal
+from pghot.live.journal_file import FORMAT, held_journal
 from pghot.live.journal_lines import Whose, append_line, origins_facts
-from pghot.live.journal_rewrite import Facts, Rewritten, new_name, rewritten
+from pghot.live.journal_place import Place
+from pghot.live.journal_rewrite import Facts, Rewritten, rewritten
 from pghot.live.journal_runs import LINE_RUNS, RUN, pack
-from pghot.trusted import make_directory
 from pghot.units import PAGE_BYTES
 from pghot.version import __version__
 
@@ -48,7 +48,8 @@ class Journal:
 
     def __init__(self, path: Path, root: SysRoot) -> None:
         self.path, self._root = path, root
-        self._fd = _create(path)
+        self._place, self._fd = _create(path)
+        self._found_at = os.readlink(self.own)
         self.empty = True
         me = read_stat(root, os.getpid()).identity if root.live else Identity(os.getpid(), 0, (0, 0, 0))
         self._session: dict[str, Any] = {
@@ -96,7 +97,11 @@ class Journal:
 
     def look(self, tracked: Collection[Whose]) -> None:
         """Begin to write the file anew when it is large, and more than half of it is of programs and files that are not
-        tracked any more, or it has grown to twice of what was kept: it may say much twice."""
+        tracked any more, or it has grown to twice of what was kept: it may say much twice.
+
+        So the file has at most `LEAST_BYTES`, or twice what is of living programs and files if that is more, and what
+        was written since the last look.
+        """
         size = self.bytes_written
         if self._rewriting is not None or size < max(LEAST_BYTES, self._wait_bytes):
             return
@@ -105,7 +110,7 @@ class Journal:
         )
         if 2 * gone > size or size >= 2 * self._kept_bytes:
             self._tracked, self._bytes_since = tracked, {}
-            self._rewriting = rewritten(self._root, self.path, self._fd, self._head, self._session)
+            self._rewriting = rewritten(self._root, self._place, self._fd, self._head, self._session)
 
     def go_on(self, most_ns: int) -> None:
         """Go on writing it anew, for so long, and a step at least."""
@@ -129,6 +134,25 @@ class Journal:
         self._bytes_of = dict(Counter(new.bytes_of) + Counter(self._bytes_since))
 
     @property
+    def own(self) -> str:
+        """A path to the file itself, whatever its name is by now."""
+        return descriptor_path(self._fd)
+
+    @property
+    def moved(self) -> str:
+        """That the file has lost its name, in words; empty while it has it.
+
+        The link in /proc is asked: looking at a path that somebody else owns could wait for a file system of theirs.
+        """
+        now = os.readlink(self.own) if self._fd >= 0 else self._found_at
+        if now == self._found_at:
+            return ""
+        return (
+            f"the journal {self.path} lost its name (it is {now} now): should pghot be killed, `pghot undo` does not "
+            "find it; move it back, or start pghot anew with a journal where nobody else may write"
+        )
+
+    @property
     def bytes_written(self) -> int:
         """How long the file is; 0 once it is closed."""
         return os.fstat(self._fd).st_size if self._fd >= 0 else 0
@@ -139,10 +163,11 @@ class Journal:
             self._rewriting.close()
             self._rewriting = None
         if self._fd >= 0:
+            if self.empty:
+                self._place.remove(self._fd)
             os.close(self._fd)
             self._fd = -1
-            if self.empty:
-                self.path.unlink(missing_ok=True)
+            self._place.let_go()
 
     def discard(self) -> None:
         """Everything was put back: the next `close` removes the file."""
@@ -163,52 +188,65 @@ class Journal:
         return append_line(self._fd, self.path, {**facts, **self._session})
 
 
-def _create(path: Path) -> int:
-    """A new journal file. It may replace one whose contents were put back."""
+def _create(path: Path) -> tuple[Place, int]:
+    """A new journal file, and where it is. It may replace one whose contents were put back."""
     try:
-        make_directory(path.parent, 0o755)
-        if _is_undone(path):
-            path.unlink()
-        new_name(path).unlink(missing_ok=True)
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        if not path.is_file():
-            raise UsageError(f"{path} is not a regular file", "a journal needs one: name another") from None
-        raise UsageError(
+        place = Place.hold(path)
+    except OSError as error:
+        raise _refusal(path, error) from None
+    try:
+        _remove_undone(place)
+        place.new.unlink(missing_ok=True)
+        return place, place.create()
+    except OSError as error:
+        refusal = _refusal(path, error, place.at.is_file())
+        place.let_go()
+        raise refusal from None
+
+
+def _refusal(path: Path, error: OSError, regular: bool = False) -> PghotError:
+    """Why no journal can be made. `regular`: there is a regular file of that name."""
+    if isinstance(error, FileExistsError) and not regular:
+        return UsageError(f"{path} is not a regular file", "a journal needs one: name another")
+    if isinstance(error, FileExistsError):
+        return UsageError(
             f"the journal {path} exists already",
             f"pghot undo {path} puts its contents back; or name another file",
-        ) from None
-    except PermissionError as error:
-        raise NotPermittedError(
-            f"cannot make the journal {path}: {error.strerror}", "name another file"
-        ) from None
-    except OSError as error:
-        raise UsageError(f"cannot make the journal {path}: {error.strerror}", "name another file") from None
+        )
+    reason, hint = f"cannot make the journal {path}: {error.strerror}", "name another file"
+    return NotPermittedError(reason, hint) if isinstance(error, PermissionError) else UsageError(reason, hint)
 
 
-def _is_undone(path: Path) -> bool:
+def _remove_undone(place: Place) -> None:
+    """Remove what has the journal's name, if it is a journal whose contents were put back."""
     try:
-        return path.is_file() and read_journal(path).undone
+        with held_journal(place.path, str(place.at)) as read:
+            if read.undone:
+                place.at.unlink()
     except UsageError:
-        return False
+        return
 
 
 def mark_undone(path: Path, file: tuple[int, int]) -> None:
     """Write into a journal that everything in it was put back. Raises `OSError` or `PghotError`.
 
     file  its device and inode when it was read: whoever owns the directory may have replaced it since by another file,
-          or by a link to any file that we may write
+          or by a link to any file or device that we may write. So it is looked at before it is opened to write
     """
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
+    found = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        facts = os.fstat(fd)
+        facts = os.fstat(found)
         if (facts.st_dev, facts.st_ino) != file:
             raise PghotError(
                 f"{path} is another file than the one that was read", "nothing was written to it"
             )
-        append_line(fd, path, {"kind": "undone"})
+        fd = os.open(descriptor_path(found), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            append_line(fd, path, {"kind": "undone"})
+        finally:
+            os.close(fd)
     finally:
-        os.close(fd)
+        os.close(found)
 
 
 def runs_of(vpn: U64, node: U8) -> npt.NDArray[Any]:

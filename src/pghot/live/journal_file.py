@@ -91,13 +91,14 @@ class JournalFile:
     compressed: bool = False
 
 
-def _open_own(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
-    """A journal, open, and which file it is. Raises `UsageError` when it cannot be read, or others may have written it.
+def _open_own(path: Path, at: Path | str) -> tuple[BinaryIO, tuple[int, int]]:
+    """The journal `path`, which is opened `at`, and which file it is.
 
+    Raises `UsageError` when it cannot be read, or others may have written it.
     The open file is asked, because the owner of its directory may have replaced it since.
     """
     try:
-        file = open(open_regular(path), "rb")  # noqa: SIM115
+        file = open(open_regular(at), "rb")  # noqa: SIM115
     except OSError as error:
         raise UsageError(
             f"cannot read the journal {path}: {error.strerror}", "name a *.pghot-journal"
@@ -145,17 +146,20 @@ def read_journal(path: Path) -> JournalFile:
 
 
 @contextlib.contextmanager
-def held_journal(path: Path) -> Iterator[JournalFile]:
-    """As `read_journal`. The file stays open meanwhile, so that no other one gets its inode number."""
-    file, which = _open_own(path)
+def held_journal(path: Path, at: str = "") -> Iterator[JournalFile]:
+    """As `read_journal`. The file stays open meanwhile, so that no other one gets its inode number.
+
+    at  where it is opened, if not at its path, which is for messages then
+    """
+    file, which = _open_own(path, at or path)
     with file:
         *_, journal = _reading(path, file, which)
         yield journal
 
 
-def reading(path: Path, until: int | None = None) -> Iterator[JournalFile]:
-    """As `read_journal`: the journal so far, after each line. `until`: only so many bytes of it."""
-    file, which = _open_own(path)
+def reading(path: Path, at: str, until: int) -> Iterator[JournalFile]:
+    """As `held_journal`, for so many bytes: the journal so far, after each line."""
+    file, which = _open_own(path, at)
     with file:
         yield from _reading(path, file, which, until)
 

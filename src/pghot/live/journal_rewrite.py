@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from pghot.errors import PghotError
-from pghot.kernel.process import ended
+from pghot.kernel.process import descriptor_path, ended
 from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import FileIdentity
 from pghot.live.journal_file import Entry, FileEntry, JournalFile, reading
 from pghot.live.journal_lines import Whose, append, append_line, origins_facts
 from pghot.live.journal_merge import merged
+from pghot.live.journal_place import Place
 from pghot.live.mapped_files import finding_mapped
 
 _COPY_BYTES = 1 << 20
@@ -34,36 +35,27 @@ class Rewritten:
     bytes_of: dict[Whose, int]
 
 
-def new_name(path: Path) -> Path:
-    """Where the new file is while it is written. A killed pghot may leave it; whoever writes the journal next removes
-    it."""
-    return path.with_name(path.name + ".new")
-
-
 def rewritten(
-    root: SysRoot, path: Path, fd: int, head: Sequence[Facts], session: Facts
+    root: SysRoot, place: Place, fd: int, head: Sequence[Facts], session: Facts
 ) -> Generator[None, None, Rewritten]:
-    """Write the journal `path`, which `fd` appends to, anew. It yields after each step.
+    """Write the journal at `place`, which `fd` appends to, anew. It yields after each step.
 
     head     the lines that are not about pages
     session  what each line says beside its own
 
     Raises `OSError` or `PghotError` when that cannot be; the old file stays then, as it does when this is closed.
     """
+    path, own = place.path, descriptor_path(fd)
     head, until = list(head), os.fstat(fd).st_size
-    for journal in reading(path, until):  # noqa: B007
+    for journal in reading(path, own, until):  # noqa: B007
         yield
-    if journal.damaged or journal.file != _which(os.fstat(fd)):
-        raise PghotError(
-            f"the journal {path} is damaged, or another file has its name", "see that only pghot writes to it"
-        )
-    new = new_name(path)
-    new.unlink(missing_ok=True)
-    out = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    if journal.damaged:
+        raise PghotError(f"the journal {path} is damaged", "see that only pghot writes to it")
+    out = place.create_new()
     done, bytes_of = False, dict[Whose, int]()
     try:
         for facts in head:
-            append_line(out, new, {**facts, **session})
+            append_line(out, path, {**facts, **session})
         for entry in _living(root, journal):
             if entry is None:
                 yield
@@ -71,27 +63,22 @@ def rewritten(
             for line in merged(entry.lines):
                 if line is not None:
                     facts = origins_facts(entry.identity, entry.name, line.packed, line.shared)
-                    written = append_line(out, new, {**facts, **session})
+                    written = append_line(out, path, {**facts, **session})
                     bytes_of[entry.identity] = bytes_of.get(entry.identity, 0) + written
                 yield
         os.fsync(out)
         yield
-        yield from _copy_rest(path, new, out, until)
+        yield from _copy_rest(path, own, out, until)
         os.fsync(out)
-        if _which(os.stat(path, follow_symlinks=False)) != journal.file:
+        if not place.names(fd) or not place.replace(out):
             raise PghotError(f"another file took the name of the journal {path}", "leave it to pghot")
-        os.rename(new, path)
         done = True
     finally:
         if not done:
             os.close(out)
             with contextlib.suppress(OSError):
-                new.unlink()
+                place.new.unlink()
     return Rewritten(out, bytes_of)
-
-
-def _which(facts: os.stat_result) -> tuple[int, int]:
-    return facts.st_dev, facts.st_ino
 
 
 def _living(root: SysRoot, journal: JournalFile) -> Iterator[Entry[Any] | None]:
@@ -115,11 +102,11 @@ def _has_name(root: SysRoot, entry: FileEntry) -> bool:
         return False
 
 
-def _copy_rest(path: Path, new: Path, out: int, begin: int) -> Iterator[None]:
+def _copy_rest(path: Path, own: str, out: int, begin: int) -> Iterator[None]:
     """Copy the lines from `begin` on; none is left when it ends, which is right after a step."""
-    with open(path, "rb") as file:
+    with open(own, "rb") as file:
         file.seek(begin)
         while lines := file.readlines(_COPY_BYTES):
-            append(out, new, b"".join(lines))
+            append(out, path, b"".join(lines))
             if sum(map(len, lines)) >= _COPY_BYTES:
                 yield

@@ -51,8 +51,8 @@ def _asked(
     now_ms: int,
 ) -> Iterator[Degraded]:
     yield from (Degraded(TARGETS, problem) for problem in settings.targets.troubles(root))
-    if journal is not None and journal.trouble:
-        yield Degraded(JOURNAL, journal.trouble)
+    if journal is not None:
+        yield from (Degraded(JOURNAL, problem) for problem in (journal.trouble, journal.moved) if problem)
     if not spaces.spaces:
         return  # there is nothing to see or move
     yield from (Degraded(KNOBS, problem) for problem in knobs.changed_by_others())

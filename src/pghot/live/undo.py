@@ -107,7 +107,7 @@ def _mark(journal: JournalFile) -> None:
 
 def undo_open(journal: Journal, root: SysRoot) -> Undone:
     """Undo what this process itself wrote to its journal."""
-    with held_journal(journal.path) as read:
+    with held_journal(journal.path, journal.own) as read:
         return undo(read, root)
 
 

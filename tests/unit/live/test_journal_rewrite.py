@@ -33,13 +33,17 @@ from pghot.kernel.watched import FileIdentity, MappedFile
 from pghot.live import journal as journal_module
 from pghot.live.journal import Journal, mark_undone
 from pghot.live.journal_file import read_journal
-from pghot.live.journal_rewrite import new_name
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
 from pghot.live.sources.access_source import sightings_of
 from pghot.live.targets import Targets
 
 LIVING, DEAD = 500, 600
+
+
+def new_name(path: Path) -> Path:
+    """Where the new file is while it is written."""
+    return path.with_name(path.name + ".new")
 
 
 def write(journal: Journal, pid: int, pages: dict[int, int], shared: bool = False) -> None:
@@ -278,6 +282,51 @@ def test_a_small_one_is_left_alone(
         assert journal._rewriting is None
 
 
+@pytest.mark.parametrize(
+    ("least", "programs", "pages", "living", "lines"),
+    [
+        # What lives is little: the file has the least size at most. More than that: twice of it. The same many times.
+        (journal_module.LEAST_BYTES, 2000, 2000, 50, 1),
+        (100_000, 1000, 400, 100, 1),
+        (100_000, 300, 400, 10, 12),
+    ],
+)
+def test_however_many_programs_come_and_go_it_has_the_least_size_or_twice_what_lives(
+    kernel: FakeKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    least: int, programs: int, pages: int, living: int, lines: int,
+) -> None:  # fmt: skip
+    """Each program has so many scattered pages, which are named `lines` times. Every fifth is not tracked for the
+    second half of its life. In all they write many times what the file may have."""
+    monkeypatch.setattr(journal_module, "LEAST_BYTES", least)
+    random = np.random.default_rng(23)
+    alive: dict[int, int] = {}  # the bytes of each, once
+    written = anew = most_live = 0
+    with Journal(tmp_path / "j", kernel.root) as journal:
+        for pid in range(1000, 1000 + programs):
+            kernel.program(pid, [maps_line(START, 64)])
+            moved = dict.fromkeys(random.integers(0, 1 << 36, pages).tolist(), 1)
+            alive[pid] = -journal.bytes_written
+            write(journal, pid, moved)
+            alive[pid] += journal.bytes_written
+            for _ in range(lines - 1):
+                write(journal, pid, moved)
+            if len(alive) > living:
+                first = next(iter(alive))
+                kernel.exit(first)
+                del alive[first]
+            tracked = [each for at, each in enumerate(alive) if each % 5 or at > living // 2]
+            written += lines * alive[pid]
+            most_live = max(most_live, sum(alive.values()))
+            last = journal.bytes_written
+            journal.look([space_of(each).identity for each in tracked])
+            anew += journal._rewriting is not None
+            while journal._rewriting is not None:
+                journal.go_on(0)
+            assert last <= max(least, 2 * most_live) + 2 * lines * alive[pid]
+    assert anew >= 4
+    assert written > 3 * max(least, 2 * most_live)
+
+
 # ---- what ended
 
 
@@ -393,7 +442,7 @@ def test_what_had_begun_is_given_up_when_it_is_closed(kernel: FakeKernel, tmp_pa
     journal.close()
     assert not new_name(journal.path).exists()
     assert said(journal.path)[LIVING] == LEFT[LIVING]
-    assert len(os.listdir("/proc/self/fd")) == len(before) - 1
+    assert len(os.listdir("/proc/self/fd")) == len(before) - 2  # the file, and its directory
 
 
 # ---- in the loop
@@ -465,7 +514,7 @@ def test_programs_come_and_go_and_the_journal_does_not_grow(
     assert said(live.journal.path)[LIVING] == {(START >> 12) + page: 1 for page in range(64)}
 
 
-def test_that_it_cannot_be_written_anew_is_a_degraded_state(
+def test_that_it_cannot_be_written_anew_or_has_lost_its_name_is_a_degraded_state(
     loop: tuple[FakeKernel, type[Scripted], Live],
 ) -> None:
     _, _, live = loop
@@ -473,3 +522,12 @@ def test_that_it_cannot_be_written_anew_is_a_degraded_state(
     live.journal.trouble = "no room"
     live.tick()
     assert [(each.part, each.problem) for each in live.degraded] == [("journal", "no room")]
+    live.journal.trouble = ""
+    live.journal.path.rename(live.journal.path.with_name("away"))
+    live.tick()
+    ((part, problem),) = [(each.part, each.problem) for each in live.degraded]
+    assert part == "journal"
+    assert f"{live.journal.path} lost its name" in problem
+    live.journal.path.with_name("away").rename(live.journal.path)
+    live.tick()
+    assert live.degraded == ()

@@ -145,7 +145,9 @@ def facts_of(pid: int, journal: Path) -> dict[str, float]:
 def journal_bound(journal: Path) -> int:
     """How many bytes the journal may have: what is of a program is counted while there is one of that pid."""
     lines = journal.read_bytes().splitlines(keepends=True) if journal.exists() else []
-    whose = [(len(line), unseal(line.decode().rstrip("\n")).get("pid")) for line in lines]
+    whose = [
+        (len(line), unseal(line.decode("utf-8", "surrogateescape").rstrip("\n")).get("pid")) for line in lines
+    ]
     living = sum(size for size, pid in whose if pid is None or Path(f"/proc/{pid}").exists())
     return max(LEAST_BYTES, 2 * living)
 

@@ -14,13 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from builders.forged import forging, resealed
+from builders.machine_trees import put
 from fuzz.parquet import tables
 from fuzz.recording import originals
 from fuzz.toml_validation import SMALL
 from pghot.daemon.config import load_config
 from pghot.errors import PghotError
 from pghot.kernel.cpus import midr, parse_list, possible_cpus
+from pghot.kernel.iomem import system_ram
 from pghot.kernel.process import capabilities
+from pghot.kernel.smaps import mappings_in_use
 from pghot.kernel.sysroot import SysRoot
 from pghot.lab.validate import run_validation
 from pghot.live.machine.chosen_nodes import parse_nodes
@@ -260,3 +263,17 @@ def test_a_workload_in_a_validation_is_named_as_what_it_is(name: str, shown: str
     with pytest.raises(PghotError) as caught:
         run_validation(tmp_path / "a.toml")
     assert str(caught.value).startswith(f"validation '{shown}': workload: accesses_per_slice: ")
+
+
+@pytest.mark.parametrize("line", ["{0}1000-2000 rw-p", "1000-{0}2000 rw-p", "{0}1000-{0}2000 rw-p"])
+def test_an_address_of_more_than_64_bits_is_no_mapping(line: str, tmp_path: Path) -> None:
+    text = "\n".join([line.format("9" * 17), "Rss: 4 kB", "3000-5000 rw-p 0 0:0 0", "Rss: 8 kB"])
+    put(tmp_path, "proc/7/smaps", text)
+    start, end = mappings_in_use(SysRoot(tmp_path), 7)
+    assert (start.tolist()[-1], end.tolist()[-1]) == (0x3000, 0x5000)
+    put(
+        tmp_path,
+        "proc/iomem",
+        "\n".join(["9" * 17 + "-" + "9" * 18 + " : System RAM", "1000-1fff : System RAM"]),
+    )
+    assert system_ram(SysRoot(tmp_path)) == [(0x1000, 0x2000)]

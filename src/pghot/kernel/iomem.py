@@ -8,8 +8,8 @@ from pghot.kernel.needs import Need
 from pghot.kernel.sysroot import SysRoot
 
 IOMEM = "/proc/iomem"
-_DRIVERS = re.compile(r"^\s*([0-9a-f]+)-([0-9a-f]+) : System RAM \(([^)]+)\)", re.MULTILINE)
-_RAM = re.compile(r"^\s*([0-9a-f]+)-([0-9a-f]+) : System RAM", re.MULTILINE)
+_DRIVERS = re.compile(r"^\s*([0-9a-f]{1,16})-([0-9a-f]{1,16}) : System RAM \(([^)]+)\)", re.MULTILINE)
+_RAM = re.compile(r"^\s*([0-9a-f]{1,16})-([0-9a-f]{1,16}) : System RAM", re.MULTILINE)
 
 
 def iomem_need(root: SysRoot) -> Need:

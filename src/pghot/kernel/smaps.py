@@ -9,7 +9,9 @@ import numpy as np
 from pghot.arrays import U64
 from pghot.kernel.sysroot import SysRoot
 
-_HEAD_OR_HELD = re.compile(r"^(?:([0-9a-f]+)-([0-9a-f]+) |(?:Rss|Swap):\s+([1-9]\d*) kB)", re.MULTILINE)
+_HEAD_OR_HELD = re.compile(
+    r"^(?:([0-9a-f]{1,16})-([0-9a-f]{1,16}) |(?:Rss|Swap):\s+([1-9]\d*) kB)", re.MULTILINE
+)
 
 
 def mappings_in_use(root: SysRoot, pid: int) -> tuple[U64, U64]:

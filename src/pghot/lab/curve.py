@@ -23,6 +23,7 @@ import pyarrow as pa
 from pghot.errors import UsageError
 from pghot.lab.curve_pass import Filling, play_pass
 from pghot.lab.epochs import measure_epochs
+from pghot.lab.evidence import lacking, refuse
 from pghot.lab.parallelism import misses_in_flight
 from pghot.lab.recorded_cache import seen_by_the_real_cache
 from pghot.lab.setting import Setting
@@ -117,8 +118,8 @@ def curve(
     setting           its fields that say what the recording stands for: `stands_for`, `times`, `threads`, `mlp` and
                       `page_bytes`
 
-    Raises `UsageError` for tiers with a node that compresses, for a recording of several nodes, and for one without
-    misses.
+    Raises `UsageError` for tiers with a node that compresses, for a recording of several nodes, and for one with too
+    little in it.
     """
     setting = setting or Setting()
     topology = tiers if isinstance(tiers, Topology) else load_topology(tiers)
@@ -138,10 +139,17 @@ def curve(
             "use `pghot compare`",
         )
     table = measure_epochs(trace)
-    if not table.total.any():
-        raise UsageError(
-            f"'{trace.info.name}' has no cache misses: any memory is fast enough", "record it for longer"
-        )
+    info, misses = trace.info, float(table.total.sum())
+    refuse(
+        f"how much fast memory '{info.name}' needs",
+        lacking(
+            table.footprint_pages * info.page_bytes,
+            table.footprint_pages,
+            info.llc_bytes,
+            table.slices,
+            misses,
+        ),
+    )
     similar = similarity(
         trace.info, topology, table.footprint_pages, setting.stands_for, setting.times, setting.threads
     )
@@ -154,7 +162,7 @@ def curve(
     )
     all_slow, all_fast = times_ns[0, 0], times_ns[0, -1]
     points = [
-        Point(way, share, size, float(missed) / float(table.total.sum()), float(ns / all_fast))
+        Point(way, share, size, float(missed) / misses, float(ns / all_fast))
         for way, slow, times in zip(WAYS, slow_misses[:, 1:-1], times_ns[:, 1:-1], strict=True)
         for share, size, missed, ns in zip(shares, filling.fast_bytes, slow, times, strict=True)
     ]
@@ -163,7 +171,7 @@ def curve(
         trace=trace.info.name,
         tiers=topology.description,
         similarity=similar,
-        misses=float(table.total.sum()) * similar.group_pages,
+        misses=misses * similar.group_pages,
         slow_slowdown=float(all_slow / all_fast),
         points=points,
         warnings=warnings,

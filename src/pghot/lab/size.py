@@ -19,6 +19,7 @@ from pghot.lab.bench import labels
 from pghot.lab.compare import compare, default_sources, plan_runs
 from pghot.lab.comparison_setup import Setup
 from pghot.lab.cost import memory_cost
+from pghot.lab.evidence import refuse, too_little
 from pghot.lab.metrics import mean_and_interval
 from pghot.lab.outcomes import SummaryRow
 from pghot.lab.results import Comparison
@@ -121,7 +122,7 @@ def size(
            machine may be faster
 
     The other arguments are those of `compare`; `setting.fast_share` is not used. Raises `UsageError` for a slowdown
-    that is none.
+    that is none, and for a recording with too little in it.
     """
     if not 1 < slowdown <= 100:
         raise UsageError(
@@ -142,6 +143,7 @@ def size(
                 recording, topology, [specs[label] for label in wanted], setting=replace(base, fast_share=share),
                 options=options, progress=_part_of(progress, len(tried), total),
             )  # fmt: skip
+            refuse("how much fast memory keeps a slowdown", too_little(result.setup, result.rows))
             for label in wanted:
                 search.add(label, share, [scale * each for each in _slowdowns(result, label)])
             tried.append(result)

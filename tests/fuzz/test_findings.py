@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from builders.forged import forging, resealed
+from builders.live_loop import FakeKernel, addresses, space_of
 from builders.machine_trees import put
 from fuzz.parquet import tables
 from fuzz.recording import originals
@@ -25,12 +26,16 @@ from pghot.kernel.iomem import system_ram
 from pghot.kernel.process import capabilities
 from pghot.kernel.smaps import mappings_in_use
 from pghot.kernel.sysroot import SysRoot
+from pghot.kernel.watched import FileIdentity, MappedFile, Space
 from pghot.lab.validate import run_validation
+from pghot.live.journal import Journal
+from pghot.live.journal_file import read_journal
 from pghot.live.machine.chosen_nodes import parse_nodes
 from pghot.recording.convert import convert
 from pghot.recording.framing import InMemory, batch_header, messages
 from pghot.recording.parquet import EMPTY_KEY, SEAL_KEY
 from pghot.recording.reader import open_recording
+from pghot.sealed import seal, unseal
 
 
 @pytest.mark.parametrize("node", range(29))
@@ -277,3 +282,17 @@ def test_an_address_of_more_than_64_bits_is_no_mapping(line: str, tmp_path: Path
         "\n".join(["9" * 17 + "-" + "9" * 18 + " : System RAM", "1000-1fff : System RAM"]),
     )
     assert system_ram(SysRoot(tmp_path)) == [(0x1000, 0x2000)]
+
+
+@pytest.mark.parametrize("home", [space_of(500), MappedFile(1, FileIdentity(1, 2, 3), "/dev/shm/x")])
+def test_a_line_without_a_name_is_damage_wherever_it_stands(home: Space | MappedFile, tmp_path: Path) -> None:
+    """It was believed after another line about the same program or file."""
+    with Journal(tmp_path / "j", FakeKernel(tmp_path / "machine").root) as journal:
+        for _ in range(3):
+            journal.origins(home, addresses(0, 3), np.ones(3, np.uint8))
+        lines = [unseal(line) for line in journal.path.read_text().splitlines()]
+        for at in (1, 2, 3):
+            told = [{k: v for k, v in fact.items() if k != "name" or i != at} for i, fact in enumerate(lines)]
+            path = tmp_path / f"without {at}"
+            path.write_text("".join(f"{seal(fact)}\n" for fact in told))
+            assert read_journal(path).damaged == [at + 1]

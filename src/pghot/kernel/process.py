@@ -17,6 +17,7 @@ from pghot.units import PAGE_BYTES
 PID_MAX_LIMIT = 1 << 22  # include/linux/threads.h
 PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _NUMBER = re.compile(r"[0-9]{1,18}")
+MANY_THREADS = 64  # of one process; with fewer it is not looked how many processes there are
 _HIDDEN = (1, 0, 0)  # fields of stat for users who may not see them (do_task_stat, fs/proc/array.c)
 
 
@@ -38,11 +39,13 @@ class Identity:
 class Stat:
     """The parts of `/proc/PID/stat` that pghot uses.
 
+    parent     pid of the process that it is a child of, whichever thread of it made it
     cpu_ticks  user and system time so far, in clock ticks
     """
 
     comm: str
     state: str
+    parent: int
     flags: int
     cpu_ticks: int
     identity: Identity
@@ -72,6 +75,7 @@ def parse_stat(text: str) -> Stat:
     return Stat(
         comm=comm,
         state=fields[0],
+        parent=int(fields[1]),
         flags=int(fields[6]),
         cpu_ticks=user + system,
         identity=Identity(int(pid), start, (code, stack, arguments)),
@@ -151,11 +155,24 @@ def threads_of(root: SysRoot, pid: int) -> list[int]:
 
 
 def children(root: SysRoot, pid: int) -> list[int]:
-    """Pids of the direct children of all its threads."""
-    found = set()
-    for tid in threads_of(root, pid):
+    """Pids of the direct children of all its threads.
+
+    Each thread has a list of its own. Of more threads than there are processes, each process is asked for its parent.
+    """
+    found, threads = set(), threads_of(root, pid)
+    if len(threads) > MANY_THREADS and len(threads) > len(others := pids(root)):
+        return [each for each in others if _parent(root, each) == pid]
+    for tid in threads:
         found |= set(pids_in(root.read_or(f"/proc/{pid}/task/{tid}/children")))
     return sorted(found)
+
+
+def _parent(root: SysRoot, pid: int) -> int:
+    """0: it has ended."""
+    try:
+        return read_stat(root, pid).parent
+    except OSError:
+        return 0
 
 
 def pids_in(text: str) -> list[int]:

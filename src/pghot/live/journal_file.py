@@ -260,16 +260,17 @@ def _enter(journal: JournalFile, lines: _Entries, fact: dict[str, Any]) -> int:
             check_knob(path, old, new)
             journal.knobs.append((path, old, new))
         case "origins":
-            identity, line = _identity(fact), line_of(fact["runs"], fact.get("shared") is True)
+            identity, name = _identity(fact), str(fact["name"])
+            line = line_of(fact["runs"], fact.get("shared") is True)
             if identity not in lines:
-                journal.spaces.append(SpaceEntry(identity, str(fact["name"])))
+                journal.spaces.append(SpaceEntry(identity, name))
                 lines[identity] = journal.spaces[-1].lines
             lines[identity].append(line)
             return line.pages
         case "file_origins":
-            file, line = _file_identity(fact), line_of(fact["runs"])
+            file, name, line = _file_identity(fact), str(fact["name"]), line_of(fact["runs"])
             if file not in lines:
-                journal.files.append(FileEntry(file, str(fact["name"])))
+                journal.files.append(FileEntry(file, name))
                 lines[file] = journal.files[-1].lines
             lines[file].append(line)
             return line.pages

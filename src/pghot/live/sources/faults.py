@@ -203,7 +203,7 @@ class Faults:
         if now_ms - self._looked_ms >= _LOOK_MS:
             self._looked_ms, self._small_folios = now_ms, small_sizes_on(self._root)
         if not self._balances:
-            self._periods.tick(self._pids, now_ms)
+            self._periods.tick(self._pids, now_ms, self._effort)
             self._set_mode()
         period_ms = max(self._period_ms / self._effort, self._size_mb / _MOST_SCANNED_MB_PER_MS)
         if self._progress.tick(self._pids, now_ms, self._size_mb << 20, period_ms):

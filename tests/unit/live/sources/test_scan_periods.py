@@ -80,6 +80,19 @@ def test_it_looks_once_a_second(threads: Threads, periods: ScanPeriods) -> None:
     assert periods.wanted
 
 
+@pytest.mark.parametrize(("effort", "every_ms"), [(1.0, 1000), (0.5, 2000), (1 / 64, 64_000)])
+def test_it_looks_less_often_when_pghot_uses_more_than_it_may(
+    threads: Threads, periods: ScanPeriods, effort: float, every_ms: int
+) -> None:
+    threads.run(7)
+    periods.tick((7,), every_ms, effort)
+    threads.run(7)
+    periods.tick((7,), 2 * every_ms - 1, effort)
+    assert not periods.wanted
+    periods.tick((7,), 2 * every_ms, effort)
+    assert periods.wanted
+
+
 def test_a_thread_that_wakes_up_or_is_born_later_gets_a_round_of_its_own(
     threads: Threads, periods: ScanPeriods
 ) -> None:

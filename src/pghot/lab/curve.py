@@ -139,6 +139,11 @@ def curve(
             "use `pghot compare`",
         )
     table = measure_epochs(trace)
+    similar = similarity(
+        trace.info, topology, table.footprint_pages, setting.stands_for, setting.times, setting.threads
+    )
+    page_bytes = trace.info.page_bytes * similar.group_pages
+    filling = Filling(topology, table.footprint_pages, page_bytes, shares)
     info, misses = trace.info, float(table.total.sum())
     refuse(
         f"how much fast memory '{info.name}' needs",
@@ -150,11 +155,6 @@ def curve(
             misses,
         ),
     )
-    similar = similarity(
-        trace.info, topology, table.footprint_pages, setting.stands_for, setting.times, setting.threads
-    )
-    page_bytes = trace.info.page_bytes * similar.group_pages
-    filling = Filling(topology, table.footprint_pages, page_bytes, shares)
     in_flight = setting.mlp or misses_in_flight(trace, topology.costs)
     timing = SliceTiming(topology, similar.threads, crews=1, mean_ns=1.0)
     slow_misses, times_ns = play_pass(

@@ -3,6 +3,9 @@ often."""
 
 from __future__ import annotations
 
+from collections import deque
+from statistics import median
+
 from pghot.live.own_cost import OwnCost
 
 CHECK_S = 5.0
@@ -21,6 +24,7 @@ class Budget:
         self._cost = OwnCost()
         self._checked_s = now_s
         self._visitors_s = 0.0
+        self._looks_s = deque([0.0, 0.0, 0.0], maxlen=3)
 
     def leave_out(self, cpu_s: float) -> None:
         """So much of pghot's CPU time was spent on visitors of the daemon: no reason to look at programs less."""
@@ -35,8 +39,13 @@ class Budget:
         return self.judge(max(0.0, self._cost.percent_since_last() - visitors))
 
     def pause_ms(self, refresh_s: float) -> float:
-        """How long to wait from one look at the programs to the next, when one takes so many seconds of CPU time."""
-        return 1000 * refresh_s / (REFRESH_SHARE * self.max_cpu_percent / 100)
+        """How long to wait from a look at the programs, which took so many seconds of CPU time, to the next.
+
+        By the median of the last three. One that took seconds, because kernels were compiled in it, would leave pghot
+        blind to new programs for minutes; and where every second one is dear, as all mappings are read, each counts.
+        """
+        self._looks_s.append(refresh_s)
+        return 1000 * median(self._looks_s) / (REFRESH_SHARE * self.max_cpu_percent / 100)
 
     def judge(self, cpu_percent: float) -> bool:
         """Adjust the effort to a CPU use of `cpu_percent` at the current effort."""

@@ -53,6 +53,23 @@ def test_looks_come_less_often_when_they_take_long(
     assert seen[0] == 1 + looks
 
 
+def pauses_ms(budget: Budget, *looks_s: float) -> list[float]:
+    return [budget.pause_ms(look_s) for look_s in looks_s]
+
+
 def test_the_pause_leaves_half_of_the_limit_to_the_rest() -> None:
-    assert Budget(4.0, 0.0).pause_ms(0.1) == 5000.0
-    assert Budget(math.inf, 0.0).pause_ms(100.0) == 0.0
+    assert pauses_ms(Budget(4.0, 0.0), 0.1, 0.1, 0.1)[1:] == [5000.0, 5000.0]
+    assert pauses_ms(Budget(math.inf, 0.0), 100.0, 100.0, 100.0) == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 5])
+def test_one_look_that_took_seconds_is_no_reason_to_be_blind_for_minutes(at: int) -> None:
+    """4 s of compiling in 2.5 % would be 160 s."""
+    looks_s = [0.01] * 6
+    looks_s[at] = 4.0
+    assert max(pauses_ms(Budget(5.0, 0.0), *looks_s)) == pytest.approx(400.0)
+
+
+def test_where_every_second_look_is_dear_all_of_them_keep_to_the_limit() -> None:
+    found = pauses_ms(Budget(4.0, 0.0), *[0.01, 0.19] * 20)
+    assert sum(found[2:]) / 38 == pytest.approx(5000.0)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import hashlib
 import json
 import os
 import signal
@@ -31,11 +30,11 @@ from typing import Any
 import evidence_page
 import outcomes_page
 import pghot
+from pghot.lab.code_version import code_version
 from pghot.lab.compare import RunSpec
 from pghot.recording.bundled import names
 
 ROOT = Path(__file__).parents[1]
-OTHER_ROOMS = ("cli", "daemon", "kernel", "live", "recorder", "report", "safety")
 TIERS = ("dram-cxl", "dram-cxl-switched", "two-socket-cxl", "hbm-dram-cxl")
 SHARES = (0.05, 0.2, 0.5, 0.8)
 SHARES_IN_TURN = (0.2, 0.05, 0.5, 0.8)
@@ -101,25 +100,13 @@ def compute(cell: Cell, settings: dict[str, Any], work: Path) -> str:
         **settings,
     ).to_dict()
     seconds, cpu_s = round(time.monotonic() - started, 1), round(time.process_time() - used, 1)
-    kept = {"cell": asdict(cell), "settings": settings, "source": source_digest(), "cpu_s": cpu_s}
+    kept = {"cell": asdict(cell), "settings": settings, "source": code_version(), "cpu_s": cpu_s}
     kept |= {key: result[key] for key in ("setup", "summary", "verdict")}
     path = work / f"{cell.name}.{settings['duration_s']:g}s.{settings['seeds']}.json"
     part = path.with_suffix(f".{os.getpid()}")
     part.write_text(json.dumps(kept))
     part.rename(path)
     return f"{result['verdict']['headline']} ({seconds:.0f} s, {cpu_s:.0f} s of CPU)"
-
-
-def source_digest() -> str:
-    """Names the code and the data that a cell was computed with: not the rooms that a comparison does not enter."""
-    digest, package = hashlib.sha256(), Path(pghot.__file__).parent
-    for path in sorted(package.rglob("*")):
-        if (
-            path.suffix in (".py", ".toml", ".pghot")
-            and path.relative_to(package).parts[0] not in OTHER_ROOMS
-        ):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def read_cells(work: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -174,7 +161,7 @@ def main() -> int:
         asked = [cell for cell in sorted(cells, key=turn) if given.only in cell.name]
         missing = [cell for cell in asked if cell.name not in there]
         if given.anew:
-            now = source_digest()
+            now = code_version()
             missing += [cell for cell in asked if cell.name in there and there[cell.name]["source"] != now]
         print(f"{len(there)} of {len(cells)} cells are there, {len(missing)} to compute", file=sys.stderr)
         run(missing, settings, given.work, given.jobs)

@@ -38,6 +38,22 @@ def parse_size(text: str | int) -> int:
     return int(_possible(float(match[1]) * _SIZE[match[2]], str(text), "4 EiB"))
 
 
+def parse_size_or_times(text: str) -> tuple[float | None, float | None]:
+    """Bytes, or a multiple: what "100GiB" or "16x" says. Raises `UsageError` for anything else.
+
+    >>> parse_size_or_times("1 GiB"), parse_size_or_times("16x")
+    ((1073741824.0, None), (None, 16.0))
+    """
+    if not text.endswith("x"):
+        return float(parse_size(text)), None
+    try:
+        return None, float(text[:-1])
+    except ValueError:
+        raise UsageError(
+            f"'{shortened(text)}' is no multiple (--stands-for)", "give one such as 16x, or a size"
+        ) from None
+
+
 def _possible(value: float, text: str, most: str) -> float:
     """`value`, unless it is too large for this program to compute with. Raises `UsageError` then."""
     if value <= _MOST:

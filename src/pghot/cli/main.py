@@ -25,6 +25,7 @@ from pghot.cli.size import size
 from pghot.cli.status import status
 from pghot.cli.summary import summary
 from pghot.cli.tune import tune
+from pghot.cli.sweep import sweep
 from pghot.cli.undo import undo
 from pghot.cli.validate import validate
 from pghot.errors import PghotError, unknown_name
@@ -42,6 +43,7 @@ app.command("compare")(compare)
 app.command("curve")(curve)
 app.command("size")(size)
 app.command("tune")(tune)
+app.command("sweep")(sweep)
 app.command("list")(list_)
 app.command("validate")(validate)
 app.command("convert")(convert)

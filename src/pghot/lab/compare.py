@@ -138,27 +138,10 @@ def compare(
     >>> result.summary.column_names[:2]  # doctest: +SKIP
     ['label', 'policy']
     """
-    several = {
-        "policies": policies,
-        "sources": sources,
-        "options": options,
-        "access": access,
-        "classes": classes,
-    }
-    for name, words in several.items():
-        check_several(name, words)
     setting = setting or checked_setting("compare", settings)
     check_kind("tiers", tiers, (str, Path, Topology), "a name, a path or a Topology")
-    for policy in policies:
-        check_kind("a policy", policy, (str, RunSpec), "a name or a RunSpec")
     topology = tiers if isinstance(tiers, Topology) else load_topology(tiers)
-    if "all" in policies and not sources and topology.compression is not None:
-        policies = [*policies, DEVICE_MOVER]
-    specs = _under_rules(
-        with_options(_plan(policies, sources or default_sources(topology), classes), options),
-        access,
-        topology,
-    )
+    specs = planned(topology, policies, sources, options=options, access=access, classes=classes)
     runs: list[RunOutcome] = []
     caches: list[TraceBounds] = []
     for number in range(setting.seeds):
@@ -176,6 +159,36 @@ def compare(
         if bounds:
             caches.append(trace_bounds(trace, bench.top_pages(), seed))
     return collect(runs, _with_rules(bench.setup(), runs), topology, caches)
+
+
+def planned(
+    topology: Topology,
+    policies: Sequence[str | RunSpec],
+    sources: Sequence[str] = (),
+    *,
+    options: Sequence[str] = (),
+    access: Sequence[str] = (),
+    classes: Sequence[str] = (),
+) -> list[RunSpec]:
+    """The runs of a comparison on these tiers; see `compare`. Raises `UsageError` for names and options it lacks."""
+    several = {
+        "policies": policies,
+        "sources": sources,
+        "options": options,
+        "access": access,
+        "classes": classes,
+    }
+    for name, words in several.items():
+        check_several(name, words)
+    for policy in policies:
+        check_kind("a policy", policy, (str, RunSpec), "a name or a RunSpec")
+    if "all" in policies and not sources and topology.compression is not None:
+        policies = [*policies, DEVICE_MOVER]
+    return _under_rules(
+        with_options(_plan(policies, sources or default_sources(topology), classes), options),
+        access,
+        topology,
+    )
 
 
 def _with_rules(setup: Setup, runs: Sequence[RunOutcome]) -> Setup:

@@ -128,6 +128,8 @@ MODES: list[tuple[str, str, str, str]] = [
     ("size", "workload:gups -o a.png", f"{_SIZE} force", ""),
     ("tune", "workload:gups", _TUNE, "force"),
     ("tune", "workload:gups -o a.toml", f"{_TUNE} force", ""),
+    ("sweep", "a.toml", "study output workers cluster json_", ""),
+    ("sweep", "a.toml --cluster tcp://127.0.0.1:1", "study output cluster json_", "workers"),
     ("curve", "workload:gups", _CURVE, "force"),
     ("curve", "workload:gups -o a.png", f"{_CURVE} force", ""),
     ("compare", "workload:gups -o a.html", f"{_COMPARE} columns sources force", ""),

@@ -6,6 +6,7 @@ line. Durations are decimal. Shares are fractions of one.
 
 from __future__ import annotations
 
+import math
 import re
 
 from pghot.errors import UsageError, shortened
@@ -47,11 +48,14 @@ def parse_size_or_times(text: str) -> tuple[float | None, float | None]:
     if not text.endswith("x"):
         return float(parse_size(text)), None
     try:
-        return None, float(text[:-1])
+        times = float(text[:-1])
     except ValueError:
+        times = math.nan
+    if not math.isfinite(times):
         raise UsageError(
             f"'{shortened(text)}' is no multiple (--stands-for)", "give one such as 16x, or a size"
-        ) from None
+        )
+    return None, times
 
 
 def _possible(value: float, text: str, most: str) -> float:

@@ -39,9 +39,9 @@ def sweep(
     from pghot.cli.compiling import announcing
     from pghot.lab.code_version import code_version
     from pghot.lab.sweep.driver import client_at, local_client, run_cells
-    from pghot.lab.sweep.findings import Sweep, points_of
-    from pghot.lab.sweep.store import Store
     from pghot.lab.sweep.study import cells_of, read_study
+    from pghot.lab.sweep.sweep_findings import Sweep, points_of
+    from pghot.lab.sweep.sweep_folder import Store
     from pghot.report.sweep_text import render
 
     cells = cells_of(read_study(study))
@@ -53,12 +53,21 @@ def sweep(
         where = f"at {cluster}" if cluster else f"with {count} worker process{'es' * (count > 1)}"
         print(f"{len(missing)} of {len(cells)} cells to compute, {where}", file=sys.stderr, flush=True)
         with client_at(cluster) if cluster else local_client(count) as client:
-            failures = run_cells(
-                client,
-                missing,
-                lambda cell, table: store.keep(cell.key, table),
-                announcing(progress_on_stderr("computing", says_left=True)),
-            )
+            try:
+                failures = run_cells(
+                    client,
+                    missing,
+                    lambda cell, table: store.keep(cell.key, table),
+                    announcing(progress_on_stderr("computing", says_left=True)),
+                )
+            except KeyboardInterrupt:
+                kept = sum(cell.key in store.keys for cell in cells)
+                print(
+                    f"stopped: {kept} of {len(cells)} cells are kept, the same command goes on from there",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                raise
     found = Sweep(
         study=str(study),
         folder=str(store.folder),
@@ -68,7 +77,9 @@ def sweep(
         there=len(cells) - len(missing),
         others=store.others,
         failures=failures,
-        points=points_of((cell, store.read(cell.key)) for cell in cells if cell.key in store.keys),
+        points=points_of(
+            [cell for cell in cells if cell.key in store.keys], store.read, progress_on_stderr("reading")
+        ),
     )
     print(json.dumps(found.to_dict(), allow_nan=False) if json_ else render(found))
     if failures:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from pghot.lab.sweep.findings import PointFound, Sweep
+from pghot.lab.sweep.sweep_findings import PointFound, Sweep
 from pghot.printable import printable
 
 _HEAD = ("recording", "tiers", "stands for", "fast", "seeds", "moving pages", "gain", "best mover")

@@ -60,6 +60,7 @@ class Cell:
     recording_digest  see `lab.sweep.inputs`, as `tiers_digest`
     setting           with one seed, `setting.first_seed`
     runs              what `asked` comes to on these tiers
+    foreign           digests of the code of other packages that they use (`lab.sweep.inputs.foreign_code`)
     code              version of the code that is to compute it (`lab.code_version`)
     """
 
@@ -71,6 +72,7 @@ class Cell:
     setting: Setting
     asked: Asked
     runs: Sequence[RunSpec]
+    foreign: Sequence[str]
     code: str
 
     @cached_property
@@ -78,7 +80,7 @@ class Cell:
         """32 hex digits that stand for all inputs and the code. What the study calls them does not matter."""
         runs = sorted(json.dumps(asdict(spec), sort_keys=True, default=str) for spec in self.runs)
         inputs = {
-            "code": self.code,
+            "code": [self.code, *self.foreign],
             "recording": self.recording_digest,
             "tiers": self.tiers_digest,
             "setting": asdict(self.setting),

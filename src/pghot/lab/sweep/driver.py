@@ -7,8 +7,10 @@ that was computed twice, as its worker died before it could hand it over, is kep
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -19,7 +21,7 @@ import pyarrow as pa
 
 from pghot.errors import PghotError, UsageError
 from pghot.lab.sweep.cell import Cell
-from pghot.lab.sweep.store import cell_table
+from pghot.lab.sweep.sweep_folder import cell_table
 
 CONNECT_S = 4.0
 WORKER_S = 4.0
@@ -47,16 +49,31 @@ def compute(cell: Cell) -> pa.Table | str:
 
 @contextlib.contextmanager
 def local_client(workers: int) -> Iterator[Any]:
-    """A client of a new cluster of `workers` processes on this machine, which ends with the context."""
+    """A client of a new cluster of `workers` processes on this machine, which ends with the context.
+
+    A scheduler runs what it is sent, and everyone on this machine can connect to it: so it talks TLS, with a key that
+    only these processes have.
+    """
     from distributed import Client, LocalCluster
+    from distributed.security import Security
 
     with (
         LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",  # none given, its HTTP server takes a fixed port
+            silence_logs=logging.CRITICAL,
+            security=Security.temporary(),
         ) as cluster,
         Client(cluster) as client,
     ):
+        client.run(exit_at_once)
         yield client
+
+
+def exit_at_once() -> None:
+    """Have this process end without tidying up: to free what Numba has compiled takes seconds."""
+    atexit.register(os._exit, 0)
 
 
 @contextlib.contextmanager
@@ -64,11 +81,13 @@ def client_at(address: str) -> Iterator[Any]:
     """A client of the cluster at this address. Raises `UsageError` within ten seconds when none answers."""
     from distributed import Client
     from distributed.comm.core import connect
+    from distributed.security import Security
 
     remedy = "start `dask scheduler`, or correct the address (--cluster tcp://HOST:8786)"
 
     async def knock() -> None:
-        await (await connect(address, timeout=CONNECT_S)).close()
+        given = Security().get_connection_args("client")  # certificates, of the user's configuration of Dask
+        await (await connect(address, timeout=CONNECT_S, **given)).close()
 
     try:
         # A client that cannot connect would complain once more when it is collected.

@@ -14,7 +14,7 @@ from pghot.lab.code_version import code_version
 from pghot.lab.compare import planned
 from pghot.lab.setting import Setting
 from pghot.lab.sweep.cell import Asked, Cell, Point
-from pghot.lab.sweep.inputs import place_of, recording_digest, tiers_digest
+from pghot.lab.sweep.inputs import foreign_code, place_of, recording_digest, tiers_digest
 from pghot.sim.machine.topology import load_topology
 from pghot.units import parse_duration_ns, parse_share, parse_shares, parse_size, parse_size_or_times
 
@@ -97,13 +97,15 @@ def cells_of(study: Study) -> list[Cell]:
     )
     machines = {name: load_topology(name) for name in study.tiers}
     runs = {name: planned(tiers, **_words(asked)) for name, tiers in machines.items()}
+    foreign = {name: foreign_code(specs) for name, specs in runs.items()}
     tiers_digests = {name: tiers_digest(tiers) for name, tiers in machines.items()}
     places = {name: place_of(name) for name in study.recordings}
     digests = {name: recording_digest(place) for name, place in places.items()}
     shared, code = _shared(study.setting), code_version()
 
     def cell(point: Point, seed: int) -> Cell:
-        size, times = parse_size_or_times(point.stands_for) if point.stands_for else (None, None)
+        text = point.stands_for
+        size, times = (None, None) if text is None else parse_size_or_times(text)
         return Cell(
             point,
             places[point.recording],
@@ -120,6 +122,7 @@ def cells_of(study: Study) -> list[Cell]:
             ),
             asked,
             runs[point.tiers],
+            foreign[point.tiers],
             code,
         )
 

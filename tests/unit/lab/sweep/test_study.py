@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from builders.plugged import install
 from pghot.cli.main import run
 from pghot.errors import UsageError
 from pghot.lab.sweep.cell import Cell
@@ -151,3 +152,18 @@ def test_what_is_wrong_is_named_before_anything_is_computed(
 def test_a_study_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read study"):
         read_study(tmp_path / "none.toml")
+
+
+def test_the_code_of_a_plugged_policy_is_part_of_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = "from pghot.sim.policies.all_slow import AllSlow\n\n\nclass Mine(AllSlow):\n    name = 'mine'\n"
+    text = 'recordings = "workload:gups"\npolicies = ["none", "mine"]\nseeds = 1'
+    keys = []
+    for number, source in enumerate((policy, policy, f"{policy}    changed = True\n")):
+        place = tmp_path / f"{number}"
+        place.mkdir()
+        with monkeypatch.context() as patched:
+            install(place, patched, {"pghot.policies": {"mine": "plugged_mine:Mine"}}, plugged_mine=source)
+            keys.append(cells(tmp_path, text)[0].key)
+    assert keys[0] == keys[1] != keys[2]

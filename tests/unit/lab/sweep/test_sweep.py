@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from distributed import Client, LocalCluster
 
 import pghot
 from builders.replicated import replicated, zipf_heat
@@ -24,11 +28,11 @@ from pghot.cli.main import run
 from pghot.errors import PghotError
 from pghot.lab.code_version import code_version
 from pghot.lab.metrics import METRICS
-from pghot.lab.sweep import store as store_module
+from pghot.lab.sweep import sweep_folder as store_module
 from pghot.lab.sweep.cell import Cell
-from pghot.lab.sweep.driver import local_client, run_cells
-from pghot.lab.sweep.store import COLUMNS, Store
+from pghot.lab.sweep.driver import run_cells
 from pghot.lab.sweep.study import cells_of, read_study
+from pghot.lab.sweep.sweep_folder import COLUMNS, Store
 from pghot.recording.writer import write_recording
 from waiting import until
 
@@ -37,7 +41,11 @@ TRACE = replicated(zipf_heat(256), 1, slices=20, misses=20_000)
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    with local_client(2) as client:
+    """Of a cluster without TLS, so that it can be named by its address."""
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):
         yield client
 
 
@@ -290,3 +298,37 @@ def test_a_cluster_of_its_own_is_started_and_ended(
     out, err = capsys.readouterr()
     assert "2 of 2 cells to compute, with 1 worker process\n" in err
     assert "2 cells: 2 computed, 0 were there, 0 failed." in out
+
+
+def test_an_interrupted_sweep_keeps_what_is_finished(
+    tmp_path: Path, address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C in a terminal goes to the workers as well."""
+    path, said = study(tmp_path / "s.toml", shares='"5%..80%"', seeds=50), tmp_path / "said"
+    command = [sys.executable, "-c", "from pghot.cli.main import main; main()", "sweep", str(path)]
+    with said.open("w") as err:
+        process = subprocess.Popen(command, stdout=err, stderr=err, start_new_session=True)
+        until(
+            lambda: list((tmp_path / "s.cells").rglob("*.parquet")) or process.poll() is not None,
+            "a finished cell",
+        )
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait() == 130
+    text = said.read_text()
+    kept = list((tmp_path / "s.cells").rglob("*.parquet"))
+    told = re.search(r"^stopped: (\d+) of 550 cells are kept, the same command goes on", text, re.MULTILINE)
+    assert told
+    assert (
+        1 <= int(told[1]) <= len(kept) <= int(told[1]) + 1
+    )  # the signal may come between a file and its count
+    assert "Traceback" not in text
+    again = swept(
+        study(tmp_path / "t.toml", shares='"5%..80%"', seeds=1),
+        "--cluster",
+        address,
+        "-o",
+        tmp_path / "s.cells",
+        capsys=capsys,
+    )
+    seeds = [pq.read_table(each, columns=["seed"])["seed"][0].as_py() for each in kept]
+    assert (again["cells"], again["there"]) == (11, seeds.count(0))

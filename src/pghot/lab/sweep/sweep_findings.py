@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from pghot.lab.outcomes import RunOutcome, SummaryRow, summarise_runs
 from pghot.lab.similarity import Similarity
 from pghot.lab.sweep.cell import Cell, Point
 from pghot.lab.sweep.driver import Failure
-from pghot.lab.sweep.store import setup_of
+from pghot.lab.sweep.sweep_folder import setup_of
 from pghot.lab.verdict import Verdict, judge
 
 SCHEMA = "pghot.sweep/1"
@@ -75,18 +75,31 @@ class Sweep:
         }
 
 
-def points_of(tables: Iterable[tuple[Cell, pa.Table]]) -> list[PointFound]:
-    """The points of a study, in its order, from the tables of its cells."""
-    by_point: dict[Point, list[tuple[int, pa.Table]]] = {}
-    for cell, table in tables:
-        by_point.setdefault(cell.point, []).append((cell.setting.first_seed, table))
-    return [_point(point, sorted(found, key=lambda each: each[0])) for point, found in by_point.items()]
+def points_of(
+    cells: Sequence[Cell],
+    read: Callable[[str], pa.Table],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[PointFound]:
+    """The points of a study, in its order, from the tables of its cells, one point after the other.
+
+    read  gives the table of a cell by its key
+    """
+    by_point: dict[Point, list[Cell]] = {}
+    for cell in cells:
+        by_point.setdefault(cell.point, []).append(cell)
+    found = []
+    for done, (point, same) in enumerate(by_point.items()):
+        progress(done, len(by_point))
+        same.sort(key=lambda cell: cell.setting.first_seed)
+        found.append(
+            _point(point, [cell.setting.first_seed for cell in same], [read(cell.key) for cell in same])
+        )
+    return found
 
 
-def _point(point: Point, found: Sequence[tuple[int, pa.Table]]) -> PointFound:
-    seeds = [seed for seed, _ in found]
-    rows = summarise_runs([_outcome(row) for _, table in found for row in table.to_pylist()])
-    setup = replace(_setup(setup_of(found[-1][1])), seeds=len(seeds), first_seed=seeds[0])
+def _point(point: Point, seeds: Sequence[int], tables: Sequence[pa.Table]) -> PointFound:
+    rows = summarise_runs([_outcome(row) for table in tables for row in table.to_pylist()])
+    setup = replace(_setup(setup_of(tables[-1])), seeds=len(seeds), first_seed=seeds[0])
     return PointFound(point, seeds, rows, judge(rows, setup))
 
 

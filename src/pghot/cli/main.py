@@ -24,8 +24,8 @@ from pghot.cli.run import run as run_verb
 from pghot.cli.size import size
 from pghot.cli.status import status
 from pghot.cli.summary import summary
-from pghot.cli.tune import tune
 from pghot.cli.sweep import sweep
+from pghot.cli.tune import tune
 from pghot.cli.undo import undo
 from pghot.cli.validate import validate
 from pghot.errors import PghotError, unknown_name

@@ -155,7 +155,7 @@ MODES: list[tuple[str, str, str, str]] = [
 # Given beside the words of a mode these choose another one, in which something else is refused; or they are among the
 # words already.
 CHOOSING = (
-    "recording", "interval",
+    "recording", "study", "interval",
     "what_if", "mover", "source", "policies", *_CHOSEN.split(), "watch", "arrow", "adversary",
     "example", "json_", "apply",
 )  # fmt: skip

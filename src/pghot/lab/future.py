@@ -34,6 +34,12 @@ class Future:
     def total_misses(self) -> I64:
         return self.epochs.total
 
+    def total_sequential(self) -> I64:
+        total = np.zeros(len(self.epochs.total), np.int64)
+        for batch in self.epochs.batches():
+            total += np.bincount(batch.page, batch.sequential, len(total)).astype(np.int64)
+        return total
+
     def next_epoch(self) -> tuple[U32, I64]:
         if self.position + 1 >= self.schedule.epochs:
             return np.empty(0, np.uint32), np.empty(0, np.int64)

@@ -31,6 +31,9 @@ class Foresight(Protocol):
     def total_misses(self) -> I64:
         """int64[pages]: misses of each page over the whole trace."""
 
+    def total_sequential(self) -> I64:
+        """int64[pages]: those of them that prefetchers follow."""
+
     def next_epoch(self) -> tuple[U32, I64]:
         """Pages and misses of the epoch that begins now; empty at the end of the run."""
 

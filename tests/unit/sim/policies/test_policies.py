@@ -97,9 +97,10 @@ def test_names_and_groups() -> None:
 
 def test_policies_are_listed_by_kind_those_that_run_live_first() -> None:
     assert POLICIES.names() == [
-        "none", "demotion", "all-fast", "all-slow", "interleave", "static-class",
+        "none", "demotion", "all-fast", "all-slow", "interleave", "soar", "static-class",
         "hemem", *groups()["pghot"],
-        "alto-hemem-colloid", "alto-numab2", "alto-tpp", "chrono", "hemem-colloid", "lru-bw", "memtis", "numab2", "tpp",
+        "alto-hemem-colloid", "alto-numab2", "alto-tpp", "chrono",
+        "hemem-colloid", "hybridtier", "lru-bw", "memtis", "numab2", "tpp",
         "oracle-epoch", "oracle-static",
     ]  # fmt: skip
 
@@ -162,8 +163,9 @@ def test_lru_bw_moves_only_while_the_slow_tier_is_pressed() -> None:
 
 
 def test_samplers_pack_the_hot_set() -> None:
-    for name in ("hemem", "hemem-colloid", "memtis"):
-        spec = RunSpec(name, ("pebs",), {}, {"pebs": {"period_misses": 100}})
+    """Whoever counts 4 KiB pages gets one sample in 512 of those that count 2 MiB, so that rings of 150 lose most."""
+    for name, period in (("hemem", 100), ("hemem-colloid", 100), ("memtis", 100), ("hybridtier", 1_000)):
+        spec = RunSpec(name, ("pebs",), {}, {"pebs": {"period_misses": period}})
         rows = play(gups(), spec, placement="slow", times=512.0)
         assert rows[spec.label]["fast_miss_share"] > 0.5
         assert rows["none"]["fast_miss_share"] == 0.0

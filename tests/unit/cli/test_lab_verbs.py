@@ -458,10 +458,10 @@ def test_streams_that_are_closed_lead_nowhere(closed: str) -> None:
 def test_list_sources_says_where_each_works(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["list", "sources", "--json"]) == 0
     where = {item["name"]: item["where"] for item in json.loads(capsys.readouterr().out)["items"]}
-    both, lab = {"ibs", "pebs", "chmu"}, {"hintfaults", "abit", "truth"}
+    both, lab = {"ibs", "pebs", "chmu", "damon"}, {"hintfaults", "abit", "truth"}
     assert {name for name, place in where.items() if place == "both"} == both
     assert {name for name, place in where.items() if place == "lab"} == lab
-    assert {"faults", "softdirty", "idle", "damon", "spe", "swapins", "lrugen", "replay"} == {
+    assert {"faults", "softdirty", "idle", "spe", "swapins", "lrugen", "replay"} == {
         name for name, place in where.items() if place == "live"
     }
     assert run(["list", "sources"]) == 0

@@ -129,6 +129,7 @@ DECLARED = {
     "alto-numab2": ("mover", "", ("hintfaults",), False, False, False),
     "alto-tpp": ("mover", "", ("hintfaults",), False, False, False),
     "chrono": ("mover", "", ("hintfaults",), False, False, False),
+    "damos": ("mover", "", ("damon",), False, False, True),
     "hybridtier": ("mover", "", ("pebs",), False, False, True),
     "memtis": ("mover", "", ("pebs",), False, False, True),
     "tpp": ("mover", "", ("hintfaults",), False, False, False),

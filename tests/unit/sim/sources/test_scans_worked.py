@@ -351,6 +351,7 @@ def test_the_truth_is_every_miss() -> None:
 DECLARED = {
     "hintfaults": ("hint fault", True, True, "lower", False),
     "abit": ("page-table scan", False, True, "lower", False),
+    "damon": ("page-table scan", False, True, "regions", False),
     "pebs": ("hardware", True, True, "any", False),
     "ibs": ("hardware", True, True, "any", False),
     "chmu": ("hardware", False, False, "lower", False),

@@ -26,6 +26,9 @@ CONSTANTS: dict[str, dict[str, Any]] = {
         "processes": 1, "idle_mappings": 0,
     },
     "abit": {"period_ms": 2000, "walk_ns": 25, "set_ns": 200, "every_tier": False},
+    "damon": {
+        "sample_ms": 5, "aggregate_ms": 100, "min_regions": 10, "max_regions": 1000, "check_ns": 200, "set_ns": 200,
+    },
     "pebs": {"period_misses": 10_007, "sample_ns": 250, "ring_entries": 150, "drain_ms": 10},
     "ibs": {
         "period_ops": 10_000, "sample_ns": 2500, "ring_entries": 150, "drain_ms": 10, "l3_miss_only": True,
@@ -68,7 +71,7 @@ def test_a_look_of_the_idle_bitmap_is_the_sum_of_its_parts() -> None:
 
 def test_what_released_kernels_have() -> None:
     released = {name: SOURCES.get(name).released for name in [*CONSTANTS, "truth"]}
-    assert [name for name, yes in released.items() if yes] == ["hintfaults", "abit", "pebs", "ibs"]
+    assert [name for name, yes in released.items() if yes] == ["hintfaults", "abit", "damon", "pebs", "ibs"]
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ _REPLAYS = (
     "the_same_seed_gives_the_same_figures",
     "moves_pages_that_fault_soon",
     "only_while_the_slow_tier_is_pressed",
-    "packs_the_hot_set",
+    "pack_the_hot_set",
     "deals_by_bandwidth",
     "keeps_its_classes",
     "no_fixed_placement_beats",
@@ -153,7 +153,7 @@ PARTS = {
     "sim-sources": Part(
         ("sim/sources/*.py",),
         (
-            *_worked("sim/sources", "scans", "sampling", "sources"),
+            *_worked("sim/sources", "scans", "sampling", "sources", "damon"),
             "unit/sim/sources/test_order_among_equals.py",
             "unit/sim/sources/test_sources.py",
             "property/test_sources_kernels.py",
@@ -164,6 +164,7 @@ PARTS = {
         ("sim/policies/*.py",),
         (
             *_worked("sim/policies", "placements", "numab2", "lru_bw", "colloid", "fixed_placement"),
+            *_worked("sim/policies", "tpp", "memtis", "chrono", "alto", "hybridtier", "damos", "soar"),
             *_worked("policies", "seam", "held_back"),
             "unit/sim/policies/test_policies.py",
         ),

@@ -10,6 +10,9 @@ Constants as published (FACTS 7), and as in its artifact (tiering_runtime/hybrid
   addresses, on from where it stopped. Cold is what has neither frequency nor momentum. A page that is frequent without
   momentum gets a second chance: if after 60 s it was not counted again, it goes too. Up to 10,000 pages wait for that.
 
+The momentum filter grows with the fast tier, and its 1.1 million samples do not: on a fast tier of some 100 MiB its
+counters are full, no page is without momentum, and nothing is demoted.
+
 Not modelled: perf's frequency mode, which asks for 100,000 samples a second and CPU (here 1 of 199, est.: the rings of
 the lab keep 15,000); the monitoring mode and the lower threshold for times in which little is promoted; the pause
 after fast demotion; huge pages.

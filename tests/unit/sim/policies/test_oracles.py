@@ -12,6 +12,7 @@ from builders.accesses import trace_from_accesses
 from pghot.lab.bench import Bench, RunSpec
 from pghot.lab.setting import Setting
 from pghot.sim.machine.topology import Topology, load_topology
+from pghot.sim.policies import POLICIES
 from pghot.sim.policies.fixed_placement import each_page_once, exchanges, parts_of
 from references.sim.policies.brute_force import best_fixed_ns, best_moving_ns
 
@@ -159,3 +160,18 @@ def test_of_few_exchanges_each_is_tried_alone_and_of_many_no_page_moves_twice() 
     assert len(exchanges(place, costs, [0, 1], [0, 0], move_ns=0.5).page) == 0  # two moves cost what it saves
     twice = each_page_once([found, found], 4)
     assert twice.page.tolist() == [3]
+
+
+@pytest.mark.parametrize("epochs", [FEW_STEADY, FEW_TURNS], ids=["steady", "turns"])
+@pytest.mark.parametrize("room", [2, 3])
+def test_no_policy_beats_the_shortest_run_that_there_is(room: int, epochs: list[list[int]]) -> None:
+    """Each page stands for 10,000, so that a run lasts 45 s and more of kernel time, in slices of half a second."""
+    played = {"times": 10_000.0, "slice_ms": 500.0, "placement": "slow"}
+    bench = bench_of(epochs, [room, 4], tiers(), **LATENCY_RULES, **played)
+    best_s = best_ns(bench, moving=True) * bench.group_pages / 1e9
+    names = [name for name in POLICIES.names() if POLICIES.get(name).kind in ("baseline", "static", "mover")]
+    specs = [RunSpec(name, POLICIES.get(name).default_sources) for name in names]
+    found = {run.label: run.figures for run in bench.play(specs, lambda done: None)}
+    assert [label for label, run in found.items() if run.time_s < best_s * (1 - 1e-9)] == []
+    close = [label for label, run in found.items() if run.promotions and run.time_s < 1.8 * best_s]
+    assert len(close) >= 9, "where nothing moves this would say nothing"

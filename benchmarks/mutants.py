@@ -164,7 +164,7 @@ PARTS = {
         ("sim/policies/*.py",),
         (
             *_worked("sim/policies", "placements", "numab2", "lru_bw", "colloid", "fixed_placement"),
-            *_worked("sim/policies", "tpp", "memtis", "chrono", "alto", "hybridtier", "damos", "soar"),
+            *_worked("sim/policies", "tpp", "memtis", "chrono", "alto", "hybridtier", "mtier", "soar"),
             *_worked("policies", "seam", "held_back"),
             "unit/sim/policies/test_policies.py",
         ),

@@ -15,7 +15,7 @@ from numba import njit
 from pghot.arrays import U8, U32
 
 HASHES = 4
-MOST = 15  # of a 4-bit counter
+MOST_COUNT = 15  # of a 4-bit counter
 QUARTER = 32  # counters of a block for each hash
 BLOCK = HASHES * QUARTER
 FALSE_POSITIVES = 0.001
@@ -48,7 +48,7 @@ def read_counts(table: U8, page: U32, out: U8) -> None:
     """Set out (uint8[K]) to the count of each page (uint32[K])."""
     blocks = len(table) // BLOCK
     for row in range(len(page)):
-        least = MOST
+        least = MOST_COUNT
         for which in range(HASHES):
             least = min(least, table[counter_of(page[row], which, blocks)])
         out[row] = least
@@ -63,10 +63,10 @@ def add_counts(table: U8, page: U32, count: U32, size: float, limit: float, out:
     """
     blocks = len(table) // BLOCK
     for row in range(len(page)):
-        least = MOST
+        least = MOST_COUNT
         for which in range(HASHES):
             counter = counter_of(page[row], which, blocks)
-            table[counter] = min(MOST, table[counter] + count[row])
+            table[counter] = min(MOST_COUNT, table[counter] + count[row])
             least = min(least, table[counter])
         size += count[row]
         if size >= limit:

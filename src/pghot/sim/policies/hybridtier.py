@@ -20,15 +20,17 @@ after fast demotion; huge pages.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 
 from pghot.arrays import U32, Bool
 from pghot.engine.accesses import Accesses, Source
-from pghot.parameters import check_number
+from pghot.parameters import MOST, Knob, check_knobs
 from pghot.policies.below_top import below_top
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.policy import World
-from pghot.sim.policies.counting_bloom import MOST, CountingBloom, blocks_for
+from pghot.sim.policies.counting_bloom import MOST_COUNT, CountingBloom, blocks_for
 
 BATCH_SAMPLES = 100_000
 SAMPLES_PER_PAGE = 160  # of the fast tier, until frequencies are halved
@@ -55,10 +57,13 @@ class HybridTier:
     awaits = "HybridTier's library"
     period_events = 199
 
-    def __init__(self, frequency: int = 5, momentum: int = 3, batch_samples: int = BATCH_SAMPLES) -> None:
-        check_number(self.name, "frequency", frequency, 1, MOST)
-        check_number(self.name, "momentum", momentum, 1, MOST)
-        check_number(self.name, "batch_samples", batch_samples, 1)
+    def __init__(
+        self,
+        frequency: Annotated[int, Knob(1, MOST_COUNT, 1, MOST_COUNT)] = 5,
+        momentum: Annotated[int, Knob(1, MOST_COUNT, 1, MOST_COUNT)] = 3,
+        batch_samples: Annotated[int, Knob(1, MOST, 10_000, 1_000_000)] = BATCH_SAMPLES,
+    ) -> None:
+        check_knobs(self.name, type(self), locals())
         self.frequency, self.momentum, self.batch_samples = frequency, momentum, batch_samples
 
     def start(self, world: World) -> None:
@@ -137,7 +142,7 @@ class HybridTier:
         most = max(1, int(SECOND_CHANCES / world.group_pages))
         page = page[: max(0, most - len(self._second))]
         self._frequent.take_one(
-            page[self._frequent.counts(page) == MOST]
+            page[self._frequent.counts(page) == MOST_COUNT]
         )  # else the next sample would not show
         self._second = np.concatenate([self._second, page])
         self._second_count = np.concatenate([self._second_count, self._frequent.counts(page)])

@@ -11,8 +11,8 @@ from builders.policy_bed import Bed
 from builders.small_bed import PAGES, SmallBed
 from pghot.errors import UsageError
 from pghot.sim.policies import POLICIES
-from pghot.sim.policies.damos import Damos, by_priority, hotness, next_quota
-from references.sim.policies.damos import DamosReference
+from pghot.sim.policies.mtier import Damos, by_priority, hotness, next_quota
+from references.sim.policies.mtier import DamosReference
 
 PAGE_MIB = 4096 / (1 << 20)
 

@@ -16,12 +16,14 @@ filter by page age of newer kernels. The age of a region is counted for its page
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 
 from pghot.arrays import I64, U32
 from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Source
-from pghot.parameters import check_number
+from pghot.parameters import Knob, check_knobs
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.policy import World
 from pghot.ties import from_first
@@ -86,10 +88,13 @@ class Damos:
     demotes = True
     awaits = ""
 
-    def __init__(self, used: float = 0.997, free: float = 0.005, quota_mb_s: float = 200.0) -> None:
-        check_number(self.name, "used", used, 0.0001, 1)
-        check_number(self.name, "free", free, 0.0001, 1)
-        check_number(self.name, "quota_mb_s", quota_mb_s, 0, 1e9)
+    def __init__(
+        self,
+        used: Annotated[float, Knob(0.0001, 1, 0.9, 1)] = 0.997,
+        free: Annotated[float, Knob(0.0001, 1, 0.001, 0.1)] = 0.005,
+        quota_mb_s: Annotated[float, Knob(0, 1e9, 16, 65536)] = 200.0,
+    ) -> None:
+        check_knobs(self.name, type(self), locals())
         self.used, self.free, self.quota_mb_s = used, free, quota_mb_s
 
     def start(self, world: World) -> None:

@@ -7,10 +7,8 @@ that was computed twice, as its worker died before it could hand it over, is kep
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -57,6 +55,8 @@ def local_client(workers: int) -> Iterator[Any]:
     from distributed import Client, LocalCluster
     from distributed.security import Security
 
+    from pghot.lab.sweep.own_workers import OwnWorker
+
     with (
         LocalCluster(
             n_workers=workers,
@@ -67,13 +67,8 @@ def local_client(workers: int) -> Iterator[Any]:
         ) as cluster,
         Client(cluster) as client,
     ):
-        client.run(exit_at_once)
+        client.register_plugin(OwnWorker())
         yield client
-
-
-def exit_at_once() -> None:
-    """Have this process end without tidying up: to free what Numba has compiled takes seconds."""
-    atexit.register(os._exit, 0)
 
 
 @contextlib.contextmanager

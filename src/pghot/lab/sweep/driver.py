@@ -89,7 +89,7 @@ def client_at(address: str) -> Iterator[Any]:
         asyncio.run(knock())
     except (OSError, ValueError) as error:
         raise UsageError(f"no cluster at {address}: {error}", remedy) from None
-    with Client(address, timeout=CONNECT_S, set_as_default=False) as client:
+    with Client(address, timeout=CONNECT_S) as client:
         try:
             client.wait_for_workers(1, timeout=WORKER_S)
         except TimeoutError:

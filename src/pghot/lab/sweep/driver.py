@@ -26,6 +26,16 @@ WORKER_S = 4.0
 TICK_S = 1.0
 _AHEAD = 2  # cells handed over for each thread: one to compute, one that is there when it is done
 
+# What Dask does in a worker beside its task, many times a second: each time the task must hand over Python's lock, and
+# on a busy machine it waits long until it has it again. A cell takes seconds.
+SELDOM = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "1s",
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.tick.limit": "60s",
+    "distributed.admin.system-monitor.interval": "10s",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -52,12 +62,14 @@ def local_client(workers: int) -> Iterator[Any]:
     A scheduler runs what it is sent, and everyone on this machine can connect to it: so it talks TLS, with a key that
     only these processes have.
     """
+    import dask
     from distributed import Client, LocalCluster
     from distributed.security import Security
 
     from pghot.lab.sweep.own_workers import OwnWorker
 
     with (
+        dask.config.set(SELDOM),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -89,6 +101,7 @@ def client_at(address: str) -> Iterator[Any]:
         asyncio.run(knock())
     except (OSError, ValueError) as error:
         raise UsageError(f"no cluster at {address}: {error}", remedy) from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it is an error of ours
     with Client(address, timeout=CONNECT_S) as client:
         try:
             client.wait_for_workers(1, timeout=WORKER_S)
@@ -109,10 +122,26 @@ def run_cells(
 
     Raises what `keep` raises, and `PghotError` when the cluster is gone.
     """
+    from distributed.comm.core import CommClosedError
+
+    try:
+        return list(_failures(client, cells, keep, progress))
+    except (CommClosedError, CancelledError):
+        raise PghotError(
+            "the cluster went away", "what is finished is kept: start it again, and sweep again"
+        ) from None
+
+
+def _failures(
+    client: Any,
+    cells: Sequence[Cell],
+    keep: Callable[[Cell, pa.Table], None],
+    progress: Callable[[int, int], None],
+) -> Iterator[Failure]:
+    """Compute the cells, keep them, and yield those that failed."""
     from distributed import wait
 
     waiting, running = deque(cells), dict[Any, Cell]()
-    failures: list[Failure] = []
     while waiting or running:
         threads = sum(client.nthreads().values())
         while waiting and len(running) < _AHEAD * max(1, threads):
@@ -123,20 +152,15 @@ def run_cells(
             finished = wait(list(running), timeout=TICK_S, return_when="FIRST_COMPLETED").done
         except TimeoutError:
             continue
-        except CancelledError:
-            raise PghotError(
-                "the cluster went away", "what is finished is kept: start it, and sweep again"
-            ) from None
         for future in finished:
             cell = running.pop(future)
             found = future.result() if future.status == "finished" else _what_happened(future)
             if isinstance(found, str):
-                failures.append(Failure(cell, found))
+                yield Failure(cell, found)
             else:
                 keep(cell, found)
             future.release()
     progress(len(cells), len(cells))
-    return failures
 
 
 def _what_happened(future: Any) -> str:

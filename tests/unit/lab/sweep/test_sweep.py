@@ -332,3 +332,44 @@ def test_an_interrupted_sweep_keeps_what_is_finished(
     )
     seeds = [pq.read_table(each, columns=["seed"])["seed"][0].as_py() for each in kept]
     assert (again["cells"], again["there"]) == (11, seeds.count(0))
+
+
+SCHEDULER = """
+import time
+from distributed import LocalCluster
+with LocalCluster(
+    n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address="127.0.0.1:0"
+) as cluster:
+    print(cluster.scheduler_address, flush=True)
+    time.sleep(10_000)
+"""
+
+
+def test_a_cluster_that_goes_away_leaves_the_finished_cells(tmp_path: Path) -> None:
+    path, said = study(tmp_path / "s.toml", shares='"5%..80%"', seeds=50), tmp_path / "said"
+    command = [
+        sys.executable,
+        "-c",
+        "from pghot.cli.main import main; main()",
+        "sweep",
+        str(path),
+        "--cluster",
+    ]
+    with (
+        said.open("w") as err,
+        subprocess.Popen([sys.executable, "-c", SCHEDULER], stdout=subprocess.PIPE, text=True) as cluster,
+    ):
+        assert cluster.stdout
+        with subprocess.Popen(
+            [*command, cluster.stdout.readline().strip()], stdout=err, stderr=err
+        ) as process:
+            until(
+                lambda: list((tmp_path / "s.cells").rglob("*.parquet")) or process.poll() is not None,
+                "a finished cell",
+            )
+            cluster.kill()
+            assert process.wait() == 1
+    text = said.read_text()
+    assert "pghot: error: the cluster went away\n" in text
+    assert "Traceback" not in text
+    assert list((tmp_path / "s.cells").rglob("*.parquet"))

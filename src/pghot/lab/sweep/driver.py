@@ -89,6 +89,7 @@ def client_at(address: str) -> Iterator[Any]:
     from distributed import Client
     from distributed.comm.core import connect
     from distributed.security import Security
+    from distributed.utils import silence_logging_cmgr
 
     remedy = "start `dask scheduler`, or correct the address (--cluster tcp://HOST:8786)"
 
@@ -101,8 +102,10 @@ def client_at(address: str) -> Iterator[Any]:
         asyncio.run(knock())
     except (OSError, ValueError) as error:
         raise UsageError(f"no cluster at {address}: {error}", remedy) from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it is an error of ours
-    with Client(address, timeout=CONNECT_S) as client:
+    with (
+        silence_logging_cmgr(logging.CRITICAL),  # what matters of it is an error of ours
+        Client(address, timeout=CONNECT_S) as client,
+    ):
         try:
             client.wait_for_workers(1, timeout=WORKER_S)
         except TimeoutError:

@@ -105,8 +105,10 @@ def conclusions(found: Tuned) -> list[str]:
     shown = _percent(value, half)
     if value is None:
         judged = "held out, the program did not do all its work: keep the defaults"
+    elif value < -(half or 0.0):
+        judged = f"held out, it is slower ({shown}): the knobs fit what they were tuned on, keep the defaults"
     elif value <= (half or 0.0):
-        judged = f"held out, the seeds show no gain ({shown}): the knobs fit what they were tuned on, keep the defaults"
+        judged = f"held out, the seeds show no gain ({shown}): keep the defaults"
     elif half is None:
         judged = f"held out, it gains {shown}; one seed says nothing about chance"
     else:
@@ -123,7 +125,7 @@ def _way_to_the_oracle(held: HeldOut, turned: bool) -> list[str]:
     if behind <= 0:
         return [f"held out, the defaults are as fast as {name}"]
     closed = (held.defaults.mean - held.tuned.mean) / (held.defaults.mean - best.mean)
-    told = f"; the tuned knobs close {format_share(closed)} of that" if turned else ""
+    told = f"; the tuned knobs close {format_share(closed)} of that" if turned and closed > 0 else ""
     return [f"held out, {name} is {_percent(behind, half)} faster than the defaults{told}"]
 
 

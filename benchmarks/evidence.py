@@ -1,4 +1,4 @@
-"""Writes docs/evidence.md: does moving pages pay, for each bundled recording, tiers, fast share and footprint?
+"""Writes docs/evidence.md: does moving pages pay, for each recording or workload, tiers, fast share and footprint?
 
     python benchmarks/evidence.py                       every cell that is missing, then the pages
     python benchmarks/evidence.py --only redis-zipf     only cells whose name has this text, then the pages
@@ -30,6 +30,7 @@ from typing import Any
 import evidence_page
 import outcomes_page
 import pghot
+from kept_cells import named_trace
 from pghot.lab.code_version import code_version
 from pghot.lab.compare import RunSpec
 from pghot.recording.bundled import names
@@ -39,7 +40,9 @@ TIERS = ("dram-cxl", "dram-cxl-switched", "two-socket-cxl", "hbm-dram-cxl")
 SHARES = (0.05, 0.2, 0.5, 0.8)
 SHARES_IN_TURN = (0.2, 0.05, 0.5, 0.8)
 FOOTPRINTS_GIB = (32, 100, 8)
-# What docs/outcomes.md shows.
+# Beside the recordings: in these the hot set is even, drifts, or is one tenant's of several.
+WORKLOADS = ("workload:zipf", "workload:gups", "workload:phases", "workload:mixture")
+# What docs/outcomes.md shows, of the recordings.
 ONE_BY_ONE = (TIERS[:2], SHARES[:3], FOOTPRINTS_GIB[:2])
 # One of pghot's stores in each class: the three differ little. The device's unit stands for the hardware to come.
 POLICIES = (
@@ -69,7 +72,7 @@ class Cell:
 
 def all_cells() -> Iterator[Cell]:
     """The matrix, in the order of the pages."""
-    for recording in names():
+    for recording in (*names(), *WORKLOADS):
         for tiers in TIERS:
             for share in SHARES:
                 for footprint in FOOTPRINTS_GIB:
@@ -85,14 +88,15 @@ def turn(cell: Cell) -> tuple[bool, int, int, int]:
 def one_by_one(cell: Cell) -> bool:
     """Whether docs/outcomes.md shows it."""
     tiers, shares, footprints = ONE_BY_ONE
-    return cell.tiers in tiers and cell.fast_share in shares and cell.footprint_gib in footprints
+    recorded = cell.recording not in WORKLOADS
+    return recorded and cell.tiers in tiers and cell.fast_share in shares and cell.footprint_gib in footprints
 
 
 def compute(cell: Cell, settings: dict[str, Any], work: Path) -> str:
     """Compare, and keep what the page needs. Returns the headline."""
     started, used = time.monotonic(), time.process_time()
     result = pghot.compare(
-        f"bundled:{cell.recording}",
+        named_trace(cell.recording),
         cell.tiers,
         [*POLICIES, TO_COME],
         fast_share=cell.fast_share,

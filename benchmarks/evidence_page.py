@@ -20,6 +20,7 @@ from kept_cells import (
     listed,
     movers,
     named,
+    named_trace,
     row_of,
     wrapped,
 )
@@ -54,8 +55,8 @@ def _head(cells: Sequence[Kept], total: int) -> Iterator[str]:
     yield ""
     yield (
         f"Which programs gain from moving pages, by how much, and when does it hurt? Written by `{COMMAND}`. "
-        "**All figures are simulated:** recordings of real programs on simulated tiers, under the rules of "
-        "[model.md](model.md). How far to trust these is told by [validation.md](validation.md) and "
+        "**All figures are simulated:** recordings of real programs, and synthetic workloads, on simulated tiers, "
+        "under the rules of [model.md](model.md). How far to trust these is told by [validation.md](validation.md) and "
         "[invariance.md](invariance.md). The cells one by one are in [outcomes.md](outcomes.md)."
     )
     yield ""
@@ -63,7 +64,7 @@ def _head(cells: Sequence[Kept], total: int) -> Iterator[str]:
         f"* {len(cells)} of {total} cells, {_seeds(settings['seeds'])}, {settings['duration_s']:g} s of the real "
         f"system; computed with the code {listed(sources)}."
     )
-    for key, what in (("recording", "recordings"), ("tiers", "tiers")):
+    for key, what in (("recording", "recordings and workloads"), ("tiers", "tiers")):
         yield f"* {what}: {listed(_values(cells, key))}."
     shares, footprints = map(_percent, _values(cells, "fast_share")), _values(cells, "footprint_gib")
     yield f"* Shares of the footprint in fast memory: {listed(list(shares))}."
@@ -286,7 +287,7 @@ def _again(cells: Sequence[Kept], total: int) -> Iterator[str]:
     yield ""
     share = _percent(cell["fast_share"]).replace(" ", "")
     yield "```sh"
-    yield f"pghot compare bundled:{cell['recording']} --tiers {cell['tiers']} --fast-share {share} \\"
+    yield f"pghot compare {named_trace(cell['recording'])} --tiers {cell['tiers']} --fast-share {share} \\"
     yield f"  --stands-for {cell['footprint_gib']}GiB --duration {settings['duration_s']:g}s \\"
     yield f"  --seeds {settings['seeds']} --policies {','.join(policies)} \\"
     yield f"  --sources {','.join(sources)}"

@@ -37,6 +37,11 @@ def named(kept: Kept) -> str:
     return f"{cell['recording']} {cell['tiers']} {100 * cell['fast_share']:g} % {cell['footprint_gib']} GiB"
 
 
+def named_trace(recording: str) -> str:
+    """How `pghot compare` takes it."""
+    return recording if ":" in recording else f"bundled:{recording}"
+
+
 def class_of(kept: Kept, runs_on: str) -> dict[str, Any]:
     return next(each for each in kept["verdict"]["classes"] if each["runs_on"] == runs_on)
 

@@ -76,7 +76,7 @@ CELLS = [
 def test_what_was_computed_stands_on_top(render: Any) -> None:
     text = " ".join(render(CELLS, 7).split())
     assert "* 4 of 7 cells, 3 seeds each, 120 s of the real system; computed with the code abc." in text
-    assert "* recordings: one, two." in text
+    assert "* recordings and workloads: one, two." in text
     assert "* Shares of the footprint in fast memory: 5 %, 50 %." in text
     assert "* Movers in each cell: `numab2/hintfaults`." in text
     assert "7 cells are some 0.1 hours of a CPU" in text  # 7 * 36 s
@@ -142,8 +142,8 @@ def test_a_cell_is_computed_kept_and_shown(tmp_path: Path) -> None:
     words += ["--jobs", "1", "--work", str(tmp_path), "-o", str(tmp_path)]
     for there in (0, 1):
         done = subprocess.run(words, capture_output=True, text=True, check=True)
-        assert f"{there} of 480 cells are there, {1 - there} to compute" in done.stderr
+        assert f"{there} of 672 cells are there, {1 - there} to compute" in done.stderr
     text = " ".join((tmp_path / "evidence.md").read_text().split())
-    assert "* 1 of 480 cells, 1 seed each, which gives no interval, 1 s of the real system" in text
+    assert "* 1 of 672 cells, 1 seed each, which gives no interval, 1 s of the real system" in text
     assert "pghot compare bundled:fasttext-zipf --tiers dram-cxl --fast-share 20% " in text
     assert "No cell was computed" in (tmp_path / "outcomes.md").read_text(), "it shows other footprints"

@@ -37,7 +37,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture
 def suites(request: pytest.FixtureRequest) -> Suites:
-    return request.config.stash[SUITES]
+    """Begins to boot all kinds that tests of this session are of."""
+    parameters = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    found = request.config.stash[SUITES]
+    found.begin(each["kind"] for each in parameters if "kind" in each)
+    return found
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

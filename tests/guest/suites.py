@@ -12,6 +12,9 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,29 +88,50 @@ class Booted:
 
 
 class Suites:
-    """Boots each kind when its first test is asked for, once, whatever becomes of it."""
+    """Boots each kind once, whatever becomes of it. Two at a time, as a guest waits for most of its time: for scans,
+    for ageing, for what a source sees next."""
 
     def __init__(self) -> None:
-        self.booted: dict[str, Booted] = {}
+        self._pool = ThreadPoolExecutor(2, "guest")
+        self._boots: dict[str, Future[Booted]] = {}
+
+    def begin(self, kinds: Iterable[str]) -> None:
+        """Boot those that are not, in this order."""
+        for kind in kinds:
+            if kind not in self._boots:
+                self._boots[kind] = self._pool.submit(boot, kind)
 
     def result(self, kind: str, test: str) -> Result:
-        if kind not in self.booted:
-            self.booted[kind] = boot(kind)
-        suite = self.booted[kind]
+        """Waits for the boot and all its tests."""
+        self.begin([kind])
+        suite = self._boots[kind].result()
         return suite.results.get(test, suite.otherwise)
+
+    @property
+    def booted(self) -> dict[str, Booted]:
+        """Those that are over."""
+        return {kind: boot.result() for kind, boot in self._boots.items() if boot.done()}
+
+
+@contextmanager
+def in_turn(name: str) -> Iterator[None]:
+    """Who holds this lock first is waited for, another session too."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / name, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def boot(kind: str, mark: str = "") -> Booted:
-    """Run all tests of the kind, or those with another mark, in its machine. Two sessions take turns."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with open(CACHE / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Run all tests of the kind, or those with another mark, in its machine."""
+    with in_turn(f"lock-{kind}"):
         shared = CACHE / f"shared-{kind}"
         guest = Guest(MACHINES[kind], [shared], {**INSIDE, "PGHOT_GUEST": str(shared)}, COMPILED)
         try:
-            prepare(guest, shared)
-            if mark == "guest_table":
-                fetch_redis(shared)
+            with in_turn("lock"):
+                prepare(guest, shared)
+                if mark == "guest_table":
+                    fetch_redis(shared)
         except CannotBootError as lack:
             return Booted(Result("skipped", f"no guest: {lack}"))
         except subprocess.CalledProcessError as failure:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import debian
@@ -118,6 +121,38 @@ def test_an_emulator_that_dies_before_the_first_test_is_started_again(
     monkeypatch.setattr(Guest, "run", run)
     assert suites.Suites().result("two_tiers", "any").outcome == "failed"
     assert len(outputs) == boots
+
+
+def test_two_kinds_run_at_a_time_and_each_boots_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each guest ends only when the other runs, too; what they need is prepared in turn."""
+    both, ran, preparing = threading.Barrier(2, timeout=60), list[str](), list[int]()
+
+    def prepare(*_: object) -> None:
+        preparing.append(1)
+        assert len(preparing) == 1
+        time.sleep(0.01)
+        preparing.pop()
+
+    def run(guest: Guest, *_: object) -> tuple[int, str]:
+        (shared,) = guest.writable
+        both.wait()
+        ran.append(shared.name)
+        shared.mkdir()
+        (shared / "results.jsonl").write_text(
+            json.dumps({"test": "t", "outcome": "passed", "text": "", "seconds": 1})
+        )
+        return 0, ""
+
+    monkeypatch.setattr(suites, "CACHE", tmp_path)
+    monkeypatch.setattr(suites, "prepare", prepare)
+    monkeypatch.setattr(Guest, "run", run)
+    booted = suites.Suites()
+    booted.begin(["two_tiers", "one_node", "two_tiers"])
+    for kind in ("one_node", "two_tiers"):
+        assert booted.result(kind, "t").outcome == "passed"
+        assert booted.result(kind, "another").outcome == "failed"
+    assert sorted(ran) == ["shared-one_node", "shared-two_tiers"]
+    assert list(booted.booted) == ["two_tiers", "one_node"]
 
 
 def test_a_guest_that_falls_silent_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

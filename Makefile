@@ -17,7 +17,7 @@ POLICIES := demotion,numab2,hemem,pghot-default,pghot-hashed-f1,hemem-colloid,lr
 NEWEST ?= $(shell for python in $(foreach minor,14 13 12,python3.$(minor) $(wildcard $(HOME)/.pyenv/versions/3.$(minor).*/bin/python)); do \
 	"$$python" -c "import venv" 2>/dev/null && echo "$$python" && break; done)
 
-LAB := lab sim policies
+LAB := lab sim policies safety
 
 .PHONY: run test test-here test-guest guest-table fuzz bench recordings tools clean
 
@@ -35,7 +35,7 @@ test: $(VENV)/.test tools
 
 # The guest takes longest: the tests here run on what it leaves of the processors. The newest Python runs them all, as
 # coverage costs next to nothing there (sys.monitoring, since 3.12). 3.11 runs the live half in the guest; here it runs
-# the unit tests but those of the lab, which would compile all its kernels once more for some minutes.
+# the unit tests but those of the lab and of safety, which would compile all its kernels once more for some minutes.
 test-here: $(VENV)/.test tools
 ifeq ($(NEWEST),)
 	@echo "no Python newer than 3.11 here: the tests run with $$($(PYTHON) --version) alone"

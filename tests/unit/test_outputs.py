@@ -73,6 +73,7 @@ writers = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.heavy
 @writers
 def test_a_link_is_replaced_and_what_it_leads_to_is_not_written(
     tmp_path: Path, write: Callable[[Path, bool], None], name: str

@@ -485,6 +485,7 @@ def loop(
         yield kernel, source, live
 
 
+@pytest.mark.heavy
 def test_programs_come_and_go_and_the_journal_does_not_grow(
     loop: tuple[FakeKernel, type[Scripted], Live], tmp_path: Path
 ) -> None:

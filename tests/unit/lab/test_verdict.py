@@ -180,7 +180,12 @@ def test_who_stood_still_is_named_beside_who_moved() -> None:
         ({"slices": 1}, "the recording has only 1 slice.", "one with shorter slices, would tell"),
         ({"slices": 9}, "only 9 slices.", "A longer recording"),
         ({"misses": 0}, "no access missed the recorded cache.", "A longer recording"),
-        ({"misses": 2498}, "999 cache misses for 1,000 pages.", "A longer recording"),
+        # of 32 times the recorded 1,000 pages, in two passes and a half
+        (
+            {"misses": 32 * 2498, "footprint_pages": 32_000},
+            "999 cache misses for 1,000 pages.",
+            "A longer recording",
+        ),
         ({"llc_bytes": 4096_000}, "3.9 MiB fits in the recorded cache of 3.9 MiB", "a smaller cache"),
     ],
 )

@@ -25,7 +25,7 @@ STUDY = """
 recordings = ["bundled:redis-zipf", "bundled:xz-decompress"]
 shares = ["5%", "20%", "50%"]
 policies = ["demotion", "numab2", "pghot-default"]
-seeds = 4
+seeds = 20
 [setting]
 duration = "60s"
 """

@@ -85,6 +85,11 @@ def _values(cells: Sequence[Kept], key: str) -> list[str]:
     return [str(value) for value in sorted({kept["cell"][key] for kept in cells})]
 
 
+def _those(cells: Sequence[Kept], **wanted: object) -> list[Kept]:
+    """The cells that have these values."""
+    return [kept for kept in cells if all(kept["cell"][key] == value for key, value in wanted.items())]
+
+
 def _percent(value: object) -> str:
     return f"{100 * float(str(value)):g} %"
 
@@ -102,9 +107,7 @@ def _pays(cells: Sequence[Kept]) -> Iterator[str]:
     yield "|---|--:|---|" + "--:|" * len(OUTCOMES) + "---|"
     places = sorted({(kept["cell"]["tiers"], kept["cell"]["fast_share"]) for kept in cells})
     for tiers, share in places:
-        here = [
-            kept for kept in cells if (kept["cell"]["tiers"], kept["cell"]["fast_share"]) == (tiers, share)
-        ]
+        here = _those(cells, tiers=tiers, fast_share=share)
         for runs_on, title in CLASSES.items():
             found = [class_of(kept, runs_on) for kept in here]
             counts = Counter(each["outcome"] for each in found)
@@ -129,11 +132,7 @@ def _parts(cells: Sequence[Kept]) -> Iterator[str]:
     yield "|---|---|--:|--:|--:|--:|--:|--:|"
     for recording in _values(cells, "recording"):
         for tiers in _values(cells, "tiers"):
-            here = [
-                kept
-                for kept in cells
-                if (kept["cell"]["recording"], kept["cell"]["tiers"]) == (recording, tiers)
-            ]
+            here = _those(cells, recording=recording, tiers=tiers)
             if here:
                 figures = [
                     *(_middle(here, label) for label in ("all-fast", "demotion", "oracle-static")),
@@ -295,6 +294,7 @@ def _again(cells: Sequence[Kept], total: int) -> Iterator[str]:
     yield ""
     yield "* Each recording is of one program of tens to hundreds of MiB; [similarity](model.md) makes it larger."
     yield "* The programs' own first touches decide what is fast without a mover. Another order gives other gains."
+    yield "* `oracle-epoch` promoted nothing on workload:phases, whose hot set changes: *movement* may be too low."
     yield "* Policies have their published defaults. Tuned ones would do better, each on its own recording."
     yield (
         "* The device's unit (`chmu`) is simulated as free and exact but for its list; no released kernel drives it."

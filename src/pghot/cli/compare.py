@@ -11,7 +11,7 @@ import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.progress import progress_on_stderr
-from pghot.cli.shared_options import Json, words
+from pghot.cli.shared_options import Duration, Json, StandsFor, Threads, words
 from pghot.cli.stands_for import size_or_times
 
 if TYPE_CHECKING:
@@ -59,18 +59,12 @@ def compare(
         str,
         typer.Option(help="access rules of compressed memory, comma-separated; the tiers' own by default"),
     ] = "",
-    stands_for: Annotated[
-        str, typer.Option(help="footprint of the real program: 100GiB, or 16x the recorded one")
-    ] = "",
-    threads: Annotated[
-        int | None, typer.Option(help="threads of the real program; the CPUs of the tiers by default")
-    ] = None,
+    stands_for: StandsFor = "",
+    threads: Threads = None,
     spread: Annotated[
         bool, typer.Option("--spread", help="its threads run on all nodes with CPUs, not on the first")
     ] = False,
-    duration: Annotated[
-        str, typer.Option(help="time of the real program when nothing moves, or one-pass")
-    ] = "300s",
+    duration: Duration = "300s",
     phases: Annotated[
         str, typer.Option(help="with more data: stretch, they last longer; hold, as long as recorded")
     ] = "stretch",

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
-from pghot.cli.shared_options import Json
+from pghot.cli.shared_options import Json, StandsFor, Threads
 from pghot.cli.stands_for import size_or_times
 from pghot.outputs import write_bytes
 from pghot.units import parse_shares, parse_size
@@ -27,12 +27,8 @@ def curve(
     fast_share: Annotated[
         str, typer.Option(help="top tier's shares of the footprint: a range or a list")
     ] = "2%..90%",
-    stands_for: Annotated[
-        str, typer.Option(help="footprint of the real program: 100GiB, or 16x the recorded one")
-    ] = "",
-    threads: Annotated[
-        int | None, typer.Option(help="threads of the real program; the CPUs of the tiers by default")
-    ] = None,
+    stands_for: StandsFor = "",
+    threads: Threads = None,
     folio: Annotated[str, typer.Option(help="page size: 4KiB or larger")] = "4KiB",
     mlp: Annotated[float | None, typer.Option(help="cache misses in flight per core")] = None,
     output: Annotated[

@@ -13,6 +13,14 @@ NODES = ("fast_nodes", "slow_nodes", "leave_out_nodes")
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON on stdout")]
 
+StandsFor = Annotated[
+    str, typer.Option(help="footprint of the real program: 100GiB, or 16x the recorded one")
+]
+Threads = Annotated[
+    int | None, typer.Option(help="threads of the real program; the CPUs of the tiers by default")
+]
+Duration = Annotated[str, typer.Option(help="time of the real program when nothing moves, or one-pass")]
+
 Pids = Annotated[list[int] | None, typer.Option("--pid", "-p", help="running process; may be repeated")]
 Cgroup = Annotated[
     list[str] | None,

@@ -11,7 +11,7 @@ import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.progress import progress_on_stderr
-from pghot.cli.shared_options import Json
+from pghot.cli.shared_options import Duration, Json, StandsFor, Threads
 from pghot.cli.stands_for import size_or_times
 from pghot.units import parse_duration_ns, parse_share
 
@@ -38,15 +38,9 @@ def tune(
             help="recording to judge by, not tuned on; repeatable; by default the same, other seeds"
         ),
     ] = None,
-    stands_for: Annotated[
-        str, typer.Option(help="footprint of the real program: 100GiB, or 16x the recorded one")
-    ] = "",
-    threads: Annotated[
-        int | None, typer.Option(help="threads of the real program; the CPUs of the tiers by default")
-    ] = None,
-    duration: Annotated[
-        str, typer.Option(help="time of the real program when nothing moves, or one-pass")
-    ] = "300s",
+    stands_for: StandsFor = "",
+    threads: Threads = None,
+    duration: Duration = "300s",
     seeds: Annotated[
         int, typer.Option(help="runs with different seeds in each trial, and as many held out")
     ] = 3,

@@ -13,6 +13,8 @@ Not modelled: splitting huge pages with few hot subpages; base pages; the count 
 with; the sampler's period, which walks from 199 to 19997 to stay below 3 % of a CPU (here 199, and the rings lose what
 does not fit); the order of the LRU lists, so pages that are alike go in the order of their addresses. All samples that
 arrive together are counted before counts are halved.
+
+The code was read, the paper was not: its section is unverified.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ node, migrate_cold takes those without any away. Each has a quota of 200 MiB a s
 Not modelled: that the sample watches physical memory of each node, whose neighbours need not be neighbours in the
 program; here regions are those of its address space, and each scheme takes the pages of them that are on its node. The
 filter by page age of newer kernels. The age of a region is counted for its pages, so that merging mixes no ages.
+
+Unverified: that accesses and age count alike, and that schemes are applied once a second; the file was not at hand.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ one, and frees up to it (section 5.2; patches 3 and 4). Allocations and promotio
 Not modelled: the lists themselves. A page of the slow tier stays active until it is promoted, and comes back inactive,
 as demotion takes pages from the inactive list; which pages go is up to the machine's generations. Nor is the placement
 of file caches on the slow tier (section 5.4, off by default).
+
+The patches were read, the paper was not: its sections are unverified.
 """
 
 from __future__ import annotations

@@ -36,14 +36,15 @@ test: $(VENV)/.test tools
 # The guest takes longest: the tests here run on what it leaves of the processors. The newest Python runs them all, as
 # coverage costs next to nothing there (sys.monitoring, since 3.12). 3.11 runs the live half in the guest; here it runs
 # the unit tests but those of the lab and of safety, which would compile all its kernels once more for some minutes.
+# Each worker begins with a half of its own (worksteal): side by side in one file, both would compile its kernels.
 test-here: $(VENV)/.test tools
 ifeq ($(NEWEST),)
 	@echo "no Python newer than 3.11 here: the tests run with $$($(PYTHON) --version) alone"
-	nice $(BIN)/pytest -rfEs --cov -n 2 --ignore=tests/guest
+	nice $(BIN)/pytest -rfEs --cov -n 2 --dist worksteal --ignore=tests/guest
 else
 	$(MAKE) VENV=.venv-newest PYTHON=$(NEWEST) .venv-newest/.test
-	COVERAGE_CORE=sysmon nice .venv-newest/bin/pytest -rfEs --cov -n 2 --ignore=tests/guest
-	nice $(BIN)/pytest -rfEs --no-cov -n 2 -m "not heavy" tests/unit $(LAB:%=--ignore=tests/unit/%)
+	COVERAGE_CORE=sysmon nice .venv-newest/bin/pytest -rfEs --cov -n 2 --dist worksteal --ignore=tests/guest
+	nice $(BIN)/pytest -rfEs --no-cov -n 2 --dist worksteal -m "not heavy" tests/unit $(LAB:%=--ignore=tests/unit/%)
 endif
 
 test-guest: $(VENV)/.test tools

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,6 +12,11 @@ from hypothesis import HealthCheck, settings
 # The first example compiles kernels, and a busy machine makes any slow: no limit of time says anything.
 settings.register_profile("pghot", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pghot")
+
+# Images of containers often set this. Each `pghot` that a test starts would compile all of its modules again, some
+# hundred times 0.6 to 2 s of a CPU, and each worker all tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A background job of a shell ignores SIGINT, and so would the recorders and programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -50,8 +50,7 @@ class Scheme:
     target_nid   where the pages go; -1 for an action that moves none
     accesses     samples of an aggregation that found the region in use, least and most
     age          aggregations for which this has stayed about the same, least and most
-    quota_bytes  most that is tried in each `reset_ms`; 0: no limit
-    quota_ms     most time that this may take; 0: no limit
+    quota_bytes  most that is tried in each `reset_ms`, in whole pages; 0: no limit
     used_bp      stop once this share (1/10000) of the target node is used; 0: no limit. Needs quota goals with the
                  tuner "temporal" (Linux >= 7.1)
     rejects      pages that are left alone
@@ -62,7 +61,6 @@ class Scheme:
     accesses: tuple[int, int]
     age: tuple[int, int]
     quota_bytes: int
-    quota_ms: int
     reset_ms: int
     used_bp: int
     rejects: tuple[Reject, ...]
@@ -121,12 +119,11 @@ class Schemes:
         for name, (least, most) in (("nr_accesses", scheme.accesses), ("age", scheme.age)):
             write(f"{path}/access_pattern/{name}/min", least)
             write(f"{path}/access_pattern/{name}/max", most)
-        write(f"{path}/quotas/ms", scheme.quota_ms)
         write(f"{path}/quotas/bytes", scheme.quota_bytes)
         write(f"{path}/quotas/reset_interval_ms", scheme.reset_ms)
-        if scheme.quota_bytes and self._root.exists(f"{path}/quotas/fail_charge_denom"):
+        if scheme.action != "stat" and self._root.exists(f"{path}/quotas/fail_charge_denom"):
             # 7.3 has it, 6.12 does not: what did not move, because it was there already or is not ours, costs the quota
-            # a thousandth of its size instead of all of it.
+            # a thousandth of its size instead of all of it. `stat` never moves anything.
             write(f"{path}/quotas/fail_charge_num", 1)
             write(f"{path}/quotas/fail_charge_denom", 1024)
         self._fill_goal(f"{path}/quotas", scheme)

@@ -138,12 +138,18 @@ def damos_lines(facts: StatusFacts) -> list[str]:
         f"{' of ' + printable(scheme['cgroup']) if scheme['cgroup'] else ''}: {_doing(scheme)}; "
         f"{scheme.get('nr_tried', 0):,} regions tried, {format_size(scheme.get('sz_applied', 0))} done"
         for scheme in facts["mover"].get("schemes", ())
-        if scheme["when"] != "prime"
+        if scheme["when"] in ("promote", "demote")
     ]
 
 
 def _doing(scheme: SchemeFacts) -> str:
-    return "off" if not scheme["running"] else "acts" if scheme["acts"] else "held back"
+    if not scheme["running"]:
+        return "off"
+    looked = f"{int(100 * scheme['swept'])} % of the pages were looked at once"
+    unswept = scheme["when"] == "promote" and scheme["swept"] < 1
+    if scheme["acts"]:
+        return f"acts, though only {looked}" if unswept else "acts"
+    return f"waits, {looked}" if unswept else "held back"
 
 
 def node_table(nodes: Sequence[NodeFacts]) -> list[str]:

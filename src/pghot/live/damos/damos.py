@@ -23,6 +23,7 @@ from pghot.kernel.watched import SetKnob, Space
 from pghot.live.damos.damos_needs import damon_needs
 from pghot.live.damos.others import OtherPages
 from pghot.live.damos.plan import MIB, Lane, Planner
+from pghot.live.damos.sweep import Sweep
 from pghot.live.machine.mover import Mover, Origins
 from pghot.live.machine.placement import Placement
 from pghot.live.machine.room import Room
@@ -42,17 +43,34 @@ Target = tuple[str, int] | tuple[int, Ranges]
 
 @dataclass(slots=True)
 class _Kdamond:
-    """A kdamond at work. `acts` says of each step whether it may act; `stats` is what the kernel counted so far;
-    `bounded` of each step whether its quota is in force, and `asked_ms` when that was asked last."""
+    """A kdamond at work.
+
+    acts, bounded  of each step: whether it may act, and whether its quota is in force
+    asked_ms       when the quotas were asked for last
+    stats          what the kernel counted of each step so far
+    """
 
     lane: Lane
     kdamond: Kdamond
     schemes: Schemes
-    acts: list[bool]
-    bounded: list[bool]
+    acts: list[bool] = field(default_factory=list)
+    bounded: list[bool] = field(default_factory=list)
     on: bool = False
     asked_ms: int = 0
     stats: list[dict[str, int]] = field(default_factory=list)
+    watched_bytes: int = 0
+    sweep: Sweep = field(default_factory=Sweep)
+
+    def hold(self) -> None:
+        """As before it is switched on: nothing may act, no quota is in force, nothing was looked at."""
+        self.acts = [False] * len(self.lane.steps)
+        self.bounded = list(self.acts)
+        self.sweep = Sweep.of(any(step.when == "sweep" for step in self.lane.steps))
+
+    def swept(self) -> list[int]:
+        """Bytes that the sweep of each cgroup has looked at so far."""
+        steps = zip(self.lane.steps, self.stats, strict=False)
+        return [stats["sz_tried"] for step, stats in steps if step.when == "sweep"]
 
 
 class SchemeCounts(TypedDict, total=False):
@@ -74,6 +92,7 @@ class SchemeFacts(SchemeCounts):
     to_node: int
     cgroup: str | None
     acts: bool
+    swept: float
     quota_bytes: int
     reset_interval_ms: int
 
@@ -133,8 +152,9 @@ class Damos:
             kdamond = Kdamond(self._root, self.operations, self._planner.settings.intervals, number)
             kdamond.configure()
             schemes = Schemes(self._root, kdamond, number)
-            self._kdamonds.append(_Kdamond(lane, kdamond, schemes, *_none(lane)))
+            self._kdamonds.append(_Kdamond(lane, kdamond, schemes))
         for each in self._kdamonds:
+            each.hold()
             self._fill(each)
             self._on(each)
 
@@ -147,7 +167,7 @@ class Damos:
         for each in self._kdamonds:
             self._ask_bounded(each, now_ms)
         before = [list(each.acts) for each in self._kdamonds]
-        self._gate(gap_ms)
+        self._gate(now_ms, gap_ms)
         for each, acted in zip(self._kdamonds, before, strict=True):
             if each.acts != acted and each.on:
                 self._commit(each)
@@ -166,13 +186,13 @@ class Damos:
             each.on = each.on and each.kdamond.running
             if watched and not each.on:
                 self._revive(each)
-        if now_ms - self._asked_ms >= STATS_MS:
+        if now_ms - self._asked_ms >= STATS_MS or self._sweeping():
             self._asked_ms = now_ms
-            self._read_stats()
+            self._read_stats(now_ms)
 
     def stop(self) -> None:
         """Read the last statistics. Whoever set the knobs puts them back; call `count` after that."""
-        self._read_stats()
+        self._read_stats(self._asked_ms)
         self._set_knob = None
 
     def count(self) -> None:
@@ -191,7 +211,7 @@ class Damos:
         total = dict(self._gone)
         for each in self._kdamonds:
             for step, stats in zip(each.lane.steps, each.stats, strict=False):
-                if step.when != "prime":
+                if step.moves:
                     for name in STATS:
                         total[name] += stats[name]
         return {**{f"damos_{name}": total[name] for name in STATS}, **self._counts}
@@ -211,6 +231,7 @@ class Damos:
                     "to_node": step.target,
                     "cgroup": next((reject.memcg for reject in step.scheme.rejects if reject.memcg), None),
                     "acts": acts,
+                    "swept": 1.0 if each.sweep.over else each.sweep.share,
                     "quota_bytes": step.scheme.quota_bytes,
                     "reset_interval_ms": step.scheme.reset_ms,
                     **cast(SchemeCounts, stats),
@@ -242,11 +263,13 @@ class Damos:
 
     def _fill(self, each: _Kdamond) -> None:
         if each.lane.node < 0:
-            each.kdamond.watch_ranges(
-                [(space.pid, _ranges(space)) for space in self._spaces.spaces if len(space.start)]
-            )
+            spaces = [(space.pid, _ranges(space)) for space in self._spaces.spaces if len(space.start)]
+            each.kdamond.watch_ranges(spaces)
+            watched = [pair for _, ranges in spaces for pair in ranges]
         else:
-            each.kdamond.watch_memory(_memory_of(self._root, each.lane.node))
+            watched = _memory_of(self._root, each.lane.node)
+            each.kdamond.watch_memory(watched)
+        each.watched_bytes = sum(end - start for start, end in watched)
         each.schemes.write([step.scheme for step in each.lane.steps], each.acts)
 
     def _follow(self) -> None:
@@ -261,9 +284,8 @@ class Damos:
             count = len(lane.steps)
             self._keep(each, count)
             each.lane = lane
-            none = _none(lane)
-            each.acts = [*each.acts, *none[0][len(each.acts) :]][:count]
-            each.bounded = [*each.bounded, *none[1][len(each.bounded) :]][:count]
+            each.acts = [*each.acts, *[False] * count][:count]
+            each.bounded = [*each.bounded, *[False] * count][:count]
             each.asked_ms = 0
             if each.on:
                 self._commit(each, anew=True)
@@ -285,7 +307,7 @@ class Damos:
     def _keep(self, each: _Kdamond, first: int) -> None:
         """Add up what the kernel counted for the schemes from `first` on, because it is about to forget that."""
         for step, stats in list(zip(each.lane.steps, each.stats, strict=False))[first:]:
-            if step.when != "prime":
+            if step.moves:
                 for name in STATS:
                     self._gone[name] += stats[name]
         each.stats = each.stats[:first]
@@ -299,7 +321,7 @@ class Damos:
     def _ask_bounded(self, each: _Kdamond, now_ms: int) -> None:
         """No scheme acts before its quota is in force. A goal already reached keeps a quota at zero for long."""
         steps = zip(each.lane.steps, each.bounded, strict=True)
-        wait_ms = STATS_MS if all(bounded for step, bounded in steps if step.when == "promote") else ASK_MS
+        wait_ms = STATS_MS if all(bounded for step, bounded in steps if step.when != "demote") else ASK_MS
         if all(each.bounded) or not each.on or now_ms - each.asked_ms < wait_ms:
             return
         each.asked_ms = now_ms
@@ -309,32 +331,38 @@ class Damos:
 
     def _revive(self, each: _Kdamond) -> None:
         """Start a kdamond again. It ended with its last program, or was switched off when it refused a change."""
-        each.acts, each.bounded = _none(each.lane)
+        each.hold()
         try:
             self._fill(each)
             self._on(each)
         except PghotError:
             self._counts["damos_refused_commits"] += 1
 
-    # ---- the free floor
+    # ---- the sweep and the free floor
 
-    def _gate(self, gap_ms: int) -> None:
-        """Hold promotion back while its target has less room than could be filled before promotion can be stopped. Let
-        it act again at twice that room. Demotion makes room up to three times as much."""
+    def _gate(self, now_ms: int, gap_ms: int) -> None:
+        """Hold promotion back until every page was looked at, and while its target has less room than could be filled
+        before promotion can be stopped. Let it act again at twice that room. Demotion makes room up to three times as
+        much."""
         slack = self._slack_pages(gap_ms)
         for each in self._kdamonds:
+            ready = each.sweep.ready(now_ms)
             for number, step in enumerate(each.lane.steps):
                 acts = each.acts[number]
-                if step.when == "prime" or not each.bounded[number]:
+                if not each.bounded[number]:
                     continue
-                if step.when == "demote":
+                if step.when == "sweep":
+                    each.acts[number] = each.sweep.acts(now_ms, each.swept())
+                elif step.when == "prime":
+                    each.acts[number] = ready
+                elif step.when == "promote":
+                    room = self._room.on(step.target)
+                    each.acts[number] = ready and room >= (1 if acts else 2) * slack
+                    if acts and not each.acts[number]:
+                        self._counts["damos_held_back"] += 1
+                else:
                     short = self._room.on(step.source) < (3 if acts else 2) * slack
                     each.acts[number] = short and self._room.on(step.target) > slack
-                    continue
-                room = self._room.on(step.target)
-                each.acts[number] = room >= (1 if acts else 2) * slack
-                if acts and not each.acts[number]:
-                    self._counts["damos_held_back"] += 1
 
     def _filling(self) -> set[int]:
         """Nodes to which promotion acts now."""
@@ -371,18 +399,15 @@ class Damos:
                 "track fewer programs, or raise 'tracked' of the daemon",
             )
 
-    def _read_stats(self) -> None:
+    def _sweeping(self) -> bool:
+        return any(each.on and each.sweep.share < 1 for each in self._kdamonds)
+
+    def _read_stats(self, now_ms: int) -> None:
         for each in self._kdamonds:
             if each.on and each.kdamond.running:
-                try:
+                with contextlib.suppress(PghotError):  # it ended just now
                     each.stats = each.schemes.read_stats()
-                except PghotError:
-                    continue  # it ended just now
-
-
-def _none(lane: Lane) -> tuple[list[bool], list[bool]]:
-    """Only priming acts, since it moves nothing and must not come too late. No quota is in force."""
-    return [step.when == "prime" for step in lane.steps], [False] * len(lane.steps)
+                    each.sweep.looked(now_ms, each.swept(), each.watched_bytes)
 
 
 def _ranges(space: Space) -> Ranges:
@@ -390,12 +415,13 @@ def _ranges(space: Space) -> Ranges:
 
 
 def _memory_of(root: SysRoot, node: int) -> list[tuple[int, int]]:
-    """Ranges of the node's physical memory. Blocks in which nodes meet are left out."""
+    """Ranges of the node's physical memory, in whole pages. Blocks in which nodes meet are left out."""
     found = []
     for block in read_block_ranges(root):
         if block.node == node:
             for start, end in system_ram(root):
-                low, high = max(start, block.first_pfn * PAGE_BYTES), min(end, block.end_pfn * PAGE_BYTES)
+                low = max(-(-start // PAGE_BYTES), block.first_pfn) * PAGE_BYTES
+                high = min(end // PAGE_BYTES, block.end_pfn) * PAGE_BYTES
                 if low < high:
                     found.append((low, high))
     return sorted(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ PID = 500
 PAGES = 512
 MIB = 1 << 20
 # 32 MiB of node 0, then 32 MiB of node 1, the first page of all held by firmware.
+SIZE = "{}/contexts/0/schemes/{}/access_pattern/sz/max"
 IOMEM = "00000000-00000fff : Reserved\n00001000-03ffffff : System RAM\n"
 
 
@@ -69,6 +70,18 @@ class Bench:
     def tick(self, live: Live, ms: int = 100) -> None:
         self.now_ns += ms * 1_000_000
         live.tick()
+
+    def acting(self, kdamond: int) -> list[int]:
+        """Numbers of the schemes that may act."""
+        count = int(self.damon.read(f"{kdamond}/contexts/0/schemes/nr_schemes"))
+        return [number for number in range(count) if self.damon.read(SIZE.format(kdamond, number)) != "0"]
+
+    def sweep(self, live: Live, kdamond: int = 1, byte_count: int = 32 * MIB) -> None:
+        """The kernel has looked at so much in the first sweep, by default at all of node 1."""
+        self.tick(live)
+        self.damon.count(kdamond, 0, sz_tried=byte_count)
+        self.tick(live, 1000)
+        self.tick(live)
 
     def move(self, pages: int, node: int) -> None:
         """The kernel moves the first pages of the program, as its DAMON would."""
@@ -131,7 +144,7 @@ ATTRS = [
 
 
 def scheme(
-    action: str, nid: int, accesses: tuple[int, int], age: tuple[int, int], quota: tuple[int, int]
+    action: str, nid: int, accesses: tuple[int, int], age: tuple[int, int], quota: int
 ) -> list[tuple[str, str]]:
     return [
         ("action", action),
@@ -140,8 +153,7 @@ def scheme(
         ("access_pattern/nr_accesses/max", str(accesses[1])),
         ("access_pattern/age/min", str(age[0])),
         ("access_pattern/age/max", str(age[1])),
-        ("quotas/ms", str(quota[1])),
-        ("quotas/bytes", str(quota[0])),
+        ("quotas/bytes", str(quota)),
         ("quotas/reset_interval_ms", "100"),
     ]
 
@@ -177,27 +189,30 @@ def test_linux_6_12_is_told_byte_for_byte(bench: Bench, journal: Journal) -> Non
             ("schemes/nr_schemes", "1"),
         ]),
         *below(f"{fast}/schemes/0", [
-            *scheme("migrate_cold", 1, (0, 0), (50, MOST), (16 * quota, 20)),
+            *scheme("migrate_cold", 1, (0, 0), (50, MOST), 16 * quota),
             *filters(("2/type", "young"), ("2/matching", "Y")),
             ("access_pattern/sz/max", "0"),
         ]),
         ("0/state", "on"),
-        # The memory of node 1: pages of regions that just became hot are made old (a migration to their own node),
-        # those that are then accessed go to node 0.
+        # The memory of node 1: all pages are made old once (a migration to their own node), later those of regions that
+        # just became hot; those that are then accessed go to node 0.
         *below(slow, [
             ("targets/nr_targets", "1"), ("targets/0/regions/nr_regions", "1"),
             ("targets/0/regions/0/start", str(32 * MIB)), ("targets/0/regions/0/end", str(64 * MIB)),
-            ("schemes/nr_schemes", "2"),
+            ("schemes/nr_schemes", "3"),
         ]),
         *below(f"{slow}/schemes/0", [
-            *scheme("migrate_hot", 1, (1, MOST), (0, 2), (0, 20)), *filters(("2/type", "young"), ("2/matching", "N")),
-        ]),
-        *below(f"{slow}/schemes/1", [
-            *scheme("migrate_hot", 0, (1, MOST), (3, MOST), (quota, 0)),
+            *scheme("migrate_hot", 1, (0, MOST), (0, MOST), 128 * MIB),
             *filters(("2/type", "young"), ("2/matching", "N")),
         ]),
-        (f"{slow}/schemes/0/access_pattern/sz/max", str(ANY_SIZE)),
-        (f"{slow}/schemes/1/access_pattern/sz/max", "0"),
+        *below(f"{slow}/schemes/1", [
+            *scheme("migrate_hot", 1, (1, MOST), (0, 0), 128 * MIB), *filters(("2/type", "young"), ("2/matching", "N")),
+        ]),
+        *below(f"{slow}/schemes/2", [
+            *scheme("migrate_hot", 0, (1, MOST), (3, MOST), quota),
+            *filters(("2/type", "young"), ("2/matching", "N")),
+        ]),
+        *((f"{slow}/schemes/{number}/access_pattern/sz/max", "0") for number in range(3)),
         ("1/state", "on"),
     ]  # fmt: skip
     assert bench.damon.take() == expected
@@ -206,7 +221,7 @@ def test_linux_6_12_is_told_byte_for_byte(bench: Bench, journal: Journal) -> Non
         ("0/state", "update_schemes_effective_quotas"),
         ("1/state", "update_schemes_effective_quotas"),
         (f"{slow}/schemes/0/access_pattern/sz/max", str(ANY_SIZE)),
-        (f"{slow}/schemes/1/access_pattern/sz/max", str(ANY_SIZE)),
+        *((f"{slow}/schemes/{number}/access_pattern/sz/max", "0") for number in (1, 2)),
         ("1/state", "commit"),
     ]
 
@@ -220,22 +235,111 @@ def test_nothing_acts_before_its_quota_is_in_force(bench: Bench, journal: Journa
     asked = ("1/state", "update_schemes_effective_quotas")
     assert bench.damon.take().count(asked) == 1, "not each round"
     bench.tick(live, 400)
-    size = "1/contexts/0/schemes/1/access_pattern/sz/max"
-    assert bench.damon.read(size) == "0"
+    assert bench.acting(1) == []
     bench.damon.in_force = True
     bench.tick(live, 400)
-    assert bench.damon.read(size) == str(ANY_SIZE)
+    assert bench.acting(1) == [0]
 
 
 def test_schemes_that_join_wait_for_theirs(bench: Bench, journal: Journal) -> None:
     live = bench.live(journal)
     live.start()
-    bench.tick(live)
+    bench.sweep(live)
     group(bench.tree, "jobs/a")
     bench.damon.in_force = False
     bench.tick(live, 1000)
-    sizes = [bench.damon.read(f"1/contexts/0/schemes/{i}/access_pattern/sz/max") for i in range(4)]
-    assert [size != "0" for size in sizes] == [True, True, True, False], "priming moves nothing"
+    assert bench.acting(1) == [1, 2], "of six"
+    bench.damon.in_force = True
+    bench.tick(live, 400)
+    assert bench.acting(1) == [1, 2, 4, 5], "what joins has no old pages, and holds up nothing"
+
+
+# ---- the sweep
+
+
+def test_nothing_moves_before_every_page_was_looked_at(bench: Bench, journal: Journal) -> None:
+    """Node 1 has 32 MiB: after 31 a cold page may still count as young. Regions are looked at in turn."""
+    live = bench.live(journal)
+    live.start()
+    bench.sweep(live, byte_count=8 * MIB)
+    assert bench.acting(1) == [0]
+    facts = json.loads(json.dumps(status(live)))
+    assert [scheme["swept"] for scheme in facts["mover"]["schemes"]] == [1.0, 0.25, 0.25, 0.25]
+    assert "migrate_hot node 1 -> 0 of /jobs: waits, 25 % of the pages were looked at once;" in render_run(
+        facts
+    )
+    bench.sweep(live, byte_count=31 * MIB)
+    assert bench.acting(1) == [0]
+    bench.sweep(live)
+    assert bench.acting(1) == [1, 2]
+    facts = json.loads(json.dumps(status(live)))
+    assert facts["mover"]["schemes"][3]["swept"] == 1
+    assert "of /jobs: acts;" in render_run(facts)
+
+
+def test_the_slowest_cgroup_tells_how_far_it_is(bench: Bench, journal: Journal) -> None:
+    group(bench.tree, "jobs/a")
+    live = bench.live(journal)
+    live.start()
+    bench.sweep(live)
+    assert bench.acting(1) == [0, 3]
+    bench.damon.count(1, 3, sz_tried=32 * MIB)
+    bench.sweep(live)
+    assert bench.acting(1) == [1, 2, 4, 5]
+
+
+def test_promotion_waits_five_minutes_at_most_and_says_so(bench: Bench, journal: Journal) -> None:
+    live = bench.live(journal)
+    live.start()
+    bench.sweep(live, byte_count=8 * MIB)
+    bench.tick(live, 298_000)
+    assert bench.acting(1) == [0], "299.1 s after it began"
+    bench.tick(live, 900)
+    assert bench.acting(1) == [0, 1, 2], "and the sweep goes on"
+    facts = json.loads(json.dumps(status(live)))
+    assert "of /jobs: acts, though only 25 % of the pages were looked at once;" in render_run(facts)
+
+
+def test_all_pages_are_looked_at_again_each_minute(bench: Bench, journal: Journal) -> None:
+    """Of programs that came since, and of regions that became hot without getting a new age."""
+    live = bench.live(journal)
+    live.start()
+    bench.sweep(live)  # over at 1.1 s, and now it is 1.2 s
+    bench.tick(live, 59_000)
+    bench.tick(live, 800)
+    assert bench.acting(1) == [1, 2], "59.9 s after its end"
+    bench.tick(live)
+    assert bench.acting(1) == [0, 1, 2], "promotion waits for the first alone"
+    bench.sweep(live, byte_count=63 * MIB)
+    assert bench.acting(1) == [0, 1, 2]
+    bench.sweep(live, byte_count=64 * MIB)
+    assert bench.acting(1) == [1, 2]
+
+
+def test_a_kdamond_that_starts_anew_sweeps_anew(new: Bench, journal: Journal) -> None:
+    live = new.live(journal, cgroup="")
+    live.start()
+    new.sweep(live, 0, PAGES * PAGE)
+    assert new.acting(0) == [1, 2]
+    new.damon._put("0/state", "off")  # its last program ended
+    new.damon.count(0, 0, sz_tried=0)
+    new.tick(live, 1000)
+    new.tick(live)
+    assert new.acting(0) == [0]
+
+
+def test_without_an_action_that_looks_nothing_waits(bench: Bench) -> None:
+    """In a dry run of 6.12, where `stat` does not look at pages."""
+    live = bench.live(None, apply=False)
+    live.start()
+    bench.tick(live)
+    assert bench.acting(1) == [0]
+    facts = json.loads(json.dumps(status(live)))
+    assert [scheme["when"] for scheme in facts["mover"]["schemes"]] == ["demote", "promote"]
+    assert facts["mover"]["schemes"][1]["swept"] == 1
+
+
+# ---- programs, dry runs, cgroups
 
 
 def test_linux_7_3_is_told_the_programs_ranges_and_keeps_the_floor_itself(
@@ -249,14 +353,17 @@ def test_linux_7_3_is_told_the_programs_ranges_and_keeps_the_floor_itself(
     assert new.damon.read(f"{context}/targets/0/regions/0/start") == str(START)
     assert new.damon.read(f"{context}/targets/0/regions/0/end") == str(START + PAGES * PAGE)
     told = {path.removeprefix(f"{context}/schemes/"): text for path, text in new.damon.writes}
-    assert [told[f"{i}/action"] for i in range(3)] == ["stat", "migrate_hot", "migrate_cold"]
+    assert [told[f"{i}/action"] for i in range(4)] == ["stat", "stat", "migrate_hot", "migrate_cold"]
     assert "0/target_nid" not in told
-    assert told["1/quotas/goal_tuner"] == "temporal"
-    assert told["1/quotas/goals/0/target_metric"] == "node_mem_used_bp"
-    assert told["1/quotas/goals/0/nid"] == "0"
+    assert told["2/quotas/goal_tuner"] == "temporal"
+    assert told["2/quotas/goals/0/target_metric"] == "node_mem_used_bp"
+    assert told["2/quotas/goals/0/nid"] == "0"
     floor, quota, all_ = 4096, 4 * MIB // 10 // PAGE, 64 * 256
-    assert told["1/quotas/goals/0/target_value"] == str(10_000 * (all_ - floor - quota) // all_)
-    assert [told[f"1/quotas/fail_charge_{each}"] for each in ("num", "denom")] == ["1", "1024"]
+    assert told["2/quotas/goals/0/target_value"] == str(10_000 * (all_ - floor - quota) // all_)
+    assert [told[f"2/quotas/fail_charge_{each}"] for each in ("num", "denom")] == ["1", "1024"]
+    assert not [path for path in told if path[:2] in ("0/", "1/") and "fail_charge" in path], (
+        "stat moves nothing"
+    )
     assert told["1/ops_filters/nr_filters"] == "2"
     assert told["1/ops_filters/0/type"] == "anon"
     assert {text for path, text in told.items() if path.endswith("/allow")} == {"N"}
@@ -285,7 +392,11 @@ def test_each_cgroup_with_memory_of_its_own_has_schemes_and_a_share_of_the_rate(
     assert sorted(set(named)) == ["/jobs", "/jobs/a b"]
     limits = [text for path, text in bench.damon.writes if path.endswith("quotas/bytes") and text != "0"]
     share = 4 * MIB // 20 // PAGE * PAGE
-    assert set(limits) == {str(share), str(16 * share)}
+    assert set(limits) == {str(share), str(16 * share), str(128 * MIB)}
+
+
+def two_nodes(tree: Path) -> SysRoot:
+    return machine(tree, Node(0, "10 20", "0", 64, 4), Node(1, "20 10", "", 64, 45))
 
 
 def planner_of(topology: LiveTopology | None, rate_mb_s: float) -> Planner:
@@ -309,6 +420,31 @@ def test_quotas_keep_to_the_rate(rate_mb_s: float, sharing: int) -> None:
     assert bytes_ % PAGE == 0
 
 
+@pytest.mark.parametrize("rate_mb_s, demote", [(256.0, 128 * MIB), (0.3, 16 * 65536)])
+def test_looking_is_bounded_in_whole_pages(tmp_path: Path, rate_mb_s: float, demote: int) -> None:
+    """The kernel would begin each interval with the same regions otherwise. 1280 MiB/s are 128 MiB per aggregation,
+    however slowly pages move: 64 KiB in 209 ms."""
+    planner = planner_of(read_nodes(two_nodes(tmp_path)), rate_mb_s)
+    steps = [step for lane in planner.by_node(["/a"]) for step in lane.steps]
+    promote, reset_ms = planner.quota(1)
+    assert {step.when: (step.scheme.quota_bytes, step.scheme.reset_ms) for step in steps} == {
+        "sweep": (128 * MIB, 100),
+        "prime": (128 * MIB, 100),
+        "promote": (promote, reset_ms),
+        "demote": (demote, reset_ms),
+    }
+    assert promote % PAGE == 0
+
+
+def test_memory_is_watched_in_whole_pages(bench: Bench, journal: Journal) -> None:
+    """A BIOS leaves its first 640 KiB like this; quotas of whole pages fit no region with a piece of a page."""
+    put(bench.tree, "proc/iomem", "00000400-0009fbff : System RAM\n00100000-03ffffff : System RAM\n")
+    bench.live(journal).start()
+    regions = "0/contexts/0/targets/0/regions"
+    found = [bench.damon.read(f"{regions}/{number}/{end}") for number in (0, 1) for end in ("start", "end")]
+    assert [int(each) for each in found] == [0x1000, 0x9F000, 0x100000, 32 * MIB]
+
+
 def test_each_node_promotes_to_the_nearest_fast_one_and_demotes_below(tmp_path: Path) -> None:
     """Two sockets with DRAM and CXL each."""
     root = machine(
@@ -317,9 +453,21 @@ def test_each_node_promotes_to_the_nearest_fast_one_and_demotes_below(tmp_path: 
     )  # fmt: skip
     planner = planner_of(read_nodes(root), 256.0)
     steps = [(lane.node, step.when, step.target) for lane in planner.by_node(["/a"]) for step in lane.steps]
-    assert [each for each in steps if each[1] != "prime"] == [
+    assert [each for each in steps if each[1] in ("promote", "demote")] == [
         (0, "demote", 2), (1, "demote", 3), (2, "promote", 0), (3, "promote", 1),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("release, ages", [((6, 13), [(0, MOST), (0, 0)]), ((6, 14), [(0, MOST), (0, 2)])])
+def test_where_looking_sets_the_age_to_zero_a_region_is_primed_once(
+    tmp_path: Path, release: tuple[int, int], ages: list[tuple[int, int]]
+) -> None:
+    """Else it would never get old enough to move. `stat`, which looks since 6.14, leaves the age alone."""
+    planner = replace(planner_of(read_nodes(two_nodes(tmp_path)), 256.0), release=release)
+    steps = [
+        step for lane in planner.by_node(["/a"]) for step in lane.steps if step.when in ("sweep", "prime")
+    ]
+    assert [step.scheme.age for step in steps] == ages
 
 
 # ---- before, during, after
@@ -389,13 +537,15 @@ def test_a_killed_run_is_undone(bench: Bench, journal: Journal) -> None:
 def test_the_kernels_statistics_are_told(bench: Bench, journal: Journal) -> None:
     live = bench.live(journal)
     live.start()
-    bench.damon.count(1, 0, nr_tried=999, sz_tried=999)
-    bench.damon.count(1, 1, nr_tried=5, sz_tried=8 << 20, sz_applied=3 << 20, qt_exceeds=2)
+    bench.sweep(live)
+    bench.damon.count(1, 1, nr_tried=999, sz_tried=999)
+    bench.damon.count(1, 2, nr_tried=5, sz_tried=8 << 20, sz_applied=3 << 20, qt_exceeds=2)
     bench.tick(live, 6000)
+    bench.tick(live)
     told = counters(live)
     assert (told["damos_nr_tried"], told["damos_sz_applied"], told["damos_qt_exceeds"]) == (5, 3 << 20, 2)
     facts = json.loads(json.dumps(status(live)))
-    assert facts["mover"]["schemes"][2]["sz_tried"] == 8 << 20
+    assert facts["mover"]["schemes"][3]["sz_tried"] == 8 << 20
     assert "migrate_hot node 1 -> 0 of /jobs: acts; 5 regions tried, 3.0 MiB done" in render_run(facts)
 
 
@@ -407,13 +557,12 @@ def test_promotion_is_held_back_near_the_floor_and_cold_pages_make_room(
 ) -> None:
     live = bench.live(journal)
     live.start()
-    sizes = ["1/contexts/0/schemes/1/access_pattern/sz/max", "0/contexts/0/schemes/0/access_pattern/sz/max"]
 
     def acting() -> list[bool]:
-        return [bench.damon.read(path) != "0" for path in sizes]
+        return [2 in bench.acting(1), 0 in bench.acting(0)]
 
     assert acting() == [False, False]
-    bench.tick(live)
+    bench.sweep(live)
     assert acting() == [True, False]
     assert live.damos is not None
     slack, drift = live.damos._slack_pages(100), live.machine.nodes.drift_pages
@@ -431,7 +580,7 @@ def test_promotion_is_held_back_near_the_floor_and_cold_pages_make_room(
 def test_a_change_is_committed_and_nothing_else_is(bench: Bench, journal: Journal) -> None:
     live = bench.live(journal)
     live.start()
-    bench.tick(live)
+    bench.sweep(live)
     bench.damon.take()
     bench.tick(live)
     assert bench.damon.take() == []
@@ -471,13 +620,13 @@ def test_a_new_cgroup_below_is_followed_and_counts_stay(bench: Bench, journal: J
     group(bench.tree, "jobs/a")
     live = bench.live(journal)
     live.start()
-    for number in (1, 3):
+    for number in (2, 5):
         bench.damon.count(1, number, sz_applied=4096)
     bench.tick(live, 6000)
     (bench.tree / "sys/fs/cgroup/jobs/a/memory.current").unlink()
     bench.tick(live, 1000)
-    assert bench.damon.read("1/contexts/0/schemes/nr_schemes") == "2"
-    bench.damon.count(1, 1, sz_applied=8192)
+    assert bench.damon.read("1/contexts/0/schemes/nr_schemes") == "3"
+    bench.damon.count(1, 2, sz_applied=8192)
     bench.tick(live, 6000)
     assert counters(live)["damos_sz_applied"] == 4096 + 8192
 
@@ -486,7 +635,7 @@ def test_a_refused_change_switches_off_and_is_tried_again(bench: Bench, journal:
     """Else a promotion that should be held back would go on."""
     live = bench.live(journal)
     live.start()
-    bench.tick(live)
+    bench.sweep(live)
     bench.damon.refuses = True
     bench.free(0, 0)
     bench.tick(live)
@@ -528,13 +677,13 @@ def test_a_cgroup_made_anew_is_told_anew(bench: Bench, journal: Journal) -> None
 def test_counts_only_rise_when_a_kdamond_starts_anew(new: Bench, journal: Journal) -> None:
     live = new.live(journal, cgroup="")
     live.start()
-    new.damon.count(0, 1, sz_applied=4096)
+    new.damon.count(0, 2, sz_applied=4096)
     new.tick(live, 6000)
     new.damon._put("0/state", "off")  # its last program ended
-    new.damon.count(0, 1, sz_applied=0)
+    new.damon.count(0, 2, sz_applied=0)
     new.tick(live, 1000)
     assert new.damon.read("0/state") == "on"
-    new.damon.count(0, 1, sz_applied=8192)
+    new.damon.count(0, 2, sz_applied=8192)
     new.tick(live, 6000)
     assert counters(live)["damos_sz_applied"] == 4096 + 8192
 

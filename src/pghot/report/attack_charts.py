@@ -11,6 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from pghot.report.html import Chart
 from pghot.safety.adversary.search import Campaign
 from pghot.safety.adversary.steps import OPERATIONS
 from pghot.safety.adversary.trial import History
@@ -25,25 +26,26 @@ _DOING = {
 }  # fmt: skip
 
 
-def attack_chart(campaign: Campaign, shown: History) -> go.Figure:
+def attack_chart(campaign: Campaign, shown: History) -> Chart:
     """Three panels over the steps: bytes of the medium in use, dirty lines in the cache, what tenants do most."""
     figure = make_subplots(rows=3, shared_xaxes=True, row_heights=[0.7, 0.22, 0.08], vertical_spacing=0.04)
     _fill(figure, campaign, shown)
     _cache(figure, campaign, shown)
     _doing(figure, shown)
     figure.update_layout(
-        title=f"The worst attack found: {campaign.worst.name}<br><sub>shaded: a warning stands, no demotion is "
-        "admitted; below: lines of the device that the cache holds dirty, and what "
-        "tenants do most</sub>",
         template="simple_white",
-        height=680,
+        height=630,
         barmode="overlay",
         legend={"orientation": "h", "y": -0.14},
-        margin={"l": 10, "r": 200, "t": 80},
+        margin={"l": 10, "r": 200, "t": 30},
     )
     figure.update_xaxes(range=[0, 1.01 * campaign.worst.steps])
     figure.update_xaxes(title_text=f"step of the scene, 1:{campaign.scene.scale:g} in size", row=3, col=1)
-    return figure
+    note = (
+        "Shaded: a warning stands, no demotion is admitted. Below: lines of the device that the cache holds dirty, and "
+        "what tenants do most."
+    )
+    return Chart(f"The worst attack found: {campaign.worst.name}", note, figure)
 
 
 def _fill(figure: go.Figure, campaign: Campaign, shown: History) -> None:

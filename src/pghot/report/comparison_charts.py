@@ -13,6 +13,7 @@ from pghot.lab.verdict import TITLES
 from pghot.policies.runs_on import RunsOn
 from pghot.recording.ratios import HISTOGRAM_STEP
 from pghot.report.facts import Facts
+from pghot.report.html import Chart
 from pghot.units import PAGE_BYTES
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and in print by lightness.
@@ -23,12 +24,12 @@ _CLASSES: Mapping[RunsOn, str] = {
     "nowhere": "#e69f00",
 }
 _OTHER = "#888888"
-_LEGEND = "blue: the kernel alone; green: pghot in user space; pink: to come; orange: know the future; grey: no movers"
+_LEGEND = "Blue: the kernel alone; green: pghot in user space; pink: to come; orange: the future known; grey: no mover."
 _NODES = ("#0072b2", "#e69f00", "#cc79a7", "#009e73", "#d55e00", "#56b4e9")
-_MARGIN = {"l": 10, "r": 60, "t": 80}
+_MARGIN = {"l": 10, "r": 10, "t": 30}
 
 
-def all_charts(result: Comparison) -> list[go.Figure]:
+def all_charts(result: Comparison) -> list[Chart]:
     """The page's charts, in order."""
     rows = result.rows
     return [
@@ -41,7 +42,7 @@ def all_charts(result: Comparison) -> list[go.Figure]:
     ]
 
 
-def speedups(rows: Sequence[SummaryRow]) -> list[go.Figure]:
+def speedups(rows: Sequence[SummaryRow]) -> list[Chart]:
     """Gain of each run over doing nothing; nothing to draw when no run compares with that."""
     known = [(row.figures.speedup, row) for row in rows if row.figures.speedup is not None]
     if not known:
@@ -65,19 +66,16 @@ def speedups(rows: Sequence[SummaryRow]) -> list[go.Figure]:
         text=[f" {gain:+.1f} % " for gain in gains],
         textposition=["middle right" if gain >= 0 else "middle left" for gain in gains],
         hoverinfo="skip",
+        cliponaxis=False,
     )
     room = 0.2 * (max(gains) - min(gains)) + 1  # for the labels outside the bars
-    _bars(
-        figure,
-        len(known),
-        f"Gain over doing nothing<br><sub>{_LEGEND}</sub>",
-        "steady speed-up over 'none' (%)",
-    )
+    _bars(figure, len(known), "gain over 'none' (%)")
     figure.update_xaxes(range=[min(gains) - room, max(gains) + room])
-    return [figure]
+    figure.update_layout(margin_r=60)
+    return [Chart("Gain over doing nothing", f"After the warm-up. {_LEGEND}", figure)]
 
 
-def misses_by_node(rows: Sequence[SummaryRow]) -> go.Figure:
+def misses_by_node(rows: Sequence[SummaryRow]) -> Chart:
     """Which node served how much of the cache misses."""
     labels = [escape(row.label) for row in rows]
     figure = go.Figure()
@@ -89,15 +87,15 @@ def misses_by_node(rows: Sequence[SummaryRow]) -> go.Figure:
             name=escape(name),
             marker_color=_NODES[number % len(_NODES)],
         )
-    _bars(figure, len(rows), "Who serves the cache misses", "share of all misses, warm-up included (%)")
+    _bars(figure, len(rows), "share of all misses (%)")
     figure.update_layout(
         barmode="stack", showlegend=True, legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"}
     )
     figure.update_xaxes(range=[0, 100])
-    return figure
+    return Chart("Who serves the cache misses", "The warm-up is included.", figure)
 
 
-def durations(result: Comparison) -> go.Figure:
+def durations(result: Comparison) -> Chart:
     """How long each epoch takes under the best mover of each class and the yardsticks."""
     shown = _labels_of(result, "none", "all-fast", "oracle-epoch", "numab2")
     figure = go.Figure()
@@ -112,7 +110,7 @@ def durations(result: Comparison) -> go.Figure:
     return _over_time(figure, result, "Epoch by epoch: run time", "epoch takes (ms)")
 
 
-def moves(result: Comparison) -> go.Figure:
+def moves(result: Comparison) -> Chart:
     """Promotions (up) and demotions (down) of the movers."""
     shown = _labels_of(result, "numab2", "oracle-epoch")
     figure = go.Figure()
@@ -135,12 +133,10 @@ def moves(result: Comparison) -> go.Figure:
             line={"color": colour, "dash": "dot"},
             mode="lines",
         )
-    return _over_time(
-        figure, result, "Epoch by epoch: pages moved", "promoted above, demoted below 0 (pages)"
-    )
+    return _over_time(figure, result, "Epoch by epoch: pages moved", "up, or down below 0 (pages)")
 
 
-def coverage_and_overhead(rows: Sequence[SummaryRow]) -> go.Figure:
+def coverage_and_overhead(rows: Sequence[SummaryRow]) -> Chart:
     """What the hot set's presence in fast memory costs the program."""
     figure = go.Figure()
     for runs_on, colour in _CLASSES.items():
@@ -159,17 +155,20 @@ def coverage_and_overhead(rows: Sequence[SummaryRow]) -> go.Figure:
             name={**TITLES, "nowhere": "Knows the future"}[runs_on],
         )
     figure.update_layout(
-        title="Coverage of the hot set, and what it costs the program",
-        xaxis_title="program's time spent on tracking and moving (%)",
+        xaxis_title="cost (% of the time)",
         yaxis_title="hot set in fast memory (%)",
         template="simple_white",
-        height=440,
+        height=420,
+        margin=_MARGIN,
         legend={"orientation": "h", "y": -0.25},
     )
-    return figure
+    note = (
+        "How much of its time the program spends on tracking and moving, and how much of the hot set is fast."
+    )
+    return Chart("Coverage of the hot set, and what it costs the program", note, figure)
 
 
-def page_contents(facts: Facts | None) -> list[go.Figure]:
+def page_contents(facts: Facts | None) -> list[Chart]:
     """How small the pages get, whole, under each algorithm; nothing when that was not sampled."""
     if facts is None:
         return []
@@ -185,15 +184,18 @@ def page_contents(facts: Facts | None) -> list[go.Figure]:
         )
     origin = f" in {facts['origin']}" if facts["origin"] else ""
     figure.update_layout(
-        title=f"What the pages shrink to<br><sub>{facts['samples']:,} samples{escape(origin)}; "
-        f"{100 * facts['zero_share']:.1f} % are zero pages, {100 * facts['same_filled_share']:.1f} % same-filled</sub>",
-        xaxis_title="bytes of a 4 KiB page, compressed whole",
+        xaxis_title="bytes of a compressed page",
         yaxis_title="share of the pages (%)",
         template="simple_white",
-        height=440,
+        height=420,
+        margin=_MARGIN,
         legend={"orientation": "h", "y": -0.25},
     )
-    return [figure]
+    note = (
+        f"Pages of 4 KiB, compressed whole. {facts['samples']:,} samples{origin}; {100 * facts['zero_share']:.1f} % "
+        f"are zero pages, {100 * facts['same_filled_share']:.1f} % same-filled."
+    )
+    return [Chart("What the pages shrink to", note, figure)]
 
 
 def _moves(row: SummaryRow) -> bool:
@@ -205,12 +207,11 @@ def _colour(row: SummaryRow) -> str:
     return _CLASSES[row.runs_on] if _moves(row) else _OTHER
 
 
-def _bars(figure: go.Figure, rows: int, title: str, axis: str) -> None:
+def _bars(figure: go.Figure, rows: int, axis: str) -> None:
     figure.update_layout(
-        title=title,
         xaxis_title=axis,
         template="simple_white",
-        height=180 + 24 * rows,
+        height=130 + 24 * rows,
         margin=_MARGIN,
         showlegend=False,
     )
@@ -233,16 +234,16 @@ def _epochs(result: Comparison) -> dict[str, list[EpochRow]]:
     return runs
 
 
-def _over_time(figure: go.Figure, result: Comparison, title: str, axis: str) -> go.Figure:
+def _over_time(figure: go.Figure, result: Comparison, title: str, axis: str) -> Chart:
     if warmup := result.setup.warmup_epochs:
         figure.add_vrect(-0.5, warmup - 0.5, fillcolor=_OTHER, opacity=0.15, line_width=0)
     figure.update_layout(
-        title=f"{title}<br><sub>first seed; warm-up shaded; the best movers beside their yardsticks</sub>",
         xaxis_title=f"epoch ({result.setup.epoch_slices} slices of {result.setup.slice_ns / 1e6:g} ms)",
         yaxis_title=axis,
         template="simple_white",
-        height=460,
+        height=440,
+        margin=_MARGIN,
         showlegend=True,
         legend={"orientation": "h", "y": -0.25},
     )
-    return figure
+    return Chart(title, "First seed; the warm-up is shaded; the best movers beside their yardsticks.", figure)

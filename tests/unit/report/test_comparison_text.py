@@ -121,7 +121,8 @@ def test_the_widest_spread_over_the_seeds_is_told() -> None:
 
 def test_gains_are_drawn_of_runs_that_compare_only() -> None:
     dead = summary_row("contained/chmu", None)
-    (figure,) = speedups([NONE, dead, summary_row("hemem/ibs", 1.25)])
+    (chart,) = speedups([NONE, dead, summary_row("hemem/ibs", 1.25)])
+    figure = chart.figure
     assert figure.data[0].y == ("hemem/ibs", "none")
     assert figure.data[0].x == (25.0, 0.0)
     assert speedups([replace(NONE, figures=dead.figures), dead]) == []

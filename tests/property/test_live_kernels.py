@@ -246,6 +246,18 @@ def test_a_fault_is_measured_from_the_first_scan_after_the_last_fault_of_its_pag
     assert latency.interval_ms(1) == 2000
 
 
+def test_of_two_scans_in_one_round_is_known_that_they_are_no_further_apart() -> None:
+    """The hottest page of its section, a huge one for example, faults twice in each late round of 300 ms."""
+    latency = FaultLatency(1, hot_threshold_ms=1000)
+    assert faulted(latency, [0, 0, 0], 5000) == [SLOW_FAULT] * 3  # nothing is known of the round before
+    assert latency.interval_ms(1) == np.inf
+    assert faulted(latency, [0, 0], 5300) == [FAST_FAULT] * 2
+    assert latency.interval_ms(1) == 300
+    assert faulted(latency, [0], 5400) == [FAST_FAULT]
+    assert latency.interval_ms(1) == 100
+    assert faulted(latency, [0, 0], 5700) == [SLOW_FAULT] * 2  # 300 ms is long after 100 ms
+
+
 def test_scans_of_a_section_without_hot_pages_are_noticed_late() -> None:
     """Its four pages are touched once in ten seconds. Whoever notices a scan was marked long ago."""
     latency = FaultLatency(1, hot_threshold_ms=1000)

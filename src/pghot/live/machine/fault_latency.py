@@ -8,6 +8,9 @@ section, just now. A page was marked by the first scan after its last fault, and
 The page that notices a scan would always be on time, however long it was not used: a section without hot pages notices
 scans late. So it counts as late, unless it noticed the scan before, too, and that not long ago as scans go in this
 program: then it is the hottest of its section.
+
+Faults are read round by round, and when in its round one happened is not known. Where a round sees two scans, the time
+between them is at most the round.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ class FaultLatency:
         self._noticed_by = np.full(sections, _NOBODY, np.uint32)
         self._scan_ms = np.zeros((sections, _NUMBERS), np.int64)
         self._interval_ms = np.full(SPACES, np.inf)
+        self._before_ms = self._now_ms = -1
 
     def counts(self, page: U32, space: I64, below: Bool, now_ms: int) -> U32:
         """uint32[K]: `FAST_FAULT` or `SLOW_FAULT` for each of the faulting pages (dense, uint32[K]).
@@ -47,10 +51,12 @@ class FaultLatency:
         space  int64[K]  of each page
         below  bool[K]   it lies below the top tier; other faults are accesses, but no scan marked their pages
         """
+        if now_ms != self._now_ms:
+            self._before_ms, self._now_ms = now_ms if self._now_ms < 0 else self._now_ms, now_ms
         count = np.empty(len(page), np.uint32)
         judge(
-            self.scan, self._scan_now, self._noticed_by, self._scan_ms, self._interval_ms, page, space, below, now_ms,
-            self._threshold_ms, count,
+            self.scan, self._scan_now, self._noticed_by, self._scan_ms, self._interval_ms, page, space, below,
+            self._before_ms, now_ms, self._threshold_ms, count,
         )  # fmt: skip
         return count
 
@@ -62,7 +68,7 @@ class FaultLatency:
 @njit(cache=True)
 def judge(
     scan: U8, scan_now: U8, noticed_by: U32, scan_ms: I64, interval_ms: F64, page: U32, space: I64, below: Bool,
-    now_ms: Int, threshold_ms: Int, count: U32,
+    before_ms: Int, now_ms: Int, threshold_ms: Int, count: U32,
 ) -> None:  # fmt: skip
     """Fill `count`; see `FaultLatency`.
 
@@ -71,6 +77,7 @@ def judge(
     noticed_by   uint32[sections]      the page that noticed the present scan
     scan_ms      int64[sections, 256]  when each scan was noticed; 0: not yet
     interval_ms  float64[spaces]       between two scans
+    before_ms    when the round before was
     """
     for i in range(page.shape[0]):
         p = page[i]
@@ -80,8 +87,8 @@ def judge(
         s = p >> np.uint32(SECTION_SHIFT)
         last: Int = np.int64(scan[p])
         if last == scan_now[s]:
-            if scan_ms[s, last]:
-                since = float(now_ms - scan_ms[s, last])
+            since = float(now_ms - min(scan_ms[s, last], before_ms))
+            if scan_ms[s, last] and since:
                 interval_ms[space[i]] = min(since, interval_ms[space[i]] * _GROWS + 1)
                 if noticed_by[s] == p and since <= _LONG * interval_ms[space[i]]:
                     count[i] = FAST_FAULT

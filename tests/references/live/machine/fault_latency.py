@@ -20,8 +20,11 @@ class LatencyReference:
 
     sections: dict[int, _Section] = field(default_factory=dict)
     interval_ms: dict[int, float] = field(default_factory=dict)
+    rounds_ms: list[int] = field(default_factory=list)
 
     def count(self, page: int, space: int, below: bool, now_ms: int) -> int:
+        if self.rounds_ms[-1:] != [now_ms]:
+            self.rounds_ms.append(now_ms)
         if not below:
             return SLOW_FAULT
         section = self.sections.setdefault(page >> SECTION_SHIFT, _Section())
@@ -35,9 +38,11 @@ class LatencyReference:
         again = False
         if section.scans:
             (noticed_ms, noticed_by), known = section.scans[-1], self.interval_ms.get(space)
-            since = now_ms - noticed_ms
-            self.interval_ms[space] = since if known is None else min(since, 1.125 * known + 1)
-            again = noticed_by == page and since <= 2 * self.interval_ms[space]
+            before_ms = self.rounds_ms[-2] if len(self.rounds_ms) > 1 else now_ms
+            since = now_ms - min(noticed_ms, before_ms)
+            if since > 0:
+                self.interval_ms[space] = since if known is None else min(since, 1.125 * known + 1)
+                again = noticed_by == page and since <= 2 * self.interval_ms[space]
         section.scans.append((now_ms, page))
         if now % 255 == 254:  # the numbers begin anew
             section.faulted_in.clear()

@@ -8,8 +8,10 @@ replay has no more of them than it needs.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import takewhile
 
 import numpy as np
 
@@ -35,6 +37,19 @@ class Step:
     epoch: int
     begins: bool
     ends: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """So many slices of an epoch that are played one after the other, made of so many recorded ones.
+
+    One is cut or several are joined by `make`: what is not played needs no cutting.
+    """
+
+    epoch: int
+    slices: int
+    recorded: int
+    make: Callable[[], SliceBatch]
 
 
 class Schedule:
@@ -74,16 +89,18 @@ class Schedule:
         self._arrange()
 
     def _arrange(self) -> None:
-        """Count the slices of a pass, and keep them if they fit in memory."""
+        """Count the slices of a pass, and keep those that are played if they fit in memory."""
         kept: list[list[SliceBatch]] = [[] for _ in self._table.epochs]
-        rows, fits = 0, True
-        for epoch, batch in self._pieces():
-            self.slices += batch.slices
-            rows += batch.rows
-            fits = fits and rows <= RESIDENT_ROWS
-            if fits:
-                kept[epoch].append(batch)
-        if fits:
+        rows = 0
+        for planned in self._plan():
+            self.slices += planned.slices
+            self.cut += planned.slices > 1
+            self.joined += planned.recorded if planned.recorded > 1 else 0
+            if planned.epoch < self.epochs and rows <= RESIDENT_ROWS:
+                batch = planned.make()
+                rows += batch.rows
+                kept[planned.epoch].append(batch)
+        if rows <= RESIDENT_ROWS:
             self._kept = kept
 
     def steps(self) -> Iterator[Step]:
@@ -102,7 +119,10 @@ class Schedule:
         if epoch >= self.epochs:
             return []
         place = epoch % len(self._table.epochs)
-        return next(batches for number, batches in self._epochs() if number == place)
+        if self._kept is not None:
+            return self._kept[place]
+        until = takewhile(lambda planned: planned.epoch <= place, self._plan())
+        return [planned.make() for planned in until if planned.epoch == place]
 
     def _epochs(self) -> Iterator[tuple[int, list[SliceBatch]]]:
         """The batches of each epoch of a pass."""
@@ -111,16 +131,15 @@ class Schedule:
             return
         batches: list[SliceBatch] = []
         current = 0
-        for epoch, batch in self._pieces():
-            if epoch != current:
+        for planned in self._plan():
+            if planned.epoch != current:
                 yield current, batches
-                batches, current = [], epoch
-            batches.append(batch)
+                batches, current = [], planned.epoch
+            batches.append(planned.make())
         yield current, batches
 
-    def _pieces(self) -> Iterator[tuple[int, SliceBatch]]:
-        """The epoch and the slices of each piece of a pass."""
-        self.cut = self.joined = 0
+    def _plan(self) -> Iterator[_Planned]:
+        """All of a pass, in order."""
         joiner = Joiner(self._table.trace.pages, len(self._node_map))
         waiting: list[Piece] = []
         waiting_ms = waiting_touches = 0.0
@@ -133,26 +152,26 @@ class Schedule:
                     waiting_ms + lasts_ms > self._slice_ms or waiting_touches + touches[index] > MOST_TOUCHES
                 )
                 if waiting and (more or epoch != current):
-                    yield current, self._joined(waiting, joiner)
+                    yield self._joined(current, waiting, joiner)
                     waiting, waiting_ms, waiting_touches = [], 0.0, 0.0
                 current = epoch
                 if lasts_ms > self._slice_ms:
                     parts = min(MOST_PARTS, math.ceil(lasts_ms / self._slice_ms))
-                    self.cut += 1
-                    yield current, self._placed(cut_slice(batch, index, parts, self._seed * 7919 + position))
+                    yield _Planned(current, parts, 1, partial(self._cut, batch, index, parts, position))
                 else:
                     waiting.append(Piece(batch, index, index + 1))
                     waiting_ms += lasts_ms
                     waiting_touches += touches[index]
                 position += 1
         if waiting:
-            yield current, self._joined(waiting, joiner)
+            yield self._joined(current, waiting, joiner)
 
-    def _joined(self, pieces: list[Piece], joiner: Joiner) -> SliceBatch:
-        if len(pieces) > 1:
-            self.joined += len(pieces)
-            return self._placed(joiner.join(pieces))
-        return self._placed(pieces[0].alone())
+    def _cut(self, batch: SliceBatch, index: int, parts: int, position: int) -> SliceBatch:
+        return self._placed(cut_slice(batch, index, parts, self._seed * 7919 + position))
+
+    def _joined(self, epoch: int, pieces: list[Piece], joiner: Joiner) -> _Planned:
+        one = pieces[0].alone if len(pieces) == 1 else partial(joiner.join, pieces)
+        return _Planned(epoch, 1, len(pieces), lambda: self._placed(one()))
 
     def _placed(self, batch: SliceBatch) -> SliceBatch:
         """The same slices, with the machine's nodes."""

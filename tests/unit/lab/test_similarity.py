@@ -187,9 +187,30 @@ def test_a_pass_that_does_not_fit_in_memory_is_cut_anew_and_the_same(monkeypatch
         return [(step.epoch, step.batch.page.tolist(), step.batch.offsets.tolist()) for step in of.steps()]
 
     ms = [10.0, 120.0, 30.0, 10.0, 200.0]
-    kept = rows(schedule(ms, duration_s=0.9))
+    one = schedule(ms, duration_s=0.9)
+    kept, next_ = rows(one), [batch.page.tolist() for batch in one.slices_of(1)]
     monkeypatch.setattr("pghot.lab.schedule.RESIDENT_ROWS", 1)
-    assert rows(schedule(ms, duration_s=0.9)) == kept
+    other = schedule(ms, duration_s=0.9)
+    assert rows(other) == kept
+    assert [batch.page.tolist() for batch in other.slices_of(1)] == next_
+    assert (other.cut, other.joined, other.slices) == (one.cut, one.joined, one.slices) == (2, 2, 9)
+
+
+def test_what_is_not_played_is_counted_but_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of two epochs: a slice of it in three parts; three of the other would be in 4 + 5 + 6."""
+    cut: list[int] = []
+
+    def noted(batch: SliceBatch, index: int, parts: int, seed: int) -> SliceBatch:
+        cut.append(parts)
+        return cut_slice(batch, index, parts, seed)
+
+    monkeypatch.setattr("pghot.lab.schedule.cut_slice", noted)
+    ms = [120.0, 50.0, 50.0, 50.0, 200.0, 250.0, 300.0, 50.0]
+    found = schedule(ms, duration_s=0.2)
+    assert [step.epoch for step in found.steps()] == [0, 0, 0, 0]
+    assert [found.slices_of(number) for number in (1, 2)] == [[], []]
+    assert cut == [3]
+    assert (found.cut, found.joined, found.slices) == (4, 0, 6 + 15 + 1)
 
 
 def test_rows_come_from_the_nodes_that_have_cpus() -> None:

@@ -25,6 +25,9 @@ REGIONS = (
     Region(1024, 512, 1, 0x7FFF_FFE0_0000, "[stack]"),
 )
 
+# For a trace that is replayed: its slices last 0.3 s on average.
+REPLAYED = 1 << 30
+
 
 def random_batch(
     slices: int = 7,
@@ -35,10 +38,12 @@ def random_batch(
     caches: int = 1,
     seed: int = 0,
     largest: int = 1000,
+    most_instructions: int = 1 << 40,
 ) -> SliceBatch:
     """`rows` rows in each slice but every fifth, which is empty; counters up to `largest`.
 
-    Batches of one shape follow each other in time by their seeds. Thread t belongs to process t // 2.
+    A slice of 2^40 instructions lasts minutes: a replay cuts it into thousands. `REPLAYED` has some for which it does
+    so a few times. Batches of one shape follow each other in time by their seeds. Thread t belongs to process t // 2.
     """
     rng = np.random.default_rng(seed)
     counts = np.where(np.arange(slices) % 5 == 4, 0, rows)
@@ -52,7 +57,7 @@ def random_batch(
     strided = rng.integers(0, misses[0] - sequential, endpoint=True).astype(np.uint32)
     return SliceBatch(
         start_ns=np.arange(seed * slices, (seed + 1) * slices, dtype=np.uint64) * np.uint64(1_000_000),
-        instructions=rng.integers(0, 1 << 40, slices, dtype=np.uint64),
+        instructions=rng.integers(0, most_instructions, slices, dtype=np.uint64),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         page=(key // nodes).astype(np.uint32),
         touches=touches,

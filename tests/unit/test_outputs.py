@@ -9,11 +9,12 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from builders.recordings import random_trace
+from builders.recordings import INFO, REPLAYED, random_trace
 from pghot.cli.main import run
 from pghot.errors import PghotError, UsageError
 from pghot.outputs import create, create_beside, take_name, write_bytes, written_whole
@@ -27,30 +28,37 @@ def a_recording(path: Path, force: bool) -> None:
     write_recording(path, random_trace(), force=force)
 
 
-def a_conversion(path: Path, force: bool) -> None:
+def a_source(path: Path) -> str:
+    """A recording beside `path` that is replayed at once: what is written does not matter here.
+
+    A curve wants ten slices and more, and a cache that is smaller than what it touches.
+    """
     source = path.with_name("source.pghot")
-    write_recording(source, random_trace(), force=True)
-    convert(source, path, force=force)
+    info = replace(INFO, llc_bytes=1 << 16, cache_bytes=(1 << 16,))
+    write_recording(source, random_trace(slices=20, info=info, most_instructions=REPLAYED), force=True)
+    return str(source)
+
+
+def a_conversion(path: Path, force: bool) -> None:
+    convert(a_source(path), path, force=force)
 
 
 def joined_slices(path: Path, force: bool) -> None:
     """What `record --max-size` makes of a recording that is too long. It always replaces that."""
     if path.is_symlink() and not force:
         raise UsageError("refused")
-    source = path.with_name("source.pghot")
-    write_recording(source, random_trace(), force=True)
-    write_joined(open_recording(source), path, 2)
+    write_joined(open_recording(a_source(path)), path, 2)
 
 
 def a_curve(path: Path, force: bool) -> None:
-    curve = ["curve", "workload:gups", "-o", str(path)]
+    curve = ["curve", a_source(path), "-o", str(path)]
     if run([*curve, "--force"] if force else curve) == 2:
         raise UsageError("refused")
 
 
 def a_comparison(path: Path, force: bool) -> None:
     compare = [
-        *["compare", "workload:gups", "--policies", "none", "--duration", "one-pass", "--seeds", "1", "-o"],
+        *["compare", a_source(path), "--policies", "none", "--duration", "one-pass", "--seeds", "1", "-o"],
         str(path),
     ]
     if run([*compare, "--force"] if force else compare) == 2:
@@ -231,25 +239,14 @@ def test_a_recording_that_fails_before_anything_is_in_it_leaves_nothing(tmp_path
 @pytest.mark.parametrize("name", ["x.html", "x.png", "y.parquet", "y.pghot"])
 def test_a_full_disk_leaves_no_half_output(tmp_path: Path, name: str) -> None:
     """y is a conversion, the others are reports."""
-    source = tmp_path / "source.pghot"
-    write_recording(source, random_trace())
     path = tmp_path / name
+    source = a_source(path)
     path.write_text("former")
     commands = {
-        "x": [
-            "compare",
-            "workload:gups",
-            "--policies",
-            "none",
-            "--duration",
-            "one-pass",
-            "--seeds",
-            "1",
-            "-o",
-        ],
-        "y": ["convert", str(source)],
+        "x": ["compare", source, "--policies", "none", "--duration", "one-pass", "--seeds", "1", "-o"],
+        "y": ["convert", source],
     }
-    command = ["curve", "workload:gups", "-o"] if name == "x.png" else commands[name[0]]
+    command = ["curve", source, "-o"] if name == "x.png" else commands[name[0]]
     words = [*command, str(path), "--force"]
     # The limit comes with the output: before, Numba keeps what it compiles.
     script = f"""

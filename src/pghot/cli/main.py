@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -95,7 +96,7 @@ def _open_standard_streams() -> None:
 
 def run(arguments: list[str]) -> int:
     """The exit code of `pghot ARGUMENTS`; errors go to stderr as one line and a hint."""
-    command: Any = typer.main.get_command(app)
+    command = _command()
     try:
         _check_verb(arguments, sorted(command.commands))
         code = command.main(args=arguments or ["--help"], prog_name="pghot", standalone_mode=False)
@@ -123,6 +124,12 @@ def run(arguments: list[str]) -> int:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _fail(f"cannot write: {error.strerror}", "make room, or send the output elsewhere", 1)
+
+
+@cache
+def _command() -> Any:
+    """All verbs, parsed once: that takes some 20 ms."""
+    return typer.main.get_command(app)
 
 
 def _check_verb(arguments: list[str], verbs: list[str]) -> None:

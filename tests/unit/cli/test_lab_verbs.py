@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from builders.recordings import REPLAYED, random_trace
 from builders.said import said
 from pghot import outputs
 from pghot.cli.main import run
+from pghot.recording.writer import write_recording
 
 
 @pytest.mark.parametrize(
@@ -67,9 +69,10 @@ def test_a_users_mistake_is_one_error_with_a_remedy(
 def test_a_full_disk_is_one_error_whose_remedy_is_room(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = tmp_path / "page.html"
+    page, source = tmp_path / "page.html", tmp_path / "source.pghot"
+    write_recording(source, random_trace(most_instructions=REPLAYED))
     monkeypatch.setattr(outputs, "create", lambda path: os.open("/dev/full", os.O_WRONLY))
-    compare = ["compare", "workload:gups", "--policies", "none", "--duration", "one-pass", "-o", str(page)]
+    compare = ["compare", str(source), "--policies", "none", "--duration", "one-pass", "-o", str(page)]
     assert run(compare) == 1
     assert f"cannot write {page}: No space left" in (err := capfd.readouterr().err)
     assert "hint: make room there" in err

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pghot
-from builders.recordings import INFO, random_trace
+from builders.recordings import INFO, REPLAYED, random_trace
 from pghot.cli.main import run
 from pghot.errors import UsageError
 from pghot.lab.capacity import size_nodes
@@ -69,7 +69,7 @@ def by_counting(trace: Trace, fast_pages: int) -> dict[str, float]:
 
 @pytest.mark.parametrize("share", [0.03, 0.2, 0.71])
 def test_misses_are_those_that_are_counted_one_by_one(share: float) -> None:
-    trace, tiers = random_trace(parts=3, rows=200), load_topology("dram-cxl")
+    trace, tiers = random_trace(parts=3, rows=200, most_instructions=REPLAYED), load_topology("dram-cxl")
     found = curve(trace, tiers, [share])
     footprint = len({page for page, _ in rows_of(trace)})
     pages = int(size_nodes(tiers, footprint, 4096 * found.similarity.group_pages, share)[0])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.recordings import INFO, random_trace
+from builders.recordings import INFO, REPLAYED, random_trace
 from pghot.cli.main import run
 from pghot.lab.economics import economics
 from pghot.lab.recorded_cache import footprint_pages
@@ -63,9 +63,8 @@ def test_each_recording_is_played_whole_and_its_largest_cache_stands_for_the_rea
 ) -> None:
     """Recorded with caches up to 4 MiB, under one of 256 MiB: K = 64. A pass is longer than what would do: one pass."""
     caches = (1 << 18, 1 << 20, 1 << 22)
-    trace = random_trace(
-        parts=2, info=replace(INFO, llc_bytes=caches[0], cache_bytes=caches), caches=3, rows=100
-    )
+    info = replace(INFO, llc_bytes=caches[0], cache_bytes=caches)
+    trace = random_trace(parts=2, info=info, caches=3, rows=100, most_instructions=REPLAYED)
     write_recording(tmp_path / "three.pghot", trace)
     monkeypatch.setattr("pghot.lab.economics.device_rules", lambda: device_rules()[:2])
     found = economics([str(tmp_path / "three.pghot")], load_topology("dram-cxl-compressed"), Host())
@@ -87,7 +86,9 @@ def _words(line: str) -> tuple[str, ...]:
 
 
 @pytest.mark.heavy
-def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """For 10 s: once and a half where nobody is killed, many times where the stream is."""
+    monkeypatch.setattr("pghot.lab.economics.DURATION_S", 10.0)
     assert run(["economics", "workload:adversary-stream"]) == 0
     out = capsys.readouterr().out
     assert "played: workload:adversary-stream" in out
@@ -127,12 +128,13 @@ def test_other_tiers_have_the_reserves_that_margin_says_and_words_of_their_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], one_pass: None
 ) -> None:
     shipped = resources.files("pghot").joinpath("data/tiers/dram-cxl-compressed.toml").read_text("utf-8")
-    path = tmp_path / "wide.toml"
+    path, recording = tmp_path / "wide.toml", tmp_path / "a.pghot"
+    write_recording(recording, random_trace(parts=2, rows=100, most_instructions=REPLAYED))
     wide = shipped.replace("bandwidth_gb_s = 26", "bandwidth_gb_s = 52")
     path.write_text(wide.replace('real_capacity = "256 GiB"', 'real_capacity = "384 GiB"'))
     assert run(["margin", "--tiers", str(path), "--json"]) == 0
     rules = json.loads(capsys.readouterr().out)["rules"]
-    words = ["economics", "bundled:xz-decompress", "--tiers", str(path)]
+    words = ["economics", str(recording), "--tiers", str(path)]
     assert run([*words, "--json"]) == 0
     for line in json.loads(capsys.readouterr().out)["lines"]:
         assert line["reserve_bytes"] == rules[line["rule"]]["reserve_bytes"]

@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import pghot
-from builders.recordings import random_trace
+from builders.recordings import REPLAYED, random_trace
 from pghot.cli.main import run
 from pghot.lab.setting import Setting
 from pghot.lab.share_curves import compare_shares
 from pghot.recording.writer import write_recording
 from pghot.units import parse_shares
 
-TRACE = random_trace(parts=3)
+TRACE = random_trace(parts=3, most_instructions=REPLAYED)
 SETTING = Setting(duration_s=None, seeds=2)
 WORDS = ["--policies", "demotion", "--duration", "one-pass", "--seeds", "1"]
 

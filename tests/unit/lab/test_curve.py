@@ -19,6 +19,7 @@ from pghot.lab.capacity import size_nodes
 from pghot.lab.curve import WAYS, Curve, Point, curve
 from pghot.lab.similarity import Similarity
 from pghot.lab.stack_distance import StackDistances
+from pghot.lab.workloads.workload_files import make_workload
 from pghot.recording.bundled import open_bundled
 from pghot.recording.trace import Trace
 from pghot.sim.machine.topology import load_topology
@@ -93,7 +94,8 @@ def test_times_are_those_that_a_comparison_simulates() -> None:
 
 
 def test_more_fast_memory_is_never_slower_but_for_first_touch() -> None:
-    found = curve("workload:zipf", "dram-cxl-switched", [0.05, 0.3, 0.8])
+    trace = make_workload("zipf", footprint="64 MiB", slices=500)
+    found = curve(trace, "dram-cxl-switched", [0.05, 0.3, 0.8])
     for way in ("hottest", "recency"):
         times = [found.slow_slowdown, *(point.slowdown for point in found.of(way)), 1.0]
         assert times == sorted(times, reverse=True), way

@@ -29,7 +29,7 @@ def a_row(label: str, kind: str, speedup: float, **more: Any) -> dict[str, Any]:
         "label": label, "policy": policy, "sources": [source] if source else [], "kind": kind, "runs_on": "kernel",
         "speedup": speedup, "speedup_ci95": 0.01, "responded_share": 0.1, "response_p50_ms": None,
         "tracker_bytes_per_page": 8.0, "tracking_app_share": 0.01, "moving_app_share": 0.02, "kernel_share": 0.5,
-        "accuracy": 0.25, "coverage": 0.75,
+        "accuracy": 0.25, "coverage": 0.75, "promotions": 10,
     }  # fmt: skip
     return {**figures, **more}
 
@@ -112,6 +112,14 @@ def test_a_loss_within_the_interval_is_none(render: Any) -> None:
         CELLS, 4
     )
     assert "| `numab2/hintfaults` | 0 of 2 | - | - | - |" in render(CELLS[:2], 4)
+
+
+def test_where_the_oracle_stood_still_is_counted(render: Any) -> None:
+    assert "promoted nothing" not in render(CELLS, 4)
+    still = [{**cell, "summary": [dict(row) for row in cell["summary"]]} for cell in CELLS[:3]]
+    for cell in still[:2]:
+        next(row for row in cell["summary"] if row["policy"] == "oracle-epoch")["promotions"] = 0
+    assert "* `oracle-epoch` promoted nothing in 2 of 3 cells: no move repaid there." in render(still, 4)
 
 
 def test_the_command_of_a_cell_stands_there(render: Any) -> None:

@@ -120,6 +120,13 @@ def similarity_lines(setup: Setup) -> list[str]:
         f"in slices of at most {timing.slice_ms:g} ms"
         + (f" ({', '.join(changed)})" if changed else "")
         + f"; bandwidth in use without moves: {busy}",
+        *(
+            [
+                "a pass is one epoch: what changes inside it no oracle knows; a larger --stands-for makes a pass longer"
+            ]
+            if 1 < setup.epochs <= timing.passes
+            else []
+        ),
     ]
 
 

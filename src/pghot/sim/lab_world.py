@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,12 +17,16 @@ class Tried:
     """What a pass takes with a fixed placement.
 
     busiest_share  of its bandwidth that the busiest node has in use, on average
+    busiest_epoch  the same in the epoch in which this is most
     price_ns       float64[epochs, nodes]  how much longer it takes for one more latency waited for on a node
+    byte_ns        float64[epochs, nodes]  and for one more byte that is moved to or from it
     """
 
     ns: float
     busiest_share: float
+    busiest_epoch: float
     price_ns: F64
+    byte_ns: F64
 
 
 class Foresight(Protocol):
@@ -34,11 +38,11 @@ class Foresight(Protocol):
     def total_sequential(self) -> I64:
         """int64[pages]: those of them that prefetchers follow."""
 
-    def next_epoch(self) -> tuple[U32, I64]:
-        """Pages and misses of the epoch that begins now; empty at the end of the run."""
+    def epochs_left(self) -> int:
+        """Epochs to the end of the run, with the one that begins now."""
 
-    def later_misses(self) -> F64:
-        """float64[pages]: misses of each page from the end of that epoch to the end of the run."""
+    def coming_misses(self, epochs: int | None) -> F64:
+        """float64[pages]: misses of each page in so many of them; None: in all. The array is used again."""
 
     def epochs_of_a_pass(self) -> Iterator[tuple[U32, I64]]:
         """Pages and misses of each epoch of a pass over the trace."""
@@ -46,8 +50,11 @@ class Foresight(Protocol):
     def try_pass(self, place: U8) -> Tried:
         """A pass over the trace in which every page stays on its node of `place` (uint8[pages])."""
 
-    def next_epoch_ns(self, place: U8) -> float:
-        """How long the epoch that begins now would take from this placement (uint8[pages]) if nothing moved."""
+    def next_epoch_ns(self, place: U8, move: Callable[[SimulatedMachine], None] | None = None) -> float:
+        """How long the epoch that begins now would take from this placement (uint8[pages]).
+
+        move  moves pages at its beginning; None: none moves
+        """
 
 
 @dataclass(slots=True)

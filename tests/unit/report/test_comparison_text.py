@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pyarrow as pa
+import pytest
 
 from builders.summary_rows import SETUP, summary_row
 from pghot.lab.outcomes import SummaryRow
@@ -106,6 +107,12 @@ def test_the_setup_in_sentences() -> None:
         "2 seed(s), steady after 20 of 60 epochs",
         "warning: damaged",
     ]
+
+
+@pytest.mark.parametrize(("passes", "epochs", "told"), [(60.0, 60, True), (59.0, 60, False), (1.0, 1, False)])
+def test_a_pass_of_one_epoch_hides_what_changes_inside_it(passes: float, epochs: int, told: bool) -> None:
+    setup = replace(SETUP, epochs=epochs, timing=replace(SETUP.timing, passes=passes))
+    assert any(line.startswith("a pass is one epoch") for line in setup_lines(setup)) == told
 
 
 def test_the_widest_spread_over_the_seeds_is_told() -> None:

@@ -126,6 +126,23 @@ class SliceTiming:
         self.served[:], self._state[:] = served, state
         return price_ns
 
+    def marginal_byte_ns(self) -> F64:
+        """float64[nodes]: how much longer the last slice would have taken for each byte more moved to or from a node.
+
+        Little where no node is busy: the copies then use bandwidth that nobody wants.
+        """
+        state, more_bytes = self._state.copy(), _LITTLE * LINE_BYTES * float(self.served[:, :, :2].sum())
+        price_ns = np.zeros(len(self.latency_ns))
+        if more_bytes == 0.0:
+            return price_ns
+        base_ns = self._solve()
+        for node in range(len(price_ns)):
+            self.moving_bytes[node] = more_bytes
+            price_ns[node] = max(0.0, self._solve() - base_ns) / more_bytes
+            self.moving_bytes[node] = 0.0
+        self._state[:] = state
+        return price_ns
+
 
 @njit(cache=True)
 def solve(

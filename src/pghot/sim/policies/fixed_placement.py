@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pghot.arrays import F64, I64, U8, U32
+from pghot.arrays import F64, I64, U8, U32, Bool
 from pghot.sim.lab_world import LabWorld, Tried
 
 BUSY_SHARE = 0.4  # of a node's bandwidth in use: below it, a miss more costs the others nothing
@@ -41,6 +41,17 @@ class Exchanges:
         after[self.other[some]] = self.back[some]
         after[self.page[some]] = self.node[some]
         return after
+
+    def only(self, which: I64 | Bool) -> Exchanges:
+        """Those of them."""
+        return Exchanges(self.page[which], self.node[which], self.other[which], self.back[which])
+
+    def saves(self, place: U8, costs: F64) -> F64:
+        """float64[K]: by how much each lowers the costs, float64[nodes, pages], of this placement."""
+        saved = costs[place[self.page], self.page] - costs[self.node, self.page]
+        back = costs[place[self.other], self.other] - costs[self.back, self.other]
+        total: F64 = saved + np.where(self.other == self.page, 0.0, back)
+        return total
 
 
 def best_fixed_placement(world: LabWorld) -> U8:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -31,16 +31,31 @@ def best_fixed_ns(make: Callable[[], SimulatedMachine], pages: int, slices: Sequ
 def best_moving_ns(
     make: Callable[[], SimulatedMachine], pages: int, epochs: Sequence[Sequence[Slice]]
 ) -> float:
-    """The shortest run in which pages move at the ends of epochs, each paid for as an oracle pays for it."""
+    """The shortest run in which pages move at the ends of epochs, each paid for as an oracle pays for it.
+
+    Epoch by epoch, the shortest way to each placement: what an epoch takes follows from where the pages were in the one
+    before, and where they are. (What a machine remembers for longer is how loaded it was.)
+    """
     each = list(placements(make(), pages))
-    return min(_run_ns(make(), sequence, epochs) for sequence in product(each, repeat=len(epochs)))
+    shortest = {place: _run_ns(make(), [place], epochs[:1]) for place in each}
+    for before, epoch in pairwise(epochs):
+        alone = {place: _run_ns(make(), [place], [before]) for place in each}
+        shortest = {
+            to: min(
+                shortest[start] + _run_ns(make(), [start, to], [before, epoch]) - alone[start]
+                for start in each
+            )
+            for to in each
+        }
+    return min(shortest.values())
 
 
 def _run_ns(
     machine: SimulatedMachine, sequence: Sequence[Placement], epochs: Sequence[Sequence[Slice]]
 ) -> float:
     """A run with one placement in each epoch."""
-    machine.preferred[: len(sequence[0])] = sequence[0]
+    machine.place[: len(sequence[0])] = sequence[0]
+    machine.free_pages -= np.bincount(sequence[0], minlength=len(machine.free_pages))
     for placement, slices in zip(sequence, epochs, strict=True):
         _move(machine, np.array(placement, np.uint8))
         for one in slices:

@@ -22,7 +22,7 @@ from pghot.sim.policies.fixed_placement import (
     parts_of,
     place_by_heat,
 )
-from pghot.sim.policies.oracle_epoch import OracleEpoch
+from pghot.sim.policies.oracle_epoch import OracleEpoch, move_to
 
 
 def test_each_node_takes_the_hottest_that_are_left_and_the_last_all_others() -> None:
@@ -114,6 +114,7 @@ class Future:
         self.epochs, self.takes_ns, self.busiest = epochs, takes_ns, busiest
         self.tried: list[tuple[int, ...]] = []
         self.price_ns = np.array([[1.0, 3.0]] * len(epochs))
+        self.byte_ns = np.array([[0.0, 1 / 26]] * len(epochs))
         self.now = 0
 
     def total_misses(self) -> Any:
@@ -124,18 +125,29 @@ class Future:
             yield np.arange(len(misses), dtype=np.uint32), np.array(misses)
 
     def try_pass(self, place: Any) -> Tried:
-        return Tried(self.next_epoch_ns(place), self.busiest, self.price_ns)
+        return Tried(self.next_epoch_ns(place), self.busiest, self.busiest, self.price_ns, self.byte_ns)
 
-    def next_epoch_ns(self, place: Any) -> float:
+    def next_epoch_ns(self, place: Any, move: Any = None) -> float:
+        moves_ns = 0.0
+        if move is not None:
+            machine = machine_of(len(place), (len(place), len(place)))
+            machine.place[:] = place
+            move(machine)
+            moves_ns, place = MOVE_NS * np.count_nonzero(machine.place != place), machine.place
         fast = tuple(np.flatnonzero(place == 0).tolist())
         self.tried.append(fast)
-        return self.takes_ns.get(fast, 100.0)
+        return self.takes_ns.get(fast, 100.0) + moves_ns
 
-    def next_epoch(self) -> Any:
-        return np.arange(len(self.epochs[0]), dtype=np.uint32), np.array(self.epochs[self.now])
+    def epochs_left(self) -> int:
+        return len(self.epochs) - self.now
 
-    def later_misses(self) -> Any:
-        return np.array(self.epochs[self.now + 1 :]).sum(axis=0) + np.zeros(len(self.epochs[0]))
+    def coming_misses(self, epochs: int | None) -> Any:
+        end = None if epochs is None else self.now + epochs
+        return np.array(self.epochs[self.now : end]).sum(axis=0) + np.zeros(len(self.epochs[0]))
+
+
+def machine_of(pages: int, rooms: tuple[int, int]) -> SimulatedMachine:
+    return SimulatedMachine(load_topology("dram-cxl"), pages, 4096, np.array(rooms) + 1, 1, mlp=1.0)
 
 
 def world(
@@ -146,7 +158,7 @@ def world(
 ) -> tuple[LabWorld, Future]:
     """Each page keeps one miss in flight. A page of each node is its reserve."""
     pages = len(epochs[0])
-    machine = SimulatedMachine(load_topology("dram-cxl"), pages, 4096, np.array(rooms) + 1, 1, mlp=1.0)
+    machine = machine_of(pages, rooms)
     future = Future(epochs, takes_ns, busiest)
     return LabWorld(machine, pages, 4096, 1.0, 0, future), future  # type: ignore[arg-type]
 
@@ -201,9 +213,27 @@ def oracle(
     return where, future, policy
 
 
+def end_epoch(where: LabWorld, policy: OracleEpoch) -> None:
+    """It took a second, in which a node can move far more than these pages."""
+    where.machine.now_ns += 1e9
+    where.epoch_ended = True
+    policy.act(where)
+
+
 def test_the_price_of_a_move() -> None:
-    where, _, policy = oracle([[1, 1]], (1, 2), [0, 1], {})
-    assert policy._move_cost_ns(where) == pytest.approx(MOVE_NS)  # 159.49
+    """Two epochs, in which a byte costs 0 and 1/26 ns, and 0 and 0 ns: the dearer one counts. Where one has a busy
+    node, a byte takes what the slow node needs at least, 1/26 ns."""
+    where, future, policy = oracle([[1, 1], [1, 1]], (1, 2), [0, 1], {})
+    assert policy._move_ns == pytest.approx(MOVE_NS)  # 159.49
+    future.byte_ns = np.array([[0.0, 0.0], [0.25, 0.5]])
+    policy.start(where)
+    assert policy._move_ns == pytest.approx(1_000 / 512 + 4_096 * 0.75)
+    future.byte_ns[:] = 0.0
+    policy.start(where)
+    assert policy._move_ns == pytest.approx(1_000 / 512)
+    future.busiest = 0.41
+    policy.start(where)
+    assert policy._move_ns == pytest.approx(MOVE_NS)
     assert not where.machine.demotion_enabled
     assert (policy.tracker_bytes(), policy.counters()) == (0, {})
 
@@ -215,8 +245,7 @@ def test_the_price_of_a_move() -> None:
 def test_an_exchange_for_good_repays_two_moves(misses: list[int], swaps: bool) -> None:
     """Each miss more on the fast node saves 171 ns; two moves cost 319. So two misses repay, if none come later."""
     where, _, policy = oracle([misses], (1, 2), [0, 1], {})
-    where.epoch_ended = True
-    policy.act(where)
+    end_epoch(where, policy)
     # Alone in its epoch it must repay the way back as well; but no later epoch wants it back.
     assert fast(where.machine.place) == ([1] if swaps else [0])
 
@@ -225,9 +254,45 @@ def test_an_exchange_for_good_repays_two_moves(misses: list[int], swaps: bool) -
 def test_an_exchange_for_an_epoch_repays_the_way_back_too(soon: int, swaps: bool) -> None:
     """Later page 0 has 10 misses more: for good it does not pay. Four moves cost 638 ns, 3.7 misses."""
     where, _, policy = oracle([[0, soon], [10, 0]], (1, 2), [0, 1], {})
-    where.epoch_ended = True
-    policy.act(where)
+    end_epoch(where, policy)
     assert fast(where.machine.place) == ([1] if swaps else [0])
+
+
+@pytest.mark.parametrize(("epochs", "swaps"), [(1, False), (2, True), (3, True), (5, True)])
+def test_an_exchange_for_several_epochs_repays_the_way_back_with_all_of_them(
+    epochs: int, swaps: bool
+) -> None:
+    """Page 1 has 2 misses more in each epoch, and page 0 then 20. Four moves cost 638 ns, and 2 misses save 342."""
+    where, _, policy = oracle([[0, 2]] * epochs + [[20, 0]] * 3, (1, 2), [0, 1], {})
+    end_epoch(where, policy)
+    assert fast(where.machine.place) == ([1] if swaps else [0])
+
+
+def test_what_only_later_epochs_want_waits_for_them() -> None:
+    """For good page 1 has 16 misses more. But in the coming epoch page 0 has 2 more, and the exchange can wait."""
+    where, future, policy = oracle([[2, 0], [0, 9], [0, 9]], (1, 2), [0, 1], {})
+    end_epoch(where, policy)
+    assert fast(where.machine.place) == [0]
+    future.now = 1
+    end_epoch(where, policy)
+    assert fast(where.machine.place) == [1]
+
+
+def test_the_free_room_is_filled_once() -> None:
+    """There is room for one page. Page 1 has most for good, page 2 in the coming epoch: only one of them comes."""
+    where, _, policy = oracle([[9, 5, 8], [9, 9, 0], [9, 9, 0]], (2, 3), [0, 1, 1], {})
+    end_epoch(where, policy)
+    assert fast(where.machine.place) == [0, 1]
+
+
+def test_the_copies_take_as_many_threads_as_have_the_time() -> None:
+    """A copy takes 1,240 ns: in 2,000 ns a thread begins two. So three pages take two threads, and in 10,000 ns one."""
+    for epoch_ns, threads in ((2_000.0, ["oracle0", "oracle1"]), (10_000.0, ["oracle0"])):
+        machine = machine_of(4, (4, 4))
+        machine.place[:] = 1
+        move_to(np.array([0, 0, 0, 1], np.uint8), epoch_ns)(machine)
+        assert fast(machine.place) == [0, 1, 2]
+        assert [name for name in machine.kernel_threads if machine.thread(name).used_ns] == threads
 
 
 def test_nothing_moves_before_an_epoch_ends() -> None:
@@ -239,20 +304,18 @@ def test_nothing_moves_before_an_epoch_ends() -> None:
 def test_into_free_room_a_page_pays_for_one_move() -> None:
     """171 ns of one miss repay 159."""
     where, _, policy = oracle([[0, 1, 0]], (2, 3), [0, 1, 1], {})
-    where.epoch_ended = True
-    policy.act(where)
+    end_epoch(where, policy)
     assert fast(where.machine.place) == [0, 1]
 
 
-@pytest.mark.parametrize(("used", "tried"), [(0.4, []), (0.41, [(0,), (1,)])])
+@pytest.mark.parametrize(("used", "tried"), [(0.39, []), (0.41, [(0,), (1,), (1,)])])
 def test_where_a_node_is_busy_the_epoch_is_tried(used: float, tried: list[tuple[int, ...]]) -> None:
     """Tried without: 500 ns. With the exchange 100 and two moves: 419. It is made; at 200 ns it would not be."""
     for with_ns, swaps in ((100.0, True), (200.0, not tried)):
         where, future, policy = oracle([[0, 9]], (1, 2), [0, 1], {(0,): 500.0, (1,): with_ns})
         where.machine.used_share = np.array([used, 0.0])
-        where.epoch_ended = True
         future.tried.clear()
-        policy.act(where)
+        end_epoch(where, policy)
         assert future.tried == tried
         assert fast(where.machine.place) == ([1] if swaps else [0])
 

@@ -104,6 +104,7 @@ def note_promoted(
 def turn_hot(
     hot: U32,
     before: U32,
+    earlier: U32,
     now_hot: Bool,
     was_hot: Bool,
     place: U8,
@@ -114,7 +115,8 @@ def turn_hot(
     """Begin an epoch; returns how many pages cooled down without a promotion.
 
     hot, before   uint32[K], uint32[L]  the hot sets of this epoch and of the one before
-    now_hot       bool[pages]  False everywhere; set for the pages in `hot`
+    earlier       uint32[M]  the hot set of the epoch before that one
+    now_hot       bool[pages]  True for the pages in `earlier`; set to those in `hot`
     was_hot       bool[pages]  True for the pages in `before`
     place, lower  uint8[pages], bool[nodes]  as in the machine
     hot_since_ns  float64[pages]  since when each waits, nan: it does not; updated
@@ -122,6 +124,8 @@ def turn_hot(
     Only pages of `before` can be waiting. A page never touched before waits from now on as well: where it lands
     decides whether it goes on.
     """
+    for page in earlier:
+        now_hot[page] = False
     for page in hot:
         now_hot[page] = True
         home = place[page]
@@ -182,11 +186,11 @@ class Measures:
             hot = hot[living]
             self._forget_the_dead()
         before, now_hot = self._hot_pages, self._was_hot
-        now_hot[self._was_hot_pages] = False
         self.responses.never += int(
             turn_hot(
                 hot,
                 before,
+                self._was_hot_pages,
                 now_hot,
                 self._is_hot,
                 machine.place,

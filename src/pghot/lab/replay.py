@@ -16,6 +16,7 @@ from pghot.policies.policy import Policy
 from pghot.recording.trace import SliceBatch
 from pghot.sim.lab_world import LabWorld
 from pghot.sim.machine.simulated import SimulatedMachine
+from pghot.sim.machine.touch import Rows
 from pghot.sim.sources.simulated_source import SimulatedSource, SliceView
 from pghot.sim.user_space.live_loop import LiveLoop
 from pghot.sim.user_space.user_space_machine import THREAD
@@ -54,16 +55,11 @@ class Run:
         )
         self.policy.start(self.world)
 
-    def play(self, batch: SliceBatch, index: int, epoch_ends: bool) -> None:
+    def play(self, rows: Rows, instructions: int, epoch_ends: bool) -> None:
         """Run one slice: the program, then the sources, then the policy."""
-        rows = slice(batch.offsets[index], batch.offsets[index + 1])
         world, view, machine = self.world, self.view, self.world.machine
-        instructions = int(batch.instructions[index])
-        view.page, view.touches, view.misses = batch.page[rows], batch.touches[rows], batch.misses[rows]
-        view.sequential, view.writes, view.node = batch.sequential[rows], batch.writes[rows], batch.node[rows]
-        view.dt_ns = machine.run_slice(
-            view.page, view.touches, view.misses, view.sequential, view.writes, view.node, instructions
-        )
+        view.page, view.touches, view.misses, view.sequential, view.writes, view.node = rows
+        view.dt_ns = machine.run_slice(*rows, instructions)
         if (kept := machine.living(view.page)) is not None:
             view.keep(kept)
         view.instructions, view.now_ms = instructions, world.now_ms
@@ -88,6 +84,15 @@ class Run:
         self.measures.end_slice()
 
 
+def rows_of(batch: SliceBatch, index: int) -> Rows:
+    """The rows of one slice."""
+    rows = slice(batch.offsets[index], batch.offsets[index + 1])
+    return Rows(
+        batch.page[rows], batch.touches[rows], batch.misses[rows],
+        batch.sequential[rows], batch.writes[rows], batch.node[rows],
+    )  # fmt: skip
+
+
 def replay(
     runs: list[Run], epochs: Epochs, schedule: Schedule, hot_pages: int, progress: Callable[[float], None]
 ) -> None:
@@ -102,10 +107,12 @@ def replay(
             for run in runs:
                 run.future.position = number
                 run.measures.begin_epoch(hot[number % len(hot)])
-        for index in range(step.batch.slices):
-            ends = step.ends and index == step.batch.slices - 1
+        batch = step.batch
+        for index in range(batch.slices):
+            rows, instructions = rows_of(batch, index), int(batch.instructions[index])
+            ends = step.ends and index == batch.slices - 1
             for run in runs:
-                run.play(step.batch, index, ends)
+                run.play(rows, instructions, ends)
         if step.ends:
             for run in runs:
                 run.measures.end_epoch(hot[number % len(hot)])

@@ -22,6 +22,7 @@ def note_promoted_reference(
 def turn_hot_reference(
     hot: U32,
     before: U32,
+    earlier: U32,
     now_hot: Bool,
     was_hot: Bool,
     place: U8,
@@ -30,6 +31,7 @@ def turn_hot_reference(
     hot_since_ns: F64,
 ) -> int:
     """`turn_hot` with index arrays."""
+    now_hot[earlier] = False
     now_hot[hot] = True
     cooled = before[~np.isnan(hot_since_ns[before]) & ~now_hot[before]]
     hot_since_ns[cooled] = np.nan

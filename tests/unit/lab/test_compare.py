@@ -127,7 +127,7 @@ def test_waits_end_as_in_the_plain_form(seed: int) -> None:
 @given(st.integers(0, 2**32 - 1))
 def test_epochs_begin_and_end_as_in_the_plain_form(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    before, hot = (rng.permutation(9)[: rng.integers(0, 10)].astype(np.uint32) for _ in range(2))
+    before, hot, earlier = (rng.permutation(9)[: rng.integers(0, 10)].astype(np.uint32) for _ in range(3))
     was_hot = np.zeros(9, np.bool_)
     was_hot[before] = True
     place, lower = rng.choice(np.array([0, 1, 2, 255], np.uint8), 9), np.array([False, True, True])
@@ -136,9 +136,11 @@ def test_epochs_begin_and_end_as_in_the_plain_form(seed: int) -> None:
     results = []
     for turn, count in ((turn_hot, count_on_top), (turn_hot_reference, count_on_top_reference)):
         left, now_hot = since.copy(), np.zeros(9, np.bool_)
-        cooled = turn(hot, before, now_hot, was_hot, place, lower, 100.0, left)
+        now_hot[earlier] = True
+        cooled = turn(hot, before, earlier, now_hot, was_hot, place, lower, 100.0, left)
         turned = np.nan_to_num(left, nan=-1.0).tolist()
         counts = count(hot, place, lower, left)
+        assert sorted(np.flatnonzero(now_hot)) == sorted(hot)
         results.append([cooled, turned, now_hot.tolist(), counts, np.nan_to_num(left, nan=-1.0).tolist()])
     assert results[0] == results[1]
 

@@ -19,6 +19,7 @@ class KernelThread:
     copying: F64
     free_at_ns: float = 0.0
     used_ns: float = 0.0
+    at_work: bool = False  # since it last had nothing left to copy
 
     def budget_ns(self, now_ns: float, until_ns: float) -> float:
         """How much work it can still start and finish by `until_ns`."""
@@ -27,13 +28,17 @@ class KernelThread:
     def run(self, now_ns: float, work_ns: float) -> None:
         self.free_at_ns = max(self.free_at_ns, now_ns) + work_ns
         self.used_ns += work_ns
+        self.at_work = True
 
     def copy(self, now_ns: float, span_ns: float, moving_bytes: F64) -> None:
         """Copy for `span_ns`: add that part of the bytes to `moving_bytes`, float64[nodes].
 
         They flow evenly until the thread is free, so that no slice has to carry the copies of a longer time.
         """
+        if not self.at_work:
+            return
         left_ns = self.free_at_ns - now_ns
+        self.at_work = left_ns > span_ns
         part = self.copying if left_ns <= span_ns else self.copying * (span_ns / left_ns)
         moving_bytes += part
         self.copying = self.copying - part

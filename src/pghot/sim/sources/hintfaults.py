@@ -81,6 +81,15 @@ def mark_pages(
 
 
 @njit(cache=True)
+def resident(place: U8) -> int:
+    """How many pages are on a node."""
+    found = 0
+    for node in place:
+        found += node != NOWHERE
+    return found
+
+
+@njit(cache=True)
 def take_faults(
     page: U32,
     touches: U32,
@@ -262,7 +271,7 @@ class HintFaults:
     def _scan_until(self, view: SliceView) -> float:
         """Take the scan steps that are due in this slice; returns their application time in ns."""
         factor = 0.5 if self._faulted else 2.0
-        least_ms, most_ms = self._periods(int(np.count_nonzero(view.place != NOWHERE)))
+        least_ms, most_ms = self._periods(resident(view.place))
         self._period_ms = min(max(self._period_ms * factor, least_ms), most_ms)
         self._faulted = False
         cost_ns, steps = 0.0, 0

@@ -18,14 +18,25 @@ _MASK = (1 << 64) - 1
 
 
 @njit(cache=True)
-def next_unit(rng: npt.NDArray[np.uint64]) -> float:
-    """The next number in [0, 1) of the xorshift64* generator with state uint64[1]."""
-    x = rng[0]
+def next_state(x: np.uint64) -> np.uint64:
+    """The state of the xorshift64* generator after this one."""
     x ^= x >> np.uint64(12)
     x ^= x << np.uint64(25)
     x ^= x >> np.uint64(27)
-    rng[0] = x
+    return x
+
+
+@njit(cache=True)
+def unit_of(x: np.uint64) -> float:
+    """The number in [0, 1) that the generator gives in this state."""
     return float((x * np.uint64(_MULTIPLIER)) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@njit(cache=True)
+def next_unit(rng: npt.NDArray[np.uint64]) -> float:
+    """The next number of the generator with state uint64[1]."""
+    rng[0] = next_state(rng[0])
+    return float(unit_of(rng[0]))
 
 
 @njit(cache=True)
@@ -50,24 +61,26 @@ def sample_events(
                  window
     """
     hit = 0
+    state, wait, window = rng[0], ahead[0], ahead[1]  # in registers: of two arrays none may be the other
     for row in range(len(events)):
         left = events[row] * unit_pages
         count = 0
-        while ahead[0] <= left:
-            left -= ahead[0]
+        while wait <= left:
+            left -= wait
             count += 1
-            unit = next_unit(rng)
+            state = next_state(state)
             if not independent:
-                place = math.floor(unit * period)
-                ahead[0] = period - ahead[1] + place
-                ahead[1] = place
+                place = float(math.floor(unit_of(state) * period))
+                wait = period - window + place
+                window = place
             elif period > 1:
-                ahead[0] = 1 + math.floor(math.log(1.0 - unit) / math.log(1.0 - 1.0 / period))
-        ahead[0] -= left
+                wait = 1.0 + math.floor(math.log(1.0 - unit_of(state)) / math.log(1.0 - 1.0 / period))
+        wait -= left
         if count:
             out_row[hit] = row
             out_count[hit] = count
             hit += 1
+    rng[0], ahead[0], ahead[1] = state, wait, window
     return hit
 
 

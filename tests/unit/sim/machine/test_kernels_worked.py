@@ -146,7 +146,11 @@ def test_a_thread_copies_evenly_until_it_is_free() -> None:
     thread.run(300.0, 5.0)
     assert thread.free_at_ns == 310.0
     late = KernelThread(np.array([80.0]))
-    late.copy(50.0, 10.0, gone := np.zeros(1))
+    late.run(0.0, 20.0)
+    late.copy(0.0, 10.0, gone := np.zeros(1))
+    late.copy(50.0, 10.0, gone)  # the slice took longer than the one before: what is left is copied after all
+    assert (gone.tolist(), late.at_work) == ([80.0], False)
+    late.copy(60.0, 10.0, gone)
     assert gone.tolist() == [80.0]
 
 

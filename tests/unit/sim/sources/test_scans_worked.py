@@ -17,6 +17,7 @@ from pghot.sim.sources.hintfaults import (
     Faults,
     HintFaults,
     mark_pages,
+    resident,
     take_faults,
 )
 from pghot.sim.sources.simulated_source import SliceView, SourceSettings
@@ -55,6 +56,11 @@ def test_marks_go_round_and_pass_over_what_is_marked_on_top_nowhere_or_unreached
     assert mark_pages(mark, place, LOWER, 1, 5, 60) == (0, 0)
     mark[0] = UNMARKED
     assert mark_pages(mark, place, LOWER, 0, 99, 70) == (0, 1), "a pass at most"
+
+
+def test_pages_that_are_on_a_node_are_resident() -> None:
+    assert resident(np.array([0, 255, 1, 254, 255], np.uint8)) == 3
+    assert resident(np.empty(0, np.uint8)) == 0
 
 
 def test_a_slice_of_days_takes_a_bounded_number_of_scan_steps(monkeypatch: pytest.MonkeyPatch) -> None:

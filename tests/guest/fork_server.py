@@ -3,9 +3,9 @@
 `python fork_server.py ARGUMENTS OF PYTEST`: importing pghot takes most of a minute under emulation. So it is done
 once, here, for both: one process becomes the server, the other pytest.
 
-To the server each connection brings the arguments and the descriptors for output; the answers are the process id at
-once and the exit status at the end. What runs is the command's own entry point in a process of its own: only the start
-is faster. tests/guest/inside/test_run.py starts the installed command itself.
+To the server each connection brings what is asked for (`Command` in tests/guest/inside/forked.py) and the descriptors
+for output; the answers are the process id at once and the exit status at the end. What runs is the command's own entry
+point in a process of its own: only the start is faster. tests/guest/inside/test_view.py starts the installed command.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ import warm  # tests/guest/warm.py
 from pghot.cli.main import main
 
 SOCKET = os.environ["PGHOT_FORK_SERVER"]
+NOBODY = 65534
 
 
 def kernels() -> set[str]:
@@ -87,19 +88,32 @@ def keep(line: socket.socket) -> None:
     child = os.fork()
     if child == 0:
         line.close()
-        command(json.loads(words), descriptors)
+        command(descriptors, **json.loads(words))
     line.send(str(child).encode())
     _, status = os.waitpid(child, 0)
     line.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def command(arguments: Sequence[str], descriptors: Sequence[int]) -> None:
+def command(
+    descriptors: Sequence[int], arguments: Sequence[str], environment: Mapping[str, str], nobody: bool
+) -> None:
     """What the installed `pghot` does, with its output where it was asked for."""
     for number, descriptor in zip((1, 2), descriptors, strict=True):
         os.dup2(descriptor, number)
         os.close(descriptor)
     faulthandler.enable(2)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     sys.argv = ["pghot", *arguments]
+    if nobody:
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        ctypes.CDLL(None).prctl(
+            4, 1
+        )  # PR_SET_DUMPABLE, as after an exec: what is below /proc/self is its own
+        os.environ["HOME"] = "/tmp"
     main()
 
 

@@ -6,17 +6,27 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What the server is asked for; `nobody`: as a user with no rights at all."""
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    nobody: bool
 
 
 class Forked:
     """The part of `subprocess.Popen` that the tests use."""
 
-    def __init__(self, server: Path, arguments: Sequence[str], out: int, err: int) -> None:
+    def __init__(self, server: Path, command: Command, out: int, err: int) -> None:
         self._line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._line.connect(str(server))
-        socket.send_fds(self._line, [json.dumps(arguments).encode()], [out, err])
+        socket.send_fds(self._line, [json.dumps(asdict(command)).encode()], [out, err])
         self.pid = int(self._line.recv(64))
         self.returncode: int | None = None
 

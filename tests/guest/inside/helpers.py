@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from forked import Forked
+from forked import Command, Forked
 
 from pghot.kernel.move_pages import query_nodes
 from pghot.kernel.sysroot import SysRoot
@@ -34,6 +34,7 @@ PGHOT_MIB = 80  # what pghot itself takes of node 0
 ROOT = SysRoot()
 GROUP = Path("/sys/fs/cgroup/pghot-test")
 BALANCING = Path("/proc/sys/kernel/numa_balancing")
+ROUND_MS = os.environ.get("PGHOT_ROUND_MS", "100")  # tests/guest/suites.py
 STATUS_LINE = re.compile(r"^\d+ s · \d+ programs", re.MULTILINE)
 
 
@@ -167,24 +168,23 @@ def beside(program: Program, yardstick: Program) -> float:
 
 
 class Pghot:
-    """A running `pghot` command: forked from one that has imported it, or with `fresh` the installed one itself.
+    """A running `pghot` command, forked from one that has imported it. A run has rounds of `ROUND_MS` unless it says
+    others.
 
-    environment  variables for a fresh one
+    environment  more variables; of PYTHONPATH only what lies there and was not imported yet is found
+    nobody       as a user with no rights at all
     """
 
     def __init__(
-        self, *arguments: str, fresh: bool = False, environment: Mapping[str, str] = MappingProxyType({})
+        self, *arguments: str, environment: Mapping[str, str] = MappingProxyType({}), nobody: bool = False
     ) -> None:
+        if arguments[0] == "run" and "--interval" not in arguments:
+            arguments = (*arguments, "--interval", f"{ROUND_MS} ms")
         self.began, self._arguments = time.monotonic(), arguments
         # Files, not pipes: what is not read does not stop it.
         self._out, self._err = (os.fdopen(os.memfd_create(name), "w+") for name in ("out", "err"))
-        self.process = (
-            subprocess.Popen(
-                [PGHOT, *arguments], stdout=self._out, stderr=self._err, env={**os.environ, **environment}
-            )
-            if fresh
-            else Forked(FORK_SERVER, arguments, self._out.fileno(), self._err.fileno())
-        )
+        command = Command(arguments, {**os.environ, **environment}, nobody)
+        self.process = Forked(FORK_SERVER, command, self._out.fileno(), self._err.fileno())
 
     def said(self) -> str:
         """What it wrote to stderr so far."""
@@ -215,8 +215,8 @@ class Pghot:
             self.process.send_signal(number)
         try:
             code = self.process.wait(GUARD_S)
-        except (TimeoutError, subprocess.TimeoutExpired):
-            self.process.send_signal(signal.SIGABRT)  # one that was forked says where it is (fork_server.py)
+        except TimeoutError:
+            self.process.send_signal(signal.SIGABRT)  # it says where it is (fork_server.py)
             self.process.wait()
             pytest.fail(f"{self._arguments} did not end within {GUARD_S:g} s:\n{self.said()[-6000:]}")
         return code, *map(_read, (self._out, self._err))
@@ -237,9 +237,9 @@ def _read(file: IO[str]) -> str:
     return file.read()
 
 
-def pghot(*arguments: str, fresh: bool = False) -> tuple[int, str, str]:
+def pghot(*arguments: str, nobody: bool = False) -> tuple[int, str, str]:
     """Run a command to its end."""
-    with Pghot(*arguments, fresh=fresh) as command:
+    with Pghot(*arguments, nobody=nobody) as command:
         return command.finish(0)
 
 
@@ -248,15 +248,12 @@ class Daemon(Pghot):
 
     targets, more  lines of its configuration: the table [targets] without its head, or whole tables
     sources        none with DAMON as the mover
-    fresh          as for `Pghot`, and for what is asked of it
     """
 
-    def __init__(
-        self, place: Path, targets: str, sources: Sequence[str], more: str = "", fresh: bool = False
-    ) -> None:
-        self.place, self._targets, self._more, self._fresh = place, targets, more, fresh
+    def __init__(self, place: Path, targets: str, sources: Sequence[str], more: str = "") -> None:
+        self.place, self._targets, self._more = place, targets, more
         self.configure(sources)
-        super().__init__("daemon", "-c", str(place / "pghot.toml"), fresh=fresh)
+        super().__init__("daemon", "-c", str(place / "pghot.toml"))
 
     def configure(self, sources: Sequence[str]) -> None:
         """Write the configuration, for the start or for a SIGHUP."""
@@ -270,6 +267,7 @@ socket = "{self.place}/pghot.sock"
 metrics = ""
 journal = "{self.place}/daemon.pghot-journal"
 max_cpu_percent = 400
+interval_ms = {ROUND_MS}
 {self._more}
 """
         )
@@ -280,7 +278,7 @@ max_cpu_percent = 400
 
         def answered() -> bool:
             assert self.process.poll() is None, self.said()
-            answers.append(pghot(*words, "--socket", f"{self.place}/pghot.sock", fresh=self._fresh))
+            answers.append(pghot(*words, "--socket", f"{self.place}/pghot.sock"))
             return answers[-1][0] == 0
 
         until(answered, "an answer of the daemon", lambda: answers[-1], 0.5)
@@ -293,18 +291,6 @@ max_cpu_percent = 400
     def degraded(self, part: str) -> list[str]:
         """What is wrong with a part of it now."""
         return [each["problem"] for each in self.status()["degraded"] if each["part"] == part]
-
-
-def unprivileged(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end as a user with no rights at all."""
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    return subprocess.run(
-        [*nobody, PGHOT, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "HOME": "/tmp"},
-    )
 
 
 def cpu_seconds(pid: int) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import Pghot, Program, Where, beside, pghot, report, unprivileged
+from helpers import Pghot, Program, Where, beside, pghot, report
 
 from pghot.kernel.pagemap import swapped
 from pghot.kernel.process_madvise import page_out
@@ -212,9 +212,9 @@ def test_a_source_that_cannot_see_the_top_tier_is_refused(zram: None) -> None:
 
 def test_an_unprivileged_user_is_told_what_to_add(zram: None) -> None:
     with Program(16, 0.25, 0) as program:
-        done = unprivileged("run", "-p", str(program.pid), *COLD)
-    assert done.returncode == 4, done.stderr
-    assert "CAP_SYS_NICE" in done.stderr
+        code, _, err = pghot("run", "-p", str(program.pid), *COLD, nobody=True)
+    assert code == 4, err
+    assert "CAP_SYS_NICE" in err
 
 
 def test_zswap_is_a_tier_too(tmp_path: Path) -> None:

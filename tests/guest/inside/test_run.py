@@ -18,12 +18,8 @@ def bring(
     wanted: float,
     journal: Path,
     options: tuple[str, ...] = (),
-    fresh: bool = False,
 ) -> dict[str, float]:
-    """Run `pghot run --apply` until `wanted` of the hot pages are on node 0. How long it takes is reported.
-
-    fresh  the installed command itself
-    """
+    """Run `pghot run --apply` until `wanted` of the hot pages are on node 0. How long it takes is reported."""
     before = knobs()
     with Program(128, 0.25, 1, *words) as program:
         with Pghot(
@@ -37,7 +33,6 @@ def bring(
             str(journal),
             "--json",
             *options,
-            fresh=fresh,
         ) as run:
             reached = program.arrives(wanted, run=run)
             cpu_s = cpu_seconds(run.process.pid)
@@ -66,7 +61,7 @@ def bring(
 
 
 def test_hint_faults_bring_the_hot_pages(tmp_path: Path) -> None:
-    row = bring("faults", (), 0.95, tmp_path / "j.pghot-journal", fresh=True)
+    row = bring("faults", (), 0.95, tmp_path / "j.pghot-journal")
     assert row["coverage"] >= 0.95
     assert row["cold_share"] <= 0.02
 

@@ -125,7 +125,7 @@ def test_sources_at_once_count_by_their_weights(tmp_path: Path) -> None:
     place = {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])}
     with Program(64, 0.25, 1, "write") as program, Pghot(
         "run", "--apply", "--source", "faults,heavy", "-p", str(program.pid), "--json",
-        "--journal", str(tmp_path / "j.pghot-journal"), fresh=True, environment=place,
+        "--journal", str(tmp_path / "j.pghot-journal"), environment=place,
     ) as run:  # fmt: skip
         program.arrives(run=run)
         _, out, _ = run.finish()

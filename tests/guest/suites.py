@@ -126,11 +126,7 @@ def boot(kind: str, mark: str = "") -> Booted:
     """Run all tests of the kind, or those with another mark, in its machine."""
     with in_turn(f"lock-{kind}"):
         shared = CACHE / f"shared-{kind}"
-        # Rounds of 100 ms, as a user has them, take a third of an emulated CPU. What moves does not depend on them.
-        # What it costs does, which the table tells.
-        round_ms = "100" if mark == "guest_table" else "300"
-        variables = {**INSIDE, "PGHOT_GUEST": str(shared), "PGHOT_ROUND_MS": round_ms}
-        guest = Guest(MACHINES[kind], [shared], variables, COMPILED)
+        guest = Guest(MACHINES[kind], [shared], {**INSIDE, "PGHOT_GUEST": str(shared)}, COMPILED)
         try:
             with in_turn("lock"):
                 prepare(guest, shared)

@@ -34,7 +34,6 @@ PGHOT_MIB = 80  # what pghot itself takes of node 0
 ROOT = SysRoot()
 GROUP = Path("/sys/fs/cgroup/pghot-test")
 BALANCING = Path("/proc/sys/kernel/numa_balancing")
-ROUND_MS = os.environ.get("PGHOT_ROUND_MS", "100")  # tests/guest/suites.py
 STATUS_LINE = re.compile(r"^\d+ s · \d+ programs", re.MULTILINE)
 
 
@@ -168,8 +167,7 @@ def beside(program: Program, yardstick: Program) -> float:
 
 
 class Pghot:
-    """A running `pghot` command, forked from one that has imported it. A run has rounds of `ROUND_MS` unless it says
-    others.
+    """A running `pghot` command, forked from one that has imported it.
 
     environment  more variables; of PYTHONPATH only what lies there and was not imported yet is found
     nobody       as a user with no rights at all
@@ -178,8 +176,6 @@ class Pghot:
     def __init__(
         self, *arguments: str, environment: Mapping[str, str] = MappingProxyType({}), nobody: bool = False
     ) -> None:
-        if arguments[0] == "run" and "--interval" not in arguments:
-            arguments = (*arguments, "--interval", f"{ROUND_MS} ms")
         self.began, self._arguments = time.monotonic(), arguments
         # Files, not pipes: what is not read does not stop it.
         self._out, self._err = (os.fdopen(os.memfd_create(name), "w+") for name in ("out", "err"))
@@ -267,7 +263,6 @@ socket = "{self.place}/pghot.sock"
 metrics = ""
 journal = "{self.place}/daemon.pghot-journal"
 max_cpu_percent = 400
-interval_ms = {ROUND_MS}
 {self._more}
 """
         )

@@ -932,7 +932,7 @@ static void on_wait(unsigned index, void *unused)
     wait_again(cpu, &cpu->waited_from, 0, WAIT_INSNS);
 }
 
-/* The last block of a waiting loop of several: the thread has gone around when it executed just so many since. */
+/* A block of a waiting loop of several: the thread has gone around when it executed just so many since. */
 static void on_waiting_loop(unsigned index, void *instructions)
 {
     struct vcpu *cpu = vcpus[index];

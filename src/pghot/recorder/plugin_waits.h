@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Loops of instructions in which a thread only waits for another, as far as a look at the instructions tells. They are
- * found when the block that closes the loop is translated.
+ * found when the last of their blocks is translated. That need not be the one that jumps back: compilers like to enter
+ * a loop at its condition, which stands at the end.
  */
 #pragma once
 #include "plugin_groups.h"
@@ -11,6 +12,7 @@ enum {
     TAILS = 64,      /* ends of blocks that are remembered, direct mapped */
     TAIL_STEPS = 32, /* and so many instructions of each at most */
     LOOP_STEPS = 64,
+    OPEN_LOOPS = 16, /* jumps back that are remembered while blocks before them are not translated yet */
 };
 
 struct step {
@@ -26,6 +28,14 @@ struct tail {
 };
 
 static struct tail tails[TAILS];
+
+/* The jump that closes a loop, and where it ends; end 0: none. */
+struct open_loop {
+    uint64_t end;
+    struct x86_insn jump;
+};
+
+static struct open_loop open_loops[OPEN_LOOPS];
 
 static void remember_tail(struct qemu_plugin_tb *tb, const struct block_plan *plan)
 {
@@ -64,20 +74,15 @@ static size_t find_loop(uint64_t end, const struct x86_insn *jump, const struct 
     return steps;
 }
 
-/* How many instructions a loop has that the block closes and that only waits; 0: there is none. Such a loop stores
- * nothing, and every register that it changes is loaded anew each time around: it does the same until another thread
- * writes. */
-static size_t waiting_loop(struct qemu_plugin_tb *tb, const struct block_plan *plan)
+/* How many instructions the loop has that this jump closes, if it only waits; 0: it does not, or is not all known. Such
+ * a loop stores nothing, and every register that it changes is loaded anew each time around: it does the same until
+ * another thread writes. */
+static size_t only_waits(uint64_t end, const struct x86_insn *jump)
 {
-    const struct x86_insn *jump = &plan->decoded[plan->insns - 1];
-    struct qemu_plugin_insn *last = qemu_plugin_tb_get_insn(tb, plan->insns - 1);
     const struct step *loop[LOOP_STEPS];
     uint16_t written = 0, fresh = 0;
     bool loads = false;
-    size_t steps = 0;
-    remember_tail(tb, plan);
-    if (jump->jumps && jump->target <= qemu_plugin_tb_vaddr(tb))
-        steps = find_loop(qemu_plugin_insn_vaddr(last) + qemu_plugin_insn_size(last), jump, loop);
+    size_t steps = find_loop(end, jump, loop);
     for (size_t i = 0; i < steps; i++) {
         written |= loop[i]->decoded.writes;
         loads |= loop[i]->decoded.loads;
@@ -88,6 +93,26 @@ static size_t waiting_loop(struct qemu_plugin_tb *tb, const struct block_plan *p
         fresh |= loop[i]->decoded.writes;
     }
     return loads ? steps : 0;
+}
+
+/* How many instructions the waiting loop has that the block completes, by its own jump back or by one that was seen
+ * before; 0: there is none. */
+static size_t waiting_loop(struct qemu_plugin_tb *tb, const struct block_plan *plan)
+{
+    static unsigned next;
+    const struct x86_insn *jump = &plan->decoded[plan->insns - 1];
+    struct qemu_plugin_insn *last = qemu_plugin_tb_get_insn(tb, plan->insns - 1);
+    uint64_t begin = qemu_plugin_tb_vaddr(tb), end = qemu_plugin_insn_vaddr(last) + qemu_plugin_insn_size(last);
+    size_t steps = 0;
+    remember_tail(tb, plan);
+    if (jump->jumps && jump->target <= begin && !(steps = only_waits(end, jump)))
+        open_loops[next++ % OPEN_LOOPS] = (struct open_loop){end, *jump};
+    for (size_t i = 0; i < OPEN_LOOPS && !steps; i++) {
+        const struct open_loop *open = &open_loops[i];
+        if (open->jump.target <= begin && end < open->end)
+            steps = only_waits(open->end, &open->jump);
+    }
+    return steps;
 }
 
 /* The instruction at which a thread says that it waits, as OpenBLAS does: the last of a run of eight no-ops of one byte

@@ -27,25 +27,28 @@ td{white-space:nowrap}td:first-child,th:first-child,.words :last-child{text-alig
 .words td:last-child{white-space:normal;min-width:24em}
 .runs th{cursor:pointer}.runs :nth-child(2){text-align:left}
 .best td{background:var(--tint);font-weight:bold}
-@media print{table{font-size:7px}td,th{padding:2px 3px}.chart{break-inside:avoid}}
+@media print{table{font-size:7px}td,th{padding:2px 3px}.chart{break-inside:avoid}
+h3,h3+p{break-after:avoid}}
 pre{white-space:pre-wrap;background:var(--code);padding:1em}"""
 
-# Each chart's figure is the script beside it. Its colours are those of the page, also when the scheme changes.
+# Each chart's figure is the script beside it. Its colours are those of the page, also when the scheme changes and in
+# print.
 _DRAW = """(async()=>{
 const packed=Uint8Array.from(atob(document.getElementById('plotly').textContent),c=>c.charCodeAt(0));
 const script=document.createElement('script');
 script.textContent=await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'))).text();
 document.head.append(script);
-const dark=matchMedia('(prefers-color-scheme:dark)'),charts=[...document.querySelectorAll('.chart')];
-const colours=layout=>{const ink=dark.matches?'#e8e8e8':'#111',clear='rgba(0,0,0,0)';
-const all={'font.color':ink,paper_bgcolor:clear,plot_bgcolor:clear};
+const charts=[...document.querySelectorAll('.chart')];
+const colours=layout=>{const ink=getComputedStyle(document.documentElement).getPropertyValue('--ink');
+const clear='rgba(0,0,0,0)',all={'font.color':ink,paper_bgcolor:clear,plot_bgcolor:clear};
 for(const axis of Object.keys(layout).filter(key=>/^[xy]axis\\d*$/.test(key)))
 for(const part of ['linecolor','tickcolor','zerolinecolor'])all[axis+'.'+part]=ink;
 return all};
 for(const chart of charts){const figure=JSON.parse(chart.nextElementSibling.textContent);chart.textContent='';
 await Plotly.newPlot(chart,figure.data,figure.layout,{displayModeBar:false,responsive:true});
 await Plotly.relayout(chart,colours(figure.layout))}
-dark.onchange=()=>charts.forEach(chart=>Plotly.relayout(chart,colours(chart.layout)));
+for(const media of ['(prefers-color-scheme:dark)','print'])matchMedia(media).addEventListener('change',
+()=>charts.forEach(chart=>Plotly.relayout(chart,colours(chart.layout))));
 })()"""
 
 

@@ -132,6 +132,7 @@ DECLARED = {
     "damos": ("mover", "", ("damon",), False, False, True),
     "hybridtier": ("mover", "", ("pebs",), False, False, True),
     "memtis": ("mover", "", ("pebs",), False, False, True),
+    "multi-clock": ("mover", "", (), False, False, False),
     "tpp": ("mover", "", ("hintfaults",), False, False, False),
     "oracle-epoch": ("oracle", "oracles", (), False, False, False),
     "oracle-static": ("oracle", "oracles", (), False, False, False),

@@ -1,4 +1,4 @@
-"""Where Numba may keep compiled kernels when this package's directory cannot be written.
+"""Where Numba may keep compiled kernels when this package's directory cannot be written, and whether it has kept some.
 
 Numba then uses NUMBA_CACHE_DIR or the user's cache, and runs what it finds there. If others may have written to that
 directory, or it cannot be written at all (a read-only install, run by a user without a home), the process gets a
@@ -8,11 +8,13 @@ directory of its own and compiles anew each time. The package's own directory is
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 from pghot.trusted import distrust_entry, fresh_directory, instead_of_cache, private_directory
 
 _PREFIX = "pghot-numba-"
+Kernels = tuple[str, str, int]  # module, function, seconds to compile (measured on the project's machine)
 
 
 def ensure_cache() -> None:
@@ -20,6 +22,23 @@ def ensure_cache() -> None:
     given = os.environ.get("NUMBA_CACHE_DIR")
     if given or not _writable(Path(__file__).parent / "__pycache__"):
         os.environ["NUMBA_CACHE_DIR"] = str(_directory(given))
+
+
+def compiled(kernels: Kernels) -> bool:
+    """Whether Numba has these kernels in its cache.
+
+    This asks Numba's own index: an entry is valid for one version of Numba, one processor and one version of the
+    source, which file times do not show. The index has no public interface. If it looks different, or if Numba compiles
+    nothing, the answer is True, and nothing is announced.
+    """
+    module, function, _ = kernels
+    dispatcher = getattr(import_module(module), function)
+    try:
+        cache = dispatcher._cache
+        wanted = cache._index_key(None, dispatcher.targetctx.codegen())
+        return any(key[1:] == wanted[1:] for key in cache._cache_file._load_index())
+    except (AttributeError, TypeError):
+        return True
 
 
 def _directory(given: str | None) -> Path:

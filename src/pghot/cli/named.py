@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
+from pghot.cli.compiling import announce
 from pghot.errors import PghotError, UsageError
 from pghot.kernel.sysroot import SysRoot
+from pghot.live.first_use import compile_ahead
 from pghot.live.members import Members
 from pghot.live.run import start_command
 from pghot.live.targets import LeftOut, Targets
@@ -30,12 +32,16 @@ class Named:
         data_on_stdout  our stdout carries JSON: what the command prints goes to stderr
         held            a file for what the command prints, because a screen has the terminal
 
+        The kernels of the live side are compiled before, on the first run after an install.
+
         Raises `UsageError` when no running program fits.
         """
         if not self.command:
             self._check_some()
+            compile_ahead(SysRoot(), announce)
             yield self.running
             return
+        compile_ahead(SysRoot(), announce)
         child = start_command(self.command, 2 if data_on_stdout else None, held)
         try:
             yield replace(self.running, pids=(child.pid,))

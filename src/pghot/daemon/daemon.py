@@ -26,6 +26,7 @@ from pghot.errors import PghotError
 from pghot.kernel.shortage import ShortageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.live.degraded import DegradedSoFar
+from pghot.live.first_use import compile_ahead
 from pghot.live.groups import Group, all_targets
 from pghot.live.hot import hottest
 from pghot.live.journal import Journal
@@ -118,6 +119,7 @@ class Daemon:
         settings = live_settings(self._config)
         settings.targets.check(self._root)
         check_sources(self._root, settings)
+        compile_ahead(self._root, lambda seconds: event(self._log, "compiling kernels", about_s=seconds))
         with (
             owned(self._root, changes_machine(settings)) as self._owner,
             Journal(service.journal, self._root) as journal,

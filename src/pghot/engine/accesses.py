@@ -70,6 +70,13 @@ class Accesses:
     def __len__(self) -> int:
         return len(self.page)
 
+    def only(self, kept: npt.NDArray[np.bool_]) -> Accesses:
+        """Those of them that are `kept`."""
+        latency_ms = None if self.latency_ms is None else self.latency_ms[kept]
+        return Accesses(
+            self.page[kept], self.node[kept], self.count[kept], self.time_ms, self.hint_fault, latency_ms
+        )
+
 
 _NONE_32, _NONE_16 = np.empty(0, np.uint32), np.empty(0, np.int16)
 

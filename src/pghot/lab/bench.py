@@ -30,7 +30,7 @@ from pghot.parameters import check_several
 from pghot.policies.decisions import DecisionCounts
 from pghot.policies.granularity import granularity_of
 from pghot.policies.runs_on import RunsOn, places
-from pghot.policies.sampling_period import own_period
+from pghot.policies.sampling_period import own_period, own_tiers
 from pghot.recording.compressibility import compressibility_of
 from pghot.recording.ratios import describe
 from pghot.recording.trace import Trace
@@ -272,6 +272,7 @@ class Bench:
                 **{
                     **self._live_options(spec, name),
                     **own_period(POLICIES.get(spec.policy), SOURCES.get(name)),
+                    **own_tiers(POLICIES.get(spec.policy), SOURCES.get(name)),
                     **spec.source_options.get(name, {}),
                 },
             )

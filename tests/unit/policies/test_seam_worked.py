@@ -16,7 +16,7 @@ from pghot.policies.hemem import HeMem
 from pghot.policies.none import NoMoves
 from pghot.policies.options import parse_options
 from pghot.policies.policy import Passive, World, by_kind, group_of
-from pghot.policies.sampling_period import own_period
+from pghot.policies.sampling_period import own_period, own_tiers
 from pghot.sim.policies import POLICIES
 from pghot.sim.sources import SOURCES
 
@@ -133,6 +133,7 @@ DECLARED = {
     "hybridtier": ("mover", "", ("pebs",), False, False, True),
     "memtis": ("mover", "", ("pebs",), False, False, True),
     "multi-clock": ("mover", "", (), False, False, False),
+    "tpp-colloid": ("mover", "", ("hintfaults",), False, False, False),
     "tpp": ("mover", "", ("hintfaults",), False, False, False),
     "oracle-epoch": ("oracle", "oracles", (), False, False, False),
     "oracle-static": ("oracle", "oracles", (), False, False, False),
@@ -196,6 +197,12 @@ def test_what_moves_as_a_whole_and_how_often_is_sampled() -> None:
     assert granularity_of(NoMoves) == 4096
     assert own_period(HeMem, SOURCES.get("pebs")) == {"period_misses": 5003}
     assert own_period(HeMem, SOURCES.get("ibs")) == own_period(NoMoves, SOURCES.get("pebs")) == {}
+
+
+def test_a_policy_that_needs_hint_faults_of_every_tier_gets_them() -> None:
+    colloid, tpp = POLICIES.get("tpp-colloid"), POLICIES.get("tpp")
+    assert own_tiers(colloid, SOURCES.get("hintfaults")) == {"every_tier": True}
+    assert own_tiers(tpp, SOURCES.get("hintfaults")) == own_tiers(colloid, SOURCES.get("pebs")) == {}
 
 
 def test_options_are_taken_as_the_kind_of_their_default() -> None:

@@ -21,24 +21,13 @@ DELTA = 0.05
 EPSILON = 0.01
 
 
-class HeMemColloid(SampledCounts[LabWorld]):
-    """HeMem's counts say what share of the accesses each page carries; Colloid says which share the fast tier needs."""
+class MeasuredLatencies:
+    """The loaded latency of each node, as Colloid measures it."""
 
-    name = "hemem-colloid"
-    summary = "HeMem + Colloid: balances the tiers' loaded latencies"
-    runs_live = False
-    awaits = "Colloid's patches to HeMem or the kernel"
-
-    def start(self, world: LabWorld) -> None:
-        super().start(world)
+    def start_measuring(self, world: LabWorld) -> None:
         nodes = len(world.machine.free_pages)
         self._occupancy, self._rate = np.zeros(nodes), np.zeros(nodes)
         self._served_before = np.zeros(nodes)
-        self._low, self._high = 0.0, 1.0
-
-    def act(self, world: LabWorld) -> None:
-        self._measure(world)
-        super().act(world)
 
     def _measure(self, world: LabWorld) -> None:
         """Smooth occupancy (lines in flight) and rate (lines/ns) of each node over the last slice."""
@@ -51,6 +40,30 @@ class HeMemColloid(SampledCounts[LabWorld]):
         weight = 1 - (1 - SMOOTHING) ** (machine.slice_ns * world.group_pages / (PERIOD_MS * 1e6))
         self._occupancy += weight * (rate * machine.latency_ns - self._occupancy)
         self._rate += weight * (rate - self._rate)
+
+    def _latency_ns(self, world: LabWorld, node: int) -> float:
+        """The node's latency by Little's law; for an idle node, its idle latency."""
+        if self._rate[node] <= 1e-12:
+            return float(world.machine.topology.nodes[node].latency_ns)
+        return float(self._occupancy[node] / self._rate[node])
+
+
+class HeMemColloid(MeasuredLatencies, SampledCounts[LabWorld]):
+    """HeMem's counts say what share of the accesses each page carries; Colloid says which share the fast tier needs."""
+
+    name = "hemem-colloid"
+    summary = "HeMem + Colloid: balances the tiers' loaded latencies"
+    runs_live = False
+    awaits = "Colloid's patches to HeMem or the kernel"
+
+    def start(self, world: LabWorld) -> None:
+        super().start(world)
+        self.start_measuring(world)
+        self._low, self._high = 0.0, 1.0
+
+    def act(self, world: LabWorld) -> None:
+        self._measure(world)
+        super().act(world)
 
     def migrate(self, world: LabWorld, budget: int) -> None:
         fast, slow = world.fast_node, world.slow_node
@@ -68,12 +81,6 @@ class HeMemColloid(SampledCounts[LabWorld]):
             world.machine.demote(page, fast, self.name)
         else:  # the tiers are balanced
             world.decisions.rest(HeldBack.NEVER_PRESSED)
-
-    def _latency_ns(self, world: LabWorld, node: int) -> float:
-        """The node's latency by Little's law; for an idle node, its idle latency."""
-        if self._rate[node] <= 1e-12:
-            return float(world.machine.topology.nodes[node].latency_ns)
-        return float(self._occupancy[node] / self._rate[node])
 
     def _step(self, fast_ns: float, slow_ns: float, share: float) -> float:
         """How much the fast tier's share of accesses should change now (negative: it should shrink)."""

@@ -157,6 +157,8 @@ class HintFaults:
     idle_mappings   mappings of each process that the scanner looks at before the one with its pages, one every
                     `scan_delay_ms`: so it goes for a process that was scanned before and whose memory came down since
                     (FACTS 10). Where its scanner stood differs evenly from process to process
+    every_tier      pages of the top tier are marked too, as patches have it that also move pages down at a fault. Here
+                    a page that moves keeps its mark, where the kernel's loses it
     backoff         after a step its thread does not scan for this many times the step's cost: 32 caps it at about
                     3 % of a CPU. The other threads may
     """
@@ -173,6 +175,7 @@ class HintFaults:
         "period_max_ms": 200.0,
         "fault_ns": 1300.0,
     }
+    every_tier_option = "every_tier"
     inline = True
     released = True
     sees: Sees = "lower"
@@ -194,6 +197,7 @@ class HintFaults:
         processes: int = 1,
         idle_mappings: int = 0,
         backoff: float = 32.0,
+        every_tier: bool = False,
     ) -> None:
         check_number(self.name, "scan_bytes", scan_bytes, 4096)
         check_number(self.name, "scan_delay_ms", scan_delay_ms, 0)
@@ -216,6 +220,8 @@ class HintFaults:
         self._delay_ms, self._min_ms, self._max_ms = scan_delay_ms, period_min_ms, period_max_ms
         self._empty_span = empty_span
         self._fault_ns, self._mark_ns, self._backoff = fault_ns, mark_ns, backoff
+        self._every_tier = every_tier
+        self.sees = "any" if every_tier else "lower"
         self._mark_ms = np.full(settings.pages, UNREACHED if idle_mappings else UNMARKED, np.int32)
         # The golden ratio spreads any number of processes evenly, and those of each node as well.
         self._reached_ms = idle_mappings * scan_delay_ms * (np.arange(1, processes + 1) * GOLDEN_RATIO % 1)
@@ -237,7 +243,7 @@ class HintFaults:
             self._next_ms = self._began_ms
         found = self._found
         faults = take_faults(
-            view.page, view.touches, view.node, self._mark_ms, view.place, view.lower,
+            view.page, view.touches, view.node, self._mark_ms, view.place, self._marked_nodes(view),
             start_ms, view.now_ms, *found,
         )  # fmt: skip
         app_ns = faults * self._fault_ns
@@ -259,6 +265,10 @@ class HintFaults:
             latency_ms=found.latency_ms[order],
         )
         return Report(seen, app_ns)
+
+    def _marked_nodes(self, view: SliceView) -> Bool:
+        """bool[nodes]: whose pages are marked."""
+        return np.ones_like(view.lower) if self._every_tier else view.lower
 
     def _reach(self, scanned_ms: float) -> None:
         """Let the scans reach the mappings whose turn has come, so many ms after the first step."""
@@ -301,7 +311,7 @@ class HintFaults:
         marked = 0
         for _ in range(self._empty_span):
             self._cursor, marked = mark_pages(
-                self._mark_ms, view.place, view.lower, self._cursor, span, at_ms
+                self._mark_ms, view.place, self._marked_nodes(view), self._cursor, span, at_ms
             )
             if marked or span >= self._pages:
                 break

@@ -73,6 +73,23 @@ def test_a_bit_that_kswapd_took_is_not_lost() -> None:
     assert promoted(bed) == [400], "a walk that finds no bit set says nothing"
 
 
+def test_a_page_whose_bit_it_took_is_as_young_to_reclaim_as_before() -> None:
+    bed, _ = bed_of()
+    bed.machine.generations.sequence = 5
+    touched(bed, 1_000, 500)
+    assert bed.machine.generations.generation[[500, 501]].tolist() == [5, 0]
+
+
+def test_a_page_goes_to_the_top_tier_node_that_is_nearest_to_it() -> None:
+    """Of two sockets that are as far from it, the first."""
+    bed = SmallBed("multi-clock", tiers="two-socket-cxl")
+    assert bed.machine.promotion_targets[2] == [0, 1]
+    for at_ms in (1_000, 2_000):
+        bed.machine.generations.young[7] = 1
+        bed.act(at_ms)
+    assert bed.machine.place[7] == 0
+
+
 def test_it_takes_no_bits_of_pages_on_top() -> None:
     bed, _ = bed_of()
     assert touched(bed, 1_000, 3) == {"nothing seen": 1}

@@ -101,6 +101,7 @@ def test_policies_are_listed_by_kind_those_that_run_live_first() -> None:
         "hemem", *groups()["pghot"],
         "alto-hemem-colloid", "alto-numab2", "alto-tpp", "chrono", "damos",
         "hemem-colloid", "hybridtier", "lru-bw", "memtis", "multi-clock", "numab2", "tpp",
+        "tpp-colloid",
         "oracle-epoch", "oracle-static",
     ]  # fmt: skip
 

@@ -177,6 +177,15 @@ def test_faults_come_in_the_order_of_the_scan() -> None:
     assert seen.count.tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize(("every_tier", "sees", "faulting"), [(False, "lower", [3]), (True, "any", [3, 12])])
+def test_pages_of_the_top_tier_fault_too_if_asked(every_tier: bool, sees: str, faulting: list[int]) -> None:
+    source = HintFaults(SourceSettings(20, 4096, 2), scan_delay_ms=0.0, every_tier=every_tier)
+    assert source.sees == sees
+    source.observe(view({}, 1.0, on_top=(12,)))
+    assert source.counters()["numa_pte_updates"] == (20 if every_tier else 19)
+    assert source.observe(view({3: 1, 12: 1}, 2.0, on_top=(12,))).accesses.page.tolist() == faulting
+
+
 def test_mappings_are_reached_one_after_the_other() -> None:
     """Two processes of 10 pages and five idle mappings: 5,000 ms by 0.618 and 0.236 after the first step."""
     source = HintFaults(SourceSettings(20, 4096, 2), scan_delay_ms=1_000.0, processes=2, idle_mappings=5)

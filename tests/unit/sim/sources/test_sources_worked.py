@@ -23,7 +23,7 @@ CONSTANTS: dict[str, dict[str, Any]] = {
     "hintfaults": {
         "scan_bytes": 256 * 1024 * 1024, "scan_delay_ms": 1000, "period_min_ms": 1000, "period_max_ms": 60_000,
         "empty_span": 8, "fault_ns": 1200, "mark_ns": 44, "flush_ns": 4000, "interrupt_ns": 1000, "backoff": 32,
-        "processes": 1, "idle_mappings": 0,
+        "processes": 1, "idle_mappings": 0, "every_tier": False,
     },
     "abit": {"period_ms": 2000, "walk_ns": 25, "set_ns": 200, "every_tier": False},
     "damon": {

@@ -55,6 +55,12 @@ def compare(
             help="where runs take place: kernel, user-space, to-come; by default what can be had today"
         ),
     ] = "",
+    movers: Annotated[
+        str,
+        typer.Option(
+            help="who moves the pages: policy (its own mover), fault, kthread, copy-threads:N, dma; comma-separated"
+        ),
+    ] = "",
     access: Annotated[
         str,
         typer.Option(help="access rules of compressed memory, comma-separated; the tiers' own by default"),
@@ -129,6 +135,7 @@ def compare(
         "options": set_ or (),
         "access": words(access),
         "classes": words(classes),
+        "movers": words(movers),
         "progress": announcing(progress_on_stderr("replaying")),
     }
     result: Comparison | ShareCurves

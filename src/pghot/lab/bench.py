@@ -29,7 +29,7 @@ from pghot.lab.traces import trace_warnings
 from pghot.parameters import check_several
 from pghot.policies.decisions import DecisionCounts
 from pghot.policies.granularity import granularity_of
-from pghot.policies.runs_on import RunsOn, places
+from pghot.policies.runs_on import RunsOn, moves_in_fault, places
 from pghot.policies.sampling_period import own_period, own_tiers
 from pghot.recording.compressibility import compressibility_of
 from pghot.recording.ratios import describe
@@ -37,8 +37,10 @@ from pghot.recording.trace import Trace
 from pghot.rules import rule_named
 from pghot.sim.compressed.node import Contents
 from pghot.sim.lab_world import LabWorld
+from pghot.sim.machine.movers import FAULT, POLICYS_OWN, mover_named
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import Topology
+from pghot.sim.moved_by import MovedBy
 from pghot.sim.policies import POLICIES
 from pghot.sim.policies.interleave import deal_out
 from pghot.sim.sources import SOURCES
@@ -54,6 +56,7 @@ class RunSpec:
 
     access  name of the compressed node's access rule; None: the one in the tiers file
     where   one of the places where it can run (`policies.runs_on`); None: the one that an operator can have today
+    mover   who moves the pages (`sim.machine.movers`), by its name; None: the policy's own mover
     """
 
     policy: str
@@ -62,13 +65,29 @@ class RunSpec:
     source_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     access: str | None = None
     where: RunsOn | None = None
+    mover: str | None = None
 
     def __post_init__(self) -> None:
         check_several("sources", self.sources)
+        if self.mover is not None:
+            self._check_mover(self.mover)
+
+    def _check_mover(self, name: str) -> None:
+        if mover_named(name) is None:
+            raise UsageError(
+                f"'{name}' is not another mover", "leave the mover out: then the policy's own moves"
+            )
+        if POLICIES.get(self.policy).kind != "mover":
+            raise UsageError(f"'{self.policy}' chooses no pages to move", f"leave the mover '{name}' out")
+        if self.where not in (None, "to come"):
+            raise UsageError(
+                f"'{self.policy}' moved by '{name}' does not run in the class '{self.where}'",
+                "leave the class out",
+            )
 
     @property
     def label(self) -> str:
-        """Policy, sources and, if they are named, the access rule and where it runs.
+        """Policy, sources and, if they are named, the mover, the access rule and where it runs.
 
         `labels` tells apart the runs that share it.
 
@@ -76,13 +95,19 @@ class RunSpec:
         'pghot-default/chmu [ro-cow]'
         >>> RunSpec("pghot-default", ("pebs",), where="to come").label
         'pghot-default/pebs [to come]'
+        >>> RunSpec("numab2", ("hintfaults",), mover="dma").label
+        'numab2/hintfaults [dma]'
         """
         mover = f"{self.policy}/{'+'.join(self.sources)}" if self.sources else self.policy
-        return " ".join([mover, *(f"[{named}]" for named in (self.access, self.where) if named)])
+        return " ".join([mover, *(f"[{named}]" for named in (self.mover, self.access, self.where) if named)])
 
     def places(self) -> tuple[RunsOn, ...]:
-        """Where it can run: see `policies.runs_on.places`."""
-        return places(POLICIES.get(self.policy), [SOURCES.get(name) for name in self.sources])
+        """Where it can run: see `policies.runs_on.places`. No released kernel has another mover than the policy's."""
+        policy = POLICIES.get(self.policy)
+        able = places(policy, [SOURCES.get(name) for name in self.sources])
+        if self.mover is None or able == ("nowhere",) or (self.mover == FAULT and moves_in_fault(policy)):
+            return able
+        return ("to come",)
 
     @property
     def runs_on(self) -> RunsOn:
@@ -201,8 +226,9 @@ class Bench:
     def play(self, specs: Sequence[RunSpec], progress: Callable[[float], None]) -> list[RunOutcome]:
         runs = [self._new_run(spec) for spec in specs]
         replay(runs, self.epochs, self.schedule, self.top_pages(), progress)
+        named = any(spec.mover for spec in specs)
         return [
-            self._outcome(label, spec, run)
+            self._outcome(label, spec, run, (spec.mover or POLICYS_OWN) if named else None)
             for label, spec, run in zip(labels(specs), specs, runs, strict=True)
         ]
 
@@ -239,8 +265,12 @@ class Bench:
             decisions=DecisionCounts(self.group_pages),
         )
         policy, sources = POLICIES.make(spec.policy, **spec.options), self._sources(spec)
+        if spec.runs_on == "user space":
+            policy = LiveLoop(policy, sources)
+        elif spec.mover is not None and (mover := mover_named(spec.mover)) is not None:
+            policy = MovedBy(policy, mover)
         return new_run(
-            LiveLoop(policy, sources) if spec.runs_on == "user space" else policy,
+            policy,
             sources,
             world,
             future,
@@ -317,7 +347,7 @@ class Bench:
         total = self.schedule.epochs
         return min(total - 1, round(total * self.setting.warmup_share()))
 
-    def _outcome(self, label: str, spec: RunSpec, run: Run) -> RunOutcome:
+    def _outcome(self, label: str, spec: RunSpec, run: Run, mover: str | None) -> RunOutcome:
         samples = run.measures.samples
         return RunOutcome(
             label=label,
@@ -335,6 +365,7 @@ class Bench:
             ),
             held_back=run.world.decisions.held_back(),
             samples=samples,
+            mover=mover,
             access=held.access.name if (held := self._under(spec).compression) else None,
         )
 

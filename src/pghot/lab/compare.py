@@ -22,6 +22,7 @@ from pghot.policies.options import parse_options
 from pghot.policies.runs_on import CLASSES, RunsOn
 from pghot.recording.trace import Trace
 from pghot.rules import rule_named, warnings_of
+from pghot.sim.machine.movers import POLICYS_OWN, Mover, mover_named
 from pghot.sim.machine.topology import Topology, load_topology
 from pghot.sim.policies import POLICIES, expand
 from pghot.sim.sources import SOURCES
@@ -45,13 +46,16 @@ def default_sources(topology: Topology) -> tuple[str, ...]:
     return (*KERNEL_SOURCES, CPU_SOURCES[topology.cpu_vendor or "intel"])
 
 
-def plan_runs(policies: Sequence[str], sources: Sequence[str], classes: Sequence[str] = ()) -> list[RunSpec]:
-    """The runs that `--policies` and `--sources` ask for; the baselines are always among them.
+def plan_runs(
+    policies: Sequence[str], sources: Sequence[str], classes: Sequence[str] = (), movers: Sequence[str] = ()
+) -> list[RunSpec]:
+    """The runs that `--policies`, `--sources` and `--movers` ask for; the baselines are always among them.
 
     sources  for policies that take any: one run with each, or with several together if they are joined by "+";
              "all" stands for every source
     classes  names of `policies.runs_on.CLASSES`: every run in each of these that it can be in. Empty: each run once,
              as an operator can have it today, or else as it may come
+    movers   names of `sim.machine.movers.NAMES`: every policy that moves pages with each of these. Empty: its own mover
     """
     chosen = _expand_sources(sources)
     specs = []
@@ -61,7 +65,36 @@ def plan_runs(policies: Sequence[str], sources: Sequence[str], classes: Sequence
             specs += [RunSpec(name, tuple(group.split("+"))) for group in chosen]
         else:
             specs.append(RunSpec(name, policy.default_sources))
-    return _in_classes(specs, [class_named(name) for name in classes])
+    moved = _with_movers(specs, [mover_named(name) for name in movers])
+    planned = _in_classes(moved, [class_named(name) for name in classes])
+    for name in movers:
+        if name != POLICYS_OWN and all(spec.mover != name for spec in planned):
+            raise UsageError(
+                f"no policy moved by '{name}' (--movers) runs in these classes",
+                "add to-come to --classes, or leave --classes out",
+            )
+    return planned
+
+
+def _with_movers(specs: Sequence[RunSpec], movers: Sequence[Mover | None]) -> list[RunSpec]:
+    """The runs of policies that move pages by each of these movers, None being the policy's own; the others once.
+
+    Raises `UsageError` when there are movers and nothing to move.
+    """
+    if not movers:
+        return list(specs)
+    names = dict.fromkeys(mover.name if mover else None for mover in movers)
+    able = [POLICIES.get(spec.policy).kind == "mover" for spec in specs]
+    if not any(able):
+        raise UsageError(
+            "none of these policies chooses pages to move: there is no mover to choose (--movers)",
+            "add one that does to --policies, such as numab2, or leave --movers out",
+        )
+    return [
+        replace(spec, mover=name)
+        for spec, moves in zip(specs, able, strict=True)
+        for name in (names if moves else (None,))
+    ]
 
 
 def class_named(name: str) -> RunsOn:
@@ -119,6 +152,7 @@ def compare(
     options: Sequence[str] = (),
     access: Sequence[str] = (),
     classes: Sequence[str] = (),
+    movers: Sequence[str] = (),
     progress: Progress = lambda done, total: None,
     **settings: Any,
 ) -> Comparison:
@@ -130,7 +164,7 @@ def compare(
     settings   fields of `Setting`
     options    "NAME.OPTION=VALUE" for planned policies and their sources, see `policies.options`
     access     names of access rules (`pghot.rules.RULES`): every policy runs under each. Empty: the tiers' own
-    classes    see `plan_runs`
+    classes, movers  see `plan_runs`
     bounds     also run the LRU and CLOCK page caches of `lab.bounds`, once for each seed
     progress   called with (done, total), in thousandths
 
@@ -141,7 +175,9 @@ def compare(
     setting = setting or checked_setting("compare", settings)
     check_kind("tiers", tiers, (str, Path, Topology), "a name, a path or a Topology")
     topology = tiers if isinstance(tiers, Topology) else load_topology(tiers)
-    specs = planned(topology, policies, sources, options=options, access=access, classes=classes)
+    specs = planned(
+        topology, policies, sources, options=options, access=access, classes=classes, movers=movers
+    )
     runs: list[RunOutcome] = []
     caches: list[TraceBounds] = []
     for number in range(setting.seeds):
@@ -169,6 +205,7 @@ def planned(
     options: Sequence[str] = (),
     access: Sequence[str] = (),
     classes: Sequence[str] = (),
+    movers: Sequence[str] = (),
 ) -> list[RunSpec]:
     """The runs of a comparison on these tiers; see `compare`. Raises `UsageError` for names and options it lacks."""
     several = {
@@ -177,6 +214,7 @@ def planned(
         "options": options,
         "access": access,
         "classes": classes,
+        "movers": movers,
     }
     for name, words in several.items():
         check_several(name, words)
@@ -185,7 +223,7 @@ def planned(
     if "all" in policies and not sources and topology.compression is not None:
         policies = [*policies, DEVICE_MOVER]
     return _under_rules(
-        with_options(_plan(policies, sources or default_sources(topology), classes), options),
+        with_options(_plan(policies, sources or default_sources(topology), classes, movers), options),
         access,
         topology,
     )
@@ -198,10 +236,12 @@ def _with_rules(setup: Setup, runs: Sequence[RunOutcome]) -> Setup:
     return replace(setup, access=rules, warnings=(*setup.warnings, *told))
 
 
-def _plan(policies: Sequence[str | RunSpec], sources: Sequence[str], classes: Sequence[str]) -> list[RunSpec]:
+def _plan(
+    policies: Sequence[str | RunSpec], sources: Sequence[str], classes: Sequence[str], movers: Sequence[str]
+) -> list[RunSpec]:
     names = [policy for policy in policies if isinstance(policy, str)]
     own = [policy for policy in policies if isinstance(policy, RunSpec)]
-    return plan_runs(names, sources, classes) + own
+    return plan_runs(names, sources, classes, movers) + own
 
 
 def with_options(specs: list[RunSpec], assignments: Sequence[str]) -> list[RunSpec]:

@@ -24,6 +24,7 @@ class RunOutcome:
     held_back decisions of the policy not to move, by reason (`policies.decisions.HeldBack`)
     samples   at the end of each epoch
     access    the rule of the node that compresses; None, and not in `to_dict`: no node does
+    mover     who moved the pages, by its name; None, and not in `to_dict`: no run of the comparison names one
     """
 
     label: str
@@ -40,6 +41,7 @@ class RunOutcome:
     held_back: Mapping[str, int]
     samples: Sequence[EpochSample]
     access: str | None = None
+    mover: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A row of the table `runs`: all but the samples. The ratios come last, as they are known last."""
@@ -52,7 +54,7 @@ class RunOutcome:
             "runs_on": self.runs_on,
             "sources": self.sources,
             "options": self.options,
-            **_if_ruled(self.access),
+            **_named(access=self.access, mover=self.mover),
             "seed": self.seed,
             **figures,
             "node_shares": self.node_shares,
@@ -71,7 +73,7 @@ class SummaryRow:
     speedups of each seed, in order; fewer where a seed has none
     ci95     for each metric the half-width of its 95 % confidence interval; None with one seed
     held_back  sums over the seeds
-    access   as in `RunOutcome`
+    access, mover  as in `RunOutcome`
     """
 
     label: str
@@ -88,6 +90,7 @@ class SummaryRow:
     sampling: tuple[str, ...]
     held_back: Mapping[str, int]
     access: str | None = None
+    mover: str | None = None
 
     @property
     def needs_foresight(self) -> bool:
@@ -110,7 +113,7 @@ class SummaryRow:
             "runs_on": self.runs_on,
             "sources": self.sources,
             "options": self.options,
-            **_if_ruled(self.access),
+            **_named(access=self.access, mover=self.mover),
             "seeds": self.seeds,
             **cells,
             "node_shares": self.node_shares,
@@ -143,8 +146,8 @@ class EpochRow:
     latency_ns: tuple[float, ...]
 
 
-def _if_ruled(access: str | None) -> dict[str, str]:
-    return {} if access is None else {"access": access}
+def _named(**facts: str | None) -> dict[str, str]:
+    return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 def summarise_runs(runs: Sequence[RunOutcome]) -> list[SummaryRow]:
@@ -179,6 +182,7 @@ def _summary_row(same: Sequence[RunOutcome]) -> SummaryRow:
         sampling=first.sampling,
         held_back=dict(sum((Counter(run.held_back) for run in same), Counter()).most_common()),
         access=first.access,
+        mover=first.mover,
     )
 
 

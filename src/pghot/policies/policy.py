@@ -87,6 +87,7 @@ class Policy(Protocol[W_contra]):
     awaits           what a kernel still lacks to do this by itself, in words; empty: a released kernel does it. A
                      policy that does not say awaits "a kernel patch"
     demotes          it picks the pages to demote itself; one that does not say leaves that to the machine
+    moves_in_fault   it promotes in the thread that took a hint fault; one that does not say has threads of its own
     """
 
     name: str

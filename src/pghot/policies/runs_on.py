@@ -38,6 +38,11 @@ def policy_awaits(policy: type[Policy[Any]]) -> str:
     return str(getattr(policy, "awaits", "a kernel patch"))
 
 
+def moves_in_fault(policy: type[Policy[Any]]) -> bool:
+    """Whether the policy promotes in the thread that took a hint fault."""
+    return bool(getattr(policy, "moves_in_fault", False))
+
+
 def source_awaits(source: type[Source]) -> str:
     """What it takes for this source beyond a released kernel; empty: nothing, or it is a yardstick."""
     return (

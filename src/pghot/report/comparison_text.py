@@ -17,6 +17,7 @@ from pghot.lab.stood_still import why_still
 from pghot.lab.verdict import TITLES
 from pghot.policies.runs_on import policy_awaits, source_awaits
 from pghot.printable import printable
+from pghot.sim.machine.movers import mover_named
 from pghot.sim.policies import POLICIES
 from pghot.sim.sources import SOURCES
 from pghot.units import format_share, format_size
@@ -209,6 +210,8 @@ def footnotes(result: Comparison) -> list[str]:
         row.policy: policy_awaits(POLICIES.get(row.policy)) for row in result.rows if row.runs_on == "to come"
     }
     notes += [f"'{policy}' awaits {what}" for policy, what in awaited.items() if what]
+    named = dict.fromkeys(row.mover for row in result.rows if row.mover)
+    notes += [f"[{name}]: {mover.summary}" for name in named if (mover := mover_named(name))]
     return [*notes, *sorted({_options(row, result.rows) for row in result.rows if row.options})]
 
 

@@ -29,7 +29,7 @@ _MARGIN = (
 )
 _COMPARE = (
     "recording tiers fast_share policies classes access stands_for threads spread duration slice_ seeds warmup folio "
-    "phases placement mlp set_ bounds output json_"
+    "phases placement mlp set_ bounds movers output json_"
 )
 _SIZE = (
     "recording slowdown tiers policies sources classes stands_for threads duration seeds set_ output json_"

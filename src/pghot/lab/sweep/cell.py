@@ -50,6 +50,7 @@ class Asked:
     options: Sequence[str]
     access: Sequence[str]
     classes: Sequence[str]
+    movers: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class Cell:
             "options": self.asked.options,
             "access": self.asked.access,
             "classes": self.asked.classes,
+            "movers": self.asked.movers,
         }
         return compare(
             self.place,

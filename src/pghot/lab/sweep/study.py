@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,7 +57,7 @@ class Study(Strict):
     tiers       shipped tiers or files
     shares      the top tier's shares of the footprint: "20%", "5%..80%", "as-file"
     stands_for  footprints of the real program: "100GiB", "16x"; without: as the recording stands for by itself
-    policies, sources, classes, access, set   as the options of `pghot compare`: the runs of each cell
+    policies, sources, movers, classes, access, set   as the options of `pghot compare`: the runs of each cell
     seeds       how many, from `first_seed` on
     """
 
@@ -66,6 +67,7 @@ class Study(Strict):
     stands_for: Axis | None = None
     policies: Axis = ("all",)
     sources: Axis | None = None
+    movers: Axis | None = None
     classes: Axis | None = None
     access: Axis | None = None
     set: Axis | None = None
@@ -93,7 +95,12 @@ def cells_of(study: Study) -> list[Cell]:
             "shorten an axis: recordings, tiers, shares, stands_for, seeds",
         )
     asked = Asked(
-        study.policies, study.sources or (), study.set or (), study.access or (), study.classes or ()
+        study.policies,
+        study.sources or (),
+        study.set or (),
+        study.access or (),
+        study.classes or (),
+        study.movers or (),
     )
     machines = {name: load_topology(name) for name in study.tiers}
     runs = {name: planned(tiers, **_words(asked)) for name, tiers in machines.items()}
@@ -144,7 +151,7 @@ def shown_count(count: int) -> str:
 
 
 def _words(asked: Asked) -> dict[str, Any]:
-    return {name: getattr(asked, name) for name in ("policies", "sources", "options", "access", "classes")}
+    return {name: getattr(asked, name) for name in [each.name for each in fields(asked)]}
 
 
 def _shares(texts: tuple[str, ...]) -> list[float | None]:

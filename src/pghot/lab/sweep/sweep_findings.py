@@ -106,7 +106,7 @@ def _point(point: Point, seeds: Sequence[int], tables: Sequence[pa.Table]) -> Po
 def _outcome(row: Mapping[str, Any]) -> RunOutcome:
     """A run from its row in a cell's file."""
     kept: dict[str, Any] = {
-        **{name: row[name] for name in ("label", "policy", "kind", "runs_on", "seed", "access")},
+        **{name: row[name] for name in ("label", "policy", "kind", "runs_on", "seed", "access", "mover")},
         **{name: tuple(row[name]) for name in ("sources", "options", "sampling")},
         **{name: dict(row[name]) for name in ("node_shares", "counters", "held_back")},
     }

@@ -39,6 +39,7 @@ COLUMNS = pa.schema(
         ("sources", _TEXTS),
         ("options", _TEXTS),
         ("access", pa.string()),
+        ("mover", pa.string()),
         *((metric.name, pa.float64()) for metric in METRICS),
         ("node_shares", pa.map_(pa.string(), pa.float64())),
         ("sampling", _TEXTS),

@@ -7,27 +7,32 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pghot.arrays import F64
+from pghot.sim.machine.movers import ONE_THREAD, Copying
 
 
 @dataclass(slots=True)
 class KernelThread:
     """A kernel thread on a core of its own: busy until `free_at_ns` on the machine's clock.
 
-    copying  float64[nodes]  bytes that its work has yet to read from or write to each node
+    copying     float64[nodes]  bytes that its work has yet to read from or write to each node
+    used_ns     CPU time, with that of other CPUs that copy for it
+    copying_by  how it has pages copied
     """
 
     copying: F64
     free_at_ns: float = 0.0
     used_ns: float = 0.0
     at_work: bool = False  # since it last had nothing left to copy
+    copying_by: Copying = ONE_THREAD
 
     def budget_ns(self, now_ns: float, until_ns: float) -> float:
         """How much work it can still start and finish by `until_ns`."""
         return max(0.0, until_ns - max(self.free_at_ns, now_ns))
 
-    def run(self, now_ns: float, work_ns: float) -> None:
-        self.free_at_ns = max(self.free_at_ns, now_ns) + work_ns
-        self.used_ns += work_ns
+    def run(self, now_ns: float, lasts_ns: float, cpu_ns: float | None = None) -> None:
+        """Work for so long. cpu_ns: the CPU time that it takes, if that is another one."""
+        self.free_at_ns = max(self.free_at_ns, now_ns) + lasts_ns
+        self.used_ns += lasts_ns if cpu_ns is None else cpu_ns
         self.at_work = True
 
     def copy(self, now_ns: float, span_ns: float, moving_bytes: F64) -> None:

@@ -20,6 +20,9 @@ class Costs(Strict):
     migrate_huge_gb_s: RateGbS = 11.0
     # The copy's part of a 4 KiB migration (FACTS 8); the rest is unmapping and remapping, whatever the size.
     migrate_copy_share: float = Field(0.25, ge=0, le=1)
+    # The same with a DMA engine that copies the batch, one channel (FACTS 8).
+    dma_4k_gb_s: RateGbS = 2.16
+    dma_huge_gb_s: RateGbS = 12.65
     # TLB shootdown: the CPU that flushes waits this long (2..10 us by core count, est.) ...
     shootdown_ns: CostNs = 4000.0
     # ... and every running thread of the program takes one interrupt (est.).
@@ -55,3 +58,7 @@ class Costs(Strict):
         idle_ns = self.migrate_4k_ns if page_bytes <= 4096 else page_bytes / self.migrate_huge_gb_s
         copy_ns = max(0.0, idle_ns - (1 - self.migrate_copy_share) * self.migrate_4k_ns)
         return idle_ns - copy_ns, copy_ns
+
+    def dma_ns(self, page_bytes: int) -> float:
+        """Time to migrate one page on idle memory if a DMA engine copies, unmapping and remapping with it."""
+        return page_bytes / (self.dma_4k_gb_s if page_bytes <= 4096 else self.dma_huge_gb_s)

@@ -21,6 +21,7 @@ from pghot.sim.compressed.access import Access
 from pghot.sim.compressed.node import CompressedNode, Contents
 from pghot.sim.machine.accounts import KernelThread, Ledger
 from pghot.sim.machine.lru import AGEING_MS, Generations
+from pghot.sim.machine.move_costs import BY_PROGRAM, DIRECT_RECLAIM, MoveCosts
 from pghot.sim.machine.relocation import movable, relocate, slowest_node
 from pghot.sim.machine.slice_timing import SliceTiming
 from pghot.sim.machine.topology import Topology
@@ -28,11 +29,8 @@ from pghot.sim.machine.touch import Rows, allocate, serve
 from pghot.ties import first_page
 from pghot.units import format_size
 
-DIRECT_RECLAIM = "direct reclaim"
-HINT_FAULT = "hint fault"
 # Kernel time over which the latency that kernel threads' copies meet is averaged: kswapd's sleep (HZ / 10).
 COPY_MEAN_MS = 100.0
-BY_PROGRAM = ("app", HINT_FAULT, DIRECT_RECLAIM)  # payers whose time the program loses
 
 
 class SimulatedMachine:
@@ -74,7 +72,9 @@ class SimulatedMachine:
         count = len(topology.nodes)
         self.topology, self.costs = topology, topology.costs
         self.pages, self.page_bytes, self.threads, self.group_pages = pages, page_bytes, threads, group_pages
-        self._folio_bytes = max(page_bytes, folio_bytes)
+        link_gb_s = min(node.bandwidth_gb_s for node in topology.nodes)
+        folio = max(page_bytes, folio_bytes)
+        self.move_costs = MoveCosts(topology.costs, page_bytes, folio, threads, link_gb_s)
         in_flight = np.broadcast_to(mlp, pages)
         self.overlap = (1 / np.where(in_flight > 0, in_flight, topology.costs.mlp_random)).astype(np.float32)
         self.instruction_ns = topology.costs.instruction_ns
@@ -305,10 +305,11 @@ class SimulatedMachine:
             self.kernel_threads[name] = KernelThread(np.zeros(len(self.free_pages)))
         return self.kernel_threads[name]
 
-    def _kernel_work(self, name: str, work_ns: float) -> None:
-        self.thread(name).run(self.now_ns, work_ns)
+    def _kernel_work(self, name: str, lasts_ns: float, cpu_ns: float | None = None) -> None:
+        """Have a thread work so long. cpu_ns: the CPU time that it takes, if that is another one."""
+        self.thread(name).run(self.now_ns, lasts_ns, cpu_ns)
         if not self.topology.spare_cores:
-            self._app_debt_ns += work_ns
+            self._app_debt_ns += lasts_ns if cpu_ns is None else cpu_ns
 
     def pages_in_budget(self, thread: str, sleep_ns: float = 0.0) -> int:
         """Pages that `thread` can start to migrate now; 0 while it is busy.
@@ -319,12 +320,13 @@ class SimulatedMachine:
         then it starts its next round later.
         """
         span_ns = max(self.slice_ns, sleep_ns)
-        budget_ns = self.thread(thread).budget_ns(self.now_ns, self.now_ns + span_ns)
-        return math.ceil(budget_ns / self._migrate_ns(max(1.0, *self._slowdown.tolist())))
+        mover = self.thread(thread)
+        page_ns, _ = self.move_costs.thread_ns(mover.copying_by, self.worst_slowdown())
+        return math.ceil(mover.budget_ns(self.now_ns, self.now_ns + span_ns) / page_ns)
 
-    def _migrate_ns(self, slowdown: float) -> float:
-        """Kernel time to migrate one page, the copy slowed as the memory is loaded."""
-        return self.costs.migrate_ns(self._folio_bytes, slowdown) * self.page_bytes / self._folio_bytes
+    def worst_slowdown(self) -> float:
+        """How much slower than idle the node is that is loaded most, in the mean of the last slices."""
+        return max(1.0, float(self._slowdown.max()))
 
     # ---- moving pages
 
@@ -341,6 +343,7 @@ class SimulatedMachine:
         payer        "app": the faulting threads migrate one page after the other, and flush its TLB entry;
                      "hint fault": the same, but the page is mapped PROT_NONE and no TLB has an entry of it
                      (kernel mode 2; see `policies.numab2`);
+                     "task work": as "app", but a 2 MiB page takes one flush;
                      anything else names the kernel thread that migrates in batches of `batch_pages`
 
         Pages that are not placed, or are on the target already, are left out: they count neither as moved nor as
@@ -394,21 +397,20 @@ class SimulatedMachine:
         one that many moves filled would make the next moves dear, and these the ones after them cheap.
         """
         costs = self.costs
-        flushes = self.flushes(pages, batch_pages)
-        if payer in ("app", HINT_FAULT):
-            flushes = pages if payer == "app" else 0.0
+        flushes = self.move_costs.flushes_by_page(payer, pages)
+        if flushes is None:
+            flushes = self.flushes(pages, batch_pages)
         interrupts_ns = flushes * costs.shootdown_ipi_ns * self.threads
         overhead_ns = wait_ns + flushes * costs.shootdown_ns
         if payer in BY_PROGRAM:
-            remap_ns, copy_ns = (
-                part * self.page_bytes / self._folio_bytes
-                for part in costs.migrate_parts_ns(self._folio_bytes)
-            )
+            remap_ns, copy_ns = self.move_costs.program_parts_ns()
             self.timing.copy_ns[slowest] += pages * copy_ns
             self._pay_app(pages * remap_ns + overhead_ns + interrupts_ns)
             return
-        page_ns = self._migrate_ns(max(1.0, float(self._slowdown[slowest])))
-        self._kernel_work(payer, pages * page_ns + overhead_ns)
+        lasts_ns, cpu_ns = self.move_costs.thread_ns(
+            self.thread(payer).copying_by, max(1.0, float(self._slowdown[slowest]))
+        )
+        self._kernel_work(payer, pages * lasts_ns + overhead_ns, pages * cpu_ns + overhead_ns)
         self._pay_app(interrupts_ns)
 
     def flushes(self, pages: int, batch_pages: int = 512) -> float:

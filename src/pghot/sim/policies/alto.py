@@ -124,6 +124,7 @@ class AltoNumaBalancing2(Alto):
     name = "alto-numab2"
     summary = "Alto's gate in front of numab2: no promotions while memory-level parallelism hides the latency"
     over = NumaBalancing2
+    moves_in_fault = True
     default_sources = NumaBalancing2.default_sources
     awaits = "Alto's patch, and its daemon that reads the counters"
 
@@ -134,6 +135,7 @@ class AltoTpp(Alto):
     name = "alto-tpp"
     summary = "Alto's gate in front of tpp"
     over = Tpp
+    moves_in_fault = True
     default_sources = Tpp.default_sources
     awaits = "the patches of TPP and Alto"
 

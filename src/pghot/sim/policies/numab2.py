@@ -16,7 +16,7 @@ from pghot.engine.store import Candidates
 from pghot.parameters import Knob, check_knobs
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.policy import World
-from pghot.sim.machine.simulated import HINT_FAULT
+from pghot.sim.machine.move_costs import HINT_FAULT
 
 HOT_THRESHOLD_MS = 1000  # sysctl_numa_balancing_hot_threshold
 
@@ -37,6 +37,7 @@ class NumaBalancing2:
     any_source = False
     runs_live = False
     awaits = ""
+    moves_in_fault = True
 
     def __init__(
         self,

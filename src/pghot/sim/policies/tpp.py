@@ -23,7 +23,8 @@ from pghot.engine.accesses import Accesses, Source
 from pghot.parameters import Knob, check_knobs
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.sim.lab_world import LabWorld
-from pghot.sim.machine.simulated import HINT_FAULT, SimulatedMachine
+from pghot.sim.machine.move_costs import HINT_FAULT
+from pghot.sim.machine.simulated import SimulatedMachine
 
 DEMOTE_SCALE = 0.02  # vm.demote_scale_factor, 200 of 10,000
 
@@ -50,6 +51,7 @@ class Tpp:
     default_sources: tuple[str, ...] = ("hintfaults",)
     any_source = False
     runs_live = False
+    moves_in_fault = True
     awaits = "TPP's patches: the kernel has its demotion, not its promotion nor its watermark"
 
     def __init__(

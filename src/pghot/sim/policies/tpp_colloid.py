@@ -19,7 +19,7 @@ from pghot.arrays import U32
 from pghot.engine.accesses import Accesses, Source
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.sim.lab_world import LabWorld
-from pghot.sim.machine.simulated import HINT_FAULT
+from pghot.sim.machine.move_costs import HINT_FAULT
 from pghot.sim.policies.colloid import MeasuredLatencies
 from pghot.sim.policies.tpp import Tpp
 

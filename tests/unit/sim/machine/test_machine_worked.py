@@ -20,8 +20,9 @@ CONSTANTS = {
     "migrate_4k_ns": 1240, "migrate_huge_gb_s": 11, "migrate_copy_share": 0.25, "shootdown_ns": 4000,
     "shootdown_ipi_ns": 1000, "hint_fault_ns": 1200, "age_pte_ns": 25, "flush_4k_ns": 250,
     "hash_list_step_ns": 20, "instruction_ns": 0.25, "mlp_random": 4, "mlp_sequential": 20, "mlp_strided": 10,
+    "dma_4k_gb_s": 2.16, "dma_huge_gb_s": 12.65,
 }  # fmt: skip
-MORE_THAN_ZERO = ("migrate_4k_ns", "migrate_huge_gb_s")
+MORE_THAN_ZERO = ("migrate_4k_ns", "migrate_huge_gb_s", "dma_4k_gb_s", "dma_huge_gb_s")
 
 
 def machine(fast_pages: int, pages: int = 100) -> SimulatedMachine:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from builders.policy_bed import Bed
 from builders.small_bed import PAGES, SmallBed
 from pghot.errors import UsageError
+from pghot.sim.machine.movers import ONE_THREAD
 from pghot.sim.policies import POLICIES
 from pghot.sim.policies.memtis import Memtis, bins, thresholds
 from references.sim.policies.memtis import MemtisReference
@@ -167,7 +168,9 @@ def test_the_thread_moves_as_many_as_it_has_time_for() -> None:
     policy.count[500:550] = 7
     policy._seen = 1
     bed.machine.slice_ns = 1.0
-    bed.machine.thread("memtis").run(0.0, 1e6 * 1_000 / 512 - 3.5 * bed.machine._migrate_ns(1.0))
+    bed.machine.thread("memtis").run(
+        0.0, 1e6 * 1_000 / 512 - 3.5 * bed.machine.move_costs.thread_ns(ONE_THREAD, 1.0)[0]
+    )
     bed.act(500)
     assert len(promoted(bed)) == 4
     assert bed.world.decisions.held_back() == {"busy": 46}
@@ -175,7 +178,9 @@ def test_the_thread_moves_as_many_as_it_has_time_for() -> None:
     policy.count[500:550] = 7
     policy._seen = 1
     bed.machine.slice_ns = 1.0
-    bed.machine.thread("memtis").run(0.0, 1e6 * 1_000 / 512 - 3.5 * bed.machine._migrate_ns(1.0))
+    bed.machine.thread("memtis").run(
+        0.0, 1e6 * 1_000 / 512 - 3.5 * bed.machine.move_costs.thread_ns(ONE_THREAD, 1.0)[0]
+    )
     bed.act(500)
     assert (len(demoted(bed)), len(promoted(bed))) == (4, 0)
 

@@ -133,6 +133,7 @@ DECLARED = {
     "hybridtier": ("mover", "", ("pebs",), False, False, True),
     "memtis": ("mover", "", ("pebs",), False, False, True),
     "multi-clock": ("mover", "", (), False, False, False),
+    "nomad": ("mover", "", ("hintfaults",), False, False, True),
     "tpp-colloid": ("mover", "", ("hintfaults",), False, False, False),
     "tpp": ("mover", "", ("hintfaults",), False, False, False),
     "oracle-epoch": ("oracle", "oracles", (), False, False, False),

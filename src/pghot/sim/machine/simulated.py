@@ -12,7 +12,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from pghot.arrays import F64, I16, I64, NOWHERE, U32
+from pghot.arrays import F64, I16, I64, NOWHERE, U32, Bool
 from pghot.errors import PghotError
 from pghot.policies import tiers
 from pghot.policies.decisions import HeldBack
@@ -45,6 +45,7 @@ class SimulatedMachine:
     latency_ns  float64[nodes] loaded latency in the last slice
     used_share  float64[nodes] share of each node's bandwidth in use in the last slice
     timing      how long slices take, and what the cores' counters say of the last one
+    written     bool[pages]    set for pages that the program writes; None unless a policy asks for it. It clears it
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class SimulatedMachine:
         self.place = np.full(pages, NOWHERE, np.uint8)
         self.preferred = np.full(pages, -1, np.int16)
         self.generations = Generations(pages, AGEING_MS * 1e6 / group_pages, first_page(seed, pages))
+        self.written: Bool | None = None
         self.demotion_enabled = False
         self.budget_ends_with = HeldBack.BUSY
 
@@ -174,6 +176,8 @@ class SimulatedMachine:
         if self._serve(rows):
             rows = self._allocate(rows)
             self._serve(rows)
+        if self.written is not None:
+            self.written[rows.page[rows.writes > 0]] = True
         if self.compressed is not None:
             self._access.load(self.timing.served)
         for thread in self.kernel_threads.values():
@@ -375,10 +379,11 @@ class SimulatedMachine:
             self._pay(len(moves.moved), slowest, payer, batch_pages, wait_ns)
         return moves
 
-    def _relocate(self, page: U32, target: int, payer: str) -> None:
+    def _relocate(self, page: U32, target: int, payer: str, copied_bytes: float | None = None) -> None:
+        page_bytes = float(self.page_bytes) if copied_bytes is None else copied_bytes
         promoted = np.empty_like(page)
         climbed, sunk, again = relocate(
-            page, target, float(self.page_bytes), self.place, self.rank, self.free_pages,
+            page, target, page_bytes, self.place, self.rank, self.free_pages,
             self.timing.moving_bytes if payer in BY_PROGRAM else self.thread(payer).copying,
             self._was_promoted, promoted,
         )  # fmt: skip
@@ -387,7 +392,7 @@ class SimulatedMachine:
         self.ledger.promoted += climbed
         self.ledger.demoted += sunk
         self.ledger.pingpong += again
-        self.ledger.exchanged_bytes += len(page) * self.page_bytes
+        self.ledger.exchanged_bytes += len(page) * int(page_bytes)
 
     def _pay(self, pages: int, slowest: int, payer: str, batch_pages: int, wait_ns: float) -> None:
         """Have `payer` pay for moves whose copies wait for the node `slowest`.
@@ -435,12 +440,17 @@ class SimulatedMachine:
 
     def demote_oldest(self, node: int, pages: int, thread: str) -> U32:
         """Have `thread` demote up to `pages` of the oldest generations of `node`; returns those that went."""
-        cold, walks = self.generations.oldest(self.place, node, pages, self.now_ns)
-        if walks:
-            self._kernel_work(thread, walks * self.pages * self.costs.age_pte_ns)
+        cold = self.oldest(node, pages, thread)
         self.demote(cold, node, thread)
         went: U32 = cold[self.place[cold] != node]
         return went
+
+    def oldest(self, node: int, pages: int, thread: str) -> U32:
+        """Have `thread` find up to `pages` of the oldest generations of `node`."""
+        cold, walks = self.generations.oldest(self.place, node, pages, self.now_ns)
+        if walks:
+            self._kernel_work(thread, walks * self.pages * self.costs.age_pte_ns)
+        return cold
 
     def demote(self, page: U32, node: int, thread: str) -> int:
         """Move `page` from `node` to its demotion targets in order; returns how many moved."""

@@ -15,6 +15,7 @@ from helpers import Pghot, Program, pghot, report
 
 pytestmark = pytest.mark.two_tiers
 MIB = 16  # eight pages of 2 MiB, of which two are hot
+FLUSHING = ("flush", "run=1024", "rest=5")  # a pass takes less than a tenth of the 50 ms between two looks
 DAMON = (
     "--kinds", "hugetlb", "--source", "damon", "--set", "damon.sample_us=50000", "--set", "damon.aggregate_us=1000000",
     "--set", "damon.min_regions=100",
@@ -62,7 +63,7 @@ def test_private_and_shared_pages_move_and_come_back(tmp_path: Path) -> None:
     """Two programs map a file; undo goes through the one that lives. DAMON sees regions, so cold pages may move."""
     with pools(16, 16), hugetlbfs(Path("/run/hugetlbfs")) as place, ExitStack() as stack:
         forms = ("hugetlb=private", f"tmpfs={place}/x", f"tmpfs={place}/x")
-        programs = [stack.enter_context(Program(MIB, 0.25, 1, "flush", "run=1024", how)) for how in forms]
+        programs = [stack.enter_context(Program(MIB, 0.25, 1, *FLUSHING, how)) for how in forms]
         first = [each.nodes() for each in programs]
         run = run_on(tmp_path / "j", *programs)
         for each in programs:
@@ -85,7 +86,7 @@ def test_private_and_shared_pages_move_and_come_back(tmp_path: Path) -> None:
 
 def test_a_full_pool_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
     """There is one free page for two hot ones, and the kernel must not make more."""
-    with pools(1, 8), Program(MIB, 0.25, 1, "flush", "run=1024", "text", "hugetlb") as program:
+    with pools(1, 8), Program(MIB, 0.25, 1, *FLUSHING, "text", "hugetlb") as program:
         with run_on(tmp_path / "j", program) as run:
             run.until(lambda: "pool of 2 MiB pages on node 0 is full" in run.said(), "the full pool is named")
             assert (program.nodes() == 0).sum() == 512

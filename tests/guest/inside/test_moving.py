@@ -117,9 +117,9 @@ def test_the_promotion_rate_is_held(how: tuple[str, ...], tmp_path: Path) -> Non
 def test_the_free_floor_is_never_crossed_while_another_program_allocates(tmp_path: Path) -> None:
     """There is more room at first, until others take some of it, but never for all hot pages."""
     # Soft-dirty bits name the hot pages every second: the supply never ends, so that the floor is what stops it.
-    room_mib, words = 16, ("--source", "softdirty", "--demotion", "off", "--rate", "2")
+    room_mib, words = 16, ("--source", "softdirty", "--demotion", "off", "--rate", "4")
     with (
-        Program(256, 1.0, 1, "write", "calm") as program,
+        Program(128, 1.0, 1, "write", "calm") as program,
         Program(int(free_mib(0) - kept_mib() - 64 - PGHOT_MIB - room_mib), 0.25, 0, "idle"),
         run_on(program, tmp_path / "j.pghot-journal", *words) as run,
         contextlib.ExitStack() as others,

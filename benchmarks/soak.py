@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -229,9 +230,8 @@ def in_the_guest() -> dict[str, Any]:
     from vm import CACHE, MACHINES, Guest
 
     shared = CACHE / "shared-soak"
-    guest = Guest(
-        MACHINES["two_tiers"], [shared], {**suites.INSIDE, "PGHOT_GUEST": str(shared)}, suites.COMPILED
-    )
+    machine = replace(MACHINES["two_tiers"], cpus=2)
+    guest = Guest(machine, [shared], {**suites.INSIDE, "PGHOT_GUEST": str(shared)}, suites.COMPILED)
     suites.prepare(guest, shared)
     _, output = guest.run([sys.executable, __file__, "inside"], HERE.parent)
     if not (shared / "soak.jsonl").exists():

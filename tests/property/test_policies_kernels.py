@@ -10,12 +10,16 @@ from pghot.policies.hemem import COOL_COUNT, count_samples
 from references.policies.hemem import count_samples_reference
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(0, 400))
-def test_samples_are_counted_as_by_the_reference(seed: int, samples: int) -> None:
+@given(st.integers(0, 2**32 - 1), st.integers(0, 400), st.integers(0, 12))
+def test_samples_are_counted_as_by_the_reference(seed: int, samples: int, rounds: int) -> None:
     rng = np.random.default_rng(seed)
     unit = (rng.random(samples) ** 3 * 8).astype(np.int64)  # the first ones are sampled most
     count = rng.integers(0, COOL_COUNT, 8).astype(np.int32)
     clock, plain = np.zeros(8, np.int32), count.copy()
-    assert count_samples(unit, count, clock) == count_samples_reference(unit, plain)
+    hot = rng.random(8) < 0.1
+    plain_hot = hot.copy()
+    halved = count_samples(unit, count, clock, hot, rounds)
+    assert halved == count_samples_reference(unit, plain, plain_hot, rounds)
     np.testing.assert_array_equal(count, plain)
+    np.testing.assert_array_equal(hot, plain_hot)
     assert not clock.any()

@@ -5,7 +5,9 @@ policy runs every 10 ms and migrates at most 10 GB/s. The lab's sources do not t
 lower threshold of 4 stores is not used.
 
 It counts 2 MiB pages and moves them whole, at the speed of 2 MiB folios. Samples are counted one by one, as its thread
-does: between two of them all counts may be halved. The order inside a batch is not known: they are mixed.
+does: between two of them all counts may be halved. The order inside a batch is not known: they are mixed. A batch may
+be longer than a round, 50 ms of a slice or 100 ms of a live round: a unit that was hot when one of the rounds in it was
+due moves at its end, though it may have been halved since. Else fewer units would move the longer the batches are.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Generic
 import numpy as np
 from numba import njit
 
-from pghot.arrays import I32, I64, U32
+from pghot.arrays import I32, I64, U32, Bool
 from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Source
 from pghot.policies.below_top import below_top
@@ -35,19 +37,27 @@ RATE_GB_S = 10.0
 
 
 @njit(cache=True)
-def count_samples(unit: I64, count: I32, clock: I32) -> int:
+def count_samples(unit: I64, count: I32, clock: I32, hot: Bool, rounds: int) -> int:
     """Count samples one after the other; returns how often all counts were halved.
 
-    unit   int64[samples]  the unit of each
-    count  int32[units]    updated
-    clock  int32[units]    scratch, zeros before and after: halvings that the unit's count has had
+    unit    int64[samples]  the unit of each
+    count   int32[units]    updated
+    clock   int32[units]    scratch, zeros before and after: halvings that the unit's count has had
+    hot     bool[units]     True is added for those sampled that are hot at the end of one of ...
+    rounds                  ... so many equal parts of the samples
     """
-    now = 0
-    for sampled in unit:
-        count[sampled] = (count[sampled] >> min(now - clock[sampled], 31)) + 1
-        clock[sampled] = now
-        if count[sampled] >= COOL_COUNT:
-            now += 1
+    now = first = 0
+    for part in range(1, max(rounds, 1) + 1):
+        last = len(unit) * part // max(rounds, 1)
+        for sampled in unit[first:last]:
+            count[sampled] = (count[sampled] >> min(now - clock[sampled], 31)) + 1
+            clock[sampled] = now
+            if count[sampled] >= COOL_COUNT:
+                now += 1
+        if rounds:
+            for sampled in unit[first:last]:
+                hot[sampled] |= count[sampled] >> min(now - clock[sampled], 31) >= HOT_COUNT
+        first = last
     if now:
         for each in range(len(count)):
             count[each] >>= min(now - clock[each], 31)
@@ -72,6 +82,7 @@ class SampledCounts(ABC, Generic[W]):
         self.units = Units(world.pages, world.page_bytes, world.group_pages, self.granularity_bytes)
         self.count = np.zeros(self.units.count, np.int32)
         self._clock = np.zeros(self.units.count, np.int32)
+        self._was_hot = np.zeros(self.units.count, np.bool_)  # at a round that was due inside a batch
         self._rng = np.random.default_rng(world.seed)
         self._next_ms = PERIOD_MS
         self._last_ns = 0.0
@@ -81,10 +92,16 @@ class SampledCounts(ABC, Generic[W]):
     def observe(self, world: W, source: Source, accesses: Accesses) -> None:
         samples = np.repeat(self.units.of(accesses.page).astype(np.int64), accesses.count)
         self._rng.shuffle(samples)
-        count_samples(samples, self.count, self._clock)
+        since_ms = world.now_ms - (self._next_ms - PERIOD_MS)
+        rounds = int(min(since_ms / PERIOD_MS, len(samples)))
+        count_samples(samples, self.count, self._clock, self._was_hot, rounds)
         below = below_top(world.machine, accesses.page)
         self._seen += len(below)
-        world.decisions.hold(below[self.count[self.units.of(below)] < HOT_COUNT], HeldBack.THRESHOLD)
+        world.decisions.hold(below[~self.hot()[self.units.of(below)]], HeldBack.THRESHOLD)
+
+    def hot(self) -> Bool:
+        """bool[units]: hot now, or at a round that has been due since the last one."""
+        return self._was_hot | (self.count >= HOT_COUNT)
 
     def act(self, world: W) -> None:
         if world.now_ms < self._next_ms:
@@ -97,6 +114,7 @@ class SampledCounts(ABC, Generic[W]):
         span_ns, self._last_ns = machine.now_ns - self._last_ns, machine.now_ns
         budget = self._granted.whole(RATE_GB_S * span_ns / world.page_bytes)
         self.migrate(world, min(budget, machine.pages_in_budget(self.name, span_ns)))
+        self._was_hot[:] = False
 
     @abstractmethod
     def migrate(self, world: W, budget: int) -> None:
@@ -105,7 +123,7 @@ class SampledCounts(ABC, Generic[W]):
     def hot_below(self, world: W) -> U32:
         """Hot pages outside the fast tier, hottest first."""
         place, lower = world.machine.place, world.machine.lower
-        hot = from_first(self.units.pages_of(np.flatnonzero(self.count >= HOT_COUNT)), world.first_page)
+        hot = from_first(self.units.pages_of(np.flatnonzero(self.hot())), world.first_page)
         hot = hot[place[hot] < len(lower)]  # the others are on no node: their program is gone
         hot = hot[lower[place[hot]]]
         return hot[np.argsort(-self.count[self.units.of(hot)], kind="stable")]
@@ -123,9 +141,9 @@ class SampledCounts(ABC, Generic[W]):
             world.decisions.hold(page[room + short :], HeldBack.FREE_SPACE)
             page = page[: room + short]
             there = from_first(np.flatnonzero(machine.place == fast).astype(np.uint32), world.first_page)
-            count = self.count[self.units.of(there)]
-            order = np.argsort(count, kind="stable")
-            cold = there[order[: np.count_nonzero(count < HOT_COUNT)]][:short]
+            unit = self.units.of(there)
+            there, unit = there[~self.hot()[unit]], unit[~self.hot()[unit]]
+            cold = there[np.argsort(self.count[unit], kind="stable")][:short]
             world.decisions.move(cold, Moved.COLD)
             machine.demote(cold, fast, self.name)
         page, without = np.split(page, [machine.room(fast)])
@@ -140,6 +158,7 @@ class SampledCounts(ABC, Generic[W]):
     def forget(self, page: U32) -> None:
         """See `Forgets.forget`."""
         self.count[self.units.of(page)] = 0
+        self._was_hot[self.units.of(page)] = False
 
     def tracker_bytes(self) -> int:
         return int(self.count.nbytes)

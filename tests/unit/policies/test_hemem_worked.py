@@ -12,7 +12,7 @@ from pghot.policies.hemem import HeMem, count_samples
 def counted(samples: list[int], count: list[int]) -> tuple[list[int], int]:
     counts = np.array(count, np.int32)
     clock = np.zeros(len(count), np.int32)
-    halved = count_samples(np.array(samples, np.int64), counts, clock)
+    halved = count_samples(np.array(samples, np.int64), counts, clock, np.zeros(len(count), np.bool_), 0)
     assert not clock.any()
     return counts.tolist(), halved
 
@@ -35,6 +35,35 @@ def test_a_count_that_was_halved_32_times_is_nothing() -> None:
     """18 samples halve once, and each nine more once more: 18 + 31 x 9 are 32 halvings. Shifts end at 31 places."""
     assert counted([0] * (18 + 31 * 9), [0, 17]) == ([9, 0], 32)
     assert counted([0] * (18 + 31 * 9) + [1], [0, 17]) == ([9, 1], 32)
+
+
+@pytest.mark.parametrize(("rounds", "hot"), [(0, []), (1, [0]), (2, [0, 1]), (3, [0, 1]), (30, [0, 1])])
+def test_a_unit_that_was_hot_when_a_round_was_due_is_hot_though_it_was_halved_since(
+    rounds: int, hot: list[int]
+) -> None:
+    """Unit 1 has the first eight of 30 samples, and is halved with the eighteenth of unit 0: the 26th of all. Of two
+    rounds one is due after 15 samples."""
+    samples = [1] * 8 + [0] * 22
+    units, was_hot = np.array(samples, np.int64), np.zeros(2, np.bool_)
+    count, clock = np.zeros(2, np.int32), np.zeros(2, np.int32)
+    count_samples(units, count, clock, was_hot, rounds)
+    assert count.tolist() == [13, 4]
+    assert np.flatnonzero(was_hot).tolist() == hot
+
+
+def test_rounds_inside_a_long_batch_move_what_was_hot_then() -> None:
+    """Ten units with half of the samples of the hottest: their counts go up and down between 4 and 9. In the hundred
+    milliseconds of one batch ten rounds are due, and nearly all of them are hot in one; at its end, three or four."""
+    bed = Bed("hemem", room=50, group_pages=512)
+    units = range(500, 510)
+    samples = [*[400] * 400, *[page for page in units for _ in range(200)]]
+    bed.see(100, *samples)
+    hot = np.count_nonzero(bed.policy.count[500:510] >= 8)  # type: ignore[attr-defined]
+    assert hot <= 5
+    bed.act(100)
+    assert len(set(fast(bed)) & set(units)) >= 8
+    bed.act(110)
+    assert not bed.policy.hot()[501] or bed.policy.count[501] >= 8, "what was hot then is not hot for ever"  # type: ignore[attr-defined]
 
 
 def fast(bed: Bed) -> list[int]:

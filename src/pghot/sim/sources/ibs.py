@@ -37,7 +37,7 @@ class Ibs(MissSampler):
         check_number(self.name, "period_ops", period_ops, 1)
         super().__init__(
             settings,
-            Sampler(period_ops, settings.seed, independent=True, unit_pages=settings.unit_pages),
+            Sampler(period_ops, settings.seed, settings.unit_pages),
             sample_ns,
             ring_entries,
             drain_ms,

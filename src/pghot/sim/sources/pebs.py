@@ -35,7 +35,7 @@ class Pebs(MissSampler):
         check_number(self.name, "period_misses", period_misses, 1)
         super().__init__(
             settings,
-            Sampler(period_misses, settings.seed, independent=False, unit_pages=settings.unit_pages),
+            Sampler(period_misses, settings.seed, settings.unit_pages),
             sample_ns,
             ring_entries,
             drain_ms,

@@ -1,8 +1,12 @@
 """Event sampling shared by the IBS and PEBS sources: which events of a slice are sampled, and what a full ring keeps.
 
-The order of events inside a slice is unknown (in the program they are mixed), so both samplers give every event the
-same chance of exactly 1 / period. They carry the distance to the next sample from slice to slice. They draw from a
-seeded generator of their own, so the same seed gives the same samples.
+In the program the events of all pages are mixed, so which of them a counter or a tag falls on is a matter of chance:
+every event is sampled by itself, with the chance 1 / period. Rows come in the order of pages. Counting along them, as
+a counter counts along time, would give a hot page its share of the samples in each slice without any scatter, so that
+what a policy sees would depend on how long slices are.
+
+The distance to the next sample is carried from slice to slice. Numbers come from a seeded generator of the sampler's
+own, so the same seed gives the same samples.
 """
 
 from __future__ import annotations
@@ -40,11 +44,16 @@ def next_unit(rng: npt.NDArray[np.uint64]) -> float:
 
 
 @njit(cache=True)
+def _to_next(unit: float, per_event: float) -> float:
+    """Events up to and including the next sample: geometric, from a number in [0, 1) and log(1 - 1 / period)."""
+    return 1.0 + math.floor(math.log(1.0 - unit) / per_event)
+
+
+@njit(cache=True)
 def sample_events(
     events: npt.NDArray[np.uint32],
     unit_pages: float,
-    period: int,
-    independent: bool,
+    per_event: float,
     rng: npt.NDArray[np.uint64],
     ahead: npt.NDArray[np.float64],
     out_row: npt.NDArray[np.int64],
@@ -53,15 +62,12 @@ def sample_events(
     """Sample the events of each row; returns the number of rows hit. The out arrays get those rows and their samples.
 
     unit_pages   each event of a row stands for so many
-    independent  True: each event is sampled by itself with chance 1 / period (a tag that falls on an op);
-                 False: one sample in each window of `period` events, at a random place in it (an event
-                 counter)
+    per_event    log(1 - 1 / period); -inf if each event is sampled
     rng          uint64[1], state of the generator
-    ahead        float64[2], carried over: events up to and including the next sample; that sample's place in its
-                 window
+    ahead        float64[1], carried over: events up to and including the next sample
     """
     hit = 0
-    state, wait, window = rng[0], ahead[0], ahead[1]  # in registers: of two arrays none may be the other
+    state, wait = rng[0], ahead[0]  # in registers: of two arrays none may be the other
     for row in range(len(events)):
         left = events[row] * unit_pages
         count = 0
@@ -69,18 +75,13 @@ def sample_events(
             left -= wait
             count += 1
             state = next_state(state)
-            if not independent:
-                place = float(math.floor(unit_of(state) * period))
-                wait = period - window + place
-                window = place
-            elif period > 1:
-                wait = 1.0 + math.floor(math.log(1.0 - unit_of(state)) / math.log(1.0 - 1.0 / period))
+            wait = _to_next(unit_of(state), per_event)
         wait -= left
         if count:
             out_row[hit] = row
             out_count[hit] = count
             hit += 1
-    rng[0], ahead[0], ahead[1] = state, wait, window
+    rng[0], ahead[0] = state, wait
     return hit
 
 
@@ -90,21 +91,19 @@ class Sampler:
     unit_pages  pages whose samples are counted together: their events are alike, and each row stands for all of them
     """
 
-    def __init__(self, period: int, seed: int, independent: bool, unit_pages: float = 1.0) -> None:
-        self._period, self._independent, self._unit_pages = period, independent, unit_pages
+    def __init__(self, period: int, seed: int, unit_pages: float = 1.0) -> None:
+        self._unit_pages = unit_pages
+        self._per_event = math.log(1.0 - 1.0 / period) if period > 1 else -math.inf
         mixed = (seed * 0x9E3779B97F4A7C15 + 0xD1B54A32D192ED03) & _MASK
         self._rng = np.array([mixed or 1], np.uint64)
-        # The first sample falls anywhere in the first window. Otherwise short runs would see none at all.
-        for _ in range(8):
-            place = int(next_unit(self._rng) * period)
-        self._ahead = np.array([place + 1, place], np.float64)
+        for _ in range(8):  # the first numbers of seeds that are alike are alike too
+            first = next_unit(self._rng)
+        self._ahead = np.array([_to_next(first, self._per_event)], np.float64)
 
     def draw(self, events: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
         """Rows hit (int64[H], ascending) and samples in each (uint32[H])."""
         row, count = np.empty(len(events), np.int64), np.empty(len(events), np.uint32)
-        hit = sample_events(
-            events, self._unit_pages, self._period, self._independent, self._rng, self._ahead, row, count
-        )
+        hit = sample_events(events, self._unit_pages, self._per_event, self._rng, self._ahead, row, count)
         return row[:hit], count[:hit]
 
 

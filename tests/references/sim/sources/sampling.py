@@ -24,13 +24,12 @@ def sample_events_reference(
     events: npt.NDArray[np.uint32],
     unit_pages: int,
     period: int,
-    independent: bool,
     rng: npt.NDArray[np.uint64],
     ahead: npt.NDArray[np.float64],
 ) -> list[tuple[int, int]]:
     """`sample_events`, event by event: (row, samples) of the rows hit."""
     counts: dict[int, int] = {}
-    wait, place = int(ahead[0]), int(ahead[1])
+    wait = int(ahead[0])
     for row, number in enumerate(events):
         for _ in range(int(number) * unit_pages):
             wait -= 1
@@ -38,9 +37,6 @@ def sample_events_reference(
                 continue
             counts[row] = counts.get(row, 0) + 1
             unit = next_unit_reference(rng)
-            if independent:
-                wait = 1 if period == 1 else 1 + int(math.log(1.0 - unit) / math.log(1.0 - 1.0 / period))
-            else:
-                wait, place = period - place + int(unit * period), int(unit * period)
-    ahead[0], ahead[1] = wait, place
+            wait = 1 if period == 1 else 1 + int(math.log(1.0 - unit) / math.log(1.0 - 1.0 / period))
+    ahead[0] = wait
     return sorted(counts.items())

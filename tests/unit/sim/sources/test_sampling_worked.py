@@ -41,51 +41,39 @@ def test_random_numbers_are_those_of_xorshift64star() -> None:
 
 
 def sampled(
-    events: list[int], ahead: list[float], period: int, independent: bool, unit_pages: float = 1.0
-) -> tuple[list[int], list[int], list[float], list[float]]:
+    events: list[int], ahead: float, period: int, unit_pages: float = 1.0
+) -> tuple[list[int], list[int], float, list[float]]:
     """Rows, counts, what is carried, and the numbers that were drawn."""
     rng, twin = np.array([12_345], np.uint64), np.array([12_345], np.uint64)
-    carried, row, count = np.array(ahead), np.zeros(9, np.int64), np.zeros(9, np.uint32)
+    carried, row, count = np.array([ahead]), np.zeros(9, np.int64), np.zeros(9, np.uint32)
+    per_event = np.log(1 - 1 / period) if period > 1 else -np.inf
     with np.errstate(over="ignore"):
-        hit = sample_events(
-            np.array(events, np.uint32), unit_pages, period, independent, rng, carried, row, count
-        )
+        hit = sample_events(np.array(events, np.uint32), unit_pages, per_event, rng, carried, row, count)
         drawn = []
         while twin[0] != rng[0]:
             drawn.append(next_unit(twin))
-    return row[:hit].tolist(), count[:hit].tolist(), carried.tolist(), drawn
+    return row[:hit].tolist(), count[:hit].tolist(), float(carried[0]), drawn
 
 
-def test_an_event_counter_samples_once_in_each_window_at_a_random_place() -> None:
-    """The next sample is the 4th event. It was at place 3 of its window of 10, so 7 - 1 more end it, and the sample
-    after it is at the place that is drawn."""
-    row, count, ahead, drawn = sampled([3, 2, 0], [4.0, 3.0], 10, False)
-    place = int(drawn[0] * 10)
-    assert (row, count, len(drawn)) == ([1], [1], 1)
-    assert ahead == [10 - 3 + place - 1, place]  # one event of the second row came after the sample
-    row, count, ahead, drawn = sampled([100], [4.0, 3.0], 10, False)
-    assert sum(count) == len(drawn)
-    assert len(drawn) in (9, 10, 11)
-    assert sampled([3], [4.0, 3.0], 10, False) == ([], [], [1.0, 3.0], [])
-    # Each event stands for four: the first row has 12, the sample is the 4th of them.
-    assert sampled([3], [4.0, 3.0], 1_000, False, unit_pages=4.0)[:2] == ([0], [1])
-
-
-def test_a_tag_falls_on_each_event_with_the_same_chance() -> None:
+def test_a_sample_falls_on_each_event_with_the_same_chance() -> None:
     """The distance to the next is geometric: 1 + log(1 - u) / log(1 - 1 / period), rounded down."""
-    row, count, ahead, drawn = sampled([5, 0], [5.0, 0.0], 100, True)
+    row, count, ahead, drawn = sampled([5, 0], 5.0, 100)
     assert (row, count) == ([0], [1])
-    assert ahead[0] == 1 + int(np.log(1 - drawn[0]) / np.log(0.99))
-    assert sampled([5, 2], [1.0, 0.0], 1, True)[:2] == ([0, 1], [5, 2]), "a period of 1 samples all"
+    assert ahead == 1 + int(np.log(1 - drawn[0]) / np.log(0.99))
+    assert sampled([3], 4.0, 10) == ([], [], 1.0, [])
+    assert sampled([5, 2], 1.0, 1)[:2] == ([0, 1], [5, 2]), "a period of 1 samples all"
+    # Each event stands for four: the first row has 12, the sample is the 4th of them.
+    assert sampled([3], 4.0, 1_000, unit_pages=4.0)[:2] == ([0], [1])
 
 
-def test_a_sampler_begins_anywhere_in_its_first_window() -> None:
-    first = [int(Sampler(1_000, seed, False)._ahead[0]) for seed in range(200)]
-    assert 1 <= min(first) < 100
-    assert 900 < max(first) <= 1_000
-    sampler = Sampler(1_000, 3, False)
-    assert sampler._ahead.tolist() == [first[3], first[3] - 1]
-    row, count = sampler.draw(np.array([first[3] - 1, 1, 0], np.uint32))
+def test_the_first_sample_is_as_far_away_as_any_other() -> None:
+    """Of 400 seeds one in e, 147, begins beyond a whole period; and its sample is the event that was said."""
+    first = [int(Sampler(1_000, seed)._ahead[0]) for seed in range(400)]
+    assert 1 <= min(first) < 30
+    assert sum(each > 1_000 for each in first) == pytest.approx(147, abs=40)
+    assert np.mean(first) == pytest.approx(1_000, rel=0.2)
+    assert Sampler(1, 3)._ahead.tolist() == [1.0]
+    row, count = Sampler(1_000, 3).draw(np.array([first[3] - 1, 1, 0], np.uint32))
     assert (row.tolist(), count.tolist()) == ([1], [1])
 
 

@@ -133,6 +133,7 @@ DECLARED = {
     "hybridtier": ("mover", "", ("pebs",), False, False, True),
     "memtis": ("mover", "", ("pebs",), False, False, True),
     "multi-clock": ("mover", "", (), False, False, False),
+    "autotiering": ("mover", "", ("hintfaults",), False, False, True),
     "nomad": ("mover", "", ("hintfaults",), False, False, True),
     "tpp-colloid": ("mover", "", ("hintfaults",), False, False, False),
     "tpp": ("mover", "", ("hintfaults",), False, False, False),

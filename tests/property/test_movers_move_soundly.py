@@ -40,7 +40,9 @@ def test_no_mover_overfills_a_node_moves_a_page_twice_or_loses_one(
 ) -> None:
     bed, mover = SmallBed(name, on_top, room, group_pages=512.0, tiers=tiers), mover_named(by)
     assert mover is not None
-    bed.policy = MovedBy(POLICIES.make(name), mover)
+    bed.policy = MovedBy(
+        POLICIES.make(name), mover, [SOURCES.get(each) for each in POLICIES.get(name).default_sources]
+    )
     bed.policy.start(bed.world)
     at_ms = 0.0
     for lasts_ms, counts, latency_ms in drawn:

@@ -268,7 +268,7 @@ class Bench:
         if spec.runs_on == "user space":
             policy = LiveLoop(policy, sources)
         elif spec.mover is not None and (mover := mover_named(spec.mover)) is not None:
-            policy = MovedBy(policy, mover)
+            policy = MovedBy(policy, mover, sources)
         return new_run(
             policy,
             sources,

@@ -3,8 +3,9 @@
 The policy decides as ever: what it hears, when it acts, which pages it wants where. What it asks its machine to move
 is moved by the mover. kswapd, direct reclaim and the device that compresses go on as they are.
 
-`fault`: the program's threads move. In a hint fault no TLB has an entry of the page; in any other policy a thread of
-the program does it between two instructions, page by page (task work), and flushes each from all TLBs.
+`fault`: the program's threads move, page by page. Where hint faults are all that a policy hears, the fault that makes
+a page hot promotes it: then no TLB has an entry of it. All else a thread does between two instructions (task work), and
+flushes each page from all TLBs. When the policy looks at what it heard stays its own affair: pghot does every 100 ms.
 
 The others: a kernel thread for each node, of which one moves what leaves that node, in batches. Each starts no more in
 a slice than it can do until the next. What it cannot start is dropped and counted as "busy"; the policy has to see such
@@ -16,7 +17,7 @@ Not modelled: that another thread which touches a page on its way waits for it, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -49,28 +50,28 @@ class _MovingMachine:
 
 
 class ProcessContext(_MovingMachine):
-    """The program's own threads move."""
+    """The program's own threads move; if `in_fault`, they promote in hint faults."""
+
+    def __init__(self, machine: SimulatedMachine, in_fault: bool) -> None:
+        super().__init__(machine)
+        self.__dict__["promotes_as"] = HINT_FAULT if in_fault else TASK_WORK
 
     def pages_in_budget(self, thread: str, sleep_ns: float = 0.0) -> int:
         """What all threads of the program could move if they did nothing else."""
         machine: SimulatedMachine = self.machine
-        page_ns = machine.move_costs.task_work_ns(machine.worst_slowdown())
+        page_ns = machine.move_costs.program_ns(self.promotes_as, machine.worst_slowdown())
         return math.ceil(max(machine.slice_ns, sleep_ns) * machine.threads / page_ns)
 
     def migrate(self, page: U32, target: int, payer: str, batch_pages: int = 512) -> Moves:
         """See `Machine.migrate`."""
         machine: SimulatedMachine = self.machine
-        return machine.migrate(page, target, _in_context(payer), batch_pages)
+        promoting = self.promotes_as if not machine.lower[target] else TASK_WORK
+        return machine.migrate(page, target, HINT_FAULT if payer == HINT_FAULT else promoting, batch_pages)
 
     def demote(self, page: U32, node: int, thread: str) -> int:
         """See `Machine.demote`."""
         machine: SimulatedMachine = self.machine
-        return machine.demote(page, node, _in_context(thread))
-
-
-def _in_context(payer: str) -> str:
-    """What a thread of the program moves for `payer`: in a hint fault, or else between two instructions."""
-    return HINT_FAULT if payer == HINT_FAULT else TASK_WORK
+        return machine.demote(page, node, HINT_FAULT if thread == HINT_FAULT else TASK_WORK)
 
 
 class MoverThreads(_MovingMachine):
@@ -125,8 +126,12 @@ def mover_thread(node: int) -> str:
 class MovedBy:
     """The policy, its pages moved by `mover`."""
 
-    def __init__(self, policy: Policy[LabWorld], mover: Mover) -> None:
+    def __init__(
+        self, policy: Policy[LabWorld], mover: Mover, sources: Sequence[Source | type[Source]]
+    ) -> None:
+        """sources: all that it listens to"""
         self._policy, self._mover = policy, mover
+        self._in_fault = bool(sources) and all(source.mechanism == "hint fault" for source in sources)
         self.name, self.summary, self.kind = policy.name, policy.summary, policy.kind
         self.default_sources, self.any_source = policy.default_sources, policy.any_source
         self.runs_live = policy.runs_live
@@ -134,7 +139,7 @@ class MovedBy:
     def start(self, world: LabWorld) -> None:
         copying = self._mover.copying
         machine = (
-            ProcessContext(world.machine)
+            ProcessContext(world.machine, self._in_fault)
             if copying is None
             else MoverThreads(world.machine, copying, world.decisions)
         )

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.policy_bed import Bed
+from pghot.engine.accesses import Source
 from pghot.errors import UsageError
 from pghot.policies.decisions import DecisionCounts
 from pghot.sim.machine.costs import Costs
@@ -18,6 +19,8 @@ from pghot.sim.machine.movers import Copying, Mover, mover_named
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import load_topology
 from pghot.sim.moved_by import MovedBy, MoverThreads, ProcessContext, mover_thread
+from pghot.sim.sources.hintfaults import HintFaults
+from pghot.sim.sources.pebs import Pebs
 
 LINK = 26.0  # GB/s of the CXL node
 HUGE = 2 << 20
@@ -118,7 +121,7 @@ def test_in_process_context_the_program_pays_for_each_page(
 ) -> None:
     """512 pages of 4 KiB: each is remapped, copied and flushed; as one of 2 MiB all that happens once."""
     subject = machine(folio_bytes=folio)
-    ProcessContext(subject).migrate(first(512), 0, payer)
+    ProcessContext(subject, in_fault=False).migrate(first(512), 0, payer)
     real = 512 * 4096 / folio
     assert subject.ledger.moving_app_ns == pytest.approx(real * (remap_ns + flush_ns))
     assert subject.timing.copy_ns.sum() == pytest.approx(real * copy_ns, rel=1e-4)
@@ -129,18 +132,37 @@ def test_in_process_context_the_program_pays_for_each_page(
 @pytest.mark.parametrize(("thread", "flushes"), [(HINT_FAULT, 0), ("hemem", 3)])
 def test_in_process_context_the_program_pays_for_demotions_too(thread: str, flushes: int) -> None:
     subject = machine()
-    moving = ProcessContext(subject)
+    moving = ProcessContext(subject, in_fault=True)
     moving.migrate(first(3), 0, HINT_FAULT)
     assert moving.demote(first(3), 0, thread) == 3
     assert subject.ledger.moving_app_ns == 6 * 930 + flushes * (4_000 + THREADS * 1_000)
 
 
 def test_in_process_context_all_threads_together_are_the_budget() -> None:
-    """Two threads for 1 ms, each page 1,240 + 4,000 + 2 x 1,000 ns of them: 276.2, and the last may be begun."""
+    """Two threads for 1 ms, each page 1,240 + 4,000 + 2 x 1,000 ns of them: 276.2, and the last may be begun. In a hint
+    fault 1,240: 1,612.9."""
     subject = machine()
     subject.slice_ns = 1e6
-    assert ProcessContext(subject).pages_in_budget("any") == 277
-    assert ProcessContext(subject).pages_in_budget("any", 2e6) == 553
+    moving = ProcessContext(subject, in_fault=False)
+    assert (moving.pages_in_budget("any"), moving.pages_in_budget("any", 2e6)) == (277, 553)
+    assert ProcessContext(subject, in_fault=True).pages_in_budget("any") == 1_613
+
+
+@pytest.mark.parametrize(
+    ("sources", "flushes"), [([HintFaults], 0), ([HintFaults, Pebs], 2), ([Pebs], 2), ([], 2)]
+)
+def test_only_where_all_is_hint_faults_the_fault_that_makes_a_page_hot_promotes_it(
+    sources: list[type[Source]], flushes: int
+) -> None:
+    """Two pages for a policy with a thread of its own, on one thread of the program."""
+    bed = Bed("pghot-default", room=50, freq_threshold=1)
+    bed.policy = MovedBy(bed.policy, mover("fault"), sources)
+    bed.policy.start(bed.world)
+    bed.see(1_000, 500, 501, latency_ms=5)
+    bed.act(1_001)
+    assert np.flatnonzero(bed.machine.place[500:] == 0).tolist() == [0, 1]
+    assert bed.machine.ledger.moving_app_ns == 2 * 930 + flushes * (4_000 + 1_000)
+    assert not any(thread.copying.any() for thread in bed.machine.kernel_threads.values())
 
 
 def test_what_a_thread_cannot_start_in_time_is_dropped_and_counted() -> None:
@@ -190,7 +212,7 @@ def test_full_is_not_busy() -> None:
 def test_a_policy_decides_as_before_and_another_pays(name: str, by_program: int, by_thread: int) -> None:
     """TPP at its second fault promotes two pages: in the fault, or with one flush for both and its interrupt."""
     bed = Bed("tpp", room=50)
-    bed.policy = MovedBy(bed.policy, mover(name))
+    bed.policy = MovedBy(bed.policy, mover(name), [HintFaults])
     bed.policy.start(bed.world)
     for at_ms in (1_000, 2_000):
         bed.see(at_ms, 500, 501, latency_ms=5)

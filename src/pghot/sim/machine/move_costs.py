@@ -37,10 +37,11 @@ class MoveCosts:
         remap_ns, copy_ns = self.costs.migrate_parts_ns(self.folio_bytes)
         return self._part(remap_ns), self._part(copy_ns)
 
-    def task_work_ns(self, slowdown: float) -> float:
-        """Time of the program's threads, taken together, for a page that one of them moves and flushes by itself."""
+    def program_ns(self, payer: str, slowdown: float) -> float:
+        """Time of the program's threads, taken together, for a page that one of them moves in a hint fault or as task
+        work."""
         flush_ns = self.costs.shootdown_ns + self.costs.shootdown_ipi_ns * self.threads
-        return self._part(self.costs.migrate_ns(self.folio_bytes, slowdown) + flush_ns)
+        return self._part(self.costs.migrate_ns(self.folio_bytes, slowdown) + flush_ns * (payer == TASK_WORK))
 
     def flushes_by_page(self, payer: str, pages: int) -> float | None:
         """TLB flushes of payers that move one page after the other; None: this one moves batches."""

@@ -59,7 +59,7 @@ class ProcessContext(_MovingMachine):
     def pages_in_budget(self, thread: str, sleep_ns: float = 0.0) -> int:
         """What all threads of the program could move if they did nothing else."""
         machine: SimulatedMachine = self.machine
-        page_ns = machine.move_costs.program_ns(self.promotes_as, machine.worst_slowdown())
+        page_ns = machine.move_costs.program_ns(self.promotes_as, machine.timing.worst_slowdown())
         return math.ceil(max(machine.slice_ns, sleep_ns) * machine.threads / page_ns)
 
     def migrate(self, page: U32, target: int, payer: str, batch_pages: int = 512) -> Moves:

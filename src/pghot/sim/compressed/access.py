@@ -12,6 +12,7 @@ from pghot.policies.machine import Machine
 from pghot.sim.compressed.node import CompressedNode
 from pghot.sim.machine.costs import Costs
 from pghot.sim.machine.lru import Generations
+from pghot.sim.machine.move_costs import MoveCosts
 from pghot.sim.machine.touch import touch
 from pghot.units import PAGE_BYTES
 
@@ -27,13 +28,12 @@ class Surroundings(Machine, Protocol):
     threads: int
     group_pages: float
     costs: Costs
+    move_costs: MoveCosts
     generations: Generations
 
     def reclaim_directly(self, pages: int, on: int | None = None) -> int: ...
 
     def free(self, page: U32) -> None: ...
-
-    def flushes(self, pages: int) -> float: ...
 
     def set_latency(self, node: int, latency_ns: float) -> None: ...
 
@@ -135,7 +135,7 @@ class Access:
         self._tier.revoke(granted)
         machine, costs = self._machine, self._machine.costs
         page_ns = costs.age_pte_ns + costs.flush_4k_ns * machine.page_bytes / PAGE_BYTES
-        shootdowns = machine.flushes(len(granted))
+        shootdowns = machine.move_costs.batches(len(granted))
         machine.charge_tracking(
             shootdowns * costs.shootdown_ipi_ns * machine.threads,
             shootdowns * costs.shootdown_ns + len(granted) * page_ns,

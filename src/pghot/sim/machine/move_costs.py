@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from pghot.sim.machine.costs import Costs
@@ -17,13 +18,15 @@ BY_PROGRAM = ("app", HINT_FAULT, TASK_WORK, DIRECT_RECLAIM)  # payers whose time
 class MoveCosts:
     """Times for a page of `page_bytes`, where real pages of `folio_bytes` are moved: the page's part of them.
 
-    threads    of the program: each takes an interrupt for a flush
-    link_gb_s  what goes through the slowest node
+    group_pages  K, real pages that one page stands for
+    threads      of the program: each takes an interrupt for a flush
+    link_gb_s    what goes through the slowest node
     """
 
     costs: Costs
     page_bytes: int
     folio_bytes: int
+    group_pages: float
     threads: int
     link_gb_s: float
 
@@ -43,11 +46,17 @@ class MoveCosts:
         flush_ns = self.costs.shootdown_ns + self.costs.shootdown_ipi_ns * self.threads
         return self._part(self.costs.migrate_ns(self.folio_bytes, slowdown) + flush_ns * (payer == TASK_WORK))
 
-    def flushes_by_page(self, payer: str, pages: int) -> float | None:
-        """TLB flushes of payers that move one page after the other; None: this one moves batches."""
+    def flushes(self, payer: str, pages: int, batch_pages: int) -> float:
+        """TLB flushes for so many pages: of the program's own threads one for each, of others one for each batch."""
+        if payer == HINT_FAULT:
+            return 0.0
         if payer == TASK_WORK:
             return self._part(float(pages))
-        return {"app": float(pages), HINT_FAULT: 0.0}.get(payer)
+        return float(pages) if payer == "app" else self.batches(pages, batch_pages)
+
+    def batches(self, pages: int, batch_pages: int = 512) -> float:
+        """TLB flushes for so many pages, a K-th each: the real pages are flushed in batches."""
+        return math.ceil(pages * self.group_pages / batch_pages) / self.group_pages
 
     def _part(self, of_folio: float) -> float:
         return of_folio * self.page_bytes / self.folio_bytes

@@ -17,6 +17,6 @@ def remap(machine: SimulatedMachine, page: U32, target: int, thread: str) -> Non
     if len(page):
         machine._relocate(page, target, thread, copied_bytes=0.0)
         remap_ns, _ = machine.costs.migrate_parts_ns(machine.page_bytes)
-        flushes = machine.flushes(len(page))
+        flushes = machine.move_costs.batches(len(page))
         machine._kernel_work(thread, len(page) * remap_ns + flushes * machine.costs.shootdown_ns)
         machine._pay_app(flushes * machine.costs.shootdown_ipi_ns * machine.threads)

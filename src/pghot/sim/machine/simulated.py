@@ -75,7 +75,7 @@ class SimulatedMachine:
         self.pages, self.page_bytes, self.threads, self.group_pages = pages, page_bytes, threads, group_pages
         link_gb_s = min(node.bandwidth_gb_s for node in topology.nodes)
         folio = max(page_bytes, folio_bytes)
-        self.move_costs = MoveCosts(topology.costs, page_bytes, folio, threads, link_gb_s)
+        self.move_costs = MoveCosts(topology.costs, page_bytes, folio, group_pages, threads, link_gb_s)
         in_flight = np.broadcast_to(mlp, pages)
         self.overlap = (1 / np.where(in_flight > 0, in_flight, topology.costs.mlp_random)).astype(np.float32)
         self.instruction_ns = topology.costs.instruction_ns
@@ -325,12 +325,8 @@ class SimulatedMachine:
         """
         span_ns = max(self.slice_ns, sleep_ns)
         mover = self.thread(thread)
-        page_ns, _ = self.move_costs.thread_ns(mover.copying_by, self.worst_slowdown())
+        page_ns, _ = self.move_costs.thread_ns(mover.copying_by, self.timing.worst_slowdown())
         return math.ceil(mover.budget_ns(self.now_ns, self.now_ns + span_ns) / page_ns)
-
-    def worst_slowdown(self) -> float:
-        """How much slower than idle the node is that is loaded most, in the mean of the last slices."""
-        return max(1.0, float(self._slowdown.max()))
 
     # ---- moving pages
 
@@ -402,9 +398,7 @@ class SimulatedMachine:
         one that many moves filled would make the next moves dear, and these the ones after them cheap.
         """
         costs = self.costs
-        flushes = self.move_costs.flushes_by_page(payer, pages)
-        if flushes is None:
-            flushes = self.flushes(pages, batch_pages)
+        flushes = self.move_costs.flushes(payer, pages, batch_pages)
         interrupts_ns = flushes * costs.shootdown_ipi_ns * self.threads
         overhead_ns = wait_ns + flushes * costs.shootdown_ns
         if payer in BY_PROGRAM:
@@ -417,10 +411,6 @@ class SimulatedMachine:
         )
         self._kernel_work(payer, pages * lasts_ns + overhead_ns, pages * cpu_ns + overhead_ns)
         self._pay_app(interrupts_ns)
-
-    def flushes(self, pages: int, batch_pages: int = 512) -> float:
-        """TLB flushes for so many pages, a K-th each: the real pages are flushed in batches."""
-        return math.ceil(pages * self.group_pages / batch_pages) / self.group_pages
 
     def _pay_app(self, time_ns: float) -> None:
         self.ledger.moving_app_ns += time_ns

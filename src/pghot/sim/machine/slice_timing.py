@@ -94,6 +94,10 @@ class SliceTiming:
         )  # fmt: skip
         return duration_ns
 
+    def worst_slowdown(self) -> float:
+        """How much slower than idle the node is that is loaded most, in the mean of the last slices; at least 1."""
+        return max(1.0, float(self.slowdown.max()))
+
     def offcore(self) -> tuple[float, float]:
         """Of the last slice: how long cores had a demand read outstanding, ns added up, and how many reads these were.
 

@@ -142,10 +142,10 @@ def test_pages_of_larger_folios_move_at_their_speed() -> None:
 
 
 def test_flushes_are_of_real_batches() -> None:
-    assert machine().flushes(512) == 1
-    assert machine().flushes(513) == 2
-    assert machine().flushes(5, batch_pages=2) == 3
-    assert machine(group_pages=100.0).flushes(6) == 2 / 100  # 600 real pages
+    assert machine().move_costs.batches(512) == 1
+    assert machine().move_costs.batches(513) == 2
+    assert machine().move_costs.batches(5, batch_pages=2) == 3
+    assert machine(group_pages=100.0).move_costs.batches(6) == 2 / 100  # 600 real pages
 
 
 def test_direct_reclaim_takes_the_oldest_then_the_longest_untouched() -> None:

@@ -165,7 +165,7 @@ PARTS = {
         (
             *_worked("sim/policies", "placements", "numab2", "lru_bw", "colloid", "fixed_placement"),
             *_worked("sim/policies", "tpp", "memtis", "chrono", "alto", "hybridtier", "mtier", "soar"),
-            *_worked("sim/policies", "multi_clock", "tpp_colloid", "nomad", "autotiering"),
+            *_worked("sim/policies", "multi_clock", "tpp_colloid", "nomad", "autotiering", "pact"),
             *_worked("policies", "seam", "held_back"),
             "unit/sim/policies/test_policies.py",
         ),

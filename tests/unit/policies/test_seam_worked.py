@@ -134,6 +134,7 @@ DECLARED = {
     "memtis": ("mover", "", ("pebs",), False, False, True),
     "multi-clock": ("mover", "", (), False, False, False),
     "autotiering": ("mover", "", ("hintfaults",), False, False, True),
+    "pact": ("mover", "", ("pebs",), False, False, False),
     "nomad": ("mover", "", ("hintfaults",), False, False, True),
     "tpp-colloid": ("mover", "", ("hintfaults",), False, False, False),
     "tpp": ("mover", "", ("hintfaults",), False, False, False),

@@ -30,7 +30,7 @@ def render(kept: Sequence[Kept]) -> str:
         "stands for it changes: how many real pages a page stands for (K), or how time is cut into slices. The first",
         "column has the speed-up over `none` and the GiB moved, the others by how much theirs differ. **Bold** is",
         "beyond the bar. HeMem moves whole units of 2 MiB, and few of them: with one seed its speed-ups are 1 % apart.",
-        "Its rows are means over 12 seeds.",
+        "So its rows are means over several.",
     ]
     parts = [(name, list(cells)) for name, cells in groupby(kept, key=lambda cell: str(cell["part"]))]
     found = [_part(name, cells) for name, cells in parts]
@@ -68,7 +68,7 @@ def _about(name: str, first: Kept) -> Iterator[str]:
     settings = first["settings"]
     yield (
         f"{first['footprint_bytes'] / MIB:,.0f} MiB on `{first['tiers']}`, fast share {settings['fast_share']:.0%}, "
-        f"{settings['threads']} threads, {settings['duration_s']:g} s, {settings['seeds']} seed(s), "
+        f"{settings['threads']} threads, {settings['duration_s']:g} s, {settings['seeds']} seed(s){_of_hemem(first)}, "
         f"placement {settings['placement']}.\nComputed {first['date']}."
     )
     bar = SPEEDUP_BARS.get(name)
@@ -81,6 +81,13 @@ def _about(name: str, first: Kept) -> Iterator[str]:
         )
     else:
         yield f"Bar: {bar:.0%} of the speed-up."
+
+
+def _of_hemem(first: Kept) -> str:
+    seeds = max(
+        (len(row["speedups"]) for label, row in first["rows"].items() if label.startswith("hemem")), default=0
+    )
+    return f" ({seeds} of HeMem)" if seeds > first["settings"]["seeds"] else ""
 
 
 def _difference(name: str, label: str, first: Kept, other: Kept) -> tuple[str, bool]:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pghot.sim.sources import abit, chmu, hintfaults, sampling
+from pghot.sim.sources import abit, chmu, hintfaults, numa_scanner, sampling
 from pghot.sim.sources.hwsample import count_useful
 from references.sim.sources.abit import harvest_abits_reference, set_abits_reference
 from references.sim.sources.chmu import count_misses_reference, fill_hot_list_reference
@@ -38,10 +38,11 @@ lowers = st.lists(st.booleans(), min_size=NODES, max_size=NODES).map(lambda flag
 slices = st.lists(st.tuples(rows(), places), min_size=1, max_size=6)
 
 
-@given(slices, lowers, st.integers(1, 2 * PAGES))
+@given(slices, lowers, st.integers(1, 2 * PAGES), st.permutations(range(PAGES)), st.integers(1, PAGES))
 @settings(max_examples=60)
-def test_hint_faults_equal_the_reference(parts, lower, span):
-    marks = np.full(PAGES, hintfaults.UNMARKED, np.int32)
+def test_hint_faults_equal_the_reference(parts, lower, span, order, own):
+    space = np.array(order[:own], np.uint32)
+    marks = np.full(PAGES, numa_scanner.UNMARKED, np.int32)
     plain_marks = marks.copy()
     cursor = plain_cursor = 0
     for number, ((page, node, touches), place) in enumerate(parts):
@@ -52,8 +53,10 @@ def test_hint_faults_equal_the_reference(parts, lower, span):
         assert [tuple(int(a[i]) for a in out) for i in range(taken)] == plain
         np.testing.assert_array_equal(marks, plain_marks)
         now = int(end_ms)
-        cursor, marked = hintfaults.mark_pages(marks, place, lower, cursor, span, now)
-        plain_cursor, plain_marked = mark_pages_reference(plain_marks, place, lower, plain_cursor, span, now)
+        cursor, marked = numa_scanner.mark_pages(marks, space, place, lower, cursor, span, now)
+        plain_cursor, plain_marked = mark_pages_reference(
+            plain_marks, space, place, lower, plain_cursor, span, now
+        )
         assert (cursor, marked) == (plain_cursor, plain_marked)
         np.testing.assert_array_equal(marks, plain_marks)
 

@@ -33,7 +33,7 @@ from pghot.policies.runs_on import RunsOn, moves_in_fault, places
 from pghot.policies.sampling_period import own_period, own_tiers
 from pghot.recording.compressibility import compressibility_of
 from pghot.recording.ratios import describe
-from pghot.recording.trace import Trace
+from pghot.recording.trace import Trace, pages_by_space
 from pghot.rules import rule_named
 from pghot.sim.compressed.node import Contents
 from pghot.sim.lab_world import LabWorld
@@ -167,6 +167,8 @@ class Bench:
                 f"'{info.name}' has accesses from {info.nodes} nodes, the tiers only {len(topology.nodes)}",
                 "choose tiers with as many nodes",
             )
+        spaces = pages_by_space(trace.regions, trace.pages)
+        self._spaces = spaces if len(spaces) > 1 else ()
         self.similar = similarity(
             info, topology, self.epochs.footprint_pages, setting.stands_for, setting.times, setting.threads
         )
@@ -294,6 +296,7 @@ class Bench:
             seed=self.seed,
             threads=self.similar.threads,
             unit_pages=min(self.group_pages, unit),
+            spaces=self._spaces,
         )
         return [
             SOURCES.make(

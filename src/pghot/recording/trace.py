@@ -9,7 +9,7 @@ accesses inside a slice is not kept, because every tiering mechanism acts on ten
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -87,6 +87,24 @@ class Region:
     name: str
     kind: MemoryKind = MemoryKind.ANON
     site: str = ""
+
+
+def pages_by_space(regions: Sequence[Region], pages: int) -> list[U32]:
+    """The pages of each address space, in the order of addresses; those of no region are the first one's.
+
+    >>> low, high = Region(0, 2, 1, 4096, "[heap]"), Region(3, 2, 1, 1 << 30, "[anon]")
+    >>> [each.tolist() for each in pages_by_space([high, Region(2, 1, 0, 0, "[stack]"), low], 6)]
+    [[2, 5], [0, 1, 3, 4]]
+    """
+    free = np.ones(pages, np.bool_)
+    parts: dict[int, list[U32]] = {}
+    for region in sorted(regions, key=lambda region: (region.space, region.start_address)):
+        own = np.arange(region.first_page, region.first_page + region.pages, dtype=np.uint32)
+        free[own] = False
+        parts.setdefault(region.space, []).append(own)
+    spaces = [np.concatenate(part) for part in parts.values()] or [np.empty(0, np.uint32)]
+    spaces[0] = np.concatenate([spaces[0], np.flatnonzero(free).astype(np.uint32)])
+    return spaces
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import pghot
+from builders.replicated import replicated
 from pghot.lab.bench import RunSpec
 from pghot.lab.workloads.workload_files import workload_from_table
-from pghot.recording.trace import MemoryTrace, SliceBatch, Trace
+from pghot.recording.trace import MemoryTrace, Region, SliceBatch, Trace
 from pghot.sim.machine.topology import Topology
 
 MOVERS = (
@@ -167,3 +168,19 @@ def test_interleaving_by_bandwidth_sums_up_the_bandwidths() -> None:
     """A stream over 200 + 50 GB/s: at best 250 GB/s, four fifths of it from the first; from one node 200."""
     time = run_times(stream(), two_nodes(200, 50), "interleave", "all-fast")
     assert time["all-fast"] / time["interleave"] == pytest.approx(250 / 200, rel=0.02)
+
+
+def test_each_of_four_processes_is_scanned_by_itself() -> None:
+    """Of 100 GiB, 256 MiB are marked in 100 ms; of four times 25 GiB four times as much."""
+    whole = replicated(np.full(1024, 1 / 1024), 1, slices=200, misses=1024)
+    marked = {}
+    for processes in (1, 4):
+        pages = 1024 // processes
+        regions = tuple(Region(n * pages, pages, n, 1 << 32, "[heap]") for n in range(processes))
+        result = pghot.compare(
+            replace(whole, regions=regions), policies=[MOVERS[0]], fast_share=0.05, times=25_600.0,
+            threads=16, duration_s=10.0, seeds=1, placement="slow",
+        )  # fmt: skip
+        counters = {row["label"]: dict(row["counters"]) for row in result.runs.to_pylist()}
+        marked[processes] = counters["numab2/hintfaults"]["numa_pte_updates"]
+    assert marked[4] / marked[1] == pytest.approx(4, rel=0.1)

@@ -1,39 +1,29 @@
 """NUMA hint faults as `kernel.numa_balancing=2` makes them (kernel/sched/fair.c, mm/mprotect.c), simulated.
 
-The scanner runs in the application's own context. In every scan period it makes the next 256 MiB of the address space
-PROT_NONE, except for pages of the top tier. The sysctls give the time of a pass over the whole process, so the period
-of a step follows from the resident memory, but is at least 100 ms (task_scan_min(), Linux 6.17): a pass over 100 GiB
-takes 40 s. The next touch of such a page faults. The fault reports the page, the
-accessing node and the time since the scan. Constants: FACTS sections 4 and 8.
+The scanner of each address space marks its pages (`numa_scanner.py`). The next touch of a marked page faults. The fault
+reports the page, the accessing node and the time since the scan. Constants: FACTS sections 4 and 8.
 
-Simplifications: one scanner serves the whole index space, where the kernel has one for each address space. Only that
-the scanners of several `processes` come to their memory at different times is simulated. Inside a slice a page faults
-at most once. A page marked inside a slice can fault from the next slice on.
+Simplifications: memory that several processes share is scanned by the one whose region it is; the program's threads
+belong to all processes alike. Inside a slice a page faults at most once. A page marked inside a slice can fault from
+the next slice on.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from pghot.arrays import I16, I32, NOWHERE, U8, U32, Bool
-from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Mechanism, Sees, no_accesses
 from pghot.parameters import MOST_NS, check_number
+from pghot.sim.sources.numa_scanner import UNMARKED, UNREACHED, NumaScanner, ScanSettings
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
-from pghot.ties import GOLDEN_RATIO, order_from
+from pghot.ties import GOLDEN_RATIO, first_page, order_from
 
-UNMARKED = -1
-UNREACHED = -2  # unmarked, in a mapping that no scan has reached
-MAX_SCAN_WINDOW = (
-    2560 << 20
-)  # bytes scanned in a second at most, unless one step is more (kernel/sched/fair.c)
 MOST_PROCESSES = 1 << 16
-# In one slice, which is 100 s or more of it: by then all is marked, and no page faults twice in a slice.
-MOST_STEPS = 1024
 MOST_MAPPINGS = 1 << 16  # vm.max_map_count
 _HASH = (
     2654435761  # Knuth's multiplicative hash: spreads the faults of shared pages over their accessing nodes
@@ -50,43 +40,6 @@ class Faults(NamedTuple):
     @classmethod
     def sized(cls, rows: int) -> Faults:
         return cls(np.empty(rows, np.uint32), np.empty(rows, np.int16), np.empty(rows, np.uint32))
-
-
-@njit(cache=True)
-def mark_pages(
-    mark_ms: I32,
-    place: U8,
-    lower: Bool,
-    cursor: int,
-    span: int,
-    now_ms: int,
-) -> tuple[int, int]:
-    """Mark the unmarked lower-tier pages among `span` pages from `cursor` on, wrapping around at the end.
-
-    mark_ms int32[pages] is changed in place: the time of the mark in kernel ms, `UNMARKED` or `UNREACHED`. A page that
-    is still marked keeps its older time, because change_pte_range() skips PTEs that are PROT_NONE already.
-    Returns (next cursor, pages marked).
-    """
-    pages = len(place)
-    marked = 0
-    for _ in range(min(span, pages)):
-        node = place[cursor]
-        if node != NOWHERE and lower[node] and mark_ms[cursor] == UNMARKED:
-            mark_ms[cursor] = now_ms
-            marked += 1
-        cursor += 1
-        if cursor == pages:
-            cursor = 0
-    return cursor, marked
-
-
-@njit(cache=True)
-def resident(place: U8) -> int:
-    """How many pages are on a node."""
-    found = 0
-    for node in place:
-        found += node != NOWHERE
-    return found
 
 
 @njit(cache=True)
@@ -211,15 +164,29 @@ class HintFaults:
         check_number(self.name, "processes", processes, 1, MOST_PROCESSES)
         check_number(self.name, "idle_mappings", idle_mappings, 0, MOST_MAPPINGS)
         check_number(self.name, "backoff", backoff, 0)
-        self._step_pages = scan_bytes / settings.group_pages / settings.page_bytes
-        self._page_bytes, self._threads = settings.page_bytes, settings.threads
-        self._flush_ns = (flush_ns + interrupt_ns * settings.threads) / settings.group_pages
+        spaces = settings.spaces or (np.arange(settings.pages, dtype=np.uint32),)
+        threads = max(1.0, settings.threads / len(spaces))
         self._group_pages = settings.group_pages
-        self._pages = settings.pages
-        self._scan_bytes = scan_bytes
-        self._delay_ms, self._min_ms, self._max_ms = scan_delay_ms, period_min_ms, period_max_ms
-        self._empty_span = empty_span
-        self._fault_ns, self._mark_ns, self._backoff = fault_ns, mark_ns, backoff
+        self._scan = ScanSettings(
+            page_bytes=settings.page_bytes,
+            group_pages=settings.group_pages,
+            threads=threads,
+            scan_bytes=scan_bytes,
+            min_ms=period_min_ms,
+            max_ms=period_max_ms,
+            empty_span=empty_span,
+            mark_ns=mark_ns,
+            flush_ns=(flush_ns + interrupt_ns * threads) / settings.group_pages,
+            backoff=backoff,
+        )
+        self._delay_ms = scan_delay_ms
+        self.scanners = [
+            NumaScanner(page, first_page(settings.seed, len(page)), np.inf, self._scan) for page in spaces
+        ]
+        self._space = np.zeros(settings.pages, np.int64)
+        for number, page in enumerate(spaces):
+            self._space[page] = number
+        self._fault_ns = fault_ns
         self._every_tier = every_tier
         self.sees = "any" if every_tier else "lower"
         self._mark_ms = np.full(settings.pages, UNREACHED if idle_mappings else UNMARKED, np.int32)
@@ -227,31 +194,30 @@ class HintFaults:
         self._reached_ms = idle_mappings * scan_delay_ms * (np.arange(1, processes + 1) * GOLDEN_RATIO % 1)
         self._starts = np.linspace(0, settings.pages, processes + 1).astype(np.int64)
         self._unreached = idle_mappings > 0
-        self._cursor = self._first_page = settings.first_page
-        self._granted = Carry()
-        self._period_ms = period_min_ms
-        self._next_ms = self._began_ms = -1.0
-        self._faulted = True  # since the last step; True so that the first period is not doubled
+        self._first_page = settings.first_page
+        self._began_ms = -1.0
         self._faults = 0
-        self._updates = 0
         self._found = Faults.sized(settings.pages)  # a page faults at most once in a slice
 
     def observe(self, view: SliceView) -> Report:
         start_ms = view.now_ms - view.dt_ns * 1e-6 * self._group_pages
-        if self._next_ms < 0:
+        if self._began_ms < 0:
             self._began_ms = start_ms + self._delay_ms
-            self._next_ms = self._began_ms
-        found = self._found
+            for scanner in self.scanners:
+                scanner.next_ms = self._began_ms
+        found, nodes = self._found, self._marked_nodes(view)
         faults = take_faults(
-            view.page, view.touches, view.node, self._mark_ms, view.place, self._marked_nodes(view),
+            view.page, view.touches, view.node, self._mark_ms, view.place, nodes,
             start_ms, view.now_ms, *found,
         )  # fmt: skip
         app_ns = faults * self._fault_ns
-        self._faulted = self._faulted or faults > 0
+        for number in self._spaces_of(found.page[:faults]):
+            self.scanners[number].faulted = True
         if self._unreached:
             self._reach(view.now_ms - self._began_ms)
-        if self._next_ms <= view.now_ms:
-            app_ns += self._scan_until(view)
+        for scanner in self.scanners:
+            if scanner.next_ms <= view.now_ms:
+                app_ns += scanner.scan_until(view.now_ms, self._mark_ms, view.place, nodes)
         if not faults:
             return Report(no_accesses(int(view.now_ms)), app_ns)
         self._faults += faults
@@ -278,55 +244,24 @@ class HintFaults:
         self._reached_ms[self._reached_ms <= scanned_ms] = np.inf
         self._unreached = bool(np.isfinite(self._reached_ms).any())
 
-    def _scan_until(self, view: SliceView) -> float:
-        """Take the scan steps that are due in this slice; returns their application time in ns."""
-        factor = 0.5 if self._faulted else 2.0
-        least_ms, most_ms = self._periods(resident(view.place))
-        self._period_ms = min(max(self._period_ms * factor, least_ms), most_ms)
-        self._faulted = False
-        cost_ns, steps = 0.0, 0
-        while self._next_ms <= view.now_ms:
-            if steps == MOST_STEPS:
-                self._next_ms = view.now_ms + self._period_ms
-                break
-            steps += 1
-            marked = self._step(view, int(self._next_ms))
-            step_ns = self._mark_ns * marked
-            cost_ns += step_ns + (self._flush_ns if marked else 0.0)
-            away_ms = self._backoff * step_ns * 1e-6 * self._group_pages
-            self._next_ms += self._period_ms + away_ms / self._threads
-        return cost_ns
-
-    def _periods(self, resident_pages: int) -> tuple[float, float]:
-        """The shortest and the longest time between two steps, kernel ms: task_scan_min() and task_scan_max()."""
-        resident = resident_pages * self._page_bytes * self._group_pages
-        steps = max(1, math.ceil(resident / self._scan_bytes))
-        floor_ms = 1000.0 / max(1, MAX_SCAN_WINDOW // self._scan_bytes)
-        least_ms = max(floor_ms, self._min_ms / steps)
-        return least_ms, max(least_ms, self._max_ms / steps)
-
-    def _step(self, view: SliceView, at_ms: int) -> int:
-        """One scan step; returns the pages marked."""
-        span = self._granted.whole(self._step_pages)
-        marked = 0
-        for _ in range(self._empty_span):
-            self._cursor, marked = mark_pages(
-                self._mark_ms, view.place, self._marked_nodes(view), self._cursor, span, at_ms
-            )
-            if marked or span >= self._pages:
-                break
-        self._updates += marked
-        return int(marked)
+    def _spaces_of(self, page: U32) -> Iterable[int]:
+        """The address spaces of these pages."""
+        if len(self.scanners) == 1:
+            return range(min(1, len(page)))
+        return [int(number) for number in np.unique(self._space[page])]
 
     def sampling(self) -> str:
-        mib = self._scan_bytes / (1 << 20)
+        mib = self._scan.scan_bytes / (1 << 20)
         return (
-            f"{mib:.4g} MiB of address space marked at a time, a pass in {self._min_ms / 1e3:g} to "
-            f"{self._max_ms / 1e3:g} s but at most 2.5 GiB a second; one fault for each marked page"
+            f"{mib:.4g} MiB of address space marked at a time, a pass in {self._scan.min_ms / 1e3:g} to "
+            f"{self._scan.max_ms / 1e3:g} s but at most 2.5 GiB a second; one fault for each marked page"
         )
 
     def counters(self) -> dict[str, int]:
-        return {"numa_pte_updates": self._updates, "numa_hint_faults": self._faults}
+        return {
+            "numa_pte_updates": sum(scanner.updates for scanner in self.scanners),
+            "numa_hint_faults": self._faults,
+        }
 
     def tracker_bytes(self) -> int:
         """0: the mark is in the PTE, and its time is in page flags that exist anyway."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -58,6 +58,7 @@ class SourceSettings:
     seed        for sources that sample, and for where scans begin
     threads     threads of the program
     unit_pages  real pages that the policy counts together: all samples of a unit are one count
+    spaces      uint32 arrays, the pages of each address space; none if all are one's
     """
 
     pages: int
@@ -67,6 +68,7 @@ class SourceSettings:
     seed: int = 0
     threads: int = 1
     unit_pages: float = 1.0
+    spaces: Sequence[npt.NDArray[np.uint32]] = ()
 
     @property
     def first_page(self) -> int:

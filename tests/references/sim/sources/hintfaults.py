@@ -6,11 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.arrays import NOWHERE
-from pghot.sim.sources.hintfaults import _HASH, UNMARKED
+from pghot.sim.sources.hintfaults import _HASH
+from pghot.sim.sources.numa_scanner import UNMARKED
 
 
 def mark_pages_reference(
     mark_ms: npt.NDArray[np.int32],
+    page: npt.NDArray[np.uint32],
     place: npt.NDArray[np.uint8],
     lower: npt.NDArray[np.bool_],
     cursor: int,
@@ -18,12 +20,12 @@ def mark_pages_reference(
     now_ms: int,
 ) -> tuple[int, int]:
     """`mark_pages` on index arrays."""
-    pages = len(place)
-    seen = (cursor + np.arange(min(span, pages))) % pages
+    met = (cursor + np.arange(min(span, len(page)))) % len(page)
+    seen = page[met]
     placed = seen[place[seen] != NOWHERE]
     fresh = placed[lower[place[placed]] & (mark_ms[placed] == UNMARKED)]
     mark_ms[fresh] = now_ms
-    return int((cursor + len(seen)) % pages), len(fresh)
+    return int((cursor + len(seen)) % len(page)), len(fresh)
 
 
 def take_faults_reference(

@@ -10,16 +10,8 @@ from pghot.errors import UsageError
 from pghot.sim.sources import SOURCES, clairvoyant
 from pghot.sim.sources.abit import AbitScan, harvest_abits, set_abits
 from pghot.sim.sources.chmu import Chmu, count_misses, fill_hot_list
-from pghot.sim.sources.hintfaults import (
-    MAX_SCAN_WINDOW,
-    UNMARKED,
-    UNREACHED,
-    Faults,
-    HintFaults,
-    mark_pages,
-    resident,
-    take_faults,
-)
+from pghot.sim.sources.hintfaults import Faults, HintFaults, take_faults
+from pghot.sim.sources.numa_scanner import MAX_SCAN_WINDOW, UNMARKED, UNREACHED, mark_pages, resident
 from pghot.sim.sources.simulated_source import SliceView, SourceSettings
 from pghot.sim.sources.truth import Truth
 
@@ -51,24 +43,27 @@ def view(
 def test_marks_go_round_and_pass_over_what_is_marked_on_top_nowhere_or_unreached() -> None:
     place = np.array([1, 0, NOWHERE, 1, 1, 1], np.uint8)
     mark = np.array([UNMARKED, UNMARKED, UNMARKED, 7, UNREACHED, UNMARKED], np.int32)
-    assert mark_pages(mark, place, LOWER, 4, 3, 50) == (1, 2)
+    everything = u32(*range(6))
+    assert mark_pages(mark, everything, place, LOWER, 4, 3, 50) == (1, 2)
     assert mark.tolist() == [50, -1, -1, 7, -2, 50]
-    assert mark_pages(mark, place, LOWER, 1, 5, 60) == (0, 0)
+    assert mark_pages(mark, everything, place, LOWER, 1, 5, 60) == (0, 0)
     mark[0] = UNMARKED
-    assert mark_pages(mark, place, LOWER, 0, 99, 70) == (0, 1), "a pass at most"
+    assert mark_pages(mark, everything, place, LOWER, 0, 99, 70) == (0, 1), "a pass at most"
 
 
 def test_pages_that_are_on_a_node_are_resident() -> None:
-    assert resident(np.array([0, 255, 1, 254, 255], np.uint8)) == 3
-    assert resident(np.empty(0, np.uint8)) == 0
+    assert resident(u32(0, 1, 2, 3, 4), np.array([0, 255, 1, 254, 255], np.uint8)) == 3
+    assert resident(u32(1, 2), np.array([0, 255, 1, 254, 255], np.uint8)) == 1
+    assert resident(u32(), np.empty(0, np.uint8)) == 0
 
 
 def test_a_slice_of_days_takes_a_bounded_number_of_scan_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """2^30 ms are 12 days, in which the kernel takes ten million steps: after the first, all is marked."""
     source = HintFaults(SourceSettings(20, 4096, 2), scan_delay_ms=0.0)
     taken = []
-    step = source._step
-    monkeypatch.setattr(source, "_step", lambda *given: taken.append(given) or step(*given))
+    (scanner,) = source.scanners
+    step = scanner.step
+    monkeypatch.setattr(scanner, "step", lambda *given: taken.append(given) or step(*given))
     source.observe(view({}, float(1 << 30), float(1 << 30)))
     assert len(taken) == 1024
     assert source.counters()["numa_pte_updates"] == 20
@@ -124,8 +119,11 @@ def test_a_pass_takes_its_time_but_a_step_at_least_100_ms(
     """400 steps in 1 s would be 2.5 ms; and 60 s by 400 are 150."""
     assert MAX_SCAN_WINDOW == 2_560 * MIB
     source = HintFaults(SourceSettings(20, 4096, 2))
-    assert source._periods(int(gib * 262_144)) == (least_ms, most_ms)
-    assert HintFaults(SourceSettings(20, 4096, 2), scan_bytes=8 << 30)._periods(1) == (1_000, 60_000)
+    assert source.scanners[0].periods(int(gib * 262_144)) == (least_ms, most_ms)
+    assert HintFaults(SourceSettings(20, 4096, 2), scan_bytes=8 << 30).scanners[0].periods(1) == (
+        1_000,
+        60_000,
+    )
 
 
 def test_a_step_costs_its_marks_a_flush_and_time_away() -> None:
@@ -133,7 +131,7 @@ def test_a_step_costs_its_marks_a_flush_and_time_away() -> None:
     later than the period, by two threads: 1,000 ms + 0.01408."""
     source = HintFaults(SourceSettings(20, 4096, 2, threads=2), scan_delay_ms=0.0)
     assert source.observe(view({}, 1.0)).app_ns == 20 * 44 + 4_000 + 2 * 1_000
-    assert source._next_ms == pytest.approx(1_000 + 32 * 880e-6 / 2)
+    assert source.scanners[0].next_ms == pytest.approx(1_000 + 32 * 880e-6 / 2)
     assert source.observe(view({3: 1, 4: 1}, 2.0)).app_ns == 2 * 1_200
     assert source.tracker_bytes() == 0
     assert source.sampling() == (
@@ -148,23 +146,44 @@ def test_periods_halve_after_faults_and_double_without() -> None:
     seen = []
     for now_ms, touched in ((1_000.5, {}), (3_000.5, {}), (6_000.5, {1: 1}), (9_000.5, {})):
         source.observe(view(touched, now_ms))  # type: ignore[arg-type]
-        seen.append((source._period_ms, source._next_ms))
+        seen.append((source.scanners[0].period_ms, source.scanners[0].next_ms))
     assert seen == [(2_000, 3_000), (3_000, 6_000), (1_500, 7_500), (3_000, 10_500)]
+
+
+def step(source: HintFaults, on_top: tuple[int, ...] = ()) -> int:
+    return source.scanners[0].step(1, source._mark_ms, view({}, 1.0, on_top=on_top).place, LOWER)
 
 
 def test_a_step_of_part_of_a_page_is_carried_and_empty_parts_are_skipped_eight_times() -> None:
     """Steps of 1 MiB, where a page stands for 1,000 of 4 KiB: 0.256 of a page."""
     source = HintFaults(SourceSettings(20, 4096, 2, group_pages=1_000.0), scan_bytes=MIB)
-    marked = [source._step(view({}, 1.0, on_top=()), 1) for _ in range(8)]
+    marked = [step(source) for _ in range(8)]
     assert marked == [0, 0, 0, 1, 0, 0, 0, 1]
     source = HintFaults(SourceSettings(20, 4096, 2), scan_bytes=2 * 4096)
     top = tuple(range(15))
-    assert source._step(view({}, 1.0, on_top=top), 1) == 1, (
-        "of the eighth part, 14 and 15, one is below the top"
-    )
-    assert source._cursor == 16
+    assert step(source, top) == 1, "of the eighth part, 14 and 15, one is below the top"
+    assert source.scanners[0].cursor == 16
     source = HintFaults(SourceSettings(20, 4096, 2), scan_bytes=2 * 4096, empty_span=7)
-    assert source._step(view({}, 1.0, on_top=top), 1) == 0
+    assert step(source, top) == 0
+
+
+def test_each_address_space_has_a_scanner_of_its_own() -> None:
+    """A page is 64 MiB, so a step marks four. 15 of them are four steps, of 250 ms at least; five are two, of 500 ms.
+    The page that faults is the first one's: its period halves to 250 ms, the other's doubles."""
+    spaces = (u32(*range(15)), u32(19, 18, 17, 16, 15))
+    settings = SourceSettings(20, 4096, 2, group_pages=16_384.0, threads=4, spaces=spaces)
+    source = HintFaults(settings, scan_delay_ms=0.0, backoff=0.0, mark_ns=0.0)
+    first, second = source.scanners
+    report = source.observe(view({}, 0.5, 0.5 / 16_384))
+    assert source.counters()["numa_pte_updates"] == 8, "256 MiB of each"
+    assert np.flatnonzero(source._mark_ms != UNMARKED).tolist() == [0, 1, 2, 3, 16, 17, 18, 19]
+    assert report.app_ns == pytest.approx(2 * (4_000 + 2 * 1_000) / 16_384), (
+        "two of the threads are interrupted"
+    )
+    assert (first.next_ms, second.next_ms) == (500, 500)
+    source.observe(view({2: 9}, 500.5, 500.0 / 16_384))
+    assert (first.period_ms, second.period_ms) == (250, 1_000)
+    assert [first.updates, second.updates] == [8, 5], "of the second only one was not marked"
 
 
 def test_faults_come_in_the_order_of_the_scan() -> None:

@@ -69,7 +69,7 @@ def test_hint_fault_scan_period_follows_the_resident_memory(gib, step_ms, pass_s
     """A thousand pages stand for so many GiB, all of it resident."""
     group = gib * (1 << 30) / (PAGES * 4096)
     source = HintFaults(replace(SETTINGS, group_pages=group))
-    least, most = source._periods(PAGES)
+    least, most = source.scanners[0].periods(PAGES)
     assert least == pytest.approx(step_ms)
     assert least * gib * 4 / 1e3 == pytest.approx(pass_s)
     assert most == pytest.approx(max(step_ms, 60_000.0 / (gib * 4)))
@@ -94,10 +94,10 @@ def test_hint_fault_period_doubles_without_faults_and_comes_back_with_them():
     source.observe(view({}, 1000.0, 1000.0))
     for now in range(2000, 100_000, 1000):
         source.observe(view({}, float(now), 1000.0))
-    assert source._period_ms == 60000.0
+    assert source.scanners[0].period_ms == 60000.0
     source.observe(view({700: 1}, 100_000.0, 1000.0))
     source.observe(view({}, 200_000.0, 100_000.0))
-    assert source._period_ms == 30000.0
+    assert source.scanners[0].period_ms == 30000.0
 
 
 def test_hint_fault_scanner_takes_at_most_three_percent_of_each_thread():
@@ -105,7 +105,7 @@ def test_hint_fault_scanner_takes_at_most_three_percent_of_each_thread():
     report = source.observe(view({}, 1000.0, 1000.0))
     assert report.app_ns == 900e6, "900 pages below the top tier, 1 ms each"
     # The thread that scanned stays away for 32 times as long; the other of the two scans after half of that.
-    assert source._next_ms == 1000.0 + 1000.0 + 32 * 900.0 / 2
+    assert source.scanners[0].next_ms == 1000.0 + 1000.0 + 32 * 900.0 / 2
 
 
 def test_scanners_come_to_the_memory_of_each_process_at_another_time():

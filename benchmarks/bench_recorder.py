@@ -53,22 +53,22 @@ def measure(command: list[str], scratch: Path) -> dict[str, Any]:
     program = shutil.which(command[0]) or command[0]
     outcomes: list[Outcome] = []
     ways: dict[str, Callable[[], object]] = {
-        "native_s": lambda: alone(command),
-        "bare_qemu_s": lambda: alone([emulator.path, "-cpu", "max", program, *command[1:]]),
-        "recorded_s": lambda: outcomes.append(
+        "alone": lambda: alone(command),
+        "bare QEMU": lambda: alone([emulator.path, "-cpu", "max", program, *command[1:]]),
+        "pghot record": lambda: outcomes.append(
             record(command, scratch / "it.pghot", RecordSettings(force=True))
         ),
     }
     if shutil.which("valgrind"):
         cachegrind = ["valgrind", "--tool=cachegrind", "--cache-sim=yes", "--cachegrind-out-file=/dev/null"]
-        ways["cachegrind_s"] = lambda: alone([*cachegrind, program, *command[1:]])
+        ways["cachegrind"] = lambda: alone([*cachegrind, program, *command[1:]])
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(RUNS):
         for name, way in ways.items():
             seconds[name].append(cpu_s(way))
     medians = {name: round(median(values), 2) for name, values in seconds.items()}
     ratios = [
-        recorded / bare for recorded, bare in zip(seconds["recorded_s"], seconds["bare_qemu_s"], strict=True)
+        recorded / bare for recorded, bare in zip(seconds["pghot record"], seconds["bare QEMU"], strict=True)
     ]
     return {
         "value": round(median(ratios), 2),
@@ -76,8 +76,8 @@ def measure(command: list[str], scratch: Path) -> dict[str, Any]:
         "ok": median(ratios) <= BAR_OF_BARE,
         "unit": "times bare QEMU",
         "spread": [round(min(ratios), 2), round(max(ratios), 2)],
-        **medians,
-        "million_references_s": round(outcomes[0].references / median(seconds["recorded_s"]) / 1e6, 1),
+        "beside": medians,
+        "million_references_s": round(outcomes[0].references / median(seconds["pghot record"]) / 1e6, 1),
     }
 
 

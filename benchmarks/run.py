@@ -35,10 +35,11 @@ def machine() -> dict[str, Any]:
 
 
 def line(key: str, result: dict[str, Any]) -> str:
-    if result["bar"] is None:
-        return f"       {key}: {result['value']:.4g} (no bar) {result['unit']}"
-    mark = "ok    " if result["ok"] else "MISSED"
-    return f"{mark} {key}: {result['value']:.4g} (bar {result['bar']:.4g}) {result['unit']}"
+    """A result in words, with what it was measured beside (`beside`: seconds of each)."""
+    bar = "no bar" if result["bar"] is None else f"bar {result['bar']:.4g}"
+    mark = "       " if result["bar"] is None else "ok     " if result["ok"] else "MISSED "
+    beside = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in result.get("beside", {}).items())
+    return f"{mark}{key}: {result['value']:.4g} ({bar}) {result['unit']}{beside and f': {beside}'}"
 
 
 def main(chosen: list[str]) -> int:

@@ -134,6 +134,7 @@ def test_the_command_of_a_cell_stands_there(render: Any) -> None:
     )
 
 
+@pytest.mark.heavy
 def test_a_cell_is_computed_kept_and_shown(tmp_path: Path) -> None:
     """The command itself, for one cell and a second of the real system; the next time the cell is there."""
     cell = "fasttext-zipf.dram-cxl.20%.8GiB"

@@ -35,6 +35,7 @@ def test_the_python_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "pghot-precise/abit" in capsys.readouterr().out
 
 
+@pytest.mark.heavy
 def test_the_policy_of_the_readme_joins_from_an_outside_package(tmp_path: Path) -> None:
     (tmp_path / "my_package.py").write_text(next(block for block in PYTHON if "class SecondTouch" in block))
     entry = re.search(r"```toml\n\[project\.entry-points\.\"(.*?)\"\]\n(.*?)```", README, re.DOTALL)

@@ -68,6 +68,7 @@ def test_the_page_is_whole_offline_and_escapes_what_it_is_told() -> None:
     assert len(text) < 2_500_000, "most of it is Plotly, compressed"
 
 
+@pytest.mark.heavy
 def test_the_worst_attack_is_drawn_on_a_page_of_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

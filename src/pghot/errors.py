@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 
 from pghot.printable import printable
@@ -68,12 +69,15 @@ def shortened(text: str) -> str:
     return printable(text if len(text) <= 40 else f"{text[:37]}...")
 
 
-def did_you_mean(name: str, known: list[str]) -> str:
-    """A question that names the nearest of the known names, with a space at its end; empty when none is near."""
+def did_you_mean(name: str, known: Sequence[str], prefix: str = "") -> str:
+    """A question that names the nearest of the known names, with a space at its end; empty when none is near.
+
+    prefix  what is written before each of them
+    """
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean '{near[0]}'? " if near else ""
+    return f"did you mean '{prefix}{near[0]}'? " if near else ""
 
 
 def not_written(path: str | Path, error: OSError) -> PghotError:

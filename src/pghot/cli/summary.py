@@ -14,11 +14,9 @@ def summary(
     recording: Annotated[str, typer.Argument(help="FILE or bundled:NAME")], json_: Json = False
 ) -> None:
     """Footprint, regions and hot set of a recording."""
-    from pghot.recording import bundled
-    from pghot.recording.reader import open_recording
+    from pghot.recording.bundled import open_named
     from pghot.recording.summary import summarise
     from pghot.report.summary_text import render
 
-    is_bundled = recording.startswith(bundled.PREFIX)
-    facts = summarise(bundled.open_bundled(recording) if is_bundled else open_recording(recording))
+    facts = summarise(open_named(recording))
     print(json.dumps(facts) if json_ else render(facts))

@@ -50,10 +50,6 @@ def _open(what: str | Path | Trace, seed: int) -> Trace:
         from pghot.lab.workloads.workload_files import make_workload
 
         return make_workload(text, seed)
-    if text.startswith("bundled:"):
-        from pghot.recording.bundled import open_bundled
+    from pghot.recording.bundled import open_named
 
-        return open_bundled(text)
-    from pghot.recording.reader import open_recording
-
-    return open_recording(text)
+    return open_named(text)

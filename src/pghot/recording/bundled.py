@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from pghot.errors import unknown_name
+from pghot.errors import UsageError, did_you_mean, unknown_name
 from pghot.recording.other_run import transplanted
 from pghot.recording.reader import Recording, open_recording
 
@@ -24,6 +24,19 @@ def names() -> list[str]:
     True
     """
     return sorted(path.stem for path in _directory().glob(f"*{_SUFFIX}"))
+
+
+def open_named(what: str) -> Recording:
+    """A recording by its bundled name, `bundled:redis-zipf`, or a file. Raises as `open_recording` and `path` do; for a
+    file that is not there, with the nearest bundled name."""
+    if what.startswith(PREFIX):
+        return open_bundled(what)
+    try:
+        return open_recording(what)
+    except UsageError as error:
+        if Path(what).exists():
+            raise
+        raise UsageError(str(error), f"{did_you_mean(what, names(), PREFIX)}{error.hint}") from None
 
 
 def open_bundled(name: str) -> Recording:

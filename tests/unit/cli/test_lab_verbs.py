@@ -518,3 +518,21 @@ def test_list_shows_sources_and_stores_of_other_packages(
     )
     assert run(["list", "stores"]) == 0
     assert "plugged  of stores" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", [("compare",), ("report", "summary"), ("curve",)])
+@pytest.mark.parametrize(
+    ("what", "meant"),
+    [
+        ("redis-zipf", "did you mean 'bundled:redis-zipf'? "),
+        ("duckdb-mx", "did you mean 'bundled:duckdb-mix'? "),
+        ("/nowhere/x.pghot", ""),
+    ],
+)
+def test_a_bundled_recording_without_its_prefix_is_known_by_its_name(
+    verb: tuple[str, ...], what: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*verb, what]) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error == f"pghot: error: no recording {what}"
+    assert hint == f"hint: {meant}check the path; `pghot record` makes one"

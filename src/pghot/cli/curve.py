@@ -53,8 +53,9 @@ def curve(
     setting = Setting(
         stands_for=size, times=times, threads=threads, mlp=mlp, page_bytes=parse_size(folio.replace(" ", ""))
     )
-    announce_compilation(CURVE)
-    found = run(recording, tiers, parse_shares(fast_share), setting)
+    found = run(
+        recording, tiers, parse_shares(fast_share), setting, begins=lambda: announce_compilation(CURVE)
+    )
     for path in outputs:
         if path.suffix in TABLES:
             write_table(found.table(), path, force)

@@ -13,7 +13,7 @@ recording with nothing else going on. Policies cost something and know less: `pg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -111,12 +111,14 @@ def curve(
     tiers: str | Path | Topology = "dram-cxl",
     shares: Sequence[float] = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
     setting: Setting | None = None,
+    begins: Callable[[], None] | None = None,
 ) -> Curve:
     """Miss ratio and predicted slowdown for every share of the footprint in `shares`, from one pass.
 
     recording, tiers  as for `compare`
     setting           its fields that say what the recording stands for: `stands_for`, `times`, `threads`, `mlp` and
                       `page_bytes`
+    begins            called when nothing was refused and the work begins
 
     Raises `UsageError` for tiers with a node that compresses, for a recording of several nodes, and for one with too
     little in it.
@@ -138,6 +140,8 @@ def curve(
             f"'{trace.info.name}' has accesses from {trace.info.nodes} nodes: what is near for one is far for others",
             "use `pghot compare`",
         )
+    if begins is not None:
+        begins()
     table = measure_epochs(trace)
     similar = similarity(
         trace.info, topology, table.footprint_pages, setting.stands_for, setting.times, setting.threads

@@ -13,9 +13,12 @@ read.
 All samples of 20 ms count alike: pages differ by how many they have, and by how parallel the misses were meanwhile.
 
 Choices of ours: the latency is the idle one of each node, where the runtime has 771 cycles, those of its authors'
-machine; misses that prefetchers follow stall nothing; the balance counts from the first promotion, because in the lab
-the fast tier is full when a run begins; a tracked page takes 128 bytes (est.). Where a slice is longer than 20 ms,
-all of it is one window. Not modelled: the limits of its rings and of the tracked pages.
+machine; misses that prefetchers follow stall nothing; a tracked page takes 128 bytes (est.). The runtime begins beside
+a program that has its memory: there, demoted less promoted is what the fast tier has more free than at first. A run of
+the lab begins with allocations, so the balance looks at free memory, from the first promotion on, and takes the high
+watermark to be free at least. Where a slice is longer than 20 ms, all of it is one window.
+
+Not modelled: the limits of its rings and of the tracked pages.
 """
 
 from __future__ import annotations
@@ -104,7 +107,7 @@ class Pact:
         self._stall_ns = self._sampled = 0.0
         self._idle_ns = np.array([node.latency_ns for node in world.machine.topology.nodes])
         self._next_ms, self._last_ms = WINDOW_MS, 0.0
-        self._judged_ms, self._demoted_before = BALANCE_MS, 0
+        self._judged_ms, self._free_at_first = BALANCE_MS, 0
 
     def observe(self, world: LabWorld, source: Source, accesses: Accesses) -> None:
         below = accesses.only(np.isin(accesses.page, below_top(world.machine, accesses.page)))
@@ -176,21 +179,21 @@ class Pact:
         budget = machine.pages_in_budget(self.name, windows * WINDOW_MS * 1e6 / world.group_pages)
         many = min(granted, budget)
         page, self._queue = self._queue[:many], self._queue[many:]
-        world.decisions.hold(self._queue, HeldBack.RATE if granted <= budget else machine.budget_ends_with)
+        if len(self._queue):
+            world.decisions.rest(HeldBack.RATE if granted <= budget else machine.budget_ends_with)
         self._queued[page] = False
         world.decisions.move(page, Moved.HOT)
         moves = machine.migrate(page, world.fast_node, self.name)
         world.decisions.hold(moves.failed, HeldBack.FREE_SPACE)
 
     def _balance(self, world: LabWorld) -> None:
-        """The kernel demotes while it has demoted fewer pages than came up, and the margin."""
-        ledger = world.machine.ledger
-        if ledger.promoted == 0:
-            self._demoted_before = ledger.demoted
-            return
-        demoted = (ledger.demoted - self._demoted_before) * world.group_pages
-        promoted = ledger.promoted * world.group_pages
-        world.machine.demotion_enabled = demoted < promoted + self.demotion_margin
+        """The kernel demotes while the top tier has no more free, beyond the margin, than at the first promotion."""
+        machine = world.machine
+        free = int(machine.free_pages[list(machine.top_nodes)].sum())
+        if machine.ledger.promoted == 0:
+            self._free_at_first = max(free, int(machine.high_pages[list(machine.top_nodes)].sum()))
+        margin = self.demotion_margin / world.group_pages
+        machine.demotion_enabled = machine.ledger.promoted == 0 or free < self._free_at_first + margin
 
     def tracker_bytes(self) -> int:
         """128 bytes for each page that was ever sampled."""

@@ -188,6 +188,12 @@ class HintFaults:
             self._space[page] = number
         self._fault_ns = fault_ns
         self._every_tier = every_tier
+        # Whether each page was accessed between the last 8 scans, the last one in the lowest bit; all set at first. And
+        # how many scans came to it. Kept where pages of every tier are marked, for patches that hook into the scanner.
+        self.history = np.full(settings.pages, 0xFF, np.uint8)
+        self.scans = np.zeros(settings.pages, np.uint32)
+        for scanner in self.scanners if every_tier else ():
+            scanner.noted = (self.history, self.scans)
         self.sees = "any" if every_tier else "lower"
         self._mark_ms = np.full(settings.pages, UNREACHED if idle_mappings else UNMARKED, np.int32)
         # The golden ratio spreads any number of processes evenly, and those of each node as well.

@@ -56,6 +56,20 @@ def mark_pages(
 
 
 @njit(cache=True)
+def note_scan(history: U8, scans: U32, mark_ms: I32, page: U32, place: U8, cursor: int, span: int) -> None:
+    """A scan comes to the `span` pages from `page[cursor]` on: what is unmarked was accessed since the last one.
+
+    history  uint8[pages]   shifted, with whether the page was accessed as its lowest bit
+    scans    uint32[pages]  counted up
+    """
+    for step in range(min(span, len(page))):
+        own = page[(cursor + step) % len(page)]
+        if place[own] != NOWHERE and mark_ms[own] != UNREACHED:
+            history[own] = history[own] << 1 | (mark_ms[own] == UNMARKED)
+            scans[own] += 1
+
+
+@njit(cache=True)
 def resident(page: U32, place: U8) -> int:
     """How many of these pages are on a node."""
     found = 0
@@ -90,6 +104,7 @@ class NumaScanner:
     updates    pages marked so far
     period_ms  time between the last step and the next
     next_ms    when the next step is due
+    noted      arrays of the whole program for `note_scan`, history and scans; None: nobody asks for them
     faulted    whether a page faulted since the last step; True at first, so that the first period is not doubled
     """
 
@@ -97,6 +112,7 @@ class NumaScanner:
         self.page, self.cursor = page, cursor
         self.next_ms, self.period_ms = begins_ms, settings.min_ms
         self.faulted = True
+        self.noted: tuple[U8, U32] | None = None
         self.updates = 0
         self._settings = settings
         self._granted = Carry()
@@ -135,6 +151,8 @@ class NumaScanner:
         span = self._granted.whole(self._step_pages)
         marked = 0
         for _ in range(self._settings.empty_span):
+            if self.noted is not None:
+                note_scan(*self.noted, mark_ms, self.page, place, self.cursor, span)
             self.cursor, marked = mark_pages(mark_ms, self.page, place, lower, self.cursor, span, at_ms)
             if marked or span >= len(self.page):
                 break

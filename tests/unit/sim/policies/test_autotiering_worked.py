@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pghot
 from builders.policy_bed import Bed
 from builders.small_bed import PAGES, SmallBed
-from pghot.errors import UsageError
+from pghot.lab.workloads.workload_files import make_workload
 from pghot.sim.policies import POLICIES
 from pghot.sim.policies.autotiering import AutoTiering, exchanged
 from references.sim.policies.autotiering import AutoTieringReference
@@ -20,8 +20,7 @@ def bed_of(room: int = 0, **options: float) -> tuple[Bed, AutoTiering]:
     bed = Bed("autotiering", room=50, **options)
     bed.machine.high_pages[0] = bed.machine.free_pages[0] - room
     policy: AutoTiering = bed.policy  # type: ignore[assignment]
-    policy._listed[:] = bed.machine.place
-    policy._next_ms = 1e9
+    policy.scans[:] = 1
     return bed, policy
 
 
@@ -31,11 +30,15 @@ def moved(bed: Bed) -> tuple[list[int], list[int]]:
     return (np.flatnonzero(up) + 100).tolist(), np.flatnonzero(down).tolist()
 
 
-def test_the_options_and_their_limits() -> None:
-    assert POLICIES.options("autotiering") == {"opportunistic": True, "scan_ms": 1000.0}
-    POLICIES.make("autotiering", scan_ms=1)
-    with pytest.raises(UsageError, match=r"autotiering\.scan_ms"):
-        POLICIES.make("autotiering", scan_ms=0)
+def scan(policy: AutoTiering, *accessed: int) -> None:
+    """A scan comes to all pages, and finds these accessed."""
+    policy.history[:] = policy.history << 1
+    policy.history[list(accessed)] |= 1
+    policy.scans[:] += 1
+
+
+def test_the_option() -> None:
+    assert POLICIES.options("autotiering") == {"opportunistic": True}
 
 
 def test_the_first_fault_promotes_down_to_the_high_watermark() -> None:
@@ -50,7 +53,7 @@ def test_the_first_fault_promotes_down_to_the_high_watermark() -> None:
 def test_beyond_it_a_page_of_a_lower_level_goes_for_one_that_faults() -> None:
     """Page 500 was accessed in 4 of 8 scans, 501 in 2; on top 7 in 3, 8 in 2, and the others in 8."""
     bed, policy = bed_of()
-    policy._history[[500, 501, 7, 8]] = [0b1111, 0b11, 0b111, 0b11]
+    policy.history[[500, 501, 7, 8]] = [0b1111, 0b11, 0b111, 0b11]
     bed.see(1_000, 500, latency_ms=5)
     assert moved(bed) == ([500], [8])
     bed.see(1_001, 501, 502, latency_ms=5)
@@ -62,7 +65,7 @@ def test_beyond_it_a_page_of_a_lower_level_goes_for_one_that_faults() -> None:
 
 def test_the_conservative_one_demotes_nothing() -> None:
     bed, policy = bed_of(room=1, opportunistic=False)
-    policy._history[7] = 0
+    policy.history[7] = 0
     bed.see(1_000, 500, 501, latency_ms=5)
     assert moved(bed) == ([500], [])
     assert bed.world.decisions.held_back() == {"free space": 1}
@@ -70,21 +73,21 @@ def test_the_conservative_one_demotes_nothing() -> None:
 
 def test_of_a_level_what_the_last_scan_found_untouched_goes_first() -> None:
     bed, policy = bed_of()
-    policy._history[[3, 4, 5]] = [0b1, 0b10, 0b1]
+    policy.history[[3, 4, 5]] = [0b1, 0b10, 0b1]
     bed.see(1_000, 500, 501, latency_ms=5)
     assert moved(bed) == ([500, 501], [3, 4])
 
 
 def test_a_lower_level_goes_first_though_it_was_touched_last() -> None:
     bed, policy = bed_of()
-    policy._history[[2, 3]] = [0b110, 0b1]
+    policy.history[[2, 3]] = [0b110, 0b1]
     bed.see(1_000, 500, latency_ms=5)
     assert moved(bed) == ([500], [3])
 
 
 def test_a_page_that_went_and_came_back_since_the_last_scan_does_not_go_again() -> None:
     bed, policy = bed_of()
-    policy._history[[8, 9]] = [0b11, 0b111]
+    policy.history[[8, 9]] = [0b11, 0b111]
     bed.see(1_000, 500, latency_ms=5)
     bed.machine.high_pages[0] -= 1
     bed.see(1_001, 8, latency_ms=5)
@@ -95,44 +98,40 @@ def test_a_page_that_went_and_came_back_since_the_last_scan_does_not_go_again() 
 
 def test_a_page_that_came_since_the_last_scan_does_not_go() -> None:
     bed, policy = bed_of(room=1)
-    policy._history[500] = 0
+    policy.history[500] = 0
     bed.see(1_000, 500, latency_ms=5)
     bed.see(1_001, 501, latency_ms=5)
     assert moved(bed) == ([500], [])
-    policy._next_ms = 0
-    bed.act(1_002)
+    scan(policy, *range(100), 501)
     bed.see(1_003, 501, latency_ms=5)
-    assert 501 in moved(bed)[0], "all have level 7 now, but 500 has 1"
-    assert 500 not in moved(bed)[0]
+    assert moved(bed) == ([501], [])
+    assert bed.machine.place[500] == 1
 
 
-def test_a_scan_shifts_in_whether_a_page_of_any_tier_was_accessed() -> None:
+def test_what_no_scan_came_to_is_not_demoted() -> None:
     bed, policy = bed_of()
-    policy._next_ms = 0
-    bed.see(1_000, 3, 500, latency_ms=5)
-    bed.act(1_000)
-    assert policy._history[[3, 4, 500, 501]].tolist() == [0xFF, 0xFE, 0xFF, 0xFE]
-    policy._next_ms = 0
-    bed.act(2_000)
-    assert policy._history[[3, 4]].tolist() == [0xFE, 0xFC]
+    policy.history[[7, 8]] = [0, 1]
+    policy.scans[7] = 0
+    bed.see(1_000, 500, latency_ms=5)
+    assert moved(bed) == ([500], [8])
 
 
-@pytest.mark.parametrize(("group_pages", "lasts_ms"), [(1, 1_000), (1_310_720, 2_000_000)])
-def test_a_scan_takes_a_second_or_the_time_for_its_memory(group_pages: int, lasts_ms: float) -> None:
-    """1,000 pages, each of which stands for 5 GiB in the second case: 5,000 GiB at 2.5 a second take 2,000 s."""
-    bed = Bed("autotiering", room=50, group_pages=group_pages)
-    policy: AutoTiering = bed.policy  # type: ignore[assignment]
-    bed.act(10)
-    bed.act(9 + lasts_ms)
-    assert policy._history[0] == 0xFE
-    bed.act(11 + lasts_ms)
-    assert policy._history[0] == 0xFC
+def test_in_a_run_of_the_lab_the_history_is_the_scanners() -> None:
+    """A quarter on top, where one page in ten is touched: the others go."""
+    trace = make_workload(
+        "gups", 0, footprint="16 MiB", slices=200, accesses_per_slice=20_000, hot_traffic="99%"
+    )
+    result = pghot.compare(
+        trace, policies=["autotiering"], fast_share=0.25, times=100.0, threads=1, duration_s=None, seeds=1
+    )
+    (row,) = [row for row in result.summary.to_pylist() if row["policy"] == "autotiering"]
+    assert row["demotions"] > 0
 
 
 def test_the_program_pays_in_its_fault_and_flushes_for_what_goes_down() -> None:
     """930 ns to remap either way; what goes down is mapped, so 4,000 ns for a flush, and 1,000 for an interrupt."""
     bed, policy = bed_of()
-    policy._history[3] = 0
+    policy.history[3] = 0
     bed.see(1_000, 500, latency_ms=5)
     assert moved(bed) == ([500], [3])
     assert bed.machine.ledger.moving_app_ns == 2 * 930 + 5_000
@@ -169,14 +168,11 @@ def test_it_does_what_its_description_says(
     machine.high_pages[0] = machine.free_pages[0] - free
     policy: AutoTiering = bed.policy  # type: ignore[assignment]
     plain = AutoTieringReference(PAGES, range(on_top), free, opportunistic)
-    for at, (pages, scan) in enumerate(drawn, 1):
+    for at, (pages, scanned) in enumerate(drawn, 1):
         bed.fault(1_000 * at, dict.fromkeys(pages, 5))
         plain.faults(pages)
         assert bed.on_top() == plain.fast
-        policy._next_ms = 0 if scan else 1e9
         bed.act(1_000 * at)
-        if scan:
+        if scanned:
+            scan(policy, *plain.accessed)
             plain.scan()
-        assert [bin(each).count("1") for each in policy._history] == [
-            plain.level(page) for page in range(PAGES)
-        ]

@@ -11,7 +11,14 @@ from pghot.sim.sources import SOURCES, clairvoyant
 from pghot.sim.sources.abit import AbitScan, harvest_abits, set_abits
 from pghot.sim.sources.chmu import Chmu, count_misses, fill_hot_list
 from pghot.sim.sources.hintfaults import Faults, HintFaults, take_faults
-from pghot.sim.sources.numa_scanner import MAX_SCAN_WINDOW, UNMARKED, UNREACHED, mark_pages, resident
+from pghot.sim.sources.numa_scanner import (
+    MAX_SCAN_WINDOW,
+    UNMARKED,
+    UNREACHED,
+    mark_pages,
+    note_scan,
+    resident,
+)
 from pghot.sim.sources.simulated_source import SliceView, SourceSettings
 from pghot.sim.sources.truth import Truth
 
@@ -203,6 +210,35 @@ def test_pages_of_the_top_tier_fault_too_if_asked(every_tier: bool, sees: str, f
     source.observe(view({}, 1.0, on_top=(12,)))
     assert source.counters()["numa_pte_updates"] == (20 if every_tier else 19)
     assert source.observe(view({3: 1, 12: 1}, 2.0, on_top=(12,))).accesses.page.tolist() == faulting
+
+
+def test_a_scan_shifts_in_whether_a_page_was_accessed_since_the_last_one() -> None:
+    """Two pages a step, of 5: 0 stays marked, 1 and 2 are not; 3 is on no node, and no scan reached 4."""
+    place = np.array([1, 0, 1, NOWHERE, 1], np.uint8)
+    mark = np.array([7, UNMARKED, UNMARKED, UNMARKED, UNREACHED], np.int32)
+    history, scans = np.full(5, 0xFF, np.uint8), np.zeros(5, np.uint32)
+    note_scan(history, scans, mark, np.arange(5, dtype=np.uint32), place, 0, 2)
+    assert (history.tolist(), scans.tolist()) == ([0xFE, 0xFF, 0xFF, 0xFF, 0xFF], [1, 1, 0, 0, 0])
+    note_scan(history, scans, mark, np.arange(5, dtype=np.uint32), place, 2, 4)
+    assert (history.tolist(), scans.tolist()) == ([0xFC, 0xFF, 0xFF, 0xFF, 0xFF], [2, 1, 1, 0, 0])
+    note_scan(history, scans, mark, u32(0, 2), place, 1, 99)
+    assert scans.tolist() == [3, 1, 2, 0, 0], "a pass at most, over the pages of the address space"
+
+
+def test_the_scanner_keeps_the_history_where_it_marks_every_tier() -> None:
+    """Page 3 faults between the two passes, and the others do not."""
+    source = HintFaults(
+        SourceSettings(20, 4096, 2), scan_delay_ms=0.0, period_max_ms=1_000.0, every_tier=True
+    )
+    source.observe(view({}, 1.0, on_top=(12,)))
+    assert (source.scans == 1).all()
+    source.observe(view({3: 1}, 2.0, on_top=(12,)))
+    source.observe(view({}, 1_002.0, on_top=(12,)))
+    assert (source.scans == 2).all()
+    assert source.history[[3, 4, 12]].tolist() == [0xFF, 0xFE, 0xFE]
+    other = HintFaults(SourceSettings(20, 4096, 2), scan_delay_ms=0.0)
+    other.observe(view({}, 1.0))
+    assert not other.scans.any()
 
 
 def test_mappings_are_reached_one_after_the_other() -> None:

@@ -6,9 +6,9 @@ tpp/colloid-mon) refuse all promotions to it, and have a fault on an active page
 For this the scanner marks pages of the fast tier too. Which page is active is TPP's rule: the second fault.
 
 Choices of ours: latencies are smoothed as with HeMem (0.0625 every 10 ms; the patches take 1/32 of each reading, and
-read without pause); faults on the fast tier count while it is the slower one; a page's count begins anew when it
-moves at a fault. Not modelled: the idle latencies that the patches assume at least, 15 and 30 cycles of the uncore's
-clock. The paper was not read: whether it moves shares of accesses here, as over HeMem, is unverified.
+read without pause); faults on the two tiers are counted apart, those on the fast one while it is the slower. Not
+modelled: the latencies that the patches assume at least, 15 and 30 in units of their own. The paper was not read:
+whether it moves shares of accesses here, as over HeMem, is unverified.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ class TppColloid(MeasuredLatencies, Tpp):
         super().start(world)
         self.start_measuring(world)
         self.congested = False  # the fast tier is the slower one
+        self._seen_on_top = np.zeros(
+            world.pages, np.uint8
+        )  # faults of each page there, while it was the slower tier
         self._faults_on_top = 0
 
     def observe(self, world: LabWorld, source: Source, accesses: Accesses) -> None:
@@ -49,16 +52,16 @@ class TppColloid(MeasuredLatencies, Tpp):
         if self.congested and world.machine.promotion_targets[node][0] == world.fast_node:
             world.decisions.hold(page, HeldBack.NEVER_PRESSED)
         else:
+            self._seen_on_top[page] = 0
             super()._promote(world, page, node)
 
     def _take_down(self, world: LabWorld, page: U32) -> None:
         """These pages faulted: the active ones of the fast node leave it."""
         page = page[world.machine.place[page] == world.fast_node]
-        self._seen[page] = np.minimum(self._seen[page] + 1, self.promoting_fault)
-        active = page[self._seen[page] == self.promoting_fault]
+        self._seen_on_top[page] = np.minimum(self._seen_on_top[page] + 1, self.promoting_fault)
+        active = page[self._seen_on_top[page] == self.promoting_fault]
         world.decisions.move(active, Moved.BALANCE)
         world.machine.demote(active, world.fast_node, HINT_FAULT)
-        self._seen[active[world.machine.place[active] != world.fast_node]] = 0
 
     def act(self, world: LabWorld) -> None:
         self._measure(world)

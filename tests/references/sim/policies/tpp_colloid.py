@@ -12,7 +12,7 @@ def tpp_colloid_reference(
 
     Of a slice, the faults below come first. The slow tier has room for all.
     """
-    fast, count = set(on_top), dict.fromkeys(range(100), 0)
+    fast, count, count_on_top = set(on_top), dict.fromkeys(range(100), 0), dict.fromkeys(range(100), 0)
     found = []
     for slower, pages in slices:
         below, above = [p for p in pages if p not in fast], [p for p in pages if p in fast]
@@ -20,11 +20,11 @@ def tpp_colloid_reference(
             count[page] += 1
             if count[page] >= faults and not slower and room > 0:
                 fast.add(page)
-                room, count[page] = room - 1, 0
+                room, count[page], count_on_top[page] = room - 1, 0, 0
         for page in above if slower else []:
-            count[page] += 1
-            if count[page] >= faults:
+            count_on_top[page] += 1
+            if count_on_top[page] >= faults:
                 fast.remove(page)
-                room, count[page] = room + 1, 0
+                room, count_on_top[page] = room + 1, 0
         found.append(set(fast))
     return found

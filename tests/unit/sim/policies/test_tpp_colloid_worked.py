@@ -74,6 +74,20 @@ def test_a_page_that_was_moved_begins_anew() -> None:
     assert on_top(bed) == []
 
 
+def test_a_fault_on_top_is_none_below() -> None:
+    bed, policy = bed_of(congested=True)
+    bed.see(1_000, 3, latency_ms=5)
+    bed.machine.demote(np.array([3], np.uint32), 0, "kswapd0")
+    policy.congested = False
+    bed.see(2_000, 3, latency_ms=5)
+    assert on_top(bed) == [-3]
+    bed.see(3_000, 3, latency_ms=5)
+    assert on_top(bed) == []
+    policy.congested = True
+    bed.see(4_000, 3, latency_ms=5)
+    assert on_top(bed) == [], "nor does the fault before it came back count"
+
+
 def test_a_page_stays_active_while_promotions_are_refused() -> None:
     bed, policy = bed_of(congested=True)
     for at_ms in (1_000, 2_000):

@@ -157,6 +157,20 @@ def test_a_program_that_is_out_of_time_before_it_did_anything_did_not_die(tmp_pa
 
 
 @programs.needs_qemu
+def test_the_time_of_a_program_does_not_run_out_while_the_emulator_starts(tmp_path: Path) -> None:
+    """On a busy machine that takes longer than the program may run."""
+    slow = tmp_path / f"qemu-{machine()}"
+    plain = shutil.which(slow.name)
+    slow.write_text(f'#!/bin/sh\ncase "$*" in *-plugin*) sleep 1;; esac\nexec {plain} "$@"\n')
+    slow.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    path = tmp_path / "it.pghot"
+    done = run(path, "--max-duration", "1 ms", "--", *endless(tmp_path), env=environment)
+    assert done.returncode == 0, done.stderr
+    assert open_recording(path).final["exit_status"] == -signal.SIGTERM
+
+
+@programs.needs_qemu
 def test_the_exit_status_of_the_program_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "it.pghot"
     loop = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exit 3"

@@ -213,7 +213,8 @@ class _Session:
                 return
             self._drain(max(1, len(self._connections)))
             self._signals.pass_on(lambda: self._alive(program))
-            if deadline and time.monotonic() - self._started_at > deadline:
+            began = bool(self._processes)  # until then the emulator starts
+            if deadline and began and time.monotonic() - self._started_at > deadline:
                 self._out_of_time = True
                 self._signals.stop(self._alive(program))
             self._progress.show(self._totals)

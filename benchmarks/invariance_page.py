@@ -29,8 +29,8 @@ def render(kept: Sequence[Kept]) -> str:
         "Written by `python benchmarks/invariance.py`. **All figures are simulated.** A real system is held, and what",
         "stands for it changes: how many real pages a page stands for (K), or how time is cut into slices. The first",
         "column has the speed-up over `none` and the GiB moved, the others by how much theirs differ. **Bold** is",
-        "beyond the bar. HeMem moves whole units of 2 MiB, and few of them: with one seed its speed-ups are 1 % apart.",
-        "So its rows are means over several.",
+        "beyond the bar. What PEBS samples is a matter of chance: of single seeds HeMem, which moves few units of 2",
+        "MiB, has speed-ups 1 % apart. So its rows are means over several.",
     ]
     parts = [(name, list(cells)) for name, cells in groupby(kept, key=lambda cell: str(cell["part"]))]
     found = [_part(name, cells) for name, cells in parts]
@@ -68,8 +68,8 @@ def _about(name: str, first: Kept) -> Iterator[str]:
     settings = first["settings"]
     yield (
         f"{first['footprint_bytes'] / MIB:,.0f} MiB on `{first['tiers']}`, fast share {settings['fast_share']:.0%}, "
-        f"{settings['threads']} threads, {settings['duration_s']:g} s, {settings['seeds']} seed(s){_of_hemem(first)}, "
-        f"placement {settings['placement']}.\nComputed {first['date']}."
+        f"{settings['threads']} threads, {settings['duration_s']:g} s, {settings['seeds']} seed(s)"
+        f"{_of_samples(first)}, placement {settings['placement']}.\nComputed {first['date']}."
     )
     bar = SPEEDUP_BARS.get(name)
     if bar is None:
@@ -83,11 +83,9 @@ def _about(name: str, first: Kept) -> Iterator[str]:
         yield f"Bar: {bar:.0%} of the speed-up."
 
 
-def _of_hemem(first: Kept) -> str:
-    seeds = max(
-        (len(row["speedups"]) for label, row in first["rows"].items() if label.startswith("hemem")), default=0
-    )
-    return f" ({seeds} of HeMem)" if seeds > first["settings"]["seeds"] else ""
+def _of_samples(first: Kept) -> str:
+    seeds = max((len(row["speedups"]) for label, row in first["rows"].items() if "pebs" in label), default=0)
+    return f" ({seeds} with PEBS)" if seeds > first["settings"]["seeds"] else ""
 
 
 def _difference(name: str, label: str, first: Kept, other: Kept) -> tuple[str, bool]:

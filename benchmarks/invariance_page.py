@@ -85,7 +85,7 @@ def _about(name: str, first: Kept) -> Iterator[str]:
 
 def _of_samples(first: Kept) -> str:
     seeds = max((len(row["speedups"]) for label, row in first["rows"].items() if "pebs" in label), default=0)
-    return f" ({seeds} with PEBS)" if seeds > first["settings"]["seeds"] else ""
+    return f" (up to {seeds} with PEBS)" if seeds > first["settings"]["seeds"] else ""
 
 
 def _difference(name: str, label: str, first: Kept, other: Kept) -> tuple[str, bool]:

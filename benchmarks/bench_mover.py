@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,12 @@ BAR = 0.9
 
 def run() -> dict[str, Any]:
     from suites import ENVIRONMENT
-    from vm import CACHE, MACHINES, CannotBootError, Guest
+    from vm import CACHE, CannotBootError, Guest
 
     out = CACHE / "mover.json"
     out.unlink(missing_ok=True)
     out.with_suffix(".pghot-journal").unlink(missing_ok=True)
-    guest = Guest(replace(MACHINES["two_tiers"], cpus=2), [CACHE], ENVIRONMENT)
+    guest = Guest(writable=[CACHE], environment=ENVIRONMENT)
     try:
         _, output = guest.run([sys.executable, str(HERE / "mover_inside.py"), str(out)], HERE.parent)
     except CannotBootError as lack:

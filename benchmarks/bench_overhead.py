@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ def run() -> dict[str, Any]:
 
     shared = CACHE / "shared-overhead"
     inside = {**suites.INSIDE, "PGHOT_GUEST": str(shared)}
-    guest = Guest(replace(MACHINES["two_tiers"], cpus=2), [shared], inside, suites.COMPILED)
+    guest = Guest(MACHINES["two_tiers"], [shared], inside, suites.COMPILED)
     try:
         suites.prepare(guest, shared)
         _, output = guest.run([sys.executable, str(HERE / "overhead_inside.py")], HERE.parent)

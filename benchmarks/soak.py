@@ -25,7 +25,6 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -230,8 +229,9 @@ def in_the_guest() -> dict[str, Any]:
     from vm import CACHE, MACHINES, Guest
 
     shared = CACHE / "shared-soak"
-    machine = replace(MACHINES["two_tiers"], cpus=2)
-    guest = Guest(machine, [shared], {**suites.INSIDE, "PGHOT_GUEST": str(shared)}, suites.COMPILED)
+    guest = Guest(
+        MACHINES["two_tiers"], [shared], {**suites.INSIDE, "PGHOT_GUEST": str(shared)}, suites.COMPILED
+    )
     suites.prepare(guest, shared)
     _, output = guest.run([sys.executable, __file__, "inside"], HERE.parent)
     if not (shared / "soak.jsonl").exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -86,6 +87,8 @@ def test_cold_pages_go_to_zram_and_nothing_is_lost(zram: None, tmp_path: Path) -
         Program(64, 0.25, 0, "write", "text", "busy") as yardstick,
         Program(64, 0.25, 0, "write", "text", "busy") as program,
     ):
+        for each in (program, yardstick):
+            os.sched_setaffinity(each.pid, {1})  # both on one: emulated CPUs are not equally fast
         before = [beside(program, yardstick) for _ in range(2)]
         with run_on(program, tmp_path / "j.pghot-journal") as run:
             goes_out(program, run)
@@ -269,6 +272,7 @@ class Database:
         self.progress = Path(f"/run/database-{name}")
         command = [sys.executable, str(Path(__file__).with_name("database.py")), "20000", str(self.progress)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        os.sched_setaffinity(self.process.pid, {1})  # both on one: emulated CPUs are not equally fast
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"
 

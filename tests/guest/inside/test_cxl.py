@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ def test_promotion_makes_a_program_faster_and_undo_slower_again(cxl_node: int, t
     """Speeds beside the same program all in DRAM."""
     journal = tmp_path / "j.pghot-journal"
     with Program(32, 0.25, 0, "busy") as yardstick, Program(32, 0.25, cxl_node, "busy") as program:
+        for each in (program, yardstick):
+            os.sched_setaffinity(each.pid, {1})
         before = beside(program, yardstick)
         # For the lab, outside: what the sources see, and how much slower the node was.
         with Pghot(

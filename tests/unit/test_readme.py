@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
     shlex.split(line.strip())[1:] for line in README.splitlines() if line.startswith("    .venv/bin/pghot ")
@@ -33,6 +34,25 @@ def test_the_python_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.chdir(ROOT)
     exec(compile(example, "README.md", "exec"), {})
     assert "pghot-precise/abit" in capsys.readouterr().out
+
+
+@pytest.mark.heavy
+def test_make_run_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    """The command of the Makefile; the README shows a part of its lines, in their order."""
+    names = dict(re.findall(r"^(RECORDING|POLICIES) := (.*)$", MAKEFILE, re.MULTILINE))
+    rule = re.search(r"^run: .*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    assert rule is not None
+    command = re.sub(r"\$\((\w+)\)", lambda name: names.get(name[1], name[0]), rule[1].replace("\\\n", " "))
+    words = shlex.split(command)
+    assert words[0] == "$(BIN)/pghot"
+    done = run(words[1:], tmp_path)
+    assert done.returncode == 0, done.stderr
+    shown = re.search(r"^    SIMULATED: .*\n(?:(?: {4}.*)?\n)*", README, re.MULTILINE)
+    assert shown is not None
+    printed = iter([line.strip() for line in done.stdout.splitlines()])
+    for line in filter(None, map(str.strip, shown[0].splitlines())):
+        assert line in printed, f"not printed, or not in this order: {line}"
+    assert (tmp_path / "report.html").exists()
 
 
 @pytest.mark.heavy

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -51,6 +51,10 @@ class Asked:
     access: Sequence[str]
     classes: Sequence[str]
     movers: Sequence[str]
+
+    def words(self) -> dict[str, Any]:
+        """As keyword arguments of `compare` and `planned`."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 @dataclass(frozen=True)
@@ -103,17 +107,4 @@ class Cell:
             raise PghotError(
                 f"{self.point.recording} is not what it was when the sweep began", "start the sweep again"
             )
-        asked: dict[str, Any] = {
-            "options": self.asked.options,
-            "access": self.asked.access,
-            "classes": self.asked.classes,
-            "movers": self.asked.movers,
-        }
-        return compare(
-            self.place,
-            self.topology,
-            self.asked.policies,
-            self.asked.sources,
-            setting=self.setting,
-            **asked,
-        )
+        return compare(self.place, self.topology, setting=self.setting, **self.asked.words())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -103,7 +102,7 @@ def cells_of(study: Study) -> list[Cell]:
         study.movers or (),
     )
     machines = {name: load_topology(name) for name in study.tiers}
-    runs = {name: planned(tiers, **_words(asked)) for name, tiers in machines.items()}
+    runs = {name: planned(tiers, **asked.words()) for name, tiers in machines.items()}
     foreign = {name: foreign_code(specs) for name, specs in runs.items()}
     tiers_digests = {name: tiers_digest(tiers) for name, tiers in machines.items()}
     places = {name: place_of(name) for name in study.recordings}
@@ -148,10 +147,6 @@ def shown_count(count: int) -> str:
     ('123,456', '1e20')
     """
     return f"{count:,}" if count < 10**12 else f"{count:.3g}".replace("+", "")
-
-
-def _words(asked: Asked) -> dict[str, Any]:
-    return {name: getattr(asked, name) for name in [each.name for each in fields(asked)]}
 
 
 def _shares(texts: tuple[str, ...]) -> list[float | None]:

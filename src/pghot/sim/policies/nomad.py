@@ -24,6 +24,7 @@ from typing import Annotated
 import numpy as np
 
 from pghot.arrays import NOWHERE, U32
+from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Source
 from pghot.parameters import Knob, check_knobs
 from pghot.policies.below_top import below_top
@@ -71,6 +72,7 @@ class Nomad:
         self._shadow = np.full(world.pages, NOWHERE, np.uint8)  # the node with a copy of the page
         self._candidates = np.empty(0, np.uint32)
         self._queue, self._queued = np.empty(0, np.uint32), np.zeros(world.pages, np.bool_)
+        self._room = Carry()  # of the queue: the fraction of a page in which it ends is there every so often
         self._target = np.zeros(world.pages, np.uint8)  # the node that a candidate is to go to
         self._faults = self._faults_before = self._promotable = 0
 
@@ -99,7 +101,7 @@ class Nomad:
             self._queue = np.concatenate([failed, self._queue])
             failed = self._promote(world)
         world.decisions.hold(failed, HeldBack.FREE_SPACE)
-        most = max(1, round(self.queue_pages / world.group_pages))
+        most = self._room.whole(self.queue_pages / world.group_pages)
         self._queue, beyond = self._queue[:most], self._queue[most:]
         world.decisions.hold(beyond, world.machine.budget_ends_with)
         self._queued[failed] = self._queued[beyond] = False

@@ -103,6 +103,18 @@ def test_a_page_that_a_group_stands_for_takes_as_many_places_in_the_queue() -> N
     assert len(policy._queue) == 4
 
 
+def test_the_fraction_of_a_page_in_which_the_queue_ends_is_carried_on() -> None:
+    """512 real pages are 1.6 groups of 320: 1.6, 2.2, 1.8, 2.4, 2.0 with what was carried on."""
+    bed, policy = bed_of(room=899, group_pages=320)
+    bed.machine.slice_ns = 1
+    waiting = []
+    for at_ms in range(1_000, 1_005):
+        bed.see(at_ms, *range(100 + 20 * (at_ms - 1_000), 120 + 20 * (at_ms - 1_000)), latency_ms=5)
+        bed.act(at_ms)
+        waiting.append(len(policy._queue))
+    assert waiting == [1, 2, 1, 2, 2]
+
+
 def test_a_page_is_queued_once_though_it_faulted_twice() -> None:
     bed, policy = bed_of()
     bed.see(1_000, 500, 501, 500, 502, 503, 504, latency_ms=5)

@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from peers import libcachesim_lru, zipf_pages
-from pghot.lab.bench import Bench, RunSpec
+from pghot.lab.bench import Bench
 from pghot.lab.compare import compare
+from pghot.lab.run_spec import RunSpec
 from pghot.lab.setting import Setting
 from pghot.lab.traces import load_trace
 from pghot.recording.bundled import names

@@ -20,8 +20,9 @@ import numpy as np
 from numba import njit
 
 from pghot.arrays import F64, U8, U32
-from pghot.lab.bench import Bench, RunSpec
+from pghot.lab.bench import Bench
 from pghot.lab.recorded_cache import seen_by_the_real_cache
+from pghot.lab.run_spec import RunSpec
 from pghot.lab.setting import Setting
 from pghot.lab.traces import load_trace
 from pghot.sim.machine.topology import load_topology

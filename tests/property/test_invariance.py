@@ -11,8 +11,8 @@ import pytest
 import pghot
 from builders.replicated import replicated, zipf_heat
 from builders.thinned import thinned
-from pghot.lab.bench import RunSpec
 from pghot.lab.metrics import Figures
+from pghot.lab.run_spec import RunSpec
 from pghot.recording.bundled import open_bundled
 from pghot.recording.caches import with_cache
 from pghot.recording.trace import MemoryTrace, Trace

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from pghot.errors import UsageError, unknown_name
-from pghot.lab.bench import Bench, RunSpec
+from pghot.lab.bench import Bench
 from pghot.lab.bounds import TraceBounds, trace_bounds
 from pghot.lab.comparison_setup import Setup
 from pghot.lab.outcomes import RunOutcome
 from pghot.lab.recorded_cache import seen_by_the_real_cache
 from pghot.lab.results import Comparison, collect
+from pghot.lab.run_spec import RunSpec
 from pghot.lab.setting import Setting, checked_setting
 from pghot.lab.traces import load_trace
 from pghot.parameters import check_kind, check_several

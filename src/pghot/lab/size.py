@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from pghot.errors import UsageError
-from pghot.lab.bench import labels
 from pghot.lab.compare import compare, default_sources, plan_runs
 from pghot.lab.comparison_setup import Setup
 from pghot.lab.cost import memory_cost
@@ -23,6 +22,7 @@ from pghot.lab.evidence import refuse, too_little
 from pghot.lab.metrics import mean_and_interval
 from pghot.lab.outcomes import SummaryRow
 from pghot.lab.results import Comparison
+from pghot.lab.run_spec import labels
 from pghot.lab.setting import Setting
 from pghot.lab.sizes import ALL_FAST, Point, Size, Sizes
 from pghot.recording.trace import Trace

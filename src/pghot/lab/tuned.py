@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pghot.lab.bench import RunSpec
 from pghot.lab.comparison_setup import Setup
 from pghot.lab.metrics import mean_and_interval
+from pghot.lab.run_spec import RunSpec
 
 SCHEMA = "pghot.tune/1"
 

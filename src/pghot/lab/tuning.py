@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pghot.errors import UsageError
-from pghot.lab.bench import Bench, RunSpec
+from pghot.lab.bench import Bench
 from pghot.lab.compare import default_sources, plan_runs, with_options
 from pghot.lab.comparison_setup import Setup
 from pghot.lab.recorded_cache import seen_by_the_real_cache
+from pghot.lab.run_spec import RunSpec
 from pghot.lab.setting import Setting
 from pghot.lab.traces import load_trace
 from pghot.lab.tuned import HeldOut, Slowdowns, Span, Trial, Tuned, best_of

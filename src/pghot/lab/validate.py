@@ -17,10 +17,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from pghot.documents import Shipped, Strict
 from pghot.errors import PghotError, UsageError, shortened, unknown_name
-from pghot.lab.bench import Bench, RunSpec
+from pghot.lab.bench import Bench
 from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.metrics import Figures
 from pghot.lab.outcomes import RunOutcome, summarise_runs
+from pghot.lab.run_spec import RunSpec
 from pghot.lab.setting import Setting, checked_setting
 from pghot.lab.workloads.workload_files import workload_from_table
 from pghot.sim.machine.topology import Topology, load_topology

@@ -7,7 +7,7 @@ import textwrap
 from typing import Any
 
 from pghot.errors import UsageError
-from pghot.lab.bench import RunSpec
+from pghot.lab.run_spec import RunSpec
 from pghot.lab.tuned import Tuned
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.runs_on import live_twin

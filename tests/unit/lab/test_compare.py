@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 import pghot
 from builders.accesses import trace_from_accesses
 from pghot.errors import UsageError
-from pghot.lab.bench import Bench, RunSpec
+from pghot.lab.bench import Bench
 from pghot.lab.capacity import size_nodes
 from pghot.lab.compare import plan_runs
 from pghot.lab.epochs import Epoch, add_misses, measure_epochs, take_misses
 from pghot.lab.measures import Measures, Responses, count_on_top, note_promoted, turn_hot
 from pghot.lab.metrics import METRICS, Figures, mean_and_interval
+from pghot.lab.run_spec import RunSpec
 from pghot.lab.setting import Setting
 from pghot.recording.trace import MemoryTrace, SliceBatch, TraceInfo
 from pghot.sim.machine.simulated import SimulatedMachine

@@ -12,8 +12,8 @@ from builders.recordings import REPLAYED, random_trace
 from builders.said import said
 from pghot.cli.main import run
 from pghot.errors import UsageError
-from pghot.lab.bench import RunSpec, labels
 from pghot.lab.compare import plan_runs
+from pghot.lab.run_spec import RunSpec, labels
 from pghot.lab.sweep.study import cells_of, read_study
 from pghot.recording.writer import write_recording
 

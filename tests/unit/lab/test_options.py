@@ -13,7 +13,8 @@ import pghot
 from builders.said import said
 from pghot.cli.main import run
 from pghot.errors import UsageError
-from pghot.lab.bench import RunSpec, all_counters, labels
+from pghot.lab.bench import all_counters
+from pghot.lab.run_spec import RunSpec, labels
 from pghot.lab.workloads.workload_files import make_workload
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.hemem import SAMPLE_PERIOD

@@ -10,7 +10,7 @@ import pytest
 
 import pghot
 from builders.replicated import replicated
-from pghot.lab.bench import RunSpec
+from pghot.lab.run_spec import RunSpec
 from pghot.lab.workloads.workload_files import workload_from_table
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, Trace
 from pghot.sim.machine.topology import Topology

@@ -22,7 +22,7 @@ from pghot.cli.main import run
 from pghot.daemon.config import load_config, load_policy_config
 from pghot.errors import UsageError
 from pghot.lab import tuning
-from pghot.lab.bench import RunSpec
+from pghot.lab.run_spec import RunSpec
 from pghot.lab.setting import Setting
 from pghot.lab.tuned import HeldOut, Slowdowns, Span, Trial, Tuned, gain
 from pghot.lab.tuning import Judge, knobs_to_turn, one_run, tune

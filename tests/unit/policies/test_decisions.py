@@ -9,8 +9,8 @@ import pghot
 from builders.accesses import trace_from_accesses
 from builders.policy_bed import Bed
 from pghot.errors import UsageError
-from pghot.lab.bench import RunSpec
 from pghot.lab.compare import default_sources, plan_runs
+from pghot.lab.run_spec import RunSpec
 from pghot.live.live_settings import LiveSettings
 from pghot.live.sources import LIVE_SOURCES
 from pghot.live.targets import Targets

@@ -14,10 +14,10 @@ from functools import cached_property
 from typing import Any
 
 from pghot.errors import PghotError
-from pghot.lab.bench import RunSpec
 from pghot.lab.code_version import code_version
 from pghot.lab.compare import compare
 from pghot.lab.results import Comparison
+from pghot.lab.run_spec import RunSpec
 from pghot.lab.setting import Setting
 from pghot.lab.sweep.inputs import recording_digest, text_digest
 from pghot.sim.machine.topology import Topology

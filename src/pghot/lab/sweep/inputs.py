@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from inspect import getsourcefile
 from pathlib import Path
 
-from pghot.lab.bench import RunSpec
+from pghot.lab.run_spec import RunSpec
 from pghot.lab.traces import load_trace
 from pghot.lab.workloads.workload_files import workload_names
 from pghot.recording.bytesource import open_source

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from builders.accesses import trace_from_accesses
-from pghot.lab.bench import Bench, RunSpec
+from pghot.lab.bench import Bench
+from pghot.lab.run_spec import RunSpec
 from pghot.lab.setting import Setting
 from pghot.sim.machine.topology import Topology, load_topology
 from pghot.sim.policies import POLICIES

@@ -16,7 +16,7 @@ import pghot
 from builders.accesses import trace_from_accesses
 from pghot.engine.accesses import Accesses, Source
 from pghot.errors import UsageError
-from pghot.lab.bench import RunSpec
+from pghot.lab.run_spec import RunSpec
 from pghot.lab.workloads.workload_files import make_workload
 from pghot.policies.policy import World
 from pghot.recording.trace import MemoryKind, MemoryTrace, Region

@@ -7,7 +7,7 @@ import os
 import pytest
 
 INSIDE = "PGHOT_GUEST" in os.environ
-SLOWEST = 5  # tests of each kind that are shown
+COSTLIEST = 5  # tests of each kind that are shown
 KINDS = ("two_tiers", "three_tiers", "one_node", "linux_6_1", "linux_7_3")
 
 collect_ignore = ["test_guest.py"] if INSIDE else ["inside"]
@@ -48,10 +48,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """The tables that the tests inside made: coverage, accuracy, time, CPU."""
     booted = {} if INSIDE else config.stash[SUITES].booted
     for kind, suite in booted.items():
-        slowest = sorted(suite.results.items(), key=lambda found: -found[1].seconds)[:SLOWEST]
-        terminalreporter.section(f"guest with {kind.replace('_', ' ')}: slowest tests")
-        for test, result in slowest:
-            terminalreporter.line(f"{result.seconds:7.1f} s  {test.rpartition('/')[2]}")
+        costliest = sorted(suite.results.items(), key=lambda found: -found[1].cpu_s)[:COSTLIEST]
+        cpu_s = sum(result.cpu_s for result in suite.results.values())
+        terminalreporter.section(f"guest with {kind.replace('_', ' ')}: {cpu_s:.0f} s of CPU")
+        for test, result in costliest:
+            seconds = f"{result.seconds:7.1f} s  {result.cpu_s:7.1f} s of CPU"
+            terminalreporter.line(f"{seconds}  {test.rpartition('/')[2]}")
         for name, rows in suite.tables.items():
             terminalreporter.section(f"guest with {kind.replace('_', ' ')}: {name}")
             for row in rows:

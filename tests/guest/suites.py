@@ -71,11 +71,13 @@ def inside_tests() -> list[tuple[str, str]]:
 
 @dataclass
 class Result:
-    """What became of one test inside: "passed", "failed" or "skipped", why, and how long it took."""
+    """What became of one test inside: "passed", "failed" or "skipped", why, how long it took, and what the guest's
+    CPUs worked since the one before it ended."""
 
     outcome: str
     text: str = ""
     seconds: float = 0.0
+    cpu_s: float = 0.0
 
 
 @dataclass
@@ -202,9 +204,12 @@ def _read(shared: Path, otherwise: str) -> Booted:
     tables = defaultdict(list)
     for path in sorted(shared.glob("*.jsonl")):
         tables[path.stem] = [json.loads(line) for line in path.read_text().splitlines()]
+    before_s = 0.0
     for row in tables.pop("results", []):
+        so_far_s = float(row["cpu_s_so_far"])
         booted.results[str(row["test"])] = Result(
-            str(row["outcome"]), str(row["text"]), float(row["seconds"])
+            str(row["outcome"]), str(row["text"]), float(row["seconds"]), so_far_s - before_s
         )
+        before_s = so_far_s
     booted.tables = dict(tables)
     return booted

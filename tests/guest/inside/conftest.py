@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import SHARED, knobs
+from helpers import SHARED, busy_seconds, knobs
 from helpers import report as add_row
 
 
@@ -32,11 +32,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Tell the outside at once: a guest that dies later keeps what it has found."""
+    """Tell the outside at once: a guest that dies later keeps what it has found.
+
+    cpu_s_so_far: what the guest's CPUs have worked since the boot. The emulator takes the same of the machine's.
+    """
     if report.when != "call" and report.outcome == "passed":
         return
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
     text = "\n".join([str(reason), *(f"--- {title}\n{words}" for title, words in report.sections)])
     row = {"test": report.nodeid, "outcome": report.outcome, "text": text, "seconds": report.duration}
+    row["cpu_s_so_far"] = busy_seconds()
     with open(SHARED / "results.jsonl", "a") as file:
         file.write(json.dumps(row) + "\n")

@@ -294,6 +294,14 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def busy_seconds() -> float:
+    """What all CPUs have worked since the boot."""
+    user, nice, system, _idle, _iowait, *interrupts = map(
+        int, Path("/proc/stat").read_text().partition("\n")[0].split()[1:8]
+    )
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+
+
 def free_mib(node: int) -> float:
     """Free memory of a node."""
     for line in Path(f"/sys/devices/system/node/node{node}/meminfo").read_text().splitlines():

@@ -15,3 +15,18 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def elided(text: str, width: int) -> str:
+    """`text` in at most `width` columns: what is too long loses its middle, and a path keeps its last part if it fits.
+
+    >>> elided("/usr/lib/x86_64-linux-gnu/libc.so.6", 20), elided("a-long-name", 7)
+    ('/usr/lib/…/libc.so.6', 'a-l…ame')
+    """
+    if len(text) <= width:
+        return text
+    _, slash, base = text.rpartition("/")
+    if slash and len(base) + 2 > width:
+        return elided(base, width)
+    tail = len(base) + 1 if slash else width // 2
+    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pghot.recording import checks, coarsen, encoding, summary
+from pghot.recording import checks, coarsen, encoding, totals
 from pghot.recording.regions import merge_regions
 from pghot.recording.threads import stacked_counters, threads_added_up
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
 from references.recording.checks import first_problem_reference
 from references.recording.coarsen import merged_reference
 from references.recording.encoding import join_planes_reference, sum_deltas_reference
-from references.recording.summary import add_rows_reference
+from references.recording.totals import add_rows_reference
 
 Array = npt.NDArray[np.uint32]
 
@@ -146,7 +146,7 @@ def test_threads_are_added_up_as_by_the_reference(batch: SliceBatch) -> None:
 @given(batches())
 def test_page_totals_equal_their_reference(batch: SliceBatch) -> None:
     fast, slow = np.zeros((3, 40), np.uint64), np.zeros((3, 40), np.uint64)
-    summary.add_rows(batch.page, batch.touches, batch.misses, batch.writes, fast)
+    totals.add_rows(batch.page, batch.touches, batch.misses, batch.writes, fast)
     add_rows_reference(batch.page, batch.touches, batch.misses, batch.writes, slow)
     np.testing.assert_array_equal(fast, slow)
 

@@ -18,6 +18,7 @@ import typer
 from pydantic import BaseModel
 
 from pghot.cli.main import app, run
+from pghot.cli.report_group import is_file
 from pghot.daemon.answers import Request
 from pghot.daemon.config import Config, load_config
 from pghot.daemon.daemon import WATCHDOG_S
@@ -58,6 +59,8 @@ VERBS = dict(verbs())
 
 def split_verb(words: list[str]) -> tuple[str, list[str]]:
     """The verb that a command line begins with ("" when there is none), and the words after it."""
+    if words[0] == "report" and (words[1] == "FILE" or is_file(words[1])):
+        return "report summary", words[1:]
     for length in (1, 2):
         verb = " ".join(words[:length])
         if verb in VERBS:

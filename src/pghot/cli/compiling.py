@@ -9,6 +9,7 @@ from pghot.numba_cache import Kernels, compiled
 
 REPLAY: Kernels = ("pghot.sim.machine.touch", "serve", 10)  # every replay needs these kernels
 CURVE: Kernels = ("pghot.lab.curve_pass", "add_served", 6)
+REPORT: Kernels = ("pghot.recording.heat", "add_cells", 5)
 ADVERSARY: Kernels = ("pghot.safety.adversary.steps", "play", 20)
 
 

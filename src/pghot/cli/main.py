@@ -17,18 +17,22 @@ from pghot.cli.curve import curve
 from pghot.cli.daemon import daemon
 from pghot.cli.doctor import doctor
 from pghot.cli.economics import economics
+from pghot.cli.heatmap import heatmap
 from pghot.cli.hot import hot
 from pghot.cli.listing import list_
 from pghot.cli.margin import margin
 from pghot.cli.record import record
+from pghot.cli.report_group import ReportGroup
 from pghot.cli.run import run as run_verb
 from pghot.cli.size import size
 from pghot.cli.status import status
 from pghot.cli.summary import summary
 from pghot.cli.sweep import sweep
+from pghot.cli.timeline import timeline
 from pghot.cli.tune import tune
 from pghot.cli.undo import undo
 from pghot.cli.validate import validate
+from pghot.cli.wss import wss
 from pghot.errors import PghotError, unknown_name
 from pghot.printable import printable
 from pghot.version import __version__
@@ -39,7 +43,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-report_app = typer.Typer(help="Look into a recording.", rich_markup_mode=None, add_completion=False)
+report_app = typer.Typer(
+    cls=ReportGroup,
+    help="Look into a recording. `pghot report FILE` is `pghot report summary FILE`.",
+    rich_markup_mode=None,
+    add_completion=False,
+)
 app.command("compare")(compare)
 app.command("curve")(curve)
 app.command("size")(size)
@@ -58,6 +67,9 @@ app.command("daemon")(daemon)
 app.command("status")(status)
 app.command("hot")(hot)
 report_app.command("summary")(summary)
+report_app.command("heatmap")(heatmap)
+report_app.command("wss")(wss)
+report_app.command("timeline")(timeline)
 report_app.callback()(lambda: None)
 app.add_typer(report_app, name="report")
 

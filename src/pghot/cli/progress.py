@@ -44,6 +44,20 @@ def progress_on_stderr(what: str, says_left: bool = False) -> Callable[[int, int
     return show
 
 
+def after_a_while(show: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """`show`, but only once the work has taken `PATIENCE_S`: for what is usually shorter."""
+    start = time.monotonic()
+    shown = False
+
+    def patient(done: int, total: int) -> None:
+        nonlocal shown
+        if shown or (done < total and time.monotonic() - start >= PATIENCE_S):
+            shown = True
+            show(done, total)
+
+    return patient
+
+
 def _about(seconds: float) -> str:
     """
     >>> _about(42.3), _about(600), _about(9000)

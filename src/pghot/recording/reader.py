@@ -112,12 +112,16 @@ class Recording:
         return self.info.verification is not Verification.TRUNCATED
 
     @property
+    def first_ns(self) -> int:
+        """Virtual time at which the first slice begins; 0 without slices."""
+        return int(self._batches[0][1]["first_ns"]) if self._batches else 0
+
+    @property
     def duration_ns(self) -> int:
         """Virtual time from the start of the first slice to the end of the last."""
         if not self._batches:
             return 0
-        first_ns = int(self._batches[0][1]["first_ns"])
-        return int(self._batches[-1][1]["last_ns"]) - first_ns + self.info.slice_ns
+        return int(self._batches[-1][1]["last_ns"]) - self.first_ns + self.info.slice_ns
 
     @cached_property
     def compressibility(self) -> Compressibility | None:

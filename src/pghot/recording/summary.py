@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from numba import njit
 
-from pghot.arrays import U32
+from pghot.recording.hot_ranges import hot_ranges
+from pghot.recording.not_known import not_known
 from pghot.recording.ratios import describe
 from pghot.recording.reader import Recording
-from pghot.recording.trace import PATTERNS, Region, Trace
+from pghot.recording.spans import spans_of
+from pghot.recording.totals import Counts, PageTotals, TaskTotals, read_once
+from pghot.recording.trace import PATTERNS, Region
 
 SCHEMA = "pghot.summary/2"
 
 HOT_SHARES = (0.01, 0.05, 0.10, 0.20, 0.50)
 TOP_REGIONS = 20
-
-Counts = npt.NDArray[np.uint64]
+TOP_RANGES = 100
 
 
 def summarise(recording: Recording) -> dict[str, Any]:
-    """Every figure of the summary, JSON-ready. Reads the whole recording once.
+    """Every figure of the summary, JSON-ready. Reads the whole recording once. See `summary_of`."""
+    pages, tasks = PageTotals(recording.pages), TaskTotals()
+    read_once(recording, pages, tasks)
+    return summary_of(recording, pages, tasks)
+
+
+def summary_of(recording: Recording, totals: PageTotals, by_task: TaskTotals) -> dict[str, Any]:
+    """The figures of a recording that was read.
 
     Sizes are bytes, times nanoseconds, shares fractions of one. `patterns` are None where nobody looked. `hot_set` is
-    a list of {"pages": share of the footprint, "misses": share of all misses that its hottest pages take}.
+    a list of {"pages": share of the footprint, "misses": share of all misses that its hottest pages take}. `hot_ranges`
+    are those of `HotRange`, `not_known` sentences.
     """
     info = recording.info
-    pages, tasks = totals_by_page_and_task(recording)
-    touches, misses, writes = pages
+    touches, misses, writes = totals.touches, totals.misses, totals.writes
     footprint = recording.footprint_pages
     patterns = {
         "sequential": recording.total_sequential,
@@ -74,10 +82,19 @@ def summarise(recording: Recording) -> dict[str, Any]:
                 "touches": touches,
                 "misses": misses,
             }
-            for task, (touches, misses) in zip(info.tasks, tasks[: len(info.tasks)].tolist(), strict=True)
+            for task, (touches, misses) in zip(
+                info.tasks, by_task.totals[: len(info.tasks)].tolist(), strict=True
+            )
         ],
         "regions": region_totals(recording.regions, touches, misses, writes)[:TOP_REGIONS],
         "hot_set": hot_set(misses[touches > 0]),
+        "hot_ranges": [
+            asdict(each)
+            for each in hot_ranges(
+                spans_of(recording.regions, recording.pages), misses, touches, info.page_bytes
+            )
+        ][:TOP_RANGES],
+        "not_known": not_known(recording),
         "compressibility": describe(recording.compressibility),
         "verification": info.verification,
         "doubt": info.doubt,
@@ -90,33 +107,6 @@ def summarise(recording: Recording) -> dict[str, Any]:
         },
         "final": recording.final,
     }
-
-
-def page_totals(trace: Trace) -> Counts:
-    """Touches, misses and writes of each dense page over the whole trace, uint64[3, pages]."""
-    totals = np.zeros((3, trace.pages), np.uint64)
-    for batch in trace.batches():
-        add_rows(batch.page, batch.touches, batch.misses, batch.writes, totals)
-    return totals
-
-
-def totals_by_page_and_task(recording: Recording) -> tuple[Counts, Counts]:
-    """`page_totals`, and touches and misses of each thread by its number, uint64[65536, 2]; in one reading."""
-    pages = np.zeros((3, recording.pages), np.uint64)
-    tasks = np.zeros((1 << 16, 2), np.uint64)
-    for batch in recording.batches(by_thread=True):
-        add_rows(batch.page, batch.touches, batch.misses, batch.writes, pages)
-        np.add.at(tasks, batch.thread, np.stack([batch.touches, batch.misses], axis=1).astype(np.uint64))
-    return pages, tasks
-
-
-@njit(cache=True)
-def add_rows(page: U32, touches: U32, misses: U32, writes: U32, totals: Counts) -> None:
-    """Add each row's touches, misses and writes to uint64[3, pages] `totals` of its page."""
-    for i in range(len(page)):
-        totals[0, page[i]] += np.uint64(touches[i])
-        totals[1, page[i]] += np.uint64(misses[i])
-        totals[2, page[i]] += np.uint64(writes[i])
 
 
 def region_totals(

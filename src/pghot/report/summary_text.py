@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rich.text import Text
+
 from pghot.printable import printable
 from pghot.recording.ratios import lines as content_lines
 from pghot.report.facts import Facts
+from pghot.report.hot_set_text import regions
 from pghot.units import format_duration, format_share, format_size
 
 
-def render(facts: Facts) -> str:
-    """The text of `pghot report summary`."""
+def render(facts: Facts, pictures: Sequence[Text | str] = ()) -> list[Text]:
+    """The lines of `pghot report FILE`; the pictures come between the figures and the regions."""
+    return [
+        Text(line) if isinstance(line, str) else line
+        for line in [*_figures(facts), *pictures, *regions(facts)]
+    ]
+
+
+def _figures(facts: Facts) -> list[str]:
     caches = facts["caches"]
     lines = [
         _verification(facts),
@@ -28,12 +40,9 @@ def render(facts: Facts) -> str:
         for point in facts["hot_set"]
     ]
     lines += content_lines(facts["compressibility"])
-    lines += [
-        f"{printable(region['name'])[:40]:40} {region['kind']:13} {region['pages']:>9,} pages "
-        f"{region['misses']:>14,} misses"
-        for region in facts["regions"]
-    ]
-    return "\n".join(map(printable, lines))
+    lines += [f"note: {note}" for note in facts["notes"]]
+    lines += [f"not known: {text}" for text in facts["not_known"]]
+    return list(map(printable, lines))
 
 
 def _verification(facts: Facts) -> str:

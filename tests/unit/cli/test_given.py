@@ -151,6 +151,12 @@ MODES: list[tuple[str, str, str, str]] = [
     ("convert", "a b", "source target force", ""),
     ("list", "tiers", "kind json_", ""),
     ("report summary", "a", "recording json_", ""),
+    ("report heatmap", "a.pghot", "recording of rows columns output json_", "force"),
+    ("report heatmap", "a.pghot -o a.csv", "recording of rows columns output json_ force", ""),
+    ("report wss", "a.pghot", "recording window output json_", "force"),
+    ("report wss", "a.pghot -o a.csv", "recording window output json_ force", ""),
+    ("report timeline", "a.pghot", "recording output json_", "force"),
+    ("report timeline", "a.pghot -o a.csv", "recording output json_ force", ""),
 ]
 # Given beside the words of a mode these choose another one, in which something else is refused; or they are among the
 # words already.

@@ -1,0 +1,60 @@
+"""What the reports of a recording share: their arguments, and where they are written to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pghot.cli.given import GoesWith
+from pghot.cli.progress import after_a_while, progress_on_stderr
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pghot.recording.reader import Recording
+    from pghot.recording.totals import AddsUp
+
+RecordingName = Annotated[str, typer.Argument(metavar="FILE", help="FILE or bundled:NAME")]
+Output = Annotated[list[str] | None, typer.Option("--output", "-o", help="FILE.csv, .parquet or .arrow")]
+Force = Annotated[bool, typer.Option("--force", help="overwrite outputs")]
+GOES_WITH = (GoesWith("--output", lambda of: of["output"], ("force",)),)
+
+
+def checked(output: Sequence[str] | None, force: bool) -> list[Path]:
+    """The outputs, each of which can be written. Raises as `check_output`."""
+    from pghot.report.files import TABLES, check_output
+
+    paths = [Path(path) for path in output or []]
+    for path in paths:
+        check_output(path, force, TABLES)
+    return paths
+
+
+def opened(name: str) -> Recording:
+    """The recording, of which something will be read. Announces compilation."""
+    from pghot.cli.compiling import REPORT, announce_compilation
+    from pghot.recording.bundled import open_named
+
+    recording = open_named(name)
+    announce_compilation(REPORT)
+    return recording
+
+
+def write_all(paths: Sequence[Path], force: bool, table: Callable[[], pa.Table]) -> None:
+    """Write the table to each path."""
+    from pghot.report.files import write_table
+
+    for path in paths:
+        write_table(table(), path, force)
+        print(f"wrote {path}", file=sys.stderr)
+
+
+def read(recording: Recording, *parts: AddsUp) -> None:
+    """Read the recording once, and show progress when that takes a while."""
+    from pghot.recording.totals import read_once
+
+    read_once(recording, *parts, progress=after_a_while(progress_on_stderr("reading")))

@@ -1,0 +1,42 @@
+"""`pghot report timeline`: what each region and thread did over time."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from pghot.cli.given import refuse_unused
+from pghot.cli.report_options import GOES_WITH, Force, Output, RecordingName, checked, opened, read, write_all
+from pghot.cli.shared_options import Json
+
+FILE_BINS = 512
+
+
+def timeline(
+    ctx: typer.Context,
+    recording: RecordingName,
+    output: Output = None,
+    force: Force = False,
+    json_: Json = False,
+) -> None:
+    """Misses, writes and threads by region over time, and misses by thread."""
+    refuse_unused(ctx, GOES_WITH)
+    paths = checked(output, force)
+    from pghot.cli.screen import Screen
+    from pghot.recording.activity import Activities
+    from pghot.recording.not_known import not_known
+    from pghot.recording.time_bins import at_most
+    from pghot.report.recording_documents import timeline_document, timeline_table
+    from pghot.report.timeline_text import bins_for, render
+
+    trace, screen = opened(recording), Screen()
+    shown = Activities(trace, at_most(trace, bins_for(screen.width)))
+    filed = Activities(trace, at_most(trace, FILE_BINS))
+    read(trace, shown, filed)
+    found, unknown = filed.result(), not_known(trace)
+    write_all(paths, force, lambda: timeline_table(found))
+    if json_:
+        print(json.dumps(timeline_document(found, unknown)))
+    else:
+        screen.show([*render(shown.result()), *unknown])

@@ -139,7 +139,7 @@ def test_two_kinds_run_at_a_time_and_each_boots_once(tmp_path: Path, monkeypatch
         ran.append(shared.name)
         shared.mkdir()
         (shared / "results.jsonl").write_text(
-            json.dumps({"test": "t", "outcome": "passed", "text": "", "seconds": 1})
+            json.dumps({"test": "t", "outcome": "passed", "text": "", "seconds": 1, "cpu_s_so_far": 1})
         )
         return 0, ""
 

@@ -11,7 +11,7 @@ import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.progress import progress_on_stderr
-from pghot.cli.shared_options import Duration, Json, StandsFor, Threads, words
+from pghot.cli.shared_options import Duration, Json, StandsFor, Threads, Workers, words
 from pghot.cli.stands_for import size_or_times
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def compare(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="overwrite outputs")] = False,
+    workers: Workers = None,
     json_: Json = False,
 ) -> None:
     """Replay a trace over simulated tiers under many policies, and judge whether moving pages pays."""
@@ -108,6 +109,7 @@ def compare(
     for path in outputs:
         check_output(path, force, (*PICTURES, *TABLES) if len(shares) > 1 else EXTENSIONS)
     from pghot.cli.compiling import announcing
+    from pghot.lab.dealt import usable_cpus
     from pghot.lab.setting import Setting
     from pghot.report.comparison_text import chosen_columns, render
 
@@ -136,6 +138,7 @@ def compare(
         "access": words(access),
         "classes": words(classes),
         "movers": words(movers),
+        "workers": workers or usable_cpus(),
         "progress": announcing(progress_on_stderr("replaying")),
     }
     result: Comparison | ShareCurves

@@ -20,6 +20,10 @@ Threads = Annotated[
     int | None, typer.Option(help="threads of the real program; the CPUs of the tiers by default")
 ]
 Duration = Annotated[str, typer.Option(help="time of the real program when nothing moves, or one-pass")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="processes that replay side by side; as many as there are CPUs by default"),
+]
 
 Pids = Annotated[list[int] | None, typer.Option("--pid", "-p", help="running process; may be repeated")]
 Cgroup = Annotated[

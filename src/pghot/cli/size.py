@@ -11,7 +11,7 @@ import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.progress import progress_on_stderr
-from pghot.cli.shared_options import Duration, Json, StandsFor, Threads, words
+from pghot.cli.shared_options import Duration, Json, StandsFor, Threads, Workers, words
 from pghot.cli.stands_for import size_or_times
 from pghot.outputs import write_bytes
 from pghot.units import parse_duration_ns, parse_share
@@ -49,6 +49,7 @@ def size(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="overwrite outputs")] = False,
+    workers: Workers = None,
     json_: Json = False,
 ) -> None:
     """The fast memory that keeps the slowdown below a limit, for each policy, and what it costs."""
@@ -59,6 +60,7 @@ def size(
     for path in outputs:
         check_output(path, force, (*PICTURES, *TABLES))
     from pghot.cli.compiling import announcing
+    from pghot.lab.dealt import usable_cpus
     from pghot.lab.setting import Setting
     from pghot.lab.size import size as run
     from pghot.lab.size_tiers import load_tiers, need_prices, size_tiers
@@ -82,6 +84,7 @@ def size(
         "setting": setting,
         "classes": words(classes),
         "options": set_ or (),
+        "workers": workers or usable_cpus(),
         "progress": announcing(progress_on_stderr("replaying")),
     }
     found: list[Sizes]

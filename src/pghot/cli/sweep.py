@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -38,6 +37,7 @@ def sweep(
     refuse_unused(ctx, _GOES_WITH)
     from pghot.cli.compiling import announcing
     from pghot.lab.code_version import code_version
+    from pghot.lab.dealt import usable_cpus
     from pghot.lab.sweep.driver import client_at, local_client, run_cells
     from pghot.lab.sweep.study import cells_of, read_study
     from pghot.lab.sweep.sweep_findings import Sweep, points_of
@@ -49,7 +49,7 @@ def sweep(
     missing = [cell for cell in cells if cell.key not in store.keys]
     failures = []
     if missing:
-        count = min(workers or len(os.sched_getaffinity(0)), len(missing))
+        count = min(workers or usable_cpus(), len(missing))
         where = f"at {cluster}" if cluster else f"with {count} worker process{'es' * (count > 1)}"
         print(f"{len(missing)} of {len(cells)} cells to compute, {where}", file=sys.stderr, flush=True)
         with client_at(cluster) if cluster else local_client(count) as client:

@@ -21,6 +21,7 @@ from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.sysroot import SysRoot
 from pghot.lab.capacity import size_nodes
 from pghot.lab.compare import BASELINES, DEVICE_MOVER, compare, default_sources, plan_runs
+from pghot.lab.dealt import usable_cpus
 from pghot.live.record_live import RecordingPlan
 from pghot.live.sources import LIVE_SOURCES
 from pghot.recorder.record_settings import RecordSettings
@@ -71,6 +72,7 @@ def what_if(asked: WhatIf, programs: Named, as_json: bool) -> None:
             topology,
             [*policies_beside(asked.policy), *([DEVICE_MOVER] if topology.compression else [])],
             fast_share=asked.fast_share,
+            workers=usable_cpus(),
             progress=announcing(progress_on_stderr("replaying")),
         )
     print(json.dumps(result.to_dict(), allow_nan=False) if as_json else render(result, chosen_columns([])))

@@ -12,6 +12,7 @@ from pghot.errors import UsageError, unknown_name
 from pghot.lab.capacity import size_nodes
 from pghot.lab.comparison_setup import NodeSetup, Setup, Timing
 from pghot.lab.contents import contents_of
+from pghot.lab.dealt import dealt
 from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.future import Future
 from pghot.lab.metrics import node_shares, run_figures
@@ -45,6 +46,8 @@ from pghot.sim.sources import SOURCES
 from pghot.sim.sources.simulated_source import SimulatedSource, SourceSettings
 from pghot.sim.user_space.live_loop import LiveLoop
 
+RUN_SLICE_S = 3e-4  # a slice of one run takes about so long (measured)
+WORTH_A_PROCESS_S = 1.0  # of work, beside what each process decodes and loads again
 EPOCH_MS = 1000.0  # an epoch lasts at least so long when nothing moves, or a whole pass
 
 
@@ -128,14 +131,24 @@ class Bench:
         machine.preferred[:] = machine.top_nodes[0]
         return probe(machine, self.epochs)
 
-    def play(self, specs: Sequence[RunSpec], progress: Callable[[float], None]) -> list[RunOutcome]:
-        runs = [self._new_run(spec) for spec in specs]
-        replay(runs, self.epochs, self.schedule, self.top_pages(), progress)
+    def play(
+        self, specs: Sequence[RunSpec], progress: Callable[[float], None], workers: int = 1
+    ) -> list[RunOutcome]:
+        """The outcome of each run, dealt over at most `workers` processes: fewer where that would not pay."""
+        worth = int(len(specs) * self.schedule.slices * RUN_SLICE_S / WORTH_A_PROCESS_S)
         named = any(spec.mover for spec in specs)
-        return [
-            self._outcome(label, spec, run, (spec.mover or POLICYS_OWN) if named else None)
-            for label, spec, run in zip(labels(specs), specs, runs, strict=True)
-        ]
+
+        def part(
+            labelled: Sequence[tuple[str, RunSpec]], progress: Callable[[float], None]
+        ) -> list[RunOutcome]:
+            runs = [self._new_run(spec) for _, spec in labelled]
+            replay(runs, self.epochs, self.schedule, self.top_pages(), progress)
+            return [
+                self._outcome(label, spec, run, (spec.mover or POLICYS_OWN) if named else None)
+                for (label, spec), run in zip(labelled, runs, strict=True)
+            ]
+
+        return dealt(list(zip(labels(specs), specs, strict=True)), min(workers, worth), part, progress)
 
     def top_pages(self) -> int:
         return int(self.capacity_pages[list(self.topology.top_nodes())].sum())

@@ -21,6 +21,7 @@ from pghot.lab.traces import load_trace
 from pghot.parameters import check_kind, check_several
 from pghot.policies.options import parse_options
 from pghot.policies.runs_on import CLASSES, RunsOn
+from pghot.recording.bytesource import is_uri
 from pghot.recording.trace import Trace
 from pghot.rules import rule_named, warnings_of
 from pghot.sim.machine.movers import POLICYS_OWN, Mover, mover_named
@@ -154,6 +155,7 @@ def compare(
     access: Sequence[str] = (),
     classes: Sequence[str] = (),
     movers: Sequence[str] = (),
+    workers: int = 1,
     progress: Progress = lambda done, total: None,
     **settings: Any,
 ) -> Comparison:
@@ -166,6 +168,7 @@ def compare(
     options    "NAME.OPTION=VALUE" for planned policies and their sources, see `policies.options`
     access     names of access rules (`pghot.rules.RULES`): every policy runs under each. Empty: the tiers' own
     classes, movers  see `plan_runs`
+    workers    the most processes that replay side by side; they are forked, and give the results that one would
     bounds     also run the LRU and CLOCK page caches of `lab.bounds`, once for each seed
     progress   called with (done, total), in thousandths
 
@@ -174,6 +177,8 @@ def compare(
     ['label', 'policy']
     """
     setting = setting or checked_setting("compare", settings)
+    if is_uri(recording):
+        workers = 1  # Arrow's clients of object stores do not live on in a forked process
     check_kind("tiers", tiers, (str, Path, Topology), "a name, a path or a Topology")
     topology = tiers if isinstance(tiers, Topology) else load_topology(tiers)
     specs = planned(
@@ -192,7 +197,7 @@ def compare(
         bench = Bench(trace, topology, setting, seed)
         report = partial(_report, progress, number, setting.seeds)
         report(0.0)
-        runs += bench.play(specs, report)
+        runs += bench.play(specs, report, workers)
         if bounds:
             caches.append(trace_bounds(trace, bench.top_pages(), seed))
     return collect(runs, _with_rules(bench.setup(), runs), topology, caches)

@@ -114,6 +114,7 @@ def size(
     classes: Sequence[str] = (),
     options: Sequence[str] = (),
     scale: float = 1.0,
+    workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Sizes:
     """The share of the footprint that each run needs so as to take at most `slowdown` times as long as all fast memory.
@@ -141,7 +142,7 @@ def size(
         for share, wanted in pending.items():
             result = compare(
                 recording, topology, [specs[label] for label in wanted], setting=replace(base, fast_share=share),
-                options=options, progress=_part_of(progress, len(tried), total),
+                options=options, workers=workers, progress=_part_of(progress, len(tried), total),
             )  # fmt: skip
             refuse("how much fast memory keeps a slowdown", too_little(result.setup, result.rows))
             for label in wanted:

@@ -49,10 +49,15 @@ class RemoteFile:
             ) from None
 
 
+def is_uri(path: object) -> bool:
+    """Whether it names a file of a file system that is not mounted, such as `s3://bucket/file`."""
+    return isinstance(path, str) and re.match(r"[a-z][a-z0-9+.-]*://", path) is not None
+
+
 def open_source(path: str | Path) -> MappedFile | RemoteFile:
     """Open a path or a URI such as `s3://bucket/file`. Raises `UsageError` when there is no such file."""
-    if isinstance(path, str) and re.match(r"[a-z][a-z0-9+.-]*://", path):
-        return _open_uri(path)
+    if is_uri(path):
+        return _open_uri(str(path))
     return _open_path(Path(path))
 
 

@@ -135,7 +135,8 @@ class Bench:
         self, specs: Sequence[RunSpec], progress: Callable[[float], None], workers: int = 1
     ) -> list[RunOutcome]:
         """The outcome of each run, dealt over at most `workers` processes: fewer where that would not pay."""
-        worth = int(len(specs) * self.schedule.slices * RUN_SLICE_S / WORTH_A_PROCESS_S)
+        slices = self.schedule.slices * self.schedule.passes
+        worth = int(len(specs) * slices * RUN_SLICE_S / WORTH_A_PROCESS_S)
         named = any(spec.mover for spec in specs)
 
         def part(

@@ -28,12 +28,10 @@ _MARGIN = (
     "adversary json_"
 )
 _COMPARE = (
-    "recording tiers fast_share policies classes access stands_for threads spread duration slice_ seeds warmup folio "
+    "workers recording tiers fast_share policies classes access stands_for threads spread duration slice_ seeds warmup folio "
     "phases placement mlp set_ bounds movers output json_"
 )
-_SIZE = (
-    "recording slowdown tiers policies sources classes stands_for threads duration seeds set_ output json_"
-)
+_SIZE = "workers recording slowdown tiers policies sources classes stands_for threads duration seeds set_ output json_"
 _TUNE = (
     "recordings policy sources classes tiers fast_share budget held_out stands_for threads duration seeds seed set_ "
     "output json_"

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
 
 from pghot.errors import PghotError, unknown_name
@@ -100,8 +102,7 @@ class Registry(Generic[T]):
         found: dict[str, type[Any]] = {
             each.name: each
             for package in self.packages
-            for info in iter_modules(import_module(package).__path__)
-            for each in _named_classes(f"{package}.{info.name}")
+            for each in _named_classes(package, tuple(import_module(package).__path__))
         }
         by_name, order = sorted(found.items()), self._order
         return dict(by_name if order is None else sorted(by_name, key=lambda item: order(item[1])))
@@ -132,10 +133,18 @@ class Registry(Generic[T]):
         )
 
 
-def _named_classes(module: str) -> Iterator[type[Any]]:
-    """The classes that a module defines and that declare a name of their own; a shared base class has none."""
-    for each in vars(import_module(module)).values():
-        if not inspect.isclass(each) or each.__module__ != module:
-            continue
-        if isinstance(vars(each).get("name"), str) and isinstance(getattr(each, "summary", None), str):
-            yield each
+@cache
+@cache
+def _named_classes(package: str, path: tuple[str, ...]) -> list[type[Any]]:
+    """The classes that a package's modules define and that declare a name of their own; a shared base class has none.
+
+    path  the directories of the package, which are read once: a replay asks for each run
+    """
+    modules = [import_module(f"{package}.{info.name}") for info in iter_modules(path)]
+    return [each for module in modules for each in vars(module).values() if _is_named_class(each, module)]
+
+
+def _is_named_class(each: object, module: ModuleType) -> bool:
+    if not inspect.isclass(each) or each.__module__ != module.__name__:
+        return False
+    return isinstance(vars(each).get("name"), str) and isinstance(getattr(each, "summary", None), str)

@@ -25,6 +25,7 @@ from typing import Annotated
 import numpy as np
 
 from pghot.arrays import U32, Bool
+from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Source
 from pghot.parameters import MOST, Knob, check_knobs
 from pghot.policies.below_top import below_top
@@ -80,6 +81,8 @@ class HybridTier:
         self._cursor = world.first_page
         self._second, self._second_count = np.empty(0, np.uint32), np.empty(0, np.uint8)
         self._second_ms = 0.0
+        self._granted = Carry()
+        self._chances = self._granted.whole(SECOND_CHANCES / world.group_pages)
         self._last_ns = 0.0
 
     def observe(self, world: World, source: Source, accesses: Accesses) -> None:
@@ -139,8 +142,7 @@ class HybridTier:
         return cold
 
     def _give_second_chance(self, world: World, page: U32) -> None:
-        most = max(1, int(SECOND_CHANCES / world.group_pages))
-        page = page[: max(0, most - len(self._second))]
+        page = page[: max(0, self._chances - len(self._second))]
         self._frequent.take_one(
             page[self._frequent.counts(page) == MOST_COUNT]
         )  # else the next sample would not show
@@ -149,9 +151,10 @@ class HybridTier:
 
     def _without_second_chance(self, world: World) -> U32:
         """Pages that were not counted since they got their chance; none before it is over."""
-        if world.now_ms - self._second_ms <= SECOND_CHANCE_MS or len(self._second) == 0:
+        if world.now_ms - self._second_ms <= SECOND_CHANCE_MS or (self._chances and len(self._second) == 0):
             return np.empty(0, np.uint32)
         self._second_ms = world.now_ms
+        self._chances = self._granted.whole(SECOND_CHANCES / world.group_pages)
         page, first = np.unique(self._second, return_index=True)
         unused = self._frequent.counts(page) == self._second_count[first]
         self._second, self._second_count = self._second[:0], self._second_count[:0]

@@ -181,6 +181,20 @@ def test_not_more_than_10_000_wait_for_their_second_chance() -> None:
     assert policy._second.tolist() == [0, 1]
 
 
+def test_half_a_place_to_wait_is_one_every_other_minute() -> None:
+    """A page stands for 20,000: those that may wait are half a page of the lab."""
+    bed = Bed("hybridtier", group_pages=20_000, batch_samples=1)
+    policy: HybridTier = bed.policy  # type: ignore[assignment]
+    waiting = []
+    for minute in range(4):
+        policy._frequent.add(np.arange(90, dtype=np.uint32), np.full(90, 7, np.uint32))
+        bed.machine.free_pages[0], policy._cursor = 1, 0
+        bed.see(10 + minute * 60_001, 150)
+        bed.act(10 + minute * 60_001)
+        waiting.append(len(policy._second))
+    assert waiting == [0, 1, 0, 1]
+
+
 def test_what_finds_no_room_or_no_time_is_told() -> None:
     bed, _ = bed_of(room=2)
     bed.see(10, *range(500, 505), count=3)

@@ -11,7 +11,7 @@ import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.progress import progress_on_stderr
-from pghot.cli.shared_options import Duration, Json, StandsFor, Threads
+from pghot.cli.shared_options import Duration, Json, StandsFor, Threads, Workers
 from pghot.cli.stands_for import size_or_times
 from pghot.units import parse_duration_ns, parse_share
 
@@ -55,11 +55,13 @@ def tune(
         str | None, typer.Option("--output", "-o", help="tuned.toml, a configuration for `pghot run -c`")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="overwrite the output")] = False,
+    workers: Workers = None,
     json_: Json = False,
 ) -> None:
     """Tune a policy's knobs on recordings, and judge them on what they were not tuned on."""
     refuse_unused(ctx, _GOES_WITH)
     from pghot.cli.compiling import announcing
+    from pghot.lab.dealt import usable_cpus
     from pghot.lab.setting import Setting
     from pghot.lab.tuning import one_run
     from pghot.lab.tuning import tune as run
@@ -95,6 +97,7 @@ def tune(
         where=classes,
         options=set_ or (),
         seed=seed,
+        workers=workers or usable_cpus(),
         progress=announcing(progress_on_stderr("tuning", says_left=True)),
     )
     if path:

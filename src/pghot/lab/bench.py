@@ -12,7 +12,7 @@ from pghot.errors import UsageError, unknown_name
 from pghot.lab.capacity import size_nodes
 from pghot.lab.comparison_setup import NodeSetup, Setup, Timing
 from pghot.lab.contents import contents_of
-from pghot.lab.dealt import dealt
+from pghot.lab.dealt import dealt, processes_for
 from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.future import Future
 from pghot.lab.metrics import node_shares, run_figures
@@ -47,7 +47,6 @@ from pghot.sim.sources.simulated_source import SimulatedSource, SourceSettings
 from pghot.sim.user_space.live_loop import LiveLoop
 
 RUN_SLICE_S = 3e-4  # a slice of one run takes about so long (measured)
-WORTH_A_PROCESS_S = 1.0  # of work, beside what each process decodes and loads again
 EPOCH_MS = 1000.0  # an epoch lasts at least so long when nothing moves, or a whole pass
 
 
@@ -135,8 +134,6 @@ class Bench:
         self, specs: Sequence[RunSpec], progress: Callable[[float], None], workers: int = 1
     ) -> list[RunOutcome]:
         """The outcome of each run, dealt over at most `workers` processes: fewer where that would not pay."""
-        slices = self.schedule.slices * self.schedule.passes
-        worth = int(len(specs) * slices * RUN_SLICE_S / WORTH_A_PROCESS_S)
         named = any(spec.mover for spec in specs)
 
         def part(
@@ -149,7 +146,12 @@ class Bench:
                 for (label, spec), run in zip(labelled, runs, strict=True)
             ]
 
-        return dealt(list(zip(labels(specs), specs, strict=True)), min(workers, worth), part, progress)
+        processes = processes_for(self.work_s(len(specs)), workers)
+        return dealt(list(zip(labels(specs), specs, strict=True)), processes, part, progress)
+
+    def work_s(self, runs: int) -> float:
+        """About how long one process takes to play so many runs."""
+        return runs * self.schedule.slices * self.schedule.passes * RUN_SLICE_S
 
     def top_pages(self) -> int:
         return int(self.capacity_pages[list(self.topology.top_nodes())].sum())

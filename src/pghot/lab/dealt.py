@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pghot.errors import PghotError
 
+WORTH_A_PROCESS_S = 1.0  # of work, beside what each process decodes and loads again
 Progress = Callable[[float], None]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -58,6 +59,11 @@ def dealt(
                     results[first :: len(parts)] = said
                     del lines[line]
     return [result for result in results if result is not None]
+
+
+def processes_for(work_s: float, workers: int) -> int:
+    """How many processes the work is worth, which takes one of them so long: at most `workers`."""
+    return max(1, min(workers, int(work_s / WORTH_A_PROCESS_S)))
 
 
 def usable_cpus() -> int:

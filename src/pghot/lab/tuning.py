@@ -17,6 +17,8 @@ from pghot.errors import UsageError
 from pghot.lab.bench import Bench
 from pghot.lab.compare import default_sources, plan_runs, with_options
 from pghot.lab.comparison_setup import Setup
+from pghot.lab.dealt import dealt, processes_for
+from pghot.lab.outcomes import RunOutcome
 from pghot.lab.recorded_cache import seen_by_the_real_cache
 from pghot.lab.run_spec import RunSpec
 from pghot.lab.setting import Setting
@@ -25,6 +27,7 @@ from pghot.lab.tuned import HeldOut, Slowdowns, Span, Trial, Tuned, best_of
 from pghot.parameters import knobs_of
 from pghot.plugins import Registry
 from pghot.policies import LIVE_POLICIES
+from pghot.recording.bytesource import is_uri
 from pghot.recording.trace import Trace
 from pghot.sim.machine.topology import Topology, load_topology
 from pghot.sim.policies import POLICIES
@@ -50,6 +53,7 @@ def tune(
     where: str = "",
     options: Sequence[str] = (),
     seed: int = 0,
+    workers: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> Tuned:
     """Look for better values of the policy's knobs.
@@ -60,6 +64,7 @@ def tune(
     where     the class in which it runs, as for `plan_runs`; empty: as an operator can have it today
     options   as for `compare`; a knob that is given is not turned
     seed      of the sampler
+    workers   the most processes that replay side by side; they are forked, and give the results that one would
 
     Raises `UsageError` for a policy without knobs and a budget that leaves nothing to try. When it is interrupted, it
     returns what it has; before the defaults are played, `KeyboardInterrupt` goes on.
@@ -80,9 +85,12 @@ def tune(
             each, base.first_seed, base.page_bytes
         )  # what cannot be read is refused before anything is played
     progress(0, total)
-    judge = Judge(recordings, topology, base)
+    if any(map(is_uri, (*recordings, *held_out))):
+        workers = 1  # Arrow's clients of object stores do not live on in a forked process
+    judge = Judge(recordings, topology, base, workers)
     # So is, before the trials, what can be read and not be played.
-    unseen = Judge(held_out or recordings, topology, replace(base, first_seed=base.first_seed + base.seeds))
+    later = replace(base, first_seed=base.first_seed + base.seeds)
+    unseen = Judge(held_out or recordings, topology, later, workers)
     study, trials = _study(seed), [Trial({}, judge.slowdowns([spec])[0])]
     found = Tuned(spec, knobs, budget, trials, judge.names, judge.seeds, judge.setup(), None, not held_out)
     try:
@@ -172,17 +180,18 @@ def _takes(spec: RunSpec, options: Mapping[str, float]) -> bool:
 class Judge:
     """Plays runs over some recordings, each under every seed, and keeps what does not depend on their options."""
 
-    def __init__(self, recordings: Sequence[Recording], topology: Topology, setting: Setting) -> None:
+    def __init__(
+        self, recordings: Sequence[Recording], topology: Topology, setting: Setting, workers: int
+    ) -> None:
+        """workers  the most processes that play side by side, each some of the recordings and seeds"""
+        self._workers = workers
         self.seeds = tuple(range(setting.first_seed, setting.first_seed + setting.seeds))
         self._benches = [
             [self._bench(recording, topology, setting, seed) for recording in recordings]
             for seed in self.seeds
         ]
         self.names = tuple(bench.trace.info.name for bench in self._benches[0])
-        self._fast_s = [
-            [bench.play([ALL_FAST], lambda part: None)[0].figures.steady_time_s for bench in same]
-            for same in self._benches
-        ]
+        self._fast_s = [[fast.figures.steady_time_s for (fast,) in same] for same in self._played([ALL_FAST])]
 
     def _bench(self, recording: Recording, topology: Topology, setting: Setting, seed: int) -> Bench:
         trace = load_trace(recording, seed, setting.page_bytes)
@@ -196,8 +205,7 @@ class Judge:
     def slowdowns(self, specs: Sequence[RunSpec]) -> list[Slowdowns]:
         """Of each run."""
         found: list[list[float]] = [[] for _ in specs]
-        for same, fast_s in zip(self._benches, self._fast_s, strict=True):
-            played = [bench.play(specs, lambda part: None) for bench in same]
+        for played, fast_s in zip(self._played(specs), self._fast_s, strict=True):
             for place, each in enumerate(found):
                 logs = [
                     math.inf
@@ -207,6 +215,18 @@ class Judge:
                 ]
                 each.append(math.exp(sum(logs) / len(logs)))
         return [Slowdowns(tuple(each)) for each in found]
+
+    def _played(self, specs: Sequence[RunSpec]) -> list[list[list[RunOutcome]]]:
+        """The outcome of each run, for each seed and recording."""
+
+        def part(benches: Sequence[Bench], _: Callable[[float], None]) -> list[list[RunOutcome]]:
+            return [bench.play(specs, lambda part: None) for bench in benches]
+
+        benches = [bench for same in self._benches for bench in same]
+        work_s = sum(bench.work_s(len(specs)) for bench in benches)
+        played = dealt(benches, processes_for(work_s, self._workers), part, lambda part: None)
+        of_a_seed = len(self.names)
+        return [played[first : first + of_a_seed] for first in range(0, len(played), of_a_seed)]
 
 
 def _study(seed: int) -> optuna.Study:

@@ -34,7 +34,7 @@ _COMPARE = (
 _SIZE = "workers recording slowdown tiers policies sources classes stands_for threads duration seeds set_ output json_"
 _TUNE = (
     "recordings policy sources classes tiers fast_share budget held_out stands_for threads duration seeds seed set_ "
-    "output json_"
+    "workers output json_"
 )
 _CURVE = "recording tiers fast_share stands_for threads folio mlp output json_"
 MODES: list[tuple[str, str, str, str]] = [

@@ -17,6 +17,7 @@ import pghot
 from builders.accesses import trace_from_accesses
 from pghot.errors import PghotError, UsageError
 from pghot.lab import bench
+from pghot.lab import dealt as lab_dealt
 from pghot.lab.dealt import Progress, dealt
 from pghot.lab.outcomes import RunOutcome
 from pghot.lab.run_spec import RunSpec
@@ -123,7 +124,7 @@ def test_a_comparison_is_the_same_by_any_number_of_processes(monkeypatch: pytest
         return dealt(items, workers, work, progress)
 
     monkeypatch.setattr(bench, "dealt", counted)
-    monkeypatch.setattr(bench, "WORTH_A_PROCESS_S", 1e-3)
+    monkeypatch.setattr(lab_dealt, "WORTH_A_PROCESS_S", 1e-3)
     assert compared(3) == compared(1)
     assert processes == [3, 3, 1, 1]
 
@@ -154,7 +155,7 @@ def test_a_remote_recording_is_replayed_by_one_process(
     asked: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Arrow's clients of object stores do not live on in a forked process."""
-    monkeypatch.setattr(bench, "WORTH_A_PROCESS_S", 1e-3)
+    monkeypatch.setattr(lab_dealt, "WORTH_A_PROCESS_S", 1e-3)
     path = bundled.path("xz-decompress")
     for name, expected in ((str(path), 2), (path.as_uri(), 1)):
         asked.clear()

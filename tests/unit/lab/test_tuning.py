@@ -21,7 +21,7 @@ from builders.replicated import replicated, zipf_heat
 from pghot.cli.main import run
 from pghot.daemon.config import load_config, load_policy_config
 from pghot.errors import UsageError
-from pghot.lab import tuning
+from pghot.lab import dealt, tuning
 from pghot.lab.run_spec import RunSpec
 from pghot.lab.setting import Setting
 from pghot.lab.tuned import HeldOut, Slowdowns, Span, Trial, Tuned, gain
@@ -144,13 +144,35 @@ def test_what_is_held_out_is_judged_on_its_own(window: None) -> None:
 
 def test_several_recordings_count_alike(window: None) -> None:
     """The geometric mean of what each would be alone."""
-    judge = Judge([load(128), load(20)], load_topology("dram-cxl"), SETTING)
-    alone = [Judge([load(hot)], load_topology("dram-cxl"), SETTING) for hot in (128, 20)]
+    judge = Judge([load(128), load(20)], load_topology("dram-cxl"), SETTING, workers=1)
+    alone = [Judge([load(hot)], load_topology("dram-cxl"), SETTING, workers=1) for hot in (128, 20)]
     spec = RunSpec("window", options={"first": 100})
     (both,) = judge.slowdowns([spec])
     singles = [each.slowdowns([spec])[0].seeds for each in alone]
     assert judge.names == ("hottest-128", "hottest-20")
     assert list(both.seeds) == pytest.approx([math.sqrt(a * b) for a, b in zip(*singles, strict=True)])
+
+
+def test_the_judgement_is_the_same_by_any_number_of_processes(
+    window: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two recordings under two seeds are four benches: three processes deal them out, by two, one and one."""
+    monkeypatch.setattr(dealt, "WORTH_A_PROCESS_S", 1e-6)
+    processes: list[int] = []
+
+    def counted(items: Sequence[Any], workers: int, *rest: Any) -> list[Any]:
+        processes.append(workers)
+        return dealt.dealt(items, workers, *rest)
+
+    monkeypatch.setattr(tuning, "dealt", counted)
+    specs = [RunSpec("window", options={"first": first}) for first in (0, 100)]
+    one, three = (
+        Judge([load(128), load(20)], load_topology("dram-cxl"), SETTING, workers).slowdowns(specs)
+        for workers in (1, 3)
+    )
+    assert one == three
+    assert one[0] != one[1]
+    assert processes == [1, 1, 3, 3], "all-fast, then the runs"
 
 
 # ---- the search, on figures that are known
@@ -159,7 +181,7 @@ def test_several_recordings_count_alike(window: None) -> None:
 class Known:
     """In the place of `Judge`: a policy is fastest with `rate` at 1000 and `threshold` at 300, by `scale` apart."""
 
-    def __init__(self, recordings: Sequence[Any], topology: object, setting: Setting) -> None:
+    def __init__(self, recordings: Sequence[Any], topology: object, setting: Setting, workers: int) -> None:
         self.seeds = tuple(range(setting.first_seed, setting.first_seed + setting.seeds))
         self.names = tuple("a" for _ in recordings)
         self.played: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""`pghot convert`: a recording as Parquet, and back."""
+"""`pghot convert`: a recording as Parquet, and back; other tools' recordings as one."""
 
 from __future__ import annotations
 
@@ -13,17 +13,25 @@ from pghot.errors import PghotError
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC")],
     target: Annotated[str, typer.Argument(metavar="DST")],
+    accesses_per_us: Annotated[
+        float | None,
+        typer.Option(
+            "--accesses-per-us", metavar="N", help="accesses a microsecond, where SRC has no time (600)"
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="overwrite DST")] = False,
 ) -> None:
-    """Convert a recording to Parquet and back."""
+    """Convert a recording to Parquet and back, or another tool's recording to one."""
     from pghot.recording import bundled
     from pghot.recording.convert import convert as run
 
     path = bundled.path(source) if source.startswith(bundled.PREFIX) else source
-    done = run(path, target, force)
+    done = run(path, target, force, accesses_per_us)
     print(f"wrote {target}: {done.slices} slices, {done.rows} rows, {done.verification}", file=sys.stderr)
     if done.doubt:
         print(f"warning: {done.doubt}", file=sys.stderr)
+    for sentence in done.not_known:
+        print(f"not known: {sentence}", file=sys.stderr)
     if done.damage:
         raise PghotError(
             f"{source} is damaged: {done.damage}; {done.dropped_bytes} bytes were left out",

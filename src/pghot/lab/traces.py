@@ -25,14 +25,15 @@ def load_trace(what: str | Path | Trace, seed: int = 0, page_bytes: int = 4096) 
 
 
 def trace_warnings(trace: Trace) -> list[str]:
-    """What results over this trace must say: that its recording is truncated or not verified, and why; and, once it
-    was read, how many of its counts were cut."""
+    """What results over this trace must say: that its recording is truncated or not verified, and why; what an
+    imported one does not know; and, once it was read, how many of its counts were cut."""
     info, cut = trace.info, cut_rows_of(trace)
     doubts = (
         []
         if info.verification in (None, Verification.VERIFIED)
         else [f"the recording is {info.verification}: {info.doubt}"]
     )
+    doubts += trace.info.not_known
     if cut:
         doubts.append(
             f"{cut} rows count more than {2**32 - 1:,} accesses of a page in one slice and were cut to that"
@@ -45,7 +46,7 @@ def _open(what: str | Path | Trace, seed: int) -> Trace:
         return what
     text = str(what)
     if not text:
-        raise UsageError("no trace named", "name FILE.pghot, bundled:NAME, workload:NAME or masim:FILE")
+        raise UsageError("no trace named", "name FILE, bundled:NAME, workload:NAME or masim:FILE")
     if text.startswith(("workload:", "masim:")):
         from pghot.lab.workloads.workload_files import make_workload
 

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from pghot.errors import UsageError, did_you_mean, unknown_name
+from pghot.recording.open_file import open_file
 from pghot.recording.other_run import transplanted
 from pghot.recording.reader import Recording, open_recording
 
@@ -27,12 +28,12 @@ def names() -> list[str]:
 
 
 def open_named(what: str) -> Recording:
-    """A recording by its bundled name, `bundled:redis-zipf`, or a file. Raises as `open_recording` and `path` do; for a
-    file that is not there, with the nearest bundled name."""
+    """A recording by its bundled name, `bundled:redis-zipf`, or a file of any format that can be imported. Raises as
+    `open_file` and `path` do; for a file that is not there, with the nearest bundled name."""
     if what.startswith(PREFIX):
         return open_bundled(what)
     try:
-        return open_recording(what)
+        return open_file(what)
     except UsageError as error:
         if Path(what).exists():
             raise

@@ -1,9 +1,10 @@
-"""Recordings to Parquet and back, and to new recordings that keep what is good; streamed, and lossless."""
+"""Recordings to Parquet and back, to new recordings that keep what is good, and of other tools' files; streamed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,17 @@ from pghot.errors import UsageError
 from pghot.outputs import check_free, written_whole
 from pghot.recording import format as fmt
 from pghot.recording.compressibility import Compressibility
+from pghot.recording.framing import CONTINUATION
+from pghot.recording.importers.importing import import_recording
 from pghot.recording.parquet import open_table, write_table
 from pghot.recording.reader import Recording, open_recording
 from pghot.recording.trace import Region, SliceBatch, TraceInfo, Verification
-from pghot.recording.writer import WHOLE_BATCHES, RecordingWriter
+from pghot.recording.writer import DEFAULT_LEVEL, WHOLE_BATCHES, RecordingWriter
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What was written, and what of the source could not be read: see `Recording`."""
+    """What was written, what of the source could not be read (see `Recording`), and what it does not know."""
 
     slices: int
     rows: int
@@ -28,31 +31,73 @@ class Conversion:
     dropped_bytes: int = 0
     dropped_slices: int = 0
     damage: str = ""
+    not_known: tuple[str, ...] = ()
 
 
-def convert(src: str | Path, dst: str | Path, force: bool = False) -> Conversion:
-    """Convert by extension: `.pghot` to `.parquet` and back; `.pghot` to `.pghot` keeps the good slices.
+def convert(
+    src: str | Path,
+    dst: str | Path,
+    force: bool = False,
+    accesses_per_us: float | None = None,
+    level: int = DEFAULT_LEVEL,
+) -> Conversion:
+    """Convert a recording to `.parquet` and back, or to a recording that keeps the good slices; or import a file of
+    another tool. What `src` is, `kind_of` says.
+
+    accesses_per_us  the rate of accesses, for files of other tools that have no time (`import_recording`)
+    level            of zstd, for recordings that are written
 
     What was doubtful in `src` stays so in `dst`: a new seal does not make it verified. `src` may be a URI (`.pghot`
     only); `dst` is a local path and appears only once it is complete. Raises `UsageError` for unknown extensions, an
     existing `dst` without `force`, or a `src` that is not ours; `PghotError` when the data is damaged or `dst` cannot
     be written.
     """
-    steps: dict[tuple[str, str], Callable[[str | Path, Path, bool], Conversion]] = {
-        (fmt.SUFFIX, ".parquet"): _to_parquet,
-        (".parquet", fmt.SUFFIX): _from_parquet,
-        (fmt.SUFFIX, fmt.SUFFIX): _copy,
-    }
-    step = steps.get((Path(str(src)).suffix.lower(), Path(dst).suffix.lower()))
-    if step is None:
+    kind = kind_of(src)
+    suffix = Path(dst).suffix.lower()
+    if accesses_per_us is not None and kind is not FileKind.FOREIGN:
+        raise UsageError(f"{src} has a time of its own: no rate can be declared", "leave it out")
+    if suffix not in (fmt.SUFFIX, ".parquet") or (kind is not FileKind.OURS and suffix != fmt.SUFFIX):
         raise UsageError(
-            f"cannot convert {src} to {dst}", "one must end in .pghot, the other in .parquet or .pghot"
+            f"cannot convert {src} to {dst}", "of a recording, name a .parquet or .pghot; of others, a .pghot"
         )
     check_free(Path(dst), force)
-    return step(src, Path(dst), force)
+    if kind is FileKind.FOREIGN:
+        return _import(src, Path(dst), force, accesses_per_us, level)
+    if kind is FileKind.PARQUET:
+        return _from_parquet(src, Path(dst), force, level)
+    return _copy(src, Path(dst), force, level) if suffix == fmt.SUFFIX else _to_parquet(src, Path(dst), force)
 
 
-def _copy(src: str | Path, dst: Path, force: bool) -> Conversion:
+class FileKind(Enum):
+    """Whose a file is."""
+
+    OURS = auto()
+    PARQUET = auto()
+    FOREIGN = auto()
+
+
+def kind_of(path: str | Path) -> FileKind:
+    """By its name, else by its first bytes. One that cannot be read, or is empty, counts as ours: opening it says what
+    is wrong."""
+    suffix = Path(str(path)).suffix.lower()
+    if suffix in (fmt.SUFFIX, ".parquet"):
+        return FileKind.OURS if suffix == fmt.SUFFIX else FileKind.PARQUET
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4)
+    except (OSError, ValueError):
+        return FileKind.OURS
+    if start == b"PAR1":
+        return FileKind.PARQUET
+    return FileKind.OURS if start == CONTINUATION[: len(start)] else FileKind.FOREIGN
+
+
+def _import(src: str | Path, dst: Path, force: bool, accesses_per_us: float | None, level: int) -> Conversion:
+    done = import_recording(src, dst, force, accesses_per_us, level)
+    return Conversion(done.slices, done.rows, Verification.UNVERIFIED, done.doubt, not_known=done.not_known)
+
+
+def _copy(src: str | Path, dst: Path, force: bool, level: int) -> Conversion:
     recording = open_recording(src, verify=True)
     _write(
         dst,
@@ -63,6 +108,7 @@ def _copy(src: str | Path, dst: Path, force: bool) -> Conversion:
         recording.compressibility,
         recording.pages,
         _final_facts(recording),
+        level,
     )
     return _conversion(recording)
 
@@ -74,10 +120,18 @@ def _to_parquet(src: str | Path, dst: Path, force: bool) -> Conversion:
     return _conversion(recording)
 
 
-def _from_parquet(src: str | Path, dst: Path, force: bool) -> Conversion:
+def _from_parquet(src: str | Path, dst: Path, force: bool, level: int) -> Conversion:
     with open_table(src) as table:
         slices, rows = _write(
-            dst, force, table.info, table.batches(), table.regions, table.samples, table.pages, table.final
+            dst,
+            force,
+            table.info,
+            table.batches(),
+            table.regions,
+            table.samples,
+            table.pages,
+            table.final,
+            level,
         )
         return Conversion(slices, rows, table.info.verification, table.info.doubt)
 
@@ -91,9 +145,10 @@ def _write(
     samples: Compressibility | None,
     pages: int,
     final: Mapping[str, Any],
+    level: int,
 ) -> tuple[int, int]:
     """Write a recording; returns how many slices and rows it has."""
-    with RecordingWriter(path, info, force, WHOLE_BATCHES, whole=True) as writer:
+    with RecordingWriter(path, info, force, WHOLE_BATCHES, level, whole=True) as writer:
         writer.announce(list(regions))
         if samples is not None:
             writer.add_samples(samples)

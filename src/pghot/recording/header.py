@@ -13,7 +13,16 @@ from pghot.recording.format import FORMAT, MAX_CACHES, MAX_PAGES, MAX_REGIONS
 from pghot.recording.trace import PATTERNS, MemoryKind, Process, Region, Task, TraceInfo, Verification
 from pghot.units import PAGE_BYTES
 
-_LISTS: Final = {"command", "notes", "cache_bytes", "patterns", "stored_bytes", "processes", "tasks"}
+_LISTS: Final = {
+    "command",
+    "notes",
+    "cache_bytes",
+    "patterns",
+    "stored_bytes",
+    "processes",
+    "tasks",
+    "not_known",
+}
 _FIELDS: Final = tuple(each.name for each in fields(TraceInfo))
 
 # Each whole number of the header with the least and the most that it may be.
@@ -126,9 +135,9 @@ def _check_caches(info: TraceInfo) -> None:
 
 
 def _check_words(info: TraceInfo) -> None:
-    words = (info.name, info.source, info.kernel, info.doubt, *info.command, *info.notes)
+    words = (info.name, info.source, info.kernel, info.doubt, *info.command, *info.notes, *info.not_known)
     if any(not isinstance(word, str) for word in words):
-        raise ValueError("name, source, kernel, doubt, command and notes must be text")
+        raise ValueError("name, source, kernel, doubt, command, notes and not_known must be text")
     if not isinstance(info.synchronous, bool):
         raise ValueError("synchronous must be true or false")
     if any(name not in PATTERNS for name in info.patterns):

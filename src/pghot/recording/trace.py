@@ -156,6 +156,7 @@ class TraceInfo:
     processes, tasks     who made the accesses; empty when that was not recorded
     verification         how far the recording can be believed; None: the trace was made here, as workloads are
     doubt                why a recording is not `VERIFIED`, in words
+    not_known            of an imported recording, sentences: what its format, or this file, does not say
     """
 
     name: str
@@ -181,6 +182,7 @@ class TraceInfo:
     tasks: tuple[Task, ...] = ()
     verification: Verification | None = None
     doubt: str = ""
+    not_known: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.cache_bytes:

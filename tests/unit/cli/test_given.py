@@ -146,7 +146,7 @@ MODES: list[tuple[str, str, str, str]] = [
     ("undo", "a.pghot-journal", "journal if_any json_", ""),
     ("economics", "", "recordings tiers fast_share llc promotion_rate json_", ""),
     ("validate", "", "name json_", ""),
-    ("convert", "a b", "source target force", ""),
+    ("convert", "a b", "source target accesses_per_us force", ""),
     ("list", "tiers", "kind json_", ""),
     ("report summary", "a", "recording json_", ""),
     ("report heatmap", "a.pghot", "recording of rows columns output json_", "force"),

@@ -1,0 +1,197 @@
+"""Foreign recordings become recordings: streamed through numbering, cache model and slices into a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pghot.arrays import U64, Bool
+from pghot.errors import PghotError, UsageError
+from pghot.recording.importers.cache_model import CACHE_BYTES, WAYS, CacheModel
+from pghot.recording.importers.importer import MOST_SPACES, NS_PER_INSTRUCTION, Accesses, Clock, Importer
+from pghot.recording.importers.input import opened
+from pghot.recording.importers.page_numbers import EXTENT_BITS, PageNumbers, regions_of
+from pghot.recording.importers.registry import importer_of
+from pghot.recording.importers.slice_maker import SliceMaker
+from pghot.recording.trace import TraceInfo, Verification
+from pghot.recording.writer import DEFAULT_LEVEL, WHOLE_BATCHES, RecordingWriter
+
+# Of two instructions a nanosecond, three of ten access memory.
+ACCESSES_PER_US = 600.0
+MOST_ACCESSES_PER_US = 1e6
+_LATEST_NS = 1 << 61  # half of what a recording may hold
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What was imported: of which format, how much, and what must be said of it."""
+
+    format: str
+    slices: int
+    rows: int
+    doubt: str
+    not_known: tuple[str, ...]
+
+
+def import_recording(
+    path: str | Path,
+    target: str | Path,
+    force: bool = False,
+    accesses_per_us: float | None = None,
+    level: int = DEFAULT_LEVEL,
+) -> Imported:
+    """Make a recording at `target` of a file of any known format.
+
+    accesses_per_us  the rate of accesses, for a format that has no time; None: `ACCESSES_PER_US`
+
+    Raises `UsageError` for a file of no known format, for a rate where the format has its own time, and for a target
+    that exists without `force`; `PghotError` where the file is damaged.
+    """
+    with opened(path) as source:
+        importer = importer_of(source)(source)
+        rate = _checked_rate(importer, accesses_per_us)
+        info = _info(path, importer)
+        with RecordingWriter(target, info, force, WHOLE_BATCHES, level, whole=True) as writer:
+            stream = _Stream(importer, writer, rate)
+            for part in importer.accesses():
+                stream.take(part)
+            stream.finish()
+            said = (
+                *importer.not_known,
+                *_about_time(importer, rate),
+                *importer.found.sentences,
+                *stream.sentences(),
+            )
+            doubt = _doubt(importer)
+            writer.finish(
+                pages=stream.numbers.pages,
+                imported_from=importer.name,
+                not_known=said,
+                doubt=doubt,
+                lost=min(importer.found.lost, 1 << 62),
+                sampling_period=importer.found.period,
+            )
+            return Imported(importer.name, writer.slices, writer.rows, doubt, said)
+
+
+def _checked_rate(importer: Importer, accesses_per_us: float | None) -> float:
+    if accesses_per_us is None:
+        return ACCESSES_PER_US
+    if importer.clock is not Clock.DECLARED:
+        raise UsageError(
+            f"{importer.summary} has a time of its own: no rate can be declared",
+            "leave --accesses-per-us out",
+        )
+    if not 1e-6 <= accesses_per_us <= MOST_ACCESSES_PER_US:
+        raise UsageError(
+            f"a rate of {accesses_per_us:g} accesses a microsecond is not possible",
+            f"give 0.000001 to {MOST_ACCESSES_PER_US:g}",
+        )
+    return accesses_per_us
+
+
+def _info(path: str | Path, importer: Importer) -> TraceInfo:
+    modelled = importer.every_access
+    return TraceInfo(
+        Path(path).name.split(".")[0],
+        "import",
+        importer.slice_ns,
+        ns_per_instruction=NS_PER_INSTRUCTION,
+        llc_bytes=CACHE_BYTES if modelled else 0,
+        llc_ways=WAYS if modelled else 0,
+        patterns=("sequential",) if modelled else (),
+        notes=(f"imported from {importer.summary}",),
+        not_known=importer.not_known,
+        verification=Verification.UNVERIFIED,
+        doubt=_NO_SEAL.format(importer.name),
+    )
+
+
+_NO_SEAL = "it was imported from {}, which has no seal and cannot be checked"
+
+
+def _doubt(importer: Importer) -> str:
+    losses = [f"{count:,} {what}" for what, count in importer.found.losses.items()]
+    return "; ".join([_NO_SEAL.format(importer.name), *(f"left out: {loss}" for loss in losses)])
+
+
+def _about_time(importer: Importer, rate: float) -> tuple[str, ...]:
+    match importer.clock:
+        case Clock.DECLARED:
+            return (f"time is not known: {rate:g} accesses a microsecond were declared",)
+        case Clock.INSTRUCTIONS:
+            return (f"time is not known: each instruction counts as {NS_PER_INSTRUCTION:g} ns",)
+    return ()
+
+
+class _Stream:
+    """Accesses on their way into a writer."""
+
+    def __init__(self, importer: Importer, writer: RecordingWriter, accesses_per_us: float) -> None:
+        self._importer, self._writer = importer, writer
+        self._declared = importer.clock is Clock.DECLARED
+        self._ns_each = 1000 / accesses_per_us
+        self._bits = 0 if importer.objects else EXTENT_BITS
+        self.numbers = PageNumbers(self._bits)
+        self._cache = CacheModel() if importer.every_access else None
+        self._slices = SliceMaker(importer.slice_ns)
+        self._first_ns: int | None = None
+        self._last_ns = 0
+        self._seen = 0
+        self._late = 0
+
+    def take(self, part: Accesses) -> None:
+        if not len(part):
+            return
+        if int(part.space.max()) >= MOST_SPACES:
+            raise PghotError(f"more than {MOST_SPACES:,} address spaces", "import a part of the file")
+        page = self._pages_of(part)
+        before = self.numbers.pages >> self._bits
+        dense, fresh = self.numbers.number(page)
+        if not self._importer.objects:
+            self._writer.announce(regions_of(fresh, before, self._bits))
+        missed: Bool = np.ones(len(part), np.bool_)
+        if self._cache is not None:
+            missed = self._cache.misses(part.address, part.space.astype(np.uint32))
+        line = ((part.address >> np.uint64(6)) & np.uint64(63)).astype(np.uint8)
+        done = self._slices.take(self._times_of(part), dense, line, part.count, missed, part.write)
+        if done is not None:
+            self._writer.append(done)
+
+    def finish(self) -> None:
+        """Write the slice that is open. Raises `UsageError` when there was no access at all."""
+        rest = self._slices.rest()
+        if rest is None:
+            raise UsageError("no access in it", "look at what recorded it")
+        self._writer.append(rest)
+
+    def sentences(self) -> tuple[str, ...]:
+        if not self._late:
+            return ()
+        return (
+            f"{self._late:,} accesses had earlier times than ones before them, and count at the later time",
+        )
+
+    def _pages_of(self, part: Accesses) -> U64:
+        if self._importer.objects:
+            return part.address
+        return (part.address >> np.uint64(12)) | (part.space.astype(np.uint64) << np.uint64(52))
+
+    def _times_of(self, part: Accesses) -> U64:
+        """Since the first access, ascending. Raises `PghotError` for times that no recording can have."""
+        if self._declared:
+            number = np.arange(self._seen, self._seen + len(part), dtype=np.float64)
+            self._seen += len(part)
+            return (number * self._ns_each).astype(np.uint64)
+        if self._first_ns is None:
+            self._first_ns = self._last_ns = int(part.time_ns[0])
+        ascending = np.maximum.accumulate(np.maximum(part.time_ns, np.uint64(self._last_ns)))
+        self._late += int(np.count_nonzero(ascending != part.time_ns))
+        self._last_ns = int(ascending[-1])
+        if self._last_ns - self._first_ns > _LATEST_NS:
+            raise PghotError(
+                "the times in it are further apart than any recording can hold", "look at what recorded it"
+            )
+        return ascending - np.uint64(self._first_ns)

@@ -1,0 +1,115 @@
+"""The bytes of a foreign file, unpacked, in blocks: never the whole file at once."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from pghot.errors import NotPermittedError, PghotError, UsageError
+
+BLOCK_BYTES = 1 << 20
+START_BYTES = 4096
+LONGEST_LINE_BYTES = 1 << 16
+
+_GZIP, _XZ, _ZSTD = b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
+
+
+class Input:
+    """A local file; gzip, xz and zstd are unpacked on the way.
+
+    offset  bytes given so far, unpacked
+    """
+
+    def __init__(self, path: str | Path, file: IO[bytes]) -> None:
+        self.name = str(path)
+        self._file = file
+        self._start = b""
+        self.offset = 0
+
+    def start(self) -> bytes:
+        """The first `START_BYTES`; they are given again by `blocks`."""
+        while len(self._start) < START_BYTES and (more := self._read(START_BYTES - len(self._start))):
+            self._start += more
+        return self._start
+
+    def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+        """All of it, in blocks of that size; the last is shorter."""
+        rest, self._start = self._start, b""
+        while True:
+            while len(rest) < block_bytes and (more := self._read(block_bytes - len(rest))):
+                rest += more
+            if not rest:
+                return
+            self.offset += len(rest)
+            yield rest
+            rest = b""
+
+    def records(self, record_bytes: int) -> Iterator[tuple[int, bytes]]:
+        """(offset, whole records); what is left at the end, with its offset, is no whole one."""
+        for block in self.blocks(BLOCK_BYTES // record_bytes * record_bytes):
+            whole = len(block) // record_bytes * record_bytes
+            at = self.offset - len(block)
+            if whole:
+                yield at, block[:whole]
+            if whole < len(block):
+                yield at + whole, block[whole:]
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """(offset, whole lines), each block with a newline at its end. Raises `PghotError` for an endless line."""
+        rest = b""
+        for block in self.blocks():
+            cut = block.rfind(b"\n") + 1
+            at = self.offset - len(block) - len(rest)
+            if cut:
+                yield at, rest + block[:cut]
+                rest = block[cut:]
+            else:
+                rest += block
+            if len(rest) > LONGEST_LINE_BYTES:
+                raise self.damaged(
+                    self.offset - len(rest), f"a line of more than {LONGEST_LINE_BYTES:,} bytes"
+                )
+        if rest:
+            yield self.offset - len(rest), rest + b"\n"
+
+    def damaged(self, offset: int, what: str) -> PghotError:
+        """The error for a place that makes no sense."""
+        return PghotError(f"{self.name} is damaged at byte {offset:,}: {what}", "make the file again")
+
+    def _read(self, most: int) -> bytes:
+        try:
+            return self._file.read(most)
+        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError, pa.ArrowException) as error:
+            reason = (str(error).splitlines() or ["?"])[0]
+            raise PghotError(
+                f"{self.name} cannot be unpacked after byte {self.offset:,}: {reason}", "make the file again"
+            ) from None
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[Input]:
+    """Open a file for an importer. Raises `UsageError` when there is none, `NotPermittedError` when it may not be
+    read."""
+    try:
+        file: Any = open(path, "rb")  # noqa: SIM115
+    except PermissionError:
+        raise NotPermittedError(f"may not read {path}", "ask its owner for read permission") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path}: {error}", "check the path") from None
+    with file:
+        magic = file.read(6)
+        file.seek(0)
+        if magic.startswith(_GZIP):
+            file = gzip.GzipFile(fileobj=file)
+        elif magic.startswith(_XZ):
+            file = lzma.LZMAFile(file)  # noqa: SIM115
+        elif magic.startswith(_ZSTD):
+            file = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
+        yield Input(path, file)

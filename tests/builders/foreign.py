@@ -1,0 +1,53 @@
+"""Files of other tools, written at the level of their structures, independently of the importers."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pghot.recording.batches import concatenate
+from pghot.recording.reader import Recording, open_recording
+from pghot.recording.trace import SliceBatch
+
+
+def oracle_general(requests: Sequence[tuple[int, int, int, int]]) -> bytes:
+    """Of (clock in s, object, bytes, next request)."""
+    return b"".join(struct.pack("<IQIq", *request) for request in requests)
+
+
+def vscsi(version: int, requests: Sequence[tuple[int, int, int, int]]) -> bytes:
+    """Of (time in us, SCSI command, block, bytes)."""
+    records = []
+    for serial, (time_us, command, block, size) in enumerate(requests):
+        if version == 1:
+            records.append(struct.pack("<IIIHHQQ", serial, size, 1, command, version << 8, block, time_us))
+        else:
+            records.append(
+                struct.pack("<HHIIIQQQ", command, version << 8, serial, size, 1, block, time_us, 7)
+            )
+    return b"".join(records)
+
+
+def rows_of(recording: Recording) -> list[tuple[int, int, int, int, int]]:
+    """(start of the slice in ns, page, touches, misses, writes) of each row."""
+    batch = whole(recording)
+    start = np.repeat(batch.start_ns, np.diff(batch.offsets))
+    columns = (start, batch.page, batch.touches, batch.misses, batch.writes)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def whole(recording: Recording) -> SliceBatch:
+    """All slices as one batch."""
+    return concatenate(list(recording.batches()), len(recording.info.cache_bytes))
+
+
+def imported(path: Path) -> Recording:
+    """The file as a recording beside it, checked."""
+    from pghot.recording.convert import convert
+
+    target = path.with_name(f"{path.name}.pghot")
+    convert(path, target, force=True)
+    return open_recording(target, verify=True)

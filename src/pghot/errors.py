@@ -10,7 +10,7 @@ import errno
 from collections.abc import Sequence
 from pathlib import Path
 
-from pghot.printable import printable
+from pghot.printable import elided, printable
 
 
 class PghotError(Exception):
@@ -61,12 +61,12 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
 
 
 def shortened(text: str) -> str:
-    """What someone wrote, short enough for an error, and in one line.
+    """What someone wrote, short enough for an error, and in one line: both of its ends are told.
 
-    >>> shortened("9" * 400)
-    '9999999999999999999999999999999999999...'
+    >>> shortened("/var/lib/" + "9" * 400 + "/redis.pghot")
+    '/var/lib/999999999999999999…/redis.pghot'
     """
-    return printable(text if len(text) <= 40 else f"{text[:37]}...")
+    return printable(elided(text, 40))
 
 
 def did_you_mean(name: str, known: Sequence[str], prefix: str = "") -> str:

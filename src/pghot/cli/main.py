@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from pghot.cli.compare import compare
+from pghot.cli.completion import ASKED_BY_A_SHELL, completion
 from pghot.cli.convert import convert
 from pghot.cli.curve import curve
 from pghot.cli.daemon import daemon
@@ -19,7 +20,9 @@ from pghot.cli.doctor import doctor
 from pghot.cli.economics import economics
 from pghot.cli.heatmap import heatmap
 from pghot.cli.hot import hot
+from pghot.cli.install_help import install_help
 from pghot.cli.listing import list_
+from pghot.cli.man import man
 from pghot.cli.margin import margin
 from pghot.cli.record import record
 from pghot.cli.report_group import ReportGroup
@@ -42,6 +45,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 report_app = typer.Typer(
     cls=ReportGroup,
@@ -66,6 +70,9 @@ app.command("undo")(undo)
 app.command("daemon")(daemon)
 app.command("status")(status)
 app.command("hot")(hot)
+app.command("man")(man)
+app.command("completion")(completion)
+app.command("install-help")(install_help)
 report_app.command("summary")(summary)
 report_app.command("heatmap")(heatmap)
 report_app.command("wss")(wss)
@@ -110,6 +117,10 @@ def run(arguments: list[str]) -> int:
     """The exit code of `pghot ARGUMENTS`; errors go to stderr as one line and a hint."""
     command = _command()
     try:
+        if ASKED_BY_A_SHELL in os.environ:
+            from typer._completion_classes import completion_init
+
+            completion_init()  # the answer is given in place of the verb
         _check_verb(arguments, sorted(command.commands))
         code = command.main(args=arguments or ["--help"], prog_name="pghot", standalone_mode=False)
         sys.stdout.flush()
@@ -118,7 +129,7 @@ def run(arguments: list[str]) -> int:
         return _fail(str(error), error.hint, error.exit_code)
     except TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        return _fail(message, "see `pghot --help`", 2)
+        return _fail(message, f"see `{_path_of(error)} --help`", 2)
     except typer.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
@@ -142,6 +153,12 @@ def run(arguments: list[str]) -> int:
 def _command() -> Any:
     """All verbs, parsed once: that takes some 20 ms."""
     return typer.main.get_command(app)
+
+
+def _path_of(error: TyperException) -> str:
+    """The words of the verb that refused what was written."""
+    context = getattr(error, "ctx", None)
+    return "pghot" if context is None else str(context.command_path)
 
 
 def _check_verb(arguments: list[str], verbs: list[str]) -> None:

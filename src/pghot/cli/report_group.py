@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from pghot.errors import UsageError, did_you_mean, shortened
 
 SUMMARY = "summary"
+_HELP = ("-h", "--help")
 
 
 def is_file(word: str) -> bool:
@@ -25,9 +26,9 @@ class ReportGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         first = args[0] if args else "--help"
-        if is_file(first) or (first.startswith("-") and first != "--help"):
+        if is_file(first) or (first.startswith("-") and first not in _HELP):
             args = [SUMMARY, *args]
-        elif first not in (*self.commands, "--help"):
+        elif first not in (*self.commands, *_HELP) and not ctx.resilient_parsing:  # a shell completes
             raise _unknown(first, sorted(self.commands))
         return list(super().parse_args(ctx, args))
 

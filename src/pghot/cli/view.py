@@ -18,6 +18,7 @@ import typer
 from pghot.cli.view_feed import Mailbox, ask_both, follow
 from pghot.errors import UsageError
 from pghot.live.stopping import StopSignals
+from pghot.printable import elided, printable
 from pghot.trusted import temporary_place
 
 
@@ -73,6 +74,8 @@ def output_held(command: Sequence[str] | None) -> Iterator[BinaryIO | None]:
     with os.fdopen(number, "wb") as held:
         yield held
     if Path(name).stat().st_size:
-        print(f"note: what {shlex.join(command)[:60]} printed is in {name}", file=sys.stderr)
+        print(
+            f"note: what {elided(printable(shlex.join(command)), 60)} printed is in {name}", file=sys.stderr
+        )
     else:
         Path(name).unlink()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from pghot.printable import printable
+from pghot.printable import elided, printable
 from pghot.report.facts import Facts
 from pghot.units import format_size
 
@@ -78,7 +78,7 @@ def _node(node: Facts, timed: bool) -> str:
     tier = "-" if node["tier"] is None else node["tier"]
     cpus = _ranges(node["cpus"]) or "-"
     line = (
-        f"{tier:>4} {node['node']:>4} {_short(cpus, 9):<9} "
+        f"{tier:>4} {node['node']:>4} {elided(cpus, 9):<9} "
         f"{format_size(node['size_bytes']):>10} {format_size(node['free_bytes']):>10}"
     )
     if timed:
@@ -115,10 +115,6 @@ def _ranges(numbers: Sequence[int]) -> str:
         else:
             parts.append([number, number])
     return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in parts)
-
-
-def _short(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 2] + ".."
 
 
 def _kernel_tiering(knobs: Facts) -> Iterator[str]:

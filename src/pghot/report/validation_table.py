@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pghot.lab.validate import Cell, ValidationResult
-from pghot.printable import printable
+from pghot.printable import elided, printable
 from pghot.units import format_share
 
 
@@ -28,6 +28,6 @@ def render(result: ValidationResult) -> str:
 
 def _line(cell: Cell) -> str:
     return (
-        f"{printable(cell.row)[:28]:28} {printable(cell.column)[:24]:24} {cell.published:9.3f} "
+        f"{elided(printable(cell.row), 28):28} {elided(printable(cell.column), 24):24} {cell.published:9.3f} "
         f"{cell.simulated:9.3f} {100 * cell.error:+6.1f}%  {'fitted' if cell.fitted else 'predicted'}"
     )

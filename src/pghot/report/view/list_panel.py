@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from pghot.counters import COUNTERS
-from pghot.printable import printable
+from pghot.printable import elided, printable
 from pghot.report.live_text import nothing_seen
 from pghot.report.view.parts import DIM, Picture, cut, short_count, title
 from pghot.units import format_short_size
@@ -25,7 +25,7 @@ def hot_lines(picture: Picture, width: int, height: int) -> list[Text]:
     top = max((row["heat"] for row in picture.hot), default=1)
     for row in picture.hot[: max(1, height - 2)]:
         ends = f"{row['address']:#x}-{row['address'] + row['bytes']:#x}"
-        name, node = names.get(row["pid"], "?")[:room], "?" if row["node"] < 0 else row["node"]
+        name, node = elided(names.get(row["pid"], "?"), room), "?" if row["node"] < 0 else row["node"]
         heat = (f"{short_count(row['heat']):>8}", "red" if 2 * row["heat"] > top else "")
         rest = f" {row['pid']:>7} {name:{room}} {ends:>33} {format_short_size(row['bytes']):>8} {node:>4}"
         lines.append(cut(Text.assemble(heat, rest), width))
@@ -40,7 +40,7 @@ def program_lines(picture: Picture, width: int, height: int) -> list[Text]:
     programs, across = picture.status["programs"], max(1, width // PROGRAM)
     room = max(1, height - 1) * across
     shown = programs if len(programs) <= room else programs[: room - 1]
-    texts = [f"{program['pid']:>7} {printable(program['name'])[: PROGRAM - 9]}" for program in shown]
+    texts = [f"{program['pid']:>7} {elided(printable(program['name']), PROGRAM - 9)}" for program in shown]
     if len(shown) < len(programs):
         texts.append(f"and {len(programs) - len(shown):,} more")
     rows = [texts[first : first + across] for first in range(0, len(texts), across)]

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from pghot.cli.given import refuse_unused
-from pghot.cli.report_options import GOES_WITH, Force, Output, RecordingName, checked, opened, read, write_all
+from pghot.cli.report_options import (
+    GOES_WITH,
+    Force,
+    Makes,
+    Output,
+    RecordingName,
+    checked,
+    opened,
+    read,
+    wants_page,
+    write_all,
+)
 from pghot.cli.shared_options import Json
 from pghot.errors import unknown_name
 
@@ -29,11 +40,12 @@ def heatmap(
     """Address x time: where memory is hot, and when; cold stretches folded, gaps marked."""
     refuse_unused(ctx, GOES_WITH)
     paths = checked(output, force)
+    from pghot.cli.report_page import PageReading
     from pghot.cli.screen import Screen
     from pghot.recording.heat import MEASURES, Heat, measure_of
     from pghot.recording.not_known import not_known
     from pghot.recording.time_bins import at_most
-    from pghot.recording.totals import PageTotals
+    from pghot.report import heat_picture
     from pghot.report.heat_text import bins_for, render
     from pghot.report.recording_documents import heat_document, heat_table
 
@@ -41,14 +53,19 @@ def heatmap(
         raise unknown_name("measure", of, list(MEASURES))
     trace = opened(recording)
     measure = next((each for each in MEASURES if each == of), measure_of(trace))
-    screen, pages = Screen(), PageTotals(trace.pages)
+    screen, paged = Screen(), PageReading(trace)
     shown = Heat(trace, measure, at_most(trace, columns or bins_for(screen.width)))
     filed = Heat(trace, measure, at_most(trace, columns or FILE_COLUMNS))
-    read(trace, pages, shown, filed)
-    found = filed.map(pages, rows or FILE_ROWS)
+    read(trace, *(paged.parts if wants_page(paths) else (paged.pages,)), shown, filed)
+    found = filed.map(paged.pages, rows or FILE_ROWS)
     unknown = not_known(trace)
-    write_all(paths, force, lambda: heat_table(found))
+    makes = Makes(
+        lambda: paged.page(heat=found),
+        lambda suffix: heat_picture.draw(found, suffix),
+        lambda: heat_table(found),
+    )
+    write_all(paths, force, makes)
     if json_:
         print(json.dumps(heat_document(found, unknown)))
     else:
-        screen.show([*render(shown.map(pages, rows or SCREEN_ROWS), screen.colour), *unknown])
+        screen.show([*render(shown.map(paged.pages, rows or SCREEN_ROWS), screen.colour), *unknown])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,19 +20,32 @@ if TYPE_CHECKING:
     from pghot.recording.totals import AddsUp
 
 RecordingName = Annotated[str, typer.Argument(metavar="FILE", help="FILE or bundled:NAME")]
-Output = Annotated[list[str] | None, typer.Option("--output", "-o", help="FILE.csv, .parquet or .arrow")]
+Output = Annotated[
+    list[str] | None,
+    typer.Option("--output", "-o", help="FILE.html, .png, .svg, .pdf, .csv, .parquet, .arrow"),
+]
+PageOutput = Annotated[
+    list[str] | None, typer.Option("--output", "-o", help="FILE.html: a page that works offline")
+]
 Force = Annotated[bool, typer.Option("--force", help="overwrite outputs")]
 GOES_WITH = (GoesWith("--output", lambda of: of["output"], ("force",)),)
 
 
-def checked(output: Sequence[str] | None, force: bool) -> list[Path]:
+def checked(output: Sequence[str] | None, force: bool, page_only: bool = False) -> list[Path]:
     """The outputs, each of which can be written. Raises as `check_output`."""
-    from pghot.report.files import TABLES, check_output
+    from pghot.report.files import EXTENSIONS, PAGES, PICTURES, check_output
 
     paths = [Path(path) for path in output or []]
     for path in paths:
-        check_output(path, force, TABLES)
+        check_output(path, force, PAGES if page_only else (*EXTENSIONS, *PICTURES))
     return paths
+
+
+def wants_page(paths: Sequence[Path]) -> bool:
+    """Whether one of the outputs is a page."""
+    from pghot.report.files import PAGES
+
+    return any(path.suffix in PAGES for path in paths)
 
 
 def opened(name: str) -> Recording:
@@ -44,12 +58,27 @@ def opened(name: str) -> Recording:
     return recording
 
 
-def write_all(paths: Sequence[Path], force: bool, table: Callable[[], pa.Table]) -> None:
-    """Write the table to each path."""
-    from pghot.report.files import write_table
+@dataclass(frozen=True, slots=True)
+class Makes:
+    """How a report becomes a file of each kind; `draw` takes the suffix of the picture."""
+
+    page: Callable[[], str]
+    draw: Callable[[str], bytes]
+    table: Callable[[], pa.Table]
+
+
+def write_all(paths: Sequence[Path], force: bool, makes: Makes) -> None:
+    """Write the report to each path."""
+    from pghot.outputs import write_bytes
+    from pghot.report.files import PAGES, PICTURES, write_page, write_table
 
     for path in paths:
-        write_table(table(), path, force)
+        if path.suffix in PAGES:
+            write_page(makes.page(), path, force)
+        elif path.suffix in PICTURES:
+            write_bytes(path, makes.draw(path.suffix), force)
+        else:
+            write_table(makes.table(), path, force)
         print(f"wrote {path}", file=sys.stderr)
 
 

@@ -7,7 +7,18 @@ import json
 import typer
 
 from pghot.cli.given import refuse_unused
-from pghot.cli.report_options import GOES_WITH, Force, Output, RecordingName, checked, opened, read, write_all
+from pghot.cli.report_options import (
+    GOES_WITH,
+    Force,
+    Makes,
+    Output,
+    RecordingName,
+    checked,
+    opened,
+    read,
+    wants_page,
+    write_all,
+)
 from pghot.cli.shared_options import Json
 
 FILE_BINS = 512
@@ -23,19 +34,27 @@ def timeline(
     """Misses, writes and threads by region over time, and misses by thread."""
     refuse_unused(ctx, GOES_WITH)
     paths = checked(output, force)
+    from pghot.cli.report_page import PageReading
     from pghot.cli.screen import Screen
     from pghot.recording.activity import Activities
     from pghot.recording.not_known import not_known
     from pghot.recording.time_bins import at_most
+    from pghot.report import timeline_picture
     from pghot.report.recording_documents import timeline_document, timeline_table
     from pghot.report.timeline_text import bins_for, render
 
     trace, screen = opened(recording), Screen()
     shown = Activities(trace, at_most(trace, bins_for(screen.width)))
     filed = Activities(trace, at_most(trace, FILE_BINS))
-    read(trace, shown, filed)
+    paged = PageReading(trace)
+    read(trace, *(paged.parts if wants_page(paths) else ()), shown, filed)
     found, unknown = filed.result(), not_known(trace)
-    write_all(paths, force, lambda: timeline_table(found))
+    makes = Makes(
+        lambda: paged.page(timeline=True),
+        lambda suffix: timeline_picture.draw(found, suffix),
+        lambda: timeline_table(found),
+    )
+    write_all(paths, force, makes)
     if json_:
         print(json.dumps(timeline_document(found, unknown)))
     else:

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from pghot.cli.given import refuse_unused
-from pghot.cli.report_options import GOES_WITH, Force, Output, RecordingName, checked, opened, read, write_all
+from pghot.cli.report_options import (
+    GOES_WITH,
+    Force,
+    Makes,
+    Output,
+    RecordingName,
+    checked,
+    opened,
+    read,
+    wants_page,
+    write_all,
+)
 from pghot.cli.shared_options import Json
 from pghot.units import parse_duration_ns
 
@@ -27,18 +38,26 @@ def wss(
     refuse_unused(ctx, GOES_WITH)
     window_ns = parse_duration_ns(window) if window else None
     paths = checked(output, force)
+    from pghot.cli.report_page import PageReading
     from pghot.cli.screen import Screen
     from pghot.recording.not_known import not_known
     from pghot.recording.time_bins import windows
     from pghot.recording.working_set import WorkingSets
+    from pghot.report import wss_picture
     from pghot.report.recording_documents import wss_document, wss_table
     from pghot.report.wss_text import render
 
     trace = opened(recording)
     sets = WorkingSets(trace, windows(trace, window_ns))
-    read(trace, sets)
+    paged = PageReading(trace)
+    read(trace, *(paged.parts if wants_page(paths) else ()), sets)
     found, unknown = sets.result(), not_known(trace)
-    write_all(paths, force, lambda: wss_table(found))
+    makes = Makes(
+        lambda: paged.page(working_set=found),
+        lambda suffix: wss_picture.draw(found, suffix),
+        lambda: wss_table(found),
+    )
+    write_all(paths, force, makes)
     if json_:
         print(json.dumps(wss_document(found, unknown)))
     else:

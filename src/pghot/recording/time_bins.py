@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pghot.arrays import I64, U64
+from pghot.arrays import I64, U64, Bool
 from pghot.errors import UsageError
 from pghot.recording.reader import Recording
 from pghot.units import format_duration
@@ -34,6 +34,24 @@ class TimeBins:
     def seconds(self) -> list[float]:
         """Where each bin begins, from the start of the recording."""
         return [b * self.bin_ns / 1e9 for b in range(self.bins)]
+
+    def of_gaps(self, recorded: Bool) -> list[tuple[float, float]]:
+        """Seconds at which each run of bins begins and ends that are not recorded: bool[bins].
+
+        >>> TimeBins(0, 500_000_000, 3).of_gaps(np.array([True, False, False]))
+        [(0.5, 1.5)]
+        """
+        return [(begin * self.bin_ns / 1e9, end * self.bin_ns / 1e9) for begin, end in runs(~recorded)]
+
+
+def runs(flags: Bool) -> list[tuple[int, int]]:
+    """Where each run of what is set begins and ends.
+
+    >>> runs(np.array([True, False, True, True]))
+    [(0, 1), (2, 4)]
+    """
+    edges = np.flatnonzero(np.diff(flags, prepend=False, append=False)).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 def at_most(recording: Recording, bins: int) -> TimeBins:

@@ -24,13 +24,6 @@ from pghot.report.comparison_text import (
 from pghot.report.html import drawn, listed, page
 from pghot.version import __version__
 
-# A click on a column's head sorts by it; another turns the order round. Cells carry their value.
-_SORT = """document.querySelectorAll('.runs th').forEach((head,i)=>head.onclick=()=>{
-const body=head.closest('table').tBodies[0],up=head.dataset.up!=='1';head.dataset.up=up?'1':'0';
-const key=row=>row.cells[i].dataset.v??row.cells[i].textContent;
-[...body.rows].sort((a,b)=>{const x=key(a),y=key(b),n=x-y;return (isNaN(n)?x.localeCompare(y):n)*(up?1:-1)})
-.forEach(row=>body.append(row))})"""
-
 
 def render(result: Comparison, command: Sequence[str]) -> str:
     """The page; every string from outside is escaped."""
@@ -46,8 +39,7 @@ def render(result: Comparison, command: Sequence[str]) -> str:
         f"<h2>What the sources see</h2>{_sampling(result)}"
         f"<h2>What was assumed</h2>{_assumptions(result.setup)}"
         f"<h2>Reproduce</h2><pre>{escape(shlex.join(command))}</pre><p>pghot {__version__}, seeds "
-        f"{result.setup.first_seed} to {result.setup.first_seed + result.setup.seeds - 1}</p>"
-        f"<script>{_SORT}</script>",
+        f"{result.setup.first_seed} to {result.setup.first_seed + result.setup.seeds - 1}</p>",
     )
 
 
@@ -70,7 +62,7 @@ def _runs(result: Comparison) -> str:
                 f"{_still(row, result.setup.footprint_pages)}{cells}</tr>"
             )
     return (
-        "<table class=runs><thead><tr><th>policy/sources</th><th title='what it takes to have it'>takes</th>"
+        "<table class='runs sortable'><thead><tr><th>policy/sources</th><th title='what it takes to have it'>takes</th>"
         "<th title='why a mover promoted next to nothing: the reason of most of its decisions not to move'>stood still"
         f"</th>{head}</tr></thead><tbody>{body}</tbody></table>"
     )

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 TABLES = (".parquet", ".csv", ".arrow")
 PICTURES = (".png", ".svg", ".pdf")
-EXTENSIONS = (".html", *TABLES)
+PAGES = (".html",)
+EXTENSIONS = (*PAGES, *TABLES)
 
 
 def check_output(path: Path, force: bool, extensions: Sequence[str] = EXTENSIONS) -> None:

@@ -11,6 +11,7 @@ import math
 from functools import cache
 
 STEPS = 256
+_LIKE_THE_GROUND = 24  # steps at the cold end
 
 # Lightness, chroma and hue (degrees) of the coldest, some between, and the hottest, on a light ground.
 _STOPS = ((0.95, 0.06, 105), (0.80, 0.11, 150), (0.62, 0.10, 210), (0.44, 0.13, 265), (0.25, 0.12, 300))
@@ -23,6 +24,12 @@ def scale(dark: bool) -> tuple[Colour, ...]:
     """`STEPS` colours from cold to hot, each (red, green, blue) of 0 to 255. dark: for a dark ground."""
     light = tuple(_between(step / (STEPS - 1)) for step in range(STEPS))
     return light[::-1] if dark else light
+
+
+def seen(dark: bool, steps: int) -> list[Colour]:
+    """So many colours from cold to hot, of which the coldest is seen on its ground: white, or nearly black."""
+    colours = scale(dark)[_LIKE_THE_GROUND:]
+    return [colours[round(step * (len(colours) - 1) / (steps - 1))] for step in range(steps)]
 
 
 def hexadecimal(colour: Colour) -> str:

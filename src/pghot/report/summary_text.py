@@ -22,10 +22,23 @@ def render(facts: Facts, pictures: Sequence[Text | str] = ()) -> list[Text]:
 
 
 def _figures(facts: Facts) -> list[str]:
+    hot_set = [
+        f"hottest {format_share(point['pages'])} of the pages take {format_share(point['misses'])} of the misses"
+        for point in facts["hot_set"]
+    ]
+    lines = [verification(facts), ran(facts), *totals(facts), *_tasks(facts), *hot_set]
+    return list(map(printable, [*lines, *content_lines(facts["compressibility"]), *remarks(facts)]))
+
+
+def ran(facts: Facts) -> str:
+    """The recording's name and the command that was recorded."""
+    return f"{facts['name']}: {' '.join(facts['command'])}"
+
+
+def totals(facts: Facts) -> list[str]:
+    """How long, how large, and how often."""
     caches = facts["caches"]
     lines = [
-        _verification(facts),
-        f"{facts['name']}: {' '.join(facts['command'])}",
         f"{format_duration(facts['duration_ns'])} in {facts['slices']} slices; footprint "
         f"{format_size(facts['footprint_bytes'])}; cache {format_size(caches[0]['bytes'])}",
         f"{facts['touches']:,} touches, {caches[0]['misses']:,} misses, {facts['writes']:,} writes",
@@ -33,19 +46,18 @@ def _figures(facts: Facts) -> list[str]:
     lines += [
         f"{each['misses']:,} misses with a cache of {format_size(each['bytes'])}" for each in caches[1:]
     ]
-    lines += _patterns(facts)
-    lines += _tasks(facts)
-    lines += [
-        f"hottest {format_share(point['pages'])} of the pages take {format_share(point['misses'])} of the misses"
-        for point in facts["hot_set"]
+    return lines + _patterns(facts)
+
+
+def remarks(facts: Facts) -> list[str]:
+    """What who recorded it noted, and what the recording does not know."""
+    return [
+        *(f"note: {note}" for note in facts["notes"]),
+        *(f"not known: {text}" for text in facts["not_known"]),
     ]
-    lines += content_lines(facts["compressibility"])
-    lines += [f"note: {note}" for note in facts["notes"]]
-    lines += [f"not known: {text}" for text in facts["not_known"]]
-    return list(map(printable, lines))
 
 
-def _verification(facts: Facts) -> str:
+def verification(facts: Facts) -> str:
     """The first line, above all figures."""
     if facts["verification"] == "verified":
         return f"verified, seal {facts['seal']}"

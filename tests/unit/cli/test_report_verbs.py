@@ -154,7 +154,7 @@ def test_gaps_in_time_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (
             ["wss", BUNDLED, "-o", "a.doc"],
             "cannot write 'a.doc': unknown format",
-            "end the name in one of .parquet",
+            "end the name in one of .html, .parquet",
         ),
     ],
 )

@@ -27,6 +27,7 @@ class Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[str] = []
+        self.inside = ""
         self.sources: list[str] = []
         self.texts: list[str] = []
         self.figures: list[dict[str, object]] = []
@@ -35,11 +36,15 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.inside = tag
         self.kind = dict(attrs).get("type")
         self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
 
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = ""
+
     def handle_data(self, data: str) -> None:
-        if self.tags[-1] != "script":
+        if self.inside not in ("script", "style"):
             self.texts.append(data)
         elif self.kind == "application/json":
             self.figures.append(json.loads(data))

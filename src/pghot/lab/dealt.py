@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 from pghot.errors import PghotError
+from pghot.kernel.prctl import end_with_parent
 
 WORTH_A_PROCESS_S = 1.0  # of work, beside what each process decodes and loads again
 Progress = Callable[[float], None]
@@ -75,7 +76,7 @@ def _begin(work: Callable[..., list[Any]], part: Sequence[Any], ends: ExitStack)
     """Fork a process that does its part; returns where it reports."""
     fork = get_context("fork")
     ours, theirs = fork.Pipe(duplex=False)
-    process = fork.Process(target=_do, args=(theirs, work, part), daemon=True)
+    process = fork.Process(target=_do, args=(theirs, work, part, os.getpid()), daemon=True)
     with warnings.catch_warnings():
         # Python 3.12 warns that locks of other threads stay locked: they are Arrow's and BLAS's, which see to it.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -86,12 +87,13 @@ def _begin(work: Callable[..., list[Any]], part: Sequence[Any], ends: ExitStack)
     return ours
 
 
-def _do(line: Connection, work: Callable[..., list[Any]], part: Sequence[Any]) -> None:
-    """The process that was forked ends with the one that forked it: nobody reads what it sends any more."""
+def _do(line: Connection, work: Callable[..., list[Any]], part: Sequence[Any], parent: int) -> None:
+    """In the process that was forked. It ends with the one that forked it, which alone reads what it sends."""
+    end_with_parent()
+    if os.getppid() != parent:
+        os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent ends the others
     try:
         line.send(work(part, line.send))
-    except BrokenPipeError:
-        os._exit(1)
     except PghotError as error:
         line.send(error)

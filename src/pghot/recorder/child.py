@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -12,10 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pghot.kernel.prctl import end_with_parent
 from pghot.recorder.build import Emulator
 from pghot.recorder.record_settings import RecordSettings
 
-_PR_SET_PDEATHSIG = 1
 _SI_KERNEL = 0x80
 _WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _KILL_AFTER_S = 10.0
@@ -40,10 +39,9 @@ def start(command: list[str], mask: set[int]) -> subprocess.Popen[bytes]:
 
     On a terminal it shares our process group, or it could not read from the terminal. Otherwise it has its own.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
 
     def in_child() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        end_with_parent()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     group = None if sys.stdin is not None and sys.stdin.isatty() else 0

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import select
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -23,6 +26,7 @@ from pghot.lab.outcomes import RunOutcome
 from pghot.lab.run_spec import RunSpec
 from pghot.recording import bundled
 from pghot.recording.trace import MemoryTrace
+from waiting import GUARD_S
 
 HERE = os.getpid()
 Work = Callable[[Sequence[RunSpec], Progress], list[RunOutcome]]
@@ -101,6 +105,30 @@ def test_a_process_that_is_killed_is_told_with_a_remedy() -> None:
         dealt([0, 1], 2, work, ignore)
     assert "--workers 1" in str(caught.value.hint)
     assert multiprocessing.active_children() == []
+
+
+KILLED = """
+import os, signal
+from pghot.lab.dealt import dealt
+
+def work(items, progress):
+    os.write(1, b"%d\\n" % os.getpid())  # at once: both write
+    signal.pause()
+
+dealt([1, 2], 2, work, print)
+"""
+
+
+def test_nobody_goes_on_for_one_that_was_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        try:
+            workers = [os.pidfd_open(int(parent.stdout.readline())) for _ in range(2)]
+        finally:
+            parent.kill()
+    for worker in workers:
+        assert select.select([worker], [], [], GUARD_S)[0], "it goes on"
+        os.close(worker)
 
 
 def trace() -> MemoryTrace:

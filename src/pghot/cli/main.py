@@ -25,6 +25,7 @@ from pghot.cli.listing import list_
 from pghot.cli.man import man
 from pghot.cli.margin import margin
 from pghot.cli.record import record
+from pghot.cli.report_diff import diff
 from pghot.cli.report_group import ReportGroup
 from pghot.cli.run import run as run_verb
 from pghot.cli.size import size
@@ -77,6 +78,7 @@ report_app.command("summary")(summary)
 report_app.command("heatmap")(heatmap)
 report_app.command("wss")(wss)
 report_app.command("timeline")(timeline)
+report_app.command("diff")(diff)
 report_app.callback()(lambda: None)
 app.add_typer(report_app, name="report")
 

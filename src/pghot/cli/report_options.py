@@ -31,13 +31,15 @@ Force = Annotated[bool, typer.Option("--force", help="overwrite outputs")]
 GOES_WITH = (GoesWith("--output", lambda of: of["output"], ("force",)),)
 
 
-def checked(output: Sequence[str] | None, force: bool, page_only: bool = False) -> list[Path]:
+def checked(
+    output: Sequence[str] | None, force: bool, pictures: bool = True, tables: bool = True
+) -> list[Path]:
     """The outputs, each of which can be written. Raises as `check_output`."""
-    from pghot.report.files import EXTENSIONS, PAGES, PICTURES, check_output
+    from pghot.report.files import PAGES, PICTURES, TABLES, check_output
 
     paths = [Path(path) for path in output or []]
     for path in paths:
-        check_output(path, force, PAGES if page_only else (*EXTENSIONS, *PICTURES))
+        check_output(path, force, (*PAGES, *(TABLES if tables else ()), *(PICTURES if pictures else ())))
     return paths
 
 

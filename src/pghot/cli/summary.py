@@ -24,7 +24,7 @@ def summary(
 ) -> None:
     """Footprint, hot set, heat map and regions of a recording; `pghot report FILE` is the same."""
     refuse_unused(ctx, GOES_WITH)
-    paths = checked(output, force, page_only=True)
+    paths = checked(output, force, pictures=False, tables=False)
     from rich.text import Text
 
     from pghot.cli.report_page import PageReading

@@ -157,13 +157,15 @@ MODES: list[tuple[str, str, str, str]] = [
     ("report heatmap", "a.pghot -o a.csv", "recording of rows columns output json_ force", ""),
     ("report wss", "a.pghot", "recording window output json_", "force"),
     ("report wss", "a.pghot -o a.csv", "recording window output json_ force", ""),
+    ("report diff", "a.pghot b.pghot", "before after output json_", "force"),
+    ("report diff", "a.pghot b.pghot -o a.html", "before after output json_ force", ""),
     ("report timeline", "a.pghot", "recording output json_", "force"),
     ("report timeline", "a.pghot -o a.csv", "recording output json_ force", ""),
 ]
 # Given beside the words of a mode these choose another one, in which something else is refused; or they are among the
 # words already.
 CHOOSING = (
-    "recording", "study", "interval",
+    "recording", "before", "after", "study", "interval",
     "what_if", "mover", "source", "policies", *_CHOSEN.split(), "watch", "arrow", "adversary",
     "example", "json_", "apply",
 )  # fmt: skip

@@ -61,13 +61,25 @@ def comparison_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def difference_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("difference")
+    regions = [Region(0, 10, 0, 0x10000, "[heap]"), Region(10, 1, 0, 0x90000, LONG)]
+    paths = [
+        recorded(folder / name, [{(0, 0): (9, 9, 0), (10, 0): (misses, misses, 0)}], regions).path
+        for name, misses in (("a.pghot", 1), ("b.pghot", 9))
+    ]
+    assert run(["report", "diff", *paths, "-o", str(folder / "a.html")]) == 0
+    return folder / "a.html"
+
+
 def cell(page: Page, row: int, bin_: int) -> dict[str, object]:
     found: dict[str, object] = page.run(CELL.format(row=row, bin=bin_))
     return found
 
 
 @pytest.mark.parametrize("width", [400, 900, 1600])
-@pytest.mark.parametrize("which", ["recording_page", "comparison_page"])
+@pytest.mark.parametrize("which", ["recording_page", "comparison_page", "difference_page"])
 def test_nothing_is_clipped_asked_for_or_complained_of_in_both_schemes(
     which: str, width: int, browser: Browser, request: pytest.FixtureRequest
 ) -> None:
@@ -92,6 +104,8 @@ def test_colours_follow_the_scheme_and_print_is_light(recording_page: Path, brow
         assert sum(dark[:3]) > sum(light[:3]), "the hotter, the further from the ground"
         ink = "getComputedStyle(document.querySelector('.chart text')).fill"
         assert page.run(ink) == "rgb(232, 232, 232)"
+        curve = "getComputedStyle([...document.querySelectorAll('.chart')].at(1).querySelector('.js-line')).stroke"
+        assert page.run(curve) == "rgb(232, 232, 232)", "of no region: the colour of the text"
         assert page.printed().startswith(b"%PDF-")
         assert cell(page, 10, 0)["colour"] == dark
 

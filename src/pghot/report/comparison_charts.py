@@ -1,4 +1,6 @@
-"""The charts of the HTML page. Movers have the colour of their class; grey is what does not move pages."""
+"""The charts of the comparison's page. A colour means one thing on all of it: movers have that of their class, grey is
+what does not move pages, browns are nodes, the faster the darker, and two more are ways to compress.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ _CLASSES: Mapping[RunsOn, str] = {
 }
 _OTHER = "#888888"
 _LEGEND = "Blue: the kernel alone; green: pghot in user space; pink: to come; orange: the future known; grey: no mover."
-_NODES = ("#0072b2", "#e69f00", "#cc79a7", "#009e73", "#d55e00", "#56b4e9")
+_NODES = ("#6b4423", "#b5834e", "#e3c9a4")
+_ALGORITHMS = ("#d55e00", "#56b4e9")
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 _MARGIN = {"l": 10, "r": 10, "t": 30}
 
 
@@ -96,44 +100,46 @@ def misses_by_node(rows: Sequence[SummaryRow]) -> Chart:
 
 
 def durations(result: Comparison) -> Chart:
-    """How long each epoch takes under the best mover of each class and the yardsticks."""
+    """How long each part of the program takes under the best mover of each class and the yardsticks."""
     shown = _labels_of(result, "none", "all-fast", "oracle-epoch", "numab2")
     figure = go.Figure()
-    for label, epochs in _epochs(result).items():
-        if label in shown:
-            figure.add_scatter(
-                x=[e.epoch for e in epochs],
-                y=[e.duration_ms for e in epochs],
-                name=escape(label),
-                mode="lines",
-            )
-    return _over_time(figure, result, "Epoch by epoch: run time", "epoch takes (ms)")
+    for label, line in _lines(result, shown).items():
+        epochs = _epochs(result)[label]
+        figure.add_scatter(
+            x=_seconds(epochs),
+            y=[e.duration_ms for e in epochs],
+            name=escape(label),
+            mode="lines",
+            line=line,
+        )
+    return _over_time(figure, result, shown, "Over time: run time", "each epoch takes (ms)")
 
 
 def moves(result: Comparison) -> Chart:
     """Promotions (up) and demotions (down) of the movers."""
     shown = _labels_of(result, "numab2", "oracle-epoch")
     figure = go.Figure()
-    for label, epochs in _epochs(result).items():
-        if label not in shown:
-            continue
-        colour = _NODES[shown.index(label) % len(_NODES)]
-        at = [e.epoch for e in epochs]
+    for label, line in _lines(result, shown).items():
+        epochs = _epochs(result)[label]
+        at = _seconds(epochs)
         figure.add_scatter(
             x=at,
             y=[e.promotions for e in epochs],
-            name=f"{escape(label)} up",
-            line={"color": colour},
+            name=escape(label),
             mode="lines",
+            line=line,
+            legendgroup=label,
         )
         figure.add_scatter(
             x=at,
             y=[-e.demotions for e in epochs],
-            name=f"{escape(label)} down",
-            line={"color": colour, "dash": "dot"},
+            name=escape(label),
             mode="lines",
+            line=line,
+            legendgroup=label,
+            showlegend=False,
         )
-    return _over_time(figure, result, "Epoch by epoch: pages moved", "up, or down below 0 (pages)")
+    return _over_time(figure, result, shown, "Over time: pages moved", "up, or down below 0 (pages)")
 
 
 def coverage_and_overhead(rows: Sequence[SummaryRow]) -> Chart:
@@ -180,7 +186,7 @@ def page_contents(facts: Facts | None) -> list[Chart]:
             width=HISTOGRAM_STEP / 2 - 16,
             offset=(number - 1) * HISTOGRAM_STEP / 2 + 8,
             name=f"{escape(coding['algorithm'])}: {coding['ratio']:.2f} to 1",
-            marker_color=_NODES[number],
+            marker_color=_ALGORITHMS[number % len(_ALGORITHMS)],
         )
     origin = f" in {facts['origin']}" if facts["origin"] else ""
     figure.update_layout(
@@ -234,11 +240,32 @@ def _epochs(result: Comparison) -> dict[str, list[EpochRow]]:
     return runs
 
 
-def _over_time(figure: go.Figure, result: Comparison, title: str, axis: str) -> Chart:
+def _lines(result: Comparison, shown: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The look of each run that is drawn over time: the colour of its class, and a dash of its own within that."""
+    looks: dict[str, dict[str, str]] = {}
+    rows = {row.label: row for row in result.rows}
+    for label in shown:
+        if label not in _epochs(result):
+            continue
+        colour = _colour(rows[label])
+        same = sum(look["color"] == colour for look in looks.values())
+        looks[label] = {"color": colour, "dash": _DASHES[same % len(_DASHES)]}
+    return looks
+
+
+def _seconds(epochs: Sequence[EpochRow]) -> list[float]:
+    """When each epoch begins, since the run began: a faster run is earlier at the same place of the program."""
+    return [each.elapsed_s - each.duration_ms / 1e3 for each in epochs]
+
+
+def _over_time(figure: go.Figure, result: Comparison, shown: Sequence[str], title: str, axis: str) -> Chart:
+    """shown: the runs that are drawn."""
+    runs = _epochs(result)
     if warmup := result.setup.warmup_epochs:
-        figure.add_vrect(-0.5, warmup - 0.5, fillcolor=_OTHER, opacity=0.15, line_width=0)
+        ends = [runs[label][warmup - 1].elapsed_s for label in shown if label in runs]
+        figure.add_vrect(0, max(ends, default=0.0), fillcolor=_OTHER, opacity=0.15, line_width=0)
     figure.update_layout(
-        xaxis_title=f"epoch ({result.setup.epoch_slices} slices of {result.setup.slice_ns / 1e6:g} ms)",
+        xaxis_title="s since the run began",
         yaxis_title=axis,
         template="simple_white",
         height=440,
@@ -246,4 +273,7 @@ def _over_time(figure: go.Figure, result: Comparison, title: str, axis: str) -> 
         showlegend=True,
         legend={"orientation": "h", "y": -0.25},
     )
-    return Chart(title, "First seed; the warm-up is shaded; the best movers beside their yardsticks.", figure)
+    note = (
+        "First seed; the best movers beside their yardsticks. Shaded until the last of them ends its warm-up."
+    )
+    return Chart(title, note, figure)

@@ -15,6 +15,7 @@ from builders.accesses import trace_from_accesses
 from pghot.cli.main import run
 from pghot.lab.metrics import METRICS
 from pghot.recording.compressibility import CODINGS, Compressibility
+from pghot.report.comparison_charts import durations, misses_by_node
 from pghot.report.comparison_page import render
 from pghot.safety.adversary.attacks import ATTACKS
 
@@ -121,6 +122,20 @@ def test_a_page_that_cannot_be_is_refused_before_the_attack(
     assert run(["margin", *arguments]) == 2
     assert message in (err := capsys.readouterr().err)
     assert "compiling" not in err
+
+
+def test_what_happens_over_time_is_in_seconds_and_a_colour_means_one_thing() -> None:
+    trace = trace_from_accesses(np.arange(3_000, dtype=np.uint32) % 50, accesses_per_slice=100, name="small")
+    result = pghot.compare(trace, policies=["none", "numab2", "all-fast"], duration_s=None)
+    epochs = [row for row in result.epochs if row.label == "none" and row.seed == result.setup.first_seed]
+    times = durations(result).figure
+    none, fast = ({line.name: line for line in times.data}[name] for name in ("none", "all-fast"))
+    # An epoch begins when the one before it ends.
+    assert none.x == pytest.approx([0.0, *(row.elapsed_s for row in epochs[:-1])])
+    assert (none.line.color, fast.line.color) == ("#888888", "#888888"), "they move nothing"
+    assert none.line.dash != fast.line.dash
+    nodes = {bar.marker.color for bar in misses_by_node(result.rows).figure.data}
+    assert not nodes & {line.line.color for line in times.data}
 
 
 def test_page_contents_are_shown_when_they_were_sampled() -> None:

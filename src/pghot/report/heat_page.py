@@ -14,6 +14,7 @@ from pghot.printable import elided, printable
 from pghot.recording.activity import COLUMNS, Activity
 from pghot.recording.address_rows import Row
 from pghot.recording.heat import HeatMap
+from pghot.recording.hot_ranges import APART_BYTES
 from pghot.recording.time_bins import runs
 from pghot.report.heat_colours import hexadecimal, seen
 from pghot.report.heat_levels import Levels, heat_of, levels_of, short
@@ -37,6 +38,7 @@ class _Label:
     text: str
     name: str
     region: int | None
+    cold: bool
 
 
 def heat_map(found: HeatMap, lives: Activity, colours: RegionColours) -> Markup:
@@ -104,7 +106,11 @@ def _labels(found: HeatMap, tops: Sequence[float], named: dict[str, int]) -> lis
         if all(abs(top - other.top) >= _LABEL_HEIGHT for other in taken):
             size = format_short_size(row.pages * found.page_bytes)
             text = f"cold, {size}" if row.folded else elided(printable(row.name), _NAME)
-            taken.append(_Label(top, text, printable(row.name), None if row.folded else named.get(row.name)))
+            taken.append(
+                _Label(
+                    top, text, printable(row.name), None if row.folded else named.get(row.name), row.folded
+                )
+            )
     return sorted(taken, key=lambda label: label.top)
 
 
@@ -117,7 +123,7 @@ def _row_facts(row: Row, found: HeatMap, colours: RegionColours) -> dict[str, An
         "note": f"{format_short_size(row.pages * found.page_bytes)} touched, {row.heat:,} {found.measure} "
         f"({format_share(row.heat / total)} of all)",
         "colour": colours.of(row.name),
-        "apart": row.gap_bytes != 0,
+        "apart": row.gap_bytes is None or row.gap_bytes >= APART_BYTES,
     }
 
 

@@ -27,8 +27,8 @@ from pghot.report.region_colours import OTHERS, RegionColours
 HOSTILE = "</script><script>alert('x')</script>&\"name\x1b[2J"
 REGIONS = [
     Region(0, 8, 0, 0x10000, "[heap]"),
-    Region(8, 2, 0, 0x90000, HOSTILE),
-    Region(10, 2, 0, 0x92000, "lib"),
+    Region(8, 2, 0, 0x900000, HOSTILE),
+    Region(10, 2, 0, 0x902000, "lib"),
 ]
 # In slice n page n has 10 touches, 4 misses and 1 write; page 9 has 8 misses each time; page 10 is only touched.
 SLICES = [
@@ -68,7 +68,7 @@ def test_a_byte_for_each_cell_says_how_hot_it_is(recording: Recording) -> None:
     by_place = {row["where"]: level.tolist() for row, level in zip(facts["rows"], levels, strict=True)}
     assert by_place["10000-11000"] == [1, 0, 0, 0, 0, 0, 0, 0, 0, 0]
     assert by_place["17000-18000"] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 1], "its slice comes after the gap"
-    assert by_place["91000-92000"] == [STEPS] * 7 + [0, 0] + [STEPS]
+    assert by_place["901000-902000"] == [STEPS] * 7 + [0, 0] + [STEPS]
 
 
 def test_the_life_of_a_region_is_per_second_and_null_where_nobody_looked(recording: Recording) -> None:
@@ -107,7 +107,7 @@ def test_the_page_is_whole_offline_small_and_escapes_names(
     assert not re.search(r"<[^>]* (src|href)=", page[: page.index("id=plotly")])
     assert len(page) < 2_100_000, "most of it is Plotly, compressed"
     for said in ("verified, seal", "Hot set", "Working set over time", "Misses by region", "Writes by region",
-                 "Hot ranges", "8 worker", "91000-92000", "not known: time is"):  # fmt: skip
+                 "Hot ranges", "8 worker", "901000-902000", "not known: time is"):  # fmt: skip
         assert said in page, said
     assert run(["report", recording.path, "-o", str(path)]) == 2, "it is not overwritten"
 

@@ -55,10 +55,12 @@ const heatMap = async figure => {
       }
       context.restore();
     }
+    // Whole pixels: what is smaller would be pale.
     rows.forEach((row, number) => {
-      const broken = number + 1 < rows.length && rows[number + 1].apart ? Math.min(2, (tops[number + 1] - tops[number]) / 2) : 0;
+      const y = Math.round(tops[number] * scale), end = Math.round(tops[number + 1] * scale);
+      const broken = rows[number + 1]?.apart ? Math.min(2 * scale, Math.ceil((end - y) / 2)) : 0;
       context.fillStyle = row.colour;
-      context.fillRect(0, tops[number] * scale, (BAR - 4) * scale, (tops[number + 1] - tops[number] - broken) * scale);
+      context.fillRect(0, y, left - Math.round(4 * scale), end - y - broken);
     });
   };
 

@@ -129,7 +129,7 @@ def _look(figure: go.Figure, legend: bool = True) -> None:
     figure.update_layout(
         template="simple_white",
         height=380,
-        margin={"l": 60, "r": 30, "t": 30},
+        margin={"l": 60, "r": 40, "t": 30},
         showlegend=legend,
         legend=_LEGEND,
     )

@@ -67,7 +67,8 @@ recordings: $(VENV)/.bench tools
 
 # Programs that tests and recordings run beside pghot. Without root, what needs them says so and is skipped.
 tools:
-	@for need in qemu-x86_64:qemu-user cc:build-essential qemu-system-x86_64:qemu-system-x86 busybox:busybox-static chromium:chromium; do \
+	@for need in qemu-x86_64:qemu-user cc:build-essential qemu-system-x86_64:qemu-system-x86 busybox:busybox-static chromium:chromium \
+			valgrind:valgrind; do \
 		command -v $${need%%:*} >/dev/null || missing="$$missing $${need##*:}"; \
 	done; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -17,6 +17,7 @@ from pghot.recording.importers.registry import importer_of
 from pghot.recording.importers.slice_maker import SliceMaker
 from pghot.recording.trace import TraceInfo, Verification
 from pghot.recording.writer import DEFAULT_LEVEL, WHOLE_BATCHES, RecordingWriter
+from pghot.units import format_size
 
 # Of two instructions a nanosecond, three of ten access memory.
 ACCESSES_PER_US = 600.0
@@ -61,6 +62,7 @@ def import_recording(
             said = (
                 *importer.not_known,
                 *_about_time(importer, rate),
+                *_about_misses(importer),
                 *importer.found.sentences,
                 *stream.sentences(),
             )
@@ -124,6 +126,12 @@ def _about_time(importer: Importer, rate: float) -> tuple[str, ...]:
         case Clock.INSTRUCTIONS:
             return (f"time is not known: each instruction counts as {NS_PER_INSTRUCTION:g} ns",)
     return ()
+
+
+def _about_misses(importer: Importer) -> tuple[str, ...]:
+    if not importer.every_access:
+        return ()
+    return (f"misses are not known: they are those of a model of a cache of {format_size(CACHE_BYTES)}",)
 
 
 class _Stream:

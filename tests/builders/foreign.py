@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,50 @@ def vscsi(version: int, requests: Sequence[tuple[int, int, int, int]]) -> bytes:
                 struct.pack("<HHIIIQQQ", command, version << 8, serial, size, 1, block, time_us, 7)
             )
     return b"".join(records)
+
+
+def drmemtrace(entries: Sequence[tuple[int, int, int]], version: int = 4) -> bytes:
+    """Of (type, size, value), between a header and a footer."""
+    return b"".join(struct.pack("<HHQ", *entry) for entry in [(25, 0, version), *entries, (26, 0, 0)])
+
+
+def champsim(instructions: Sequence[tuple[int, Sequence[int], Sequence[int]]]) -> bytes:
+    """Of (ip, up to 2 stores, up to 4 loads)."""
+    records = []
+    for ip, stores, loads in instructions:
+        places = [*stores, *[0] * (2 - len(stores)), *loads, *[0] * (4 - len(loads))]
+        records.append(struct.pack("<Q8B6Q", ip, 0, 0, 1, 0, 2, 0, 0, 0, *places))
+    return b"".join(records)
+
+
+def damo_records(
+    records: Sequence[Sequence[tuple[int, Sequence[tuple[int, int, int]]]]],
+) -> list[dict[str, Any]]:
+    """As damo writes them: of each target (time in ns, regions of (start, end, samples)) of each snapshot."""
+    return [
+        {
+            "kdamond_idx": 0,
+            "intervals": {"sample_us": "5000", "aggr_us": "100000"},
+            "target_id": (1 << 64) - 1 - number,
+            "snapshots": [
+                {
+                    "start_time": str(time_ns),
+                    "end_time": str(time_ns + 100_000_000),
+                    "regions": [
+                        {
+                            "start": f"{start:,}",
+                            "end": f"{end:,}",
+                            "nr_accesses": {"samples": samples, "percent": None},
+                            "age": {"usec": None, "aggr_intervals": "3"},
+                        }
+                        for start, end, samples in regions
+                    ],
+                }
+                for time_ns, regions in snapshots
+            ],
+        }
+        for number, snapshots in enumerate(records)
+    ]
 
 
 def rows_of(recording: Recording) -> list[tuple[int, int, int, int, int]]:

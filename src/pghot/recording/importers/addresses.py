@@ -28,6 +28,7 @@ class Addresses:
     slice_ns = 250_000
     every_access = True
     objects = False
+    guessed = 0
     not_known: tuple[str, ...] = ()
 
     def __init__(self, source: Input) -> None:

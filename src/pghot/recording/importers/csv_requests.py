@@ -43,6 +43,7 @@ class CsvRequests:
     slice_ns = 1_000_000_000
     every_access = False
     objects = False
+    guessed = 0
     not_known: tuple[str, ...] = ()
 
     def __init__(self, source: Input) -> None:

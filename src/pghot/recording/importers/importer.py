@@ -96,6 +96,8 @@ class Importer(Protocol):
     slice_ns      of the recording that is made
     every_access  it holds the single accesses of a program: they pass a model of a cache, and misses remain
     objects       what was accessed are objects of a cache without addresses; each becomes a page
+    guessed       0; more where files have no mark, only plausible numbers: such formats are tried last, those that are
+                  mistaken most easily at the end
     not_known     sentences: what files of this format never say
     """
 
@@ -105,6 +107,7 @@ class Importer(Protocol):
     slice_ns: int
     every_access: bool
     objects: bool
+    guessed: int
     not_known: tuple[str, ...]
     found: Found
 

@@ -18,11 +18,12 @@ BLOCK_BYTES = 1 << 20
 START_BYTES = 4096
 LONGEST_LINE_BYTES = 1 << 16
 
+_ZLIB = (b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
 _GZIP, _XZ, _ZSTD = b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
 
 
 class Input:
-    """A local file; gzip, xz and zstd are unpacked on the way.
+    """A local file; gzip, xz, zstd and zlib are unpacked on the way.
 
     offset  bytes given so far, unpacked
     """
@@ -93,6 +94,24 @@ class Input:
             ) from None
 
 
+class _Inflated:
+    """A zlib stream, unpacked."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._inflate = zlib.decompressobj()
+
+    def read(self, most: int) -> bytes:
+        """At most so many bytes, at least one before the end. Raises `EOFError` when the end is missing."""
+        while not self._inflate.eof:
+            packed = self._inflate.unconsumed_tail or self._file.read(BLOCK_BYTES >> 2)
+            if not packed:
+                raise EOFError("its end is missing")
+            if data := self._inflate.decompress(packed, most):
+                return data
+        return b""
+
+
 @contextmanager
 def opened(path: str | Path) -> Iterator[Input]:
     """Open a file for an importer. Raises `UsageError` when there is none, `NotPermittedError` when it may not be
@@ -112,4 +131,6 @@ def opened(path: str | Path) -> Iterator[Input]:
             file = lzma.LZMAFile(file)  # noqa: SIM115
         elif magic.startswith(_ZSTD):
             file = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
+        elif magic.startswith(_ZLIB):
+            file = _Inflated(file)
         yield Input(path, file)

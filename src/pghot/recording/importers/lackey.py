@@ -34,6 +34,7 @@ class Lackey:
     slice_ns = 250_000
     every_access = True
     objects = False
+    guessed = 0
     not_known: tuple[str, ...] = ("fetches of instructions do not count as accesses",)
 
     def __init__(self, source: Input) -> None:

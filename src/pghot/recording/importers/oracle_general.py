@@ -29,6 +29,7 @@ class OracleGeneral:
     slice_ns = 1_000_000_000
     every_access = False
     objects = True
+    guessed = 1
     not_known: tuple[str, ...] = (
         "requests are for objects without addresses: each object counts as one page, whatever its size",
         "writes are not known: every request counts as a read",

@@ -35,6 +35,7 @@ class Ramulator:
     slice_ns = 250_000
     every_access = False
     objects = False
+    guessed = 0
     not_known: tuple[str, ...] = (
         "a cache that is not known has filtered the accesses: writes are those of lines that it drove out",
     )

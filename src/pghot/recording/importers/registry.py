@@ -14,8 +14,9 @@ IMPORTERS: Registry[Importer] = Registry(
     "importer",
     ("pghot.recording.importers",),
     "pghot.importers",
-    declares=("name", "summary", "clock", "slice_ns", "every_access", "objects", "not_known"),
+    declares=("name", "summary", "clock", "slice_ns", "every_access", "objects", "guessed", "not_known"),
     given=1,
+    order=lambda importer: (importer.guessed, importer.name),
 )
 
 _SHOWN_BYTES = 16

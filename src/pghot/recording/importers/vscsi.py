@@ -36,6 +36,7 @@ class Vscsi:
     slice_ns = 1_000_000_000
     every_access = False
     objects = False
+    guessed = 0
     not_known: tuple[str, ...] = ("addresses are those of a disk: its pages stand for memory",)
 
     def __init__(self, source: Input) -> None:

@@ -1,0 +1,216 @@
+"""damo's records: JSON, as it is or compressed with zlib, of snapshots of DAMON's regions.
+
+    [{"intervals": {...}, "target_id": ..., "snapshots": [{"start_time": ns, "end_time": ns, "regions":
+      [{"start": "4,096", "end": "8,192", "nr_accesses": {"samples": 3, ...}, ...}]}]}]
+
+The text is read by a compiled scanner that knows the keys it needs, block by block. What is kept is four numbers for
+each region that was accessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from pghot.arrays import I64, U8, Int
+from pghot.errors import PghotError
+from pghot.recording import format as fmt
+from pghot.recording.importers.importer import MOST_SPACES, Accesses, Clock, Found, accesses
+from pghot.recording.importers.input import LONGEST_LINE_BYTES, Input
+
+KEYS = ("start_time", "start", "end", "samples", "target_id")
+_LAST_ADDRESS = 1 << 57
+_PAGES_AT_A_TIME = 1 << 20
+
+# The scanner's state, int64[8]: the numbers read last of each key (-1: none), then the depth of brackets, records so
+# far, and regions that make no sense.
+_DEPTH, _RECORDS, _STRANGE = range(len(KEYS), len(KEYS) + 3)
+
+
+class DamoRecords:
+    """A region that DAMON found accessed in n of its samples counts as n accesses of each of its pages."""
+
+    name: ClassVar[str] = "damo"
+    summary: ClassVar[str] = "damo record (JSON, plain or compressed)"
+    clock = Clock.OWN
+    slice_ns = 100_000_000
+    every_access = False
+    objects = False
+    guessed = 0
+    not_known: tuple[str, ...] = (
+        "pages of a region are not told apart: each counts the samples in which DAMON found the region accessed",
+        "writes and cache misses are not known",
+    )
+
+    def __init__(self, source: Input) -> None:
+        self._source = source
+        self.found = Found()
+
+    @staticmethod
+    def claims(name: str, start: bytes) -> bool:
+        return start.lstrip()[:1] in (b"[", b"{") and (b'"kdamond_idx"' in start or b'"snapshots"' in start)
+
+    def accesses(self) -> Iterator[Accesses]:
+        time_ns, start, end, samples, record = self._regions()
+        pages = (end >> 12) - (start >> 12)
+        order = np.argsort(time_ns, kind="stable")
+        self._check_sizes(time_ns[order], pages[order])
+        for piece in _pieces(order, pages[order]):
+            number = pages[piece]
+            within = np.arange(int(number.sum())) - np.repeat(np.cumsum(number) - number, number)
+            address = np.repeat(start[piece], number) + within * 4096
+            yield accesses(
+                address.astype(np.uint64),
+                np.repeat(time_ns[piece], number).astype(np.uint64),
+                count=np.repeat(samples[piece], number).astype(np.uint32),
+                space=np.repeat(record[piece], number).astype(np.uint16),
+            )
+
+    def _check_sizes(self, time_ns: I64, pages: I64) -> None:
+        """Raise `PghotError` for a snapshot with more pages than a slice may have rows."""
+        firsts = np.flatnonzero(np.diff(time_ns, prepend=-1))
+        most = int(np.add.reduceat(pages.astype(np.float64), firsts).max()) if len(firsts) else 0
+        if most > fmt.MAX_ROWS:
+            raise PghotError(
+                f"{self._source.name} has a snapshot with {most:,} accessed pages, more than the "
+                f"{fmt.MAX_ROWS:,} that a slice may have",
+                "record fewer targets, or smaller ones",
+            )
+
+    def _regions(self) -> npt.NDArray[np.int64]:
+        """int64[5, R]: time, start, end, samples and record of each region that was accessed."""
+        state = np.full(len(KEYS) + 3, -1, np.int64)
+        state[_DEPTH:] = 0
+        parts = [np.empty((5, 0), np.int64)]
+        for text in self._blocks():
+            rows = np.empty((5, len(text) // 16 + 1), np.int64)
+            used = int(scan(np.frombuffer(text, np.uint8), _KEY_BYTES, _KEY_SIZES, state, rows))
+            parts.append(rows[:, :used].copy())
+        if state[_DEPTH]:
+            self.found.sentences.append("how much is missing: the file ends in the middle of a record")
+        if state[_STRANGE]:
+            self.found.losses["regions of impossible addresses"] += int(state[_STRANGE])
+        if state[_RECORDS] > MOST_SPACES:
+            raise self._source.damaged(0, f"more than {MOST_SPACES:,} targets")
+        return np.concatenate(parts, axis=1)
+
+    def _blocks(self) -> Iterator[bytes]:
+        """The text, cut behind closing braces."""
+        rest = b""
+        for block in self._source.blocks():
+            text = rest + block
+            cut = text.rfind(b"}") + 1
+            rest = text[cut:]
+            if len(rest) > LONGEST_LINE_BYTES:
+                raise self._source.damaged(self._source.offset - len(rest), "no record of damo")
+            if cut:
+                yield text[:cut]
+        if rest.strip():
+            yield rest
+
+
+def _pieces(order: I64, pages: I64) -> Iterator[I64]:
+    """Parts of the order with about so many pages each."""
+    ends = np.cumsum(pages)
+    begin = 0
+    while begin < len(order):
+        before = int(ends[begin - 1]) if begin else 0
+        end = max(begin + 1, int(np.searchsorted(ends, before + _PAGES_AT_A_TIME)))
+        yield order[begin:end]
+        begin = end
+
+
+_KEY_SIZES = np.array([len(key) for key in KEYS], np.int64)
+_KEY_BYTES = np.zeros((len(KEYS), 16), np.uint8)
+for _number, _key in enumerate(KEYS):
+    _KEY_BYTES[_number, : len(_key)] = np.frombuffer(_key.encode(), np.uint8)
+
+
+@njit(cache=True)
+def scan(text: U8, key_bytes: npt.NDArray[np.uint8], key_sizes: I64, state: I64, rows: I64) -> Int:
+    """Take in a part of the text that ends behind a brace; returns how many accessed regions were found.
+
+    state  see above; carried from part to part
+    rows   int64[5, R]  filled in: time, start, end, samples, record
+    """
+    at, used, size = 0, 0, len(text)
+    while at < size:
+        c = text[at]
+        if c == 123 or c == 91:
+            state[5] += 1
+        elif c == 125 or c == 93:
+            state[5] -= 1
+        if c != 34:
+            at += 1
+            continue
+        begin = at + 1
+        at = string_end(text, begin)
+        key = key_of(text, begin, at, key_bytes, key_sizes)
+        at += 1
+        if key < 0:
+            continue
+        place = at
+        while place < size and text[place] in (32, 58):  # blanks and the colon
+            place += 1
+        if place == at:
+            continue
+        value, at = number_at(text, place)
+        if key == 4:
+            state[6] += 1
+        if key != 3:
+            state[key] = value
+            continue
+        if state[1] >= 0 and state[2] >= 0:
+            if not state[1] <= state[2] < _LAST_ADDRESS or state[0] < 0:
+                state[7] += 1
+            elif 0 < value < 1 << 32:
+                rows[0, used], rows[1, used], rows[2, used] = state[0], state[1], state[2]
+                rows[3, used], rows[4, used] = value, max(0, state[6] - 1)
+                used += 1
+        state[1] = state[2] = -1
+    return used
+
+
+@njit(cache=True)
+def string_end(text: U8, at: Int) -> Int:
+    """Where the quotation mark is that ends a string; a newline ends it too."""
+    while at < len(text) and text[at] != 34 and text[at] != 10:
+        at += 2 if text[at] == 92 else 1
+    return min(at, len(text))
+
+
+@njit(cache=True)
+def key_of(text: U8, begin: Int, end: Int, key_bytes: npt.NDArray[np.uint8], key_sizes: I64) -> Int:
+    """Which key the string is, -1: none of them."""
+    for key in range(len(key_sizes)):
+        if key_sizes[key] == end - begin:
+            same = True
+            for i in range(end - begin):
+                same = same and text[begin + i] == key_bytes[key, i]
+            if same:
+                return key
+    return -1
+
+
+@njit(cache=True)
+def number_at(text: U8, at: Int) -> tuple[Int, Int]:
+    """The number there, in quotation marks or not, with commas or not, and the place after it; -1 for anything else."""
+    size = len(text)
+    quoted = at < size and text[at] == 34
+    at += 1 if quoted else 0
+    value, digits = np.int64(0), 0
+    while at < size and (48 <= text[at] <= 57 or (quoted and text[at] == 44)):
+        if text[at] != 44:
+            value = value * 10 + np.int64(text[at] - 48)
+            digits += 1
+        at += 1
+    if quoted:
+        closed = at < size and text[at] == 34
+        at = string_end(text, at) + 1
+        return (value if closed and 0 < digits <= 19 and value >= 0 else -1), at
+    whole = at < size and 0 < digits <= 19 and value >= 0  # at the end it may have been cut
+    return (value if whole else -1), at

@@ -1,0 +1,84 @@
+"""damo's records: figures by hand, every beginning of a file, and damo's own test data where it is there."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders.foreign import damo_records, imported, rows_of
+from pghot.errors import PghotError, UsageError
+
+MS = 1_000_000
+KB = 1024
+# Two targets; the second one's snapshots are of the same time as the first one's.
+RECORDS = [
+    [(5 * MS, [(0, 8 * KB, 3), (8 * KB, 64 * KB, 0)]), (105 * MS, [(4 * KB, 8 * KB, 20)])],
+    [(105 * MS, [(4 * KB, 8 * KB, 1)])],
+]
+# The first snapshot begins the recording; the page of the second target is one of another address space.
+ROWS = [(0, 0, 3, 3, 0), (0, 1, 3, 3, 0), (100 * MS, 1, 20, 20, 0), (100 * MS, 513, 1, 1, 0)]
+
+
+@pytest.mark.parametrize("indent", [None, 4])
+@pytest.mark.parametrize("packed", [True, False])
+def test_each_page_of_a_region_has_its_samples(tmp_path: Path, indent: int | None, packed: bool) -> None:
+    path = tmp_path / "damon.data"
+    text = json.dumps(damo_records(RECORDS), indent=indent).encode()
+    path.write_bytes(zlib.compress(text) if packed else text)
+    recording = imported(path)
+    assert rows_of(recording) == ROWS
+    assert [(each.space, each.start_address) for each in recording.regions] == [(0, 0), (1, 0)]
+    assert any("pages of a region are not told apart" in said for said in recording.info.not_known)
+
+
+def test_a_path_with_braces_does_not_confuse_it(tmp_path: Path) -> None:
+    path = tmp_path / "damon.data"
+    records = damo_records(RECORDS)
+    records[0]["scheme_filters"] = [
+        {"memcg_path": '/a}{"start": 5', "address_range": {"start": "1", "end": "0"}}
+    ]
+    path.write_text(json.dumps(records, indent=4))
+    assert rows_of(imported(path)) == ROWS
+
+
+def test_every_beginning_of_a_file_is_refused_or_says_that_its_end_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "damon.data"
+    text = json.dumps(damo_records(RECORDS))
+    for length in range(len(text) - 1):
+        path.write_text(text[:length])
+        try:
+            recording = imported(path)
+        except UsageError:
+            continue
+        rows = rows_of(recording)
+        assert rows == ROWS[: len(rows)]
+        assert any("ends in the middle" in said for said in recording.info.not_known)
+
+
+def test_what_is_cut_off_while_it_is_packed_is_refused_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "damon.data"
+    whole = zlib.compress(json.dumps(damo_records(RECORDS)).encode())
+    for length in range(2, len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(PghotError, match=r"cannot be unpacked after byte|of no format"):
+            imported(path)
+
+
+def test_impossible_addresses_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "damon.data"
+    wrong: list[Any] = [[(0, [(0, 4 * KB, 1), (8 * KB, 4 * KB, 1), (0, 1 << 60, 1)])]]
+    path.write_text(json.dumps(damo_records(wrong)))
+    recording = imported(path)
+    assert recording.total_touches == 1
+    assert "left out: 2 regions of impossible addresses" in recording.info.doubt
+
+
+def test_text_that_is_not_damos_is_no_record(tmp_path: Path) -> None:
+    path = tmp_path / "other.json"
+    path.write_text('[{"snapshot": 5}]')
+    with pytest.raises(UsageError, match='the text "\\['):
+        imported(path)

@@ -12,6 +12,7 @@ from pghot.errors import UsageError
 from pghot.outputs import check_free, written_whole
 from pghot.recording import format as fmt
 from pghot.recording.compressibility import Compressibility
+from pghot.recording.csv_export import write_csv
 from pghot.recording.framing import CONTINUATION
 from pghot.recording.importers.importing import import_recording
 from pghot.recording.parquet import open_table, write_table
@@ -41,8 +42,8 @@ def convert(
     accesses_per_us: float | None = None,
     level: int = DEFAULT_LEVEL,
 ) -> Conversion:
-    """Convert a recording to `.parquet` and back, or to a recording that keeps the good slices; or import a file of
-    another tool. What `src` is, `kind_of` says.
+    """Convert a recording to `.parquet` and back, to `.csv`, or to a recording that keeps the good slices; or import
+    a file of another tool. What `src` is, `kind_of` says.
 
     accesses_per_us  the rate of accesses, for files of other tools that have no time (`import_recording`)
     level            of zstd, for recordings that are written
@@ -56,15 +57,18 @@ def convert(
     suffix = Path(dst).suffix.lower()
     if accesses_per_us is not None and kind is not FileKind.FOREIGN:
         raise UsageError(f"{src} has a time of its own: no rate can be declared", "leave it out")
-    if suffix not in (fmt.SUFFIX, ".parquet") or (kind is not FileKind.OURS and suffix != fmt.SUFFIX):
+    if suffix not in (fmt.SUFFIX, ".parquet", ".csv") or (kind is not FileKind.OURS and suffix != fmt.SUFFIX):
         raise UsageError(
-            f"cannot convert {src} to {dst}", "of a recording, name a .parquet or .pghot; of others, a .pghot"
+            f"cannot convert {src} to {dst}",
+            "of a recording, name a .parquet, .csv or .pghot; of others, a .pghot",
         )
     check_free(Path(dst), force)
     if kind is FileKind.FOREIGN:
         return _import(src, Path(dst), force, accesses_per_us, level)
     if kind is FileKind.PARQUET:
         return _from_parquet(src, Path(dst), force, level)
+    if suffix == ".csv":
+        return _to_csv(src, Path(dst), force)
     return _copy(src, Path(dst), force, level) if suffix == fmt.SUFFIX else _to_parquet(src, Path(dst), force)
 
 
@@ -117,6 +121,13 @@ def _to_parquet(src: str | Path, dst: Path, force: bool) -> Conversion:
     recording = open_recording(src, verify=True)
     with written_whole(dst, force) as part:
         write_table(recording, _final_facts(recording), part)
+    return _conversion(recording)
+
+
+def _to_csv(src: str | Path, dst: Path, force: bool) -> Conversion:
+    recording = open_recording(src, verify=True)
+    with written_whole(dst, force) as part:
+        write_csv(recording, part)
     return _conversion(recording)
 
 

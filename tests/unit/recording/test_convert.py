@@ -106,7 +106,7 @@ def test_an_incomplete_recording_stays_incomplete(tmp_path: Path) -> None:
     assert not open_recording(tmp_path / "b.pghot").complete
 
 
-@pytest.mark.parametrize(("src", "dst"), [("a.pghot", "a.csv"), ("a.parquet", "b.parquet")])
+@pytest.mark.parametrize(("src", "dst"), [("a.pghot", "a.txt"), ("a.parquet", "b.parquet")])
 def test_unknown_extensions(tmp_path: Path, src: str, dst: str) -> None:
     with pytest.raises(UsageError, match="cannot convert") as caught:
         convert(tmp_path / src, tmp_path / dst)

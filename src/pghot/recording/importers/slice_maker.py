@@ -82,9 +82,11 @@ class SliceMaker:
 
     def _batch(self, rows: U32, page: U32, number: I64, then: int | None) -> SliceBatch:
         """The rows of whole slices as a batch; `then` is the slice that comes next."""
-        order = np.lexsort((page, number))
-        rows, page, number = np.ascontiguousarray(rows[:, order]), page[order], number[order]
-        starts = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
+        # One key for both: NumPy sorts whole numbers several times faster than pairs.
+        begins = np.diff(number, prepend=number[0] - 1) != 0
+        order = np.argsort((np.cumsum(begins).astype(np.uint64) << np.uint64(32)) | page)
+        rows, page = np.ascontiguousarray(rows[:, order]), page[order]
+        starts = np.flatnonzero(begins)
         start_ns = number[starts] * self._slice_ns
         end_ns = self._end_ns + 1 if then is None else then * self._slice_ns
         lasts_ns = np.diff(start_ns, append=max(end_ns, int(start_ns[-1]) + 1))

@@ -16,7 +16,7 @@ from pghot.cli.main import run
 from pghot.recording.trace import Region
 from pghot.report.comparison_page import render
 
-pytestmark = pytest.mark.skipif(not PROGRAM, reason="not installed: chromium")
+pytestmark = [pytest.mark.skipif(not PROGRAM, reason="not installed: chromium"), pytest.mark.heavy]
 
 LONG = "/usr/lib/x86_64-linux-gnu/a-library-with-a-name-that-is-far-too-long-for-any-screen.so.6"
 # What reaches beyond the window, or is wider than its own box, though nothing lets a reader scroll to it.

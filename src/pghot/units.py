@@ -165,9 +165,40 @@ def format_duration(duration_ns: float) -> str:
     return f"{duration_ns:.0f} ns"
 
 
-def format_share(share: float) -> str:
+def format_share(share: float, digits: int = 1, sign: str = "") -> str:
+    """Percent; what is nothing after rounding has no sign.
+
+    sign  "+": also before what is more than nothing
+
+    >>> format_share(0.1234), format_share(-0.0001), format_share(0.5, 0, sign="+")
+    ('12.3 %', '0.0 %', '+50 %')
     """
-    >>> format_share(0.1234)
-    '12.3 %'
+    percent = round(100 * share, digits) + 0.0  # minus zero plus zero is zero
+    return f"{percent:{sign if percent else ''}.{digits}f} %"
+
+
+def format_number(value: float, digits: int = 6) -> str:
+    """A number as people write it, never with an exponent: at least its whole part, and up to so many digits.
+
+    >>> format_number(1.005e6), format_number(26.0), format_number(0.00012345, 3)
+    ('1,005,000', '26', '0.000123')
     """
-    return f"{100 * share:.1f} %"
+    if not math.isfinite(value) or value == 0:
+        return f"{value + 0.0:.0f}"
+    decimals = min(max(0, digits - 1 - math.floor(math.log10(abs(value)))), 12)
+    text = f"{round(value, decimals) + 0.0:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text
+
+
+def counted(count: float, thing: str) -> str:
+    """So many of a thing.
+
+    >>> counted(1, "page"), counted(2005, "cache miss"), counted(2.5, "pass"), counted(0, "entry")
+    ('1 page', '2,005 cache misses', '2.5 passes', '0 entries')
+    """
+    number = format_number(count, 3)
+    if number == "1":
+        return f"1 {thing}"
+    if thing.endswith("s"):
+        return f"{number} {thing}es"
+    return f"{number} {thing[:-1]}ies" if thing.endswith("y") else f"{number} {thing}s"

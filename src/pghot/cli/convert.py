@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pghot.errors import PghotError
+from pghot.units import counted
 
 
 def convert(
@@ -27,13 +28,16 @@ def convert(
 
     path = bundled.path(source) if source.startswith(bundled.PREFIX) else source
     done = run(path, target, force, accesses_per_us)
-    print(f"wrote {target}: {done.slices} slices, {done.rows} rows, {done.verification}", file=sys.stderr)
+    print(
+        f"wrote {target}: {counted(done.slices, 'slice')}, {counted(done.rows, 'row')}, {done.verification}",
+        file=sys.stderr,
+    )
     if done.doubt:
         print(f"warning: {done.doubt}", file=sys.stderr)
     for sentence in done.not_known:
         print(f"not known: {sentence}", file=sys.stderr)
     if done.damage:
         raise PghotError(
-            f"{source} is damaged: {done.damage}; {done.dropped_bytes} bytes were left out",
+            f"{source} is damaged: {done.damage}; {counted(done.dropped_bytes, 'byte')} were left out",
             f"{target} holds the good slices",
         )

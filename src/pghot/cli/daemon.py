@@ -9,6 +9,7 @@ import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
 from pghot.daemon.paths import CONFIG
+from pghot.units import counted, format_number
 
 _GOES_WITH = (
     GoesWith(
@@ -57,5 +58,9 @@ def _check(config: str) -> None:
     members.now()
     print(f"{config} is correct, and this machine can do it")
     for group, programs in zip(settings.all_groups, members.counts, strict=True):
-        rate = "left alone" if group.left_alone else f"{group.policy}, to {group.rate_limit_mb_s:g} MiB/s"
-        print(f"{group.name or 'all'}: {programs} programs now; {rate}")
+        rate = (
+            "left alone"
+            if group.left_alone
+            else f"{group.policy}, to {format_number(group.rate_limit_mb_s)} MiB/s"
+        )
+        print(f"{group.name or 'all'}: {counted(programs, 'program')} now; {rate}")

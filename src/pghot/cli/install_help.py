@@ -32,6 +32,7 @@ def install_help(
     from pghot.cli.manual import pages
     from pghot.errors import not_written
     from pghot.outputs import write_bytes
+    from pghot.units import counted
 
     below = Path(os.path.expanduser(prefix))
     files = {below / place: f"{script(shell)}\n" for shell, place in COMPLETIONS.items()}
@@ -44,6 +45,8 @@ def install_help(
         write_bytes(path, text.encode(), force=True)
     for place in COMPLETIONS.values():
         print(f"wrote {below / place}", file=sys.stderr)
-    print(f"wrote {len(files) - len(COMPLETIONS)} man pages to {below / MAN_PAGES}", file=sys.stderr)
+    print(
+        f"wrote {counted(len(files) - len(COMPLETIONS), 'man page')} to {below / MAN_PAGES}", file=sys.stderr
+    )
     if below == Path.home() / ".local":
         print(f"zsh looks there with: fpath+=({below / 'share/zsh/site-functions'})", file=sys.stderr)

@@ -12,6 +12,7 @@ import typer
 from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.progress import progress_on_stderr
 from pghot.cli.shared_options import Json
+from pghot.units import counted
 
 _GOES_WITH = (
     GoesWith("workers of this machine, not with --cluster", lambda of: not of["cluster"], ("workers",)),
@@ -51,7 +52,11 @@ def sweep(
     if missing:
         count = min(workers or usable_cpus(), len(missing))
         where = f"at {cluster}" if cluster else f"with {count} worker process{'es' * (count > 1)}"
-        print(f"{len(missing)} of {len(cells)} cells to compute, {where}", file=sys.stderr, flush=True)
+        print(
+            f"{len(missing)} of {counted(len(cells), 'cell')} to compute, {where}",
+            file=sys.stderr,
+            flush=True,
+        )
         with client_at(cluster) if cluster else local_client(count) as client:
             try:
                 failures = run_cells(
@@ -63,7 +68,7 @@ def sweep(
             except KeyboardInterrupt:
                 kept = sum(cell.key in store.keys for cell in cells)
                 print(
-                    f"stopped: {kept} of {len(cells)} cells are kept, the same command goes on from there",
+                    f"stopped: {kept} of {counted(len(cells), 'cell')} are kept, the same command goes on from there",
                     file=sys.stderr,
                     flush=True,
                 )

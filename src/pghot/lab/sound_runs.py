@@ -12,6 +12,7 @@ import numpy as np
 
 from pghot.lab.metrics import Figures, mean_and_interval
 from pghot.lab.outcomes import SummaryRow
+from pghot.units import format_share
 
 MATTERS = 0.02  # a gain, or a difference between gains, of at most this counts as none
 
@@ -98,7 +99,7 @@ def percent(share: float) -> str:
     >>> percent(0.2504), percent(-0.003)
     ('+25.0 %', '-0.3 %')
     """
-    return f"{100 * share:+.1f} %"
+    return format_share(share, sign="+")
 
 
 def gain_text(run: SoundRun) -> str:

@@ -10,6 +10,7 @@ from pghot.lab.outcomes import SummaryRow
 from pghot.lab.sound_runs import MATTERS, SoundRun, beside, best_of, find, gain_text, is_mover, points
 from pghot.lab.stood_still import grouped, stood_still
 from pghot.rules import rule_named
+from pghot.units import format_share
 
 ENOUGH = 0.9  # for a mover that saves more of the time that can be saved, nothing is said about its limits
 
@@ -131,4 +132,4 @@ def _idle(sound: Sequence[SoundRun], pages: int) -> Iterator[str]:
 
 
 def _share(share: float) -> str:
-    return f"{100 * share:.1f} %" if abs(share) < 0.1 else f"{100 * share:.0f} %"
+    return format_share(share, 1 if abs(share) < 0.1 else 0)

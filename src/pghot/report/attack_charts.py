@@ -15,7 +15,7 @@ from pghot.report.html import Chart
 from pghot.safety.adversary.search import Campaign
 from pghot.safety.adversary.steps import OPERATIONS
 from pghot.safety.adversary.trial import History
-from pghot.units import format_size
+from pghot.units import format_number, format_size
 
 # Okabe and Ito's palette, as in `charts`; grey is what the host does, or nobody.
 _USED, _DIRTY, _WARNED, _LOST = "#0072b2", "#009e73", "#e69f00", "#d55e00"
@@ -40,7 +40,9 @@ def attack_chart(campaign: Campaign, shown: History) -> Chart:
         margin={"l": 10, "r": 200, "t": 30},
     )
     figure.update_xaxes(range=[0, 1.01 * campaign.worst.steps])
-    figure.update_xaxes(title_text=f"step of the scene, 1:{campaign.scene.scale:g} in size", row=3, col=1)
+    figure.update_xaxes(
+        title_text=f"step of the scene, 1:{format_number(campaign.scene.scale)} in size", row=3, col=1
+    )
     note = (
         "Shaded: a warning stands, no demotion is admitted. Below: lines of the device that the cache holds dirty, and "
         "what tenants do most."

@@ -10,7 +10,7 @@ from pghot.safety.adversary.scene import Scene
 from pghot.safety.adversary.search import Campaign
 from pghot.safety.adversary.trial import AttackOutcome
 from pghot.safety.margin import Margins, RuleMargin
-from pghot.units import PAGE_BYTES, format_share, format_size
+from pghot.units import PAGE_BYTES, counted, format_number, format_share, format_size
 
 SHOWN = 12
 
@@ -68,8 +68,10 @@ def played(scene: Scene) -> str:
         else ""
     )
     return (
-        f"under attack: {scene.rule.name}, reserve {format_size(scene.real_reserve)}, {scene.tenants} tenants; "
-        f"played 1:{scene.scale:g} in size and time, {scene.pages} pages, {scene.cache_lines} lines of cache{rounding}"
+        f"under attack: {scene.rule.name}, reserve {format_size(scene.real_reserve)}, "
+        f"{counted(scene.tenants, 'tenant')}; "
+        f"played 1:{format_number(scene.scale)} in size and time, {counted(scene.pages, 'page')}, "
+        f"{counted(scene.cache_lines, 'line')} of cache{rounding}"
     )
 
 
@@ -82,7 +84,8 @@ def least(campaign: Campaign, outcome: AttackOutcome) -> str:
 def _row(campaign: Campaign, outcome: AttackOutcome) -> str:
     return (
         f"{outcome.name:26} {least(campaign, outcome):>16} "
-        f"{format_share(outcome.least_bytes / campaign.scene.real):>8} {outcome.lost_writes:>12,} {outcome.steps:>10,}"
+        f"{format_share(outcome.least_bytes / campaign.scene.real):>8} {outcome.lost_writes:>12,} "
+        f"{outcome.steps:>10,}"
     )
 
 
@@ -93,7 +96,7 @@ def verdict(found: Margins, campaign: Campaign) -> list[str]:
     if campaign.lost:
         first = f"DATA LOST: '{worst.name}' exceeds the medium by {format_size(-real_size(campaign, worst))}"
     else:
-        first = f"no data lost in {campaign.steps:,} steps of {len(campaign.outcomes)} attacks"
+        first = f"no data lost in {counted(campaign.steps, 'step')} of {counted(len(campaign.outcomes), 'attack')}"
     need = (
         f"needs a reserve of {format_size(margin.reserve_bytes)}"
         if margin.fits
@@ -121,7 +124,7 @@ def settings(strategy: Strategy) -> str:
     own = {key: value for key, value in strategy.to_dict().items() if value != plain[key]}
     return (
         ", ".join(
-            f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+            f"{key}={format_number(value, 4)}" if isinstance(value, float) else f"{key}={value}"
             for key, value in own.items()
         )
         or "fill the device, nothing else"

@@ -16,7 +16,7 @@ from pghot.policies.runs_on import RunsOn
 from pghot.recording.ratios import HISTOGRAM_STEP
 from pghot.report.facts import Facts
 from pghot.report.html import Chart
-from pghot.units import PAGE_BYTES
+from pghot.units import PAGE_BYTES, counted, format_number, format_share
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and in print by lightness.
 _CLASSES: Mapping[RunsOn, str] = {
@@ -67,7 +67,7 @@ def speedups(rows: Sequence[SummaryRow]) -> list[Chart]:
         x=[gain + (half if gain >= 0 else -half) for gain, half in zip(gains, spread, strict=True)],
         y=figure.data[0].y,
         mode="text",
-        text=[f" {gain:+.1f} % " for gain in gains],
+        text=[f" {format_share(gain / 100, sign='+')} " for gain in gains],
         textposition=["middle right" if gain >= 0 else "middle left" for gain in gains],
         hoverinfo="skip",
         cliponaxis=False,
@@ -198,8 +198,9 @@ def page_contents(facts: Facts | None) -> list[Chart]:
         legend={"orientation": "h", "y": -0.25},
     )
     note = (
-        f"Pages of 4 KiB, compressed whole. {facts['samples']:,} samples{origin}; {100 * facts['zero_share']:.1f} % "
-        f"are zero pages, {100 * facts['same_filled_share']:.1f} % same-filled."
+        f"Pages of 4 KiB, compressed whole. {counted(facts['samples'], 'sample')}{origin}; "
+        f"{format_share(facts['zero_share'])} "
+        f"are zero pages, {format_share(facts['same_filled_share'])} same-filled."
     )
     return [Chart("What the pages shrink to", note, figure)]
 

@@ -22,6 +22,7 @@ from pghot.report.comparison_text import (
     setup_lines,
 )
 from pghot.report.html import drawn, listed, page
+from pghot.units import format_number
 from pghot.version import __version__
 
 
@@ -93,8 +94,8 @@ def _assumptions(setup: Setup) -> str:
     """Nodes, latency curve and cost constants; docs/model.md has the formulas and the sources of the numbers."""
     nodes = "".join(
         f"<tr><td>{escape(node.name)}</td><td>{node.rank}</td>"
-        f"<td>{node.capacity_pages:,}</td><td>{node.latency_ns:g}</td>"
-        f"<td>{node.bandwidth_gb_s:g}</td></tr>"
+        f"<td>{node.capacity_pages:,}</td><td>{format_number(node.latency_ns)}</td>"
+        f"<td>{format_number(node.bandwidth_gb_s)}</td></tr>"
         for node in setup.nodes
     )
     constants = {
@@ -104,7 +105,7 @@ def _assumptions(setup: Setup) -> str:
     }
     texts = {
         **{f"latency curve of {node}": curve for node, curve in setup.curve.items()},
-        **{name: f"{value:g}" for name, value in constants.items()},
+        **{name: format_number(value) for name, value in constants.items()},
     }
     rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(text)}</td></tr>" for name, text in texts.items())
     return (

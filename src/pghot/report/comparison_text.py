@@ -20,7 +20,7 @@ from pghot.printable import printable
 from pghot.sim.machine.movers import mover_named
 from pghot.sim.policies import POLICIES
 from pghot.sim.sources import SOURCES
-from pghot.units import format_share, format_size
+from pghot.units import counted, format_number, format_share, format_size
 
 COLUMNS = ("speedup", "slowdown", "fast_miss_share", "promotions", "demotions", "coverage", "accuracy")
 COMPRESSED_COLUMNS = (
@@ -71,7 +71,7 @@ def _wrapped(lines: list[str]) -> list[str]:
 def setup_lines(setup: Setup) -> list[str]:
     """What was simulated, in sentences."""
     nodes = ", ".join(
-        f"{node.name} {format_size(node.capacity_pages * setup.page_bytes)} at {node.latency_ns:g} ns"
+        f"{node.name} {format_size(node.capacity_pages * setup.page_bytes)} at {format_number(node.latency_ns)} ns"
         for node in setup.nodes
     )
     share = (
@@ -85,7 +85,7 @@ def setup_lines(setup: Setup) -> list[str]:
         + (f", {setup.verification}" if setup.verification else ""),
         *similarity_lines(setup),
         f"tiers: {nodes}; {share}" + (f"; access {', '.join(setup.access)}" if setup.access else ""),
-        f"{setup.seeds} seed(s), steady after {setup.warmup_epochs} of {setup.epochs} epochs",
+        f"{counted(setup.seeds, 'seed')}, steady after {setup.warmup_epochs} of {counted(setup.epochs, 'epoch')}",
         *(f"warning: {text}" for text in setup.warnings),
     ]
 
@@ -99,7 +99,7 @@ def seed_lines(result: Comparison) -> list[str]:
     widest = max(spreads, key=lambda label: spreads[label])
     return [
         "seeds differ in what is sampled, in how slices are cut and in the order among equals: speed-ups are at most "
-        f"{100 * spreads[widest]:.2g} % apart ({widest})"
+        f"{format_number(100 * spreads[widest], 2)} % apart ({widest})"
     ]
 
 
@@ -107,18 +107,20 @@ def similarity_lines(setup: Setup) -> list[str]:
     """What the recording stands for, and how its time is replayed."""
     similar, timing = setup.similarity, setup.timing
     itself = "itself" if similar.group_pages == 1 else f"a program of {format_size(similar.footprint_bytes)}"
-    each = "" if similar.group_pages == 1 else f", {similar.group_pages:.4g} pages for each recorded one"
-    where = "" if similar.cpu_nodes == 1 else f" on {similar.cpu_nodes} nodes"
+    each = (
+        "" if similar.group_pages == 1 else f", {counted(similar.group_pages, 'page')} for each recorded one"
+    )
+    where = "" if similar.cpu_nodes == 1 else f" on {counted(similar.cpu_nodes, 'node')}"
     cache = ""
     if similar.cache_bytes:
         cache = f"; its cache of {format_size(setup.llc_bytes)} stands for {format_size(similar.cache_bytes)}"
     changed = [f"{timing.cut:,} of the recording's cut"] if timing.cut else []
     changed += [f"{timing.joined:,} joined"] if timing.joined else []
-    busy = ", ".join(f"{node.name} {100 * node.used_share:.0f} %" for node in setup.nodes)
+    busy = ", ".join(f"{node.name} {format_share(node.used_share, 0)}" for node in setup.nodes)
     return [
-        f"stands for {itself} with {similar.threads} threads{where}{each}{cache}",
-        f"{timing.passes:.3g} pass(es) of {timing.pass_s:.3g} s, {PHASES[timing.phases]}, "
-        f"in slices of at most {timing.slice_ms:g} ms"
+        f"stands for {itself} with {counted(similar.threads, 'thread')}{where}{each}{cache}",
+        f"{counted(timing.passes, 'pass')} of {format_number(timing.pass_s, 3)} s, {PHASES[timing.phases]}, "
+        f"in slices of at most {format_number(timing.slice_ms)} ms"
         + (f" ({', '.join(changed)})" if changed else "")
         + f"; bandwidth in use without moves: {busy}",
         *(
@@ -135,7 +137,8 @@ def bound_lines(result: Comparison) -> list[str]:
     """What a recency policy with free moves would get."""
     return [
         f"seed {bound.seed}: a page cache of the fast tier's size with free moves would miss "
-        f"{bound.lru_miss_ratio:.3g} (LRU) and {bound.clock_miss_ratio:.3g} (CLOCK) of all last-level "
+        f"{format_number(bound.lru_miss_ratio, 3)} (LRU) and {format_number(bound.clock_miss_ratio, 3)} "
+        "(CLOCK) of all last-level "
         "cache misses"
         for bound in result.bounds
     ]

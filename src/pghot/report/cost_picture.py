@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pghot.lab.sizes import ALL_FAST, Point, Sizes, front
 from pghot.printable import printable
 from pghot.report.pictures import COLOURS, DASHES, GREY, MARKS, saved
-from pghot.units import format_size
+from pghot.units import format_number, format_size
 
 FRONT = "cheapest of today for its slowdown"
 
@@ -33,7 +33,8 @@ def draw(found: Sequence[Sizes], suffix: str) -> bytes:
     )  # fmt: skip
     limit = found[0].slowdown
     axes.axhline(limit, color="#d55e00", linewidth=0.8)
-    axes.annotate(f"{100 * (limit - 1):.3g} % slower", (1, limit), xycoords=("axes fraction", "data"), ha="right",
+    axes.annotate(f"{format_number(100 * (limit - 1), 3)} % slower", (1, limit), xycoords=("axes "
+    "fraction", "data"), ha="right",
                   va="bottom", fontsize=8, color="#d55e00")  # fmt: skip
     setup, currency = found[0].setup, next(each.price.currency for each in found if each.price)
     held = format_size(setup.footprint_pages * setup.page_bytes)

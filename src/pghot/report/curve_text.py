@@ -6,7 +6,7 @@ import textwrap
 
 from pghot.lab.curve import WAYS, Curve
 from pghot.printable import printable
-from pghot.units import format_share, format_size
+from pghot.units import counted, format_share, format_size
 
 ENOUGH = (1.05, 1.1, 1.25)  # slowdowns for which the text says how much fast memory they take
 
@@ -17,7 +17,7 @@ def render(found: Curve) -> str:
     itself = "itself" if similar.group_pages == 1 else f"a program of {format_size(similar.footprint_bytes)}"
     head = [
         f"{found.trace}: {found.tiers}",
-        f"stands for {itself} with {similar.threads} threads; with no fast memory at all it takes "
+        f"stands for {itself} with {counted(similar.threads, 'thread')}; with no fast memory at all it takes "
         f"{found.slow_slowdown:.2f} times as long as with fast memory alone (PREDICTED)",
         *(f"warning: {text}" for text in found.warnings),
     ]
@@ -26,7 +26,7 @@ def render(found: Curve) -> str:
         [
             format_share(group[0].fast_share),
             format_size(group[0].fast_bytes),
-            *(f"{point.slowdown:.2f} x {100 * point.slow_miss_share:5.1f} %" for point in group),
+            *(f"{point.slowdown:.2f} x {format_share(point.slow_miss_share):>7}" for point in group),
         ]
         for group in zip(*(found.of(way) for way in WAYS), strict=True)
     ]

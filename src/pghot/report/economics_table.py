@@ -5,7 +5,7 @@ from __future__ import annotations
 from pghot.lab.economics import Economics, RuleCost
 from pghot.printable import printable
 from pghot.rules import rule_named, warnings_of
-from pghot.units import format_share, format_size
+from pghot.units import counted, format_share, format_size
 
 TITLES = ("recording", "rule", "reserve", "saved", "slowdown", "speed-up", "write faults", "lost", "killed")
 
@@ -19,7 +19,8 @@ def render(found: Economics) -> str:
     sizes = dict.fromkeys(found.contents.values())
     real = format_share(found.margins.real / found.margins.promised)
     notes = [
-        f"SIMULATED. {found.tiers}; {format_share(found.fast_share)} of each footprint is in the top tier, the device "
+        f"SIMULATED. {found.tiers}; {format_share(found.fast_share)} of each footprint is in the top "
+        "tier, the device "
         f"promises the rest and more, and has real memory for {real} of what it promises.",
         "reserve: what `pghot margin` computes for this device and host; none: no reserve makes the rule safe, and it "
         "ran without.",
@@ -41,7 +42,8 @@ def _played(found: Economics) -> list[str]:
     """How often each recording was played, and for which footprint; the rules differ little in that."""
     first = {line.recording: line for line in reversed(found.lines)}
     return [
-        f"{name.removeprefix('bundled:')} {line.passes:.3g} times, for {format_size(line.footprint_bytes)}"
+        f"{name.removeprefix('bundled:')} {counted(line.passes, 'time')}, for "
+        f"{format_size(line.footprint_bytes)}"
         for name, line in ((name, first[name]) for name in found.contents)
     ]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pghot.printable import elided, printable
 from pghot.report.facts import Facts
-from pghot.units import format_size
+from pghot.units import format_number, format_size
 
 WIDTH = 80
 _INDENT = " " * 6
@@ -93,7 +93,9 @@ def _latency(access: Facts | None) -> str:
 def _bandwidth(access: Facts | None) -> str:
     if access is None:
         return "-"
-    return "/".join(f"{access[name] / 1000:.3g}" for name in ("read_bandwidth_mb_s", "write_bandwidth_mb_s"))
+    return "/".join(
+        format_number(access[name] / 1000, 3) for name in ("read_bandwidth_mb_s", "write_bandwidth_mb_s")
+    )
 
 
 def _distances(nodes: Iterable[Facts], numbers: Sequence[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pghot.arrays import F64, I64
 from pghot.recording.heat import HeatMap
+from pghot.units import format_number
 
 DECADES = 5  # what is that much colder than the hottest cell, or more, has the coldest colour
 
@@ -56,5 +57,9 @@ def short(value: float) -> str:
     """
     for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= scale:
-            return f"{value / scale:.2g} {unit}" if value < 100 * scale else f"{value / scale:.0f} {unit}"
-    return f"{value:.2g}" if value < 100 else f"{value:.0f}"
+            return (
+                f"{format_number(value / scale, 2)} {unit}"
+                if value < 100 * scale
+                else f"{value / scale:.0f} {unit}"
+            )
+    return format_number(value, 2) if value < 100 else f"{value:.0f}"

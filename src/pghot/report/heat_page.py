@@ -21,7 +21,7 @@ from pghot.report.heat_levels import Levels, heat_of, levels_of, short
 from pghot.report.html import packed
 from pghot.report.region_colours import RegionColours
 from pghot.report.templates import filled, inside_a_script
-from pghot.units import format_duration, format_share, format_short_size
+from pghot.units import counted, format_duration, format_share, format_short_size
 
 LIVES = 20  # regions whose life is shown on a click
 STEPS = 255  # of heat, in a byte; 0 is none at all
@@ -71,7 +71,8 @@ def heat_map(found: HeatMap, lives: Activity, colours: RegionColours) -> Markup:
         "heat_map.html",
         height=tops[-1],
         labels=_labels(found, tops, named),
-        description=f"heat map of {printable(found.name)}: {len(found.rows)} rows of memory, {found.time.bins} of time",
+        description=f"heat map of {printable(found.name)}: {counted(len(found.rows), 'row')} of memory, "
+        f"{found.time.bins} of time",
         ends=["0 s", format_duration(whole_ns / 2), format_duration(whole_ns)],
         gradients={name: _gradient(name == "dark") for name in ("light", "dark")},
         unit=levels.unit,

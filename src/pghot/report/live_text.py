@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pghot.counters import LOSSES
 from pghot.printable import printable
-from pghot.units import PAGE_BYTES, format_size
+from pghot.units import PAGE_BYTES, counted, format_number, format_share, format_size
 
 if TYPE_CHECKING:
     from pghot.live.damos.damos import SchemeFacts
@@ -85,19 +85,24 @@ def goal_lines(facts: StatusFacts) -> list[str]:
     goal = facts["moves"]["goal"]
     if goal is None:
         return []
-    now = "not known yet" if goal["measured"] is None else f"now {goal['measured']:.1%}"
+    now = "not known yet" if goal["measured"] is None else f"now {format_share(goal['measured'])}"
     rate = facts["moves"]["rate_limit_mb_s"]
     return [
-        f"goal {goal['kind']} {goal['wanted']:.4g}: {now}; promotes at {goal['rate_share']:.0%} of {rate:g} MiB/s"
+        f"goal {goal['kind']} {format_number(goal['wanted'], 4)}: {now}; promotes at "
+        f"{format_share(goal['rate_share'], 0)} of {format_number(rate)} MiB/s"
     ]
 
 
 def group_lines(facts: StatusFacts) -> list[str]:
     """The groups of programs, in order; nothing where all are under one policy."""
     return [
-        f"  {group['name']}: {group['programs']} programs, {group['policy']}, promoted "
-        f"{pages(group['promoted_pages'])} of {group['rate_limit_mb_s']:g} MiB/s"
-        + ("" if group["pingpong_guard_share"] == 1 else f" x {group['pingpong_guard_share']:.0%}: ping-pong")
+        f"  {group['name']}: {counted(group['programs'], 'program')}, {group['policy']}, promoted "
+        f"{pages(group['promoted_pages'])} of {format_number(group['rate_limit_mb_s'])} MiB/s"
+        + (
+            ""
+            if group["pingpong_guard_share"] == 1
+            else f" x {format_share(group['pingpong_guard_share'], 0)}: ping-pong"
+        )
         for group in facts["groups"]
     ]
 
@@ -112,15 +117,16 @@ def effect_lines(facts: StatusFacts) -> list[str]:
     if first["fast_share"] is not None and last["fast_share"] is not None:
         served = (100 * first["fast_share"], 100 * last["fast_share"])
         lines.append(
-            f"accesses on the top tier: {served[0]:.0f} % of those seen {span}, {served[1]:.0f} % in the last"
+            f"accesses on the top tier: {format_share(served[0] / 100, 0)} of those seen {span}, "
+            f"{format_share(served[1] / 100, 0)} in the last"
         )
     elif first["below_per_s"] is not None and last["below_per_s"] is not None:
         rates = f"{first['below_per_s']:,.0f}/s {span}, {last['below_per_s']:,.0f}/s in the last"
         lines.append(f"accesses seen below the top tier: {rates}")
     if first["pressure_percent"] is not None and last["pressure_percent"] is not None:
         lines.append(
-            f"time in which a task waited for memory: {first['pressure_percent']:.1f} % {span}, "
-            f"{last['pressure_percent']:.1f} % in the last"
+            f"time in which a task waited for memory: {format_share(first['pressure_percent'] / 100)} {span}, "
+            f"{format_share(last['pressure_percent'] / 100)} in the last"
         )
     return lines
 
@@ -136,7 +142,7 @@ def damos_lines(facts: StatusFacts) -> list[str]:
     return [
         f"  {scheme['action']} node {scheme['from_node']} -> {scheme['to_node']}"
         f"{' of ' + printable(scheme['cgroup']) if scheme['cgroup'] else ''}: {_doing(scheme)}; "
-        f"{scheme.get('nr_tried', 0):,} regions tried, {format_size(scheme.get('sz_applied', 0))} done"
+        f"{counted(scheme.get('nr_tried', 0), 'region')} tried, {format_size(scheme.get('sz_applied', 0))} done"
         for scheme in facts["mover"].get("schemes", ())
         if scheme["when"] in ("promote", "demote")
     ]
@@ -223,7 +229,7 @@ def own_cost(facts: StatusFacts) -> str:
     each = tracking["bytes_per_tracked_page"]
     per_page = f" ({each} for each tracked page)" if each else ""
     return (
-        f"pghot itself: {100 * cpu_s / seconds:.1f} % of a CPU, "
+        f"pghot itself: {format_share(cpu_s / seconds)} of a CPU, "
         f"{format_size(facts['counters']['pghot_resident_bytes'])} resident, "
         f"{format_size(tracking['bytes_used'])} of it for tracking{per_page}"
     )
@@ -234,7 +240,7 @@ def pages(count: int) -> str:
     >>> pages(512)
     '512 pages (2.0 MiB)'
     """
-    return f"{count:,} pages ({format_size(count * PAGE_BYTES)})"
+    return f"{counted(count, 'page')} ({format_size(count * PAGE_BYTES)})"
 
 
 def render_undo(facts: UndoneFacts) -> str:
@@ -259,7 +265,7 @@ def pages_back(facts: UndoneFacts) -> list[str]:
         f"pages back: {facts['pages_back']:,}, were home already: {facts['pages_home']:,}, "
         f"gone: {facts['pages_gone']:,}",
         *(
-            f"could not be moved back: {count:,} pages of {printable(who)}"
+            f"could not be moved back: {counted(count, 'page')} of {printable(who)}"
             for who, count in facts["pages_left"].items()
         ),
     ]
@@ -272,7 +278,7 @@ def render_status(facts: StatusFacts, before: StatusFacts | None) -> str:
         before = None  # the daemon reloaded its configuration in between, and its counts started again
     lines = [
         f"{facts['mode']}, up {facts['seconds']:.0f} s, policy {facts['policy']}, "
-        f"{len(facts['programs'])} programs, {facts['counters']['pghot_sections']} sections",
+        f"{counted(len(facts['programs']), 'program')}, {counted(facts['counters']['pghot_sections'], 'section')}",
         *degraded_lines(facts),
         *nothing_seen(facts),
         *(f"  {line}" for line in source_lines(facts, before)),

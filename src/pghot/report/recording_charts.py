@@ -16,7 +16,7 @@ from pghot.recording.time_bins import TimeBins
 from pghot.recording.working_set import PERCENTS, WorkingSet
 from pghot.report.html import Chart
 from pghot.report.region_colours import OTHERS, RegionColours
-from pghot.units import format_duration, format_short_size
+from pghot.units import format_duration, format_number, format_short_size
 
 _POINTS = 121
 _MIB = 1 << 20
@@ -45,7 +45,7 @@ def hot_set(misses: Counts, page_bytes: int) -> list[Chart]:
         type="log",
         range=[-1, 2.005],
         tickvals=ticks,
-        ticktext=[f"{tick:g} %<br>{format_short_size(whole * tick / 100)}" for tick in ticks],
+        ticktext=[f"{format_number(tick)} %<br>{format_short_size(whole * tick / 100)}" for tick in ticks],
         title="hottest memory, share of what was touched",
     )
     figure.update_yaxes(range=[0, 101], title="share of the misses (%)")

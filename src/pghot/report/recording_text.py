@@ -8,7 +8,7 @@ from pghot.printable import printable
 from pghot.recorder.recorder import Outcome
 from pghot.recorder.status_line import Totals, describe
 from pghot.report.facts import Facts
-from pghot.units import format_duration
+from pghot.units import counted, format_duration, format_share
 
 SCHEMA = "pghot.record/1"
 
@@ -25,13 +25,13 @@ def emulated_lines(outcome: Outcome) -> list[str]:
         outcome.threads,
     )
     waiting = (
-        f", {outcome.waiting_share:.0%} of the instructions only waited"
+        f", {format_share(outcome.waiting_share, 0)} of the instructions only waited"
         if outcome.waiting_share >= 0.005
         else ""
     )
     return [
         describe(state).replace("recording", "recorded", 1),
-        f"the program: {outcome.ended}, {outcome.threads} working thread(s){waiting}",
+        f"the program: {outcome.ended}, {counted(outcome.threads, 'working thread')}{waiting}",
         _slice_line(outcome),
         *(f"not followed: {printable(name)} (--children follows them)" for name in outcome.not_followed),
     ]
@@ -68,7 +68,8 @@ def emulated_facts(outcome: Outcome) -> dict[str, Any]:
 
 def live_line(facts: Facts) -> str:
     """How much live sources recorded, and where to."""
-    return f"recorded {facts['slices']:,} slices, {facts['rows']:,} rows to {printable(facts['recording'])}"
+    rows = counted(facts["rows"], "row")
+    return f"recorded {counted(facts['slices'], 'slice')}, {rows} to {printable(facts['recording'])}"
 
 
 def live_facts(facts: Facts) -> dict[str, Any]:

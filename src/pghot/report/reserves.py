@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from pghot.safety.margin import Margins, RuleMargin
-from pghot.units import format_size
+from pghot.units import format_number, format_size
 
 WIDTH = 100
 
@@ -28,16 +28,18 @@ def setup(found: Margins) -> list[str]:
         f"device: {format_size(found.promised)} promised on {format_size(found.real)}; blocks of "
         f"{device.block} B, lines of {device.line} B, a written line is stored {stored}: it costs up to "
         f"{found.line_growth_bytes} B",
-        f"host: last-level cache {format_size(host.llc)}, {host.write_gb_s:g} GB/s of writes, "
-        f"{host.promotion_gb_s:g} GB/s of promotions, warning after {device.interrupt_us:g} us, reports up to "
-        f"{device.report_us:g} us old",
+        f"host: last-level cache {format_size(host.llc)}, {format_number(host.write_gb_s)} GB/s of writes, "
+        f"{format_number(host.promotion_gb_s)} GB/s of promotions, warning after "
+        f"{format_number(device.interrupt_us)} us, reports up to "
+        f"{format_number(device.report_us)} us old",
     ]
 
 
 def cache(found: Margins) -> list[str]:
     share = found.cache_bytes / found.host.llc
     return wrapped(
-        f"cache term: {format_size(found.cache_bytes)} ({share:g} x the cache): every line of the cache dirty, each at "
+        f"cache term: {format_size(found.cache_bytes)} ({format_number(share)} x the cache): every line "
+        "of the cache dirty, each at "
         "its worst; which rules need it, see below"
     )
 

@@ -11,7 +11,7 @@ from pghot.lab.sizes import ALL_FAST, Point, Size, Sizes, cheapest, front
 from pghot.lab.verdict import TITLES
 from pghot.printable import printable
 from pghot.report.comparison_text import setup_lines
-from pghot.units import format_share, format_size
+from pghot.units import format_number, format_share, format_size
 
 _TITLES = {**TITLES, "nowhere": "What no machine can do: it knows the future"}
 
@@ -74,10 +74,10 @@ def _told(each: Size, found: Sizes) -> str:
     if each.at_largest is None:
         return "no size that was tried: with the largest it does not do all its work"
     if each.fast_share is None or each.fast_bytes is None:
-        largest = f"with the largest it takes {100 * (each.at_largest - 1):.1f} % longer"
+        largest = f"with the largest it takes {format_share(each.at_largest - 1)} longer"
         if each.missed_by is None:
             return f"no size that was tried, not with every seed: {largest} in the mean"
-        return f"no size that was tried: {largest}, {100 * each.missed_by:.2g} points too many"
+        return f"no size that was tried: {largest}, {format_number(100 * each.missed_by, 2)} points too many"
     spread = f" ± {format_share(round(each.ci95, 4))}" if each.ci95 is not None else ""
     share = f"{format_share(round(each.fast_share, 3))}{spread} of the footprint"
     return f"{format_size(each.fast_bytes):>10}  {share}{_cost(each.cost, each.cost_ci95, found, ', ')}"
@@ -104,7 +104,7 @@ def _price_lines(found: Sequence[Sizes]) -> list[str]:
     lines = []
     for each in found:
         if each.price is not None:
-            nodes = ", ".join(f"{node} {value:g}" for node, value in each.price.per_gib.items())
+            nodes = ", ".join(f"{node} {format_number(value)}" for node, value in each.price.per_gib.items())
             held = format_size(each.setup.footprint_pages * each.setup.page_bytes)
             alone = next(point.cost for point in each.points if point.label == ALL_FAST)
             lines.append(
@@ -159,11 +159,11 @@ def _front_lines(found: Sequence[Sizes]) -> list[str]:
 def _front_row(tiers: str, point: Point) -> tuple[str, str, str, str, str]:
     spread = f" ± {100 * point.ci95:.1f}" if point.ci95 is not None else ""
     longer = f"{100 * ((point.slowdown or 1.0) - 1):.1f}{spread} %"
-    return longer, amount(point.cost or 0.0), f"{100 * point.fast_share:.0f} %", point.label, tiers
+    return longer, amount(point.cost or 0.0), format_share(point.fast_share, 0), point.label, tiers
 
 
 def _percent(slowdown: float) -> str:
-    return f"{100 * (slowdown - 1):.3g} %"
+    return f"{format_number(100 * (slowdown - 1), 3)} %"
 
 
 def _wrapped(lines: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from pghot.printable import printable
 from pghot.recording.ratios import lines as content_lines
 from pghot.report.facts import Facts
 from pghot.report.hot_set_text import regions
-from pghot.units import format_duration, format_share, format_size
+from pghot.units import counted, format_duration, format_share, format_size
 
 
 def render(facts: Facts, pictures: Sequence[Text | str] = ()) -> list[Text]:
@@ -39,12 +39,13 @@ def totals(facts: Facts) -> list[str]:
     """How long, how large, and how often."""
     caches = facts["caches"]
     lines = [
-        f"{format_duration(facts['duration_ns'])} in {facts['slices']} slices; footprint "
+        f"{format_duration(facts['duration_ns'])} in {counted(facts['slices'], 'slice')}; footprint "
         f"{format_size(facts['footprint_bytes'])}; cache {format_size(caches[0]['bytes'])}",
-        f"{facts['touches']:,} touches, {caches[0]['misses']:,} misses, {facts['writes']:,} writes",
+        f"{facts['touches']:,} touches, {counted(caches[0]['misses'], 'miss')}, {facts['writes']:,} writes",
     ]
     lines += [
-        f"{each['misses']:,} misses with a cache of {format_size(each['bytes'])}" for each in caches[1:]
+        f"{counted(each['misses'], 'miss')} with a cache of {format_size(each['bytes'])}"
+        for each in caches[1:]
     ]
     return lines + _patterns(facts)
 
@@ -83,6 +84,6 @@ def _tasks(facts: Facts) -> list[str]:
     programs = [process["name"] for process in facts["processes"]]
     return [
         f"thread {task['tid']} {printable(task['name'])} of {printable(programs[task['process']])}: "
-        f"{task['misses']:,} misses"
+        f"{counted(task['misses'], 'miss')}"
         for task in tasks
     ]

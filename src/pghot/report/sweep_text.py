@@ -6,6 +6,7 @@ import textwrap
 
 from pghot.lab.sweep.sweep_findings import PointFound, Sweep
 from pghot.printable import printable
+from pghot.units import counted, format_number
 
 _HEAD = ("recording", "tiers", "stands for", "fast", "seeds", "moving pages", "gain", "best mover")
 
@@ -18,10 +19,13 @@ def render(found: Sweep) -> str:
         "  ".join(f"{cell:{width}}" for cell, width in zip(row, wide, strict=True)).rstrip() for row in rows
     ]
     told = [
-        f"{found.cells} cells: {found.computed} computed, {found.there} were there, {len(found.failures)} failed."
+        f"{counted(found.cells, 'cell')}: {found.computed} computed, {found.there} were there, "
+        f"{len(found.failures)} failed."
     ]
     if found.others:
-        told.append(f"{found.others} cells in the folder are of another version of pghot, and not used.")
+        told.append(
+            f"not used, as of another version of pghot: {counted(found.others, 'cell')} in the folder"
+        )
     told += [f"failed: {each.cell}: {each.reason}" for each in found.failures]
     told.append(
         f"Every run of every cell is a row of the table {found.folder}/**/*.parquet. All figures are simulated."
@@ -40,7 +44,7 @@ def _row(found: PointFound) -> tuple[str, ...]:
                 point.recording,
                 point.tiers,
                 point.stands_for or "-",
-                "as-file" if point.fast_share is None else f"{100 * point.fast_share:g}%",
+                "as-file" if point.fast_share is None else f"{format_number(100 * point.fast_share)}%",
                 str(len(found.seeds)),
                 verdict.outcome,
                 f"{100 * best.gain:+.1f}{half} %" if best else "-",

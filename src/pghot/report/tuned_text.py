@@ -10,7 +10,7 @@ from pghot.lab.tuned import HeldOut, Slowdowns, Tuned, gain
 from pghot.printable import printable
 from pghot.report.comparison_text import setup_lines
 from pghot.sim.policies import POLICIES
-from pghot.units import format_share
+from pghot.units import counted, format_number, format_share
 
 
 def render(found: Tuned) -> str:
@@ -18,7 +18,7 @@ def render(found: Tuned) -> str:
     played = [each for each in found.trials if each.slowdowns]
     refused = len(found.trials) - len(played)
     done = len(found.trials)
-    tried = f"{done} trials" if done == found.budget else f"{done} of {found.budget} trials"
+    tried = counted(done, "trial") if done == found.budget else f"{done} of {counted(found.budget, 'trial')}"
     how = [
         f"tuned: {found.spec.label} ({found.spec.runs_on}); {tried}, the first with the defaults"
         + (f"; {refused} refused by the policy" if refused else ""),
@@ -41,9 +41,9 @@ def _knobs(found: Tuned) -> list[str]:
     defaults = POLICIES.options(found.spec.policy)
     rows = [("knob", "default", "tuned", "looked for in")]
     for name, span in found.knobs.items():
-        default = "its own" if defaults[name] is None else f"{defaults[name]:g}"
-        tuned = f"{found.best.options[name]:g}" if name in found.best.options else default
-        rows.append((name, default, tuned, f"{span.low:g} to {span.high:g}"))
+        default = "its own" if defaults[name] is None else format_number(defaults[name])
+        tuned = format_number(found.best.options[name]) if name in found.best.options else default
+        rows.append((name, default, tuned, f"{format_number(span.low)} to {format_number(span.high)}"))
     return _columns(rows)
 
 
@@ -93,7 +93,8 @@ def conclusions(found: Tuned) -> list[str]:
     """Whether the tuned knobs are worth having, in sentences, and how far it is to the oracle."""
     if found.held_out is None:
         return [
-            f"interrupted after {len(found.trials)} of {found.budget} trials: nothing was judged on what is held out"
+            f"interrupted after {len(found.trials)} of {counted(found.budget, 'trial')}: nothing was "
+            "judged on what is held out"
         ]
     if not found.best.options:
         return [

@@ -29,5 +29,5 @@ def render(result: ValidationResult) -> str:
 def _line(cell: Cell) -> str:
     return (
         f"{elided(printable(cell.row), 28):28} {elided(printable(cell.column), 24):24} {cell.published:9.3f} "
-        f"{cell.simulated:9.3f} {100 * cell.error:+6.1f}%  {'fitted' if cell.fitted else 'predicted'}"
+        f"{cell.simulated:9.3f} {format_share(cell.error, sign='+'):>8}  {'fitted' if cell.fitted else 'predicted'}"
     )

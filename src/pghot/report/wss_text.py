@@ -10,7 +10,7 @@ from pghot.arrays import I64
 from pghot.printable import printable
 from pghot.recording.working_set import PERCENTS, WorkingSet
 from pghot.report.terminal import axis, bars, fitted
-from pghot.units import format_duration, format_short_size
+from pghot.units import counted, format_duration, format_short_size
 
 HEIGHT = 4
 _SCALE = 10  # columns of the vertical axis
@@ -23,7 +23,8 @@ def render(found: WorkingSet, width: int) -> list[str]:
         return ["no working set: nothing was touched"]
     window = format_duration(found.time.bin_ns)
     head = (
-        f"working set of {printable(found.name)} in windows of {window}: how much memory each window touches, and the "
+        f"working set of {printable(found.name)} in windows of {window}: how much memory each window "
+        "touches, and the "
         "least memory that takes 50, 90 and 99 % of its misses"
     )
     lines = [
@@ -44,7 +45,8 @@ def render(found: WorkingSet, width: int) -> list[str]:
         lines.append("no cache misses were recorded: what takes most of them cannot be said")
     if not found.recorded.all():
         lines.append(
-            f"in {int((~found.recorded).sum())} of {found.time.bins} windows nobody looked; they are empty here"
+            f"in {int((~found.recorded).sum())} of {counted(found.time.bins, 'window')} nobody looked; "
+            "they are empty here"
         )
     return lines
 

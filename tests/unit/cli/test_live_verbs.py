@@ -303,7 +303,7 @@ def test_a_check_probes_targets_and_sources(
     path.write_text(text.replace("[targets]\n" + targets, f"{group}rate_limit_mb_s = 64\n{other}"))
     assert run(["daemon", "--check", "-c", str(path)]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
-        "us: 1 programs now; pghot-default, to 64 MiB/s",
+        "us: 1 program now; pghot-default, to 64 MiB/s",
         "others: 0 programs now; left alone",
     ]
     path.write_text(text.replace(str(os.getpid()), NO_PID))

@@ -99,7 +99,7 @@ def test_the_first_group_that_fits_has_a_program_and_none_leaves_it_alone(bench:
     assert [each["promoted_pages"] for each in facts["groups"]] == [0, PAGES, PAGES]
     assert facts["moves"]["promoted_pages"] == 2 * PAGES
     assert (
-        "databases: 1 programs, pghot-default, promoted 512 pages (2.0 MiB) of 1000 MiB/s"
+        "databases: 1 program, pghot-default, promoted 512 pages (2.0 MiB) of 1,000 MiB/s"
         in render_status(facts, None)
     )
     facts |= {"reload_accepted": True, "journal_bytes": 0, "rounds": 1, "rounds_late": 0}

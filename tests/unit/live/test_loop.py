@@ -177,7 +177,7 @@ def test_a_run_that_restores_says_what_it_put_back(bench: Bench, journal: Journa
     journal.close()
     text = render_run(json.loads(json.dumps(summary.facts)))
     assert f"pages back: {23 - busy}, " in text
-    assert ("could not be moved back: 1 pages of 500 (program)" in text) is busy
+    assert ("could not be moved back: 1 page of 500 (program)" in text) is busy
     assert ("put back with: pghot undo" in text) is busy
     assert (journal.path.exists(), summary.restored) == (busy, not busy)
 

@@ -101,10 +101,10 @@ def test_the_setup_in_sentences() -> None:
         "SIMULATED: tiny (redis-server --port 0), truncated",
         "stands for a program of 125.0 MiB with 16 threads, 32 pages for each recorded one; its cache of 1.0 MiB "
         "stands for 32.0 MiB",
-        "2.5 pass(es) of 120 s, phases longer with more data, in slices of at most 50 ms (590 joined); bandwidth in "
+        "2.5 passes of 120 s, phases longer with more data, in slices of at most 50 ms (590 joined); bandwidth in "
         "use without moves: dram 10 %, cxl 40 %",
         "tiers: dram 800.0 KiB at 100 ns, cxl 7.8 MiB at 250 ns; fast share 20.0 %",
-        "2 seed(s), steady after 20 of 60 epochs",
+        "2 seeds, steady after 20 of 60 epochs",
         "warning: damaged",
     ]
 

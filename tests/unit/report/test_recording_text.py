@@ -29,7 +29,7 @@ OUTCOME = Outcome(
 def test_figures_end_and_children_have_a_line_each() -> None:
     assert emulated_lines(OUTCOME) == [
         "recorded: 1.00 s in 1000 slices, 6x slower, 2.0 MiB touched, 1.0 MiB file",
-        "the program: ended by SIGTERM, 3 working thread(s), 25% of the instructions only waited",
+        "the program: ended by SIGTERM, 3 working threads, 25 % of the instructions only waited",
         "slices of 2.00 ms: 8 each were joined to keep the file small",
         "not followed: sh\\x1b[2J (--children follows them)",
     ]

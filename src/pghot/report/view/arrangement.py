@@ -12,8 +12,9 @@ from pghot.report.view.history import SPAN_S
 from pghot.report.view.list_panel import counter_lines, hot_lines, program_lines
 from pghot.report.view.move_panel import move_lines
 from pghot.report.view.node_panel import node_lines
-from pghot.report.view.parts import GOOD, TITLE, WARN, PanelRoom, Picture, counted, cut
+from pghot.report.view.parts import GOOD, TITLE, WARN, PanelRoom, Picture, cut
 from pghot.report.view.source_panel import own_lines, source_lines
+from pghot.units import counted
 
 if TYPE_CHECKING:
     from pghot.live.status_facts import StatusFacts

@@ -9,7 +9,7 @@ from rich.text import Text
 from pghot.report.live_text import damos_lines
 from pghot.report.view.bars import gauge
 from pghot.report.view.parts import WARN, PanelRoom, Picture, cut, said, title, trend
-from pghot.units import PAGE_BYTES, format_short_size
+from pghot.units import PAGE_BYTES, format_number, format_share, format_short_size
 
 if TYPE_CHECKING:
     from pghot.live.status_facts import MoveFacts, PageCount
@@ -53,7 +53,9 @@ def limit_line(picture: Picture, width: int) -> Text:
     held = moves["pingpong_guard_share"]
     guard = (f"holds it to 1/{round(1 / held)}", WARN) if held < 1 else "off"
     back = format_short_size(picture.status["counters"]["pghot_pingpong_pages"] * PAGE_BYTES)
-    used = f"{100 * share:>10.0f} % {gauge(share, 8)} of {moves['rate_limit_mb_s']:g} MiB/s"
+    used = (
+        f"{format_share(share, 0):>12} {gauge(share, 8)} of {format_number(moves['rate_limit_mb_s'])} MiB/s"
+    )
     return cut(said("limit", used, "; ping-pong guard ", guard, f", {back} back"), width)
 
 

@@ -93,11 +93,3 @@ def short_count(count: float) -> str:
         if abs(count) >= scale:
             return f"{count / scale:.2f} {unit}"
     return f"{count:,.0f}"
-
-
-def counted(number: int, what: str) -> str:
-    """
-    >>> counted(1, "program"), counted(2, "program")
-    ('1 program', '2 programs')
-    """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -11,7 +11,7 @@ from pghot.counters import COUNTERS, LOSSES
 from pghot.report.live_text import skipped
 from pghot.report.view.bars import gauge
 from pghot.report.view.parts import WARN, PanelRoom, Picture, cut, said, short_count, title, trend
-from pghot.units import format_short_size
+from pghot.units import format_number, format_share, format_short_size
 
 if TYPE_CHECKING:
     from pghot.live.status_facts import BudgetFacts
@@ -57,7 +57,7 @@ def own_lines(picture: Picture, room: PanelRoom) -> list[Text]:
     total = f"{facts['counters']['pghot_cpu_seconds']:,.0f} s"
     return [
         title("pghot itself", f"share of a CPU, {room.span}", room.width),
-        *trend(picture, room, "CPU", "pghot_cpu_seconds", lambda rate: f"{100 * rate:.1f} %", total),
+        *trend(picture, room, "CPU", "pghot_cpu_seconds", lambda rate: format_share(rate), total),
         cut(words, room.width),
     ]
 
@@ -68,6 +68,10 @@ def budget_words(budget: BudgetFacts, cpu_share: float | None) -> list[tuple[str
     if limit is None:
         return ["no CPU budget"]
     used = 0.0 if cpu_share is None else 100 * cpu_share / limit
-    over = (f"over the budget of {limit:g} %", WARN) if used > 1 else f"budget {limit:g} %"
-    sampling = f"; sampling {100 * effort:.0f} %"
+    over = (
+        (f"over the budget of {format_number(limit)} %", WARN)
+        if used > 1
+        else f"budget {format_number(limit)} %"
+    )
+    sampling = f"; sampling {format_share(effort, 0)}"
     return [over, f" {gauge(used, 8)}", (sampling, WARN) if effort < HARDLY_LESS else sampling]

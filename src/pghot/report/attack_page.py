@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from html import escape
 
 from pghot.report.attack_charts import attack_chart
-from pghot.report.attack_text import SHOWN, least, played, settings, verdict
+from pghot.report.attack_rules import rules_table
+from pghot.report.attack_text import SHOWN, least, played, verdict
+from pghot.report.attack_words import in_words
 from pghot.report.html import drawn, listed, page
 from pghot.report.reserves import setup
 from pghot.safety.adversary.search import Campaign
@@ -27,13 +29,15 @@ def render(found: Margins, campaign: Campaign, command: Sequence[str]) -> str:
         f"<p class=verdict>{escape(first)}</p><p>All figures are simulated.</p>"
         f"{listed([*setup(found), played(scene), *others])}"
         f"{drawn([attack_chart(campaign, history(scene, campaign.worst))])}"
+        f"<h2>Rules</h2><p>As the calculator says; {escape(scene.rule.name)} was attacked.</p>"
+        f"<div class=wide>{rules_table(found, campaign)}</div>"
         f"<h2>Attacks</h2><div class=wide>{_attacks(campaign)}</div>"
         f"<h2>Reproduce</h2><pre>{escape(shlex.join(command))}</pre><p>pghot {__version__}</p>",
     )
 
 
 def _attacks(campaign: Campaign) -> str:
-    heads = ("attack", "least remaining", "of real", "lost writes", "steps", "in numbers")
+    heads = ("attack", "least remaining", "of real", "lost writes", "steps", "what the tenants do")
     body = ""
     for outcome in campaign.outcomes[:SHOWN]:
         cells = (
@@ -41,7 +45,7 @@ def _attacks(campaign: Campaign) -> str:
             format_share(outcome.least_bytes / campaign.scene.real),
             f"{outcome.lost_writes:,}",
             f"{outcome.steps:,}",
-            settings(outcome.strategy),
+            in_words(outcome.strategy, campaign.scene),
         )
         best = " class=best" if outcome is campaign.worst else ""
         body += (

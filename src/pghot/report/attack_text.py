@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pghot.report.attack_words import in_words
 from pghot.report.reserves import paragraphs, setup
-from pghot.safety.adversary.attacks import Strategy
 from pghot.safety.adversary.scene import Scene
 from pghot.safety.adversary.search import Campaign
 from pghot.safety.adversary.trial import AttackOutcome
@@ -90,7 +90,7 @@ def _row(campaign: Campaign, outcome: AttackOutcome) -> str:
 
 
 def verdict(found: Margins, campaign: Campaign) -> list[str]:
-    """Lost or not, the worst attack in numbers, and what the calculator says."""
+    """Lost or not, the worst attack in words, and what the calculator says."""
     rule, worst = campaign.scene.rule.name, campaign.worst
     margin = found.rules[rule]
     if campaign.lost:
@@ -104,7 +104,7 @@ def verdict(found: Margins, campaign: Campaign) -> list[str]:
     )
     return [
         f"{first}; the calculator: {rule} {need}{unresolved(campaign, margin)}",
-        f"worst: {settings(worst.strategy)}; seed {worst.seed}; at step {worst.worst_step:,}",
+        f"worst: {in_words(worst.strategy, campaign.scene)}; seed {worst.seed}; at step {worst.worst_step:,}",
     ]
 
 
@@ -116,16 +116,3 @@ def unresolved(campaign: Campaign, margin: RuleMargin) -> str:
         return ""
     more = format_size(short)
     return f", {more} more than was kept: too little to show where two pages stand for {format_size(told)}"
-
-
-def settings(strategy: Strategy) -> str:
-    """What differs from a strategy that does nothing, as `name=value`."""
-    plain = Strategy().to_dict()
-    own = {key: value for key, value in strategy.to_dict().items() if value != plain[key]}
-    return (
-        ", ".join(
-            f"{key}={format_number(value, 4)}" if isinstance(value, float) else f"{key}={value}"
-            for key, value in own.items()
-        )
-        or "fill the device, nothing else"
-    )

@@ -53,6 +53,7 @@ def ranked(scene: Scene, outcomes: list[AttackOutcome]) -> Campaign:
 def run_named(scene: Scene, names: list[str], progress: Progress = quiet) -> Campaign:
     """Named attacks, one after the other."""
     outcomes = []
+    progress(0, len(names))
     for number, name in enumerate(names, 1):
         outcomes.append(run_attack(scene, attack(name, scene), name))
         progress(number, len(names))
@@ -105,6 +106,7 @@ def search(scene: Scene, budget: int, seed: int = 0, progress: Progress = quiet)
         progress(len(outcomes), budget)
         return found.least_bytes
 
+    progress(0, budget)
     study.optimize(objective, n_trials=budget)
     return ranked(scene, outcomes)
 

@@ -16,7 +16,7 @@ from pghot.policies.runs_on import RunsOn
 from pghot.recording.ratios import HISTOGRAM_STEP
 from pghot.report.facts import Facts
 from pghot.report.html import Chart
-from pghot.units import PAGE_BYTES, counted, format_number, format_share
+from pghot.units import PAGE_BYTES, counted, format_share
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and in print by lightness.
 _CLASSES: Mapping[RunsOn, str] = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pghot.printable import elided, printable
 from pghot.recording.difference import Difference, RegionChange
 from pghot.report.heat_levels import short
-from pghot.units import format_duration, format_short_size
+from pghot.units import format_duration, format_share, format_short_size
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +42,7 @@ def head_lines(found: Difference) -> list[str]:
         f"{format_short_size(side.footprint_bytes)}, {short(rate)} {found.measure} per second"
         for place, side, rate in zip(("before", "after"), (found.before, found.after), heat, strict=True)
     ]
-    moved = f"{100 * found.moved_share:.1f} % of the {found.measure} moved to other regions"
+    moved = f"{format_share(found.moved_share)} of the {found.measure} moved to other regions"
     if found.measure == "touches":
         moved += "; touches, because one of them has no misses"
     return [*said, moved]

@@ -32,3 +32,8 @@ def __getattr__(name: str) -> Any:
 
     module, attribute = _LAZY[name]
     return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    """What there is to use, also what is not loaded yet."""
+    return sorted(__all__)

@@ -34,7 +34,7 @@ PGHOT_MIB = 80  # what pghot itself takes of node 0
 ROOT = SysRoot()
 GROUP = Path("/sys/fs/cgroup/pghot-test")
 BALANCING = Path("/proc/sys/kernel/numa_balancing")
-STATUS_LINE = re.compile(r"^\d+ s · \d+ programs", re.MULTILINE)
+STATUS_LINE = re.compile(r"^\d+ s · \d+ programs?", re.MULTILINE)
 
 
 def kept_mib() -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
+from pghot.cli.importing import import_first
 from pghot.cli.progress import progress_on_stderr
 from pghot.cli.shared_options import Duration, Json, StandsFor, Threads, Workers, words
 from pghot.cli.stands_for import size_or_times
@@ -129,6 +130,7 @@ def compare(
         placement=placement,
         mlp=mlp,
     )
+    import_first(recording)
     shown = chosen_columns(words(columns))
     asked = (recording, tiers, words(policies), words(sources))
     options: dict[str, Any] = {

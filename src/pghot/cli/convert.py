@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pghot.cli.progress import after_a_while, progress_on_stderr
 from pghot.errors import PghotError
 from pghot.units import counted
 
@@ -27,7 +28,8 @@ def convert(
     from pghot.recording.convert import convert as run
 
     path = bundled.path(source) if source.startswith(bundled.PREFIX) else source
-    done = run(path, target, force, accesses_per_us)
+    progress = after_a_while(progress_on_stderr("importing"))
+    done = run(path, target, force, accesses_per_us, progress=progress)
     print(
         f"wrote {target}: {counted(done.slices, 'slice')}, {counted(done.rows, 'row')}, {done.verification}",
         file=sys.stderr,

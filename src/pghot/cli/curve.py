@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
+from pghot.cli.importing import import_first
 from pghot.cli.shared_options import Json, StandsFor, Threads
 from pghot.cli.stands_for import size_or_times
 from pghot.outputs import write_bytes
@@ -53,6 +54,7 @@ def curve(
     setting = Setting(
         stands_for=size, times=times, threads=threads, mlp=mlp, page_bytes=parse_size(folio.replace(" ", ""))
     )
+    import_first(recording)
     found = run(
         recording, tiers, parse_shares(fast_share), setting, begins=lambda: announce_compilation(CURVE)
     )

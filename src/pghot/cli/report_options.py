@@ -55,7 +55,7 @@ def opened(name: str) -> Recording:
     from pghot.cli.compiling import REPORT, announce_compilation
     from pghot.recording.bundled import open_named
 
-    recording = open_named(name)
+    recording = open_named(name, after_a_while(progress_on_stderr("importing")))
     announce_compilation(REPORT)
     return recording
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
+from pghot.cli.importing import import_first
 from pghot.cli.progress import progress_on_stderr
 from pghot.cli.shared_options import Duration, Json, StandsFor, Threads, Workers, words
 from pghot.cli.stands_for import size_or_times
@@ -78,6 +79,7 @@ def size(
         duration_s=None if duration == "one-pass" else parse_duration_ns(duration) / 1e9,
         seeds=seeds,
     )
+    import_first(recording)
     chosen = (words(policies), words(sources))
     options: dict[str, Any] = {
         "slowdown": 1 + parse_share(slowdown),

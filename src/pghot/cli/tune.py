@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
+from pghot.cli.importing import import_first
 from pghot.cli.progress import progress_on_stderr
 from pghot.cli.shared_options import Duration, Json, StandsFor, Threads, Workers
 from pghot.cli.stands_for import size_or_times
@@ -86,6 +87,7 @@ def tune(
         duration_s=None if duration == "one-pass" else parse_duration_ns(duration) / 1e9,
         seeds=seeds,
     )
+    import_first(*recordings, *(held_out or ()))
     found = run(
         recordings,
         policy,

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from pghot.errors import UsageError, did_you_mean, unknown_name
+from pghot.recording.importers.importing import Progress
 from pghot.recording.open_file import open_file
 from pghot.recording.other_run import transplanted
 from pghot.recording.reader import Recording, open_recording
@@ -27,13 +28,16 @@ def names() -> list[str]:
     return sorted(path.stem for path in _directory().glob(f"*{_SUFFIX}"))
 
 
-def open_named(what: str) -> Recording:
+def open_named(what: str, progress: Progress = lambda done, total: None) -> Recording:
     """A recording by its bundled name, `bundled:redis-zipf`, or a file of any format that can be imported. Raises as
-    `open_file` and `path` do; for a file that is not there, with the nearest bundled name."""
+    `open_file` and `path` do; for a file that is not there, with the nearest bundled name.
+
+    progress  of an import, see `open_file`
+    """
     if what.startswith(PREFIX):
         return open_bundled(what)
     try:
-        return open_file(what)
+        return open_file(what, progress)
     except UsageError as error:
         if Path(what).exists():
             raise

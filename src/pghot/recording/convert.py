@@ -14,7 +14,7 @@ from pghot.recording import format as fmt
 from pghot.recording.compressibility import Compressibility
 from pghot.recording.csv_export import write_csv
 from pghot.recording.framing import CONTINUATION
-from pghot.recording.importers.importing import import_recording
+from pghot.recording.importers.importing import Progress, import_recording
 from pghot.recording.parquet import open_table, write_table
 from pghot.recording.reader import Recording, open_recording
 from pghot.recording.trace import Region, SliceBatch, TraceInfo, Verification
@@ -41,12 +41,14 @@ def convert(
     force: bool = False,
     accesses_per_us: float | None = None,
     level: int = DEFAULT_LEVEL,
+    progress: Progress = lambda done, total: None,
 ) -> Conversion:
     """Convert a recording to `.parquet` and back, to `.csv`, or to a recording that keeps the good slices; or import
     a file of another tool. What `src` is, `kind_of` says.
 
     accesses_per_us  the rate of accesses, for files of other tools that have no time (`import_recording`)
     level            of zstd, for recordings that are written
+    progress         of an import, see `import_recording`
 
     What was doubtful in `src` stays so in `dst`: a new seal does not make it verified. `src` may be a URI (`.pghot`
     only); `dst` is a local path and appears only once it is complete. Raises `UsageError` for unknown extensions, an
@@ -64,7 +66,7 @@ def convert(
         )
     check_free(Path(dst), force)
     if kind is FileKind.FOREIGN:
-        return _import(src, Path(dst), force, accesses_per_us, level)
+        return _import(src, Path(dst), force, accesses_per_us, level, progress)
     if kind is FileKind.PARQUET:
         return _from_parquet(src, Path(dst), force, level)
     if suffix == ".csv":
@@ -96,8 +98,15 @@ def kind_of(path: str | Path) -> FileKind:
     return FileKind.OURS if start == CONTINUATION[: len(start)] else FileKind.FOREIGN
 
 
-def _import(src: str | Path, dst: Path, force: bool, accesses_per_us: float | None, level: int) -> Conversion:
-    done = import_recording(src, dst, force, accesses_per_us, level)
+def _import(
+    src: str | Path,
+    dst: Path,
+    force: bool,
+    accesses_per_us: float | None,
+    level: int,
+    progress: Progress,
+) -> Conversion:
+    done = import_recording(src, dst, force, accesses_per_us, level, progress)
     return Conversion(done.slices, done.rows, Verification.UNVERIFIED, done.doubt, not_known=done.not_known)
 
 

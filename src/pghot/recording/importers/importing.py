@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from pghot.units import format_size
 # Of two instructions a nanosecond, three of ten access memory.
 ACCESSES_PER_US = 600.0
 MOST_ACCESSES_PER_US = 1e6
+Progress = Callable[[int, int], None]
 _LATEST_NS = 1 << 61  # half of what a recording may hold
 
 
@@ -42,10 +44,12 @@ def import_recording(
     force: bool = False,
     accesses_per_us: float | None = None,
     level: int = DEFAULT_LEVEL,
+    progress: Progress = lambda done, total: None,
 ) -> Imported:
     """Make a recording at `target` of a file of any known format.
 
     accesses_per_us  the rate of accesses, for a format that has no time; None: `ACCESSES_PER_US`
+    progress         called with the bytes of the file that were read, and all of them
 
     Raises `UsageError` for a file of no known format, for a rate where the format has its own time, and for a target
     that exists without `force`; `PghotError` where the file is damaged.
@@ -58,6 +62,7 @@ def import_recording(
             stream = _Stream(importer, writer, rate)
             for part in importer.accesses():
                 stream.take(part)
+                progress(*source.progress())
             stream.finish()
             said = (
                 *importer.not_known,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,11 +29,17 @@ class Input:
     offset  bytes given so far, unpacked
     """
 
-    def __init__(self, path: str | Path, file: IO[bytes]) -> None:
+    def __init__(self, path: str | Path, file: IO[bytes], packed: IO[bytes]) -> None:
+        """file, packed  what gives its bytes, and the file itself, of which they are unpacked"""
         self.name = str(path)
-        self._file = file
+        self._file, self._packed = file, packed
         self._start = b""
         self.offset = 0
+
+    def progress(self) -> tuple[int, int]:
+        """How far the file was read, and how far it goes, bytes. A pipe has no end that is known: both are the same."""
+        done = self._packed.tell() if self._packed.seekable() else 0
+        return done, max(done, os.fstat(self._packed.fileno()).st_size)
 
     def start(self) -> bytes:
         """The first `START_BYTES`; they are given again by `blocks`."""
@@ -122,7 +129,7 @@ def opened(path: str | Path) -> Iterator[Input]:
         raise NotPermittedError(f"may not read {path}", "ask its owner for read permission") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {error}", "check the path") from None
-    with file:
+    with file as packed:
         magic = file.read(6)
         file.seek(0)
         if magic.startswith(_GZIP):
@@ -133,4 +140,4 @@ def opened(path: str | Path) -> Iterator[Input]:
             file = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
         elif magic.startswith(_ZLIB):
             file = _Inflated(file)
-        yield Input(path, file)
+        yield Input(path, file, packed)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.foreign import imported, oracle_general, rows_of
+from pghot.cli import progress
 from pghot.cli.main import run
 from pghot.errors import PghotError
 from pghot.lab.traces import load_trace, trace_warnings
+from pghot.recording import open_file as open_file_module
+from pghot.recording.convert import Conversion, convert
 from pghot.recording.importers.cache_model import CacheModel
 from pghot.recording.importers.page_numbers import PageNumbers, regions_of
 from pghot.recording.importers.slice_maker import SliceMaker
+from pghot.recording.open_file import open_file
 from pghot.recording.trace import Region
 from references.recording.importers import lru_misses, slices_of
 
@@ -54,6 +60,60 @@ def test_packed_files_are_unpacked_and_a_cut_one_is_refused_with_its_place(tmp_p
     path.write_bytes(packed[:-9])
     with pytest.raises(PghotError, match="cannot be unpacked after byte"):
         imported(path)
+
+
+def test_it_is_imported_once_and_again_when_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A comparison opens its recording for each seed."""
+    imports: list[str] = []
+
+    def counted(source: str, *rest: Any, **more: Any) -> Conversion:
+        imports.append(source)
+        return convert(source, *rest, **more)
+
+    monkeypatch.setattr(open_file_module, "convert", counted)
+    path = tmp_path / "a.oracleGeneral.bin"
+    path.write_bytes(oracle_general(REQUESTS))
+    first, again = open_file(str(path)), open_file(str(path))
+    assert first is not again
+    assert rows_of(first) == rows_of(again)
+    assert len(imports) == 1
+    path.write_bytes(oracle_general(REQUESTS[:20]))
+    assert open_file(str(path)).total_touches == 20
+    assert len(imports) == 2
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_progress_is_in_bytes_of_the_file_as_it_lies_there(
+    pack: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.oracleGeneral"
+    size = path.write_bytes(pack(oracle_general([(i // 4, i * i % 1009, 512, -1) for i in range(200_000)])))
+    said: list[tuple[int, int]] = []
+    convert(path, tmp_path / "a.pghot", progress=lambda *both: said.append(both))
+    assert len(said) > 2
+    assert {total for _, total in said} == {size}
+    assert said == sorted(said)
+    assert 0 < said[0][0] < size
+    assert said[-1][0] == size
+
+
+@pytest.mark.parametrize("verb", ["report summary", "compare", "curve", "size", "convert"])
+def test_an_import_that_takes_long_says_how_far_it_is(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file holds too little for a verdict: it is about what is said first."""
+    monkeypatch.setattr(progress, "PATIENCE_S", 0.0)
+    path = tmp_path / "a.oracleGeneral.bin"
+    path.write_bytes(oracle_general([(i // 4, i * i % 1009, 512, -1) for i in range(200_000)]))
+    more = {
+        "compare": ["--policies", "none", "--duration", "one-pass", "--seeds", "1"],
+        "size": ["--policies", "none", "--duration", "one-pass", "--seeds", "1"],
+        "convert": [str(tmp_path / "a.pghot")],
+    }
+    run([*verb.split(), str(path), *more.get(verb, [])])
+    assert "importing " in capsys.readouterr().err
 
 
 def test_pages_are_numbered_in_aligned_extents_in_the_order_of_their_touch() -> None:

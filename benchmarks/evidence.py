@@ -7,7 +7,8 @@
 docs/outcomes.md shows a part of the cells one by one.
 
 Each cell is one comparison. Its verdict is kept as a JSON file in the work directory, so a run that was stopped goes
-on where it stopped. With --anew cells of another version of the code are computed again, after those that are missing.
+on where it stopped. At the end all cells are packed into the archive, which counts where the work directory lacks them;
+see cell_archive.py. With --anew cells of another version of the code are computed again, after those that are missing.
 Cells of other settings (--duration, --seeds) are kept beside them. Two cells run at a time.
 """
 
@@ -30,12 +31,14 @@ from typing import Any
 import evidence_page
 import outcomes_page
 import pghot
+from cell_archive import read_archive, write_archive
 from kept_cells import named_trace
 from pghot.lab.code_version import code_version
 from pghot.lab.compare import RunSpec
 from pghot.recording.bundled import names
 
 ROOT = Path(__file__).parents[1]
+ARCHIVE = ROOT / "benchmarks" / "results" / "evidence.jsonl.xz"
 TIERS = ("dram-cxl", "dram-cxl-switched", "two-socket-cxl", "hbm-dram-cxl")
 SHARES = (0.05, 0.2, 0.5, 0.8)
 SHARES_IN_TURN = (0.2, 0.05, 0.5, 0.8)
@@ -113,9 +116,9 @@ def compute(cell: Cell, settings: dict[str, Any], work: Path) -> str:
     return f"{result['verdict']['headline']} ({seconds:.0f} s, {cpu_s:.0f} s of CPU)"
 
 
-def read_cells(work: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The cells with these settings that are there, by name."""
-    found = [json.loads(path.read_text()) for path in work.glob("*.json")]
+def read_cells(work: Path, archive: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The cells with these settings that are there, by name. What was computed here is newer than the archive."""
+    found = [*read_archive(archive), *(json.loads(path.read_text()) for path in work.glob("*.json"))]
     return {Cell(**kept["cell"]).name: kept for kept in found if kept["settings"] == settings}
 
 
@@ -153,6 +156,7 @@ def main() -> int:
         help="compute also cells that another version of the code left, at last",
     )
     parser.add_argument("--page-only", action="store_true")
+    parser.add_argument("--archive", type=Path, default=ARCHIVE, help="where all cells are packed")
     parser.add_argument(
         "-o", "--output", type=Path, default=ROOT / "docs", help="the folder that the pages are written to"
     )
@@ -161,7 +165,7 @@ def main() -> int:
     given.work.mkdir(parents=True, exist_ok=True)
     cells = list(all_cells())
     if not given.page_only:
-        there = read_cells(given.work, settings)
+        there = read_cells(given.work, given.archive, settings)
         asked = [cell for cell in sorted(cells, key=turn) if given.only in cell.name]
         missing = [cell for cell in asked if cell.name not in there]
         if given.anew:
@@ -169,8 +173,10 @@ def main() -> int:
             missing += [cell for cell in asked if cell.name in there and there[cell.name]["source"] != now]
         print(f"{len(there)} of {len(cells)} cells are there, {len(missing)} to compute", file=sys.stderr)
         run(missing, settings, given.work, given.jobs)
-    there = read_cells(given.work, settings)
+    there = read_cells(given.work, given.archive, settings)
     kept = [there[cell.name] for cell in cells if cell.name in there]
+    others = [cell for cell in read_archive(given.archive) if cell["settings"] != settings]
+    write_archive(given.archive, [*others, *kept])
     shown = list(filter(one_by_one, cells))
     pages = {
         "evidence.md": evidence_page.render(kept, len(cells)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -136,7 +137,7 @@ def test_the_command_of_a_cell_stands_there(render: Any) -> None:
 
 @pytest.mark.heavy
 def test_a_cell_is_computed_kept_and_shown(tmp_path: Path) -> None:
-    """The command itself, for one cell and a second of the real system; the next time the cell is there."""
+    """The command itself, for one cell and a second of the real system; then it is there, and in the archive."""
     cell = "fasttext-zipf.dram-cxl.20%.8GiB"
     words = [
         sys.executable,
@@ -148,10 +149,16 @@ def test_a_cell_is_computed_kept_and_shown(tmp_path: Path) -> None:
         "--seeds",
         "1",
     ]
-    words += ["--jobs", "1", "--work", str(tmp_path), "-o", str(tmp_path)]
-    for there in (0, 1):
+    work, archive = tmp_path / "work", tmp_path / "cells.jsonl.xz"
+    words += ["--jobs", "1", "--work", str(work), "--archive", str(archive), "-o", str(tmp_path)]
+    packed = set[bytes]()
+    for there in (0, 1, 1):
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         assert f"{there} of 672 cells are there, {1 - there} to compute" in done.stderr
+        packed.add(archive.read_bytes())
+        if there:
+            shutil.rmtree(work)  # then they come from the archive alone
+    assert len(packed) == 1
     text = " ".join((tmp_path / "evidence.md").read_text().split())
     assert "* 1 of 672 cells, 1 seed each, which gives no interval, 1 s of the real system" in text
     assert "pghot compare bundled:fasttext-zipf --tiers dram-cxl --fast-share 20% " in text

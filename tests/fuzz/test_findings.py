@@ -195,7 +195,7 @@ def test_a_version_that_is_no_line(tmp_path: Path) -> None:
     path.write_bytes(originals()[0].content)
     with forging(path) as taken_apart:
         taken_apart.header["format"] = "a\nb" + "x" * 500
-    with pytest.raises(PghotError, match=r"has format a\\nbx{1,40}\.\.\., this"):
+    with pytest.raises(PghotError, match=r"has format a\\nbx{1,20}…x{1,20}, this"):
         open_recording(path)
 
 
@@ -259,7 +259,7 @@ def test_a_name_with_a_nul_is_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"), [("small", "small"), ("\x1b[2J", "\\x1b[2J"), ("n" * 60, "n" * 37 + "...")]
+    ("name", "shown"), [("small", "small"), ("\x1b[2J", "\\x1b[2J"), ("n" * 60, "n" * 19 + "…" + "n" * 20)]
 )
 def test_a_workload_in_a_validation_is_named_as_what_it_is(name: str, shown: str, tmp_path: Path) -> None:
     """It was said to be in a file NAME.toml, which nobody has."""

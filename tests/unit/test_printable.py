@@ -43,7 +43,9 @@ def test_the_live_view_lists_programs_and_cgroups() -> None:
     picture = Picture({"programs": [{"pid": 7, "name": EVIL}]}, [row], StatusHistory())
     lines = [*program_lines(picture, 80, 10), *hot_lines(picture, 120, 10)]
     assert all(line.plain.isprintable() for line in lines)
-    assert sum(line.plain.count("ev\\x1b]0;il") for line in lines) == 2
+    told = " ".join(line.plain for line in lines)
+    assert " ev\\x1b]…2e\\udcff " in told, "in the list of programs"
+    assert " ev\\x1b]0;…202e\\udcff " in told, "beside its hot region"
     limits = dict.fromkeys(("current_bytes", "high_bytes", "max_bytes"))
     assert cgroup_words({"cgroup": EVIL, **limits}) == f"cgroup {SHOWN}: no limits"
 

@@ -31,7 +31,6 @@ from pghot.live.targets import Targets
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.options import parse_options
 from pghot.printable import printable
-from pghot.units import format_number
 
 _MOVER_OPTIONS = {
     "kind": "--mover",
@@ -55,7 +54,7 @@ def mover_settings(**given: object) -> MoverSettings:
     option = _MOVER_OPTIONS[field]
     if first["type"] == "literal_error":
         raise unknown_name(option, value, list(get_args(MoverSettings.model_fields[field].annotation)))
-    raise UsageError(f"{option} {format_number(value)}: {first['msg']}", "give a value within these bounds")
+    raise UsageError(f"{option} {value:.15g}: {first['msg']}", "give a value within these bounds")
 
 
 def kinds_of(names: str | None) -> Kinds:

@@ -211,7 +211,7 @@ def test_values_that_cannot_be(
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"rate_limit_mb_s": 2e6}, "--rate 2e\\+06: .*1000000"),
+        ({"rate_limit_mb_s": 2e6}, "--rate 2000000: .*1000000"),
         ({"batch_pages": 65537}, "--batch 65537: .*65536"),
         ({"cold_after_s": 511.0}, "--cold-after 511: .*510"),
         ({"kind": "damon"}, "unknown --mover 'damon'"),

@@ -241,7 +241,7 @@ def test_another_version_of_the_code_computes_anew(
     assert run(["sweep", str(path), "--cluster", address]) == 0
     out = capsys.readouterr().out
     assert "2 cells: 2 computed, 0 were there, 0 failed." in out
-    assert "2 cells in the folder are of another version of pghot, and not used." in out
+    assert "not used, as of another version of pghot: 2 cells in the folder" in out
     assert len(list((tmp_path / "s.cells").rglob("*.parquet"))) == 4
 
 

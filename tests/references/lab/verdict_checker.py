@@ -13,7 +13,7 @@ from pghot.lab.outcomes import SummaryRow
 from pghot.lab.verdict import Verdict
 
 MATTERS, IDLE = 0.02, 0.001
-GAIN = r"([+-]\d+\.\d) %(?: ± (\d+\.\d))?"
+GAIN = r"([+-]\d+\.\d|0\.0) %(?: ± (\d+\.\d))?"  # nothing has no sign
 LABEL = r"(.+?)"
 TITLES = {
     "kernel": "The kernel alone",
@@ -38,9 +38,7 @@ class Reader:
 
     def shows(self, label: str, gain: str, half: str | None) -> None:
         """The printed gain and interval are those of the run."""
-        assert f"{100 * self.gain(label):+.1f}" == gain or (
-            gain in ("+0.0", "-0.0") and abs(self.gain(label)) < 5e-4
-        )
+        assert _signed(self.gain(label)) == gain
         assert (half is not None) == (self.rows[label].seeds > 1)
         if half is not None:
             assert f"{100 * self.half(label):.1f}" == half
@@ -106,6 +104,12 @@ class Reader:
             t = {2: 12.706, 3: 4.303, 4: 3.182}[n]
             half = t * (sum((p - mean) ** 2 for p in pairs) / (n - 1) / n) ** 0.5
         return abs(self.gain(one) - self.gain(other)) <= max(MATTERS, half) + 1e-12
+
+
+def _signed(gain: float) -> str:
+    """In percent with its sign; nothing has none."""
+    text = f"{100 * gain:+.1f}"
+    return text if float(text) else "0.0"
 
 
 def check_verdict(verdict: Verdict, rows: Sequence[SummaryRow], pages: int, lack: bool = False) -> None:
@@ -176,7 +180,7 @@ def _check_class(rest: str, outcome: str, runs_on: str, best: str | None, reader
         assert outcome == "does not pay"
         oracles = reader.oracles(runs_on)
         assert max(map(reader.gain, oracles)) <= MATTERS
-        assert found[1] in {f"{100 * reader.gain(o):+.1f}" for o in oracles} | {"+0.0", "-0.0"}
+        assert found[1] in {"0.0", *(_signed(reader.gain(o)) for o in oracles)}
         return
     start = {
         "pays": "",

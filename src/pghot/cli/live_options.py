@@ -54,7 +54,9 @@ def mover_settings(**given: object) -> MoverSettings:
     option = _MOVER_OPTIONS[field]
     if first["type"] == "literal_error":
         raise unknown_name(option, value, list(get_args(MoverSettings.model_fields[field].annotation)))
-    raise UsageError(f"{option} {str(value).removesuffix('.0')}: {first['msg']}", "give a value within these bounds")
+    raise UsageError(
+        f"{option} {str(value).removesuffix('.0')}: {first['msg']}", "give a value within these bounds"
+    )
 
 
 def kinds_of(names: str | None) -> Kinds:

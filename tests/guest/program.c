@@ -16,7 +16,7 @@
  * for sources that look seldom. The kernel's scanner for hint faults goes by the program's own CPU time.
  * random: it touches pages of the hot set in random order, at random offsets, as most programs do; a pass is as many
  * touches as there are hot pages. threads=N: so many do that. mappings=N: it has so many more mappings of a page each,
- * which it does not touch again. cold=N: so many pages anywhere are touched each minute.
+ * which it does not touch again. cold=N: at most so many pages anywhere are touched each minute.
  * folios: its folios are as large as the kernel likes.
  * shm, sysv, memfd, tmpfs=FILE: its memory is shared: anonymous, of System V, a memfd, a file of a tmpfs, which
  * another program may have made (or of a hugetlbfs). hugetlb: pages of the hugetlb pool, shared or private.
@@ -321,6 +321,8 @@ int main(int argc, char **argv)
 		}
 		for (int i = 0; i < stray; i++)
 			sum += ((volatile char *)memory)[(next_random(&random) % pages) << 12];
+		if (now() - strayed > 1)
+			strayed = now(); /* stopped or starved: what was missed does not come at once */
 		for (; cold && strayed < now(); strayed += 60.0 / cold)
 			sum += touch(next_random(&random) % pages, next_random(&random));
 		passes++;

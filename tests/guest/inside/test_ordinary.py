@@ -12,8 +12,9 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -103,10 +104,20 @@ def applied(program: Program, journal: Path, source: str = "faults", *words: str
     return Pghot("run", "--apply", *options, *words)
 
 
-def bring(program: Program, what: str, journal: Path, source: str = "faults", *words: str) -> None:
+def bring(
+    program: Program,
+    what: str,
+    journal: Path,
+    source: str = "faults",
+    *words: str,
+    once_at_work: Callable[[], None] | None = None,
+) -> None:
     """Run `pghot run --apply`: the hot pages come, the cold ones stay, but for those that DAMON reports with them."""
     before, by_kernel = knobs(), vmstat("pgpromote_success")
     with applied(program, journal, source, *words) as run:
+        if once_at_work:
+            run.goes_on(1)
+            once_at_work()
         program.arrives(run=run)
         seconds = time.monotonic() - run.began
         run.goes_on(2)
@@ -224,12 +235,16 @@ def test_a_later_run_sees_what_the_first_saw(what: str, applied_before: bool, tm
 @pytest.mark.two_tiers
 def test_a_program_that_the_kernel_has_balanced_for_long(tmp_path: Path) -> None:
     """Its threads' scan periods are long by then, and its first two passes are used up. What the kernel has moved
-    meanwhile is put back."""
+    meanwhile is put back, and the program stands still until pghot is at work: on a busy host that takes long, and the
+    kernel would go on moving what is touched now and then."""
     BALANCING.write_text("1")
     with running("4 KiB, runs of 16", "threads=2") as program:
         program.goes_on(60)
+        program.signal(signal.SIGSTOP)
         move_pages(program.pid, program.address, np.full(program.pages, 1, np.int32))
-        bring(program, "balanced for half a minute", tmp_path / "j.pghot-journal")
+        assert (program.nodes() == 1).all()
+        go_on = partial(program.signal, signal.SIGCONT)
+        bring(program, "balanced for half a minute", tmp_path / "j.pghot-journal", once_at_work=go_on)
 
 
 @contextmanager

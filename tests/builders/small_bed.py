@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from pghot.arrays import U32
 from pghot.engine.accesses import Accesses
-from pghot.policies.decisions import DecisionCounts
+from pghot.policies.decisions import DecisionCounts, Decisions
 from pghot.policies.machine import Moves
 from pghot.policies.policy import Policy
 from pghot.sim.lab_world import LabWorld
@@ -45,6 +46,7 @@ class SmallBed:
 
     room         pages that still fit on the first node, above its reserve of one page
     group_pages  real pages that each stands for
+    listens      makes what hears the policy's decisions; None: they are counted
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class SmallBed:
         room: int = 2,
         group_pages: float = 1.0,
         tiers: str = "dram-cxl",
+        listens: Callable[[SimulatedMachine], Decisions] | None = None,
         **options: Any,
     ) -> None:
         topology = load_topology(tiers)
@@ -74,7 +77,7 @@ class SmallBed:
             group_pages,
             0,
             None,
-            decisions=DecisionCounts(group_pages),  # type: ignore[arg-type]
+            decisions=listens(machine) if listens else DecisionCounts(group_pages),  # type: ignore[arg-type]
         )
         self.policy.start(self.world)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,9 +28,14 @@ def _any_takes_sources(policies: str) -> bool:
     return any(POLICIES.get(name).any_source for name in expand(words(policies)))
 
 
+def _shares(fast_share: str) -> list[float]:
+    return [] if fast_share == "as-file" else parse_shares(fast_share)
+
+
 _GOES_WITH = (
     GoesWith("the table, not with --json", lambda of: not of["json_"], ("columns",)),
-    GoesWith("--output", lambda of: of["output"], ("force",)),
+    GoesWith("--output or --log", lambda of: of["output"] or of["log"], ("force",)),
+    GoesWith("one --fast-share", lambda of: len(_shares(of["fast_share"])) <= 1, ("log",)),
     GoesWith(
         "a policy that takes any source",
         lambda of: _any_takes_sources(of["policies"]),
@@ -97,6 +103,9 @@ def compare(
             help="report.html, table.parquet, .csv, .arrow; of several shares curves.png, .svg, .pdf",
         ),
     ] = None,
+    log: Annotated[
+        str, typer.Option(help="FILE.parquet: the decisions of each run with the first seed")
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="overwrite outputs")] = False,
     workers: Workers = None,
     json_: Json = False,
@@ -105,10 +114,12 @@ def compare(
     refuse_unused(ctx, _GOES_WITH)
     from pghot.report.files import EXTENSIONS, PICTURES, TABLES, check_output, write_output
 
-    shares = [] if fast_share == "as-file" else parse_shares(fast_share)
+    shares = _shares(fast_share)
     outputs = [Path(path) for path in output or []]
     for path in outputs:
         check_output(path, force, (*PICTURES, *TABLES) if len(shares) > 1 else EXTENSIONS)
+    if log:
+        check_output(Path(log), force, (".parquet",))
     from pghot.cli.compiling import announcing
     from pghot.lab.dealt import usable_cpus
     from pghot.lab.setting import Setting
@@ -146,8 +157,12 @@ def compare(
     result: Comparison | ShareCurves
     if len(shares) <= 1:
         from pghot.lab.compare import compare as run
+        from pghot.outputs import written_whole
 
-        result = run(*asked, **options)
+        with written_whole(Path(log), force) if log else nullcontext() as part:
+            result = run(*asked, **options, log=part)
+        if log:
+            print(f"wrote {log}", file=sys.stderr)
         text = "" if json_ else render(result, shown)
     else:
         from pghot.lab.share_curves import compare_shares

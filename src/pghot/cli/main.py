@@ -18,6 +18,7 @@ from pghot.cli.curve import curve
 from pghot.cli.daemon import daemon
 from pghot.cli.doctor import doctor
 from pghot.cli.economics import economics
+from pghot.cli.explain import explain
 from pghot.cli.heatmap import heatmap
 from pghot.cli.hot import hot
 from pghot.cli.install_help import install_help
@@ -78,6 +79,7 @@ report_app.command("summary")(summary)
 report_app.command("heatmap")(heatmap)
 report_app.command("wss")(wss)
 report_app.command("timeline")(timeline)
+report_app.command("explain")(explain)
 report_app.command("diff")(diff)
 report_app.callback()(lambda: None)
 app.add_typer(report_app, name="report")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pghot.recording.heat import HeatMap
     from pghot.recording.reader import Recording
     from pghot.recording.working_set import WorkingSet
+    from pghot.report.explain_page import Explained
 
 LIFE_BINS = 400  # of time, in the life of a region
 
@@ -51,10 +52,11 @@ class PageReading:
         working_set: WorkingSet | None = None,
         timeline: bool = False,
         whole: bool = False,
+        explained: Explained | None = None,
     ) -> str:
         """The page, once all is read. whole: with the hot-set curve and the tables of the summary."""
         from pghot.report.recording_page import PageParts, render
 
         lives, misses = self._activities.result(), self.misses if whole else None
-        shown = PageParts(self.facts(), lives, heat, working_set, timeline, misses)
+        shown = PageParts(self.facts(), lives, heat, working_set, timeline, misses, explained)
         return render(shown, ["pghot", *sys.argv[1:]])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from pghot.arrays import I16, I64, U8, U32, Bool, Int
+from pghot.arrays import I16, I32, I64, U8, U32, Bool, Int
 from pghot.engine import STORES
 from pghot.engine.accesses import Accesses, Source
 from pghot.engine.gate import RATE_LIMITED, TOO_OLD, UNREACHED, Gate
@@ -130,6 +130,17 @@ class HotnessEngine:
         """The pages that were hot in the last round: all of them, or those with one of the gate's verdicts."""
         page = self._last_taken.page
         return page if verdict is None else page[self._last_verdict == verdict]
+
+    def frequency(self, page: U32) -> I32:
+        """The frequency in the record of each page; of those that the last round took, in the record that it took."""
+        found = self.store.frequency(self.store.records_of(page))
+        taken = self._last_taken
+        if len(taken):
+            order = np.argsort(taken.page, kind="stable")
+            at = np.minimum(np.searchsorted(taken.page[order], page), len(order) - 1)
+            same = taken.page[order[at]] == page
+            found[same] = self.store.frequency(taken.record[order[at[same]]])
+        return found
 
     def _keep_or_lose(self, verdict: U8) -> None:
         """Give what was not admitted back to the store, or lose it as the published versions do."""

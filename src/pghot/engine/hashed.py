@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from pghot.arrays import I16, U8, U32, Bool, Int
+from pghot.arrays import I16, I32, U8, U32, Bool, Int
 from pghot.carry import Carry
 from pghot.engine import heap
 from pghot.engine.accesses import Accesses
@@ -128,6 +128,16 @@ class HashedStore:
     def restore(self, candidates: Candidates, waiting: bool) -> None:
         """See `HotnessStore.restore`."""
         restore_hashed(candidates.page, candidates.record, waiting, self.arrays)
+
+    def records_of(self, page: U32) -> U32:
+        """See `HotnessStore.records_of`."""
+        record = np.zeros(len(page), np.uint32)
+        look_up(page, self.arrays.table, record)
+        return record
+
+    def frequency(self, record: U32) -> I32:
+        """See `HotnessStore.frequency`."""
+        return (record & 7).astype(np.int32)
 
     def forget(self, pages: U32) -> None:
         """See `HotnessStore.forget`."""
@@ -272,6 +282,15 @@ def record_hashed(
             h: Int = np.int64(arrays.heap_of[nid])
             settle(slot, h, frequency, threshold, arrays)
     return recorded
+
+
+@njit(cache=True)
+def look_up(page: U32, table: U32, record: U32) -> None:
+    """Write the record of each page that has one to `record`: uint32[K]."""
+    for i in range(len(page)):
+        slot = find(table, page[i])
+        if table[slot, KEY]:
+            record[i] = table[slot, RECORD]
 
 
 @njit(cache=True)

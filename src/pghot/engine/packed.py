@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pghot.arrays import U8, U32, Bool
+from pghot.arrays import I32, U8, U32, Bool
 from pghot.engine.accesses import Accesses
 from pghot.engine.ageing import Ageing
 from pghot.engine.kmigrated import BATCH_NR, SLEEP_MS, take_ready
@@ -117,6 +117,14 @@ class PackedStore(ABC):
         self.held[page >> SECTION_SHIFT] = 1
         if waiting:
             self.hot[page >> SECTION_SHIFT] = 1
+
+    def records_of(self, page: U32) -> U32:
+        """See `HotnessStore.records_of`."""
+        return self.records[page].astype(np.uint32)
+
+    def frequency(self, record: U32) -> I32:
+        """See `HotnessStore.frequency`."""
+        return self._frequency(record).astype(np.int32)
 
     def forget(self, pages: U32) -> None:
         """See `HotnessStore.forget`."""

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pghot.arrays import I16, I64, U8, U32, Bool
+from pghot.arrays import I16, I32, I64, U8, U32, Bool
 from pghot.engine.accesses import Accesses
 
 
@@ -88,6 +88,12 @@ class HotnessStore(Protocol):
 
         A page that has a newer record keeps that one.
         """
+
+    def records_of(self, page: U32) -> U32:
+        """The packed record of each page, 0 where there is none: uint32[K]."""
+
+    def frequency(self, record: U32) -> I32:
+        """The frequency in each packed record: int32[K]."""
 
     def forget(self, pages: U32) -> None:
         """Drop the records of these pages: they were unmapped, or their content moved away."""

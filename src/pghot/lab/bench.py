@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pghot.errors import UsageError, unknown_name
@@ -13,6 +14,9 @@ from pghot.lab.capacity import size_nodes
 from pghot.lab.comparison_setup import NodeSetup, Setup, Timing
 from pghot.lab.contents import contents_of
 from pghot.lab.dealt import dealt, processes_for
+from pghot.lab.decision_log.log_file import part_path
+from pghot.lab.decision_log.row_format import SCHEMA as LOG_SCHEMA
+from pghot.lab.decision_log.run_log import RunLog
 from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.future import Future
 from pghot.lab.metrics import node_shares, run_figures
@@ -29,8 +33,10 @@ from pghot.lab.spread import spread_over
 from pghot.lab.traces import trace_warnings
 from pghot.policies.decisions import DecisionCounts
 from pghot.policies.granularity import granularity_of
+from pghot.policies.policy import TellsHeat
 from pghot.policies.sampling_period import own_period, own_tiers
 from pghot.recording.compressibility import compressibility_of
+from pghot.recording.header import regions_to_facts
 from pghot.recording.ratios import describe
 from pghot.recording.trace import Trace, pages_by_space
 from pghot.rules import rule_named
@@ -45,6 +51,7 @@ from pghot.sim.policies.interleave import deal_out
 from pghot.sim.sources import SOURCES
 from pghot.sim.sources.simulated_source import SimulatedSource, SourceSettings
 from pghot.sim.user_space.live_loop import LiveLoop
+from pghot.version import __version__
 
 RUN_SLICE_S = 3e-4  # a slice of one run takes about so long (measured)
 EPOCH_MS = 1000.0  # an epoch lasts at least so long when nothing moves, or a whole pass
@@ -131,23 +138,37 @@ class Bench:
         return probe(machine, self.epochs)
 
     def play(
-        self, specs: Sequence[RunSpec], progress: Callable[[float], None], workers: int = 1
+        self,
+        specs: Sequence[RunSpec],
+        progress: Callable[[float], None],
+        workers: int = 1,
+        logs: Path | None = None,
     ) -> list[RunOutcome]:
-        """The outcome of each run, dealt over at most `workers` processes: fewer where that would not pay."""
+        """The outcome of each run, dealt over at most `workers` processes: fewer where that would not pay.
+
+        logs  a folder that gets the log of each run, see `decision_log.log_file`; None: none is kept
+        """
         named = any(spec.mover for spec in specs)
+        names = labels(specs)
 
         def part(
             labelled: Sequence[tuple[str, RunSpec]], progress: Callable[[float], None]
         ) -> list[RunOutcome]:
-            runs = [self._new_run(spec) for _, spec in labelled]
+            runs = [
+                self._new_run(spec, label, logs and part_path(logs, names.index(label)))
+                for label, spec in labelled
+            ]
             replay(runs, self.epochs, self.schedule, self.top_pages(), progress)
+            for (label, spec), run in zip(labelled, runs, strict=True):
+                if run.log is not None:
+                    run.log.close(spec.facts(label))
             return [
                 self._outcome(label, spec, run, (spec.mover or POLICYS_OWN) if named else None)
                 for (label, spec), run in zip(labelled, runs, strict=True)
             ]
 
         processes = processes_for(self.work_s(len(specs)), workers)
-        return dealt(list(zip(labels(specs), specs, strict=True)), processes, part, progress)
+        return dealt(list(zip(names, specs, strict=True)), processes, part, progress)
 
     def work_s(self, runs: int) -> float:
         """About how long one process takes to play so many runs."""
@@ -172,9 +193,14 @@ class Bench:
             seed=self.seed,
         )
 
-    def _new_run(self, spec: RunSpec) -> Run:
+    def _new_run(self, spec: RunSpec, label: str, log_path: Path | None) -> Run:
         machine = self._machine(self._under(spec), granularity_of(POLICIES.get(spec.policy)))
         future = Future(self.epochs, self.schedule, partial(self._machine, self._under(spec)))
+        policy, sources = POLICIES.make(spec.policy, **spec.options), self._sources(spec)
+        log = None
+        if log_path is not None:
+            heat = policy.heat if isinstance(policy, TellsHeat) else None
+            log = machine.watcher = RunLog(log_path, label, machine, len(sources), heat)
         world = LabWorld(
             machine=machine,
             pages=self.trace.pages,
@@ -183,9 +209,8 @@ class Bench:
             seed=self.seed,
             foresight=future,
             regions=self.trace.regions,
-            decisions=DecisionCounts(self.group_pages),
+            decisions=log or DecisionCounts(self.group_pages),
         )
-        policy, sources = POLICIES.make(spec.policy, **spec.options), self._sources(spec)
         if spec.runs_on == "user space":
             policy = LiveLoop(policy, sources)
         elif spec.mover is not None and (mover := mover_named(spec.mover)) is not None:
@@ -196,6 +221,7 @@ class Bench:
             world,
             future,
             self._initial_placement,
+            log,
         )
 
     def _under(self, spec: RunSpec) -> Topology:
@@ -294,6 +320,26 @@ class Bench:
     def _real(self, counters: Mapping[str, int]) -> dict[str, int]:
         """Counters of the real system: each page and each event stands for K."""
         return {name: round(count * self.group_pages) for name, count in counters.items()}
+
+    def log_facts(self, digest: str) -> dict[str, Any]:
+        """What the log of decisions says of the comparison. digest: of the recording; empty: it is none."""
+        info = self.trace.info
+        return {
+            "schema": LOG_SCHEMA,
+            "version": __version__,
+            "trace": info.name,
+            "digest": digest,
+            "tiers": self.topology.description,
+            "nodes": [
+                {"name": node.name, "rank": rank}
+                for node, rank in zip(self.topology.nodes, self.topology.ranks(), strict=True)
+            ],
+            "seed": self.seed,
+            "page_bytes": info.page_bytes,
+            "pages": self.trace.pages,
+            "group_pages": self.group_pages,
+            "regions": regions_to_facts(self.trace.regions),
+        }
 
     def setup(self) -> Setup:
         """What every result states along with its figures."""

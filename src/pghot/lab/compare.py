@@ -12,12 +12,13 @@ from pghot.errors import UsageError, unknown_name
 from pghot.lab.bench import Bench
 from pghot.lab.bounds import TraceBounds, trace_bounds
 from pghot.lab.comparison_setup import Setup
+from pghot.lab.decision_log.log_file import log_of
 from pghot.lab.outcomes import RunOutcome
 from pghot.lab.recorded_cache import seen_by_the_real_cache
 from pghot.lab.results import Comparison, collect
 from pghot.lab.run_spec import RunSpec
 from pghot.lab.setting import Setting, checked_setting
-from pghot.lab.traces import load_trace
+from pghot.lab.traces import digest_of, load_trace
 from pghot.parameters import check_kind, check_several
 from pghot.policies.options import parse_options
 from pghot.policies.runs_on import CLASSES, RunsOn
@@ -157,6 +158,7 @@ def compare(
     movers: Sequence[str] = (),
     workers: int = 1,
     progress: Progress = lambda done, total: None,
+    log: str | Path | None = None,
     **settings: Any,
 ) -> Comparison:
     """Replay `recording` over simulated `tiers` under each policy.
@@ -171,6 +173,7 @@ def compare(
     workers    the most processes that replay side by side; they are forked, and give the results that one would
     bounds     also run the LRU and CLOCK page caches of `lab.bounds`, once for each seed
     progress   called with (done, total), in thousandths
+    log        a new file for the decisions of every run with the first seed (docs/reports.md)
 
     >>> result = pghot.compare("workload:gups", policies=["numab2"])  # doctest: +SKIP
     >>> result.summary.column_names[:2]  # doctest: +SKIP
@@ -197,7 +200,11 @@ def compare(
         bench = Bench(trace, topology, setting, seed)
         report = partial(_report, progress, number, setting.seeds)
         report(0.0)
-        runs += bench.play(specs, report, workers)
+        if log is None or number > 0:
+            runs += bench.play(specs, report, workers)
+        else:
+            with log_of(Path(log), len(specs), bench.log_facts(digest_of(recording))) as logs:
+                runs += bench.play(specs, report, workers, logs)
         if bounds:
             caches.append(trace_bounds(trace, bench.top_pages(), seed))
     return collect(runs, _with_rules(bench.setup(), runs), topology, caches)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pghot.errors import PghotError
+from pghot.lab.decision_log.run_log import RunLog
 from pghot.lab.epochs import Epochs, hot_sets
 from pghot.lab.future import Future
 from pghot.lab.measures import Measures
@@ -28,13 +29,17 @@ MOST_MS = (1 << 31) - 1
 
 @dataclass(slots=True)
 class Run:
-    """One policy with its sources on its machine."""
+    """One policy with its sources on its machine.
+
+    log  also hears what the program did and what the sources saw; None: nobody asked for it
+    """
 
     policy: Policy[LabWorld]
     sources: list[SimulatedSource]
     world: LabWorld
     measures: Measures
     future: Future
+    log: RunLog | None = None
     view: SliceView = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,6 +67,8 @@ class Run:
         view.dt_ns = machine.run_slice(*rows, instructions)
         if (kept := machine.living(view.page)) is not None:
             view.keep(kept)
+        if self.log is not None:
+            self.log.used(view.page, view.touches, view.misses)
         view.instructions, view.now_ms = instructions, world.now_ms
         if view.now_ms > MOST_MS:
             raise PghotError(
@@ -69,7 +76,7 @@ class Run:
                 f"{format_duration(view.dt_ns)}",
                 "look at the instructions of the recording and the latencies of the tiers",
             )
-        for source in self.sources:
+        for number, source in enumerate(self.sources):
             thread = THREAD if isinstance(self.policy, LiveLoop) else source.name
             view.busy = machine.thread(thread).free_at_ns > machine.now_ns
             report = source.observe(view)
@@ -78,6 +85,8 @@ class Run:
             for node, moved_bytes in report.traffic.items():
                 machine.occupy(node, moved_bytes)
             if len(report.accesses):
+                if self.log is not None:
+                    self.log.sighted(number, report.accesses)
                 self.policy.observe(world, source, report.accesses)
         world.epoch_ended = epoch_ends
         self.policy.act(world)
@@ -127,7 +136,8 @@ def new_run(
     world: LabWorld,
     future: Future,
     place: Callable[[SimulatedMachine], None],
+    log: RunLog | None = None,
 ) -> Run:
     """A run whose machine first gets the initial placement `place`, which the policy may override."""
     place(world.machine)
-    return Run(policy, sources, world, Measures(world.machine), future)
+    return Run(policy, sources, world, Measures(world.machine), future, log)

@@ -78,6 +78,22 @@ class RunSpec:
         """Where it runs."""
         return self.where or self.places()[0]
 
+    def facts(self, label: str) -> dict[str, Any]:
+        """What the log of decisions says of the run that has this label.
+
+        freq_threshold  None if its policy has no such option
+        """
+        options = {**POLICIES.options(self.policy), **self.options}
+        return {
+            "label": label,
+            "policy": self.policy,
+            "freq_threshold": options.get("freq_threshold"),
+            "kind": POLICIES.get(self.policy).kind,
+            "runs_on": self.runs_on,
+            "sources": self.sources,
+            "options": self.option_texts(),
+        }
+
     def option_texts(self) -> list[str]:
         """The options as `--set` takes them: the policy's as NAME=VALUE, a source's as SOURCE.NAME=VALUE.
 

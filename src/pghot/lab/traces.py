@@ -24,6 +24,14 @@ def load_trace(what: str | Path | Trace, seed: int = 0, page_bytes: int = 4096) 
     return trace
 
 
+def digest_of(what: str | Path | Trace) -> str:
+    """The digest of the recording that `what` names; empty for what is none. Raises as `load_trace`."""
+    from pghot.recording.reader import Recording
+
+    trace = _open(what, seed=0)
+    return trace.digest if isinstance(trace, Recording) else ""
+
+
 def trace_warnings(trace: Trace) -> list[str]:
     """What results over this trace must say: that its recording is truncated or not verified, and why; what an
     imported one does not know; and, once it was read, how many of its counts were cut."""

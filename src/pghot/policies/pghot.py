@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Generic
 
 import numpy as np
 
-from pghot.arrays import U32
+from pghot.arrays import I32, U32
 from pghot.engine import STORES, check_heeded
 from pghot.engine.accesses import Accesses, Source
 from pghot.engine.engine import HotnessEngine, Promotions
@@ -164,6 +164,10 @@ class Pghot(Generic[W]):
         if self.store in PACKED and self.options.get("batch_nr") is not None:
             given.append("batch_nr")  # kmigrated's batches; in a live run the mover has its own, `--batch`
         return given
+
+    def heat(self, page: U32) -> I32:
+        """See `TellsHeat.heat`."""
+        return self.engine.frequency(page)
 
     def forget(self, page: U32) -> None:
         """See `Forgets.forget`."""

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from pghot.arrays import U32
+from pghot.arrays import I32, U32
 from pghot.engine.accesses import Accesses, Source
 from pghot.policies.decisions import DecisionCounts, Decisions
 from pghot.policies.machine import Machine
@@ -137,6 +137,14 @@ class SomeInTheLab(Protocol):
 
     def lab_options(self) -> list[str]:
         """Such options that it was given, as the user wrote them."""
+
+
+@runtime_checkable
+class TellsHeat(Protocol):
+    """What a policy has that can say how often it has counted a page: the log of decisions has it then."""
+
+    def heat(self, page: U32) -> I32:
+        """What it has counted of these pages, in its own units: int32[K]. In `hold` and `move`, before it forgets."""
 
 
 class Passive(Generic[W]):

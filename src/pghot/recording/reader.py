@@ -60,7 +60,8 @@ class Recording:
     dropped_bytes    bytes at the end that could not be used; `dropped_slices` were in them, as far as known
     damage           why they could not be used, "" when nothing was dropped
     final            what the recorder wrote at the end: exit status and so on; empty when it was killed
-    seal             the digest that stands for all of it, in hex; "" when it was not sealed
+    digest           the digest that stands for all that could be used, in hex
+    seal             the same of a sealed recording; "" when it was not sealed
     rows             as on disk, where threads are told apart
     cut_rows         rows of several threads whose sum did not fit 32 bits; known once all batches were read
     """
@@ -76,7 +77,8 @@ class Recording:
         self.dropped_slices = scan.dropped_slices
         self.file_bytes = source.size
         self.sealed = bool(scan.final) and not scan.damage
-        self.seal = scan.chain.hex() if self.sealed else ""
+        self.digest = scan.chain.hex()
+        self.seal = self.digest if self.sealed else ""
         self.info = self._judged(_info_with_tasks(scan))
         self.regions = merge_regions(scan.regions, self.info.page_bytes)
         last = scan.final or (scan.batches[-1][1] if scan.batches else {"pages": 0, "footprint_pages": 0})

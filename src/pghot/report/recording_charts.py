@@ -49,7 +49,7 @@ def hot_set(misses: Counts, page_bytes: int) -> list[Chart]:
         title="hottest memory, share of what was touched",
     )
     figure.update_yaxes(range=[0, 101], title="share of the misses (%)")
-    _look(figure, legend=False)
+    look(figure, legend=False)
     note = "Which share of all cache misses the hottest memory takes: the hottest page, then the next, and so on."
     return [Chart("Hot set", note, figure)]
 
@@ -67,7 +67,7 @@ def working_set(found: WorkingSet) -> list[Chart]:
     for number, (name, pages) in enumerate(curves.items()):
         figure.add_scatter(
             x=found.time.seconds,
-            y=_known(pages * (found.page_bytes / _MIB), found.recorded),
+            y=known(pages * (found.page_bytes / _MIB), found.recorded),
             name=name,
             mode="lines",
             meta="ink",
@@ -75,11 +75,11 @@ def working_set(found: WorkingSet) -> list[Chart]:
         )
     figure.update_xaxes(title="s")
     figure.update_yaxes(title="MiB", rangemode="tozero")
-    _look(figure)
-    _mark_unseen(figure, found.time, found.recorded)
+    look(figure)
+    mark_unseen(figure, found.time, found.recorded)
     note = (
         f"Memory touched in each window of {format_duration(found.time.bin_ns)}, and the least memory that takes so "
-        f"much of the window's misses.{_unseen_words(found.recorded)}"
+        f"much of the window's misses.{unseen_words(found.recorded)}"
     )
     return [Chart("Working set over time", note, figure)]
 
@@ -90,7 +90,7 @@ def timeline(found: Activity, colours: RegionColours) -> list[Chart]:
     for what in ("misses", "writes"):
         counts = found.by_region[COLUMNS.index(what)]
         if counts.any():
-            note = f"Per second, the regions one above the other.{_unseen_words(found.recorded)}"
+            note = f"Per second, the regions one above the other.{unseen_words(found.recorded)}"
             figure, keys = _stacked(found, counts, colours)
             charts.append(Chart(f"{what.capitalize()} by region", note, figure, keys))
     return charts
@@ -120,12 +120,12 @@ def _stacked(
         )
     figure.update_xaxes(title="s")
     figure.update_yaxes(title="per second", exponentformat="SI")
-    _look(figure, legend=False)
-    _mark_unseen(figure, found.time, found.recorded)
+    look(figure, legend=False)
+    mark_unseen(figure, found.time, found.recorded)
     return figure, tuple((colour, name) for name, colour, _ in areas)
 
 
-def _look(figure: go.Figure, legend: bool = True) -> None:
+def look(figure: go.Figure, legend: bool = True) -> None:
     figure.update_layout(
         template="simple_white",
         height=380,
@@ -135,16 +135,16 @@ def _look(figure: go.Figure, legend: bool = True) -> None:
     )
 
 
-def _mark_unseen(figure: go.Figure, time: TimeBins, recorded: Bool) -> None:
+def mark_unseen(figure: go.Figure, time: TimeBins, recorded: Bool) -> None:
     for begin, end in time.of_gaps(recorded):
         figure.add_vrect(begin, end, fillcolor=OTHERS, opacity=0.25, line_width=0)
 
 
-def _unseen_words(recorded: Bool) -> str:
+def unseen_words(recorded: Bool) -> str:
     return "" if recorded.all() else " Grey: nobody looked."
 
 
-def _known(values: npt.NDArray[np.floating], recorded: Bool) -> list[float | None]:
+def known(values: npt.NDArray[np.floating], recorded: Bool) -> list[float | None]:
     return [
         value if looked else None for value, looked in zip(_rounded(values), recorded.tolist(), strict=True)
     ]

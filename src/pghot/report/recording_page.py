@@ -13,6 +13,7 @@ from pghot.recording.hot_curve import Counts
 from pghot.recording.ratios import lines as content_lines
 from pghot.recording.working_set import WorkingSet
 from pghot.report import recording_charts as charts
+from pghot.report.explain_page import Explained, explained_section, life_chart
 from pghot.report.facts import Facts
 from pghot.report.heat_page import heat_map
 from pghot.report.html import drawn, listed, page
@@ -37,6 +38,7 @@ class PageParts:
     activity  of the whole recording: it also names and colours the regions of the map, and says how they lived
     misses    uint64[footprint] of each touched page, for the hot-set curve and the tables of the summary; None: a page
               without these
+    explained what is explained, and what runs did about it
     """
 
     facts: Facts
@@ -45,6 +47,7 @@ class PageParts:
     working_set: WorkingSet | None = None
     timeline: bool = False
     misses: Counts | None = None
+    explained: Explained | None = None
 
 
 def render(parts: PageParts, command: Sequence[str]) -> str:
@@ -53,6 +56,8 @@ def render(parts: PageParts, command: Sequence[str]) -> str:
     colours = RegionColours(lives.regions)
     whole = parts.misses is not None
     shown = []
+    if parts.explained is not None:
+        shown += life_chart(parts.explained.life)
     if parts.misses is not None:
         shown += charts.hot_set(parts.misses, facts["page_bytes"])
     if parts.working_set is not None:
@@ -77,6 +82,7 @@ def render(parts: PageParts, command: Sequence[str]) -> str:
             "threads": threads_table(lives) if whole or parts.timeline else None,
         },
         charts=drawn(shown),
+        explained=parts.explained and explained_section(parts.explained),
         reproduce=shlex.join(command),
         version=__version__,
     )

@@ -29,7 +29,7 @@ _MARGIN = (
 )
 _COMPARE = (
     "recording tiers fast_share policies classes access stands_for threads spread duration slice_ seeds warmup folio "
-    "phases placement mlp set_ bounds movers workers output json_"
+    "phases placement mlp set_ bounds movers workers output log json_"
 )
 _SIZE = "workers recording slowdown tiers policies sources classes stands_for threads duration seeds set_ output json_"
 _TUNE = (
@@ -131,6 +131,13 @@ MODES: list[tuple[str, str, str, str]] = [
     ("curve", "workload:gups", _CURVE, "force"),
     ("curve", "workload:gups -o a.png", f"{_CURVE} force", ""),
     ("compare", "workload:gups -o a.html", f"{_COMPARE} columns sources force", ""),
+    ("compare", "workload:gups --log a.parquet", f"{_COMPARE} columns sources force", ""),
+    (
+        "compare",
+        "workload:gups --fast-share 5%,20%",
+        f"{_COMPARE} columns sources".replace(" log", ""),
+        "force log",
+    ),
     ("compare", "workload:gups --json", f"{_COMPARE} sources", "columns force"),
     ("compare", "workload:gups --policies numab2,hemem", f"{_COMPARE} columns", "sources force"),
     ("status", "0", "interval watch socket json_", "count"),
@@ -157,6 +164,8 @@ MODES: list[tuple[str, str, str, str]] = [
     ("report heatmap", "a.pghot -o a.csv", "recording of rows columns output json_ force", ""),
     ("report wss", "a.pghot", "recording window output json_", "force"),
     ("report wss", "a.pghot -o a.csv", "recording window output json_ force", ""),
+    ("report explain", "a.pghot 0x1000", "recording what log output json_", "force"),
+    ("report explain", "a.pghot 0x1000 -o a.csv", "recording what log output json_ force", ""),
     ("report diff", "a.pghot b.pghot", "before after output json_", "force"),
     ("report diff", "a.pghot b.pghot -o a.html", "before after output json_ force", ""),
     ("report timeline", "a.pghot", "recording output json_", "force"),
@@ -167,7 +176,7 @@ MODES: list[tuple[str, str, str, str]] = [
 CHOOSING = (
     "recording", "before", "after", "study", "interval",
     "what_if", "mover", "source", "policies", *_CHOSEN.split(), "watch", "arrow", "adversary",
-    "example", "json_", "apply",
+    "example", "json_", "apply", "what",
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from pghot.sim.machine.relocation import movable, relocate, slowest_node
 from pghot.sim.machine.slice_timing import SliceTiming
 from pghot.sim.machine.topology import Topology
 from pghot.sim.machine.touch import Rows, allocate, serve
+from pghot.sim.machine.watcher import Watcher
 from pghot.ties import first_page
 from pghot.units import format_size
 
@@ -46,6 +47,7 @@ class SimulatedMachine:
     used_share  float64[nodes] share of each node's bandwidth in use in the last slice
     timing      how long slices take, and what the cores' counters say of the last one
     written     bool[pages]    set for pages that the program writes; None unless a policy asks for it. It clears it
+    watcher     hears where pages go; None unless somebody asks for it
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class SimulatedMachine:
         self.preferred = np.full(pages, -1, np.int16)
         self.generations = Generations(pages, AGEING_MS * 1e6 / group_pages, first_page(seed, pages))
         self.written: Bool | None = None
+        self.watcher: Watcher | None = None
         self.demotion_enabled = False
         self.budget_ends_with = HeldBack.BUSY
 
@@ -257,7 +260,8 @@ class SimulatedMachine:
         return failed
 
     def _place(self, page: U32, node: I16) -> int:
-        return allocate(
+        watched = None if self.watcher is None else np.unique(page[self.place[page] == NOWHERE])
+        failed = allocate(
             page,
             node,
             self.place,
@@ -266,6 +270,9 @@ class SimulatedMachine:
             self._allocation_floor,
             self._fallback,
         )
+        if watched is not None and self.watcher is not None:
+            self.watcher.placed(watched, self.place[watched])
+        return failed
 
     def reclaim_directly(self, pages: int, on: int | None = None) -> int:
         """The program itself demotes the `pages` that it used least, and some more, up to the high watermarks.
@@ -377,6 +384,8 @@ class SimulatedMachine:
 
     def _relocate(self, page: U32, target: int, payer: str, copied_bytes: float | None = None) -> None:
         page_bytes = float(self.page_bytes) if copied_bytes is None else copied_bytes
+        if self.watcher is not None:
+            self.watcher.moved(page, self.place[page], target, payer)
         promoted = np.empty_like(page)
         climbed, sunk, again = relocate(
             page, target, page_bytes, self.place, self.rank, self.free_pages,
@@ -476,6 +485,8 @@ class SimulatedMachine:
         """The program that owned the pages is gone."""
         page = page[self.place[page] != NOWHERE]
         source = self.place[page]
+        if self.watcher is not None:
+            self.watcher.freed(page, source)
         if self.compressed is not None:
             self.compressed.release(page[self.private[source]])
         self.free_pages += np.bincount(source, minlength=len(self.free_pages))

@@ -193,12 +193,12 @@ def format_number(value: float, digits: int = 6) -> str:
 def counted(count: float, thing: str) -> str:
     """So many of a thing.
 
-    >>> counted(1, "page"), counted(2005, "cache miss"), counted(2.5, "pass"), counted(0, "entry"), counted(2, "touch")
-    ('1 page', '2,005 cache misses', '2.5 passes', '0 entries', '2 touches')
+    >>> counted(1, "page"), counted(2005, "cache miss"), counted(0, "entry"), counted(2, "touch"), counted(3, "epoch")
+    ('1 page', '2,005 cache misses', '0 entries', '2 touches', '3 epochs')
     """
     number = format_number(count, 3)
     if number == "1":
         return f"1 {thing}"
-    if thing.endswith(("s", "ch")):
+    if thing.endswith(("s", "uch")):
         return f"{number} {thing}es"
     return f"{number} {thing[:-1]}ies" if thing.endswith("y") else f"{number} {thing}s"

@@ -24,6 +24,7 @@ from pghot.lab.outcomes import RunOutcome
 from pghot.lab.parallelism import misses_in_flight
 from pghot.lab.phases import hold_phases, parts_to_hold
 from pghot.lab.probe import Probe, probe
+from pghot.lab.regions_on_top import RegionsOnTop, region_names
 from pghot.lab.replay import Run, new_run, replay
 from pghot.lab.run_spec import RunSpec, labels
 from pghot.lab.schedule import Schedule
@@ -101,6 +102,7 @@ class Bench:
             self.epochs = self.epochs.longer(
                 math.ceil(EPOCH_MS / max(self.probed.slice_kernel_ms.mean(), 1e-6))
             )
+        self._regions = region_names(self.trace.regions, self.epochs.total)
         duration_s = setting.duration_s
         if self.similar.measured and duration_s is not None:
             duration_s = self.epochs.slices * info.slice_ns / 1e9
@@ -221,6 +223,7 @@ class Bench:
             world,
             future,
             self._initial_placement,
+            RegionsOnTop(self._regions, machine, self.warmup_epochs()),
             log,
         )
 
@@ -313,6 +316,7 @@ class Bench:
             ),
             held_back=run.world.decisions.held_back(),
             samples=samples,
+            regions=run.regions.result(),
             mover=mover,
             access=held.access.name if (held := self._under(spec).compression) else None,
         )

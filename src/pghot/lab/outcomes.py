@@ -9,6 +9,7 @@ from typing import Any
 
 from pghot.lab.measures import EpochSample
 from pghot.lab.metrics import METRICS, RATIOS, Figures, Metric, mean_and_interval
+from pghot.lab.regions_on_top import RegionOnTop, mean_over_seeds
 from pghot.policies.runs_on import RunsOn
 
 
@@ -22,6 +23,7 @@ class RunOutcome:
     runs_on   see `policies.runs_on`
     sampling  how each source samples, in words
     held_back decisions of the policy not to move, by reason (`policies.decisions.HeldBack`)
+    regions   how much of each is in the top tier, see `lab.regions_on_top`
     samples   at the end of each epoch
     access    the rule of the node that compresses; None, and not in `to_dict`: no node does
     mover     who moved the pages, by its name; None, and not in `to_dict`: no run of the comparison names one
@@ -42,6 +44,7 @@ class RunOutcome:
     samples: Sequence[EpochSample]
     access: str | None = None
     mover: str | None = None
+    regions: Sequence[RegionOnTop] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """A row of the table `runs`: all but the samples. The ratios come last, as they are known last."""
@@ -58,6 +61,7 @@ class RunOutcome:
             "seed": self.seed,
             **figures,
             "node_shares": self.node_shares,
+            "regions": [asdict(each) for each in self.regions],
             "sampling": self.sampling,
             **ratios,
             "counters": self.counters,
@@ -73,6 +77,7 @@ class SummaryRow:
     speedups of each seed, in order; fewer where a seed has none
     ci95     for each metric the half-width of its 95 % confidence interval; None with one seed
     held_back  sums over the seeds
+    regions  means
     access, mover  as in `RunOutcome`
     """
 
@@ -91,6 +96,7 @@ class SummaryRow:
     held_back: Mapping[str, int]
     access: str | None = None
     mover: str | None = None
+    regions: Sequence[RegionOnTop] = ()
 
     @property
     def needs_foresight(self) -> bool:
@@ -117,6 +123,7 @@ class SummaryRow:
             "seeds": self.seeds,
             **cells,
             "node_shares": self.node_shares,
+            "regions": [asdict(each) for each in self.regions],
             "sampling": self.sampling,
             "held_back": self.held_back,
         }
@@ -183,6 +190,7 @@ def _summary_row(same: Sequence[RunOutcome]) -> SummaryRow:
         held_back=dict(sum((Counter(run.held_back) for run in same), Counter()).most_common()),
         access=first.access,
         mover=first.mover,
+        regions=mean_over_seeds([run.regions for run in same]),
     )
 
 

@@ -12,6 +12,7 @@ from pghot.lab.decision_log.run_log import RunLog
 from pghot.lab.epochs import Epochs, hot_sets
 from pghot.lab.future import Future
 from pghot.lab.measures import Measures
+from pghot.lab.regions_on_top import RegionsOnTop
 from pghot.lab.schedule import Schedule
 from pghot.policies.policy import Policy
 from pghot.recording.trace import SliceBatch
@@ -39,6 +40,7 @@ class Run:
     world: LabWorld
     measures: Measures
     future: Future
+    regions: RegionsOnTop
     log: RunLog | None = None
     view: SliceView = field(init=False)
 
@@ -125,6 +127,7 @@ def replay(
         if step.ends:
             for run in runs:
                 run.measures.end_epoch(hot[number % len(hot)])
+                run.regions.end_epoch(number, epochs.epochs[number % len(hot)])
             progress((number + 1) / schedule.epochs)
     for run in runs:
         run.measures.finish()
@@ -136,8 +139,9 @@ def new_run(
     world: LabWorld,
     future: Future,
     place: Callable[[SimulatedMachine], None],
+    regions: RegionsOnTop,
     log: RunLog | None = None,
 ) -> Run:
     """A run whose machine first gets the initial placement `place`, which the policy may override."""
     place(world.machine)
-    return Run(policy, sources, world, Measures(world.machine), future, log)
+    return Run(policy, sources, world, Measures(world.machine), future, regions, log)

@@ -38,7 +38,7 @@ def sums(
         if row["what"] == What.PLACED
     ]
     lines += [
-        f"{printable(source)} saw {count:,} accesses of {counted(pages, 'page')}"
+        f"{printable(source)} saw {counted(count, 'access')} of {counted(pages, 'page')}"
         for source, count, pages in seen
     ]
     decisions = [row for row in rows if row["what"] not in (What.PLACED, What.UNDECIDED)]

@@ -22,6 +22,7 @@ from pghot.report.comparison_text import (
     setup_lines,
 )
 from pghot.report.html import drawn, listed, page
+from pghot.report.regions_on_top_table import regions_on_top
 from pghot.units import format_number
 from pghot.version import __version__
 
@@ -36,7 +37,7 @@ def render(result: Comparison, command: Sequence[str]) -> str:
         f"{drawn(all_charts(result))}<h2>Runs</h2><p>"
         "Means over the seeds, ± the half-width of the 95 % confidence interval. "
         "Point at a column's head to see what it means; click on it to sort.</p>"
-        f"<div class=wide>{_runs(result)}</div>{listed(footnotes(result))}"
+        f"<div class=wide>{_runs(result)}</div>{listed(footnotes(result))}{_regions(result)}"
         f"<h2>What the sources see</h2>{_sampling(result)}"
         f"<h2>What was assumed</h2>{_assumptions(result.setup)}"
         f"<h2>Reproduce</h2><pre>{escape(shlex.join(command))}</pre><p>pghot {__version__}, seeds "
@@ -66,6 +67,17 @@ def _runs(result: Comparison) -> str:
         "<table class='runs sortable'><thead><tr><th>policy/sources</th><th title='what it takes to have it'>takes</th>"
         "<th title='why a mover promoted next to nothing: the reason of most of its decisions not to move'>stood still"
         f"</th>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _regions(result: Comparison) -> str:
+    table = regions_on_top([row for _, rows in by_class(result.rows) for row in rows])
+    if table is None:
+        return ""
+    return (
+        "<h2>Which regions each policy has on top</h2><p>Of the regions with most misses, most first: the share of "
+        "their misses that the fast tier served after the warm-up, by where their pages were at the end of each "
+        f"epoch, and the share of their pages that is there at the end. Means over the seeds.</p>{table}"
     )
 
 

@@ -22,11 +22,17 @@ class Levels:
     unit: str
 
     def of(self, heat: F64, steps: int) -> I64:
-        """The step of each heat on the scale, from 0 to steps - 1; -1 for no heat at all."""
+        """The step of each heat on the scale, from 0 to steps - 1; -1 for no heat at all.
+
+        Where all is equally hot, nothing is colder than the rest: it has the hottest step.
+
+        >>> Levels(2, 2, "").of(np.array([0.0, 2.0]), 9).tolist()
+        [-1, 8]
+        """
         if not self.most:
             return np.full(heat.shape, -1, np.int64)
-        span = np.log(self.most / self.least) or 1.0
-        share = np.log(np.maximum(heat, self.least) / self.least) / span
+        span = np.log(self.most / self.least)
+        share = np.log(np.maximum(heat, self.least) / self.least) / span if span else np.ones(heat.shape)
         return np.where(heat > 0, np.minimum((share * steps).astype(np.int64), steps - 1), -1)
 
     def bounds(self, steps: int) -> list[float]:

@@ -73,7 +73,7 @@ def test_an_empty_map_says_why() -> None:
 def test_equal_heat_has_one_colour() -> None:
     flat = replace(MAP, cells=np.array([[2, 2, 2, 2], [1, 1, 1, 1]], np.uint64))
     heat = heat_of(flat)
-    assert set(levels_of(flat, heat).of(heat, 4).ravel().tolist()) == {0}
+    assert set(levels_of(flat, heat).of(heat, 4).ravel().tolist()) == {3}, "the hottest: nothing is colder"
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pghot.errors import UsageError, shortened, unknown_name
 from pghot.recording.reader import Recording
 from pghot.recording.spans import UNNAMED, Span, spans_of
+from pghot.recording.symbols import Symbols, symbols_of
 from pghot.recording.trace import TraceInfo
 from pghot.units import counted, format_size
 
@@ -22,10 +23,12 @@ class Target:
 
     title  what they are, in words
     spans  each of one region, in the order of their addresses; at least one
+    symbols  what a page of a file is called there; None: it is no such page, or that is not known
     """
 
     title: str
     spans: tuple[Span, ...]
+    symbols: Symbols | None = None
 
     @property
     def pages(self) -> int:
@@ -44,7 +47,7 @@ def target_of(recording: Recording, word: str) -> Target:
         found = _between(spans, address, address + page_bytes, page_bytes)
         if not found:
             raise _nowhere(spans, int(word, 16), recording)
-        return Target(_page_title(found, recording.info), found)
+        return Target(_page_title(found, recording.info), found, symbols_of(spans, found[0], page_bytes))
     if named := _RANGE.fullmatch(word):
         begin, end = (int(text, 16) for text in named.groups())
         found = _between(spans, begin, end, page_bytes)

@@ -32,7 +32,10 @@ def explained_section(explained: Explained) -> dict[str, Any]:
         "title": title,
         "figures": listed(others),
         "runs": [
-            {"label": printable(each.facts["label"]), "lines": listed([line.strip() for line in each.lines])}
+            {
+                "label": printable(each.facts["label"]),
+                "lines": listed([": ".join(line.strip().split("  ", 1)) for line in each.lines]),
+            }
             for each in explained.chains
         ],
     }

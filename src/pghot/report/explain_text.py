@@ -7,13 +7,14 @@ from textwrap import wrap
 
 from pghot.printable import printable
 from pghot.recording.life import COLUMNS, Life
+from pghot.recording.symbols import Symbols
 from pghot.recording.target import extent
 from pghot.report.chains import Chain
 from pghot.report.heat_levels import short
 from pghot.report.terminal import axis, bars, fitted
 from pghot.units import counted, format_duration, format_share
 
-SHOWN_SPANS = 8
+SHOWN_SPANS, SHOWN_NAMES = 8, 4
 INDENT = 19  # of the words after a time
 _NAME, _RATE = 10, 9
 
@@ -48,6 +49,8 @@ def _wrapped(text: str, width: int) -> list[str]:
 def figures(found: Life) -> list[str]:
     """What they are, and what they did in all."""
     lines = [f"{printable(found.target.title)}: {extent(found.target, found.page_bytes)}"]
+    if found.target.symbols is not None:
+        lines.append(called(found.target.symbols))
     lines += places(found) if found.target.pages > 1 else []
     if not found.touched_pages:
         return [*lines, "never touched while it was recorded"]
@@ -67,6 +70,14 @@ def figures(found: Life) -> list[str]:
         whose = "of the touched pages are colder" + ("" if found.target.pages == 1 else " than its mean page")
         lines.append(f"{format_share(found.colder_share)} {whose}")
     return lines
+
+
+def called(symbols: Symbols) -> str:
+    """What is in a page of a file."""
+    names, left = symbols.names[:SHOWN_NAMES], len(symbols.names) - SHOWN_NAMES
+    more = f" and {left} more" if left > 0 else ""
+    has = f": {', '.join(map(printable, names))}{more}, by the file that is there now" if names else ""
+    return f"{symbols.offset:#x} into its mapping{has}"
 
 
 def places(found: Life) -> list[str]:

@@ -20,7 +20,7 @@ __all__ = ["daemon", "port", "tracked"]  # fixtures
 
 
 def watch(place: Path, *more: str, **given: object) -> Terminal:
-    return Terminal([PGHOT, "status", "--watch", "0.2", "--socket", f"{place}/pghot.sock", *more], **given)  # type: ignore[arg-type]
+    return Terminal([PGHOT, "top", f"{place}/pghot.sock", "--interval", "0.2", *more], **given)  # type: ignore[arg-type]
 
 
 def test_watch_shows_the_daemon_until_q(daemon: Daemon, tmp_path: Path, tracked: Tracked) -> None:
@@ -104,10 +104,15 @@ def test_no_daemon_at_the_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "what"),
-    [((), "needs a terminal"), (("--json",), "--json goes with"), (("0.5", "3"), "COUNT goes with")],
+    [
+        (("a.sock",), "needs a terminal"),
+        (("bundled:redis-zipf",), "needs a terminal"),
+        (("a.sock", "--speed", "2"), "--speed goes with a recording"),
+        (("a.pghot", "--interval", "2"), "--interval goes with a daemon's socket"),
+    ],
 )
 def test_watch_is_refused_where_it_makes_no_sense(tmp_path: Path, words: tuple[str, ...], what: str) -> None:
-    done = subprocess.run([PGHOT, "status", "--watch", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run([PGHOT, "top", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert what in done.stderr
     assert "hint: " in done.stderr
@@ -205,3 +210,14 @@ def test_view_without_a_terminal_is_refused(tracked: Tracked) -> None:
     )
     assert done.returncode == 2
     assert "--view needs a terminal" in done.stderr
+
+
+# ---- top of a recording
+
+
+def test_a_recording_is_played_until_a_key_ends_it() -> None:
+    with Terminal([PGHOT, "top", "bundled:redis-zipf"]) as terminal:
+        terminal.until("of 1.92 s")
+        terminal.until("[anon]")
+        terminal.press("q")
+        assert terminal.end() == 0

@@ -34,6 +34,7 @@ from pghot.cli.status import status
 from pghot.cli.summary import summary
 from pghot.cli.sweep import sweep
 from pghot.cli.timeline import timeline
+from pghot.cli.top import top
 from pghot.cli.tune import tune
 from pghot.cli.undo import undo
 from pghot.cli.validate import validate
@@ -72,6 +73,7 @@ app.command("undo")(undo)
 app.command("daemon")(daemon)
 app.command("status")(status)
 app.command("hot")(hot)
+app.command("top")(top)
 app.command("man")(man)
 app.command("completion")(completion)
 app.command("install-help")(install_help)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from pghot.cli.given import GoesWith, refuse_unused
+from pghot.cli.given import refuse_unused
 from pghot.cli.repeating import COUNTED, times
 from pghot.cli.shared_options import Count, Interval, Json, Socket
 from pghot.daemon.paths import SOCKET
@@ -16,25 +16,18 @@ from pghot.daemon.paths import SOCKET
 if TYPE_CHECKING:
     from pghot.live.status_facts import StatusFacts
 
-_GOES_WITH = (
-    GoesWith("reports as text, not with --watch", lambda of: not of["watch"], ("count", "json_")),
-    COUNTED,
-)
+_GOES_WITH = (COUNTED,)
 
 
 def status(
     ctx: typer.Context,
     interval: Interval = 0,
     count: Count = 0,
-    watch: Annotated[bool, typer.Option("--watch", help="full-screen live view, new every INTERVAL")] = False,
     socket: Socket = SOCKET,
     json_: Json = False,
 ) -> None:
     """What the daemon does now: sources, rates, losses, tiers, moves."""
     refuse_unused(ctx, _GOES_WITH)
-    if watch:
-        _watch(Path(socket), interval or 1.0)
-        return
     from pghot.daemon.client import ask_status
     from pghot.report.live_text import render_status
 
@@ -43,12 +36,3 @@ def status(
         facts = ask_status(Path(socket))
         print(json.dumps(facts) if json_ else render_status(facts, before), flush=True)
         before = facts
-
-
-def _watch(socket: Path, interval: float) -> None:
-    from pghot.cli.view import require_terminal, watch
-
-    require_terminal(
-        "--watch", "`pghot status 1` prints one report a second, or with --json one object per line"
-    )
-    watch(socket, interval)

@@ -8,7 +8,8 @@ from rich.text import Text
 from pghot.printable import elided, printable
 from pghot.recording.address_rows import Row
 from pghot.recording.heat import HeatMap
-from pghot.report.heat_colours import hexadecimal, scale
+from pghot.report.heat_colours import hexadecimal
+from pghot.report.heat_colours import scale as colour_scale
 from pghot.report.heat_levels import Levels, heat_of, levels_of, short
 from pghot.report.terminal import SHADES, axis
 from pghot.units import format_duration, format_short_size
@@ -23,12 +24,17 @@ def bins_for(width: int) -> int:
     return max(10, width - LABEL - 1)
 
 
-def render(found: HeatMap, colour: bool) -> list[Text]:
-    """The map with its axis and legend. colour: the terminal shows colours, on whatever ground it has."""
+def render(found: HeatMap, colour: bool, scale: Levels | None = None, begin_ns: int = 0) -> list[Text]:
+    """The map with its axis and legend.
+
+    colour    the terminal shows colours, on whatever ground it has
+    scale     of the colours; None: the map's own
+    begin_ns  where the time axis begins
+    """
     if not found.rows:
         return [Text("no heat map: nothing was touched")]
     heat = heat_of(found)
-    levels = levels_of(found, heat)
+    levels = scale or levels_of(found, heat)
     if not levels.most:
         return [Text(f"no heat map: no {found.measure} were recorded")]
     steps = levels.of(heat, len(_COLOURS) if colour else len(SHADES))
@@ -46,13 +52,14 @@ def render(found: HeatMap, colour: bool) -> list[Text]:
         lines.append(line)
     width = len(found.recorded)
     whole_ns = found.time.bins * found.time.bin_ns
-    ends = ["0 s", format_duration(whole_ns / 2), format_duration(whole_ns)]
+    times_ns = (begin_ns + part * whole_ns for part in (0, 0.5, 1))
+    ends = [format_duration(at_ns) if at_ns else "0 s" for at_ns in times_ns]
     lines.append(Text(" " * (LABEL + 1) + axis(ends, width)))
     return [*lines, *_legend(found, levels, colour)]
 
 
 # The outermost colours would not be seen on a terminal whose ground is as dark or as light.
-_COLOURS = [Style(bgcolor=hexadecimal(colour)) for colour in scale(dark=True)[24:-16:12]]
+_COLOURS = [Style(bgcolor=hexadecimal(colour)) for colour in colour_scale(dark=True)[24:-16:12]]
 
 
 def _follows(row: Row) -> bool:

@@ -140,9 +140,10 @@ MODES: list[tuple[str, str, str, str]] = [
     ),
     ("compare", "workload:gups --json", f"{_COMPARE} sources", "columns force"),
     ("compare", "workload:gups --policies numab2,hemem", f"{_COMPARE} columns", "sources force"),
-    ("status", "0", "interval watch socket json_", "count"),
-    ("status", "1", "interval count watch socket json_", ""),
-    ("status", "1 --watch", "interval watch socket", "count json_"),
+    ("status", "0", "interval socket json_", "count"),
+    ("status", "1", "interval count socket json_", ""),
+    ("top", "a.sock", "what interval", "speed"),
+    ("top", "a.pghot", "what speed", "interval"),
     ("hot", "0", "interval top by socket json_ arrow", "count"),
     ("hot", "1", "interval count top by socket json_ arrow", ""),
     ("hot", "1 --arrow", "interval count top by socket arrow", "json_"),
@@ -175,7 +176,7 @@ MODES: list[tuple[str, str, str, str]] = [
 # words already.
 CHOOSING = (
     "recording", "before", "after", "study", "interval",
-    "what_if", "mover", "source", "policies", *_CHOSEN.split(), "watch", "arrow", "adversary",
+    "what_if", "mover", "source", "policies", *_CHOSEN.split(), "arrow", "adversary",
     "example", "json_", "apply", "what",
 )  # fmt: skip
 

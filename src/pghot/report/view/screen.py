@@ -1,4 +1,4 @@
-"""The screen of `pghot status --watch` and `pghot run --view`: takes documents from a feed, knows nothing else.
+"""The screen of `pghot top` and `pghot run --view`: takes documents from a feed, knows nothing else.
 
 It uses the terminal's own colours, leaves the mouse to the terminal (so that text can be selected), and follows
 NO_COLOR.

@@ -162,7 +162,8 @@ def main() -> int:
     )
     given = parser.parse_args()
     settings = {"duration_s": given.duration, "seeds": given.seeds}
-    given.work.mkdir(parents=True, exist_ok=True)
+    for folder in (given.work, given.output):
+        folder.mkdir(parents=True, exist_ok=True)
     cells = list(all_cells())
     if not given.page_only:
         there = read_cells(given.work, given.archive, settings)

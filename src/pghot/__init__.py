@@ -8,19 +8,23 @@ from pghot.numba_cache import ensure_cache
 from pghot.version import __version__
 
 if TYPE_CHECKING:
-    from pghot.lab.compare import Comparison, compare
-    from pghot.recording.reader import Recording
-    from pghot.recording.reader import open_recording as open
+    from pghot.api.compared import Comparison, Curves, compare
+    from pghot.api.recordings import Recording, record
+    from pghot.api.recordings import open_recording as open
+    from pghot.errors import PghotError
 
-__all__ = ["Comparison", "Recording", "__version__", "compare", "open"]
+__all__ = ["Comparison", "Curves", "PghotError", "Recording", "__version__", "compare", "open", "record"]
 
 ensure_cache()
 
 _LAZY = {
-    "open": ("pghot.recording.reader", "open_recording"),
-    "Recording": ("pghot.recording.reader", "Recording"),
-    "compare": ("pghot.lab.compare", "compare"),
-    "Comparison": ("pghot.lab.compare", "Comparison"),
+    "open": ("pghot.api.recordings", "open_recording"),
+    "record": ("pghot.api.recordings", "record"),
+    "Recording": ("pghot.api.recordings", "Recording"),
+    "compare": ("pghot.api.compared", "compare"),
+    "Comparison": ("pghot.api.compared", "Comparison"),
+    "Curves": ("pghot.api.compared", "Curves"),
+    "PghotError": ("pghot.errors", "PghotError"),
 }
 
 

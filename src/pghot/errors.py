@@ -22,6 +22,13 @@ class PghotError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook prints in place of a traceback: the two lines of the command line (IPython asks for this)."""
+        return [
+            f"pghot: error: {printable(str(self))}",
+            *([f"hint: {printable(self.hint)}"] * bool(self.hint)),
+        ]
+
 
 class UsageError(PghotError):
     """The request itself is wrong: an unknown name, an impossible value, a malformed file."""

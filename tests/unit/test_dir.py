@@ -6,6 +6,15 @@ import pghot
 
 
 def test_dir_shows_what_there_is() -> None:
-    assert {"open", "compare", "Recording", "Comparison", "__version__"} <= set(dir(pghot))
+    assert {
+        "open",
+        "record",
+        "compare",
+        "Recording",
+        "Comparison",
+        "Curves",
+        "PghotError",
+        "__version__",
+    } <= set(dir(pghot))
     for name in dir(pghot):
         assert getattr(pghot, name) is not None, name

@@ -6,16 +6,14 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-import pghot
-
 # Rooms that a simulation does not enter.
-OTHER_ROOMS = ("cli", "daemon", "kernel", "live", "recorder", "report", "safety")
+OTHER_ROOMS = ("api", "cli", "daemon", "kernel", "live", "recorder", "report", "safety")
 
 
 @cache
 def code_version() -> str:
     """12 hex digits that stand for the package's code and data, without the rooms that a simulation does not enter."""
-    digest, package = hashlib.sha256(), Path(pghot.__file__).parent
+    digest, package = hashlib.sha256(), Path(__file__).parents[1]
     for path in sorted(package.rglob("*")):
         if (
             path.suffix in (".py", ".toml", ".pghot")

@@ -39,7 +39,8 @@ class ShareCurves:
         )
         return found
 
-    def table(self) -> pa.Table:
+    @property
+    def summary(self) -> pa.Table:
         """The summaries as one Arrow table, with the columns `fast_share` and `fast_bytes` first."""
         parts = []
         for share, size, each in zip(self.shares, self.fast_bytes(), self.comparisons, strict=True):

@@ -4,7 +4,7 @@ what does not move pages, browns are nodes, the faster the darker, and two more 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 
 import plotly.graph_objects as go
@@ -12,21 +12,13 @@ import plotly.graph_objects as go
 from pghot.lab.outcomes import EpochRow, SummaryRow
 from pghot.lab.results import Comparison
 from pghot.lab.verdict import TITLES
-from pghot.policies.runs_on import RunsOn
 from pghot.recording.ratios import HISTOGRAM_STEP
+from pghot.report import class_colours
+from pghot.report.class_colours import CLASS_COLOURS, LEGEND, OTHER, colour_of
 from pghot.report.facts import Facts
 from pghot.report.html import Chart
 from pghot.units import PAGE_BYTES, counted, format_share
 
-# Okabe and Ito's palette: told apart by colour-blind readers, and in print by lightness.
-_CLASSES: Mapping[RunsOn, str] = {
-    "kernel": "#0072b2",
-    "user space": "#009e73",
-    "to come": "#cc79a7",
-    "nowhere": "#e69f00",
-}
-_OTHER = "#888888"
-_LEGEND = "Blue: the kernel alone; green: pghot in user space; pink: to come; orange: the future known; grey: no mover."
 _NODES = ("#6b4423", "#b5834e", "#e3c9a4")
 _ALGORITHMS = ("#d55e00", "#56b4e9")
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
@@ -59,7 +51,7 @@ def speedups(rows: Sequence[SummaryRow]) -> list[Chart]:
             x=gains,
             y=[escape(row.label) for _, row in known],
             orientation="h",
-            marker_color=[_colour(row) for _, row in known],
+            marker_color=[colour_of(row) for _, row in known],
             error_x={"array": spread, "visible": any(spread)},
         )
     )
@@ -76,7 +68,7 @@ def speedups(rows: Sequence[SummaryRow]) -> list[Chart]:
     _bars(figure, len(known), "gain over 'none' (%)")
     figure.update_xaxes(range=[min(gains) - room, max(gains) + room])
     figure.update_layout(margin_r=60)
-    return [Chart("Gain over doing nothing", f"After the warm-up. {_LEGEND}", figure)]
+    return [Chart("Gain over doing nothing", f"After the warm-up. {LEGEND}", figure)]
 
 
 def misses_by_node(rows: Sequence[SummaryRow]) -> Chart:
@@ -145,11 +137,11 @@ def moves(result: Comparison) -> Chart:
 def coverage_and_overhead(rows: Sequence[SummaryRow]) -> Chart:
     """What the hot set's presence in fast memory costs the program."""
     figure = go.Figure()
-    for runs_on, colour in _CLASSES.items():
+    for runs_on, colour in CLASS_COLOURS.items():
         chosen = [
             (100 * row.figures.coverage, row)
             for row in rows
-            if _moves(row) and row.runs_on == runs_on and row.figures.coverage is not None
+            if class_colours.moves(row) and row.runs_on == runs_on and row.figures.coverage is not None
         ]
         figure.add_scatter(
             x=[100 * (row.figures.tracking_app_share + row.figures.moving_app_share) for _, row in chosen],
@@ -205,15 +197,6 @@ def page_contents(facts: Facts | None) -> list[Chart]:
     return [Chart("What the pages shrink to", note, figure)]
 
 
-def _moves(row: SummaryRow) -> bool:
-    """Whether it moves pages, or shows with knowledge of the future what moving them would bring."""
-    return row.kind in ("mover", "oracle")
-
-
-def _colour(row: SummaryRow) -> str:
-    return _CLASSES[row.runs_on] if _moves(row) else _OTHER
-
-
 def _bars(figure: go.Figure, rows: int, axis: str) -> None:
     figure.update_layout(
         xaxis_title=axis,
@@ -248,7 +231,7 @@ def _lines(result: Comparison, shown: Sequence[str]) -> dict[str, dict[str, str]
     for label in shown:
         if label not in _epochs(result):
             continue
-        colour = _colour(rows[label])
+        colour = colour_of(rows[label])
         same = sum(look["color"] == colour for look in looks.values())
         looks[label] = {"color": colour, "dash": _DASHES[same % len(_DASHES)]}
     return looks
@@ -264,7 +247,7 @@ def _over_time(figure: go.Figure, result: Comparison, shown: Sequence[str], titl
     runs = _epochs(result)
     if warmup := result.setup.warmup_epochs:
         ends = [runs[label][warmup - 1].elapsed_s for label in shown if label in runs]
-        figure.add_vrect(0, max(ends, default=0.0), fillcolor=_OTHER, opacity=0.15, line_width=0)
+        figure.add_vrect(0, max(ends, default=0.0), fillcolor=OTHER, opacity=0.15, line_width=0)
     figure.update_layout(
         xaxis_title="s since the run began",
         yaxis_title=axis,

@@ -42,10 +42,15 @@ def chosen_columns(names: list[str]) -> list[str]:
     return known if "all" in names else names
 
 
+def default_columns(result: Comparison) -> list[str]:
+    """The metrics that are shown when none was asked for."""
+    return list(COLUMNS if result.setup.contents is None else COMPRESSED_COLUMNS)
+
+
 def render(result: Comparison, columns: list[str]) -> str:
     """The text that `pghot compare` prints: setup, a table in parts that fit 100 columns, bounds, verdict."""
     lines = _wrapped([*setup_lines(result.setup), *seed_lines(result)])
-    columns = columns or list(COLUMNS if result.setup.contents is None else COMPRESSED_COLUMNS)
+    columns = columns or default_columns(result)
     for first in range(0, len(columns), COLUMNS_IN_A_LINE):
         lines += ["", *_table(result, columns[first : first + COLUMNS_IN_A_LINE])]
     if still := still_lines(result):
@@ -151,13 +156,21 @@ def by_class(rows: Sequence[SummaryRow]) -> list[tuple[str, list[SummaryRow]]]:
     return [(title, members) for title, members in groups if members]
 
 
-def _table(result: Comparison, columns: list[str]) -> list[str]:
-    """One row for each run; the speed-up with the half-width of its 95 % interval when there are several seeds."""
+def table_rows(result: Comparison, columns: list[str]) -> list[tuple[str, list[str]]]:
+    """A head, and a row for each run below its class, which has no cells: (label, the cells of these metrics).
+
+    The speed-up is with the half-width of its 95 % interval when there are several seeds.
+    """
     metrics = [metric for name in columns for metric in METRICS if metric.name == name]
     lines = [("  policy/sources", [metric.title or metric.name for metric in metrics])]
     for title, rows in by_class(result.rows):
         lines += [(f"{title}:", []), *(_line(row, metrics, result.verdict.best_labels) for row in rows)]
-    widths = [max(len(cells[i]) for _, cells in lines if cells) for i in range(len(metrics))]
+    return lines
+
+
+def _table(result: Comparison, columns: list[str]) -> list[str]:
+    lines = table_rows(result, columns)
+    widths = [max(len(cells[i]) for _, cells in lines if cells) for i in range(len(columns))]
     wide = max(len(label) for label, cells in lines if cells)
     return [
         (

@@ -39,7 +39,7 @@ def write_output(result: Comparison | ShareCurves, path: Path, command: list[str
     from pghot.lab.results import Comparison
 
     if path.suffix in TABLES:
-        write_table(result.summary if isinstance(result, Comparison) else result.table(), path, force)
+        write_table(result.summary, path, force)
     elif isinstance(result, Comparison):
         from pghot.report.comparison_page import render
 

@@ -35,7 +35,8 @@ def render(found: ShareCurves, columns: Sequence[str]) -> str:
     return "\n".join([*lines, "", *_wrapped([*notes]), "", *_wrapped(verdicts)])
 
 
-def _table(found: ShareCurves, metric: Metric) -> list[str]:
+def table_rows(found: ShareCurves, metric: Metric) -> list[tuple[str, list[str]]]:
+    """A head of shares, their bytes, and a row for each run below its class, which has no cells."""
     rows: list[tuple[str, list[str]]] = [
         (metric.title or metric.name, [format_share(share) for share in found.shares]),
         ("", [format_size(size) for size in found.fast_bytes()]),
@@ -54,6 +55,11 @@ def _table(found: ShareCurves, metric: Metric) -> list[str]:
             )
             for row in members
         ]
+    return rows
+
+
+def _table(found: ShareCurves, metric: Metric) -> list[str]:
+    rows = table_rows(found, metric)
     wide = max(len(label) for label, cells in rows if cells)
     widths = [max(len(cells[column]) for _, cells in rows if cells) for column in range(len(found.shares))]
     return [

@@ -20,7 +20,9 @@ DOCTOR = "from pghot.cli.main import run\nassert run(['doctor']) == 0"
 
 
 @pytest.mark.parametrize(
-    "statement", [EVERY_NEED, DOCTOR, NO_DAEMON, WATCH], ids=["needs", "doctor", "status", "watch"]
+    "statement",
+    ["import pghot; dir(pghot)", EVERY_NEED, DOCTOR, NO_DAEMON, WATCH],
+    ids=["import", "needs", "doctor", "status", "watch"],
 )
 def test_nothing_heavy_is_loaded(statement: str) -> None:
     code = f"import sys\n{statement}\nprint([name for name in {HEAVY} if name in sys.modules])"

@@ -14,6 +14,7 @@ from builders.said import said
 from pghot.cli.main import run
 from pghot.errors import UsageError
 from pghot.lab.bench import all_counters
+from pghot.lab.compare import compare
 from pghot.lab.run_spec import RunSpec, labels
 from pghot.lab.workloads.workload_files import make_workload
 from pghot.policies import LIVE_POLICIES
@@ -213,7 +214,8 @@ def test_options_in_python_are_checked_as_those_of_the_command_line(options: Any
     ("settings", "message"),
     [
         ({"fastshare": 0.3}, "unknown option of 'compare' 'fastshare'"),
-        ({"fast_share": "20%"}, "compare.fast_share is '20%', which is not a number"),
+        ({"fast_share": [[]]}, "'[]' is not a share"),
+        ({"mlp": "2"}, "compare.mlp is '2', which is not a number"),
         ({"seeds": 1.5}, "compare.seeds is 1.5, which is not a whole number"),
         ({"placement": 1}, "compare.placement is 1, which is not text"),
     ],
@@ -228,7 +230,7 @@ def test_one_word_is_no_list() -> None:
     for given in ({"policies": "none"}, {"sources": "pebs"}, {"access": "swap"}):
         (word,) = given.values()
         with pytest.raises(UsageError, match=f"is '{word}', which is one word and no list"):
-            pghot.compare(gups(), **given)  # type: ignore[arg-type]
+            compare(gups(), **given)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="sources is 'pebs'") as caught:
         RunSpec("hemem", "pebs")  # type: ignore[arg-type]
     assert caught.value.hint == "give ['pebs']"

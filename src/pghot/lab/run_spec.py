@@ -81,13 +81,13 @@ class RunSpec:
     def facts(self, label: str) -> dict[str, Any]:
         """What the log of decisions says of the run that has this label.
 
-        freq_threshold  None if its policy has no such option
+        hot_from  what its policy must have counted of a page to call it hot; None: it does not say
         """
         options = {**POLICIES.options(self.policy), **self.options}
         return {
             "label": label,
             "policy": self.policy,
-            "freq_threshold": options.get("freq_threshold"),
+            "hot_from": options.get("freq_threshold", getattr(POLICIES.get(self.policy), "hot_from", None)),
             "kind": POLICIES.get(self.policy).kind,
             "runs_on": self.runs_on,
             "sources": self.sources,

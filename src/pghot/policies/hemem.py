@@ -76,6 +76,7 @@ class SampledCounts(ABC, Generic[W]):
     awaits = "HeMem's library with its kernel patches"
     granularity_bytes = 2 << 20
     period_events = SAMPLE_PERIOD
+    hot_from = HOT_COUNT
 
     def start(self, world: W) -> None:
         world.machine.demotion_enabled = False  # it demotes by itself
@@ -154,6 +155,11 @@ class SampledCounts(ABC, Generic[W]):
         # Where none of those within the budget found room, those beyond it would not have either.
         full = tried > 0 and len(page) == 0
         world.decisions.hold(beyond, HeldBack.FREE_SPACE if full else machine.budget_ends_with)
+
+    def heat(self, page: U32) -> I32:
+        """See `TellsHeat.heat`: the samples of its unit, halved at each cooling."""
+        counted: I32 = self.count[self.units.of(page)]
+        return counted
 
     def forget(self, page: U32) -> None:
         """See `Forgets.forget`."""

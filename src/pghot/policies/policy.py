@@ -141,7 +141,10 @@ class SomeInTheLab(Protocol):
 
 @runtime_checkable
 class TellsHeat(Protocol):
-    """What a policy has that can say how often it has counted a page: the log of decisions has it then."""
+    """What a policy has that can say how often it has counted a page: the log of decisions has it then.
+
+    Its option `freq_threshold`, or else an attribute `hot_from`, is the count from which on a page is hot.
+    """
 
     def heat(self, page: U32) -> I32:
         """What it has counted of these pages, in its own units: int32[K]. In `hold` and `move`, before it forgets."""

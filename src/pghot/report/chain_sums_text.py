@@ -46,11 +46,8 @@ def sums(
     if not decisions:
         lines.append("nothing was decided about them")
     first, last = float(share[0]), float(share[-1])
-    lines.append(
-        f"in the top tier: {format_share(first)} of them early on, {format_share(last)} at the end "
-        f"|{bars(share, most=1.0)[0]}|"
-    )
-    return lines
+    lines.append(f"in the top tier: {format_share(first)} of them early on, {format_share(last)} at the end")
+    return [*lines, f"  |{bars(share, most=1.0)[0]}|"] if share.any() else lines
 
 
 def _decision(row: Row, nodes: Sequence[str]) -> str:

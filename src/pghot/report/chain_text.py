@@ -90,8 +90,8 @@ def _heat(row: Row, run: Row) -> str | None:
     """What the policy had counted, and what it asks for."""
     if row["heat"] is None:
         return None
-    threshold = run["freq_threshold"]
-    return f"frequency {row['heat']}" + (f" of {threshold}" if threshold is not None else "")
+    hot_from = run["hot_from"]
+    return f"counted {row['heat']}" + (f", hot from {hot_from}" if hot_from is not None else "")
 
 
 def _decision(row: Row, nodes: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from pghot.recording.target import Target
 from pghot.report.chain_sums_text import sums
 from pghot.report.chain_text import chain
 
-BINS = 60  # of time, in `Chain.top_share`
+BINS = 48  # of time, in `Chain.top_share`
 _PLACES = (What.PLACED, What.PROMOTED, What.DEMOTED, What.MOVED, What.FREED)
 
 
@@ -29,8 +29,8 @@ class Chain:
     lines      in words
     rows       of one page its rows; of several the sums of their rows by what was decided, why, and by whom
     lasts_ms   how long the run took
-    top_share  float64[BINS]  share of them that was in the top tier at the end of each part of this time; None: they
-               were not touched
+    top_share  float64[BINS]  of those that were touched by then, the share that was in the top tier at the end of each
+               part of this time (0 before the first); None: they were never touched
     """
 
     facts: Mapping[str, Any]
@@ -88,11 +88,11 @@ def seen_of(run: RunRows) -> list[tuple[str, int, int]]:
 
 
 def top_share(rows: pa.Table, top: Bool, lasts_ms: int) -> F64 | None:
-    """See `Chain.top_share`; the share is of the pages that were placed by the end.
+    """See `Chain.top_share`.
 
     >>> places = pa.table({"page": [3, 4, 3], "what": ["placed", "placed", "promoted"], "source": [None, None, 1],
     ...     "target": [1, 0, 0], "last_ms": [0, 0, 30_000]})
-    >>> top_share(places, np.array([True, False]), 60_000)[[0, 28, 30, 59]].tolist()
+    >>> top_share(places, np.array([True, False]), 48_000)[[0, 28, 30, 47]].tolist()
     [0.5, 0.5, 1.0, 1.0]
     """
     kinds = [each.value for each in _PLACES]
@@ -107,6 +107,7 @@ def top_share(rows: pa.Table, top: Bool, lasts_ms: int) -> F64 | None:
     time = moves["last_ms"].to_numpy().astype(np.int64)
     bins = np.minimum(time * BINS // max(1, lasts_ms), BINS - 1)
     gained = np.bincount(bins, on_top[target] - on_top[source], BINS)
-    placed = int(pc.sum(pc.equal(moves["what"], What.PLACED.value)).as_py())
-    share: F64 = np.cumsum(gained) / max(1, placed)
+    first = pc.equal(moves["what"], What.PLACED.value).to_numpy()
+    placed = np.cumsum(np.bincount(bins[first], minlength=BINS))
+    share: F64 = np.cumsum(gained) / np.maximum(1, placed)
     return share

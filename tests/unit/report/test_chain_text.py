@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from builders.small_bed import SmallBed
 from pghot.lab.decision_log.reading import RunRows
 from pghot.lab.decision_log.row_format import COLUMNS, What
+from pghot.lab.run_spec import RunSpec
 from pghot.policies.decisions import HeldBack
 from pghot.report.chain_text import REFUSED, chain
 
@@ -18,7 +21,7 @@ FACTS = {
     "policy": "pghot-default",
     "kind": "mover",
     "sources": ["hintfaults"],
-    "freq_threshold": 2,
+    "hot_from": 2,
     "lasts_ms": 30_000,
 }
 
@@ -54,10 +57,12 @@ def test_from_accesses_to_a_move() -> None:
         row(What.UNDECIDED, 30_000, touches=2),
     ) == [
         "0.40 s  placed on cxl when it was first touched",
-        "0.50 to 12.40 s  88 touches, 12 misses; hintfaults saw 3 accesses; frequency 1 of 2; below the threshold: "
-        "no candidate (14 times)",
-        "12.50 s  1 touch; hintfaults saw 1 access; frequency 2 of 2; a candidate, refused: no room in the top tier",
-        "13.10 s  not touched; no source saw it; frequency 2 of 2; a candidate: promoted from cxl to dram by kmigrated",
+        "0.50 to 12.40 s  88 touches, 12 misses; hintfaults saw 3 accesses; counted 1, hot from 2; "
+        "below the threshold: no candidate (14 times)",
+        "12.50 s  1 touch; hintfaults saw 1 access; counted 2, hot from 2; "
+        "a candidate, refused: no room in the top tier",
+        "13.10 s  not touched; no source saw it; counted 2, hot from 2; "
+        "a candidate: promoted from cxl to dram by kmigrated",
         "20.00 s  5 touches, 1 miss; no source saw it; demoted from dram to cxl by kswapd0, which made room",
         "30.00 s  2 touches; no source saw it; no decision up to the end",
     ]
@@ -89,3 +94,16 @@ def test_seen_but_no_round_came_to_it() -> None:
     *_, last = words(row(What.PLACED, 0, target=1), row(What.UNDECIDED, 9, touches=1, seen=[4]))
     assert last == "never decided on: it was seen, but no round came to it"
     assert words() == ["never decided on: the program did not touch it in the replay"]
+
+
+def test_hemem_says_what_it_counted() -> None:
+    """Samples of the unit of 2 MiB; here each page is a unit, and 8 samples make it hot."""
+
+    bed = SmallBed("hemem", group_pages=512.0)
+    bed.see(5, {4: 3, 5: 9})
+    heat = bed.policy.heat(np.array([4, 5, 6], np.uint32))  # type: ignore[attr-defined]
+    assert heat.tolist() == [3, 9, 0]
+    assert RunSpec("hemem", ("pebs",)).facts("hemem/pebs")["hot_from"] == 8
+    assert RunSpec("pghot-default-f1", ("pebs",)).facts("f1")["hot_from"] == 1
+    given = RunSpec("pghot-default", ("pebs",), {"freq_threshold": 3})
+    assert given.facts("given")["hot_from"] == 3

@@ -9,6 +9,8 @@ import sys
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pghot.lab import dealt
+
 # The first example compiles kernels, and a busy machine makes any slow: no limit of time says anything.
 settings.register_profile("pghot", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pghot")
@@ -39,3 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Not in the workers of pytest-xdist, which hand their reports to the process that has the terminal.
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(FailuresAtOnce(config))
+    else:
+        # As many as there are processors run side by side: one that dealt its replays would load every kernel anew in
+        # processes that soon end. Tests of dealing say themselves how many they want.
+        dealt.usable_cpus = lambda: 1

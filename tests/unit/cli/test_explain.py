@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -224,3 +225,27 @@ def test_a_log_takes_one_share_and_a_name_of_its_own(
     assert "will not overwrite" in capsys.readouterr().err
     assert run(["compare", demo, "--log", str(tmp_path / "a.csv")]) == 2
     assert "end the name in .parquet" in capsys.readouterr().err
+
+
+def test_a_damaged_log_is_an_error(
+    logged: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cut off anywhere, with a changed byte anywhere, or with rows that cannot be."""
+    path, log = logged
+    whole, damaged = log.read_bytes(), tmp_path / "damaged.parquet"
+    step = len(whole) // 40
+    for at in range(0, len(whole), step):
+        for data in (whole[:at], whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :]):
+            damaged.write_bytes(data)
+            assert run(["report", "explain", path, "[anon]", "--log", str(damaged)]) in (0, 2)
+    capsys.readouterr()
+    table = pq.read_table(log)
+    for name, value in (("page", 1 << 20), ("what", "eaten"), ("why", "hunger"), ("target", 7), ("run", "x")):
+        column = table[name].to_pylist()
+        column[5] = value
+        number = table.schema.get_field_index(name)
+        changed = table.set_column(number, table.field(name), pa.array(column, table.field(name).type))
+        pq.write_table(changed, damaged)
+        assert "is damaged: rows that cannot be" in refused(capsys, path, "[anon]", "--log", str(damaged)), (
+            name
+        )

@@ -44,7 +44,7 @@ def _join(paths: Sequence[Path], whole: Path, facts: Mapping[str, Any]) -> None:
     parts = [pq.ParquetFile(path) for path in paths]
     told = [json.loads(part.metadata.metadata[RUN_KEY]) for part in parts]
     schema = COLUMNS.with_metadata({FACTS_KEY: seal({**facts, "runs": told})})
-    with pq.ParquetWriter(whole, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(whole, schema, compression="zstd", write_page_checksum=True) as writer:
         for part in parts:
             for group in range(part.num_row_groups):
                 writer.write_table(part.read_row_group(group))

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from pghot.arrays import I64, Bool
 from pghot.errors import UsageError
 from pghot.lab.decision_log.log_file import FACTS_KEY
-from pghot.lab.decision_log.row_format import COLUMNS, SCHEMA
+from pghot.lab.decision_log.row_format import COLUMNS, SCHEMA, What
+from pghot.policies.decisions import HeldBack, Moved
 from pghot.recording.header import regions_from_facts
 from pghot.recording.reader import Recording
 from pghot.recording.spans import Span, spans_of
@@ -52,11 +53,11 @@ class DecisionLog:
     def __init__(self, path: str | Path) -> None:
         """Raises `UsageError` for what is no log of decisions, or of a version that is not known."""
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(path, page_checksum_verification=True)
             self.facts: Mapping[str, Any] = unseal(self._file.metadata.metadata[FACTS_KEY].decode())
             if self.facts["schema"] != SCHEMA:
                 raise UsageError(f"{path} is a log of {self.facts['schema']}, not {SCHEMA}", "make it again")
-            if self._file.schema_arrow.names != COLUMNS.names:
+            if not self._file.schema_arrow.equals(COLUMNS):
                 raise ValueError("other columns")
             self._spans = spans_of(regions_from_facts(self.facts["regions"]), int(self.facts["pages"]))
         except FileNotFoundError:
@@ -129,13 +130,32 @@ class DecisionLog:
             yield RunRows(facts[label], pa.concat_tables(parts), rests)
 
     def _groups(self) -> Iterator[pa.Table]:
-        try:
-            for group in range(self._file.num_row_groups):
+        """The rows, group by group: each of one run."""
+        for group in range(self._file.num_row_groups):
+            try:
                 table = self._file.read_row_group(group)
-                if table.num_rows:
-                    yield table
-        except (OSError, pa.ArrowException) as error:
-            raise UsageError(f"{self.path} is damaged: {error}", "make it again") from None
+                self._check(table)
+            except (OSError, pa.ArrowException, ValueError) as error:
+                raise UsageError(f"{self.path} is damaged: {error}", "make it again") from None
+            if table.num_rows:
+                yield table
+
+    def _check(self, table: pa.Table) -> None:
+        """Raise `ValueError` for rows that cannot be."""
+        table.validate(full=True)
+        if not table.num_rows:
+            return
+        label = table["run"][0].as_py()
+        run = next((each for each in self.facts["runs"] if each["label"] == label), None)
+        known: dict[str, set[Any]] = {"run": {label}, "what": {*What}, "why": {None, *HeldBack, *Moved}}
+        most = {"page": int(self.facts["pages"]), "source": len(self.nodes), "target": len(self.nodes)}
+        if (
+            run is None
+            or not all(set(table[name].unique().to_pylist()) <= words for name, words in known.items())
+            or any((pc.max(table[name]).as_py() or 0) >= end for name, end in most.items())
+            or set(pc.list_value_length(table["seen"]).unique().to_pylist()) != {len(run["sources"])}
+        ):
+            raise ValueError("rows that cannot be")
 
 
 def _overlaps(

@@ -15,8 +15,8 @@ import numpy as np
 from builders.damage import damaged_bytes, odd_number
 from builders.rings import record, ring_of, spe_record
 from fuzz.harness import Silent
+from pghot import mem_data_src as ds
 from pghot.arrays import U8, U64
-from pghot.kernel import mem_data_src as ds
 from pghot.kernel import perf_event as pe
 from pghot.kernel import perf_records as pr
 from pghot.kernel import spe_packets as sp

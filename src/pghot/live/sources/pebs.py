@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pghot.engine.accesses import Mechanism, Sees
-from pghot.kernel.mem_data_src import memory_hits, stores_that_missed_l1
 from pghot.kernel.needs import Need, require
 from pghot.kernel.perf_event import EventSpec, perf_need
 from pghot.kernel.pmu import Pmu, read_pmu
@@ -21,6 +20,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Watched
 from pghot.live.sources.access_source import Sightings
 from pghot.live.sources.perf_sampling import READ_FORMAT, SAMPLE, MemorySampling, stretched
+from pghot.mem_data_src import memory_hits, stores_that_missed_l1
 from pghot.parameters import check_number
 
 # One PMU on most CPUs, one for each kind of core on hybrid ones.

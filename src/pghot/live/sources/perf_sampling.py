@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from pghot.arrays import U64
 from pghot.kernel import perf_event
-from pghot.kernel.mem_data_src import stores
 from pghot.kernel.node_files import node_of_cpu
 from pghot.kernel.perf_event import EventSpec, Ring, open_on_all_cpus
 from pghot.kernel.perf_records import ADDR, CPU, DATA_SRC, PID, Samples, words_of
@@ -22,6 +21,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import Watched
 from pghot.live.sources.access_source import Sightings
 from pghot.live.sources.perf_ring import drain
+from pghot.mem_data_src import stores
 
 Keep = Callable[[U64], npt.NDArray[np.bool_]]
 

@@ -16,15 +16,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pghot.arrays import I64, U8, Int
+from pghot.arrays import I64, U8, U64, Int
 from pghot.errors import PghotError
 from pghot.recording import format as fmt
-from pghot.recording.importers.importer import MOST_SPACES, Accesses, Clock, Found, accesses
+from pghot.recording.importers.importer import MOST_SPACES, Accesses, Clock, Found
 from pghot.recording.importers.input import LONGEST_LINE_BYTES, Input
+from pghot.recording.importers.regions_as_pages import LAST_ADDRESS, NOT_TOLD_APART, page_accesses
 
 KEYS = ("start_time", "start", "end", "samples", "target_id")
-_LAST_ADDRESS = 1 << 57
-_PAGES_AT_A_TIME = 1 << 20
 
 # The scanner's state, int64[8]: the numbers read last of each key (-1: none), then the depth of brackets, records so
 # far, and regions that make no sense.
@@ -42,7 +41,7 @@ class DamoRecords:
     objects = False
     guessed = 0
     not_known: tuple[str, ...] = (
-        "pages of a region are not told apart: each counts the samples in which DAMON found the region accessed",
+        NOT_TOLD_APART,
         "writes and cache misses are not known",
     )
 
@@ -55,24 +54,15 @@ class DamoRecords:
         return start.lstrip()[:1] in (b"[", b"{") and (b'"kdamond_idx"' in start or b'"snapshots"' in start)
 
     def accesses(self) -> Iterator[Accesses]:
-        time_ns, start, end, samples, record = self._regions()
-        pages = (end >> 12) - (start >> 12)
-        order = np.argsort(time_ns, kind="stable")
-        self._check_sizes(time_ns[order], pages[order])
-        for piece in _pieces(order, pages[order]):
-            number = pages[piece]
-            within = np.arange(int(number.sum())) - np.repeat(np.cumsum(number) - number, number)
-            address = np.repeat(start[piece], number) + within * 4096
-            yield accesses(
-                address.astype(np.uint64),
-                np.repeat(time_ns[piece], number).astype(np.uint64),
-                count=np.repeat(samples[piece], number).astype(np.uint32),
-                space=np.repeat(record[piece], number).astype(np.uint16),
-            )
+        rows = self._regions()
+        rows = rows[:, np.argsort(rows[0], kind="stable")].astype(np.uint64)
+        time_ns, start, end, samples, record = rows
+        self._check_sizes(time_ns, (end >> np.uint64(12)) - (start >> np.uint64(12)))
+        yield from page_accesses(time_ns, start, end, samples, record.astype(np.uint16))
 
-    def _check_sizes(self, time_ns: I64, pages: I64) -> None:
+    def _check_sizes(self, time_ns: U64, pages: U64) -> None:
         """Raise `PghotError` for a snapshot with more pages than a slice may have rows."""
-        firsts = np.flatnonzero(np.diff(time_ns, prepend=-1))
+        firsts = np.flatnonzero(np.diff(time_ns, prepend=time_ns[:1] + np.uint64(1)))
         most = int(np.add.reduceat(pages.astype(np.float64), firsts).max()) if len(firsts) else 0
         if most > fmt.MAX_ROWS:
             raise PghotError(
@@ -111,17 +101,6 @@ class DamoRecords:
                 yield text[:cut]
         if rest.strip():
             yield rest
-
-
-def _pieces(order: I64, pages: I64) -> Iterator[I64]:
-    """Parts of the order with about so many pages each."""
-    ends = np.cumsum(pages)
-    begin = 0
-    while begin < len(order):
-        before = int(ends[begin - 1]) if begin else 0
-        end = max(begin + 1, int(np.searchsorted(ends, before + _PAGES_AT_A_TIME)))
-        yield order[begin:end]
-        begin = end
 
 
 _KEY_SIZES = np.array([len(key) for key in KEYS], np.int64)
@@ -165,7 +144,7 @@ def scan(text: U8, key_bytes: npt.NDArray[np.uint8], key_sizes: I64, state: I64,
             state[key] = value
             continue
         if state[1] >= 0 and state[2] >= 0:
-            if not state[1] <= state[2] < _LAST_ADDRESS or state[0] < 0:
+            if not state[1] <= state[2] < LAST_ADDRESS or state[0] < 0:
                 state[7] += 1
             elif 0 < value < 1 << 32:
                 rows[0, used], rows[1, used], rows[2, used] = state[0], state[1], state[2]

@@ -41,6 +41,7 @@ class Accesses:
     write    bool[N]    False as well where the format does not say
     count    uint32[N]  accesses that each stands for
     space    uint16[N]  number of the address space, below `MOST_SPACES`
+    missed   bool[N]    whether memory had to answer; True as well where the format does not say
     """
 
     time_ns: U64
@@ -48,6 +49,7 @@ class Accesses:
     write: Bool
     count: U32
     space: U16
+    missed: Bool
 
     def __len__(self) -> int:
         return len(self.address)
@@ -59,8 +61,9 @@ def accesses(
     write: Bool | None = None,
     count: U32 | None = None,
     space: U16 | None = None,
+    missed: Bool | None = None,
 ) -> Accesses:
-    """`Accesses` of which some columns are left out: no time, reads, single, of the first address space."""
+    """`Accesses` of which some columns are left out: no time, reads, single, of the first address space, misses."""
     n = len(address)
     return Accesses(
         np.zeros(n, np.uint64) if time_ns is None else time_ns,
@@ -68,6 +71,7 @@ def accesses(
         np.zeros(n, np.bool_) if write is None else write,
         np.ones(n, np.uint32) if count is None else count,
         np.zeros(n, np.uint16) if space is None else space,
+        np.ones(n, np.bool_) if missed is None else missed,
     )
 
 

@@ -165,7 +165,7 @@ class _Stream:
         dense, fresh = self.numbers.number(page)
         if not self._importer.objects:
             self._writer.announce(regions_of(fresh, before, self._bits))
-        missed: Bool = np.ones(len(part), np.bool_)
+        missed: Bool = part.missed
         if self._cache is not None:
             missed = self._cache.misses(part.address, part.space.astype(np.uint32))
         line = ((part.address >> np.uint64(6)) & np.uint64(63)).astype(np.uint8)

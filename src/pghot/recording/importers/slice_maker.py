@@ -60,10 +60,11 @@ class SliceMaker:
         )  # fmt: skip
         self._end_ns = int(time_ns[-1])
         closed = int(np.searchsorted(row_slice[:used], number[-1]))
-        self._open = rows[:, closed:used].copy()
-        self._open_page, self._slice = row_page[closed:used].copy(), int(number[-1])
+        self._slice = int(number[-1])
         if not closed:
+            self._open, self._open_page = rows[:, :used], row_page[:used]
             return None
+        self._open, self._open_page = rows[:, closed:used].copy(), row_page[closed:used].copy()
         return self._batch(rows[:, :closed], row_page[:closed], row_slice[:closed], self._slice)
 
     def rest(self) -> SliceBatch | None:

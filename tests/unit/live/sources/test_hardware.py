@@ -14,8 +14,8 @@ import pytest
 
 from builders.machine_trees import cxl_tree, put
 from builders.rings import hot_list, memory_sample, record, ring_of, spe_record
+from pghot import mem_data_src as mem
 from pghot.errors import NotPermittedError, UnsupportedError, UsageError
-from pghot.kernel import mem_data_src as mem
 from pghot.kernel.perf_event import EventSpec
 from pghot.kernel.pmu import read_pmu
 from pghot.kernel.process import Identity

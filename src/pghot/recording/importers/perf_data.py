@@ -1,0 +1,228 @@
+"""perf.data: samples with an address of PEBS, IBS, SPE and page faults, and DAMON's tracepoint."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from pghot.arrays import U64
+from pghot.errors import UnsupportedError
+from pghot.mem_data_src import memory_hits, stores, unknown_levels
+from pghot.recording.importers import perf_samples as ps
+from pghot.recording.importers.importer import Accesses, Clock, Found, accesses
+from pghot.recording.importers.input import Input
+from pghot.recording.importers.page_numbers import PageNumbers
+from pghot.recording.importers.perf_attrs import Kind
+from pghot.recording.importers.perf_file import (
+    FIRST_VERSION,
+    HEADER_ATTR,
+    HEADER_TRACING_DATA,
+    MAGIC,
+    SWAPPED,
+    PerfFile,
+    has_time,
+)
+from pghot.recording.importers.regions_as_pages import LAST_ADDRESS, NOT_TOLD_APART, page_accesses
+from pghot.recording.importers.time_order import TimeOrder
+
+_AUXTRACE, _COMPRESSED, _COMPRESSED2 = 71, 81, 83
+_HANDLED = (HEADER_ATTR, HEADER_TRACING_DATA, _AUXTRACE, _COMPRESSED, _COMPRESSED2)
+_WANTED = np.zeros(2, np.uint64)
+for _type in _HANDLED:
+    _WANTED[_type >> 6] |= np.uint64(1 << (_type & 63))
+_KERNEL = np.uint64(1 << 33)  # as a process: addresses that all share
+_REGIONS = np.uint64(1 << 34)  # as a process: the first target of DAMON
+
+_MOST_REGION_BYTES = 16 << 30  # each of its pages becomes a row
+
+
+class PerfData:
+    """A sample stands for as many accesses as its period says; whether it missed the cache, `perf_mem_data_src` does.
+
+    A process is an address space, the kernel's addresses are one, and so are physical ones where an event has no
+    others.
+    """
+
+    name: ClassVar[str] = "perf"
+    summary: ClassVar[str] = "perf.data (samples with addresses, damon:damon_aggregated)"
+    clock = Clock.OWN
+    slice_ns = 1_000_000
+    every_access = False
+    objects = False
+    guessed = 0
+    not_known: tuple[str, ...] = ()
+
+    def __init__(self, source: Input) -> None:
+        self._source = source
+        self.found = Found()
+        self._file = PerfFile(source)
+        if self._file.knows_regions:
+            self.slice_ns = 100_000_000
+        if not has_time(self._file.attrs):
+            self.clock = Clock.DECLARED
+        self._state = np.zeros(ps.STATE, np.int64)
+        self._state[ps.PREVIOUS_EVENT] = -1
+        self._spaces = PageNumbers(0)
+        self._order = TimeOrder(7)
+        self._samples = self._counted = self._no_level = self._has_aux = 0
+        self._kinds: set[Kind] = set()
+
+    @staticmethod
+    def claims(name: str, start: bytes) -> bool:
+        return start.startswith((MAGIC, SWAPPED, FIRST_VERSION))
+
+    def accesses(self) -> Iterator[Accesses]:
+        for found in self._found():
+            ready = self._order.add(found, int(self._state[ps.ROUND_LIMIT]))
+            yield from self._given(ready)
+        yield from self._given(self._order.rest())
+        self._close()
+
+    def _found(self) -> Iterator[U64]:
+        """uint64[7, N]: what the records at hand have, as the compiled pass gives it."""
+        cursor = self._file.cursor
+        tables = (self._file.rows(), *self._file.ids())
+        while True:
+            words = cursor.words()
+            found = np.empty((7, len(words) // 2 + 1), np.uint64)
+            done, used, why = ps.take_records(words, 0, _WANTED, *tables, self._state, found, 0)
+            cursor.drop(8 * int(done))
+            yield found[:, :used].copy()
+            if why == ps.WRONG:
+                raise self._source.damaged(cursor.at, "no record of perf")
+            if why == ps.FOR_PYTHON and cursor.have(8) and cursor.have(_size(cursor.peek(8))):
+                at = cursor.at
+                if self._handle(cursor.take(_size(cursor.peek(8))), at):
+                    tables = (self._file.rows(), *self._file.ids())
+            elif not cursor.more():
+                return
+
+    def _handle(self, record: bytes, at: int) -> bool:
+        """Take in a record that the compiled pass leaves; whether the events may be others after it."""
+        kind = struct.unpack_from("<I", record)[0]
+        if kind == HEADER_ATTR:
+            self._file.add_attr(record, at)
+        elif kind == HEADER_TRACING_DATA and len(record) >= 12:
+            (size,) = struct.unpack_from("<I", record, 8)
+            content = self._file.cursor.take(-(-size // 8) * 8) if size <= 64 << 20 else b""
+            if len(content) < size:
+                raise self._source.damaged(at, f"tracing data of {size:,} bytes")
+            self._file.add_tracing(content[:size])
+        elif kind == _AUXTRACE and len(record) >= 16:
+            (size,) = struct.unpack_from("<Q", record, 8)
+            if self._file.cursor.drop(size) < size:
+                self.found.sentences.append(
+                    "how much is missing: the file ends in the middle of its AUX area"
+                )
+            self._has_aux = 1
+        elif kind in (_COMPRESSED, _COMPRESSED2):
+            raise UnsupportedError(
+                f"{self._source.name} has compressed records, at byte {at:,}", "record without `-z`"
+            )
+        else:
+            raise self._source.damaged(at, f"a record of {len(record)} bytes that needs more")
+        return kind in (HEADER_ATTR, HEADER_TRACING_DATA)
+
+    def _given(self, found: U64) -> Iterator[Accesses]:
+        """Samples in the order of time, as accesses."""
+        if not found.shape[1]:
+            return
+        regions = found[ps.S_KIND] == Kind.REGIONS
+        if regions.any():
+            yield from self._regions(found[:, regions])
+            found = found[:, ~regions]
+        if found.shape[1]:
+            yield self._samples_of(found)
+
+    def _samples_of(self, found: U64) -> Accesses:
+        address, source, count = found[ps.S_ADDR], found[ps.S_SRC], found[ps.S_COUNT]
+        owner = np.where(address >> np.uint64(63), _KERNEL, found[ps.S_PID])
+        known = found[ps.S_KIND] == Kind.ACCESSES
+        unknown = known & unknown_levels(source)
+        self._kinds |= {Kind(int(kind)) for kind in np.unique(found[ps.S_KIND])}
+        self._samples += len(address)
+        self._counted += int(count.sum())
+        self._no_level += int(np.count_nonzero(unknown))
+        return accesses(
+            address,
+            found[ps.S_TIME],
+            known & stores(source),
+            count.astype(np.uint32),
+            self._spaces_of(owner),
+            ~known | unknown | memory_hits(source),
+        )
+
+    def _regions(self, found: U64) -> Iterator[Accesses]:
+        start, end, samples = found[ps.S_ADDR], found[ps.S_END], found[ps.S_COUNT]
+        good = (
+            (start <= end) & (end < LAST_ADDRESS) & (samples < 1 << 32) & (end - start <= _MOST_REGION_BYTES)
+        )
+        if not good.all():
+            self.found.losses["regions of impossible addresses, or of more than 16 GiB"] += int(
+                np.count_nonzero(~good)
+            )
+        self._kinds.add(Kind.REGIONS)
+        accessed = good & (samples > 0)
+        targets = self._spaces_of(found[ps.S_PID, accessed] ^ (_REGIONS << np.uint64(8)))
+        yield from page_accesses(
+            found[ps.S_TIME, accessed], start[accessed], end[accessed], samples[accessed], targets
+        )
+
+    def _spaces_of(self, owner: U64) -> np.ndarray[tuple[int], np.dtype[np.uint16]]:
+        numbers, _ = self._spaces.number(owner)
+        return np.minimum(numbers, 0xFFFF).astype(np.uint16)
+
+    def _close(self) -> None:
+        """What is known at the end, in words."""
+        state, found, cursor = self._state, self.found, self._file.cursor
+        for what, row in _LOSSES.items():
+            if state[row]:
+                found.losses[what] += int(state[row])
+        if cursor.held:
+            found.losses["bytes at the end that are no whole record"] += cursor.held
+        missing = (cursor.end or cursor.at) - cursor.at - cursor.held
+        if missing > 0:
+            found.sentences.append(f"what was in {missing:,} bytes at the end, which are missing")
+        if self._file.unended:
+            found.sentences.append(
+                "how much is missing at the end: perf was stopped before it finished the file"
+            )
+        found.lost = max(int(state[ps.N_LOST]), int(state[ps.N_LOST_SAMPLES]))
+        found.period = max(1, round(self._counted / self._samples)) if self._samples else 1
+        found.sentences += _about(self._kinds)
+        if self._no_level:
+            found.sentences.append(
+                f"{self._no_level:,} of {self._samples:,} samples say no level of memory, and count as misses"
+            )
+        if self._has_aux:
+            found.sentences.append(
+                "what is in the AUX area is not decoded: `perf inject --itrace` makes samples of it"
+            )
+
+
+_LOSSES = {
+    "samples that do not fit their event": ps.N_MALFORMED,
+    "samples of events that the file does not name": ps.N_UNKNOWN,
+    "samples of guests": ps.N_GUEST,
+    "samples without an address": ps.N_NO_ADDRESS,
+    "samples that are neither loads nor stores": ps.N_NO_ACCESS,
+    "samples of an access that another event has too": ps.N_REPEATED,
+}
+
+
+def _about(kinds: set[Kind]) -> Iterator[str]:
+    """What the samples of these kinds do not say."""
+    if Kind.FAULTS in kinds:
+        yield "only page faults were seen: neither how often a page is accessed after it, nor writes or cache misses"
+    if Kind.BARE in kinds:
+        yield "writes and cache misses are not known: the samples do not say where their data came from"
+    if Kind.REGIONS in kinds:
+        yield NOT_TOLD_APART
+        yield "of regions, writes and cache misses are not known"
+
+
+def _size(header: bytes) -> int:
+    return int(struct.unpack_from("<H", header, 6)[0])

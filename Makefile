@@ -4,6 +4,7 @@
 # make test-guest  only the tests in the guest: a Debian kernel in QEMU with real memory tiers
 # make guest-table ordinary programs on Linux 6.12 and 7.3 in the guest, as a table in docs/live.md (an hour)
 # make fuzz        strangers' files and neighbours' requests, damaged in every way, for FUZZ_SECONDS=14400
+# make site        the documentation as a site in build/site, searchable offline
 # make bench       benchmarks as ratios, written to benchmarks/results/latest.json
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ NEWEST ?= $(shell for python in $(foreach minor,14 13 12,python3.$(minor) $(wild
 
 LAB := lab sim policies safety
 
-.PHONY: run test test-here test-guest guest-table fuzz bench recordings tools clean
+.PHONY: run test test-here test-guest guest-table fuzz bench site recordings tools clean
 
 run: $(VENV)/.product
 	$(BIN)/pghot compare $(RECORDING) --tiers dram-cxl --fast-share 20% --duration 100s --seeds 1 \
@@ -62,6 +63,10 @@ fuzz: $(VENV)/.test
 bench: $(VENV)/.bench tools
 	$(BIN)/python benchmarks/run.py
 
+site: $(VENV)/.docs
+	$(BIN)/mkdocs build --quiet
+	@echo "the documentation: build/site/index.html"
+
 recordings: $(VENV)/.bench tools
 	$(BIN)/python benchmarks/recordings/make.py
 
@@ -88,12 +93,16 @@ $(VENV)/.product: $(VENV)/.made pyproject.toml constraints.txt
 	$(INSTALL) -e .
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.product
+	$(INSTALL) -e '.[docs]'
+	@touch $@
+
 $(VENV)/.test: $(VENV)/.product
-	$(INSTALL) -e '.[test]'
+	$(INSTALL) -e '.[test,docs]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test
-	$(INSTALL) -e '.[test,bench]'
+	$(INSTALL) -e '.[test,docs,bench]'
 	@touch $@
 
 clean:

@@ -29,7 +29,7 @@ from pghot.live.undone import Undone
 from pghot.sim.policies import POLICIES
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 LIVE, CLI = ((ROOT / "docs" / name).read_text() for name in ("live.md", "cli.md"))
 # A synopsis ("[--json]", "A|B", "...", names in capitals) is no command to type in.
 SYNOPSIS = re.compile(r"[\[\]|]|\.\.\.|\b[A-Z]{2,}\b")

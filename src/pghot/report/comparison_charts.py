@@ -85,7 +85,9 @@ def misses_by_node(rows: Sequence[SummaryRow]) -> Chart:
         )
     _bars(figure, len(rows), "share of all misses (%)")
     figure.update_layout(
-        barmode="stack", showlegend=True, legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"}
+        barmode="stack",
+        showlegend=True,
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "traceorder": "normal"},
     )
     figure.update_xaxes(range=[0, 100])
     return Chart("Who serves the cache misses", "The warm-up is included.", figure)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -16,6 +17,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from pghot.report.templates import asset, filled, inside_a_script
+
+_TYPED = re.compile("`([^`]+)`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +69,6 @@ def drawn(charts: Sequence[Chart]) -> Markup:
 
 
 def listed(lines: Sequence[str]) -> Markup:
-    """A list of texts; nothing without any."""
-    return Markup("<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>" if lines else "")
+    """A list of texts; nothing without any. What stands in `backquotes` is to be typed."""
+    items = (_TYPED.sub(r"<code>\1</code>", escape(line)) for line in lines)
+    return Markup("<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>" if lines else "")

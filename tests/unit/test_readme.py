@@ -1,4 +1,4 @@
-"""The README does what it says: its Python runs, its policy joins from outside, its commands parse."""
+"""README and first steps do what they say: the Python runs, the policy joins from outside, the commands parse."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+README = "\n".join((ROOT / name).read_text() for name in ("README.md", "docs/first-steps.md"))
 MAKEFILE = (ROOT / "Makefile").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = [

@@ -64,7 +64,7 @@ bench: $(VENV)/.bench tools
 	$(BIN)/python benchmarks/run.py
 
 site: $(VENV)/.docs
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "the documentation: build/site/index.html"
 
 recordings: $(VENV)/.bench tools

@@ -85,9 +85,11 @@ class PerfData:
         """uint64[7, N]: what the records at hand have, as the compiled pass gives it."""
         cursor = self._file.cursor
         tables = (self._file.rows(), *self._file.ids())
+        found = np.empty((7, 0), np.uint64)  # one room for all passes: new memory is slow to touch
         while True:
             words = cursor.words()
-            found = np.empty((7, len(words) // 2 + 1), np.uint64)
+            if found.shape[1] <= len(words) // 2:
+                found = np.empty((7, len(words) // 2 + 1), np.uint64)
             done, used, why = ps.take_records(words, 0, _WANTED, *tables, self._state, found, 0)
             cursor.drop(8 * int(done))
             yield found[:, :used].copy()
@@ -142,7 +144,7 @@ class PerfData:
         owner = np.where(address >> np.uint64(63), _KERNEL, found[ps.S_PID])
         known = found[ps.S_KIND] == Kind.ACCESSES
         unknown = known & unknown_levels(source)
-        self._kinds |= {Kind(int(kind)) for kind in np.unique(found[ps.S_KIND])}
+        self._kinds |= {Kind(kind) for kind in np.flatnonzero(np.bincount(found[ps.S_KIND].astype(np.int64)))}
         self._samples += len(address)
         self._counted += int(count.sum())
         self._no_level += int(np.count_nonzero(unknown))

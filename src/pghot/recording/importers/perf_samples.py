@@ -117,7 +117,7 @@ def take_records(
                 state[N_UNKNOWN] += 1
             else:
                 mode = np.int64((header >> np.uint64(32)) & np.uint64(7))
-                used = take_sample(words, at + 1, after, mode, event, events[event], state, found, used)
+                used = take_sample(words, at + 1, after, mode, event, events, state, found, used)
         elif kind == LOST and size >= 24:
             state[N_LOST] += np.int64(words[at + 2] & np.uint64(0xFFFFFFFFFFFF))
         elif kind == LOST_SAMPLES and size >= 16:
@@ -133,11 +133,11 @@ def take_records(
 
 @njit(cache=True)
 def take_sample(
-    words: U64, w: Int, end: Int, mode: Int, event: Int, row: I64, state: I64, found: U64, used: Int
+    words: U64, w: Int, end: Int, mode: Int, event: Int, events: I64, state: I64, found: U64, used: Int
 ) -> Int:
     """Take in the sample in words [w, end); returns how many are found."""
-    types, kind = row[TYPES], row[KIND]
-    room = end - w - row[FIXED]
+    types, kind = events[event, TYPES], events[event, KIND]
+    room = end - w - events[event, FIXED]
     if room < 0:
         state[N_MALFORMED] += 1
         return used
@@ -168,7 +168,7 @@ def take_sample(
         w += 1
     raw_at, raw_bytes = -1, 0
     if types & (READ | CALLCHAIN | RAW | BRANCH_STACK | REGS_USER | STACK_USER):
-        w, room, raw_at, raw_bytes = skip_variable(words, w, room, row)
+        w, room, raw_at, raw_bytes = skip_variable(words, w, room, events[event])
     if types & (WEIGHT | WEIGHT_STRUCT):
         w += 1
     if room >= 0 and types & DATA_SRC:
@@ -177,7 +177,7 @@ def take_sample(
     if types & TRANSACTION:
         w += 1
     if room >= 0 and types & REGS_INTR:
-        w, room = skip_registers(words, w, room, row[INTR_REGS])
+        w, room = skip_registers(words, w, room, events[event, INTR_REGS])
     if room >= 0 and types & PHYS_ADDR:
         physical = words[w]
     if room < 0:
@@ -185,7 +185,7 @@ def take_sample(
         return used
     state[LAST_TIME], state[TOP_TIME] = time, max(state[TOP_TIME], time)
     if kind == _KIND_REGIONS:
-        return take_region(words, raw_at, raw_bytes, row, time, state, found, used)
+        return take_region(words, raw_at, raw_bytes, events[event], time, state, found, used)
     pid = ids & np.uint64(0xFFFFFFFF)
     if not types & ADDR:
         address, pid = physical, PHYSICAL
@@ -201,8 +201,8 @@ def take_sample(
     if is_repeated(ids, address, ip, time, event, state):
         state[N_REPEATED] += 1
         return used
-    if row[OWN_PERIOD]:
-        period = np.uint64(row[OWN_PERIOD])
+    if events[event, OWN_PERIOD]:
+        period = np.uint64(events[event, OWN_PERIOD])
     found[S_TIME, used], found[S_ADDR, used], found[S_PID, used] = np.uint64(time), address, pid
     found[S_COUNT, used] = min(max(period, np.uint64(1)), _MOST_COUNT)
     found[S_SRC, used], found[S_KIND, used] = source, np.uint64(kind)

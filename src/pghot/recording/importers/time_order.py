@@ -39,10 +39,11 @@ class TimeOrder:
 
     def _release(self, limit_ns: int) -> U64:
         held = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts, axis=1)
-        ready = held[0] <= np.uint64(limit_ns)
-        late = held[:, ~ready]
+        held = in_order(held)
+        ready = int(np.searchsorted(held[0], np.uint64(limit_ns), "right"))
+        late = held[:, ready:]
         self._parts, self._held = ([late], late.shape[1]) if late.shape[1] else ([], 0)
-        return in_order(held[:, ready] if late.shape[1] else held)
+        return held[:, :ready]
 
 
 def in_order(found: U64) -> U64:

@@ -5,22 +5,15 @@ from __future__ import annotations
 import json
 import random
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from builders.damage import damaged_bytes
-from builders.foreign import champsim, damo_records, drmemtrace, imported
-from fuzz.harness import Silent
+from builders.foreign import champsim, damo_records, drmemtrace
+from fuzz.access_text import Made, check
 
 NAME = "instruction-traces"
 
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """accesses: how many are in the file; None: it was damaged, and nobody knows"""
-
-    path: Path
-    accesses: int | None
+__all__ = ["NAME", "check", "make"]
 
 
 def make(rng: random.Random, folder: Path) -> Made:
@@ -42,13 +35,3 @@ def make(rng: random.Random, folder: Path) -> Made:
     path = folder / "trace"
     path.write_bytes(content if whole else damaged_bytes(rng, content))
     return Made(path, count if whole else None)
-
-
-def check(made: Made) -> str:
-    """Import it. What was not damaged has every access; what is accepted is read to its end."""
-    recording = imported(made.path)
-    if made.accesses is not None and recording.total_touches != made.accesses:
-        raise Silent(f"{recording.total_touches} accesses of {made.accesses}")
-    if sum(int(batch.touches.sum()) for batch in recording.batches()) != recording.total_touches:
-        raise Silent("the rows do not add up to the totals")
-    return "accepted" if made.accesses is not None else "unverified"

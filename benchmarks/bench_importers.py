@@ -3,8 +3,10 @@
 python benchmarks/bench_importers.py
 
 oracleGeneral, drmemtrace and perf.data are uncompressed binary files of `RECORDS` records, made here: requests by a
-Zipf law, a sweep over an array between random accesses, and samples by a Zipf law. The bare read is `read` of the same file into
-one buffer, block by block. Both are read from the page cache. An import is all of it: numbering, the model of the cache, slices, the recording.
+Zipf law, a sweep over an array between random accesses, and samples by a Zipf law. The bare read is `read` of the
+same file into one buffer, block by block. Both are read from the page cache. An import is all of it: numbering, the
+model of the cache, slices, the recording.
+
 lackey's rate is that of `valgrind --tool=lackey --trace-mem=yes sort` writing to a file, in bytes of text for a second
 of its CPU. CPU seconds of alternating runs, the ratio of their medians.
 """

@@ -28,8 +28,8 @@ from pghot.cli.shared_options import (
     Pids,
     Set,
     SlowNodes,
-    Sources,
     Users,
+    words,
 )
 from pghot.printable import printable
 from pghot.units import parse_duration_ns, parse_share, parse_size
@@ -40,7 +40,14 @@ if TYPE_CHECKING:
     from pghot.live.run import RunSettings, Summary
 
 _GOES_WITH = (
-    GoesWith("--what-if", lambda of: of["what_if"] is not None, ("fast_share",)),
+    GoesWith("--what-if", lambda of: of["what_if"] is not None, ("fast_share", "policies", "output")),
+    GoesWith(
+        "--what-if with the emulator: --source qemu",
+        lambda of: of["what_if"] is not None and of["source"] in (None, "qemu"),
+        ("llc",),
+    ),
+    GoesWith("--output", lambda of: of["output"], ("force",)),
+    GoesWith("a run without --policies, which names them", lambda of: of["policies"] is None, ("policy",)),
     GoesWith(
         "a run on the tiers of this machine, not with --what-if",
         lambda of: of["what_if"] is None,
@@ -57,9 +64,18 @@ _GOES_WITH = (
     GoesWith(
         "--mover move_pages: with damos the kernel's DAMON finds and moves the pages",
         lambda of: of["mover"] != "damos",
-        ("source", "policy", "config", "compressed", "batch", "max_cpu", "kinds", "target"),
+        ("source", "sources", "policy", "config", "compressed", "batch", "max_cpu", "kinds", "target"),
     ),
-    GoesWith("a run without --config, which names them", lambda of: of["config"] is None, ("source", "policy")),
+    GoesWith(
+        "a run without --config, which names them",
+        lambda of: of["config"] is None,
+        ("source", "sources", "policy"),
+    ),
+    GoesWith(
+        "a run without --source, which means the same, or --what-if",
+        lambda of: of["source"] is None or of["what_if"] is not None,
+        ("sources",),
+    ),
     GoesWith("--compressed", lambda of: of["compressed"], ("cold_after",)),
     # A dry run keeps to --rate and --free-floor, but nothing makes room: demotion needs --apply.
     GoesWith("--apply", lambda of: of["apply"], ("batch", "restore")),
@@ -85,7 +101,14 @@ def run(
     apply: Annotated[
         bool, typer.Option("--apply", help="promote for real; without it nothing is changed")
     ] = False,
-    source: Sources = None,
+    source: Annotated[
+        str | None,
+        typer.Option(help="live sources, comma-separated: see `pghot doctor`; what-if: what records"),
+    ] = None,
+    sources: Annotated[
+        str | None,
+        typer.Option(help="as --source; what-if: what the simulated policies hear, as in `pghot compare`"),
+    ] = None,
     policy: Annotated[
         str,
         typer.Option(
@@ -141,6 +164,17 @@ def run(
         typer.Option(metavar="TIERS", help="without a slow tier: replay what was seen on simulated tiers"),
     ] = None,
     fast_share: Annotated[str, typer.Option(help="what-if: top tier's share of the footprint")] = "20%",
+    policies: Annotated[
+        str | None, typer.Option(help="what-if: names or groups to simulate, as in `pghot compare`")
+    ] = None,
+    llc: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="what-if: caches that the emulator models, by comma")
+    ] = None,
+    output: Annotated[
+        list[str] | None,
+        typer.Option("--output", "-o", help="what-if: report.html, table.parquet, .csv, .arrow"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="overwrite outputs")] = False,
     max_cpu: Annotated[
         float, typer.Option(min=0, max=1e6, help="sample less above this share of a CPU, percent")
     ] = 0.0,
@@ -183,11 +217,20 @@ def run(
         from pghot.cli.what_if import WhatIf
         from pghot.cli.what_if import what_if as simulate
 
-        simulate(
-            WhatIf(what_if, parse_share(fast_share), policy, source, tuple(set_ or ()), duration_s),
-            programs,
-            json_,
+        asked = WhatIf(
+            what_if,
+            parse_share(fast_share),
+            policy,
+            source,
+            policies=None if policies is None else tuple(words(policies)),
+            sources=tuple(words(sources or "")),
+            cache_bytes=None if llc is None else tuple(map(parse_size, llc.split(","))),
+            options=tuple(set_ or ()),
+            duration_s=duration_s,
+            outputs=tuple(map(Path, output or ())),
+            force=force,
         )
+        simulate(asked, programs, json_)
         return
     moving = mover_settings(
         kind=mover,
@@ -209,7 +252,7 @@ def run(
     if mover == "damos":
         settings = damos_settings(set_ or [], moving, bool(programs.running.whole_cgroups), nodes)
     else:
-        names, configured = "faults" if source is None else source, None
+        names, configured = next(given for given in (source, sources, "faults") if given is not None), None
         if config is not None:
             configured = load_policy_config(Path(config))
             names, policy = ",".join(configured.sources), configured.policy

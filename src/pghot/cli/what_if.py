@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -26,6 +26,7 @@ from pghot.live.record_live import RecordingPlan
 from pghot.live.sources import LIVE_SOURCES
 from pghot.recorder.record_settings import RecordSettings
 from pghot.report.comparison_text import chosen_columns, render
+from pghot.report.files import EXTENSIONS, check_output, write_output
 from pghot.sim.machine.topology import Topology, load_topology
 from pghot.trusted import temporary_place
 from pghot.units import PAGE_BYTES
@@ -39,27 +40,44 @@ _BESIDE = (*BASELINES, "pghot-default", "pghot-precise", "numab2", "oracle-stati
 class WhatIf:
     """What is asked.
 
-    tiers       name or file of the tiers to simulate
-    fast_share  the top tier's share of the footprint
-    policy      simulated along with others, see `policies_beside`
-    source      what records the accesses; None: the best that works here
-    options     "SOURCE.OPTION=VALUE"
-    duration_s  0: until the programs end
+    tiers        name or file of the tiers to simulate
+    fast_share   the top tier's share of the footprint
+    policy       simulated along with others, see `policies_beside`
+    source       what records the accesses; None: the best that works here, and for `cache_bytes` the emulator
+    policies     what is simulated instead
+    sources      what the simulated policies hear; empty: the tiers' own
+    cache_bytes  caches that the emulator models; None: as `pghot record`
+    options      "SOURCE.OPTION=VALUE"
+    duration_s   0: until the programs end
+    outputs      files for the page and the table
+    force        whether those may be there
     """
 
     tiers: str
     fast_share: float
     policy: str
     source: str | None = None
+    policies: tuple[str, ...] | None = None
+    sources: tuple[str, ...] = ()
+    cache_bytes: tuple[int, ...] | None = None
     options: tuple[str, ...] = ()
     duration_s: float = 0.0
+    outputs: tuple[Path, ...] = ()
+    force: bool = False
+
+    @property
+    def simulated(self) -> list[str]:
+        """The policies of the replay."""
+        return policies_beside(self.policy) if self.policies is None else list(self.policies)
 
 
 def what_if(asked: WhatIf, programs: Named, as_json: bool) -> None:
     """Record what the programs access, with a source that works here, and replay that on simulated tiers."""
     topology = load_topology(asked.tiers)
-    check_simulation(topology, asked.policy, asked.fast_share)
-    source = choose_source(bool(programs.command)) if asked.source is None else asked.source
+    for path in asked.outputs:
+        check_output(path, asked.force, EXTENSIONS)
+    check_simulation(topology, asked)
+    source = _source(asked, bool(programs.command))
     if source == EMULATOR and asked.options:
         raise UsageError("--set goes with a live source, and only the emulator works here", "leave it out")
     with tempfile.TemporaryDirectory(prefix="pghot-what-if", dir=temporary_place()) as place:
@@ -70,11 +88,15 @@ def what_if(asked: WhatIf, programs: Named, as_json: bool) -> None:
         result = compare(
             path,
             topology,
-            [*policies_beside(asked.policy), *([DEVICE_MOVER] if topology.compression else [])],
+            [*asked.simulated, *([DEVICE_MOVER] if topology.compression else [])],
+            asked.sources,
             fast_share=asked.fast_share,
             workers=usable_cpus(),
             progress=announcing(progress_on_stderr("replaying")),
         )
+    for path in asked.outputs:
+        write_output(result, path, ["pghot", *sys.argv[1:]], asked.force)
+        print(f"wrote {path}", file=sys.stderr)
     print(json.dumps(result.to_dict(), allow_nan=False) if as_json else render(result, chosen_columns([])))
     print(
         f"what-if: accesses as {source} saw them here, tiers and moves simulated; nothing was moved",
@@ -85,6 +107,8 @@ def what_if(asked: WhatIf, programs: Named, as_json: bool) -> None:
 def _record(path: Path, source: str, asked: WhatIf, programs: Named) -> None:
     if source == EMULATOR:
         settings = RecordSettings(children=programs.running.children, max_duration_s=asked.duration_s)
+        if asked.cache_bytes is not None:
+            settings = replace(settings, cache_bytes=asked.cache_bytes)
         record_emulated(programs.command, path, settings, as_json=False)
         return
     record_live(
@@ -104,10 +128,21 @@ def policies_beside(policy: str) -> list[str]:
     return list(dict.fromkeys((*_BESIDE, policy)))
 
 
-def check_simulation(topology: Topology, policy: str, fast_share: float) -> None:
+def check_simulation(topology: Topology, asked: WhatIf) -> None:
     """Raise now, before the program runs, the `UsageError` that the simulation would raise after it."""
-    plan_runs(policies_beside(policy), default_sources(topology))
-    size_nodes(topology, 1, PAGE_BYTES, fast_share)
+    plan_runs(asked.simulated, asked.sources or default_sources(topology))
+    size_nodes(topology, 1, PAGE_BYTES, asked.fast_share)
+
+
+def _source(asked: WhatIf, command: bool) -> str:
+    """What records. Raises `UsageError`, `UnsupportedError`."""
+    if asked.source is not None:
+        return asked.source
+    if asked.cache_bytes is None:
+        return choose_source(command)
+    if not command:
+        raise UsageError("--llc goes with a command that pghot starts in the emulator", "give it: -- CMD")
+    return EMULATOR
 
 
 def witnesses() -> list[str]:

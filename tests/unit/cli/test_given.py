@@ -21,7 +21,8 @@ _MOVING = (
     f"rate target free_floor batch demotion interval journal restore max_cpu tracked view compressed cold_after kinds "
     f"{_NODES}"
 )
-_RUN = "duration set_ json_ source policy mover apply what_if"
+_RUN = "duration set_ json_ source sources policy mover apply what_if"
+_SIMULATED = "fast_share policies llc output force"
 _RECORD = "words output source slice_ max_duration note compressibility force json_"
 _MARGIN = (
     "device tiers llc block line real promised write_rate promotion_rate batch grants pinned kill protect shortcut "
@@ -43,52 +44,58 @@ MODES: list[tuple[str, str, str, str]] = [
         "-p 1",
         f"{_TARGETS} {_RUN} config {_NODES} rate target free_floor interval journal max_cpu tracked view compressed "
         "kinds",
-        "cold_after batch restore demotion fast_share",
+        f"cold_after batch restore demotion {_SIMULATED}",
     ),
     (
         "run",
         "-p 1 --apply",
         f"{_TARGETS} {_RUN} config {_MOVING}".replace("cold_after", ""),
-        "cold_after fast_share",
+        f"cold_after {_SIMULATED}",
     ),
     (
         "run",
         "-p 1 --apply -c a.toml",
-        f"{_TARGETS} {_RUN} config {_MOVING}".replace("cold_after", "").replace("source policy", ""),
-        "cold_after fast_share source policy",
+        f"{_TARGETS} {_RUN} config {_MOVING}".replace("cold_after", "").replace("source sources policy", ""),
+        f"cold_after {_SIMULATED} source sources policy",
     ),
-    ("run", "-p 1 --apply --compressed", f"{_TARGETS} {_RUN} config {_MOVING}", "fast_share"),
+    ("run", "-p 1 --apply --compressed", f"{_TARGETS} {_RUN} config {_MOVING}", _SIMULATED),
     (
         "run",
         "--cgroup /a --apply",
         f"{_TARGETS} {_RUN} config {_MOVING}".replace("cold_after", "").replace("children", ""),
-        "cold_after fast_share children",
+        f"cold_after {_SIMULATED} children",
     ),
     (
         "run",
         "-p 1 --mover damos",
         f"{_TARGETS} duration set_ json_ mover apply what_if rate free_floor demotion interval journal tracked view "
         f"{_NODES}",
-        "config source policy batch max_cpu compressed cold_after kinds restore fast_share target",
+        f"config source sources policy batch max_cpu compressed cold_after kinds restore {_SIMULATED} target",
     ),
     (
         "run",
         "-p 1 --mover damos --apply",
         f"{_TARGETS} duration set_ json_ mover apply what_if rate free_floor demotion interval journal tracked view "
         f"restore {_NODES}",
-        "config source policy batch max_cpu compressed cold_after kinds fast_share target",
+        f"config source sources policy batch max_cpu compressed cold_after kinds {_SIMULATED} target",
     ),
     (
         "run",
         "-p 1 --what-if dram-cxl",
-        f"{_TARGETS} duration set_ json_ source policy what_if fast_share",
-        f"{_MOVING} mover apply config",
+        f"{_TARGETS} duration set_ json_ source sources policy what_if fast_share policies llc output",
+        f"{_MOVING} mover apply config force",
     ),
     (
         "run",
         "--what-if dram-cxl --source qemu -- true",
-        "command children duration json_ source policy what_if fast_share",
-        f"{_MOVING} mover apply config pid {_CHOSEN} set_",
+        "command children duration json_ source sources policy what_if fast_share policies llc output",
+        f"{_MOVING} mover apply config force pid {_CHOSEN} set_",
+    ),
+    (
+        "run",
+        "-p 1 --what-if dram-cxl --source idle --policies numab2 -o a.html",
+        f"{_TARGETS} duration set_ json_ source sources what_if fast_share policies output force",
+        f"{_MOVING} mover apply config policy llc",
     ),
     (
         "record",
@@ -281,6 +288,19 @@ def test_what_a_mode_uses_is_taken(verb: str, words: str, used: str, refused: st
         ("run -c a.toml --source faults -p 1", "--source goes with a run without --config"),
         ("run -c a.toml --mover damos -p 1", "--config goes with --mover move_pages"),
         ("run --fast-share 20% -p 1", "--fast-share goes with --what-if"),
+        ("run -o a.html -p 1", "--output goes with --what-if"),
+        ("run --what-if dram-cxl --policies numab3 -p 1", "unknown policy 'numab3'"),
+        ("run --what-if dram-cxl --sources pebz -p 1", "unknown source 'pebz'"),
+        (
+            "run --what-if dram-cxl --source idle --llc 1MiB -p 1",
+            "--llc goes with --what-if with the emulator",
+        ),
+        ("run --what-if dram-cxl --llc 1MiB -p 1", "--llc goes with a command that pghot starts"),
+        ("run --source idle --sources idle -p 1", "--sources goes with a run without --source"),
+        (
+            "run --what-if dram-cxl --policies numab2 --policy hemem -- true",
+            "--policy goes with a run without --policies",
+        ),
         ("run --restore -p 1", "--restore goes with --apply"),
         ("run --what-if dram-cxl --rate 256 -- true", "--rate goes with a run on the tiers of this machine"),
         ("run --mover damos --source damon --cgroup /a", "--source goes with --mover move_pages"),
@@ -300,13 +320,13 @@ def test_the_error_names_the_option_and_what_takes_it(
 
 
 BANANA = [
-    ("run -p 1", f"{_NODES} target free_floor interval duration source policy set mover"),
+    ("run -p 1", f"{_NODES} target free_floor interval duration source sources policy set mover"),
     ("run -p 1 --apply", "demotion"),
     ("run -p 1 --name a", "min_size"),
     ("run -p 1 --compressed", "cold_after"),
     ("run -p 1 --mover damos", "free_floor interval duration set demotion"),
     ("run -p 1 --what-if dram-cxl --source softdirty", "fast_share duration policy set"),
-    ("run -p 1 --what-if dram-cxl", "fast_share duration policy source"),
+    ("run -p 1 --what-if dram-cxl", "fast_share duration policy source llc output"),
     ("record a.pghot", "slice llc duration source"),
     ("record --source softdirty -p 1 -o a.pghot", "slice duration stall_share set"),
     ("record -p 1 -o a.pghot", "source"),

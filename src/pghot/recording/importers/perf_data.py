@@ -144,7 +144,7 @@ class PerfData:
         owner = np.where(address >> np.uint64(63), _KERNEL, found[ps.S_PID])
         known = found[ps.S_KIND] == Kind.ACCESSES
         unknown = known & unknown_levels(source)
-        self._kinds |= {Kind(kind) for kind in np.flatnonzero(np.bincount(found[ps.S_KIND].astype(np.int64)))}
+        self._kinds |= {Kind(kind) for kind in np.unique(found[ps.S_KIND]).tolist()}
         self._samples += len(address)
         self._counted += int(count.sum())
         self._no_level += int(np.count_nonzero(unknown))

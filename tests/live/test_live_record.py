@@ -128,27 +128,27 @@ def test_an_idle_slice_is_empty() -> None:
 
 
 @needs_qemu
-def test_what_if_replays_on_simulated_tiers(capsys: pytest.CaptureFixture[str]) -> None:
-    code = run(
-        [
-            "run",
-            "--what-if",
-            "dram-cxl",
-            "--source",
-            "qemu",
-            "--json",
-            "--",
-            sys.executable,
-            "-c",
-            "x = bytearray(1 << 24)",
-        ]
-    )
+def test_what_if_replays_on_simulated_tiers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The caches, policies, sources and outputs are those that were asked for."""
+    page = tmp_path / "seen.html"
+    how = "--source qemu --llc 256KiB,2MiB --policies numab2,pghot-default --sources abit"
+    program = [sys.executable, "-c", "x = bytearray(1 << 24)"]
+    words = ["run", "--what-if", "dram-cxl", *how.split(), "-o", str(page), "--json", "--", *program]
+    code = run(words)
     out, err = capsys.readouterr()
     assert code == 0, err
     facts = json.loads(out)
     assert facts["schema"] == "pghot.compare/1"
     assert facts["simulated"] is True
+    assert facts["setup"]["llc_bytes"] == 256 << 10, "of two the one that stands for that of the tiers"
+    assert {row["label"] for row in facts["summary"]} == {
+        "none",
+        "all-fast",
+        "numab2/hintfaults",
+        "pghot-default/abit",
+    }
     assert "nothing was moved" in err
+    assert "pghot-default/abit" in page.read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Traces of accesses as text: lackey, lines of addresses, Ramulator; whole and with bytes changed."""
+"""Traces of accesses as text: lackey, lines of addresses, `perf script`, Ramulator; whole and with bytes changed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,19 @@ class Made:
 def make(rng: random.Random, folder: Path) -> Made:
     count = rng.randint(1, 80)
     addresses = [rng.randrange(1 << rng.choice((12, 32, 47, 64))) for _ in range(count)]
-    match rng.randrange(3):
+    match rng.randrange(4):
         case 0:
             lines = [f"{rng.choice((' L', ' S'))} {address:08x},8" for address in addresses]
             lines = ["==7== Lackey", *(each for line in lines for each in ("I  00400000,4", line))]
         case 1:
             lines = [f"{rng.choice(('l', 's', 'LD', 'ST'))} {address:#x}" for address in addresses]
+        case 2:
+            events = ("page-faults", "cpu/mem-loads/P", "dTLB-load-misses:u")
+            addresses = [address or 1 for address in addresses]
+            lines = [
+                f"a b {rng.randrange(9)}/1 {number}.000001: {rng.choice(events)}: {address:x} 401000 f+0x1 (a)"
+                for number, address in enumerate(addresses)
+            ]
         case _:
             lines = [f"{rng.randrange(90)} {address >> 1}" for address in addresses]
     content = "".join(f"{line}\n" for line in lines).encode()

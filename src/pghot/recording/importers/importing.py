@@ -120,8 +120,11 @@ _NO_SEAL = "it was imported from {}, which has no seal and cannot be checked"
 
 
 def _doubt(importer: Importer) -> str:
-    losses = [f"{count:,} {what}" for what, count in importer.found.losses.items()]
-    return "; ".join([_NO_SEAL.format(importer.name), *(f"left out: {loss}" for loss in losses)])
+    return "; ".join([_NO_SEAL.format(importer.name), *(f"left out: {loss}" for loss in _losses(importer))])
+
+
+def _losses(importer: Importer) -> list[str]:
+    return [f"{count:,} {what}" for what, count in importer.found.losses.items()]
 
 
 def _about_time(importer: Importer, rate: float) -> tuple[str, ...]:
@@ -177,7 +180,8 @@ class _Stream:
         """Write the slice that is open. Raises `UsageError` when there was no access at all."""
         rest = self._slices.rest()
         if rest is None:
-            raise UsageError("no access in it", "look at what recorded it")
+            lost = "; ".join(_losses(self._importer))
+            raise UsageError(f"no access in it{lost and f': {lost}'}", "look at what recorded it")
         self._writer.append(rest)
 
     def sentences(self) -> tuple[str, ...]:

@@ -174,7 +174,7 @@ def _check_magic(name: str, start: bytes) -> None:
     if start.startswith(SWAPPED):
         raise UnsupportedError(
             f"{name} was recorded by perf on a big-endian machine, and pghot reads little-endian files only",
-            "import its addresses: `perf script -F addr | sed 's/^ */l 0x/' > addresses.txt` there",
+            "import its text, made there: `perf script -F comm,pid,tid,time,period,event,addr,data_src`",
         )
     if start.startswith(FIRST_VERSION):
         raise UnsupportedError(

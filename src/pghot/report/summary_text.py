@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -32,7 +33,7 @@ def _figures(facts: Facts) -> list[str]:
 
 def ran(facts: Facts) -> str:
     """The recording's name and the command that was recorded."""
-    return f"{facts['name']}: {' '.join(facts['command'])}"
+    return f"{facts['name']}: {shlex.join(facts['command'])}"
 
 
 def totals(facts: Facts) -> list[str]:

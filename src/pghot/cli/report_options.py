@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +24,12 @@ Output = Annotated[
     list[str] | None,
     typer.Option("--output", "-o", help="FILE.html, .png, .svg, .pdf, .csv, .parquet, .arrow"),
 ]
+TraceOutput = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output", "-o", help="FILE.html, .png, .svg, .pdf, .csv, .parquet, .arrow, .perfetto-trace"
+    ),
+]
 PageOutput = Annotated[
     list[str] | None, typer.Option("--output", "-o", help="FILE.html: a page that works offline")
 ]
@@ -32,14 +38,23 @@ GOES_WITH = (GoesWith("--output", lambda of: of["output"], ("force",)),)
 
 
 def checked(
-    output: Sequence[str] | None, force: bool, pictures: bool = True, tables: bool = True
+    output: Sequence[str] | None,
+    force: bool,
+    pictures: bool = True,
+    tables: bool = True,
+    more: Sequence[str] = (),
 ) -> list[Path]:
-    """The outputs, each of which can be written. Raises as `check_output`."""
+    """The outputs, each of which can be written. Raises as `check_output`.
+
+    more  suffixes of files of still other kinds
+    """
     from pghot.report.files import PAGES, PICTURES, TABLES, check_output
 
     paths = [Path(path) for path in output or []]
     for path in paths:
-        check_output(path, force, (*PAGES, *(TABLES if tables else ()), *(PICTURES if pictures else ())))
+        check_output(
+            path, force, (*PAGES, *(TABLES if tables else ()), *(PICTURES if pictures else ()), *more)
+        )
     return paths
 
 
@@ -62,11 +77,12 @@ def opened(name: str) -> Recording:
 
 @dataclass(frozen=True, slots=True)
 class Makes:
-    """How a report becomes a file of each kind; `draw` takes the suffix of the picture."""
+    """How a report becomes a file of each kind; `draw` takes the suffix of the picture, `others` have a suffix each."""
 
     page: Callable[[], str]
     draw: Callable[[str], bytes]
     table: Callable[[], pa.Table]
+    others: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
 
 
 def write_all(paths: Sequence[Path], force: bool, makes: Makes) -> None:
@@ -79,6 +95,8 @@ def write_all(paths: Sequence[Path], force: bool, makes: Makes) -> None:
             write_page(makes.page(), path, force)
         elif path.suffix in PICTURES:
             write_bytes(path, makes.draw(path.suffix), force)
+        elif path.suffix in makes.others:
+            write_bytes(path, makes.others[path.suffix](), force)
         else:
             write_table(makes.table(), path, force)
         print(f"wrote {path}", file=sys.stderr)

@@ -11,8 +11,8 @@ from pghot.cli.report_options import (
     GOES_WITH,
     Force,
     Makes,
-    Output,
     RecordingName,
+    TraceOutput,
     checked,
     opened,
     read,
@@ -27,13 +27,15 @@ FILE_BINS = 512
 def timeline(
     ctx: typer.Context,
     recording: RecordingName,
-    output: Output = None,
+    output: TraceOutput = None,
     force: Force = False,
     json_: Json = False,
 ) -> None:
     """Misses, writes and threads by region over time, and misses by thread."""
     refuse_unused(ctx, GOES_WITH)
-    paths = checked(output, force)
+    from pghot.report import perfetto
+
+    paths = checked(output, force, more=[perfetto.SUFFIX])
     from pghot.cli.report_page import PageReading
     from pghot.cli.screen import Screen
     from pghot.recording.activity import Activities
@@ -53,6 +55,7 @@ def timeline(
         lambda: paged.page(timeline=True),
         lambda suffix: timeline_picture.draw(found, suffix),
         lambda: timeline_table(found),
+        {perfetto.SUFFIX: lambda: perfetto.trace(found)},
     )
     write_all(paths, force, makes)
     if json_:

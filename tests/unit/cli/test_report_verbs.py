@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -106,6 +108,35 @@ def test_the_timeline_adds_up_over_regions_and_over_threads(
     assert sum(int(line["touches"]) for line in lines) == 2 * random_recording.total_touches
     text = output(capsys, "timeline", random_recording.path)
     assert "8 worker" in text
+
+
+def test_the_timeline_is_a_trace_for_perfetto(
+    random_recording: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What its counters say over time adds up to the recording."""
+    path = tmp_path / "t.perfetto-trace"
+    facts = json.loads(output(capsys, "timeline", random_recording.path, "--json", "-o", str(path)))
+    events = json.loads(path.read_bytes())["traceEvents"]
+    names = {event["pid"]: event["args"]["name"] for event in events if event["name"] == "process_name"}
+    assert names == {1: f"{facts['name']}: regions", 2: f"{facts['name']}: threads"}
+    counters: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for event in events:
+        if event["ph"] == "C":
+            counters.setdefault((event["pid"], event["name"]), []).append(event)
+    assert sorted(counters) == sorted(
+        [(1, each["name"]) for each in facts["regions"]] + [(2, each["name"]) for each in facts["threads"]]
+    )
+    for pid in (1, 2):
+        misses = 0.0
+        for (owner, _), line in counters.items():
+            assert [event["ts"] for event in line] == sorted({event["ts"] for event in line})
+            assert set(line[-1]["args"].values()) == {0.0}, "it ends at the end"
+            if owner == pid:
+                misses += sum(
+                    event["args"]["misses per second"] * (after["ts"] - event["ts"]) / 1e6
+                    for event, after in pairwise(line)
+                )
+        assert misses == pytest.approx(random_recording.total_misses)
 
 
 def test_what_a_recording_does_not_know_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pghot.errors import NotPermittedError, PghotError, UsageError
+from pghot.units import format_number
 
 if TYPE_CHECKING:
     # They bring Numba, which a client does not need.
@@ -36,7 +37,8 @@ def ask(path: Path, request: dict[str, Any], timeout_s: float = 10.0) -> tuple[d
             ) from None
         except BlockingIOError:
             raise PghotError(
-                f"the daemon at {path} is flooded: nobody got in for {timeout_s:g} s", "see who asks it"
+                f"the daemon at {path} is flooded: nobody got in for {format_number(timeout_s)} s",
+                "see who asks it",
             ) from None
         except OSError:
             raise UsageError(

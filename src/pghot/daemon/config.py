@@ -27,6 +27,7 @@ from pghot.policies import LIVE_POLICIES
 from pghot.policies.live_rules import INTERVAL_MS
 from pghot.printable import printable
 from pghot.quantities import MemorySize
+from pghot.units import format_number
 
 
 def _nodes(value: Any) -> Any:
@@ -100,10 +101,10 @@ class Config(PolicyConfig):
         if twice := next((name for name in names if names.count(name) > 1), ""):
             raise ValueError(f"two groups of programs are called '{twice}'")
         for group in self.programs:
-            if (group.rate_limit_mb_s or 0) > self.mover.rate_limit_mb_s:
+            if (rate_limit_mb_s := group.rate_limit_mb_s or 0) > self.mover.rate_limit_mb_s:
                 raise ValueError(
-                    f"the group '{group.name}' may promote {group.rate_limit_mb_s:g} MiB/s, all together "
-                    f"{self.mover.rate_limit_mb_s:g}: raise mover.rate_limit_mb_s"
+                    f"the group '{group.name}' may promote {format_number(rate_limit_mb_s)} MiB/s, all together "
+                    f"{format_number(self.mover.rate_limit_mb_s)}: raise mover.rate_limit_mb_s"
                 )
         return self
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pghot.errors import UsageError
 from pghot.recording.trace import TraceInfo
 from pghot.sim.machine.topology import Topology
-from pghot.units import format_size
+from pghot.units import format_number, format_size
 
 MOST_PAGES = 1e6  # K: a recording of 100 MB stands for 100 TB then
 FAR = (
@@ -87,8 +87,8 @@ def similarity(
         group = 1.0 if info.measured or not info.llc_bytes else max(1.0, llc / info.llc_bytes)
     if not 1 <= group <= MOST_PAGES:
         raise UsageError(
-            f"a recorded page cannot stand for {group:.4g} pages (--stands-for)",
-            f"give 1x to {MOST_PAGES:g}x",
+            f"a recorded page cannot stand for {format_number(group, 4)} pages (--stands-for)",
+            f"give 1x to {format_number(MOST_PAGES)}x",
         )
     chosen = threads or (info.threads if info.measured else sum(cpus_of(topology, info.nodes)))
     return Similarity(group, recorded * group, chosen, info.nodes, info.llc_bytes * group, llc, info.measured)

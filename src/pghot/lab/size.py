@@ -27,6 +27,7 @@ from pghot.lab.setting import Setting
 from pghot.lab.sizes import ALL_FAST, Point, Size, Sizes
 from pghot.recording.trace import Trace
 from pghot.sim.machine.topology import Topology, load_topology
+from pghot.units import format_number
 
 FIRST = (0.05, 0.2, 0.4, 0.7, 0.95)
 NARROW = 0.02  # of the footprint
@@ -127,7 +128,8 @@ def size(
     """
     if not 1 < slowdown <= 100:
         raise UsageError(
-            f"a slowdown of {100 * (slowdown - 1):.4g} % cannot be kept", "give more, as in --slowdown 5%"
+            f"a slowdown of {format_number(100 * (slowdown - 1), 4)} % cannot be kept",
+            "give more, as in --slowdown 5%",
         )
     topology = tiers if isinstance(tiers, Topology) else load_topology(tiers)
     planned = plan_runs(policies, sources or default_sources(topology), classes)

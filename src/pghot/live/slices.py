@@ -24,6 +24,7 @@ from pghot.live.machine.spaces import Spaces
 from pghot.live.sighted_contents import SightedContents
 from pghot.recording.trace import Process, Region, SliceBatch
 from pghot.recording.writer import RecordingWriter
+from pghot.units import format_number
 
 NS_PER_INSTRUCTION = 0.5
 
@@ -52,7 +53,8 @@ class Estimate:
     def note(self) -> str:
         return (
             f"misses are estimated: {100 * self.stall_share:.0f} % of the CPU time waits for memory of "
-            f"{self.latency_ns:g} ns with {self.mlp:g} misses in flight; shares between pages are as sampled"
+            f"{format_number(self.latency_ns)} ns with {format_number(self.mlp)} misses in flight; "
+            "shares between pages are as sampled"
         )
 
 

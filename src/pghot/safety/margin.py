@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pghot.errors import UsageError
 from pghot.rules import AccessRule, device_rules
 from pghot.sim.compressed.device import CompressedDevice
-from pghot.units import PAGE_BYTES, format_size
+from pghot.units import PAGE_BYTES, format_number, format_size
 
 Ask = Literal["page", "batch"]
 Charge = Literal["page", "growth", "line"]
@@ -58,14 +58,14 @@ class Host:
     def __post_init__(self) -> None:
         checks = [
             (self.llc > 0, f"a last-level cache of {self.llc} B"),
-            (self.write_gb_s >= LEAST_GB_S, f"a write rate of {self.write_gb_s:g} GB/s"),
+            (self.write_gb_s >= LEAST_GB_S, f"a write rate of {format_number(self.write_gb_s)} GB/s"),
             (
                 self.promotion_gb_s == 0 or self.promotion_gb_s >= LEAST_GB_S,
-                f"a promotion rate of {self.promotion_gb_s:g} GB/s",
+                f"a promotion rate of {format_number(self.promotion_gb_s)} GB/s",
             ),
             (self.batch_pages > 0, f"a batch of {self.batch_pages} pages"),
             (self.grants > 0, f"{self.grants} writable pages at a time"),
-            (self.kill_us >= 0, f"a kill time of {self.kill_us:g} us"),
+            (self.kill_us >= 0, f"a kill time of {format_number(self.kill_us)} us"),
             (self.protect_us is None or self.protect_us >= 0, f"a protection time of {self.protect_us} us"),
         ]
         for ok, what in checks:
@@ -325,7 +325,7 @@ class _Calculator:
             "reaction",
             self.spoiled(seconds, extra_lines),
             "write rate / line x line growth x time",
-            f"growth during {what}: {seconds * 1e6:g} us",
+            f"growth during {what}: {format_number(seconds * 1e6)} us",
         )
 
     def drain(self) -> Term:
@@ -338,7 +338,7 @@ class _Calculator:
             return Term("drain", math.inf, formula, reason)
         pages = math.ceil(self.over / PAGE_BYTES)
         seconds = pages * PAGE_BYTES / (self.host.promotion_gb_s * 1e9)
-        return Term("drain", self.spoiled(seconds, 0), formula, f"{reason}: {seconds:.3g} s")
+        return Term("drain", self.spoiled(seconds, 0), formula, f"{reason}: {format_number(seconds, 3)} s")
 
     def unreported(self) -> Term:
         """Growth of pages that had the same grant one after the other. Each was charged one line."""
@@ -369,6 +369,6 @@ class _Calculator:
         ratio = self.host.write_gb_s * self.device.line_growth_bytes / self.device.line
         over = max(0.0, rest) * self.host.promotion_gb_s / ratio
         return (
-            f"tenants spoil {ratio:,.0f} GB/s, promotion drains {self.host.promotion_gb_s:g} GB/s; even with the "
-            f"whole medium in reserve at most {over / self.real:.2%} more than real could be promised"
+            f"tenants spoil {ratio:,.0f} GB/s, promotion drains {format_number(self.host.promotion_gb_s)} GB/s; "
+            f"even with the whole medium in reserve at most {over / self.real:.2%} more than real could be promised"
         )

@@ -19,6 +19,8 @@ from pghot.units import counted, format_number, format_share
 
 SOURCE = Path(pghot.__file__).parent
 RENDERERS = sorted([*(SOURCE / "report").rglob("*.py"), *(SOURCE / "cli").rglob("*.py")])
+ROOMS = ("daemon", "lab", "live", "recording", "safety", "sim")
+OTHERS = sorted(path for room in ROOMS for path in (SOURCE / room).rglob("*.py"))
 THINGS = (
     "accesses|attacks|bytes|cells|cores|epochs|files|groups|lines|man pages|misses|nodes|pages|passes|processes|"
     "programs|regions|rows|runs|samples|sections|seeds|slices|steps|tenants|threads|trials|windows"
@@ -111,3 +113,8 @@ def test_the_figures_that_were_seen() -> None:
     assert format_number(1_005_000.0, 3) == "1,005,000"  # was 1e+06, and 1.005e+06
     assert format_share(-0.0004) == "0.0 %"  # was -0.0 %
     assert counted(0.99999, "page") == "1 page"  # as it is shown
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_errors_and_notes_of_the_other_rooms_have_no_exponents(path: Path) -> None:
+    assert [fault for fault in faults(path.read_text()) if "exponent" in fault] == []

@@ -21,6 +21,7 @@ from pghot.lab.run_spec import RunSpec
 from pghot.lab.setting import Setting
 from pghot.lab.sweep.inputs import recording_digest, text_digest
 from pghot.sim.machine.topology import Topology
+from pghot.units import format_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,11 @@ class Point:
     fast_share: float | None
 
     def __str__(self) -> str:
-        share = "capacities as in the file" if self.fast_share is None else f"{100 * self.fast_share:g}%"
+        share = (
+            "capacities as in the file"
+            if self.fast_share is None
+            else f"{format_number(100 * self.fast_share)}%"
+        )
         return ", ".join(filter(None, (self.recording, self.tiers, self.stands_for, share)))
 
 

@@ -144,9 +144,9 @@ def shown_count(count: int) -> str:
     """A number of cells, short however large it is.
 
     >>> shown_count(123456), shown_count(10**20)
-    ('123,456', '1e20')
+    ('123,456', 'over 1,000,000,000,000')
     """
-    return f"{count:,}" if count < 10**12 else f"{count:.3g}".replace("+", "")
+    return f"{count:,}" if count < 10**12 else f"over {10**12:,}"
 
 
 def _shares(texts: tuple[str, ...]) -> list[float | None]:

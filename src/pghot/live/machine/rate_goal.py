@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict, get_args
 
 from pghot.errors import UsageError, unknown_name
-from pghot.units import parse_share
+from pghot.units import format_number, parse_share
 
 GoalKind = Literal["fast-used", "hot-on-fast"]
 PERIOD_MS = 1000
@@ -30,7 +30,7 @@ class Goal:
     share: float
 
     def __str__(self) -> str:
-        return f"{self.kind}={self.share:.4g}"
+        return f"{self.kind}={format_number(self.share, 4)}"
 
 
 class GoalFacts(TypedDict):

@@ -30,7 +30,7 @@ from pghot.kernel.sysroot import SysRoot
 from pghot.kernel.watched import SetKnob, Space, Watched
 from pghot.live.sources.access_source import Sightings, sightings_of
 from pghot.parameters import check_number
-from pghot.units import PAGE_BYTES
+from pghot.units import PAGE_BYTES, format_number
 
 _PAGE = np.uint64(PAGE_BYTES)
 _NOTHING = (np.empty(0, np.uint64), np.empty(0, np.uint32))
@@ -195,8 +195,8 @@ class Damon:
     def sampling(self) -> str:
         times = self._intervals
         return (
-            f"one page of each region every {times.sample_us / 1000:g} ms, {times.min_regions} to "
-            f"{times.max_regions} regions, read every {self._period_ms / self._effort:g} ms"
+            f"one page of each region every {format_number(times.sample_us / 1000)} ms, {times.min_regions} to "
+            f"{times.max_regions} regions, read every {format_number(self._period_ms / self._effort)} ms"
         )
 
     def degraded(self) -> list[str]:

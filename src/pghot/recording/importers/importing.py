@@ -18,7 +18,7 @@ from pghot.recording.importers.registry import importer_of
 from pghot.recording.importers.slice_maker import SliceMaker
 from pghot.recording.trace import TraceInfo, Verification
 from pghot.recording.writer import DEFAULT_LEVEL, WHOLE_BATCHES, RecordingWriter
-from pghot.units import format_size
+from pghot.units import format_number, format_size
 
 # Of two instructions a nanosecond, three of ten access memory.
 ACCESSES_PER_US = 600.0
@@ -93,8 +93,8 @@ def _checked_rate(importer: Importer, accesses_per_us: float | None) -> float:
         )
     if not 1e-6 <= accesses_per_us <= MOST_ACCESSES_PER_US:
         raise UsageError(
-            f"a rate of {accesses_per_us:g} accesses a microsecond is not possible",
-            f"give 0.000001 to {MOST_ACCESSES_PER_US:g}",
+            f"a rate of {format_number(accesses_per_us)} accesses a microsecond is not possible",
+            f"give 0.000001 to {format_number(MOST_ACCESSES_PER_US)}",
         )
     return accesses_per_us
 
@@ -130,9 +130,9 @@ def _losses(importer: Importer) -> list[str]:
 def _about_time(importer: Importer, rate: float) -> tuple[str, ...]:
     match importer.clock:
         case Clock.DECLARED:
-            return (f"time is not known: {rate:g} accesses a microsecond were declared",)
+            return (f"time is not known: {format_number(rate)} accesses a microsecond were declared",)
         case Clock.INSTRUCTIONS:
-            return (f"time is not known: each instruction counts as {NS_PER_INSTRUCTION:g} ns",)
+            return (f"time is not known: each instruction counts as {format_number(NS_PER_INSTRUCTION)} ns",)
     return ()
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from pghot.documents import Shipped, Strict
 from pghot.quantities import LatencyNs, RateGbS, Size
-from pghot.units import PAGE_BYTES
+from pghot.units import PAGE_BYTES, format_number
 
 
 class CompressedDevice(Strict):
@@ -67,7 +67,8 @@ class CompressedDevice(Strict):
             raise ValueError("granule must be between 1 B and block")
         if self.low_share >= self.high_share:
             raise ValueError(
-                f"low_share ({self.low_share:g}) must be below high_share ({self.high_share:g}): "
+                f"low_share ({format_number(self.low_share)}) must be below "
+                f"high_share ({format_number(self.high_share)}): "
                 "the device warns below the first and takes the warning back above the second"
             )
         return self

@@ -27,6 +27,7 @@ from pghot.sim.compressed.device import CompressedDevice, load_device
 from pghot.sim.machine.costs import Costs
 from pghot.sim.machine.curves import CURVES, load_curve
 from pghot.sim.machine.price import Price
+from pghot.units import format_number
 
 
 def _device(value: Any) -> Any:
@@ -310,8 +311,9 @@ class Topology(Strict):
             for slow, node in enumerate(self.nodes):
                 if rank[slow] > rank[fast] and node.latency_ns < self.nodes[fast].latency_ns:
                     found.append(
-                        f"'{node.name}' ({node.latency_ns:g} ns) is ranked below '{self.nodes[fast].name}' "
-                        f"({self.nodes[fast].latency_ns:g} ns) although its latency is lower"
+                        f"'{node.name}' ({format_number(node.latency_ns)} ns) is ranked below "
+                        f"'{self.nodes[fast].name}' ({format_number(self.nodes[fast].latency_ns)} ns) although its "
+                        "latency is lower"
                     )
         found += [
             f"'{node.name}' has no CPUs and is faster than the DRAM, so it becomes the top tier; "

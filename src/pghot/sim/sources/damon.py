@@ -19,6 +19,7 @@ from pghot.arrays import I32, I64
 from pghot.engine.accesses import Accesses, Mechanism, Sees, no_accesses
 from pghot.parameters import MOST_NS, check_number
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
+from pghot.units import format_number
 
 MOST_AGGREGATIONS = 10  # in one slice
 REGION_BYTES = 64  # struct damon_region (est.)
@@ -159,8 +160,8 @@ class Damon:
 
     def sampling(self) -> str:
         return (
-            f"one page of each region every {self._sample_ms:g} ms, at most {self._max_regions} regions, "
-            f"reported every {self._samples * self._sample_ms:g} ms"
+            f"one page of each region every {format_number(self._sample_ms)} ms, at most {self._max_regions} regions, "
+            f"reported every {format_number(self._samples * self._sample_ms)} ms"
         )
 
     def counters(self) -> dict[str, int]:

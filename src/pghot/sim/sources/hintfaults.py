@@ -22,6 +22,7 @@ from pghot.parameters import MOST_NS, check_number
 from pghot.sim.sources.numa_scanner import UNMARKED, UNREACHED, NumaScanner, ScanSettings
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
 from pghot.ties import GOLDEN_RATIO, first_page, order_from
+from pghot.units import format_number
 
 MOST_PROCESSES = 1 << 16
 MOST_MAPPINGS = 1 << 16  # vm.max_map_count
@@ -259,8 +260,9 @@ class HintFaults:
     def sampling(self) -> str:
         mib = self._scan.scan_bytes / (1 << 20)
         return (
-            f"{mib:.4g} MiB of address space marked at a time, a pass in {self._scan.min_ms / 1e3:g} to "
-            f"{self._scan.max_ms / 1e3:g} s but at most 2.5 GiB a second; one fault for each marked page"
+            f"{format_number(mib, 4)} MiB of address space marked at a time, a pass in "
+            f"{format_number(self._scan.min_ms / 1e3)} to {format_number(self._scan.max_ms / 1e3)} s but at most "
+            "2.5 GiB a second; one fault for each marked page"
         )
 
     def counters(self) -> dict[str, int]:

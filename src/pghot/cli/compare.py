@@ -15,11 +15,11 @@ from pghot.cli.importing import import_first
 from pghot.cli.progress import progress_on_stderr
 from pghot.cli.shared_options import Duration, Json, StandsFor, Threads, Workers, words
 from pghot.cli.stands_for import size_or_times
+from pghot.units import parse_duration_ns, parse_share, parse_shares, parse_size
 
 if TYPE_CHECKING:
     from pghot.lab.results import Comparison
     from pghot.lab.share_curves import ShareCurves
-from pghot.units import parse_duration_ns, parse_share, parse_shares, parse_size
 
 
 def _any_takes_sources(policies: str) -> bool:

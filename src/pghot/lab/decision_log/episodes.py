@@ -99,15 +99,24 @@ def take_in(p: int, state: Records, seen: U32) -> None:
 
 @njit(cache=True)
 def write_row(
-    p: int, what: int, why: int, state: Records, seen: U32, rows: Records, rows_seen: U32, at: int
+    p: int,
+    what: int,
+    why: int,
+    now_ms: int,
+    state: Records,
+    seen: U32,
+    rows: Records,
+    rows_seen: U32,
+    at: int,
 ) -> int:
-    """Write what the page did up to its last decision, and begin anew. Times, nodes and mover are the caller's."""
+    """Write what the page did up to its last decision, now, and begin anew. Nodes and mover are the caller's."""
     s, row = state[p], rows[at]
     row.page, row.what, row.why, row.heat = np.uint32(p), np.uint8(what), np.uint8(why), s.heat
     row.touches, row.misses, row.seen_ms = s.touches, s.misses, s.seen_ms
     row.source = row.target = np.uint8(NOWHERE)
     row.by = np.uint8(0)
     row.times = np.uint32(1)
+    row.first_ms = row.last_ms = np.uint32(now_ms)
     s.touches = s.misses = np.uint32(0)
     s.seen_ms, s.heat = NEVER, NOT_TOLD
     for source in range(seen.shape[2]):
@@ -122,8 +131,8 @@ def end_episode(p: int, state: Records, seen: U32, rows: Records, rows_seen: U32
     s = state[p]
     if s.why == NO_WHY:
         return at
-    end = write_row(p, HELD, s.why, state, seen, rows, rows_seen, at)
-    rows[at].first_ms, rows[at].last_ms, rows[at].times = s.first_ms, s.last_ms, s.times
+    end = write_row(p, HELD, s.why, s.last_ms, state, seen, rows, rows_seen, at)
+    rows[at].first_ms, rows[at].times = s.first_ms, s.times
     s.why = np.uint8(NO_WHY)
     return end
 
@@ -202,9 +211,8 @@ def note_moved(
         why = asked if fits or asked == WHY_BALANCE else NO_WHY
         if why != NO_WHY:  # else it was not the policy that chose it
             s.heat = s.asked_heat
-        end = write_row(p, what, why, state, seen, rows, rows_seen, at)
+        end = write_row(p, what, why, now_ms, state, seen, rows, rows_seen, at)
         row = rows[at]
-        row.first_ms = row.last_ms = np.uint32(now_ms)
         row.source, row.target, row.by = source[i], np.uint8(target), np.uint8(by)
         at = end
     return at
@@ -218,8 +226,7 @@ def note_placed(
     for i in range(len(page)):
         if place[i] != NOWHERE:
             at = end_episode(page[i], state, seen, rows, rows_seen, at)
-            end = write_row(page[i], PLACED, NO_WHY, state, seen, rows, rows_seen, at)
-            rows[at].first_ms = rows[at].last_ms = np.uint32(now_ms)
+            end = write_row(page[i], PLACED, NO_WHY, now_ms, state, seen, rows, rows_seen, at)
             rows[at].target = place[i]
             at = end
     return at
@@ -235,7 +242,5 @@ def note_end(
         s = state[p]
         if s.new_touches or s.new_seen_ms != NEVER:
             take_in(p, state, seen)
-            end = write_row(p, UNDECIDED, NO_WHY, state, seen, rows, rows_seen, at)
-            rows[at].first_ms = rows[at].last_ms = np.uint32(now_ms)
-            at = end
+            at = write_row(p, UNDECIDED, NO_WHY, now_ms, state, seen, rows, rows_seen, at)
     return at

@@ -10,11 +10,18 @@ import numpy as np
 
 from pghot.arrays import U64
 from pghot.errors import UnsupportedError
-from pghot.mem_data_src import memory_hits, stores, unknown_levels
 from pghot.recording.importers import perf_samples as ps
-from pghot.recording.importers.importer import Accesses, Clock, Found, accesses
+from pghot.recording.importers.importer import Accesses, Clock, Found
 from pghot.recording.importers.input import Input
 from pghot.recording.importers.page_numbers import PageNumbers
+from pghot.recording.importers.perf_accesses import (
+    FAULTS_ONLY,
+    NO_ACCESS,
+    NO_ADDRESS,
+    NO_SOURCES,
+    OF_REGIONS,
+    PerfAccesses,
+)
 from pghot.recording.importers.perf_attrs import Kind
 from pghot.recording.importers.perf_file import (
     FIRST_VERSION,
@@ -25,7 +32,7 @@ from pghot.recording.importers.perf_file import (
     PerfFile,
     has_time,
 )
-from pghot.recording.importers.regions_as_pages import LAST_ADDRESS, NOT_TOLD_APART, page_accesses
+from pghot.recording.importers.regions_as_pages import page_accesses
 from pghot.recording.importers.time_order import TimeOrder
 
 _AUXTRACE, _COMPRESSED, _COMPRESSED2 = 71, 81, 83
@@ -35,8 +42,6 @@ for _type in _HANDLED:
     _WANTED[_type >> 6] |= np.uint64(1 << (_type & 63))
 _KERNEL = np.uint64(1 << 33)  # as a process: addresses that all share
 _REGIONS = np.uint64(1 << 34)  # as a process: the first target of DAMON
-
-_MOST_REGION_BYTES = 16 << 30  # each of its pages becomes a row
 
 
 class PerfData:
@@ -67,7 +72,8 @@ class PerfData:
         self._state[ps.PREVIOUS_EVENT] = -1
         self._spaces = PageNumbers(0)
         self._order = TimeOrder(7)
-        self._samples = self._counted = self._no_level = self._has_aux = 0
+        self._accesses = PerfAccesses(self.found)
+        self._has_aux = 0
         self._kinds: set[Kind] = set()
 
     @staticmethod
@@ -140,38 +146,20 @@ class PerfData:
             yield self._samples_of(found)
 
     def _samples_of(self, found: U64) -> Accesses:
-        address, source, count = found[ps.S_ADDR], found[ps.S_SRC], found[ps.S_COUNT]
+        address = found[ps.S_ADDR]
         owner = np.where(address >> np.uint64(63), _KERNEL, found[ps.S_PID])
-        known = found[ps.S_KIND] == Kind.ACCESSES
-        unknown = known & unknown_levels(source)
         self._kinds |= {Kind(kind) for kind in np.unique(found[ps.S_KIND]).tolist()}
-        self._samples += len(address)
-        self._counted += int(count.sum())
-        self._no_level += int(np.count_nonzero(unknown))
-        return accesses(
-            address,
-            found[ps.S_TIME],
-            known & stores(source),
-            count.astype(np.uint32),
-            self._spaces_of(owner),
-            ~known | unknown | memory_hits(source),
+        told = found[ps.S_KIND] == Kind.ACCESSES
+        return self._accesses.of_samples(
+            found[ps.S_TIME], address, found[ps.S_SRC], told, found[ps.S_COUNT], self._spaces_of(owner)
         )
 
     def _regions(self, found: U64) -> Iterator[Accesses]:
-        start, end, samples = found[ps.S_ADDR], found[ps.S_END], found[ps.S_COUNT]
-        good = (
-            (start <= end) & (end < LAST_ADDRESS) & (samples < 1 << 32) & (end - start <= _MOST_REGION_BYTES)
-        )
-        if not good.all():
-            self.found.losses["regions of impossible addresses, or of more than 16 GiB"] += int(
-                np.count_nonzero(~good)
-            )
         self._kinds.add(Kind.REGIONS)
-        accessed = good & (samples > 0)
-        targets = self._spaces_of(found[ps.S_PID, accessed] ^ (_REGIONS << np.uint64(8)))
-        yield from page_accesses(
-            found[ps.S_TIME, accessed], start[accessed], end[accessed], samples[accessed], targets
-        )
+        accessed = self._accesses.accessed(found[ps.S_ADDR], found[ps.S_END], found[ps.S_COUNT])
+        used = found[:, accessed]
+        targets = self._spaces_of(used[ps.S_PID] ^ (_REGIONS << np.uint64(8)))
+        yield from page_accesses(used[ps.S_TIME], used[ps.S_ADDR], used[ps.S_END], used[ps.S_COUNT], targets)
 
     def _spaces_of(self, owner: U64) -> np.ndarray[tuple[int], np.dtype[np.uint16]]:
         numbers, _ = self._spaces.number(owner)
@@ -193,12 +181,7 @@ class PerfData:
                 "how much is missing at the end: perf was stopped before it finished the file"
             )
         found.lost = max(int(state[ps.N_LOST]), int(state[ps.N_LOST_SAMPLES]))
-        found.period = max(1, round(self._counted / self._samples)) if self._samples else 1
-        found.sentences += _about(self._kinds)
-        if self._no_level:
-            found.sentences.append(
-                f"{self._no_level:,} of {self._samples:,} samples say no level of memory, and count as misses"
-            )
+        self._accesses.close(_about(self._kinds))
         if self._has_aux:
             found.sentences.append(
                 "what is in the AUX area is not decoded: `perf inject --itrace` makes samples of it"
@@ -209,8 +192,8 @@ _LOSSES = {
     "samples that do not fit their event": ps.N_MALFORMED,
     "samples of events that the file does not name": ps.N_UNKNOWN,
     "samples of guests": ps.N_GUEST,
-    "samples without an address": ps.N_NO_ADDRESS,
-    "samples that are neither loads nor stores": ps.N_NO_ACCESS,
+    NO_ADDRESS: ps.N_NO_ADDRESS,
+    NO_ACCESS: ps.N_NO_ACCESS,
     "samples of an access that another event has too": ps.N_REPEATED,
 }
 
@@ -218,12 +201,11 @@ _LOSSES = {
 def _about(kinds: set[Kind]) -> Iterator[str]:
     """What the samples of these kinds do not say."""
     if Kind.FAULTS in kinds:
-        yield "only page faults were seen: neither how often a page is accessed after it, nor writes or cache misses"
+        yield FAULTS_ONLY
     if Kind.BARE in kinds:
-        yield "writes and cache misses are not known: the samples do not say where their data came from"
+        yield NO_SOURCES
     if Kind.REGIONS in kinds:
-        yield NOT_TOLD_APART
-        yield "of regions, writes and cache misses are not known"
+        yield from OF_REGIONS
 
 
 def _size(header: bytes) -> int:

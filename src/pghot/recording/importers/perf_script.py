@@ -16,11 +16,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from pghot.arrays import U16, U64
-from pghot.mem_data_src import OP_LOAD, OP_STORE, memory_hits, stores, unknown_levels
-from pghot.recording.importers.importer import MOST_SPACES, Accesses, Clock, Found, accesses
+from pghot.mem_data_src import OP_LOAD, OP_STORE
+from pghot.recording.importers.importer import MOST_SPACES, Accesses, Clock, Found
 from pghot.recording.importers.input import Input
-from pghot.recording.importers.regions_as_pages import LAST_ADDRESS, NOT_TOLD_APART, page_accesses
+from pghot.recording.importers.perf_accesses import (
+    FAULTS_ONLY,
+    NO_ACCESS,
+    NO_ADDRESS,
+    NO_SOURCES,
+    OF_REGIONS,
+    PerfAccesses,
+)
+from pghot.recording.importers.regions_as_pages import page_accesses
 
 # Nothing repeats without a limit: a hostile line costs no more than its length.
 _LINE = re.compile(
@@ -33,14 +40,13 @@ _LINE = re.compile(
 )
 _ADDRESS = re.compile(
     rb"(?P<address>[0-9a-f]{1,16})"
-    rb"(?:[ \t]{1,64}(?P<source>[0-9a-f]{1,16}) \|OP |[ \t]{1,64}[0-9a-f]{1,16}(?=\s|$)|[ \t\r]*$)"
+    rb"(?:[ \t]{1,64}(?P<source>[0-9a-f]{1,16}) \|OP |[ \t]{1,64}[0-9a-f]{1,16}(?=\s|$)|[ \t\r]{0,64}$)"
 )
 _REGION = re.compile(
     rb"target_id=(?P<target>\d{1,20}) nr_regions=\d{1,10} "
-    rb"(?P<start>\d{1,20})-(?P<end>\d{1,20}): (?P<samples>\d{1,10})\b"
+    rb"(?P<start>\d{1,19})-(?P<end>\d{1,19}): (?P<samples>\d{1,10})\b"
 )
-_INSTRUCTION = re.compile(rb"[ \t]+[0-9a-f]{1,16} ")  # of a call chain, below its sample
-_MOST_REGION_BYTES = 16 << 30  # each of its pages becomes a row
+_INSTRUCTION = re.compile(rb"[ \t]{1,64}[0-9a-f]{1,16} ")  # of a call chain, below its sample
 _KERNEL = "kernel"  # as a process: its addresses are everybody's
 
 
@@ -65,7 +71,8 @@ class PerfScript:
         if any(b"damon_aggregated" in line["event"] for line in lines):
             self.slice_ns = 100_000_000
         self._spaces: dict[object, int] = {}
-        self._samples = self._counted = self._no_level = self._threads_only = 0
+        self._accesses = PerfAccesses(self.found)
+        self._threads_only = 0
         self._said: dict[str, None] = {}
 
     @staticmethod
@@ -80,9 +87,13 @@ class PerfScript:
             for line in text.split(b"\n"):
                 self._take(line, samples, regions)
             if samples:
-                yield self._samples_of(np.array(samples, np.uint64).T)
+                time_ns, address, source, count, space = np.array(samples, np.uint64).T
+                yield self._accesses.of_samples(
+                    time_ns, address, source, source != 0, count, space.astype(np.uint16)
+                )
             if regions:
-                time_ns, start, end, count, space = np.array(regions, np.uint64).T
+                found = np.array(regions, np.uint64).T
+                time_ns, start, end, count, space = found[:, self._accesses.accessed(*found[1:4])]
                 yield from page_accesses(time_ns, start, end, count, space.astype(np.uint16))
         self._close()
 
@@ -101,52 +112,29 @@ class PerfScript:
             return
         time_ns = int(head["second"]) * 10**9 + int(head["fraction"].ljust(9, b"0")) if head["second"] else 0
         if region := _REGION.match(line, head.end()):
-            self._take_region(time_ns, region, regions)
+            self._say(*OF_REGIONS)
+            target = self._space(("target", int(region["target"])))
+            regions.append(
+                (time_ns, int(region["start"]), int(region["end"]), int(region["samples"]), target)
+            )
             return
         found = _ADDRESS.match(line, head.end())
         address = int(found["address"], 16) if found else 0
         if found is None or not address:
-            self.found.losses["samples without an address"] += 1
+            self.found.losses[NO_ADDRESS] += 1
             return
         source = int(found["source"] or b"0", 16)
         if found["source"] and not source & (OP_LOAD | OP_STORE):
-            self.found.losses["samples that are neither loads nor stores"] += 1
+            self.found.losses[NO_ACCESS] += 1
             return
         owner: object = _KERNEL if address >> 63 else head["tid"] and head["pid"]
         self._threads_only += owner is None and head["pid"] is not None
         if b"fault" in head["event"]:
-            self._say(
-                "only page faults were seen: neither how often a page is accessed after it, nor writes or cache misses"
-            )
+            self._say(FAULTS_ONLY)
         elif not found["source"]:
-            self._say(
-                "writes and cache misses are not known: the samples do not say where their data came from"
-            )
+            self._say(NO_SOURCES)
         period = min(max(int(head["period"] or 1), 1), 0xFFFF_FFFF)
         samples.append((time_ns, address, source, period, self._space(owner)))
-
-    def _take_region(
-        self, time_ns: int, region: re.Match[bytes], regions: list[tuple[int, int, int, int, int]]
-    ) -> None:
-        start, end, samples = int(region["start"]), int(region["end"]), int(region["samples"])
-        self._say(NOT_TOLD_APART)
-        self._say("of regions, writes and cache misses are not known")
-        if not (start <= end < LAST_ADDRESS and end - start <= _MOST_REGION_BYTES and samples < 1 << 32):
-            self.found.losses["regions of impossible addresses, or of more than 16 GiB"] += 1
-        elif samples:
-            target = self._space(("target", int(region["target"])))
-            regions.append((time_ns, start, end, samples, target))
-
-    def _samples_of(self, found: U64) -> Accesses:
-        time_ns, address, source, count, space = found
-        told = source != 0
-        unknown = told & unknown_levels(source)
-        self._samples += len(address)
-        self._counted += int(count.sum())
-        self._no_level += int(np.count_nonzero(unknown))
-        missed = ~told | unknown | memory_hits(source)
-        numbers: U16 = space.astype(np.uint16)
-        return accesses(address, time_ns, told & stores(source), count.astype(np.uint32), numbers, missed)
 
     def _space(self, owner: object) -> int:
         number = self._spaces.setdefault(owner, len(self._spaces))
@@ -154,17 +142,12 @@ class PerfScript:
             raise self._source.damaged(self._source.offset, f"more than {MOST_SPACES:,} processes")
         return number
 
-    def _say(self, sentence: str) -> None:
-        self._said[sentence] = None
+    def _say(self, *sentences: str) -> None:
+        self._said |= dict.fromkeys(sentences)
 
     def _close(self) -> None:
         """What is known at the end, in words."""
-        self.found.period = max(1, round(self._counted / self._samples)) if self._samples else 1
-        self.found.sentences += self._said
-        if self._no_level:
-            self.found.sentences.append(
-                f"{self._no_level:,} of {self._samples:,} samples say no level of memory, and count as misses"
-            )
+        self._accesses.close(iter(self._said))
         if self._threads_only:
             self.found.sentences.append(
                 "processes are not told apart: the text has numbers of threads only (`perf script -F pid,tid,...`)"

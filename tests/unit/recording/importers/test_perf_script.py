@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from builders import perf_data as pd
 from builders.foreign import imported, rows_of
 from pghot.errors import PghotError, UsageError
-from pghot.recording.importers.perf_script import PerfScript
+from pghot.recording.importers.perf_script import _ADDRESS, _INSTRUCTION, _LINE, _REGION, PerfScript
 
 MS = 1_000_000
 # A sample stands for its period; the L1 answered ten of page 1's accesses. Process 8 has a page 1 of its own.
@@ -120,25 +120,25 @@ def test_regions_of_damon_are_accesses_of_each_of_their_pages(tmp_path: Path) ->
 
 
 def test_every_beginning_of_a_text_loses_only_its_end(tmp_path: Path) -> None:
-    for end in range(len(TEXT)):
+    """What the whole lines before the cut say is there; the line that is cut may have lost digits, or its source."""
+    for end in range(1, len(TEXT) + 1):
+        whole = TEXT[: TEXT.rfind("\n", 0, end) + 1]
         try:
-            found = rows_of(imported(saved(tmp_path, TEXT[:end])))
+            found = {row[:2]: row[2] for row in rows_of(imported(saved(tmp_path, TEXT[:end])))}
         except PghotError:
+            assert not whole
             continue
-        # A cut last line may have lost digits of its address, or its source: all lines before it are as they were.
-        lines = TEXT[:end].count("|OP ")
-        assert len(found) <= len(ROWS) + 1
-        assert sum(row[2] for row in found) <= 26
-        assert lines < 2 or ROWS[0][:2] in [row[:2] for row in found]
+        for time_ns, page, touches, *_ in rows_of(imported(saved(tmp_path, whole))) if whole else []:
+            assert found[time_ns, page] >= touches
 
 
 def test_a_hostile_line_costs_no_more_than_its_length() -> None:
-    """Of 64 KiB that nearly match, however they repeat."""
+    """Nothing in the patterns repeats without a limit, and so no line of 64 KiB makes them go back and forth for long:
+    the calls return."""
+    for pattern in (_LINE, _ADDRESS, _REGION, _INSTRUCTION):
+        assert not re.search(rb"[^\\][*+]", pattern.pattern)
     for piece in (b"a ", b"1 ", b"a 1 ", b"a 1/1 ", b" ", b"a:", b"a: ", b"1.000000: ", b"\t7f0 "):
-        line = piece * (65_000 // len(piece))
-        began = time.process_time()
-        PerfScript.claims("", line + b"\n")
-        assert time.process_time() - began < 5
+        PerfScript.claims("", piece * (65_000 // len(piece)) + b"\n")
 
 
 @needs_perf

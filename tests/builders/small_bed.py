@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
 from pghot.arrays import U32
 from pghot.engine.accesses import Accesses
@@ -20,6 +21,18 @@ from pghot.sim.sources import SOURCES
 
 MS = 1e6  # ns
 PAGES = 12
+# Kernel ms that pass, what each page missed meanwhile, which of these pages the source reports, and the latency of hint
+# faults in ms.
+Step = tuple[int, Sequence[int], Sequence[bool], int]
+STEPS = st.lists(
+    st.tuples(
+        st.integers(1, 3_000),
+        st.lists(st.integers(0, 40), min_size=PAGES, max_size=PAGES),
+        st.lists(st.booleans(), min_size=PAGES, max_size=PAGES),
+        st.integers(0, 5_000),
+    ),
+    max_size=20,
+)
 
 
 class CheckedMachine(SimulatedMachine):
@@ -113,3 +126,29 @@ class SmallBed:
 
     def on_top(self) -> set[int]:
         return set(np.flatnonzero(~self.machine.lower[self.machine.place]).tolist())
+
+
+def played(bed: SmallBed, steps: Sequence[Step]) -> Iterator[None]:
+    """Run the machine and the bed's policy through `STEPS`, one at a time."""
+    policy = POLICIES.get(bed.policy.name)
+    at_ms = 0.0
+    for lasts_ms, misses, reported, latency_ms in steps:
+        at_ms += lasts_ms
+        touched = np.flatnonzero(misses).astype(np.uint32)
+        count = np.array(misses, np.uint32)[touched]
+        none = np.zeros(len(touched), np.uint32)
+        bed.machine.run_slice(touched, count, count, none, none, np.zeros(len(touched), np.int16), 1_000)
+        bed.machine.slice_ns = lasts_ms * MS / bed.machine.group_pages
+        for source in policy.default_sources:
+            lower = SOURCES.get(source).sees == "lower" and not getattr(policy, "every_tier", False)
+            seen = {
+                int(page): misses[page]
+                for page in touched
+                if reported[page] and not (lower and int(page) in bed.on_top())
+            }
+            if SOURCES.get(source).mechanism == "hint fault":
+                bed.fault(at_ms, dict.fromkeys(seen, latency_ms))
+            else:
+                bed.see(at_ms, seen, source)
+        bed.act(at_ms)
+        yield

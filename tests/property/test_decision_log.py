@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builders.small_bed import PAGES, SmallBed
+from builders.small_bed import STEPS, SmallBed, Step, played
 from pghot.arrays import NOWHERE
 from pghot.engine.accesses import Accesses
 from pghot.lab.decision_log import run_log
 from pghot.lab.decision_log.run_log import RunLog
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.sim.policies import POLICIES
-from pghot.sim.sources import SOURCES
 from references.lab.decision_log import Event, rows_reference
 
 MOVERS = [name for name in POLICIES.names() if POLICIES.get(name).kind == "mover"]
@@ -109,43 +107,13 @@ def test_rows_are_those_of_the_list_of_events(
         assert [row for row in found if row["page"] == page] == expected
 
 
-def played(bed: SmallBed, drawn: list[tuple[int, list[int], list[bool], int]]) -> Iterator[None]:
-    """Give the bed's policy what was drawn, step by step."""
-    sources = POLICIES.get(bed.policy.name).default_sources
-    at_ms = 0.0
-    for lasts_ms, misses, reported, latency_ms in drawn:
-        at_ms += lasts_ms
-        bed.machine.slice_ns = lasts_ms * 1e6 / bed.machine.group_pages
-        for source in sources:
-            seen = {page: count for page, count in enumerate(misses) if count and reported[page]}
-            if SOURCES.get(source).sees == "lower":
-                seen = {page: count for page, count in seen.items() if page not in bed.on_top()}
-            if SOURCES.get(source).mechanism == "hint fault":
-                bed.fault(at_ms, dict.fromkeys(seen, latency_ms))
-            else:
-                bed.see(at_ms, seen, source)
-        bed.act(at_ms)
-        yield
-
-
-rounds = st.lists(
-    st.tuples(
-        st.integers(1, 3_000),
-        st.lists(st.integers(0, 40), min_size=PAGES, max_size=PAGES),
-        st.lists(st.booleans(), min_size=PAGES, max_size=PAGES),
-        st.integers(0, 5_000),
-    ),
-    max_size=20,
-)
-
-
 @pytest.mark.parametrize("name", MOVERS)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rounds, st.integers(0, 6), st.integers(0, 4), st.sampled_from(["dram-cxl", "hbm-dram-cxl"]))
+@given(STEPS, st.integers(0, 6), st.integers(0, 4), st.sampled_from(["dram-cxl", "hbm-dram-cxl"]))
 def test_moves_replayed_give_the_placement_and_every_refusal_is_there(
     tmp_path: Path,
     name: str,
-    drawn: list[tuple[int, list[int], list[bool], int]],
+    drawn: list[Step],
     on_top: int,
     room: int,
     tiers: str,

@@ -42,7 +42,8 @@ def totals(facts: Facts) -> list[str]:
     lines = [
         f"{format_duration(facts['duration_ns'])} in {counted(facts['slices'], 'slice')}; footprint "
         f"{format_size(facts['footprint_bytes'])}; cache {format_size(caches[0]['bytes'])}",
-        f"{facts['touches']:,} touches, {counted(caches[0]['misses'], 'miss')}, {facts['writes']:,} writes",
+        f"{counted(facts['touches'], 'touch')}, {counted(caches[0]['misses'], 'miss')}, "
+        f"{counted(facts['writes'], 'write')}",
     ]
     lines += [
         f"{counted(each['misses'], 'miss')} with a cache of {format_size(each['bytes'])}"

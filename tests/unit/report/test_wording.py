@@ -23,7 +23,7 @@ ROOMS = ("daemon", "lab", "live", "recording", "safety", "sim")
 OTHERS = sorted(path for room in ROOMS for path in (SOURCE / room).rglob("*.py"))
 THINGS = (
     "accesses|attacks|bytes|cells|cores|epochs|files|groups|lines|man pages|misses|nodes|pages|passes|processes|"
-    "programs|regions|rows|runs|samples|sections|seeds|slices|steps|tenants|threads|trials|windows"
+    "programs|regions|rows|runs|samples|sections|seeds|slices|steps|tenants|threads|touches|trials|windows|writes"
 )
 # Whole percents of work that is done, never below nothing; coordinates of a path.
 EXACT = ("cli/progress.py", "report/sparkline.py")

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import sys
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
@@ -108,7 +109,7 @@ class Registry(Generic[T]):
         return dict(by_name if order is None else sorted(by_name, key=lambda item: order(item[1])))
 
     def _points(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self.group)}
+        return {point.name: point for point in _entry_points(tuple(sys.path)).get(self.group, ())}
 
     def _load(self, point: EntryPoint) -> type[T]:
         package = point.dist.name if point.dist is not None else point.value
@@ -134,6 +135,15 @@ class Registry(Generic[T]):
 
 
 @cache
+def _entry_points(path: tuple[str, ...]) -> dict[str, EntryPoints]:
+    """By group, those of all packages on `path`, which is `sys.path`.
+
+    Looking for them opens a file of each package, and every start asks several times.
+    """
+    found = entry_points()
+    return {group: found.select(group=group) for group in found.groups}
+
+
 @cache
 def _named_classes(package: str, path: tuple[str, ...]) -> list[type[Any]]:
     """The classes that a package's modules define and that declare a name of their own; a shared base class has none.

@@ -33,6 +33,7 @@ from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.machine.nodes import read_nodes
 from pghot.live.machine.spaces import Spaces
 from pghot.live.machine.whole_cgroups import WholeCgroups
+from pghot.live.sources import LIVE_SOURCES
 from pghot.live.sources.access_source import Sightings
 
 PAGE = 4096
@@ -381,7 +382,5 @@ def register(monkeypatch: pytest.MonkeyPatch) -> type[Scripted]:
         def load(self) -> type[Scripted]:
             return source
 
-    monkeypatch.setattr(
-        "pghot.plugins.entry_points", lambda group: [Point()] * (group == "pghot.live_sources")
-    )
+    monkeypatch.setattr(LIVE_SOURCES, "_points", lambda: {"scripted": Point()})
     return source

@@ -45,9 +45,13 @@ class SysRoot:
         >>> SysRoot(Path("/captured")).path("/proc/1/stat")
         PosixPath('/captured/proc/1/stat')
         """
+        return Path(self._file(name))
+
+    def _file(self, name: str) -> str:
+        """As `path`, but without making a `Path`, which took a tenth of each round."""
         if "\0" in name:
             raise FileNotFoundError(errno.ENOENT, "no file has a NUL in its name", name)
-        return self.root / name.lstrip("/")
+        return os.path.join(self.root, name.lstrip("/"))
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
@@ -62,7 +66,7 @@ class SysRoot:
     def open(self, name: str, flags: int) -> int:
         """A descriptor of the file, closed on exec."""
         with self.asking():
-            return os.open(self.path(name), flags | os.O_CLOEXEC)
+            return os.open(self._file(name), flags | os.O_CLOEXEC)
 
     def read(self, name: str) -> str:
         """The file's text without its last newline; bytes that are not UTF-8 survive as surrogates."""
@@ -70,7 +74,7 @@ class SysRoot:
 
     def read_bytes(self, name: str) -> bytes:
         """The file as it is."""
-        with self.asking(), open(self.path(name), "rb", buffering=0) as file:
+        with self.asking(), open(self._file(name), "rb", buffering=0) as file:
             return file.read()
 
     def read_or(self, name: str, default: str = "") -> str:
@@ -107,23 +111,23 @@ class SysRoot:
 
     def exists(self, name: str) -> bool:
         """Whether this user can see the file: False also below a directory that may not be entered (debugfs)."""
-        return os.path.exists(self.path(name))
+        return os.path.exists(self._file(name))
 
     def writable(self, name: str) -> bool:
         """Whether this user may write the file."""
-        return os.access(self.path(name), os.W_OK)
+        return os.access(self._file(name), os.W_OK)
 
     def list(self, name: str) -> list[str]:
         """Names in a directory, sorted; empty when there is no such directory."""
         try:
             with self.asking():
-                return sorted(os.listdir(self.path(name)))
+                return sorted(os.listdir(self._file(name)))
         except OSError:
             return []
 
     def inodes(self, name: str) -> dict[str, int]:
         """Names in a directory, each with its inode number."""
-        with self.asking(), os.scandir(self.path(name)) as entries:
+        with self.asking(), os.scandir(self._file(name)) as entries:
             return {entry.name: entry.inode() for entry in entries}
 
     def osrelease(self) -> str:

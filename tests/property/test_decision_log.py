@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from builders.small_bed import STEPS, SmallBed, Step, played
 from pghot.arrays import NOWHERE
+from pghot.decision_log import episode_log
 from pghot.engine.accesses import Accesses
-from pghot.lab.decision_log import run_log
 from pghot.lab.decision_log.run_log import RunLog
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.sim.policies import POLICIES
@@ -85,7 +85,7 @@ def test_rows_are_those_of_the_list_of_events(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[tuple[Any, ...]], kept: int
 ) -> None:
     """However few rows are kept in memory. Each step is a millisecond later."""
-    monkeypatch.setattr(run_log, "ROWS", kept)
+    monkeypatch.setattr(episode_log, "ROWS", kept)
     machine: Any = FourPages()
     log = RunLog(
         tmp_path / "log.parquet",

@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from pghot.cli.given import refuse_unused
+from pghot.cli.given import GoesWith, refuse_unused
 from pghot.cli.report_options import (
     GOES_WITH,
     Force,
     Makes,
     Output,
-    RecordingName,
     checked,
     opened,
     read,
@@ -21,27 +20,37 @@ from pghot.cli.report_options import (
     write_all,
 )
 from pghot.cli.shared_options import Json
+from pghot.errors import UsageError
 
 FILE_BINS = 512
+_GOES_WITH_LIVE = (GoesWith("a recording, which - is not", lambda of: False, ("output", "force")),)
 
 
 def explain(
     ctx: typer.Context,
-    recording: RecordingName,
+    recording: Annotated[
+        str,
+        typer.Argument(metavar="FILE|-", help="FILE or bundled:NAME; - with the --log of a live run"),
+    ],
     what: Annotated[str, typer.Argument(metavar="WHAT", help="0xADDR, 0xFROM-0xTO or the name of a region")],
     log: Annotated[
-        str, typer.Option(help="FILE.parquet of `pghot compare --log`: what each policy did")
+        str,
+        typer.Option(help="FILE.parquet of `pghot compare --log` or `pghot run --log`: what each policy did"),
     ] = "",
     output: Output = None,
     force: Force = False,
     json_: Json = False,
 ) -> None:
     """A page or a region: what it did over time, what each policy did about it, and why."""
+    if recording == "-":
+        refuse_unused(ctx, _GOES_WITH_LIVE)
+        _explain_live(what, log, json_)
+        return
     refuse_unused(ctx, GOES_WITH)
     paths = checked(output, force)
     from pghot.cli.report_page import PageReading
     from pghot.cli.screen import Screen
-    from pghot.lab.decision_log.reading import DecisionLog
+    from pghot.decision_log.reading import DecisionLog
     from pghot.recording.life import Lives
     from pghot.recording.not_known import not_known
     from pghot.recording.target import target_of
@@ -73,3 +82,26 @@ def explain(
         print(json.dumps(document(found, chains, unknown)))
     else:
         screen.show([*render(shown.result(paged.pages), chains, screen.width), *unknown])
+
+
+def _explain_live(what: str, log: str, json_: bool) -> None:
+    """Pages of a live run, of which there is a log and no recording."""
+    from pghot.cli.screen import Screen
+    from pghot.decision_log.left_out import left_out_words
+    from pghot.decision_log.reading import DecisionLog
+    from pghot.recording.target import target_of
+    from pghot.report.chains import chains_of
+    from pghot.report.explain_documents import live_document
+    from pghot.report.explain_text import render_live
+
+    if not log:
+        raise UsageError("without a recording, a log says what became of a page", "add --log FILE.parquet")
+    decisions, screen = DecisionLog(log), Screen()
+    regions = decisions.live()
+    target, page_bytes = target_of(regions, what), regions.info.page_bytes
+    chains = chains_of(decisions, target, page_bytes)
+    left_out = [line for each in chains for line in left_out_words(each.facts)]
+    if json_:
+        print(json.dumps(live_document(regions.info.name, target, page_bytes, chains, left_out)))
+    else:
+        screen.show(render_live(target, page_bytes, chains, left_out, screen.width))

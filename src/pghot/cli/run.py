@@ -46,14 +46,14 @@ _GOES_WITH = (
         lambda of: of["what_if"] is not None and of["source"] in (None, "qemu"),
         ("llc",),
     ),
-    GoesWith("--output", lambda of: of["output"], ("force",)),
+    GoesWith("--output or --log", lambda of: of["output"] or of["log"], ("force",)),
     GoesWith("a run without --policies, which names them", lambda of: of["policies"] is None, ("policy",)),
     GoesWith(
         "a run on the tiers of this machine, not with --what-if",
         lambda of: of["what_if"] is None,
         (
             "apply", "rate", "target", "free_floor", "batch", "demotion", "mover", "compressed", "cold_after",
-            "config", "interval", "journal", "kinds", "restore", "max_cpu", "tracked", "view", *NODES,
+            "config", "interval", "journal", "kinds", "restore", "log", "max_cpu", "tracked", "view", *NODES,
         ),
     ),
     GoesWith(
@@ -64,7 +64,7 @@ _GOES_WITH = (
     GoesWith(
         "--mover move_pages: with damos the kernel's DAMON finds and moves the pages",
         lambda of: of["mover"] != "damos",
-        ("source", "sources", "policy", "config", "compressed", "batch", "max_cpu", "kinds", "target"),
+        ("source", "sources", "policy", "config", "compressed", "batch", "log", "max_cpu", "kinds", "target"),
     ),
     GoesWith(
         "a run without --config, which names them",
@@ -158,6 +158,10 @@ def run(
     journal: Annotated[
         str | None, typer.Option(help="file that records what was changed, for `pghot undo`")
     ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="FILE.parquet: what is decided about each page, and why"),
+    ] = None,
     restore: Annotated[bool, typer.Option("--restore", help="put the pages back at the end")] = False,
     what_if: Annotated[
         str | None,
@@ -209,8 +213,11 @@ def run(
     from pghot.live.machine.rate_goal import parse_goal
     from pghot.live.owner import refuse_second
     from pghot.live.run import RunSettings, run_live
+    from pghot.report.files import check_output
     from pghot.report.live_text import render_run
 
+    if log is not None:
+        check_output(Path(log), force, (".parquet",))
     programs = named(command, ctx.params)
     duration_s = 0.0 if duration is None else parse_duration_ns(duration) / 1e9
     if what_if is not None:
@@ -248,6 +255,8 @@ def run(
         duration_s=duration_s,
         journal=None if journal is None else Path(journal),
         restore=restore,
+        log=None if log is None else Path(log),
+        force=force,
     )
     if mover == "damos":
         settings = damos_settings(set_ or [], moving, bool(programs.running.whole_cgroups), nodes)

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pghot.decision_log.row_format import SCHEMA as LOG_SCHEMA
 from pghot.errors import UsageError, unknown_name
 from pghot.lab.capacity import size_nodes
 from pghot.lab.comparison_setup import NodeSetup, Setup, Timing
 from pghot.lab.contents import contents_of
 from pghot.lab.dealt import dealt, processes_for
 from pghot.lab.decision_log.log_file import part_path
-from pghot.lab.decision_log.row_format import SCHEMA as LOG_SCHEMA
 from pghot.lab.decision_log.run_log import RunLog
 from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.future import Future

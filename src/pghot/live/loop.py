@@ -25,6 +25,8 @@ from pghot.kernel.watched import Watched
 from pghot.live.budget import Budget
 from pghot.live.damos.damos import Damos
 from pghot.live.damos.plan import Planner
+from pghot.live.decision_log.live_log import LiveLog
+from pghot.live.decision_log.rows_file import RowsFile
 from pghot.live.degraded import Degraded
 from pghot.live.effect import Effect
 from pghot.live.groups import Group, GroupMembers, LiveGroup
@@ -58,7 +60,7 @@ from pghot.live.swap_tier.tier import with_compressed
 from pghot.live.troubles import by_hint_faults, see_hugetlb, troubles
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.live_rules import unseen_is_cold
-from pghot.policies.policy import Forgets, Policy, World
+from pghot.policies.policy import Forgets, Policy, TellsHeat, World
 from pghot.units import PAGE_BYTES, format_size
 
 REFRESH_MS = 1000
@@ -128,6 +130,7 @@ class Live:
         self._surveyed_ns = self._ticked_ns = clock_ns()
         self.surveying = True
         self.recorder: SliceRecorder | None = None
+        self._log: LiveLog | None = None
         self.cost = OwnCost()
         self.budget = Budget(settings.max_cpu_percent, clock_ns() / 1e9)
         self.kernel_moves = KernelMoves(root)
@@ -139,6 +142,14 @@ class Live:
         self._programs: set[int] = set()
         self._cgroup_inode = -1
         self._watch_again = False
+
+    def keep_log(self, file: RowsFile) -> LiveLog:
+        """Have the decisions of the first group's policy logged. The caller closes the log at the end."""
+        group = self.groups[0]
+        heat = group.policy.heat if isinstance(group.policy, TellsHeat) else None
+        self._log = LiveLog(file, self.root, self.spaces, self.machine, len(self.sources), heat)
+        group.world.decisions = self.machine.mover.watcher = self._log
+        return self._log
 
     # ---- the loop
 
@@ -325,6 +336,8 @@ class Live:
             # A page in swap was not used, or it would have come back. The source saw a neighbour in the same region.
             inside = self.machine.in_memory(page)
             page, count, at = page[inside], count[inside], at[inside]
+        if self._log is not None:
+            self._log.saw(self.sources.index(source), page, sightings.count[at])
         self.spaces.pages.saw(page, count)
         if self.recorder is not None:
             self.recorder.saw(page, count, sightings.write[at])
@@ -369,6 +382,8 @@ class Live:
         programs = {space.number for space in self.spaces.spaces}
         self.programs_found += len(programs - self._programs)
         self._programs = programs
+        if self._log is not None:
+            self._log.forget(changes.forgotten)
         for pages in changes.forgotten:
             gone = np.arange(pages.start, pages.stop, dtype=np.uint32)
             for group in self.groups:

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from pghot.errors import CutShortError, NotPermittedError, UsageError
 from pghot.kernel.sysroot import SysRoot
+from pghot.live.decision_log.kept import logged
 from pghot.live.journal import SUFFIX, Journal
 from pghot.live.live_settings import LiveSettings
 from pghot.live.loop import Live
@@ -36,12 +37,16 @@ class RunSettings:
     duration_s   0: until the programs end
     journal      None: a file of its own under /run/pghot
     restore      put the pages back at the end, too
+    log          a new file for the decisions, see `pghot.decision_log`; None: none is kept
+    force        it may replace what has the name
     """
 
     interval_ms: int = INTERVAL_MS
     duration_s: float = 0.0
     journal: Path | None = None
     restore: bool = False
+    log: Path | None = None
+    force: bool = False
 
 
 @dataclass(slots=True)
@@ -115,12 +120,17 @@ def run_live(
         Journal(journal_path(run.journal, "run"), root) as journal,
     ):
         live = Live(root, settings, journal)
-        with contextlib.nullcontext(stop) if stop else StopSignals() as asked:
+        left_out: list[str] = []
+        with (
+            contextlib.nullcontext(stop) if stop else StopSignals() as asked,
+            logged(live, run.log, run.force, left_out),
+        ):
             try:
                 live.start()
                 rounds(live, run, say, asked)
             finally:
                 problems = end(live, journal)
+        problems += left_out
         summary = Summary(status(live, "pghot.run/1"), problems, asked.signalled)
         if run.restore:
             restore(summary, journal, root)

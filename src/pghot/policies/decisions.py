@@ -34,6 +34,20 @@ class Moved(StrEnum):
     BALANCE = "balance"  # moved either way, to even out the load of the tiers
 
 
+class MoveError(StrEnum):
+    """Why move_pages(2) did not move a page that it was asked to: the status of the page, as an errno."""
+
+    EACCES = "EACCES"  # other programs map it, too
+    EBUSY = "EBUSY"
+    EFAULT = "EFAULT"
+    EINVAL = "EINVAL"
+    EIO = "EIO"
+    ENOENT = "ENOENT"
+    ENOMEM = "ENOMEM"
+    EPERM = "EPERM"
+    OTHER = "another error"
+
+
 class Decisions(Protocol):
     """What a policy tells. `page` holds dense pages, one for each decision; an empty array tells nothing."""
 

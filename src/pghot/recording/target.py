@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from pghot.errors import UsageError, shortened, unknown_name
-from pghot.recording.reader import Recording
 from pghot.recording.spans import UNNAMED, Span, spans_of
 from pghot.recording.symbols import Symbols, symbols_of
-from pghot.recording.trace import TraceInfo
+from pghot.recording.trace import Region, TraceInfo
 from pghot.units import counted, format_size
 
 _ADDRESS = re.compile(r"0[xX][0-9a-fA-F]+")
@@ -35,7 +35,20 @@ class Target:
         return sum(span.pages for span in self.spans)
 
 
-def target_of(recording: Recording, word: str) -> Target:
+class HasRegions(Protocol):
+    """What addresses are looked up in: a recording, or a log of decisions."""
+
+    @property
+    def regions(self) -> Sequence[Region]: ...
+
+    @property
+    def pages(self) -> int: ...
+
+    @property
+    def info(self) -> TraceInfo: ...
+
+
+def target_of(recording: HasRegions, word: str) -> Target:
     """The page at "0xADDR" in every process that has one there, the range "0xFROM-0xTO", or the region of that name.
 
     A file is also known by the last part of its path. Raises `UsageError` for what is not there, with what is nearest.
@@ -95,7 +108,7 @@ def _page_title(found: tuple[Span, ...], info: TraceInfo) -> str:
     return f"page {found[0].start_address:#x} of {'; '.join(dict.fromkeys(where))}"
 
 
-def _nowhere(spans: Sequence[Span], address: int, recording: Recording) -> UsageError:
+def _nowhere(spans: Sequence[Span], address: int, recording: HasRegions) -> UsageError:
     """The error for an address in no region: it names the nearest one."""
     page_bytes = recording.info.page_bytes
     ends = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pghot.lab.decision_log.reading import RunRows
-from pghot.lab.decision_log.row_format import What
-from pghot.policies.decisions import HeldBack, Moved
+from pghot.decision_log.reading import RunRows
+from pghot.decision_log.row_format import What
+from pghot.policies.decisions import HeldBack, Moved, MoveError
 from pghot.printable import printable
 from pghot.units import counted
 
@@ -24,6 +24,17 @@ _MOVED = {
     Moved.HOT: "a candidate",
     Moved.COLD: "cold, to make room",
     Moved.BALANCE: "to even out the load of the tiers",
+}
+_FAILED = {
+    MoveError.EACCES: "other programs map it, too",
+    MoveError.EBUSY: "the page was busy",
+    MoveError.EFAULT: "nothing is mapped there",
+    MoveError.EINVAL: "not valid",
+    MoveError.EIO: "it could not be written back",
+    MoveError.ENOENT: "the page is not present",
+    MoveError.ENOMEM: "the target had no page to give",
+    MoveError.EPERM: "not permitted",
+    MoveError.OTHER: "which is not told",
 }
 _DECISIONS = (What.HELD, What.PROMOTED, What.DEMOTED, What.MOVED)
 Row = Mapping[str, Any]
@@ -61,13 +72,15 @@ def step(row: Row, run: Row, nodes: Sequence[str]) -> str:
     run    see `RunSpec.facts`
     """
     if row["what"] == What.PLACED:
+        if run.get("live"):
+            return f"first seen, on {printable(nodes[row['target']])}"
         return f"placed on {printable(nodes[row['target']])} when it was first touched"
-    parts = [_did(row), *([_seen(row, run)] if run["sources"] else [])]
+    parts = [*([] if run.get("live") else [_did(row)]), *([_seen(row, run)] if run["sources"] else [])]
     if row["what"] == What.UNDECIDED:
         return "; ".join([*parts, "no decision up to the end"])
     if (heat := _heat(row, run)) is not None:
         parts.append(heat)
-    return "; ".join([*parts, _decision(row, nodes)])
+    return "; ".join([*parts, _decision(row, nodes, would=not run.get("apply", True))])
 
 
 def _did(row: Row) -> str:
@@ -94,22 +107,33 @@ def _heat(row: Row, run: Row) -> str | None:
     return f"counted {row['heat']}" + (f", hot from {hot_from}" if hot_from is not None else "")
 
 
-def _decision(row: Row, nodes: Sequence[str]) -> str:
+def _decision(row: Row, nodes: Sequence[str], would: bool) -> str:
+    """What became of it. would: nothing was really moved, in a dry run."""
     if row["what"] == What.HELD:
         times = f" ({row['times']:,} times)" if row["times"] > 1 else ""
-        return f"{REFUSED[HeldBack(row['why'])]}{times}"
+        return f"{held(row['why'])}{times}"
     if row["what"] == What.FREED:
         return "its program was killed"
     why = f"{_MOVED[Moved(row['why'])]}: " if row["why"] else ""
     source, target = (printable(nodes[row[end]]) for end in ("source", "target"))
     made_room = ", which made room" if not row["why"] and row["what"] == What.DEMOTED else ""
-    return f"{why}{row['what']} from {source} to {target} by {printable(row['by'])}{made_room}"
+    did = f"would be {row['what']}" if would else row["what"]
+    return f"{why}{did} from {source} to {target} by {printable(row['by'])}{made_room}"
+
+
+def held(why: str) -> str:
+    """Why a page stayed where it was: a refusal of the policy, or an error of move_pages."""
+    if why in set(MoveError):
+        return f"a candidate, but move_pages failed with {why}: {_FAILED[MoveError(why)]}"
+    return REFUSED[HeldBack(why)]
 
 
 def why_not(run: RunRows, rows: Sequence[Row], nodes: Sequence[str], top: Sequence[bool]) -> str:
     """Why nothing was decided about the page."""
     facts = run.facts
     if not rows:
+        if facts.get("live"):
+            return f"{' and '.join(map(printable, facts['sources']))} never saw it{_rested(run)}"
         return "the program did not touch it in the replay"
     if facts["kind"] != "mover":
         return f"{facts['policy']} moves nothing by what it hears" if facts["kind"] != "oracle" else _oracle()

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pghot.arrays import F64, NOWHERE, Bool
-from pghot.lab.decision_log.reading import DecisionLog, RunRows
-from pghot.lab.decision_log.row_format import What
+from pghot.decision_log.reading import DecisionLog, RunRows
+from pghot.decision_log.row_format import What
 from pghot.recording.target import Target
 from pghot.report.chain_sums_text import sums
 from pghot.report.chain_text import chain
@@ -46,7 +46,8 @@ def chains_of(log: DecisionLog, target: Target, page_bytes: int) -> list[Chain]:
     top = log.top
     found = []
     for run in log.runs(pages):
-        share = top_share(run.rows, top, run.lasts_ms)
+        dry = not run.facts.get("apply", True)  # then what is logged as moved stayed where it was
+        share = None if dry else top_share(run.rows, top, run.lasts_ms)
         if len(pages) == 1:
             lines, rows = chain(run, log.nodes, top.tolist()), run.rows.to_pylist()
         else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pghot.recording.life import COLUMNS, Life
+from pghot.recording.target import Target
 from pghot.report.chains import Chain
 
 if TYPE_CHECKING:
@@ -39,18 +40,38 @@ def document(found: Life, chains: Sequence[Chain], not_known: list[str]) -> dict
         "bins": found.time.bins,
         "recorded": found.recorded.tolist(),
         **{column: found.counts[number].tolist() for number, column in enumerate(COLUMNS)},
-        "runs": [
-            {
-                **each.facts,
-                "lasts_ms": each.lasts_ms,
-                "top_share": None if each.top_share is None else each.top_share.tolist(),
-                "words": list(each.lines),
-                "rows": list(each.rows),
-            }
-            for each in chains
-        ],
+        "runs": _runs(chains),
         "not_known": not_known,
     }
+
+
+def live_document(
+    name: str, target: Target, page_bytes: int, chains: Sequence[Chain], not_known: Sequence[str]
+) -> dict[str, Any]:
+    """The same of pages of a live run, of which only a log tells: without what a recording knows."""
+    return {
+        "schema": EXPLAIN,
+        "name": name,
+        "what": target.title,
+        "page_bytes": page_bytes,
+        "pages": target.pages,
+        "spans": [asdict(span) for span in target.spans],
+        "runs": _runs(chains),
+        "not_known": list(not_known),
+    }
+
+
+def _runs(chains: Sequence[Chain]) -> list[dict[str, Any]]:
+    return [
+        {
+            **each.facts,
+            "lasts_ms": each.lasts_ms,
+            "top_share": None if each.top_share is None else each.top_share.tolist(),
+            "words": list(each.lines),
+            "rows": list(each.rows),
+        }
+        for each in chains
+    ]
 
 
 def table(found: Life, chains: Sequence[Chain]) -> pa.Table:

@@ -8,7 +8,7 @@ from textwrap import wrap
 from pghot.printable import printable
 from pghot.recording.life import COLUMNS, Life
 from pghot.recording.symbols import Symbols
-from pghot.recording.target import extent
+from pghot.recording.target import Target, extent
 from pghot.report.chains import Chain
 from pghot.report.heat_levels import short
 from pghot.report.terminal import axis, bars, fitted
@@ -30,6 +30,20 @@ def render(found: Life, chains: Sequence[Chain], width: int) -> list[str]:
     if found.touched_pages:
         lines += ["", f"{'':{_NAME}} {'most /s':>{_RATE}}  a column is {format_duration(found.time.bin_ns)}"]
         lines += _rates(found)
+    return [*lines, *chain_lines(chains, width)]
+
+
+def render_live(
+    target: Target, page_bytes: int, chains: Sequence[Chain], left_out: Sequence[str], width: int
+) -> list[str]:
+    """The same of pages of a live run, of which only a log tells. left_out: what the log has not, in words."""
+    title = f"{printable(target.title)}: {extent(target, page_bytes)}"
+    return [title, *chain_lines(chains, width), *left_out]
+
+
+def chain_lines(chains: Sequence[Chain], width: int) -> list[str]:
+    """Each run with its words."""
+    lines: list[str] = []
     for each in chains:
         heard = f", hears {', '.join(map(printable, each.facts['sources']))}" if each.facts["sources"] else ""
         lines += ["", f"{printable(each.facts['label'])}{heard}"]

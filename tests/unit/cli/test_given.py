@@ -18,8 +18,8 @@ _CHOSEN = "cgroup name user min_size leave_out_name leave_out_user leave_out_cgr
 _TARGETS = f"command pid {_CHOSEN} children"
 _NODES = "fast_nodes slow_nodes leave_out_nodes"
 _MOVING = (
-    f"rate target free_floor batch demotion interval journal restore max_cpu tracked view compressed cold_after kinds "
-    f"{_NODES}"
+    f"rate target free_floor batch demotion interval journal log restore max_cpu tracked view compressed cold_after "
+    f"kinds {_NODES}"
 )
 _RUN = "duration set_ json_ source sources policy mover apply what_if"
 _SIMULATED = "fast_share policies llc output force"
@@ -42,8 +42,8 @@ MODES: list[tuple[str, str, str, str]] = [
     (
         "run",
         "-p 1",
-        f"{_TARGETS} {_RUN} config {_NODES} rate target free_floor interval journal max_cpu tracked view compressed "
-        "kinds",
+        f"{_TARGETS} {_RUN} config {_NODES} rate target free_floor interval journal log max_cpu tracked view "
+        "compressed kinds",
         f"cold_after batch restore demotion {_SIMULATED}",
     ),
     (
@@ -70,14 +70,14 @@ MODES: list[tuple[str, str, str, str]] = [
         "-p 1 --mover damos",
         f"{_TARGETS} duration set_ json_ mover apply what_if rate free_floor demotion interval journal tracked view "
         f"{_NODES}",
-        f"config source sources policy batch max_cpu compressed cold_after kinds restore {_SIMULATED} target",
+        f"config source sources policy batch max_cpu compressed cold_after kinds log restore {_SIMULATED} target",
     ),
     (
         "run",
         "-p 1 --mover damos --apply",
         f"{_TARGETS} duration set_ json_ mover apply what_if rate free_floor demotion interval journal tracked view "
         f"restore {_NODES}",
-        f"config source sources policy batch max_cpu compressed cold_after kinds {_SIMULATED} target",
+        f"config source sources policy batch max_cpu compressed cold_after kinds log {_SIMULATED} target",
     ),
     (
         "run",
@@ -173,6 +173,7 @@ MODES: list[tuple[str, str, str, str]] = [
     ("report wss", "a.pghot", "recording window output json_", "force"),
     ("report wss", "a.pghot -o a.csv", "recording window output json_ force", ""),
     ("report explain", "a.pghot 0x1000", "recording what log output json_", "force"),
+    ("report explain", "- 0x1000 --log a.parquet", "recording what log json_", "output force"),
     ("report explain", "a.pghot 0x1000 -o a.csv", "recording what log output json_ force", ""),
     ("report diff", "a.pghot b.pghot", "before after output json_", "force"),
     ("report diff", "a.pghot b.pghot -o a.html", "before after output json_ force", ""),

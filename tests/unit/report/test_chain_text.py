@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from builders.small_bed import SmallBed
-from pghot.lab.decision_log.reading import RunRows
-from pghot.lab.decision_log.row_format import COLUMNS, What
+from pghot.decision_log.reading import RunRows
+from pghot.decision_log.row_format import COLUMNS, What
 from pghot.lab.run_spec import RunSpec
 from pghot.policies.decisions import HeldBack
 from pghot.report.chain_text import REFUSED, chain

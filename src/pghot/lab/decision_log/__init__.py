@@ -1,1 +1,1 @@
-"""The log of decisions (`compare --log`): for each page what it did, who saw it, what was decided, where it went."""
+"""What writes the log of decisions (`pghot.decision_log`) of a comparison, `compare --log`."""

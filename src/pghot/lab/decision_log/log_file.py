@@ -11,12 +11,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pghot.lab.decision_log.row_format import COLUMNS
+from pghot.decision_log.row_format import COLUMNS, FACTS_KEY
 from pghot.lab.decision_log.run_log import RUN_KEY
 from pghot.outputs import written_whole
 from pghot.sealed import seal
-
-FACTS_KEY = b"pghot.decisions"
 
 
 def part_path(folder: Path, number: int) -> Path:

@@ -131,7 +131,7 @@ class KernelLru:
         """These pages were located just now, and were on the nodes `before` (uint8[K]) as last heard."""
         if self._demotes:
             for node in self._topology.lower:
-                self._mover.count(page, before, node)
+                self._mover.count(page, before, node, "the kernel's LRU")
 
     def _look_up(self) -> None:
         """Where the kernel may be asked, with its demotion on. Trouble leaves no cgroup."""

@@ -250,6 +250,8 @@ class LinuxMachine:
     def _migrate(self, page: U32, target: int, payer: str) -> Moves:
         if not self._apply:
             fresh = self._pretend(page, target)
+            if self.mover.watcher is not None:
+                self.mover.watcher.moved(fresh, self.place[fresh], target, "move_pages")
             self.counts.promoted += len(fresh)
             self.pace.promoted += len(fresh)
             return Moves(fresh, page[:0])

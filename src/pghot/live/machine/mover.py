@@ -62,6 +62,16 @@ class MoveCounts:
             self.status[name] = self.status.get(name, 0) + int(np.count_nonzero(status == number))
 
 
+class MoveWatcher(Protocol):
+    """Hears what becomes of pages: the log of decisions."""
+
+    def moved(self, page: U32, source: U8, target: int, by: str) -> None:
+        """Pages (uint32[K]) came from nodes (uint8[K], `NOWHERE`: not known) to another. by: who moved them."""
+
+    def failed(self, page: U32, error: I32) -> None:
+        """move_pages did not move these pages. error: int32[K], an errno each."""
+
+
 class Mover:
     """Moves pages of tracked spaces. `rank` (int64[nodes]) is the tier of each node, 0 = top."""
 
@@ -84,6 +94,7 @@ class Mover:
         self._room, self._pools = room, pools
         self._state = spaces.pages
         self.counts = MoveCounts()
+        self.watcher: MoveWatcher | None = None
 
     def move(self, page: U32, target: int) -> Moves:
         """Move as many of the pages as fit, the first ones first, in batches of one space.
@@ -108,7 +119,7 @@ class Mover:
                     if alive(self._root, part.space.identity):
                         parts.append(self._move_part(part, pagemap, target, room))
             except PermissionError:
-                self.counts.note(np.full(len(part.page), -errno.EPERM, np.int32))
+                self._note_failed(part.page, np.full(len(part.page), -errno.EPERM, np.int32))
             except ShortageError:
                 parts.append(Moves(page[:0], part.page))  # another time
             except OSError:
@@ -232,9 +243,18 @@ class Mover:
                 self._journal.origins(home, address[mine], state.place[new[mine]], shared)
         state.marks[new] |= ORIGIN_WRITTEN
 
-    def count(self, page: U32, before: U8, target: int) -> None:
-        """Count those of the pages that came to `target`; `before` (uint8[K]) is where they were."""
+    def _note_failed(self, page: U32, status: I32) -> None:
+        self.counts.note(status)
+        if self.watcher is not None:
+            self.watcher.failed(page, -status)
+
+    def count(self, page: U32, before: U8, target: int, by: str = "move_pages") -> None:
+        """Count those of the pages that came to `target`; `before` (uint8[K]) is where they were, `by` who moved
+        them."""
         state = self._state
+        if self.watcher is not None:
+            came = (state.place[page] == target) & (before != target)
+            self.watcher.moved(page[came], before[came], target, by)
         promoted, demoted, returned = tally(state.place, state.marks, self._rank, page, before, target)
         self.counts.promoted += promoted
         self.counts.demoted += demoted
@@ -270,7 +290,7 @@ class Mover:
         # Other processes map it too, so we must not move it.
         state.set_kind(pages[status == -errno.EACCES], MappingKind.SHARED)
         status = np.where(status >= 0, -errno.EBUSY, status)
-        self.counts.note(status)
+        self._note_failed(pages, status)
         busy: U32 = pages[np.isin(status, [-number for number in _TRANSIENT])]
         if self._tier is not None and target == self._tier.node:
             state.give_up(pages[status == -errno.EINVAL])

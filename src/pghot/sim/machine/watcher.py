@@ -1,4 +1,4 @@
-"""Who watches where the pages of a simulated machine go: the log of decisions (`lab.decision_log`)."""
+"""Who watches where the pages of a simulated machine go: the log of decisions (`pghot.decision_log`)."""
 
 from __future__ import annotations
 

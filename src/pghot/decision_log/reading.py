@@ -13,16 +13,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pghot.arrays import I64, Bool
+from pghot.decision_log.row_format import COLUMNS, FACTS_KEY, PARTIAL, SCHEMA, What
 from pghot.errors import UsageError
-from pghot.lab.decision_log.log_file import FACTS_KEY
-from pghot.lab.decision_log.row_format import COLUMNS, SCHEMA, What
-from pghot.policies.decisions import HeldBack, Moved
+from pghot.policies.decisions import HeldBack, Moved, MoveError
 from pghot.recording.header import regions_from_facts
 from pghot.recording.reader import Recording
 from pghot.recording.spans import Span, spans_of
+from pghot.recording.trace import Process, Region, TraceInfo
 from pghot.sealed import unseal
 
-_OTHER = "name a file that `pghot compare --log` wrote"
+_OTHER = "name a file that `pghot compare --log` or `pghot run --log` wrote"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,15 @@ class RunRows:
         return int(self.facts["lasts_ms"])
 
 
+@dataclass(frozen=True, slots=True)
+class LiveRegions:
+    """The addresses that a live log has pages of: see `target.HasRegions`."""
+
+    regions: Sequence[Region]
+    pages: int
+    info: TraceInfo
+
+
 class DecisionLog:
     """The file, open.
 
@@ -59,10 +68,17 @@ class DecisionLog:
                 raise UsageError(f"{path} is a log of {self.facts['schema']}, not {SCHEMA}", "make it again")
             if not self._file.schema_arrow.equals(COLUMNS):
                 raise ValueError("other columns")
-            self._spans = spans_of(regions_from_facts(self.facts["regions"]), int(self.facts["pages"]))
+            regions, pages = regions_from_facts(self.facts["regions"]), int(self.facts["pages"])
+            self._spans = spans_of(regions, pages)
+            processes = tuple(Process(int(pid), str(name)) for pid, name in self.facts.get("processes", ()))
+            page_bytes = int(self.facts["page_bytes"])
+            info = TraceInfo(f"the log {path}", "live", 1, page_bytes=page_bytes, processes=processes)
+            self._live = LiveRegions(regions, pages, info)
         except FileNotFoundError:
             raise UsageError(f"no such file: {path}", _OTHER) from None
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, UnicodeDecodeError):
+            if str(path).endswith(PARTIAL):
+                raise UsageError(f"{path} has no end: its run goes on, or was killed", _OTHER) from None
             raise UsageError(f"{path} is no log of decisions", _OTHER) from None
         self.path = path
 
@@ -75,8 +91,21 @@ class DecisionLog:
         """bool[nodes]: which are of the top tier."""
         return np.array([node["rank"] == 0 for node in self.facts["nodes"]])
 
+    def live(self) -> LiveRegions:
+        """Where the pages of a live run were. Raises `UsageError` for the log of a comparison."""
+        if not all(run.get("live") for run in self.facts["runs"]):
+            raise UsageError(
+                f"{self.path} is of a comparison of '{self.facts['trace']}'",
+                "name the recording that was compared in place of -",
+            )
+        return self._live
+
     def check_of(self, recording: Recording) -> None:
         """Raise `UsageError` unless the log is of this very recording."""
+        if any(run.get("live") for run in self.facts["runs"]):
+            raise UsageError(
+                f"{self.path} is of a live run, not of a recording", "give - in place of a recording"
+            )
         if self.facts["digest"] == recording.digest:
             return
         remedy = "explain the recording that was compared, or compare this one with --log"
@@ -147,7 +176,11 @@ class DecisionLog:
             return
         label = table["run"][0].as_py()
         run = next((each for each in self.facts["runs"] if each["label"] == label), None)
-        known: dict[str, set[Any]] = {"run": {label}, "what": {*What}, "why": {None, *HeldBack, *Moved}}
+        known: dict[str, set[Any]] = {
+            "run": {label},
+            "what": {*What},
+            "why": {None, *HeldBack, *Moved, *MoveError},
+        }
         most = {"page": int(self.facts["pages"]), "source": len(self.nodes), "target": len(self.nodes)}
         if (
             run is None

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from pghot.arrays import I32, I64, NOWHERE, U8, U32, Int
-from pghot.lab.decision_log.row_format import (
+from pghot.decision_log.row_format import (
     DEMOTED,
     FREED,
     HELD,

@@ -12,9 +12,11 @@ from enum import StrEnum
 import numpy as np
 import pyarrow as pa
 
-from pghot.policies.decisions import HeldBack, Moved
+from pghot.policies.decisions import HeldBack, Moved, MoveError
 
 SCHEMA = "pghot.decisions/1"
+PARTIAL = ".partial"  # behind the name of a live run's log until its end
+FACTS_KEY = b"pghot.decisions"  # in the file's metadata: its facts, sealed
 
 
 class What(StrEnum):
@@ -31,7 +33,7 @@ class What(StrEnum):
 
 
 WHATS = tuple(What)
-WHYS: tuple[HeldBack | Moved | None, ...] = (None, *HeldBack, *Moved)
+WHYS: tuple[HeldBack | Moved | MoveError | None, ...] = (None, *HeldBack, *Moved, *MoveError)
 # As numbers, for the kernels.
 PLACED, PROMOTED, DEMOTED, MOVED, FREED, HELD, RESTED, UNDECIDED = range(len(WHATS))
 NO_WHY = 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 
-from pghot.arrays import I32, U32, U64, Int
+from pghot.arrays import U32, U64, Int
 from pghot.errors import PghotError
 from pghot.recording import format as fmt
 from pghot.recording.trace import Region
@@ -43,9 +43,7 @@ class PageNumbers:
         fresh = np.empty(len(page), np.uint64)
         done = found = 0
         while True:
-            more, done = find_extents(
-                page, self._bits, self._keys, self._values, self._used, dense, fresh[found:], done
-            )
+            more, done = find_extents(page, self._bits, self._table, self._used, dense, fresh[found:], done)
             found += more
             self._used += more
             if self.pages > fmt.MAX_PAGES:
@@ -57,13 +55,12 @@ class PageNumbers:
             self._grow()
 
     def _make(self, slots: int) -> None:
-        self._keys = np.zeros(slots, np.uint64)
-        self._values = np.full(slots, -1, np.int32)
+        self._table = np.zeros((slots, 2), np.uint64)
 
     def _grow(self) -> None:
-        keys, values = self._keys[self._values >= 0], self._values[self._values >= 0]
-        self._make(2 * len(self._values))
-        put_back(keys, values, self._keys, self._values)
+        old = self._table
+        self._make(2 * len(old))
+        put_back(old, self._table)
 
 
 def regions_of(extents: U64, first_extent: int, bits: int) -> Sequence[Region]:
@@ -92,41 +89,42 @@ def slot_of(key: Int, slots: Int) -> Int:
 
 @njit(cache=True)
 def find_extents(
-    page: U64, bits: Int, keys: U64, values: I32, used: Int, dense: U32, fresh: U64, start: Int
+    page: U64, bits: Int, table: U64, used: Int, dense: U32, fresh: U64, start: Int
 ) -> tuple[Int, Int]:
     """Number the pages from `start` on, until the table is half full; returns how many extents are new, and how far
     it came.
 
-    keys, values  [slots]  a power of two; value -1 is free
-    dense         uint32[N]  filled in
-    fresh         uint64[N]  filled in: the new extents
+    table  uint64[slots, 2]  an extent and its number + 1, 0: free; a power of two. Side by side: one line of a cache
+    dense  uint32[N]         filled in
+    fresh  uint64[N]         filled in: the new extents
     """
-    found, slots = 0, len(values)
+    found, slots = 0, len(table)
     low = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
     last_key, last_base = np.uint64(0), np.int64(-1)
     for i in range(start, len(page)):
         key = page[i] >> np.uint64(bits)
         if last_base < 0 or key != last_key:
             at = slot_of(key, slots)
-            while values[at] >= 0 and keys[at] != key:
+            while table[at, 1] and table[at, 0] != key:
                 at = (at + 1) & (slots - 1)
-            if values[at] < 0:
+            if not table[at, 1]:
                 if (used + found) * 2 >= slots:
                     return found, i
-                keys[at], values[at] = key, used + found
                 fresh[found] = key
                 found += 1
-            last_key, last_base = key, np.int64(values[at]) << bits
+                table[at, 0], table[at, 1] = key, np.uint64(used + found)
+            last_key, last_base = key, (np.int64(table[at, 1]) - 1) << bits
         dense[i] = np.uint32(last_base + np.int64(page[i] & low))
     return found, len(page)
 
 
 @njit(cache=True)
-def put_back(old_keys: U64, old_values: I32, keys: U64, values: I32) -> None:
-    """Put entries into an empty table."""
-    slots = len(values)
-    for i in range(len(old_keys)):
-        at = slot_of(old_keys[i], slots)
-        while values[at] >= 0:
-            at = (at + 1) & (slots - 1)
-        keys[at], values[at] = old_keys[i], old_values[i]
+def put_back(old: U64, table: U64) -> None:
+    """Put the entries of a table into an empty one."""
+    slots = len(table)
+    for i in range(len(old)):
+        if old[i, 1]:
+            at = slot_of(old[i, 0], slots)
+            while table[at, 1]:
+                at = (at + 1) & (slots - 1)
+            table[at, 0], table[at, 1] = old[i, 0], old[i, 1]

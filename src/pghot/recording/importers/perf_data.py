@@ -148,7 +148,9 @@ class PerfData:
     def _samples_of(self, found: U64) -> Accesses:
         address = found[ps.S_ADDR]
         owner = np.where(address >> np.uint64(63), _KERNEL, found[ps.S_PID])
-        self._kinds |= {Kind(kind) for kind in np.unique(found[ps.S_KIND]).tolist()}
+        self._kinds |= {
+            Kind(kind) for kind in np.flatnonzero(np.bincount(found[ps.S_KIND].view(np.int64))).tolist()
+        }
         told = found[ps.S_KIND] == Kind.ACCESSES
         return self._accesses.of_samples(
             found[ps.S_TIME], address, found[ps.S_SRC], told, found[ps.S_COUNT], self._spaces_of(owner)

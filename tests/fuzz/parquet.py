@@ -24,7 +24,9 @@ from pghot.recording import format as fmt
 from pghot.recording.batches import concatenate
 from pghot.recording.convert import convert
 from pghot.recording.digest import digest
+from pghot.recording.header import info_from_facts, regions_from_facts
 from pghot.recording.parquet import EMPTY_KEY, REGIONS_KEY, SEAL_KEY
+from pghot.recording.places import PLACE_SCHEMA, Places
 from pghot.recording.reader import open_recording
 from pghot.recording.trace import SliceBatch, Verification
 
@@ -90,6 +92,8 @@ def make(rng: random.Random, folder: Path) -> Made:
         (_other_metadata, _other_rows, _other_values, _other_columns), rng.choice((1, 1, 2))
     ):
         table, metadata = way(rng, table, metadata)
+    if rng.randrange(2):
+        table = _with_words_that_follow(table, metadata)
     forged = _other_seal(rng, table, metadata)
     _write(rng, table, metadata, path)
     return Made(path, original, forged)
@@ -192,6 +196,28 @@ def _other_columns(
     return table.set_column(place, names[place], column), metadata
 
 
+def _with_words_that_follow(table: pa.Table, metadata: dict[str, str]) -> pa.Table:
+    """The words as a forger would make them, where the numbers and metadata are still good enough."""
+    try:
+        info = info_from_facts(json.loads(metadata[fmt.INFO_KEY]))
+        places = Places(info, regions_from_facts(json.loads(metadata[REGIONS_KEY])))
+        numbers = (table[name].to_numpy() for name in ("page", "process", "thread"))
+        for name, column in zip(PLACE_SCHEMA.names, places.table(*numbers).columns, strict=True):
+            table = table.set_column(table.schema.get_field_index(name), name, column)
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        IndexError,
+        pa.ArrowException,
+    ):
+        pass
+    return table
+
+
 def _other_seal(rng: random.Random, table: pa.Table, metadata: dict[str, str]) -> bool:
     """The seal kept, left out, garbled or computed anew; whether it fits. Sometimes all metadata goes."""
     match rng.randrange(6):
@@ -212,10 +238,12 @@ def _other_seal(rng: random.Random, table: pa.Table, metadata: dict[str, str]) -
 
 
 def _digest(table: pa.Table, metadata: dict[str, str]) -> str:
-    """The digest that docs/recording-format.md describes, of these columns."""
+    """The digest that docs/recording-format.md describes, of the columns of numbers."""
     keys = (fmt.INFO_KEY, fmt.FINAL_KEY, REGIONS_KEY, EMPTY_KEY, fmt.SAMPLES_KEY)
     parts = [digest(metadata.get(key, "").encode()) for key in keys]
-    for column in table.columns:
+    for name, column in zip(table.schema.names, table.columns, strict=True):
+        if name in PLACE_SCHEMA.names:
+            continue
         if not pa.types.is_integer(column.type) or column.null_count:
             return "0" * 32
         parts.append(digest(np.ascontiguousarray(column.to_numpy()).tobytes()))

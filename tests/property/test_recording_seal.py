@@ -26,6 +26,7 @@ from pghot.recording import reader
 from pghot.recording.convert import convert
 from pghot.recording.framing import InMemory, messages
 from pghot.recording.parquet import SEAL_KEY, table_schema
+from pghot.recording.places import PLACE_SCHEMA
 from pghot.recording.trace import MemoryTrace, Process, SliceBatch, Task, TraceInfo, Verification
 from pghot.recording.writer import RecordingWriter, write_recording
 
@@ -269,14 +270,15 @@ def rewritten(table: Path, change: Callable[[pa.Table], pa.Table], drop: str = "
 
 
 def with_one_more(table: pa.Table, name: str) -> pa.Table:
-    """One is added to the first value of a column."""
-    place = table.schema.get_field_index(name)
-    values = table[name].to_numpy().copy()
-    values[0] += 1
-    return table.set_column(place, table.schema.field(name), pa.array(values))
+    """The first value of a column is another: one more, or a letter more. What is unknown becomes known."""
+    place, field = table.schema.get_field_index(name), table.schema.field(name)
+    values = table[name].to_pylist()
+    number = not pa.types.is_dictionary(field.type)
+    values[0] = (values[0] or 0) + 1 if number else (values[0] or "") + "x"
+    return table.set_column(place, field, pa.array(values, field.type))
 
 
-@pytest.mark.parametrize("name", table_schema(INFO).names)
+@pytest.mark.parametrize("name", [*table_schema(INFO).names, *PLACE_SCHEMA.names])
 def test_a_changed_column_is_noticed(table: Path, name: str) -> None:
     assert rewritten(table, lambda whole: with_one_more(whole, name)) == "refused"
 

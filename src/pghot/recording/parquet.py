@@ -1,8 +1,9 @@
 """A recording as a flat Parquet table, for DuckDB, Polars, pandas and Spark, and back from there.
 
-One row for each row on disk, sorted by slice, page, node, process and thread. What is not a row (facts, regions,
-slices that touched nothing) sits in the file's metadata, and beside it a seal: the totals, and a digest over the
-metadata and the columns as decoded. A table without a seal, such as another program wrote, is read as *unverified*.
+One row for each row on disk, sorted by slice, page, node, process and thread, and behind its numbers where that is and
+whose, in words. What is not a row (facts, regions, slices that touched nothing) sits in the file's metadata, and beside
+it a seal: the totals, and a digest over the metadata and the numbers as decoded, from which the words follow. A table
+without a seal, such as another program wrote, is read as *unverified*.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pghot.recording import header
 from pghot.recording.batches import ROW_DTYPES
 from pghot.recording.compressibility import Compressibility
 from pghot.recording.digest import DIGEST_BYTES, digest
+from pghot.recording.places import PLACE_SCHEMA, Places
 from pghot.recording.reader import Recording
 from pghot.recording.sample_text import from_text, to_text
 from pghot.recording.trace import PATTERNS, Region, SliceBatch, TraceInfo, Verification
@@ -60,6 +62,20 @@ def _larger_caches(info: TraceInfo) -> list[str]:
     return [f"misses_in_{size}" for size in info.cache_bytes[1:]]
 
 
+def _with_places(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([*schema, *PLACE_SCHEMA], schema.metadata)
+
+
+def _spelled_out(schema: pa.Schema) -> pa.Schema:
+    """Without metadata and dictionaries, which other programs that write a table again may leave out."""
+    return pa.schema(
+        [
+            each.with_type(each.type.value_type) if pa.types.is_dictionary(each.type) else each
+            for each in schema
+        ]
+    )
+
+
 class _Digest:
     """The digest of a table: of its metadata, then of each column's digest, whatever pieces it is read in."""
 
@@ -89,15 +105,19 @@ def write_table(recording: Recording, final: Mapping[str, Any], path: Path) -> N
     found = _Digest(plain)
     empty: list[tuple[int, int, int]] = []
     schema = plain.with_metadata(metadata)
+    places = Places(recording.info, recording.regions)
     with (
         os.fdopen(create(path, private=True), "wb") as file,
-        pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer,
+        pq.ParquetWriter(file, _with_places(schema), compression="zstd", write_page_checksum=True) as writer,
     ):
         at = 0
         for batch in recording.batches(by_thread=True):
             table = _flat(batch, at, schema)
             found.add(table)
-            writer.write_table(table, row_group_size=ROWS_AT_A_TIME)
+            whole = [*table.columns, *places.table(batch.page, batch.process, batch.thread).columns]
+            writer.write_table(
+                pa.Table.from_arrays(whole, schema=_with_places(schema)), row_group_size=ROWS_AT_A_TIME
+            )
             empty += _empty_slices(batch, at)
             at += batch.slices
         metadata[EMPTY_KEY] = json.dumps(empty)
@@ -144,10 +164,12 @@ class Table:
         """
         schema = table_schema(self.info)
         found = _Digest(schema)
+        places = Places(self.info, self.regions)
         rest, empty = schema.empty_table(), self.empty
         for piece in self.file.iter_batches(ROWS_AT_A_TIME):
             fitted = self._fitted(piece, schema)
             found.add(fitted)
+            self._check_places(piece, fitted, places)
             table = pa.concat_tables([rest, fitted])
             number = table["slice"].to_numpy()
             if (number[1:] < number[:-1]).any():
@@ -180,9 +202,21 @@ class Table:
         except (ValueError, KeyError, TypeError, RecursionError):
             sealed = None
         if sealed != found.result(self.metadata):
-            raise PghotError(
-                f"{self.name} is sealed, and its data is not what was sealed", "convert the recording again"
-            )
+            raise self._not_as_sealed()
+
+    def _check_places(self, piece: pa.RecordBatch, rows: pa.Table, places: Places) -> None:
+        """The words of a sealed table are those that follow from its numbers."""
+        if SEAL_KEY not in self.metadata:
+            return
+        numbers = (rows[name].to_numpy() for name in ("page", "process", "thread"))
+        for name, wanted in zip(PLACE_SCHEMA.names, places.table(*numbers).columns, strict=True):
+            if not _in_full(piece.column(name)).equals(_in_full(wanted.combine_chunks())):
+                raise self._not_as_sealed()
+
+    def _not_as_sealed(self) -> PghotError:
+        return PghotError(
+            f"{self.name} is sealed, and its data is not what was sealed", "convert the recording again"
+        )
 
 
 @contextmanager
@@ -228,13 +262,17 @@ def _opened(name: str, file: pq.ParquetFile) -> Table:
         raise PghotError(f"{name} has damaged metadata: {error}", "convert the recording again") from None
     if SEAL_KEY not in texts:
         info = header.judged(info, Verification.UNVERIFIED, _NO_SEAL)
-    elif file.schema_arrow.remove_metadata().equals(table_schema(info)):
+    elif _spelled_out(file.schema_arrow).equals(_spelled_out(_with_places(table_schema(info)))):
         info = header.judged(info, Verification.VERIFIED)  # `Table.batches` checks it
     else:
         raise PghotError(
             f"{name} is sealed, and its columns are not those sealed", "convert the recording again"
         )
     return Table(name, file, info, final, pages, regions, empty, samples, texts)
+
+
+def _in_full(column: pa.Array) -> pa.Array:
+    return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
 
 
 def _empty_from(listed: Any) -> U64:

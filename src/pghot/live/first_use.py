@@ -12,6 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pghot.arrays import U32
+from pghot.decision_log.episode_log import EpisodeLog
+from pghot.decision_log.episodes import new_state
 from pghot.engine.accesses import Accesses
 from pghot.kernel.damon_decode import decode
 from pghot.kernel.damon_records import FIELDS
@@ -31,6 +34,7 @@ from pghot.live.sources.faults import Faults
 from pghot.numba_cache import Kernels, compiled
 from pghot.policies import LIVE_POLICIES
 from pghot.policies.below_top import below_top, others
+from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.pghot import Pghot
 from pghot.recording.checks import check_batch
 from pghot.recording.tally import mark_touched
@@ -91,6 +95,7 @@ def compile_kernels() -> None:
         for now_ms in (2000.0, 9000.0):
             policy.engine.wake(now_ms, machine.free_pages, machine.capacity_pages, machine.high_pages, 1000)
         policy.engine.forget(page)
+    _log_decisions(machine, page[:4])
     below_top(machine, page)
     others(page, np.zeros(len(machine.place), np.bool_))
     spaces.refresh([])  # gives its sections back
@@ -103,3 +108,23 @@ def compile_kernels() -> None:
         1,
         1,
     )
+
+
+class _Unkept(EpisodeLog):
+    """A log of decisions that keeps nothing."""
+
+    _now_ms = 0
+
+    def _put(self, rows: np.ndarray, seen: U32, movers: list[str]) -> None: ...
+
+
+def _log_decisions(machine: LinuxMachine, page: U32) -> None:
+    """What `run --log` calls in its rounds."""
+    log = _Unkept(new_state(len(page)), 1, machine.rank)
+    own, place = np.arange(len(page), dtype=np.uint32), machine.place[page]
+    log.note_placed(own, place)
+    log.note_seen(0, own, np.ones(len(own), np.uint32))
+    log.note_asked(own, Moved.HOT, np.ones(len(own), np.int32))
+    log.note_held(own, HeldBack.GATE, np.ones(len(own), np.int32))
+    log.note_moved(own, place, 0, "")
+    log.note_end(len(own))

@@ -194,6 +194,7 @@ def status(live: Live, schema: str = "pghot.status/1") -> StatusFacts:
             "promoted_pages": live.machine.counts.promoted,
             "demoted_pages": live.machine.counts.demoted,
             "failed": dict(sorted(live.machine.counts.status.items())),
+            "held_back": held_back(live),
             "lowest_free_above_floor_pages": live.machine.lowest_margin,
             "rate_limit_mb_s": live.settings.mover.rate_limit_mb_s,
             "pingpong_guard_share": min(group.machine.promotion_share for group in live.groups),
@@ -232,3 +233,12 @@ def line(live: Live) -> str:
     if live.degraded:
         parts.append("degraded")
     return " · ".join(parts)
+
+
+def held_back(live: Live) -> dict[str, int]:
+    """Decisions of the policies of all groups not to move, by reason, the most frequent first."""
+    counts: dict[str, int] = {}
+    for group in live.groups:
+        for why, count in group.world.decisions.held_back().items():
+            counts[why] = counts.get(why, 0) + count
+    return dict(sorted(counts.items(), key=lambda each: -each[1]))

@@ -69,6 +69,7 @@ class MoveFacts(TypedDict):
     promoted_pages: int
     demoted_pages: int
     failed: dict[str, int]
+    held_back: dict[str, int]
     lowest_free_above_floor_pages: int | None
     rate_limit_mb_s: float
     pingpong_guard_share: float

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from pghot.report.live_text import degraded_lines
 from pghot.report.view.history import SPAN_S
+from pghot.report.view.level_panel import level_lines
 from pghot.report.view.list_panel import counter_lines, hot_lines, program_lines
 from pghot.report.view.move_panel import move_lines
 from pghot.report.view.node_panel import node_lines
@@ -54,6 +55,7 @@ def fact_lines(picture: Picture, width: int, height: int, span_s: float) -> list
         lines = [
             *wrong,
             *node_lines(picture.status, room),
+            *level_lines(picture, room),
             *move_lines(picture, room),
             *source_lines(picture, room),
             *own_lines(picture, room),

@@ -28,7 +28,10 @@ def hot_lines(picture: Picture, width: int, height: int) -> list[Text]:
         name, node = elided(names.get(row["pid"], "?"), room), "?" if row["node"] < 0 else row["node"]
         heat = (f"{short_count(row['heat']):>8}", "red" if 2 * row["heat"] > top else "")
         rest = f" {row['pid']:>7} {name:{room}} {ends:>33} {format_short_size(row['bytes']):>8} {node:>4}"
-        lines.append(cut(Text.assemble(heat, rest), width))
+        line = cut(Text.assemble(heat, rest), width)
+        if picture.chosen is not None and picture.chosen.shared(row):
+            line.stylize("reverse")
+        lines.append(line)
     if picture.hot:
         return lines
     why = nothing_seen(picture.status) or ["nothing was seen lately"]

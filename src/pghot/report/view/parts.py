@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from pghot.report.view.bars import chart
 from pghot.report.view.history import StatusHistory
+from pghot.report.view.hot_history import HotHistory, Range
 
 if TYPE_CHECKING:
     from pghot.live.hot import HotRow
@@ -26,11 +27,15 @@ class Picture:
     status   a `pghot.status/1` document
     hot      the rows of `pghot.hot/1`, hottest first
     history  the documents before, this one included
+    regions  the hot regions of these documents
+    chosen   the region that the user chose; None: none
     """
 
     status: StatusFacts
     hot: Sequence[HotRow]
     history: StatusHistory
+    regions: HotHistory = field(default_factory=HotHistory)
+    chosen: Range | None = None
 
 
 @dataclass(frozen=True, slots=True)

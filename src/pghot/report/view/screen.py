@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar, Literal, Protocol
 
 from rich.text import Text
@@ -22,8 +23,10 @@ from textual.widgets import Static
 from pghot.errors import PghotError
 from pghot.printable import printable
 from pghot.report.view.arrangement import GAP, arranged, head
-from pghot.report.view.history import Seen, StatusHistory
-from pghot.report.view.parts import WARN, Picture, cut
+from pghot.report.view.history import SPAN_S, Seen, StatusHistory
+from pghot.report.view.hot_history import HotHistory, Range, range_of
+from pghot.report.view.parts import WARN, PanelRoom, Picture, cut
+from pghot.report.view.region_panel import region_lines
 
 SCROLLBAR = 1  # column, where there is more than fits
 LOOK_S = 0.2
@@ -31,23 +34,24 @@ SILENT_S = 3.0  # after this time without a document the screen says how old the
 
 Answer = Literal["quit", "interrupt"]
 
-KEYS = " q quit   s stop the screen   ? help   up and down scroll"
+KEYS = " q quit   s stop the screen   j k choose a region, Enter opens it   ? help"
 HELP = """\
 q        end; of `run --view`: end the run, pages stay
 Ctrl-C   as without the screen
 s        stop the screen, and let it go on; tracking goes on meanwhile
+j k      choose the next hot region, or the one before; Enter opens and
+         closes it: its heat over time, its moves, and why pages stay
 up down  scroll, where the terminal is too small for everything
 ?        this page; any key closes it
-
 nodes    each with its tier, 0 is the fastest, and a bar of its memory:
          █ hot: tracked and seen lately    ▓ tracked, not seen lately
          ▒ used otherwise   · free   = free, and stays free
 moves    what pghot promoted and demoted; by kernel: what the kernel
          promoted by itself, on the whole machine
+hot      memory seen lately; on fast: the share of it on tier 0
 limit    promotions now, as a share of the rate limit; the ping-pong guard
          lowers it when pages come back that pghot had demoted
-degraded what is wrong while pghot runs on, and what to do; it stands
-         above the nodes
+degraded what is wrong while pghot runs on, and what to do
 failed   pages that did not move, by errno
 sources  addresses that each one reported, its losses, its sampling
 CPU      of pghot, with this screen when it is `run --view`
@@ -108,6 +112,10 @@ class View(App[Answer]):
         Binding("ctrl+c", "interrupt", priority=True),
         Binding("s", "pause"),
         Binding("question_mark", "help"),
+        Binding("j", "choose(1)"),
+        Binding("k", "choose(-1)"),
+        Binding("enter", "open"),
+        Binding("escape", "close"),
     ]
 
     def __init__(
@@ -118,7 +126,10 @@ class View(App[Answer]):
         self.animation_level = "none"
         self._feed, self._interrupt, self._now_s = feed, interrupt, now_s
         self._history = StatusHistory()
+        self._regions = HotHistory()
         self._picture: Picture | None = None
+        self._chosen: Range | None = None
+        self._opened = False
         self._seen_s = now_s()
         self._room = Size(80, 24)  # of the terminal, until it tells
         self.paused = False
@@ -150,8 +161,9 @@ class View(App[Answer]):
         if (seen := self._feed.take()) is not None:
             self._seen_s = self._now_s()
             self._history.add(seen.status)
+            self._regions.add(seen.status["seconds"], seen.hot)
             if not self.paused:
-                self._picture = Picture(seen.status, seen.hot, self._history)
+                self._picture = Picture(seen.status, seen.hot, self._history, self._regions, self._chosen)
                 self.draw()
         self._draw_head()
 
@@ -161,6 +173,11 @@ class View(App[Answer]):
             return
         width, height = self._room
         height -= 2  # head and keys
+        if self._opened and self._chosen is not None:
+            self._right.display = False
+            lines = region_lines(self._picture, self._chosen, PanelRoom(width - SCROLLBAR, span_s=SPAN_S))
+            self._left.update(Text("\n").join(lines))
+            return
         columns = arranged(self._picture, width, height)
         if max(map(len, columns)) > height:
             columns = arranged(self._picture, width - SCROLLBAR, height)
@@ -195,6 +212,29 @@ class View(App[Answer]):
     def action_pause(self) -> None:
         self.paused = not self.paused
         self._draw_head()
+
+    def action_choose(self, step: int) -> None:
+        """Choose another region of the list; what is chosen are its addresses, so that it stays when others grow
+        hotter."""
+        if self._picture is None or not self._picture.hot:
+            return
+        rows = self._picture.hot
+        chosen = self._chosen
+        at = None if chosen is None else next((i for i, row in enumerate(rows) if chosen.shared(row)), None)
+        to = 0 if at is None else min(max(0, at + step), len(rows) - 1)
+        self._chosen = range_of(rows[to])
+        self._picture = replace(self._picture, chosen=self._chosen)
+        self.draw()
+
+    def action_open(self) -> None:
+        if self._chosen is None:
+            self.action_choose(0)
+        self._opened = self._chosen is not None and not self._opened
+        self.draw()
+
+    def action_close(self) -> None:
+        self._opened = False
+        self.draw()
 
     def action_help(self) -> None:
         self.push_screen(Help())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from rich.text import Text
 
 from builders.live_loop import START
 from builders.view_documents import FIRST_PID, Show, show
+from builders.view_screen import Bench
 from pghot.cli.view_feed import Mailbox
 from pghot.errors import PghotError
 from pghot.live.stopping import StopSignals
@@ -25,7 +25,7 @@ from pghot.report.view.arrangement import WIDE, arranged, clock
 from pghot.report.view.bars import cells, chart, gauge
 from pghot.report.view.history import SPAN_S, Seen, StatusHistory
 from pghot.report.view.parts import Picture
-from pghot.report.view.screen import SILENT_S, View
+from pghot.report.view.screen import SILENT_S
 from pghot.report.view.source_panel import budget_words
 from pghot.units import format_short_size
 
@@ -85,8 +85,9 @@ def test_short_sizes_fit_their_column(size: float) -> None:
 def document(seconds: float, promoted: int, sighted: int = 0) -> dict[str, Any]:
     """As much of a document as a history reads."""
     moves = {"promoted_pages": promoted, "demoted_pages": 0, "promoted_by_the_kernel_pages": 0}
+    moves |= {"held_back": {}, "failed": {}}
     sources = [{"name": "idle", "counters": {"pghot_sightings": sighted}}]
-    return {"seconds": seconds, "moves": moves, "counters": {}, "sources": sources}
+    return {"seconds": seconds, "moves": moves, "counters": {}, "sources": sources, "nodes": []}
 
 
 def test_a_steady_rise_is_one_rate_in_every_column_that_is_known() -> None:
@@ -276,49 +277,6 @@ def test_clock() -> None:
 
 
 # ---- the screen
-
-
-class Script:
-    """A feed that the test fills."""
-
-    def __init__(self) -> None:
-        self.seen: list[Seen] = []
-        self.problem = ""
-        self.over = False
-
-    def take(self) -> Seen | None:
-        return self.seen.pop(0) if self.seen else None
-
-
-class Bench:
-    """A view under the pilot; `shown` is the text on it."""
-
-    def __init__(self, documents: list[Seen]) -> None:
-        self.feed, self.documents = Script(), documents
-        self.now_s, self.interrupts = 100.0, 0
-        self.view = View(self.feed, self._interrupt, lambda: self.now_s)
-
-    def _interrupt(self) -> None:
-        self.interrupts += 1
-
-    def run(self, play: Callable[[Any], Awaitable[None]], size: tuple[int, int] = (80, 24)) -> None:
-        async def main() -> None:
-            async with self.view.run_test(size=size) as pilot:
-                await play(pilot)
-
-        asyncio.run(main())
-
-    async def next(self, pilot: Any) -> None:
-        """A document arrives and is looked at."""
-        self.feed.seen.append(self.documents.pop(0))
-        self.view.look()
-        await pilot.pause()
-
-    @property
-    def shown(self) -> str:
-        height = self.view.size.height
-        strips = self.view.screen._compositor.render_strips()
-        return "\n".join(strip.text for strip in strips[:height])
 
 
 @pytest.fixture

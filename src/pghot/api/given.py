@@ -67,6 +67,7 @@ def _seconds(text: str) -> float:
 _SETTING: Mapping[str, Callable[[str], Any]] = {
     "fast_share": lambda text: None if text == "as-file" else parse_share(text),
     "warmup": parse_share,
+    "sample": parse_share,
     "duration_s": lambda text: None if text == "one-pass" else _seconds(text),
     "slice_ms": lambda text: parse_duration_ns(text) / 1e6,
     "page_bytes": parse_size,

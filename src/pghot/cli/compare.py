@@ -83,6 +83,10 @@ def compare(
     ] = "stretch",
     slice_: Annotated[str, typer.Option("--slice", help="the longest slice of the replay")] = "50ms",
     seeds: Annotated[int, typer.Option(help="runs with different seeds")] = 3,
+    sample: Annotated[
+        str,
+        typer.Option(help="share of the pages to replay, by heat, as 1%: many times faster, wider intervals"),
+    ] = "",
     warmup: Annotated[str, typer.Option(help="share left out of steady figures")] = "",
     folio: Annotated[str, typer.Option(help="page size: 4KiB or larger")] = "4KiB",
     placement: Annotated[
@@ -137,6 +141,7 @@ def compare(
         slice_ms=parse_duration_ns(slice_) / 1e6,
         warmup=parse_share(warmup) if warmup else None,
         seeds=seeds,
+        sample=parse_share(sample) if sample else None,
         page_bytes=parse_size(folio.replace(" ", "")),
         placement=placement,
         mlp=mlp,

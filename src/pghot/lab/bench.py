@@ -12,7 +12,7 @@ from typing import Any
 from pghot.decision_log.row_format import SCHEMA as LOG_SCHEMA
 from pghot.errors import UsageError, unknown_name
 from pghot.lab.capacity import size_nodes
-from pghot.lab.comparison_setup import NodeSetup, Setup, Timing
+from pghot.lab.comparison_setup import NodeSetup, Sample, Setup, Timing
 from pghot.lab.contents import contents_of
 from pghot.lab.dealt import dealt, processes_for
 from pghot.lab.decision_log.log_file import part_path
@@ -21,6 +21,7 @@ from pghot.lab.epochs import Epochs, measure_epochs
 from pghot.lab.future import Future
 from pghot.lab.metrics import node_shares, run_figures
 from pghot.lab.outcomes import RunOutcome
+from pghot.lab.page_sample import SampledTrace
 from pghot.lab.parallelism import misses_in_flight
 from pghot.lab.phases import hold_phases, parts_to_hold
 from pghot.lab.probe import Probe, probe
@@ -82,8 +83,15 @@ class Bench:
             )
         spaces = pages_by_space(trace.regions, trace.pages)
         self._spaces = spaces if len(spaces) > 1 else ()
+        self.sample = self.recorded if isinstance(self.recorded, SampledTrace) else None
         self.similar = similarity(
-            info, topology, self.epochs.footprint_pages, setting.stands_for, setting.times, setting.threads
+            info,
+            topology,
+            self.sample.whole_pages if self.sample else self.epochs.footprint_pages,
+            setting.stands_for,
+            setting.times,
+            setting.threads,
+            self.epochs.footprint_pages,
         )
         self.group_pages = self.similar.group_pages
         self.capacity_pages = size_nodes(
@@ -403,6 +411,7 @@ class Bench:
             curve={node.name: node.curve_name for node in self.topology.nodes},
             compressibility=self.compressibility,
             contents=self.contents.note if self.contents else None,
+            sample=Sample(self.sample.pages, self.sample.whole_pages) if self.sample else None,
             warnings=(
                 *trace_warnings(self.recorded),
                 *self.topology.warnings(),

@@ -14,12 +14,13 @@ from pghot.lab.bounds import TraceBounds, trace_bounds
 from pghot.lab.comparison_setup import Setup
 from pghot.lab.decision_log.log_file import log_of
 from pghot.lab.outcomes import RunOutcome
-from pghot.lab.recorded_cache import seen_by_the_real_cache
+from pghot.lab.played import played_traces
 from pghot.lab.results import Comparison, collect
 from pghot.lab.run_spec import RunSpec
 from pghot.lab.setting import Setting, checked_setting
-from pghot.lab.traces import digest_of, load_trace
+from pghot.lab.traces import digest_of
 from pghot.parameters import check_kind, check_several
+from pghot.policies.granularity import granularity_of
 from pghot.policies.options import parse_options
 from pghot.policies.runs_on import CLASSES, RunsOn
 from pghot.recording.bytesource import is_uri
@@ -189,14 +190,7 @@ def compare(
     )
     runs: list[RunOutcome] = []
     caches: list[TraceBounds] = []
-    for number in range(setting.seeds):
-        seed = setting.first_seed + number
-        trace = seen_by_the_real_cache(
-            load_trace(recording, seed, setting.page_bytes),
-            topology.llc_bytes,
-            setting.stands_for,
-            setting.times,
-        )
+    for number, (seed, trace) in enumerate(played_traces(recording, topology, setting)):
         bench = Bench(trace, topology, setting, seed)
         report = partial(_report, progress, number, setting.seeds)
         report(0.0)
@@ -207,7 +201,7 @@ def compare(
                 runs += bench.play(specs, report, workers, logs)
         if bounds:
             caches.append(trace_bounds(trace, bench.top_pages(), seed))
-    return collect(runs, _with_rules(bench.setup(), runs), topology, caches)
+    return collect(runs, _with_warnings(bench.setup(), runs, specs), topology, caches)
 
 
 def planned(
@@ -242,11 +236,26 @@ def planned(
     )
 
 
-def _with_rules(setup: Setup, runs: Sequence[RunOutcome]) -> Setup:
-    """The setup with the access rules that were compared, and their warnings."""
+def _with_warnings(setup: Setup, runs: Sequence[RunOutcome], specs: Sequence[RunSpec]) -> Setup:
+    """The setup with the access rules that were compared, their warnings, and that of a sample without neighbours."""
     rules = tuple(dict.fromkeys(run.access for run in runs if run.access))
     told = warnings_of(map(rule_named, rules))
-    return replace(setup, access=rules, warnings=(*setup.warnings, *told))
+    return replace(setup, access=rules, warnings=(*setup.warnings, *told, *_lost_neighbours(setup, specs)))
+
+
+def _lost_neighbours(setup: Setup, specs: Sequence[RunSpec]) -> list[str]:
+    """Which policies move units that neighbouring pages shared before the sample parted them (docs/model.md)."""
+    if setup.sample is None:
+        return []
+    recorded = setup.similarity.group_pages * setup.sample.pages / setup.sample.whole_pages * setup.page_bytes
+    units = {spec.policy: granularity_of(POLICIES.get(spec.policy)) for spec in specs}
+    parted = [name for name, unit in units.items() if unit > max(recorded, setup.page_bytes)]
+    if not parted:
+        return []
+    return [
+        f"a sample has no neighbours: {', '.join(parted)} move larger units, which are taken to be equally hot "
+        "throughout; that flatters, and the intervals do not cover it"
+    ]
 
 
 def _plan(

@@ -47,6 +47,18 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """The share of a recording that was replayed; each seed drew its own.
+
+    pages        that were replayed
+    whole_pages  that the recording touches
+    """
+
+    pages: int
+    whole_pages: int
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """One seed of a comparison; another seed has the same, but for what a workload draws.
 
@@ -63,6 +75,7 @@ class Setup:
     compressibility  samples of page contents summed up, see `recording.ratios.describe`; None: not sampled
     contents         where the page sizes on a compressed node come from; None: no node compresses
     access           the access rules that were compared; empty, and not in `to_dict`: no node compresses
+    sample           see `Sample`; None, and not in `to_dict`: all pages were replayed
     """
 
     trace: str
@@ -96,7 +109,8 @@ class Setup:
     contents: str | None
     warnings: tuple[str, ...]
     access: tuple[str, ...] = ()
+    sample: Sample | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        facts = asdict(self)
-        return facts if self.access else {name: value for name, value in facts.items() if name != "access"}
+        said = {"access": self.access, "sample": self.sample}
+        return {name: value for name, value in asdict(self).items() if said.get(name, True)}

@@ -157,15 +157,18 @@ def _named(**facts: str | None) -> dict[str, str]:
     return {name: fact for name, fact in facts.items() if fact is not None}
 
 
-def summarise_runs(runs: Sequence[RunOutcome]) -> list[SummaryRow]:
-    """One row for each label, in the order of the runs."""
+def summarise_runs(runs: Sequence[RunOutcome], error: float = 0.0) -> list[SummaryRow]:
+    """One row for each label, in the order of the runs.
+
+    error  share of each figure that is added to its interval where the seeds differ, for what they have in common
+    """
     by_label: dict[str, list[RunOutcome]] = {}
     for run in runs:
         by_label.setdefault(run.label, []).append(run)
-    return [_summary_row(same) for same in by_label.values()]
+    return [_summary_row(same, error) for same in by_label.values()]
 
 
-def _summary_row(same: Sequence[RunOutcome]) -> SummaryRow:
+def _summary_row(same: Sequence[RunOutcome], error: float) -> SummaryRow:
     first = same[0]
     cells = {
         metric.name: mean_and_interval([getattr(run.figures, metric.name) for run in same])
@@ -182,7 +185,10 @@ def _summary_row(same: Sequence[RunOutcome]) -> SummaryRow:
         seeds=len(same),
         figures=Figures(**means),
         speedups=tuple(run.figures.speedup for run in same if run.figures.speedup is not None),
-        ci95={name: half for name, (_, half) in cells.items()},
+        ci95={
+            name: half + error * abs(mean) if half and mean is not None else half
+            for name, (mean, half) in cells.items()
+        },
         node_shares={
             name: sum(run.node_shares[name] for run in same) / len(same) for name in first.node_shares
         },

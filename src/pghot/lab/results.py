@@ -18,6 +18,8 @@ from pghot.lab.verdict import Verdict, judge
 from pghot.sim.machine.topology import Topology
 
 SCHEMA = "pghot.compare/1"
+# By how much of a figure all samples may be off alike, as their mean does not tell: added to the interval of the seeds.
+SAMPLE_ERROR = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def collect(
 ) -> Comparison:
     """Rows, tables and verdict from the runs of `compare`."""
     runs = [_with_ratios(run, runs) for run in runs]
-    rows = summarise_runs(runs)
+    rows = summarise_runs(runs, SAMPLE_ERROR if setup.sample else 0.0)
     lower = [rank > 0 for rank in topology.ranks()]
     epochs = [row for run in runs for row in epoch_rows(run, lower)]
     return Comparison(

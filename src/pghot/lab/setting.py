@@ -32,6 +32,7 @@ class Setting:
                  node, then its zonelist), "slow" (the lowest tier), "interleave" (by bandwidth) or "bind:NODE"
                  (that node alone, by its name in the tiers file, as numactl --membind)
     mlp          cache misses a core keeps in flight; None: as the trace says, else the cost model's default
+    sample       share of the pages that is replayed, a sample for each seed (`lab.page_sample`); None: all
     epoch_slices recorded slices in an epoch; None: chosen by `lab.epochs.measure_epochs`
     """
 
@@ -49,6 +50,7 @@ class Setting:
     page_bytes: int = 4096
     placement: str = "first-touch"
     mlp: float | None = None
+    sample: float | None = None
     epoch_slices: int | None = None
 
     def __post_init__(self) -> None:
@@ -67,6 +69,10 @@ class Setting:
              f"the program cannot have {self.threads} threads (--threads)", "give 1 to 65536"),
             (self.mlp is None or 1 <= self.mlp <= 1000,
              f"a core cannot keep {self.mlp} cache misses in flight (--mlp)", "give 1 to 1000"),
+            (self.sample is None or 0 < self.sample < 1,
+             f"a sample cannot be {self.sample} of the pages (--sample)", "give a share such as 1%, or leave it out"),
+            (self.sample is None or self.seeds > 1,
+             "one sample does not tell how far off it is (--sample)", "give --seeds 2 or more"),
         ]  # fmt: skip
         for ok, message, hint in checks:
             if not ok:

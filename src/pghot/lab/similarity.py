@@ -62,12 +62,14 @@ def similarity(
     stands_for: float | None = None,
     times: float | None = None,
     threads: int | None = None,
+    replayed_pages: int | None = None,
 ) -> Similarity:
     """What a recording of `footprint_pages` stands for.
 
     stands_for  F, bytes
     times       K itself
     threads     T; None: the CPUs of the nodes that the recording ran on, or those that were measured
+    replayed_pages  of them, those of the sample that is replayed: each stands for so many more; None: all
 
     Without F and K, the recorded cache stands for the real system's. A recording that knows of no cache, and a live
     one, stand for themselves. Raises `UsageError` for a system that is smaller than what was recorded.
@@ -91,7 +93,10 @@ def similarity(
             f"give 1x to {format_number(MOST_PAGES)}x",
         )
     chosen = threads or (info.threads if info.measured else sum(cpus_of(topology, info.nodes)))
-    return Similarity(group, recorded * group, chosen, info.nodes, info.llc_bytes * group, llc, info.measured)
+    one_in = footprint_pages / (replayed_pages or footprint_pages)
+    return Similarity(
+        group * one_in, recorded * group, chosen, info.nodes, info.llc_bytes * group, llc, info.measured
+    )
 
 
 def cpus_of(topology: Topology, nodes: int) -> list[int]:

@@ -8,6 +8,8 @@ from pghot.errors import UsageError
 from pghot.parameters import check_kind
 from pghot.recording.trace import Trace, Verification, cut_rows_of
 
+_DRAWN = ("workload:", "masim:")
+
 
 def load_trace(what: str | Path | Trace, seed: int = 0, page_bytes: int = 4096) -> Trace:
     """The trace that `what` names, regrouped into folios of `page_bytes` when those are larger.
@@ -22,6 +24,11 @@ def load_trace(what: str | Path | Trace, seed: int = 0, page_bytes: int = 4096) 
 
         return coarsen(trace, page_bytes)
     return trace
+
+
+def differs_by_seed(what: str | Path | Trace) -> bool:
+    """Whether another seed gives another trace, as of workloads named here."""
+    return isinstance(what, str) and what.startswith(_DRAWN)
 
 
 def digest_of(what: str | Path | Trace) -> str:
@@ -55,7 +62,7 @@ def _open(what: str | Path | Trace, seed: int) -> Trace:
     text = str(what)
     if not text:
         raise UsageError("no trace named", "name FILE, bundled:NAME, workload:NAME or masim:FILE")
-    if text.startswith(("workload:", "masim:")):
+    if text.startswith(_DRAWN):
         from pghot.lab.workloads.workload_files import make_workload
 
         return make_workload(text, seed)

@@ -12,7 +12,7 @@ from pghot.errors import unknown_name
 from pghot.lab.comparison_setup import Setup
 from pghot.lab.metrics import METRICS, Metric
 from pghot.lab.outcomes import SummaryRow
-from pghot.lab.results import Comparison
+from pghot.lab.results import SAMPLE_ERROR, Comparison
 from pghot.lab.stood_still import why_still
 from pghot.lab.verdict import TITLES
 from pghot.policies.runs_on import policy_awaits, source_awaits
@@ -111,10 +111,10 @@ def seed_lines(result: Comparison) -> list[str]:
 def similarity_lines(setup: Setup) -> list[str]:
     """What the recording stands for, and how its time is replayed."""
     similar, timing = setup.similarity, setup.timing
-    itself = "itself" if similar.group_pages == 1 else f"a program of {format_size(similar.footprint_bytes)}"
-    each = (
-        "" if similar.group_pages == 1 else f", {counted(similar.group_pages, 'page')} for each recorded one"
-    )
+    kept = setup.sample.pages / setup.sample.whole_pages if setup.sample else 1.0
+    recorded_pages = similar.group_pages * kept
+    itself = "itself" if recorded_pages == 1 else f"a program of {format_size(similar.footprint_bytes)}"
+    each = "" if recorded_pages == 1 else f", {counted(recorded_pages, 'page')} for each recorded one"
     where = "" if similar.cpu_nodes == 1 else f" on {counted(similar.cpu_nodes, 'node')}"
     cache = ""
     if similar.cache_bytes:
@@ -124,6 +124,7 @@ def similarity_lines(setup: Setup) -> list[str]:
     busy = ", ".join(f"{node.name} {format_share(node.used_share, 0)}" for node in setup.nodes)
     return [
         f"stands for {itself} with {counted(similar.threads, 'thread')}{where}{each}{cache}",
+        *sample_lines(setup),
         f"{counted(timing.passes, 'pass')} of {format_number(timing.pass_s, 3)} s, {PHASES[timing.phases]}, "
         f"in slices of at most {format_number(timing.slice_ms)} ms"
         + (f" ({', '.join(changed)})" if changed else "")
@@ -135,6 +136,18 @@ def similarity_lines(setup: Setup) -> list[str]:
             if 1 < setup.epochs <= timing.passes
             else []
         ),
+    ]
+
+
+def sample_lines(setup: Setup) -> list[str]:
+    """That a sample was replayed, and how its intervals are meant; nothing where all pages were."""
+    if (of := setup.sample) is None:
+        return []
+    share = format_number(100 * of.pages / of.whole_pages, 2)
+    return [
+        f"a sample of {share} % of the pages, by heat: {of.pages:,} of {of.whole_pages:,}, for each seed others; "
+        f"each stands for {counted(setup.similarity.group_pages, 'page')}; "
+        f"intervals are those of the seeds and {format_number(100 * SAMPLE_ERROR)} % of the figure"
     ]
 
 

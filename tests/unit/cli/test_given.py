@@ -29,8 +29,8 @@ _MARGIN = (
     "adversary json_"
 )
 _COMPARE = (
-    "recording tiers fast_share policies classes access stands_for threads spread duration slice_ seeds warmup folio "
-    "phases placement mlp set_ bounds movers workers output log json_"
+    "recording tiers fast_share policies classes access stands_for threads spread duration slice_ seeds sample warmup "
+    "folio phases placement mlp set_ bounds movers workers output log json_"
 )
 _SIZE = "workers recording slowdown tiers policies sources classes stands_for threads duration seeds set_ output json_"
 _TUNE = (

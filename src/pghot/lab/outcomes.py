@@ -157,10 +157,21 @@ def _named(**facts: str | None) -> dict[str, str]:
     return {name: fact for name, fact in facts.items() if fact is not None}
 
 
+# What the runs are compared with, by the ratio.
+_YARDSTICKS = {
+    "speedup": "none",
+    "speedup_warmup": "none",
+    "slowdown": "all-fast",
+    "over_demotion": "demotion",
+    "over_fixed": "oracle-static",
+}
+
+
 def summarise_runs(runs: Sequence[RunOutcome], error: float = 0.0) -> list[SummaryRow]:
     """One row for each label, in the order of the runs.
 
-    error  share of each figure that is added to its interval where the seeds differ, for what they have in common
+    error  share of each figure that is added to its interval, for what the seeds have in common; a yardstick's ratio
+           to itself has none
     """
     by_label: dict[str, list[RunOutcome]] = {}
     for run in runs:
@@ -186,7 +197,9 @@ def _summary_row(same: Sequence[RunOutcome], error: float) -> SummaryRow:
         figures=Figures(**means),
         speedups=tuple(run.figures.speedup for run in same if run.figures.speedup is not None),
         ci95={
-            name: half + error * abs(mean) if half and mean is not None else half
+            name: half
+            if half is None or mean is None or _YARDSTICKS.get(name) == first.policy
+            else half + error * abs(mean)
             for name, (mean, half) in cells.items()
         },
         node_shares={

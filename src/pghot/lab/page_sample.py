@@ -21,7 +21,7 @@ from pghot.recording.compressibility import Compressibility, compressibility_of,
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, Trace, cut_rows_of
 from pghot.units import counted, format_number
 
-LEAST_PAGES = 500  # of a sample: fewer are too coarse a picture of heat (docs/model.md has what was measured)
+LEAST_PAGES = 500  # of a sample: fewer are too coarse a picture of heat (est.)
 
 
 @dataclass(slots=True)

@@ -105,6 +105,8 @@ def test_the_real_system_is_the_same_and_the_sample_is_said(trace: MemoryTrace, 
     said = render(part, [])
     assert "a sample of 10 % of the pages, by heat: 500 of 5,000" in said.replace("\n  ", " ")
     assert "16 pages for each recorded one" in said.replace("\n  ", " ")
+    own = {row.label: row.ci95["speedup"] for row in part.rows}
+    assert own["none"] == 0, "its own yardstick"
     # 3 % of the mean beside the interval of the seeds.
     (row,) = [row for row in part.rows if row.label == "all-fast"]
     one, other = (run["speedup"] for run in part.runs.to_pylist() if run["label"] == "all-fast")
@@ -122,7 +124,7 @@ def test_who_moves_larger_units_than_a_page_stood_for_is_named(trace: MemoryTrac
 
 
 def test_the_interval_of_a_sample_holds_the_whole(trace: MemoryTrace) -> None:
-    """Of six samples of another pair of seeds each; docs/model.md has a hundred of each bundled recording."""
+    """Of six samples, of another pair of seeds each."""
     how: dict[str, Any] = {**QUICK, "policies": ["oracle-static", "lru-bw"], "duration_s": 5.0}
     whole = {row.label: row.figures.slowdown for row in compare(trace, **how).rows}
     for first in range(0, 12, 2):

@@ -6,8 +6,11 @@ import json
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from helpers import BALANCING, Pghot, Program, cpu_seconds, knobs, report, vmstat
+
+from pghot.cli.main import run as run_pghot
 
 pytestmark = pytest.mark.two_tiers
 
@@ -60,10 +63,22 @@ def bring(
     return row
 
 
-def test_hint_faults_bring_the_hot_pages(tmp_path: Path) -> None:
-    row = bring("faults", (), 0.95, tmp_path / "j.pghot-journal")
+def test_hint_faults_bring_the_hot_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And the log of the run has a row for each page that came."""
+    log = tmp_path / "log.parquet"
+    row = bring("faults", (), 0.95, tmp_path / "j.pghot-journal", ("--log", str(log)))
     assert row["coverage"] >= 0.95
     assert row["cold_share"] <= 0.02
+    rows = pq.read_table(log).to_pylist()
+    came = [each for each in rows if each["what"] == "promoted"]
+    assert len(came) == row["promoted_pages"]
+    assert {(each["source"], each["target"], each["why"], each["by"]) for each in came} == {
+        (1, 0, "hot", "move_pages")
+    }
+    assert all(each["heat"] >= 2 for each in came), "hot from two accesses"
+    assert run_pghot(["report", "explain", "-", "[anon]", "--log", str(log)]) == 0
+    assert "promoted as hot from node 1 to node 0 by move_pages" in " ".join(capsys.readouterr().out.split())
+    report("log", {"rows": len(rows), "bytes": log.stat().st_size})
 
 
 def test_soft_dirty_brings_the_hot_pages_of_a_writer(tmp_path: Path) -> None:

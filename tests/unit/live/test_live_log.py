@@ -258,8 +258,8 @@ def test_rows_that_the_disk_is_too_slow_for_are_dropped_and_counted(
         assert go_on.wait(60)
         return real(*given)
 
-    monkeypatch.setattr(rows_file, "to_arrow", slow)
     file = RowsFile(tmp_path / "log.parquet", "run", force=False)
+    monkeypatch.setattr(rows_file, "to_arrow", slow)
     rows, seen = np.zeros(7, ROW), np.zeros((7, 1), np.uint32)
     file.put(rows, seen, [""])
     assert taken.wait(60)
@@ -287,8 +287,12 @@ def test_a_full_file_takes_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_disk_that_fails_costs_the_log_and_not_the_run(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*given: Any) -> pa.Table:
-        raise OSError(28, "No space left on device")
+    real = rows_file.to_arrow
+
+    def full(run: str, rows: np.ndarray, *given: Any) -> pa.Table:
+        if len(rows):
+            raise OSError(28, "No space left on device")
+        return real(run, rows, *given)
 
     monkeypatch.setattr(rows_file, "to_arrow", full)
     live = bench.run([hot(2)])

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pghot.arrays import U32
-from pghot.decision_log.row_format import COLUMNS, FACTS_KEY, PARTIAL, to_arrow
+from pghot.decision_log.row_format import COLUMNS, FACTS_KEY, PARTIAL, ROW, to_arrow
 from pghot.errors import UsageError, not_written
 from pghot.outputs import check_free, take_name
 from pghot.sealed import seal
@@ -53,6 +53,8 @@ class RowsFile:
         except OSError as error:
             raise not_written(path, error) from None
         self._file = os.fdopen(fd, "wb")
+        # pyarrow imports pandas, where there is one, at its first array: not while rounds go on.
+        to_arrow(run, np.zeros(0, ROW), np.zeros((0, 1), np.uint32), [""])
         self._writer = pq.ParquetWriter(self._file, COLUMNS, compression="zstd", write_page_checksum=True)
         self._waiting: Queue[_Batch | None] = Queue(WAITING)
         self._thread = Thread(target=self._write_all, name="pghot-log", daemon=True)

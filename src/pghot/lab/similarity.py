@@ -93,7 +93,7 @@ def similarity(
             f"give 1x to {format_number(MOST_PAGES)}x",
         )
     chosen = threads or (info.threads if info.measured else sum(cpus_of(topology, info.nodes)))
-    one_in = footprint_pages / (replayed_pages or footprint_pages)
+    one_in = footprint_pages / replayed_pages if replayed_pages else 1.0
     return Similarity(
         group * one_in, recorded * group, chosen, info.nodes, info.llc_bytes * group, llc, info.measured
     )

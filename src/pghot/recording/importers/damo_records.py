@@ -54,7 +54,7 @@ class DamoRecords:
         return start.lstrip()[:1] in (b"[", b"{") and (b'"kdamond_idx"' in start or b'"snapshots"' in start)
 
     def accesses(self) -> Iterator[Accesses]:
-        rows = self._regions()
+        rows = self.regions()
         rows = rows[:, np.argsort(rows[0], kind="stable")].astype(np.uint64)
         time_ns, start, end, samples, record = rows
         self._check_sizes(time_ns, (end >> np.uint64(12)) - (start >> np.uint64(12)))
@@ -71,14 +71,15 @@ class DamoRecords:
                 "record fewer targets, or smaller ones",
             )
 
-    def _regions(self) -> npt.NDArray[np.int64]:
+    def regions(self) -> npt.NDArray[np.int64]:
         """int64[5, R]: time, start, end, samples and record of each region that was accessed."""
         state = np.full(len(KEYS) + 3, -1, np.int64)
         state[_DEPTH:] = 0
         parts = [np.empty((5, 0), np.int64)]
         for text in self._blocks():
             rows = np.empty((5, len(text) // 16 + 1), np.int64)
-            used = int(scan(np.frombuffer(text, np.uint8), _KEY_BYTES, _KEY_SIZES, state, rows))
+            words = np.frombuffer(text, np.uint64, len(text) >> 3)
+            used = int(scan(np.frombuffer(text, np.uint8), words, _KEY_BYTES, _KEY_SIZES, state, rows))
             parts.append(rows[:, :used].copy())
         if state[_DEPTH]:
             self.found.sentences.append("how much is missing: the file ends in the middle of a record")
@@ -103,6 +104,7 @@ class DamoRecords:
             yield rest
 
 
+_EIGHT_BLANKS = np.uint64(0x2020202020202020)
 _KEY_SIZES = np.array([len(key) for key in KEYS], np.int64)
 _KEY_BYTES = np.zeros((len(KEYS), 16), np.uint8)
 for _number, _key in enumerate(KEYS):
@@ -110,15 +112,21 @@ for _number, _key in enumerate(KEYS):
 
 
 @njit(cache=True)
-def scan(text: U8, key_bytes: npt.NDArray[np.uint8], key_sizes: I64, state: I64, rows: I64) -> Int:
+def scan(
+    text: U8, words: U64, key_bytes: npt.NDArray[np.uint8], key_sizes: I64, state: I64, rows: I64
+) -> Int:
     """Take in a part of the text that ends behind a brace; returns how many accessed regions were found.
 
+    words  the text, eight bytes at a time, without its rest: three of five bytes that damo writes indent a line
     state  see above; carried from part to part
     rows   int64[5, R]  filled in: time, start, end, samples, record
     """
     at, used, size = 0, 0, len(text)
     while at < size:
         c = text[at]
+        if c == 32:
+            at = blanks_end(text, words, at)
+            continue
         if c == 123 or c == 91:
             state[5] += 1
         elif c == 125 or c == 93:
@@ -152,6 +160,17 @@ def scan(text: U8, key_bytes: npt.NDArray[np.uint8], key_sizes: I64, state: I64,
                 used += 1
         state[1] = state[2] = -1
     return used
+
+
+@njit(cache=True)
+def blanks_end(text: U8, words: U64, at: Int) -> Int:
+    """Where the blanks end that begin there."""
+    while at < len(text) and text[at] == 32:
+        at += 1
+        if not at & 7:
+            while at >> 3 < len(words) and words[at >> 3] == _EIGHT_BLANKS:
+                at += 8
+    return at
 
 
 @njit(cache=True)

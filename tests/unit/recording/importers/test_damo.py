@@ -35,6 +35,15 @@ def test_each_page_of_a_region_has_its_samples(tmp_path: Path, indent: int | Non
     assert any("pages of a region are not told apart" in said for said in recording.info.not_known)
 
 
+@pytest.mark.parametrize("before", range(8))
+def test_blanks_of_any_number_at_any_place_say_nothing(tmp_path: Path, before: int) -> None:
+    """Eight are passed at a time: where that begins depends on what is before."""
+    path = tmp_path / "damon.data"
+    for indent in range(20):
+        path.write_text(" " * before + json.dumps(damo_records(RECORDS), indent=indent))
+        assert rows_of(imported(path)) == ROWS
+
+
 def test_a_path_with_braces_does_not_confuse_it(tmp_path: Path) -> None:
     path = tmp_path / "damon.data"
     records = damo_records(RECORDS)

@@ -97,9 +97,10 @@ $(VENV)/.docs: $(VENV)/.product
 	$(INSTALL) -e '.[docs]'
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.product
+# The product is among it: one run of pip, not two.
+$(VENV)/.test: $(VENV)/.made pyproject.toml constraints.txt
 	$(INSTALL) -e '.[test,docs]'
-	@touch $@
+	@touch $(VENV)/.product $@
 
 $(VENV)/.bench: $(VENV)/.test
 	$(INSTALL) -e '.[test,docs,bench]'

@@ -173,6 +173,8 @@ def _check_verb(arguments: list[str], verbs: list[str]) -> None:
 
 
 def _fail(message: str, hint: str, code: int) -> int:
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr)  # a line of progress may stand there
     print(f"pghot: error: {printable(message)}", file=sys.stderr)
     if hint:
         print(f"hint: {printable(hint)}", file=sys.stderr)

@@ -191,9 +191,9 @@ def compare(
     runs: list[RunOutcome] = []
     caches: list[TraceBounds] = []
     for number, (seed, trace) in enumerate(played_traces(recording, topology, setting)):
-        bench = Bench(trace, topology, setting, seed)
         report = partial(_report, progress, number, setting.seeds)
-        report(0.0)
+        report(0.0)  # before the bench compiles its kernels, which is announced then
+        bench = Bench(trace, topology, setting, seed)
         if log is None or number > 0:
             runs += bench.play(specs, report, workers)
         else:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
+from pghot.cli.main import run
 from pghot.cli.progress import progress_on_stderr
+from pghot.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -30,3 +34,20 @@ def test_the_time_that_is_left(
         show(done, 8)
         show(done, 8)  # not twice in five seconds
     assert capsys.readouterr().err.splitlines() == lines
+
+
+def test_compiling_is_announced_first_and_an_error_stands_on_a_line_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bench's probe is what compiles most: here it refuses at once."""
+
+    def refuses(*_: object) -> None:
+        raise UsageError("it does not fit", "give less")
+
+    monkeypatch.setattr("pghot.lab.compare.Bench", refuses)
+    monkeypatch.setattr("pghot.cli.compiling.compiled", lambda kernels: False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert run(["compare", "bundled:xz-decompress", "--policies", "numab2"]) == 2
+    announced, shown = capsys.readouterr().err.split("\n", 1)
+    assert announced.startswith("compiling kernels, once after an install: about ")
+    assert shown == "\rreplaying   0 %\r\x1b[Kpghot: error: it does not fit\nhint: give less\n"

@@ -51,9 +51,11 @@ def demand_of_misses(
     fixed time, which counts as busy. A dirtied line is written back once.
     """
     crews = len(busy)
-    busy[:] = busy_ns
+    # Element by element: for whole arrays Numba compiles what says that their shapes differ, in 3 s.
     for crew in range(crews):
-        waits[crew] = copy_waits / (threads * crews)
+        busy[crew] = busy_ns
+        for node in range(len(read_ns)):
+            waits[crew, node] = copy_waits[node] / (threads * crews)
     for node in range(len(read_ns)):
         missed, dirty = 0.0, 0.0
         for initiator in range(served.shape[0]):
@@ -214,23 +216,23 @@ def _solve(busy: F64, waits: F64, lines: F64, rival_lines: F64, curve: F64, late
     """
     nodes = len(lines)
     tops = np.zeros(nodes, np.int64)
-    fastest, narrow = 0.0, -1
+    fastest, narrow = 0.0, nodes
     for node in range(nodes):
         latency_ns[node] = latency_at_lines(curve[node], rival_lines[node])
         if lines[node] <= 0.0:
             continue
         top = tops[node] = last_rising(curve[node], rival_lines[node])
         rate = (curve[node, 0, top] - rival_lines[node]) / curve[node, 1, top] / lines[node]
-        if narrow < 0 or rate < fastest:
+        if narrow == nodes or rate < fastest:
             fastest, narrow = rate, node
-    if narrow < 0:
-        return float(busy.max())
+    if narrow == nodes:
+        return _largest(busy)
     peak_lines = curve[narrow, 0, tops[narrow]]
     low, below = rival_lines[narrow], -1.0
     high = peak_lines
     above = _error(high, busy, waits, lines, rival_lines, curve, tops, narrow, latency_ns)
     if above < 0.0:
-        most = waits[:, narrow].max()
+        most = _largest(waits.T[narrow])
         if most <= 0.0:  # nobody waits for what saturates it: migration takes the whole node
             return 1.0 / fastest
         # All lines in flight to the saturated node are waited for: there cannot be more than this.
@@ -256,6 +258,15 @@ def _solve(busy: F64, waits: F64, lines: F64, rival_lines: F64, curve: F64, late
                 below *= 0.5
             side = 1
     return _slowest(busy, waits, latency_ns)
+
+
+@njit(cache=True)
+def _largest(values: F64) -> float:
+    """The largest of values that are not negative. Numba takes three times as long to compile its own."""
+    largest = 0.0
+    for value in values:
+        largest = max(largest, value)
+    return largest
 
 
 @njit(cache=True)

@@ -16,18 +16,20 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pghot.arrays import I64, U8, U64, Int
+from pghot.arrays import I64, U8, U64, Bool, Int
 from pghot.errors import PghotError
 from pghot.recording import format as fmt
 from pghot.recording.importers.importer import MOST_SPACES, Accesses, Clock, Found
 from pghot.recording.importers.input import LONGEST_LINE_BYTES, Input
 from pghot.recording.importers.regions_as_pages import LAST_ADDRESS, NOT_TOLD_APART, page_accesses
 
-KEYS = ("start_time", "start", "end", "samples", "target_id")
+KEYS = ("start_time", "start", "end", "samples", "target_id", "aggr_intervals")
+_START_TIME, _START, _END, _SAMPLES, _TARGET, _ = range(len(KEYS))
 
-# The scanner's state, int64[8]: the numbers read last of each key (-1: none), then the depth of brackets, records so
+# The scanner's state, int64[9]: the numbers read last of each key (-1: none), then the depth of brackets, records so
 # far, and regions that make no sense.
 _DEPTH, _RECORDS, _STRANGE = range(len(KEYS), len(KEYS) + 3)
+_MOST_GAP = 1024  # bytes between two numbers that are remembered
 
 
 class DamoRecords:
@@ -112,25 +114,78 @@ for _number, _key in enumerate(KEYS):
 
 
 @njit(cache=True)
-def scan(
-    text: U8, words: U64, key_bytes: npt.NDArray[np.uint8], key_sizes: I64, state: I64, rows: I64
-) -> Int:
+def scan(text: U8, words: U64, key_bytes: U8, key_sizes: I64, state: I64, rows: I64) -> Int:
     """Take in a part of the text that ends behind a brace; returns how many accessed regions were found.
+
+    The text between two numbers is nearly always that between the same two of the region before. What the scanner
+    makes of it depends on nothing else, so where it is the same it is passed as a whole. For this the one number of a
+    region that changes and is not needed, aggr_intervals, is a key too.
 
     words  the text, eight bytes at a time, without its rest: three of five bytes that damo writes indent a line
     state  see above; carried from part to part
     rows   int64[5, R]  filled in: time, start, end, samples, record
     """
-    at, used, size = 0, 0, len(text)
+    gaps = np.zeros((len(key_sizes), _MOST_GAP), np.uint8)  # behind the number of each key
+    known = np.zeros(
+        (len(key_sizes), 3), np.int64
+    )  # of each: its length, the next key, brackets that it opens
+    at, used, last = 0, 0, -1
+    while True:
+        gap = known[last, 0] if last >= 0 else 0
+        if gap and same(text, at, gaps[last], gap):
+            key, place = known[last, 1], at + gap
+            state[_DEPTH] += known[last, 2]
+        else:
+            key, place, opened = next_number(text, words, at, key_bytes, key_sizes)
+            state[_DEPTH] += opened
+            if key < 0:
+                return used
+            gap = place - at
+            if last >= 0 and gap <= _MOST_GAP:
+                gaps[last, :gap] = text[at:place]
+                known[last, 0], known[last, 1], known[last, 2] = gap, key, opened
+        value, at = number_at(text, place)
+        last = key
+        if key == _TARGET:
+            state[_RECORDS] += 1
+        if key != _SAMPLES:
+            state[key] = value
+            continue
+        if state[_START] >= 0 and state[_END] >= 0:
+            if not state[_START] <= state[_END] < LAST_ADDRESS or state[_START_TIME] < 0:
+                state[_STRANGE] += 1
+            elif 0 < value < 1 << 32:
+                rows[0, used], rows[1, used], rows[2, used] = state[_START_TIME], state[_START], state[_END]
+                rows[3, used], rows[4, used] = value, max(0, state[_RECORDS] - 1)
+                used += 1
+        state[_START] = state[_END] = -1
+
+
+@njit(cache=True)
+def same(text: U8, at: Int, gap: U8, size: Int) -> Bool:
+    """Whether these bytes are there, with a number behind them: no blank or colon, of which a key may have more."""
+    if at + size >= len(text) or text[at + size] in (32, 58):
+        return False
+    here = text[at : at + size]
+    different = np.uint8(0)
+    for i in range(size):
+        different |= here[i] ^ gap[i]
+    return different == 0
+
+
+@njit(cache=True)
+def next_number(text: U8, words: U64, at: Int, key_bytes: U8, key_sizes: I64) -> tuple[Int, Int, Int]:
+    """The next key that is needed, -1: none; where its number begins; and how many more brackets opened than closed."""
+    opened, size = 0, len(text)
     while at < size:
         c = text[at]
         if c == 32:
             at = blanks_end(text, words, at)
             continue
         if c == 123 or c == 91:
-            state[5] += 1
+            opened += 1
         elif c == 125 or c == 93:
-            state[5] -= 1
+            opened -= 1
         if c != 34:
             at += 1
             continue
@@ -143,23 +198,9 @@ def scan(
         place = at
         while place < size and text[place] in (32, 58):  # blanks and the colon
             place += 1
-        if place == at:
-            continue
-        value, at = number_at(text, place)
-        if key == 4:
-            state[6] += 1
-        if key != 3:
-            state[key] = value
-            continue
-        if state[1] >= 0 and state[2] >= 0:
-            if not state[1] <= state[2] < LAST_ADDRESS or state[0] < 0:
-                state[7] += 1
-            elif 0 < value < 1 << 32:
-                rows[0, used], rows[1, used], rows[2, used] = state[0], state[1], state[2]
-                rows[3, used], rows[4, used] = value, max(0, state[6] - 1)
-                used += 1
-        state[1] = state[2] = -1
-    return used
+        if place > at:
+            return key, place, opened
+    return -1, size, opened
 
 
 @njit(cache=True)
@@ -182,7 +223,7 @@ def string_end(text: U8, at: Int) -> Int:
 
 
 @njit(cache=True)
-def key_of(text: U8, begin: Int, end: Int, key_bytes: npt.NDArray[np.uint8], key_sizes: I64) -> Int:
+def key_of(text: U8, begin: Int, end: Int, key_bytes: U8, key_sizes: I64) -> Int:
     """Which key the string is, -1: none of them."""
     for key in range(len(key_sizes)):
         if key_sizes[key] == end - begin:

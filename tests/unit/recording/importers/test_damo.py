@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from builders.foreign import damo_records, imported, rows_of
 from pghot.errors import PghotError, UsageError
+from pghot.recording.importers.damo_records import DamoRecords
+from pghot.recording.importers.input import Input, opened
 
 MS = 1_000_000
 KB = 1024
@@ -91,3 +95,53 @@ def test_text_that_is_not_damos_is_no_record(tmp_path: Path) -> None:
     path.write_text('[{"snapshot": 5}]')
     with pytest.raises(UsageError, match='the text "\\['):
         imported(path)
+
+
+def regions_of(path: Path) -> list[tuple[int, ...]]:
+    """(time, start, end, samples, record) of each region that was accessed."""
+    with opened(path) as source:
+        return list(zip(*DamoRecords(source).regions().tolist(), strict=True))
+
+
+def written(value: Any, draw: st.DrawFn) -> str:
+    """JSON with blanks that change from place to place."""
+    blank = draw(st.sampled_from(["", " ", "\n        ", "\t"]))
+    if isinstance(value, dict):
+        after = draw(st.sampled_from(["", " ", "  "]))
+        parts = [f'"{key}":{after}{written(each, draw)}' for key, each in value.items()]
+        return "{" + blank + ("," + blank).join(parts) + blank + "}"
+    return json.dumps(value)
+
+
+@st.composite
+def snapshots_in_any_hand(draw: st.DrawFn) -> tuple[str, list[tuple[int, ...]]]:
+    """A record's text, and its accessed regions. Between two numbers there is mostly what was there before."""
+    regions: list[dict[str, Any]] = []
+    expected: list[tuple[int, ...]] = []
+    for _ in range(draw(st.integers(0, 12))):
+        start, size, samples = (draw(st.integers(0, most)) for most in (1 << 40, 1 << 20, 3))
+        age = draw(st.integers(0, 2000))
+        region: dict[str, Any] = {"start": f"{start:,}", "end": f"{start + size:,}"}
+        region["nr_accesses"] = {"samples": samples}
+        region |= draw(st.sampled_from([{"age": {"usec": None, "aggr_intervals": age}}, {}, {"more": '{["'}]))
+        regions.append(region)
+        if samples:
+            expected.append((7, start, start + size, samples, 0))
+    as_damo = draw(st.booleans())
+    texts = [json.dumps(each, indent=4) if as_damo else written(each, draw) for each in regions]
+    head = '[{"kdamond_idx": 0, "target_id": 1, "snapshots": [{"start_time": "7", "regions": ['
+    return head + ",\n".join(texts) + "]}]}]", expected
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(snapshots_in_any_hand(), st.sampled_from([64, 1000, 1 << 20]))
+def test_what_is_between_two_numbers_may_change_at_any_region(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: tuple[str, list[tuple[int, ...]]], block: int
+) -> None:
+    text, expected = made
+    path = tmp_path / "damon.data"
+    path.write_text(text)
+    blocks = Input.blocks
+    with monkeypatch.context() as patched:
+        patched.setattr(Input, "blocks", lambda source: blocks(source, block))
+        assert regions_of(path) == expected

@@ -15,6 +15,7 @@ from pghot.trusted import distrust_entry, fresh_directory, instead_of_cache, pri
 
 _PREFIX = "pghot-numba-"
 Kernels = tuple[str, str, int]  # module, function, seconds to compile (measured on the project's machine)
+REPLAY: Kernels = ("pghot.sim.machine.touch", "serve", 10)  # every replay needs these kernels
 
 
 def ensure_cache() -> None:

@@ -1,13 +1,18 @@
-"""Announces that kernels will be compiled: the first run is slow, and people should know why."""
+"""Announces that kernels will be compiled: the first run is slow, and people should know why.
+
+While they are compiled, stderr names them, one after another, as each takes up to some seconds.
+"""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
+from typing import Any
 
-from pghot.numba_cache import Kernels, compiled
+from pghot.cli.progress import PATIENCE_S
+from pghot.numba_cache import REPLAY, Kernels, compiled
 
-REPLAY: Kernels = ("pghot.sim.machine.touch", "serve", 10)  # every replay needs these kernels
 CURVE: Kernels = ("pghot.lab.curve_pass", "add_served", 6)
 REPORT: Kernels = ("pghot.recording.heat", "add_cells", 5)
 ADVERSARY: Kernels = ("pghot.safety.adversary.steps", "play", 20)
@@ -20,8 +25,9 @@ def announce_compilation(kernels: Kernels = REPLAY) -> None:
 
 
 def announce(seconds: int) -> None:
-    """Say that it begins, and how long it takes."""
+    """Say that it begins, and how long it takes; then name each kernel."""
     print(f"compiling kernels, once after an install: about {seconds} s ...", file=sys.stderr, flush=True)
+    name_kernels()
 
 
 def announcing(progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
@@ -36,3 +42,39 @@ def announcing(progress: Callable[[int, int], None]) -> Callable[[int, int], Non
         progress(done, total)
 
     return report
+
+
+def name_kernels() -> None:
+    """From now on the kernel that is being compiled is named, by each process that is forked too: on a terminal in a
+    line that is cleared after it, elsewhere in a line every two seconds."""
+    from numba.core import event
+
+    class Names(event.Listener):
+        """A kernel waits for those that it calls, and for functions of Numba's own, which nobody knows by name."""
+
+        def __init__(self) -> None:
+            self._waiting: list[str] = []
+            self._stderr = sys.stderr
+            self._said = time.monotonic()
+
+        def on_start(self, begun: Any) -> None:
+            kernel = begun.data["dispatcher"].py_func
+            inner = kernel.__module__.startswith("numba.") and self._waiting
+            self._waiting.append(self._waiting[-1] if inner else kernel.__name__)
+            self._say()
+
+        def on_end(self, ended: Any) -> None:
+            self._waiting.pop()
+            self._say()
+
+        def _say(self) -> None:
+            text = f"compiling {self._waiting[-1]}" if self._waiting else ""
+            if sys.stderr is not self._stderr:
+                return  # it is another's than the one on which compilation was announced
+            if self._stderr.isatty():
+                print(f"\r{text}\x1b[K", end="", file=self._stderr, flush=True)
+            elif text and time.monotonic() - self._said >= PATIENCE_S:
+                self._said = time.monotonic()
+                print(text, file=self._stderr, flush=True)
+
+    event.register("numba:compile", Names())  # type: ignore[no-untyped-call]

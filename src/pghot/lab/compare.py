@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from pghot.errors import UsageError, unknown_name
 from pghot.lab.bench import Bench
 from pghot.lab.bounds import TraceBounds, trace_bounds
 from pghot.lab.comparison_setup import Setup
+from pghot.lab.compile_beside import compiling_beside
 from pghot.lab.decision_log.log_file import log_of
 from pghot.lab.outcomes import RunOutcome
 from pghot.lab.played import played_traces
@@ -190,17 +192,21 @@ def compare(
     )
     runs: list[RunOutcome] = []
     caches: list[TraceBounds] = []
-    for number, (seed, trace) in enumerate(played_traces(recording, topology, setting)):
-        report = partial(_report, progress, number, setting.seeds)
-        report(0.0)  # before the bench compiles its kernels, which is announced then
-        bench = Bench(trace, topology, setting, seed)
-        if log is None or number > 0:
-            runs += bench.play(specs, report, workers)
-        else:
-            with log_of(Path(log), len(specs), bench.log_facts(digest_of(recording))) as logs:
-                runs += bench.play(specs, report, workers, logs)
-        if bounds:
-            caches.append(trace_bounds(trace, bench.top_pages(), seed))
+    with ExitStack() as ends:
+        for number, (seed, trace) in enumerate(played_traces(recording, topology, setting)):
+            report = partial(_report, progress, number, setting.seeds)
+            report(0.0)  # before kernels are compiled, which is announced then
+            if number == 0:
+                wait_for_kernels = ends.enter_context(compiling_beside(specs, workers))
+            bench = Bench(trace, topology, setting, seed)
+            wait_for_kernels()
+            if log is None or number > 0:
+                runs += bench.play(specs, report, workers)
+            else:
+                with log_of(Path(log), len(specs), bench.log_facts(digest_of(recording))) as logs:
+                    runs += bench.play(specs, report, workers, logs)
+            if bounds:
+                caches.append(trace_bounds(trace, bench.top_pages(), seed))
     return collect(runs, _with_warnings(bench.setup(), runs, specs), topology, caches)
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import SimpleNamespace
 
 import pytest
+from numba.core.event import Listener, trigger_event
 
+from pghot.cli.compiling import announce
 from pghot.cli.main import run
 from pghot.cli.progress import progress_on_stderr
 from pghot.errors import UsageError
@@ -51,3 +56,44 @@ def test_compiling_is_announced_first_and_an_error_stands_on_a_line_of_its_own(
     announced, shown = capsys.readouterr().err.split("\n", 1)
     assert announced.startswith("compiling kernels, once after an install: about ")
     assert shown == "\rreplaying   0 %\r\x1b[Kpghot: error: it does not fit\nhint: give less\n"
+
+
+def first() -> None: ...
+def second() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("terminal", "shown"),
+    [
+        # Numba's own functions go by the name of the kernel that calls them; at the end the line is cleared.
+        (
+            True,
+            "\rcompiling first\x1b[K" * 3 + "\rcompiling second\x1b[K\rcompiling first\x1b[K\r\x1b[K",
+        ),
+        (False, "compiling second\n"),  # two seconds after the announcement, and not again in the next two
+    ],
+)
+def test_the_kernel_that_is_compiled_is_named(
+    terminal: bool, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("pghot.cli.compiling.time.monotonic", lambda: now)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    announce(7)
+    assert capsys.readouterr().err == "compiling kernels, once after an install: about 7 s ...\n"
+    with compiling(first):
+        now += 1.5
+        with compiling(Listener.notify):
+            pass
+        now += 0.5
+        with compiling(second):
+            now += 1.5
+    assert capsys.readouterr().err == shown
+
+
+def compiling(function: Callable[..., object]) -> AbstractContextManager[None]:
+    """What Numba tells its listeners while it compiles a function."""
+    found: AbstractContextManager[None] = trigger_event(
+        "numba:compile", {"dispatcher": SimpleNamespace(py_func=function)}
+    )
+    return found

@@ -51,7 +51,7 @@ def demand_of_misses(
     fixed time, which counts as busy. A dirtied line is written back once.
     """
     crews = len(busy)
-    # Element by element: for whole arrays Numba compiles what says that their shapes differ, in 3 s.
+    # Element by element: for whole arrays Numba compiles what says that their shapes differ, in 2.6 s.
     for crew in range(crews):
         busy[crew] = busy_ns
         for node in range(len(read_ns)):

@@ -20,11 +20,11 @@ BRANCH_STACK, REGS_USER, STACK_USER, WEIGHT, DATA_SRC, IDENTIFIER, TRANSACTION, 
 )
 WEIGHT_STRUCT = 1 << 24
 _KNOWN = (1 << 25) - 1
-# What takes one word or more of a sample, up to the last that is read; RAW takes at least one.
-_WORDS = (
-    IDENTIFIER, IP, TID, TIME, ADDR, ID, STREAM_ID, CPU, PERIOD, CALLCHAIN, RAW, BRANCH_STACK, REGS_USER, STACK_USER,
-    WEIGHT | WEIGHT_STRUCT, DATA_SRC, TRANSACTION, REGS_INTR, PHYS_ADDR,
-)  # fmt: skip
+# The fields of a sample in their order. Those of HEAD and TAIL take a word each; those between have lengths of their
+# own, at least a word, and so has REGS_INTR, which stands before the last field that is read.
+_HEAD = (IDENTIFIER, IP, TID, TIME, ADDR, ID, STREAM_ID, CPU, PERIOD)
+_OF_ANY_LENGTH = (CALLCHAIN, RAW, BRANCH_STACK, REGS_USER, STACK_USER)
+_TAIL = (WEIGHT | WEIGHT_STRUCT, DATA_SRC, TRANSACTION, REGS_INTR, PHYS_ADDR)
 
 FREQ = 1 << 10  # of the flags: the period is a frequency
 _BRANCH_HW_INDEX, _BRANCH_COUNTERS = 1 << 17, 1 << 19
@@ -117,7 +117,7 @@ def attr_from(content: bytes) -> Attr:
     )
 
 
-# Columns of `rows_of`. FIXED: the words that a sample has at least, as far as it is read.
+# Columns of `row_of`. FIXED: the words that a sample has at least, as far as it is read.
 (
     TYPES,
     FIXED,
@@ -131,22 +131,34 @@ def attr_from(content: bytes) -> Attr:
     KIND,
 ) = range(10)
 TARGET_AT, START_AT, END_AT, ACCESSES_AT = range(10, 14)
-COLUMNS = 14
+# Words before a field, -1: there is none; of the first five from the sample's beginning on, of the others from what
+# follows the fields with lengths of their own. HEAD_WORDS: words before those.
+IP_AT, TID_AT, TIME_AT, ADDR_AT, PERIOD_AT, HEAD_WORDS, SRC_AT, REGS_AT, PHYS_AT = range(14, 23)
+COLUMNS = 23
 
 
 def row_of(attr: Attr, fields: tuple[tuple[int, int], ...] = ()) -> I64:
-    """int64[14]: see the columns above.
+    """int64[23]: see the columns above.
 
     fields  (offset, bytes) of target_id, start, end and nr_accesses in the raw data, where it is damon's tracepoint
     """
-    fixed = sum(bool(attr.sample_type & bits) for bits in _WORDS)
-    if attr.sample_type & READ:
+    types = attr.sample_type
+    fixed = sum(bool(types & bits) for bits in (*_HEAD, *_OF_ANY_LENGTH, *_TAIL))
+    if types & READ:
         fixed += attr.group_words or attr.read_words
-    places = [offset * 16 + size for offset, size in fields] or [0] * 4
+    raw_places = [offset * 16 + size for offset, size in fields] or [0] * 4
+    head = [_place(types, _HEAD, bits) for bits in (IP, TID, TIME, ADDR, PERIOD)]
+    tail = [_place(types, _TAIL, bits) for bits in (DATA_SRC, REGS_INTR, PHYS_ADDR)]
     return np.array(
         [
-            attr.sample_type, fixed, attr.read_words, attr.group_words, attr.branch_words, attr.branch_hw_index,
-            attr.user_regs, attr.intr_regs, attr.period, Kind.REGIONS if fields else attr.kind, *places,
+            types, fixed, attr.read_words, attr.group_words, attr.branch_words, attr.branch_hw_index,
+            attr.user_regs, attr.intr_regs, attr.period, Kind.REGIONS if fields else attr.kind, *raw_places,
+            *head, sum(bool(types & bits) for bits in _HEAD), *tail,
         ],
         np.int64,
     )  # fmt: skip
+
+
+def _place(types: int, order: tuple[int, ...], field: int) -> int:
+    """The words before a field among those of `order`, -1 when a sample does not have it."""
+    return sum(bool(types & bits) for bits in order[: order.index(field)]) if types & field else -1

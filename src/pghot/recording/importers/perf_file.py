@@ -85,7 +85,7 @@ class PerfFile:
                 self._formats[int(number)] = tuple(fields[name] for name in _DAMON_FIELDS)
 
     def rows(self) -> I64:
-        """int64[E, 14]: see `perf_attrs.row_of`."""
+        """int64[E, 23]: see `perf_attrs.row_of`."""
         rows = [row_of(attr, self._formats.get(attr.tracepoint, ())) for attr in self.attrs]
         return np.array(rows, np.int64).reshape(len(rows), COLUMNS)
 

@@ -7,45 +7,43 @@ include/uapi/linux/perf_event.h; several have a length of their own.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I32, I64, U64, Int
+from pghot.compiled import inlined_kernel, kernel
 from pghot.recording.importers.perf_attrs import (
     ACCESSES_AT,
     ADDR,
+    ADDR_AT,
     BRANCH_INDEX,
     BRANCH_STACK,
     BRANCH_WORDS,
     CALLCHAIN,
-    CPU,
-    DATA_SRC,
     END_AT,
     FIXED,
     GROUP_WORDS,
-    ID,
-    IDENTIFIER,
+    HEAD_WORDS,
     INTR_REGS,
-    IP,
+    IP_AT,
     KIND,
     OWN_PERIOD,
-    PERIOD,
+    PERIOD_AT,
     PHYS_ADDR,
+    PHYS_AT,
     RAW,
     READ,
     READ_WORDS,
+    REGS_AT,
     REGS_INTR,
     REGS_USER,
+    SRC_AT,
     STACK_USER,
     START_AT,
-    STREAM_ID,
     TARGET_AT,
-    TID,
+    TID_AT,
     TIME,
-    TRANSACTION,
+    TIME_AT,
     TYPES,
     USER_REGS,
-    WEIGHT,
-    WEIGHT_STRUCT,
 )
 
 # Record types (enum perf_event_type; tools/lib/perf/include/perf/event.h from 64 on).
@@ -74,7 +72,7 @@ _MOST_COUNT = np.uint64(0xFFFFFFFF)
 MORE, FOR_PYTHON, WRONG = range(3)
 
 
-@njit(cache=True)
+@kernel
 def take_records(
     words: U64, at: Int, wanted: U64, events: I64, id_keys: U64, id_events: I32, id_at: Int, state: I64, found: U64,
     used: Int,
@@ -82,7 +80,7 @@ def take_records(
     """Take in the records from word `at` on: (word behind the last, samples found, why it ended).
 
     wanted     uint64[2]    bits of the record types that the caller handles itself: the pass ends at them
-    events     int64[E, 14] see `perf_attrs.row_of`
+    events     int64[E, 23] see `perf_attrs.row_of`
     id_keys    uint64[I]    ids of the events, ascending; `id_events` is the event of each
     id_at      word of a sample that has the id, -1: all are of the first event
     found      uint64[7, N] filled in from `used` on; has room for a sample of two words each
@@ -131,7 +129,7 @@ def take_records(
     return at, used, MORE
 
 
-@njit(cache=True)
+@inlined_kernel
 def take_sample(
     words: U64, w: Int, end: Int, mode: Int, event: Int, events: I64, state: I64, found: U64, used: Int
 ) -> Int:
@@ -141,66 +139,44 @@ def take_sample(
     if room < 0:
         state[N_MALFORMED] += 1
         return used
-    ip: Int = np.uint64(0)
-    ids: Int = np.uint64(0)
-    address: Int = np.uint64(0)
-    physical: Int = np.uint64(0)
-    source: Int = np.uint64(0)
-    period: Int = np.uint64(0)
-    if types & IDENTIFIER:
-        w += 1
-    if types & IP:
-        ip = words[w]
-        w += 1
-    if types & TID:
-        ids = words[w]
-        w += 1
-    time = state[LAST_TIME]
-    if types & TIME:
-        time = np.int64(words[w] & np.uint64(0x7FFFFFFFFFFFFFFF))
-        w += 1
-    if types & ADDR:
-        address = words[w]
-        w += 1
-    w += ((types & ID) != 0) + ((types & STREAM_ID) != 0) + ((types & CPU) != 0)
-    if types & PERIOD:
-        period = words[w]
-        w += 1
+    tail: Int = w + events[event, HEAD_WORDS]
     raw_at, raw_bytes = -1, 0
     if types & (READ | CALLCHAIN | RAW | BRANCH_STACK | REGS_USER | STACK_USER):
-        w, room, raw_at, raw_bytes = skip_variable(words, w, room, events[event])
-    if types & (WEIGHT | WEIGHT_STRUCT):
-        w += 1
-    if room >= 0 and types & DATA_SRC:
-        source = words[w]
-        w += 1
-    if types & TRANSACTION:
-        w += 1
+        tail, room, raw_at, raw_bytes = skip_variable(words, tail, room, events, event)
+    physical_at = events[event, PHYS_AT]
     if room >= 0 and types & REGS_INTR:
-        w, room = skip_registers(words, w, room, events[event, INTR_REGS])
-    if room >= 0 and types & PHYS_ADDR:
-        physical = words[w]
+        registers = events[event, INTR_REGS] if words[tail + events[event, REGS_AT]] else 0
+        physical_at, room = physical_at + registers, room - registers
     if room < 0:
         state[N_MALFORMED] += 1
         return used
+    time = state[LAST_TIME]
+    if types & TIME:
+        time = np.int64(words[w + events[event, TIME_AT]] & np.uint64(0x7FFFFFFFFFFFFFFF))
     state[LAST_TIME], state[TOP_TIME] = time, max(state[TOP_TIME], time)
     if kind == _KIND_REGIONS:
-        return take_region(words, raw_at, raw_bytes, events[event], time, state, found, used)
+        return take_region(words, raw_at, raw_bytes, events, event, time, state, found, used)
+    ids = word_at(words, w, events[event, TID_AT])
     pid = ids & np.uint64(0xFFFFFFFF)
+    address = word_at(words, w, events[event, ADDR_AT])
     if not types & ADDR:
-        address, pid = physical, PHYSICAL
+        pid = PHYSICAL
+        if types & PHYS_ADDR:
+            address = words[tail + physical_at]
     if kind == _KIND_NONE or address == 0:
         state[N_NO_ADDRESS] += 1
         return used
     if mode in (_GUEST_KERNEL, _GUEST_USER):
         state[N_GUEST] += 1
         return used
+    source = word_at(words, tail, events[event, SRC_AT])
     if kind == _KIND_ACCESSES and not source & _OP_LOAD_STORE:
         state[N_NO_ACCESS] += 1
         return used
-    if is_repeated(ids, address, ip, time, event, state):
+    if is_repeated(ids, address, word_at(words, w, events[event, IP_AT]), time, event, state):
         state[N_REPEATED] += 1
         return used
+    period = word_at(words, w, events[event, PERIOD_AT])
     if events[event, OWN_PERIOD]:
         period = np.uint64(events[event, OWN_PERIOD])
     found[S_TIME, used], found[S_ADDR, used], found[S_PID, used] = np.uint64(time), address, pid
@@ -209,7 +185,13 @@ def take_sample(
     return used + 1
 
 
-@njit(cache=True)
+@inlined_kernel
+def word_at(words: U64, w: Int, place: Int) -> np.uint64:
+    """A field, `place` words behind `w`; 0 where a sample does not have it."""
+    return words[w + place] if place >= 0 else np.uint64(0)
+
+
+@inlined_kernel
 def is_repeated(ids: Int, address: Int, ip: Int, time: Int, event: Int, state: I64) -> bool:
     """Whether the sample before was of the same access, for another event: perf makes several of one record of SPE."""
     key = np.int64(address ^ (np.uint64(time) << np.uint64(1)))
@@ -225,24 +207,32 @@ def is_repeated(ids: Int, address: Int, ip: Int, time: Int, event: Int, state: I
     return bool(same)
 
 
-@njit(cache=True)
+@kernel
 def take_region(
-    words: U64, raw_at: Int, raw_bytes: Int, row: I64, time: Int, state: I64, found: U64, used: Int
+    words: U64,
+    raw_at: Int,
+    raw_bytes: Int,
+    events: I64,
+    event: Int,
+    time: Int,
+    state: I64,
+    found: U64,
+    used: Int,
 ) -> Int:
     """Take in a sample of damon:damon_aggregated."""
     for column in (TARGET_AT, START_AT, END_AT, ACCESSES_AT):
-        if raw_at < 0 or (row[column] >> 4) + (row[column] & 15) > raw_bytes:
+        if raw_at < 0 or (events[event, column] >> 4) + (events[event, column] & 15) > raw_bytes:
             state[N_MALFORMED] += 1
             return used
     found[S_TIME, used], found[S_KIND, used] = np.uint64(time), np.uint64(_KIND_REGIONS)
-    found[S_PID, used] = raw_number(words, raw_at, row[TARGET_AT])
-    found[S_ADDR, used] = raw_number(words, raw_at, row[START_AT])
-    found[S_END, used] = raw_number(words, raw_at, row[END_AT])
-    found[S_COUNT, used] = raw_number(words, raw_at, row[ACCESSES_AT])
+    found[S_PID, used] = raw_number(words, raw_at, events[event, TARGET_AT])
+    found[S_ADDR, used] = raw_number(words, raw_at, events[event, START_AT])
+    found[S_END, used] = raw_number(words, raw_at, events[event, END_AT])
+    found[S_COUNT, used] = raw_number(words, raw_at, events[event, ACCESSES_AT])
     return used + 1
 
 
-@njit(cache=True)
+@kernel
 def raw_number(words: U64, raw_at: Int, place: Int) -> np.uint64:
     """A field of 4 or 8 bytes, of raw data that begins at the byte `raw_at`."""
     value = np.uint64(0)
@@ -253,19 +243,19 @@ def raw_number(words: U64, raw_at: Int, place: Int) -> np.uint64:
     return value
 
 
-@njit(cache=True)
-def skip_variable(words: U64, w: Int, room: Int, row: I64) -> tuple[Int, Int, Int, Int]:
+@kernel
+def skip_variable(words: U64, w: Int, room: Int, events: I64, event: Int) -> tuple[Int, Int, Int, Int]:
     """Past READ to STACK_USER: the word behind them, the room that is left (below 0: they do not fit), and the byte
     where the raw data begins (-1: none) with its length."""
-    types: Int = row[TYPES]
+    types: Int = events[event, TYPES]
     raw_at: Int = -1
     raw_bytes: Int = 0
     if types & READ:
-        if row[GROUP_WORDS]:
-            more = length(words[w], room, row[READ_WORDS])
-            w, room = w + row[GROUP_WORDS] + more, room - more
+        if events[event, GROUP_WORDS]:
+            more = length(words[w], room, events[event, READ_WORDS])
+            w, room = w + events[event, GROUP_WORDS] + more, room - more
         else:
-            w += row[READ_WORDS]
+            w += events[event, READ_WORDS]
     if room >= 0 and types & CALLCHAIN:
         more = length(words[w], room, 1)
         w, room = w + 1 + more, room - more
@@ -274,10 +264,10 @@ def skip_variable(words: U64, w: Int, room: Int, row: I64) -> tuple[Int, Int, In
         more = (raw_bytes + 11) // 8 - 1
         w, room = w + 1 + more, room - more
     if room >= 0 and types & BRANCH_STACK:
-        more = length(words[w], room, row[BRANCH_WORDS]) + row[BRANCH_INDEX]
+        more = length(words[w], room, events[event, BRANCH_WORDS]) + events[event, BRANCH_INDEX]
         w, room = w + 1 + more, room - more
     if room >= 0 and types & REGS_USER:
-        w, room = skip_registers(words, w, room, row[USER_REGS])
+        w, room = skip_registers(words, w, room, events[event, USER_REGS])
     if room >= 0 and types & STACK_USER:
         more = length((words[w] + np.uint64(7)) >> np.uint64(3), room, 1)
         more += 1 if more else 0
@@ -285,14 +275,14 @@ def skip_variable(words: U64, w: Int, room: Int, row: I64) -> tuple[Int, Int, In
     return w, room, raw_at, raw_bytes
 
 
-@njit(cache=True)
+@kernel
 def skip_registers(words: U64, w: Int, room: Int, registers: Int) -> tuple[Int, Int]:
     """Past the registers: none where their ABI is 0."""
     more = registers if words[w] else 0
     return w + 1 + more, room - more
 
 
-@njit(cache=True)
+@kernel
 def length(count: Int, room: Int, each: Int) -> Int:
     """Words that so many things take; more than there is room for where they do not fit."""
     return np.int64(count) * each if count <= np.uint64(room) else room + 1

@@ -416,6 +416,7 @@ class Bench:
                 *trace_warnings(self.recorded),
                 *self.topology.warnings(),
                 *([self.similar.warning()] if self.similar.warning() else []),
+                *([told] if self.sample and (told := self.sample.warning()) else []),
                 *([self.contents.warning] if self.contents and self.contents.warning else []),
             ),
         )

@@ -22,6 +22,9 @@ from pghot.recording.trace import MemoryTrace, Region, SliceBatch, Trace, cut_ro
 from pghot.units import counted, format_number
 
 LEAST_PAGES = 500  # of a sample: fewer are too coarse a picture of heat (est.)
+MOST_SHARE = (
+    0.03  # of the misses, for a single page: as much as intervals add for what samples have in common
+)
 
 
 @dataclass(slots=True)
@@ -31,11 +34,24 @@ class SampledTrace(MemoryTrace):
     whole_pages  pages that the whole touches
     one_in       of so many of them, one is in the sample
     cut_rows     of the whole, see `recording.trace.AddsUpRows`
+    top_share    of all misses, those of the hottest stratum, which are a single page's here
     """
 
     whole_pages: int = 0
     one_in: float = 1.0
     cut_rows: int = 0
+    top_share: float = 0.0
+
+    def warning(self) -> str:
+        """That one page decides too much; empty where it does not."""
+        if self.top_share <= MOST_SHARE:
+            return ""
+        percent, each = format_number(100 * self.top_share, 2), counted(round(self.one_in), "page")
+        return (
+            f"a single page of the sample has {percent} % of the misses: those of the hottest {each}. They are fast or "
+            "slow as a whole, by the chance of a draw, which the intervals of few seeds do not cover; "
+            "take a larger --sample"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +61,13 @@ class Choice:
     number  int32[pages]     the page's place in the sample, in the order of pages; -1: it is not in it
     weight  float64[sample]  what its counts are multiplied by
     stands  uint32[pages]    the place in the sample of the page that stands for this one; 0 for an untouched one
+    top_share                see `SampledTrace`
     """
 
     number: I32
     weight: F64
     stands: U32
+    top_share: float
 
 
 def choose(heat: I64, touched: Bool, count: int, rng: np.random.Generator) -> Choice:
@@ -78,7 +96,7 @@ def choose(heat: I64, touched: Bool, count: int, rng: np.random.Generator) -> Ch
     number[order[chosen]] = place
     stands = np.zeros(len(heat), np.uint32)
     stands[order] = np.repeat(place, np.diff(first))
-    return Choice(number, weights[by_page], stands)
+    return Choice(number, weights[by_page], stands, float(in_stratum.max() / max(1, running[-1])))
 
 
 def draw_samples(trace: Trace, share: float, seeds: Sequence[int]) -> list[SampledTrace]:
@@ -126,7 +144,15 @@ def _sampled(
     if samples is not None:
         samples = renumbered(samples, choice.stands)
     return SampledTrace(
-        info, count, regions, parts, samples, whole_pages, whole_pages / count, cut_rows_of(trace)
+        info,
+        count,
+        regions,
+        parts,
+        samples,
+        whole_pages,
+        whole_pages / count,
+        cut_rows_of(trace),
+        choice.top_share,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from builders.replicated import replicated, zipf_heat
 from pghot.errors import UsageError
 from pghot.lab.compare import compare
-from pghot.lab.page_sample import LEAST_PAGES, choose, draw_samples
+from pghot.lab.page_sample import LEAST_PAGES, MOST_SHARE, choose, draw_samples
 from pghot.lab.run_spec import RunSpec
 from pghot.lab.setting import Setting
 from pghot.recording.reader import open_recording
@@ -121,6 +122,27 @@ def test_who_moves_larger_units_than_a_page_stood_for_is_named(trace: MemoryTrac
     assert told.startswith("a sample has no neighbours: hemem move")
     found = compare(trace, **{**setting, "times": 512.0})
     assert not [text for text in found.setup.warnings if "neighbours" in text]
+
+
+def test_a_page_that_has_too_much_of_the_misses_is_said(trace: MemoryTrace) -> None:
+    """Of two pages a stratum, the hottest has 8 + 4 of 18 misses. In the zipf trace it has ten pages of 5,000."""
+    heat = np.array([4, 0, 8, 2, 2, 2])
+    found = choose(heat, np.ones(6, np.bool_), 3, np.random.default_rng(0))
+    assert found.top_share == pytest.approx(12 / 18)
+    misses = np.zeros(trace.pages)
+    for batch in trace.batches():
+        np.add.at(misses, batch.page, batch.misses)
+    hottest = round(100 * float(np.sort(misses)[-10:].sum() / misses.sum()), 1)
+    (told,) = [text for text in compare(trace, **QUICK, sample=0.1).setup.warnings if "single page" in text]
+    assert told.startswith(
+        f"a single page of the sample has {hottest:.2g} % of the misses: those of the hottest 10 pages."
+    )
+
+
+@pytest.mark.parametrize(("share", "said"), [(MOST_SHARE, False), (MOST_SHARE + 1e-6, True)])
+def test_an_even_sample_is_no_reason_to_warn(share: float, said: bool, trace: MemoryTrace) -> None:
+    (sample,) = draw_samples(trace, 0.1, [0])
+    assert bool(replace(sample, top_share=share).warning()) == said
 
 
 def test_the_interval_of_a_sample_holds_the_whole(trace: MemoryTrace) -> None:

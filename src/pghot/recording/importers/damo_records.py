@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pghot.arrays import I64, U8, U64, Bool, Int
+from pghot.arrays import I64, U8, U64, Int
 from pghot.errors import PghotError
 from pghot.recording import format as fmt
 from pghot.recording.importers.importer import MOST_SPACES, Accesses, Clock, Found
@@ -162,7 +162,7 @@ def scan(text: U8, words: U64, key_bytes: U8, key_sizes: I64, state: I64, rows: 
 
 
 @njit(cache=True)
-def same(text: U8, at: Int, gap: U8, size: Int) -> Bool:
+def same(text: U8, at: Int, gap: U8, size: Int) -> bool:
     """Whether these bytes are there, with a number behind them: no blank or colon, of which a key may have more."""
     if at + size >= len(text) or text[at + size] in (32, 58):
         return False
@@ -170,7 +170,7 @@ def same(text: U8, at: Int, gap: U8, size: Int) -> Bool:
     different = np.uint8(0)
     for i in range(size):
         different |= here[i] ^ gap[i]
-    return different == 0
+    return bool(different == 0)
 
 
 @njit(cache=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from operator import sub
 from pathlib import Path
 
 from pghot.errors import UsageError
@@ -72,6 +73,11 @@ class Search:
                 found.setdefault(round((least + most) / 2 + 1e-9, 2), []).append(label)
         return found
 
+    def most_left(self) -> int:
+        """The most runs that are still to come."""
+        brackets = [self.bracket(label) for label in self._found]
+        return sum(halvings(most - least) for least, most in brackets if most is not None)
+
     def answers(self, label: str) -> list[float | None]:
         """The share at which each seed reaches the wanted slowdown; None: at none that was tried."""
         points = self.tried(label)
@@ -102,6 +108,18 @@ class Search:
     def shares(self) -> list[float]:
         """All that were tried."""
         return sorted({share for tried in self._found.values() for share in tried})
+
+
+def halvings(gap: float) -> int:
+    """How often a gap between shares is halved, to whole percents, until it is narrow.
+
+    >>> halvings(0.02), halvings(0.05), halvings(0.3)
+    (0, 2, 4)
+    """
+    percent, count = round(100 * gap), 0
+    while percent > 100 * NARROW:
+        percent, count = (percent + 1) // 2, count + 1
+    return count
 
 
 def size(
@@ -139,18 +157,22 @@ def size(
     base, search = setting or Setting(), Search(slowdown)
     tried: list[Comparison] = []
     pending = {share: list(specs) for share in sorted(FIRST, reverse=True)}
+    widest = max(map(sub, FIRST[1:], FIRST))
+    done, left = 0, len(specs) * (len(FIRST) + halvings(widest))
     while pending:
-        total = len(tried) + len(pending)
+        total = done + left
         for share, wanted in pending.items():
             result = compare(
                 recording, topology, [specs[label] for label in wanted], setting=replace(base, fast_share=share),
-                options=options, workers=workers, progress=_part_of(progress, len(tried), total),
+                options=options, workers=workers, progress=_part_of(progress, done, len(wanted), total),
             )  # fmt: skip
             refuse("how much fast memory keeps a slowdown", too_little(result.setup, result.rows))
             for label in wanted:
                 search.add(label, share, [scale * each for each in _slowdowns(result, label)])
             tried.append(result)
-        pending = search.next_shares()
+            done += len(wanted)
+        pending, left = search.next_shares(), search.most_left()
+    progress(1, 1)
     rows = [row for row in tried[0].rows if row.label in specs]
     footprint = _footprint_bytes(tried[0].setup)
     return Sizes(
@@ -167,9 +189,12 @@ def size(
     )
 
 
-def _part_of(progress: Callable[[int, int], None], done: int, total: int) -> Callable[[int, int], None]:
-    """Reports one comparison as a part of those that are known to come: more may follow from what they find."""
-    return lambda part, whole: progress(done * whole + part, total * whole)
+def _part_of(
+    progress: Callable[[int, int], None], done: int, runs: int, total: int
+) -> Callable[[int, int], None]:
+    """Reports a comparison of so many runs as a part of all that may come. There may be fewer, never more: it does not
+    go back."""
+    return lambda part, whole: progress(done * whole + part * runs, total * whole)
 
 
 def _slowdowns(result: Comparison, label: str) -> list[float]:

@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import pghot
 from builders.replicated import replicated, zipf_heat
 from pghot.cli.main import run
 from pghot.errors import UsageError
 from pghot.lab.setting import Setting
-from pghot.lab.size import NARROW, Search, size
+from pghot.lab.size import FIRST, NARROW, Search, size
 from pghot.recording.writer import write_recording
 
 TRACE = replicated(zipf_heat(256), 1, slices=20, misses=20_000)
@@ -49,6 +51,35 @@ def test_brackets_are_halved_until_they_are_narrow() -> None:
     assert search.bracket("a") == (0.39, 0.41)
     assert search.answers("a") == [pytest.approx(0.3999)]
     assert search.shares() == [0.2, 0.33, 0.39, 0.41, 0.42, 0.45, 0.7]
+
+
+@given(
+    st.lists(st.floats(1.0, 1.2), min_size=len(FIRST), max_size=len(FIRST)),
+    st.lists(st.floats(1.0, 1.2), min_size=9, max_size=9),
+)
+def test_no_more_looks_follow_than_were_foreseen(first: list[float], later: list[float]) -> None:
+    """Whatever they find: the slowdown need not fall."""
+    search = searched({share: [slowdown] for share, slowdown in zip(FIRST, first, strict=True)})
+    left = search.most_left()
+    assert left <= 4  # the widest gap of 0.3
+    while shares := search.next_shares():
+        (share,) = shares
+        search.add("a", share, [later.pop()])
+        assert search.most_left() < left
+        left = search.most_left()
+    assert left == 0
+
+
+def test_progress_never_goes_back_and_ends() -> None:
+    said: list[float] = []
+    size(
+        TRACE, policies=["none", "demotion", "lru-bw"], slowdown=1.02, setting=SETTING,
+        progress=lambda done, total: said.append(done / total),
+    )  # fmt: skip
+    assert said == sorted(said)
+    assert said[0] == 0
+    assert said[-1] == 1
+    assert said.count(1) < 4  # not long before the end
 
 
 def test_each_seed_has_its_own_answer() -> None:

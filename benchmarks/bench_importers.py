@@ -7,8 +7,7 @@ Zipf law, a sweep over an array between random accesses, and samples by a Zipf l
 same file into one buffer, block by block. Both are read from the page cache. An import is all of it: numbering, the
 model of the cache, slices, the recording.
 
-damo's file is compressed JSON of a million regions, indented as damo writes it. What is measured is that the regions
-are taken out of it, not the recording that is made of them, against a bare inflate of the file in one run.
+damo's records are measured in bench_damo.py.
 
 lackey's rate is that of `valgrind --tool=lackey --trace-mem=yes sort` writing to a file, in bytes of text for a second
 of its CPU. CPU seconds of alternating runs, the ratio of their medians.
@@ -23,7 +22,6 @@ import struct
 import subprocess
 import tempfile
 import time
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -31,16 +29,13 @@ from typing import Any
 
 import numpy as np
 
-from pghot.recording.importers.damo_records import DamoRecords
 from pghot.recording.importers.drmemtrace import ENTRY
 from pghot.recording.importers.importing import import_recording
-from pghot.recording.importers.input import opened
 from pghot.recording.importers.oracle_general import RECORD
 
 RECORDS = 3_000_000
 REPEATS = 5
-BAR_BARE, BAR_PERF, BAR_INFLATE, BAR_VALGRIND = 5.0, 10.0, 3.0, 5.0
-SNAPSHOTS, REGIONS = 1000, 1000
+BAR_BARE, BAR_PERF, BAR_VALGRIND = 5.0, 10.0, 5.0
 _BLOCK_BYTES = 1 << 20
 
 
@@ -56,7 +51,6 @@ def run() -> dict[str, dict[str, Any]]:
             path = place / f"a.{format_}.trace"
             make().tofile(path)
             results[f"import of {format_} / bare read"] = against_bare(path, bar)
-        results["regions out of damo's JSON / bare inflate"] = against_inflate(place / "damon.data")
         if shutil.which("valgrind"):
             results["import of lackey / valgrind's printing"] = against_valgrind(place)
         return results
@@ -100,71 +94,6 @@ def perf_data() -> np.ndarray[Any, Any]:
     attr = struct.pack("<IIQQQ", 4, 128, 0x1CD, 0, types).ljust(128, b"\0") + bytes(16)
     head = struct.pack("<8s12Q", b"PERFILE2", 104, 144, 104, 144, 248, len(data), 0, 0, 0, 0, 0, 0)
     return np.frombuffer(head + attr + bytes(data), np.uint8)
-
-
-def write_damo(path: Path) -> None:
-    """A record of one target: `SNAPSHOTS` of `REGIONS` each, of which about half were accessed."""
-    random = np.random.default_rng(1)
-    pack = zlib.compressobj()
-    with open(path, "wb") as file:
-
-        def write(text: str) -> None:
-            file.write(pack.compress(text.encode()))
-
-        write('[\n    {\n        "kdamond_idx": 0,\n        "target_id": 0,\n        "snapshots": [\n')
-        for number in range(SNAPSHOTS):
-            edges = (1 << 46) + 4096 * np.cumsum(random.integers(1, 500, REGIONS + 1))
-            samples = np.maximum(0, random.integers(-20, 21, REGIONS))
-            rows = zip(edges[:-1].tolist(), edges[1:].tolist(), samples.tolist(), strict=True)
-            snapshot = {
-                "start_time": f"{number * 100_000_000}",
-                "end_time": f"{(number + 1) * 100_000_000}",
-                "regions": [
-                    {
-                        "start": f"{start:,}",
-                        "end": f"{end:,}",
-                        "nr_accesses": {"samples": count, "percent": None},
-                        "age": {"usec": None, "aggr_intervals": None},
-                    }
-                    for start, end, count in rows
-                ],
-                "total_bytes": None,
-            }
-            text = json.dumps(snapshot, indent=4).replace("\n", "\n            ")
-            write(f"{'            ' if not number else ',' + chr(10) + '            '}{text}")
-        write("\n        ]\n    }\n]\n")
-        file.write(pack.flush())
-
-
-def against_inflate(path: Path) -> dict[str, Any]:
-    write_damo(path)
-    take_regions(path)  # compiles
-    taken, bare = [], []
-    for _ in range(REPEATS):
-        taken.append(cpu_s(lambda: take_regions(path)))
-        bare.append(cpu_s(lambda: inflate(path)))
-    value = median(taken) / median(bare)
-    return {
-        "value": round(value, 2),
-        "bar": BAR_INFLATE,
-        "ok": value <= BAR_INFLATE,
-        "unit": "x",
-        "mb_s": round(inflate(path) / median(taken) / 1e6, 1),
-    }
-
-
-def take_regions(path: Path) -> int:
-    with opened(path) as source:
-        return DamoRecords(source).regions().shape[1]
-
-
-def inflate(path: Path) -> int:
-    """Bytes of the text, unpacked block by block."""
-    unpack, total = zlib.decompressobj(), 0
-    with open(path, "rb") as file:
-        while packed := unpack.unconsumed_tail or file.read(_BLOCK_BYTES >> 2):
-            total += len(unpack.decompress(packed, _BLOCK_BYTES))
-    return total
 
 
 def against_bare(path: Path, bar: float) -> dict[str, Any]:

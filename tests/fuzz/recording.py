@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from builders.damage import damaged_bytes, damaged_json, odd_number
 from builders.forged import END_MARK, Draft, draft, resealed
-from builders.recordings import INFO, all_slices, random_trace
+from builders.recordings import INFO, random_trace
 from fuzz.harness import Silent
 from pghot.cli.main import run
 from pghot.recording import format as fmt
@@ -32,6 +32,7 @@ from pghot.recording.coarsen import coarsen
 from pghot.recording.convert import convert
 from pghot.recording.framing import DamageError, InMemory, Table, batch_header, messages
 from pghot.recording.reader import Recording, open_recording
+from pghot.recording.runs import RunBatch
 from pghot.recording.summary import summarise
 from pghot.recording.trace import MemoryTrace, SliceBatch, TraceInfo, Verification, cut_rows_of
 from pghot.recording.writer import RecordingWriter
@@ -62,18 +63,27 @@ class Made:
     forged: bool
 
 
-def _original(trace: MemoryTrace, flush_slices: int) -> Original:
+def _original(trace: MemoryTrace, flush_slices: int, runs: bool = False) -> Original:
+    """runs: its rows are of several pages, of as many as there are to the next row, at most three"""
+    parts = [_with_runs(batch) if runs else RunBatch.single(batch) for batch in trace.batches()]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.pghot"
-        with RecordingWriter(path, trace.info, flush_slices=flush_slices) as writer:
+        with RecordingWriter(path, trace.info, flush_slices=flush_slices, runs=runs) as writer:
             writer.announce(trace.regions)
-            for batch in trace.batches():
+            for batch in parts:
                 writer.append(batch)
             writer.finish(exit_status=0)
         content = path.read_bytes()
     ends = [message.end for message in messages(InMemory(content))]
     pieces = tuple(content[begin:end] for begin, end in pairwise([0, *ends]))
-    return Original(trace.info, all_slices(trace), content, pieces)
+    whole = [each for batch in parts for each in batch.by_page()]
+    return Original(trace.info, concatenate(whole), content, pieces)
+
+
+def _with_runs(batch: SliceBatch) -> RunBatch:
+    gap = np.diff(batch.page.astype(np.int64), append=0)
+    gap[batch.offsets[1:][batch.offsets[1:] > 0] - 1] = 1  # behind the last row of a slice
+    return RunBatch(batch, np.clip(gap, 1, 3).astype(np.uint32))
 
 
 @cache
@@ -93,10 +103,16 @@ def originals() -> list[Original]:
         random_trace(parts=0),
     ]
     # Each with a name of its own: else the digests of one would fit the batches of another.
-    return [
-        _original(replace(trace, info=replace(trace.info, name=f"original {at}")), 3)
-        for at, trace in enumerate(traces)
+    named = [
+        replace(trace, info=replace(trace.info, name=f"original {at}")) for at, trace in enumerate(traces)
     ]
+    of_runs = [
+        replace(random_trace(**small), info=replace(INFO, name="runs")),
+        replace(
+            random_trace(parts=1, slices=4, rows=9, largest=(1 << 32) - 1), info=replace(INFO, name="runs 2")
+        ),
+    ]
+    return [*(_original(trace, 3) for trace in named), *(_original(trace, 3, runs=True) for trace in of_runs)]
 
 
 originals()
@@ -283,7 +299,7 @@ def _compare_with_arrow(recording: Recording, found: SliceBatch, made: Made) -> 
     It checks fields of the flatbuffers that pghot never reads. Where it stops at one, the slices must be the original.
     """
     try:
-        expected = arrows_slices(made.path, len(recording.info.cache_bytes), found.slices)
+        expected = arrows_slices(made.path, len(recording.info.cache_bytes), found.slices, recording.runs)
     except (OSError, pa.ArrowException):
         _differs(
             found, part(made.original.whole, 0, found.slices), "what was recorded, and Arrow reads nothing"
@@ -292,9 +308,9 @@ def _compare_with_arrow(recording: Recording, found: SliceBatch, made: Made) -> 
     _differs(found, expected, "what Arrow reads")
 
 
-def arrows_slices(path: Path, caches: int, slices: int) -> SliceBatch:
-    """The first slices of a recording by Arrow's own reader, decoded row by row."""
-    names = fmt.columns(caches)
+def arrows_slices(path: Path, caches: int, slices: int, runs: bool) -> SliceBatch:
+    """The first slices of a recording by Arrow's own reader, decoded row by row and page by page."""
+    names = fmt.columns(caches, runs)
     starts: list[int] = []
     instructions: list[int] = []
     counts: list[int] = []
@@ -328,7 +344,7 @@ def _rows(slice_: dict[str, Any], names: tuple[str, ...]) -> list[dict[str, int]
     for row in rows:
         page += row["page"]
         row["page"] = page
-    return rows
+    return [{**row, "page": row["page"] + more} for row in rows for more in range(row.get("pages", 1))]
 
 
 def use(recording: Recording, found: SliceBatch) -> None:

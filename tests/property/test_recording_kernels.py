@@ -10,16 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pghot.recording import checks, coarsen, encoding, totals
-from pghot.recording.life import add_life
+from pghot.recording import checks, coarsen, encoding
 from pghot.recording.regions import merge_regions
 from pghot.recording.threads import stacked_counters, threads_added_up
 from pghot.recording.trace import MemoryTrace, Region, SliceBatch, TraceInfo
 from references.recording.checks import first_problem_reference
 from references.recording.coarsen import merged_reference
 from references.recording.encoding import join_planes_reference, sum_deltas_reference
-from references.recording.life import add_life_reference
-from references.recording.totals import add_rows_reference
 
 Array = npt.NDArray[np.uint32]
 
@@ -145,14 +142,6 @@ def test_threads_are_added_up_as_by_the_reference(batch: SliceBatch) -> None:
     assert not merged.process.any()
 
 
-@given(batches())
-def test_page_totals_equal_their_reference(batch: SliceBatch) -> None:
-    fast, slow = np.zeros((3, 40), np.uint64), np.zeros((3, 40), np.uint64)
-    totals.add_rows(batch.page, batch.touches, batch.misses, batch.writes, fast)
-    add_rows_reference(batch.page, batch.touches, batch.misses, batch.writes, slow)
-    np.testing.assert_array_equal(fast, slow)
-
-
 pieces = st.builds(
     lambda first, pages, space, base, name: Region(first, pages, space, (first + base) * 4096, name),
     st.integers(0, 30),
@@ -185,17 +174,3 @@ def test_merging_regions_changes_no_page(found: list[Region]) -> None:
         == (b.first_page, b.start_address, b.space, b.name)
     ]
     assert joinable == []
-
-
-@given(batches(), hnp.arrays(np.bool_, 40), st.integers(1, 4))
-def test_a_life_is_that_of_its_reference(batch: SliceBatch, chosen: Array, per_bin: int) -> None:
-    bins = np.arange(batch.slices) // per_bin
-    amounts = np.stack([batch.touches, batch.misses, batch.writes])
-    counts = np.zeros((3, batch.slices + 1), np.uint64)
-    touched = np.zeros(batch.slices, np.bool_)
-    add_life(batch.offsets, bins, batch.page, amounts, chosen, counts, touched)
-    expected, slices = add_life_reference(batch.offsets, bins, batch.page, amounts, chosen)
-    assert {(c, b): int(counts[c, b]) for c, b in zip(*np.nonzero(counts), strict=True)} == {
-        key: count for key, count in expected.items() if count
-    }
-    assert set(np.flatnonzero(touched).tolist()) == slices

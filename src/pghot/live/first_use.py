@@ -61,7 +61,7 @@ def compile_kernels() -> None:
         np.zeros(3, np.int64),
     )  # fmt: skip
     decode_samples(np.zeros(4096, np.uint8), 0, 64, words_of(SAMPLE_ADDR), Samples.sized(64))
-    mark_touched(np.zeros(2, np.uint8), np.zeros(2, np.uint32))
+    mark_touched(np.zeros(2, np.uint8), np.zeros(2, np.uint32), np.ones(2, np.uint32))
     spaces = Spaces(root, 16)
     machine = LinuxMachine(
         root, read_nodes(root), spaces, MoverSettings(), apply=False, journal=None, now_ns=0

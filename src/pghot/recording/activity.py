@@ -10,9 +10,9 @@ from numba import njit
 
 from pghot.arrays import I64, U16, U32, Bool
 from pghot.recording.reader import Recording
+from pghot.recording.runs import RunBatch, stretch_ends
 from pghot.recording.spans import UNNAMED
 from pghot.recording.time_bins import TimeBins
-from pghot.recording.trace import SliceBatch
 
 Counts = npt.NDArray[np.uint64]
 
@@ -54,6 +54,7 @@ class Activities:
         for region in recording.regions:
             own = slice(region.first_page, region.first_page + region.pages)
             self._name_of_page[own] = min(number[region.name], 1 + TOLD_APART)
+        self._ends = stretch_ends(self._name_of_page)
         self._threads = min(len(recording.info.tasks), TOLD_APART + 1)
         self._by_region = np.zeros((3, time.bins, len(self._names)), np.uint64)
         self._by_thread = np.zeros((3, time.bins, max(1, self._threads)), np.uint64)
@@ -61,12 +62,14 @@ class Activities:
         self._threads_at_work = np.zeros((time.bins, len(self._names)), np.int64)
         self._recorded = np.zeros(time.bins, np.bool_)
 
-    def add(self, batch: SliceBatch) -> None:
+    def add(self, runs: RunBatch) -> None:
+        batch = runs.rows
         bins = self._time.of(batch.start_ns)
         self._recorded[bins] = True
         add_activity(
-            batch.offsets, bins, batch.page, batch.thread, np.stack([batch.touches, batch.misses, batch.writes]),
-            self._name_of_page, self._by_region, self._by_thread, self._at_work, self._threads_at_work,
+            batch.offsets, bins, batch.page, runs.pages, batch.thread,
+            np.stack([batch.touches, batch.misses, batch.writes]), self._name_of_page, self._ends, self._by_region,
+            self._by_thread, self._at_work, self._threads_at_work,
         )  # fmt: skip
 
     def result(self) -> Activity:
@@ -103,17 +106,21 @@ def add_activity(
     offsets: I64,
     bins: I64,
     page: U32,
+    pages: U32,
     thread: U16,
     amounts: U32,
     name_of_page: U16,
+    ends: U32,
     by_region: Counts,
     by_thread: Counts,
     at_work: I64,
     threads_at_work: I64,
 ) -> None:
-    """Add each row to its region's name and its thread, in the bin of its slice. The last thread is of all that follow.
+    """Add each row to its thread and the names of its pages, in the bin of its slice. The last thread is of all that
+    follow.
 
     amounts          uint32[3, R]              touches, misses, writes
+    ends             uint32[pages]             `stretch_ends` of `name_of_page`
     by_region        uint64[3, bins, names]    added to
     by_thread        uint64[3, bins, threads]  added to
     at_work          int64[names, threads]     one more than the last bin in which the thread touched the region
@@ -123,10 +130,16 @@ def add_activity(
     for s in range(len(bins)):
         b = bins[s]
         for i in range(offsets[s], offsets[s + 1]):
-            name, who = name_of_page[page[i]], min(thread[i], most)
-            for column in range(3):
-                by_region[column, b, name] += np.uint64(amounts[column, i])
-                by_thread[column, b, who] += np.uint64(amounts[column, i])
-            if at_work[name, who] != b + 1:
-                at_work[name, who] = b + 1
-                threads_at_work[b, name] += 1
+            who = min(thread[i], most)
+            at, end = np.int64(page[i]), np.int64(page[i]) + np.int64(pages[i])
+            while at < end:
+                stop = end if end == at + 1 else min(end, np.int64(ends[at]))
+                name = name_of_page[at]
+                for column in range(3):
+                    count = np.uint64(amounts[column, i]) * np.uint64(stop - at)
+                    by_region[column, b, name] += count
+                    by_thread[column, b, who] += count
+                if at_work[name, who] != b + 1:
+                    at_work[name, who] = b + 1
+                    threads_at_work[b, name] += 1
+                at = stop

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pghot.arrays import I64
 from pghot.errors import PghotError
 from pghot.recording.trace import SliceBatch
 
@@ -42,11 +43,20 @@ def part(batch: SliceBatch, begin: int, end: int) -> SliceBatch:
 
 def cut(batch: SliceBatch, slices: int, rows: int) -> Iterator[SliceBatch]:
     """The batch in parts of at most `slices` slices and, unless one slice alone has more, `rows` rows."""
-    begin = 0
-    while begin < batch.slices:
-        fits = int(np.searchsorted(batch.offsets, batch.offsets[begin] + rows, side="right")) - 1
-        end = min(max(fits, begin + 1), begin + slices, batch.slices)
+    for begin, end in cut_at(batch.offsets, slices, rows):
         yield part(batch, begin, end)
+
+
+def cut_at(offsets: I64, slices: int, rows: int) -> Iterator[tuple[int, int]]:
+    """Where such parts begin and end.
+
+    offsets  int64[S+1]  the rows before each slice, ascending
+    """
+    begin = 0
+    while begin < len(offsets) - 1:
+        fits = int(np.searchsorted(offsets, offsets[begin] + rows, side="right")) - 1
+        end = min(max(fits, begin + 1), begin + slices, len(offsets) - 1)
+        yield begin, end
         begin = end
 
 

@@ -24,14 +24,14 @@ def _codec() -> pa.Codec:
     return pa.Codec("zstd")
 
 
-def read_buffers(body: memoryview, message: Message, caches: int) -> Buffers:
+def read_buffers(body: memoryview, message: Message, caches: int, runs: bool) -> Buffers:
     """The buffers of a record batch as read-only arrays.
 
     Raises `DamageError` when a size contradicts the headers or its siblings, or exceeds the format's limits, before
     anything is allocated.
     """
     header = batch_header(message)
-    expected = layout(caches)
+    expected = layout(caches, runs)
     if len(header.nodes) != expected.nodes or len(header.buffers) != expected.buffer_count:
         raise DamageError("a batch whose columns are not those of a recording")
     if header.codec != _ZSTD:

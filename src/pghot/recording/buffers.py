@@ -65,18 +65,20 @@ def _walk(kind: pa.DataType, name: str, parent: int, count: list[int]) -> Iterat
 
 
 @cache
-def layout(caches: int) -> Layout:
-    """The buffers of a recording with so many caches."""
+def layout(caches: int, runs: bool = False) -> Layout:
+    """The buffers of a recording with such a schema."""
     count = [0, 0]
-    found = [buffer for column in schema(caches) for buffer in _walk(column.type, column.name, -1, count)]
+    found = [
+        buffer for column in schema(caches, runs) for buffer in _walk(column.type, column.name, -1, count)
+    ]
     return Layout(tuple(found), *count)
 
 
-def to_record_batch(buffers: Buffers, caches: int) -> pa.RecordBatch:
+def to_record_batch(buffers: Buffers, caches: int, runs: bool = False) -> pa.RecordBatch:
     """The Arrow record batch made of these buffers, without copying them."""
     slices = len(buffers["start_ns"])
-    arrays = [_array(column.type, column.name, slices, buffers) for column in schema(caches)]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema(caches))
+    arrays = [_array(column.type, column.name, slices, buffers) for column in schema(caches, runs)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema(caches, runs))
 
 
 def _array(kind: pa.DataType, name: str, length: int, buffers: Buffers) -> pa.Array:

@@ -8,7 +8,9 @@ from numba import njit
 
 from pghot.arrays import I16, I64, U16, U32, U64, Int
 from pghot.errors import PghotError
+from pghot.recording import format as fmt
 from pghot.recording.batches import ROW_DTYPES
+from pghot.recording.runs import RunBatch
 from pghot.recording.trace import SliceBatch
 
 PROBLEMS = (
@@ -105,6 +107,36 @@ def check_batch(batch: SliceBatch, pages: int, nodes: int) -> U64:
             "correct the rows, and sort those of a slice by page, node, process and thread",
         )
     return totals
+
+
+def check_runs(runs: RunBatch, pages: int, nodes: int) -> U64:
+    """What the rows add up to, each as often as it has pages. Raises as `check_batch` does."""
+    batch = runs.rows
+    totals = check_batch(batch, pages, nodes)
+    if not _is(runs.pages, np.uint32, (batch.rows,)):
+        raise PghotError("the numbers of pages are not one of 32 bits for each row", "see `RunBatch`")
+    if (runs.pages == 1).all():
+        return totals
+    end = batch.page.astype(np.int64) + runs.pages
+    before = np.zeros(batch.rows, np.int64)
+    before[1:] = end[:-1]
+    before[batch.offsets[:-1][batch.offsets[:-1] < batch.rows]] = 0  # the first of a slice has none before it
+    wrong = (runs.pages == 0) | (end > pages) | (batch.page < before)
+    if wrong.any():
+        raise PghotError(
+            f"a run of {int(runs.pages[wrong][0])} pages from page {int(batch.page[wrong][0])} is empty, overlaps "
+            "another, or leaves the dense index space",
+            "correct the rows",
+        )
+    if runs.all_rows > fmt.MAX_ROWS:
+        raise PghotError(
+            f"runs of {runs.all_rows:,} pages, more than the {fmt.MAX_ROWS:,} rows of a batch", "cut it"
+        )
+    columns = (batch.touches, batch.writes, batch.sequential, batch.strided, batch.dependent)
+    weight = runs.pages.astype(np.uint64)
+    return np.array(
+        [(column * weight).sum(dtype=np.uint64) for column in (*columns, *batch.misses_by_cache)], np.uint64
+    )
 
 
 def _check_shapes(batch: SliceBatch) -> None:

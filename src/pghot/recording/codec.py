@@ -21,17 +21,19 @@ from pghot.recording.encoding import (
 )
 from pghot.recording.format import COUNTERS, KEY_COLUMNS, columns
 from pghot.recording.framing import DamageError
+from pghot.recording.runs import RunBatch
 from pghot.recording.trace import SliceBatch
 
 Column = npt.NDArray[Any]
 
 
-def encode(batch: SliceBatch) -> Buffers:
-    """All buffers of a batch."""
-    names = columns(len(batch.misses_by_cache))
+def encode(runs: RunBatch, with_pages: bool) -> Buffers:
+    """All buffers of a batch; the numbers of pages too if they are asked for."""
+    batch = runs.rows
+    names = columns(len(batch.misses_by_cache), with_pages)
     page = page_deltas(batch.page, batch.offsets)
     single = [page, *(getattr(batch, name) for name in (*KEY_COLUMNS[1:], *COUNTERS))]
-    values = [*single, *batch.misses_by_cache]
+    values = [*single, *batch.misses_by_cache, *([runs.pages] if with_pages else [])]
     buffers: Buffers = {"start_ns": batch.start_ns, "instructions": batch.instructions}
     buffers["rows.offsets"] = batch.offsets.astype(np.int32)
     for name, column in zip(names, values, strict=True):
@@ -39,14 +41,16 @@ def encode(batch: SliceBatch) -> Buffers:
     return buffers | _encode_carries(find_carries(values), batch.offsets)
 
 
-def decode(buffers: Buffers, caches: int) -> SliceBatch:
-    """The slice batch of the buffers. Raises `DamageError` where they contradict each other."""
-    names = columns(caches)
+def decode(buffers: Buffers, caches: int, with_pages: bool) -> RunBatch:
+    """The batch of the buffers; without numbers of pages each is 1. Raises `DamageError` where they contradict each
+    other."""
+    names = columns(caches, with_pages)
     offsets = _ascending(buffers["rows.offsets"], len(buffers["rows.page_lo"]), "rows")
     rows = int(offsets[-1])
     misses_by_cache = np.zeros((caches, rows), np.uint32)
     column: dict[str, Column] = {name: np.zeros(rows, ROW_DTYPES[name]) for name in (*KEY_COLUMNS, *COUNTERS)}
     column |= {f"misses{cache}": misses_by_cache[cache] for cache in range(caches)}
+    column["pages"] = np.zeros(rows, np.uint32) if with_pages else np.ones(rows, np.uint32)
     for name in names:
         low, high = buffers[f"rows.{name}_lo"], buffers[f"rows.{name}_hi"]
         if low.any() or high.any():  # nearly always zeros where only one thread or node ran, or nobody looked
@@ -54,7 +58,7 @@ def decode(buffers: Buffers, caches: int) -> SliceBatch:
     add_carries([column[name] for name in names], _decode_carries(buffers, offsets, names))
     if sum_deltas(column["page"], offsets) >= 0:
         raise DamageError("a page beyond 32 bits")
-    return SliceBatch(
+    batch = SliceBatch(
         start_ns=buffers["start_ns"].astype(np.uint64),
         instructions=buffers["instructions"].astype(np.uint64),
         offsets=offsets,
@@ -62,6 +66,7 @@ def decode(buffers: Buffers, caches: int) -> SliceBatch:
         misses_by_cache=misses_by_cache,
         **{name: column[name] for name in (*KEY_COLUMNS, *COUNTERS)},
     )
+    return RunBatch(batch, column["pages"])
 
 
 def _encode_carries(carries: Carries, offsets: I64) -> Buffers:

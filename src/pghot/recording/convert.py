@@ -17,6 +17,7 @@ from pghot.recording.framing import CONTINUATION
 from pghot.recording.importers.importing import Progress, import_recording
 from pghot.recording.parquet import open_table, write_table
 from pghot.recording.reader import Recording, open_recording
+from pghot.recording.runs import RunBatch
 from pghot.recording.trace import Region, SliceBatch, TraceInfo, Verification
 from pghot.recording.writer import DEFAULT_LEVEL, WHOLE_BATCHES, RecordingWriter
 
@@ -116,12 +117,13 @@ def _copy(src: str | Path, dst: Path, force: bool, level: int) -> Conversion:
         dst,
         force,
         recording.info,
-        recording.batches(by_thread=True),
+        recording.run_batches(),
         recording.regions,
         recording.compressibility,
         recording.pages,
         _final_facts(recording),
         level,
+        recording.runs,
     )
     return _conversion(recording)
 
@@ -160,15 +162,16 @@ def _write(
     path: Path,
     force: bool,
     info: TraceInfo,
-    batches: Iterable[SliceBatch],
+    batches: Iterable[SliceBatch | RunBatch],
     regions: Iterable[Region],
     samples: Compressibility | None,
     pages: int,
     final: Mapping[str, Any],
     level: int,
+    runs: bool = False,
 ) -> tuple[int, int]:
     """Write a recording; returns how many slices and rows it has."""
-    with RecordingWriter(path, info, force, WHOLE_BATCHES, level, whole=True) as writer:
+    with RecordingWriter(path, info, force, WHOLE_BATCHES, level, True, runs) as writer:
         writer.announce(list(regions))
         if samples is not None:
             writer.add_samples(samples)

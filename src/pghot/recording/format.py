@@ -13,6 +13,9 @@ from typing import Final
 import pyarrow as pa
 
 FORMAT: Final = 2
+RUN_FORMAT: Final = (
+    3  # as `FORMAT`, and a row may be of several pages in succession: the column `pages` comes last
+)
 SUFFIX: Final = ".pghot"
 
 INFO_KEY: Final = "pghot"
@@ -51,23 +54,23 @@ def most_pages(touched: int) -> int:
     return min(MAX_PAGES, _SPARE_PAGES + _SECTION_PAGES * touched)
 
 
-def columns(caches: int) -> tuple[str, ...]:
-    """The columns on disk of a recording with so many caches.
+def columns(caches: int, runs: bool = False) -> tuple[str, ...]:
+    """The columns on disk of a recording with so many caches; of one in `RUN_FORMAT`, if `runs`.
 
     >>> columns(2)[-3:]
     ('dependent', 'misses0', 'misses1')
     """
-    return (*KEY_COLUMNS, *COUNTERS, *(f"misses{cache}" for cache in range(caches)))
+    return (*KEY_COLUMNS, *COUNTERS, *(f"misses{cache}" for cache in range(caches)), *(["pages"] * runs))
 
 
 @cache
-def schema(caches: int) -> pa.Schema:
+def schema(caches: int, runs: bool = False) -> pa.Schema:
     """The Arrow schema of such a recording.
 
     Two byte planes for each column: zstd does 1.1x to 1.2x better on them than on 16-bit integers
     (docs/recording-format.md, "Why byte planes").
     """
-    planes = {f"{column}_{half}": pa.uint8() for column in columns(caches) for half in ("lo", "hi")}
+    planes = {f"{column}_{half}": pa.uint8() for column in columns(caches, runs) for half in ("lo", "hi")}
     carry = {"row": pa.uint32(), "column": pa.uint8(), "upper": pa.uint16()}
     return pa.schema(
         [

@@ -11,10 +11,10 @@ from numba import njit
 from pghot.arrays import I64, U32, Bool
 from pghot.recording.address_rows import Counts, FineRows, Row
 from pghot.recording.reader import Recording
+from pghot.recording.runs import RunBatch, stretch_ends
 from pghot.recording.spans import spans_of
 from pghot.recording.time_bins import TimeBins
 from pghot.recording.totals import PageTotals
-from pghot.recording.trace import SliceBatch
 
 Measure: TypeAlias = Literal["misses", "touches", "writes"]
 MEASURES: tuple[Measure, ...] = ("misses", "touches", "writes")
@@ -48,14 +48,17 @@ class Heat:
     def __init__(self, recording: Recording, measure: Measure, time: TimeBins) -> None:
         self._recording, self._measure, self._time = recording, measure, time
         self._fine = FineRows(spans_of(recording.regions, recording.pages), recording.pages)
+        self._ends = stretch_ends(self._fine.of_page)
         self._cells = np.zeros((time.bins, self._fine.rows), np.uint64)
         self._recorded = np.zeros(time.bins, np.bool_)
 
-    def add(self, batch: SliceBatch) -> None:
+    def add(self, runs: RunBatch) -> None:
+        batch = runs.rows
         bins = self._time.of(batch.start_ns)
         self._recorded[bins] = True
+        amount = getattr(batch, self._measure)
         add_cells(
-            batch.offsets, bins, batch.page, getattr(batch, self._measure), self._fine.of_page, self._cells
+            batch.offsets, bins, batch.page, runs.pages, amount, self._fine.of_page, self._ends, self._cells
         )
 
     def map(self, totals: PageTotals, most_rows: int) -> HeatMap:
@@ -81,8 +84,17 @@ class Heat:
 
 
 @njit(cache=True)
-def add_cells(offsets: I64, bins: I64, page: U32, amount: U32, row_of_page: U32, cells: Counts) -> None:
-    """Add each row's amount to the cell of its slice's bin and its page's row: uint64[bins, rows] `cells`."""
+def add_cells(
+    offsets: I64, bins: I64, page: U32, pages: U32, amount: U32, row_of_page: U32, ends: U32, cells: Counts
+) -> None:
+    """Add each row's amount to the cells of its slice's bin and its pages' rows: uint64[bins, rows] `cells`.
+
+    ends  uint32[pages]  `stretch_ends` of `row_of_page`
+    """
     for s in range(len(bins)):
         for i in range(offsets[s], offsets[s + 1]):
-            cells[bins[s], row_of_page[page[i]]] += np.uint64(amount[i])
+            at, end = np.int64(page[i]), np.int64(page[i]) + np.int64(pages[i])
+            while at < end:
+                stop = end if end == at + 1 else min(end, np.int64(ends[at]))
+                cells[bins[s], row_of_page[at]] += np.uint64(amount[i]) * np.uint64(stop - at)
+                at = stop

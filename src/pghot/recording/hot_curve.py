@@ -34,17 +34,26 @@ def ladder(footprint: int, steps: int) -> I64:
     return np.ceil(footprint * np.logspace(-3, 0, steps) * (1 - 1e-12)).astype(np.int64)
 
 
-def fewest_taking(misses: Counts, percents: Sequence[int]) -> list[int]:
+def fewest_taking(misses: Counts, percents: Sequence[int], pages: I64 | None = None) -> list[int]:
     """The fewest pages that take at least so many percent of all misses, for each entry; 0 without any misses.
 
-    misses  uint64[N], in any order
+    misses  uint64[N]  of a page, in any order
+    pages   int64[N]   how many pages have so many; None: one
 
     >>> fewest_taking(np.array([1, 5, 3, 1], np.uint64), [50, 90, 99])
     [1, 3, 4]
+    >>> fewest_taking(np.array([1, 5], np.uint64), [50, 90, 99], np.array([10, 2]))
+    [2, 10, 12]
     """
-    taken = np.cumsum(np.sort(misses)[::-1])
+    order = np.argsort(misses)[::-1]
+    each = misses[order]
+    number = np.ones(len(each), np.int64) if pages is None else pages[order]
+    taken = np.cumsum(each * number.astype(np.uint64))
     total = int(taken[-1]) if len(taken) else 0
     if not total:
         return [0] * len(percents)
     enough = np.array([-(-total * percent // 100) for percent in percents], np.uint64)
-    return [1 + int(at) for at in np.searchsorted(taken, enough)]
+    at = np.searchsorted(taken, enough)
+    too_many = (taken[at] - enough) // each[at]
+    fewest: list[int] = (np.cumsum(number)[at] - too_many.astype(np.int64)).tolist()
+    return fewest

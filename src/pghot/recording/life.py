@@ -10,10 +10,10 @@ from numba import njit
 
 from pghot.arrays import I64, U32, Bool
 from pghot.recording.reader import Recording
+from pghot.recording.runs import RunBatch
 from pghot.recording.target import Target
 from pghot.recording.time_bins import TimeBins
 from pghot.recording.totals import PageTotals
-from pghot.recording.trace import SliceBatch
 
 Counts = npt.NDArray[np.uint64]
 COLUMNS = ("touches", "misses", "writes")
@@ -64,12 +64,13 @@ class Lives:
         self._touched_ns: list[int] = []  # the first and the last slice in which one was touched
         self._slices = 0
 
-    def add(self, batch: SliceBatch) -> None:
+    def add(self, runs: RunBatch) -> None:
+        batch = runs.rows
         bins = self._time.of(batch.start_ns)
         self._recorded[bins] = True
         amounts = np.stack([batch.touches, batch.misses, batch.writes])
         touched = np.zeros(batch.slices, np.bool_)
-        add_life(batch.offsets, bins, batch.page, amounts, self._chosen, self._counts, touched)
+        add_life(batch.offsets, bins, batch.page, runs.pages, amounts, self._chosen, self._counts, touched)
         starts = batch.start_ns[touched].tolist()
         if starts:
             self._touched_ns = [*self._touched_ns[:1], starts[0], starts[-1]]
@@ -102,7 +103,7 @@ class Lives:
 
 @njit(cache=True)
 def add_life(
-    offsets: I64, bins: I64, page: U32, amounts: U32, chosen: Bool, counts: Counts, touched: Bool
+    offsets: I64, bins: I64, page: U32, pages: U32, amounts: U32, chosen: Bool, counts: Counts, touched: Bool
 ) -> None:
     """Add the rows of the chosen pages (bool[pages]) to the bins of their slices; set the slices that have such.
 
@@ -112,7 +113,8 @@ def add_life(
     """
     for s in range(len(bins)):
         for i in range(offsets[s], offsets[s + 1]):
-            if chosen[page[i]]:
+            own = np.count_nonzero(chosen[page[i] : page[i] + pages[i]])
+            if own:
                 touched[s] = True
                 for column in range(3):
-                    counts[column, bins[s]] += np.uint64(amounts[column, i])
+                    counts[column, bins[s]] += np.uint64(amounts[column, i]) * np.uint64(own)

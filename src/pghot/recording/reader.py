@@ -26,6 +26,7 @@ from pghot.recording.compressibility import Compressibility, concatenate
 from pghot.recording.digest import START, check_body, next_chain
 from pghot.recording.framing import ByteSource, DamageError, Kind, Message, messages
 from pghot.recording.regions import merge_regions
+from pghot.recording.runs import RunBatch
 from pghot.recording.sample_text import from_text
 from pghot.recording.tally import BATCH_COUNTS, SUMS, Tally
 from pghot.recording.threads import threads_added_up
@@ -45,6 +46,7 @@ class _Scan:
     info: TraceInfo
     chain: bytes
     good_bytes: int
+    runs: bool
     batches: list[tuple[Message, Facts]] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
     final: Facts = field(default_factory=dict)
@@ -62,13 +64,15 @@ class Recording:
     final            what the recorder wrote at the end: exit status and so on; empty when it was killed
     digest           the digest that stands for all that could be used, in hex
     seal             the same of a sealed recording; "" when it was not sealed
-    rows             as on disk, where threads are told apart
+    rows             of one page each, where threads are told apart
+    runs             on disk a row may be of several pages in succession
     cut_rows         rows of several threads whose sum did not fit 32 bits; known once all batches were read
     """
 
     def __init__(self, path: str, source: ByteSource, scan: _Scan) -> None:
         self.path = path
         self._source = source
+        self.runs = scan.runs
         self._batches = scan.batches
         self._samples = scan.samples
         self.final = {key: value for key, value in scan.final.items() if key not in _ELSEWHERE}
@@ -140,26 +144,35 @@ class Recording:
         return concatenate(parts) if parts else None
 
     def batches(self, by_thread: bool = False) -> Iterator[SliceBatch]:
-        """The slices, one record batch at a time, all threads added up unless they are asked for.
+        """The slices, one record batch or less at a time, all threads added up unless they are asked for; a row for
+        each page. Raises as `run_batches`.
+        """
+        cut = 0
+        for runs in self.run_batches():
+            for batch in runs.by_page():
+                if by_thread:
+                    yield batch
+                    continue
+                added, more = threads_added_up(batch)
+                cut += more
+                yield added
+        self.cut_rows = cut
+
+    def run_batches(self) -> Iterator[RunBatch]:
+        """The slices, one record batch at a time, threads told apart, rows as they are on disk.
 
         Raises `PghotError` where the file is damaged, and where rows are not what their batch or the seal says.
         """
         tally = Tally(len(self.info.cache_bytes), self.info.nodes)
-        cut = 0
         for message, facts in self._batches:
             try:
-                batch = _decode_rows(self._source, message, facts, tally)
+                yield _decode_rows(self._source, message, facts, tally, self.runs)
             except DamageError as error:
                 raise PghotError(
                     f"{self.path} is damaged at byte {message.offset}, "
                     f"after {tally.totals['slices']} good slices: {error}",
                     "`pghot convert` to a new recording keeps the good ones",
                 ) from None
-            if not by_thread:
-                batch, more = threads_added_up(batch)
-                cut += more
-            yield batch
-        self.cut_rows = cut
 
 
 def open_recording(path: str | Path, verify: bool = False) -> Recording:
@@ -209,20 +222,22 @@ def _read_info(name: str, source: ByteSource, walk: Iterator[Message]) -> _Scan:
         _check_version(name, facts["format"])
         chain = next_chain(message, START)
         info = header.info_from_facts(facts)
-        if not pa.ipc.read_schema(pa.py_buffer(message.raw)).equals(fmt.schema(len(info.cache_bytes))):
+        runs = facts["format"] == fmt.RUN_FORMAT
+        if not pa.ipc.read_schema(pa.py_buffer(message.raw)).equals(fmt.schema(len(info.cache_bytes), runs)):
             raise ValueError("its columns are not those of a recording")
-        return _Scan(info, chain, message.end)
+        return _Scan(info, chain, message.end, runs)
     except (ValueError, KeyError, OSError, pa.ArrowException) as error:
         raise PghotError(f"{name} has a damaged header: {error}", "record it again") from None
 
 
 def _check_version(name: str, version: Any) -> None:
-    if version == fmt.FORMAT:
+    if header.is_count(version) and version in (fmt.FORMAT, fmt.RUN_FORMAT):
         return
     older = header.is_count(version) and version < fmt.FORMAT
     remedy = "record it again; version 1 came before the first release" if older else "upgrade pghot"
     raise UsageError(
-        f"{name} has format {shortened(str(version))}, this pghot reads format {fmt.FORMAT}", remedy
+        f"{name} has format {shortened(str(version))}, this pghot reads format {fmt.FORMAT} and {fmt.RUN_FORMAT}",
+        remedy,
     )
 
 
@@ -262,7 +277,7 @@ def _scan_message(source: ByteSource, message: Message, scan: _Scan, tally: Tall
         scan.dropped_slices = facts["slices"]  # until the batch has proved good
         _check_order(facts, scan)
         if tally is not None:
-            _decode_rows(source, message, facts, tally)
+            _decode_rows(source, message, facts, tally, scan.runs)
     if fmt.SAMPLES_KEY in message.custom:
         if tally is not None:
             _decode_samples(message, fmt.MAX_PAGES)
@@ -355,14 +370,15 @@ def _regions(facts: Facts) -> list[Region]:
     return regions
 
 
-def _decode_rows(source: ByteSource, message: Message, facts: Facts, tally: Tally) -> SliceBatch:
+def _decode_rows(source: ByteSource, message: Message, facts: Facts, tally: Tally, runs: bool) -> RunBatch:
     """The slices of a batch, checked: their digest, their sizes, what must hold of rows, what they add up to."""
     body = source.read(message.body_offset, message.end - message.body_offset)
     if len(body) != message.end - message.body_offset:
         raise DamageError("a file that became shorter")
     check_body(message, body)
-    batch = decode(read_buffers(body, message, len(facts["misses"])), len(facts["misses"]))
-    if (batch.slices, batch.rows) != (facts["slices"], facts["rows"]):
+    caches = len(facts["misses"])
+    batch = decode(read_buffers(body, message, caches, runs), caches, runs)
+    if (batch.rows.slices, batch.all_rows) != (facts["slices"], facts["rows"]):
         raise DamageError("a batch that has not as many slices and rows as it says")
     try:
         found = tally.add(batch, facts["pages"])

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from numba import njit
 
 from pghot.arrays import U32, Int
-from pghot.recording.checks import check_batch
+from pghot.recording.checks import check_runs
 from pghot.recording.format import COUNTERS
-from pghot.recording.trace import SliceBatch
+from pghot.recording.runs import RunBatch
 
 # The facts of a batch that `Tally.add` gives, but for `misses`, which has a number for each cache.
 BATCH_COUNTS = (
@@ -29,13 +29,19 @@ SUMS = ("slices", "rows", "instructions", *COUNTERS)
 
 
 @njit(cache=True)
-def mark_touched(touched: npt.NDArray[np.uint8], page: U32) -> Int:
-    """Set the flags of these pages; returns how many were not set before."""
+def mark_touched(touched: npt.NDArray[np.uint8], page: U32, pages: U32) -> Int:
+    """Set the flags of these runs of pages; returns how many were not set before."""
     fresh = 0
     for i in range(len(page)):
-        if not touched[page[i]]:
-            touched[page[i]] = 1
-            fresh += 1
+        if pages[i] == 1:
+            if not touched[page[i]]:
+                touched[page[i]] = 1
+                fresh += 1
+            continue
+        own = touched[page[i] : page[i] + pages[i]]
+        for at in range(len(own)):
+            fresh += 1 - own[at]
+        own[:] = 1
     return fresh
 
 
@@ -55,20 +61,21 @@ class Tally:
         self._nodes = nodes
         self._touched = np.zeros(0, np.uint8)
 
-    def add(self, batch: SliceBatch, most_pages: int) -> dict[str, Any]:
+    def add(self, runs: RunBatch, most_pages: int) -> dict[str, Any]:
         """Count a batch of rows as they are on disk; returns the facts that its header carries.
 
-        Raises `PghotError` as `check_batch` does.
+        Raises `PghotError` as `check_runs` does.
         """
-        counters = check_batch(batch, most_pages, self._nodes).tolist()
+        batch = runs.rows
+        counters = check_runs(runs, most_pages, self._nodes).tolist()
         misses = counters[len(COUNTERS) :]
         sums = {
             "slices": batch.slices,
-            "rows": batch.rows,
+            "rows": runs.all_rows,
             "instructions": int(batch.instructions.sum(dtype=np.uint64)),
             **dict(zip(COUNTERS, counters, strict=False)),
         }
-        self._mark(batch)
+        self._mark(batch.page, runs.pages)
         number, self.batches = self.batches, self.batches + 1
         self.totals = {name: self.totals[name] + sums[name] for name in SUMS}
         self.misses = [before + more for before, more in zip(self.misses, misses, strict=True)]
@@ -81,13 +88,13 @@ class Tally:
             "last_ns": int(batch.start_ns[-1]),
         }
 
-    def _mark(self, batch: SliceBatch) -> None:
-        end = int(batch.page.max(initial=0)) + 1
+    def _mark(self, page: U32, pages: U32) -> None:
+        end = int((page.astype(np.int64) + pages).max(initial=1))
         if end > len(self._touched):
             more = np.zeros(max(end, 2 * len(self._touched)) - len(self._touched), np.uint8)
             self._touched = np.concatenate([self._touched, more])
-        self.footprint_pages += mark_touched(self._touched, batch.page)
-        self.touched_end = max(self.touched_end, end if batch.rows else 0)
+        self.footprint_pages += mark_touched(self._touched, page, pages)
+        self.touched_end = max(self.touched_end, end if len(page) else 0)
 
     def facts(self) -> dict[str, Any]:
         """The totals by name, as the final facts carry them."""

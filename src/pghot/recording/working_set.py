@@ -12,8 +12,8 @@ from numba import njit
 from pghot.arrays import I64, U32, Bool, Int
 from pghot.recording.hot_curve import fewest_taking
 from pghot.recording.reader import Recording
+from pghot.recording.runs import RunBatch
 from pghot.recording.time_bins import TimeBins
-from pghot.recording.trace import SliceBatch
 
 Counts = npt.NDArray[np.uint64]
 
@@ -40,20 +40,26 @@ class WorkingSet:
 
 
 class WorkingSets:
-    """Counts the working set of each window while a recording is read. Holds 16 bytes for each page."""
+    """Counts the working set of each window while a recording is read. Holds 24 bytes for each page.
+
+    Of a window are kept the edges of what was touched: the pages at which more or fewer rows, or other counts, begin.
+    """
 
     def __init__(self, recording: Recording, time: TimeBins) -> None:
         self._recording, self._time = recording, time
-        self._seen = np.full(recording.pages, -1, np.int32)  # the last window that touched the page
-        self._misses = np.zeros(recording.pages, np.uint64)  # in this window
-        self._listed = np.zeros(recording.pages, np.uint32)  # the pages of this window
+        pages = recording.pages + 1  # an edge may be behind the last
+        self._seen = np.full(pages, -1, np.int32)  # the last window with an edge there
+        self._rows = np.zeros(pages, np.int64)  # how many more than on the page before, in this window
+        self._misses = np.zeros(pages, np.uint64)  # how many more
+        self._edges = np.zeros(pages, np.uint32)  # of this window
         self._count, self._window = 0, 0
         self._touched = np.zeros(time.bins, np.int64)
         self._taking = np.zeros((len(PERCENTS), time.bins), np.int64)
         self._totals = np.zeros(time.bins, np.uint64)
         self._recorded = np.zeros(time.bins, np.bool_)
 
-    def add(self, batch: SliceBatch) -> None:
+    def add(self, runs: RunBatch) -> None:
+        batch = runs.rows
         bins = self._time.of(batch.start_ns)
         self._recorded[bins] = True
         edges = [0, *(np.flatnonzero(np.diff(bins)) + 1).tolist(), len(bins)]
@@ -64,23 +70,20 @@ class WorkingSets:
                 self._close()
                 self._window = int(bins[begin])
             rows = slice(int(batch.offsets[begin]), int(batch.offsets[end]))
-            self._count = list_pages(
-                batch.page[rows],
-                batch.misses[rows],
-                self._window,
-                self._seen,
-                self._misses,
-                self._listed,
-                self._count,
-            )
+            self._count = list_edges(
+                batch.page[rows], runs.pages[rows], batch.misses[rows], self._window, self._seen, self._rows,
+                self._misses, self._edges, self._count,
+            )  # fmt: skip
 
     def _close(self) -> None:
         """Write down the window that ends, and forget its pages."""
-        misses = self._misses[self._listed[: self._count]]
-        self._touched[self._window] = self._count
-        self._totals[self._window] = misses.sum()
-        self._taking[:, self._window] = fewest_taking(misses, PERCENTS)
-        self._misses[self._listed[: self._count]] = 0
+        edges = np.sort(self._edges[: self._count])
+        pages, misses = np.zeros(self._count, np.int64), np.zeros(self._count, np.uint64)
+        found = int(between_edges(edges, self._rows, self._misses, pages, misses))
+        pages, misses = pages[:found], misses[:found]
+        self._touched[self._window] = pages.sum()
+        self._totals[self._window] = (misses * pages.astype(np.uint64)).sum()
+        self._taking[:, self._window] = fewest_taking(misses, PERCENTS, pages)
         self._count = 0
 
     def result(self) -> WorkingSet:
@@ -93,22 +96,55 @@ class WorkingSets:
 
 
 @njit(cache=True)
-def list_pages(
-    page: U32, misses: U32, window: Int, seen: npt.NDArray[np.int32], of_page: Counts, listed: U32, count: Int
+def list_edges(
+    page: U32,
+    pages: U32,
+    misses: U32,
+    window: Int,
+    seen: npt.NDArray[np.int32],
+    more_rows: I64,
+    more_misses: Counts,
+    edges: U32,
+    count: Int,
 ) -> Int:
-    """Add each row's misses to its page's, and list the pages that the window had not touched before.
+    """Note where the run of each row begins and ends, and list the edges that the window had not before.
 
-    seen     int32[pages]   the last window that touched the page
-    of_page  uint64[pages]  misses of this window
-    listed   uint32[pages]  the first `count` are this window's pages
+    seen         int32[pages + 1]   the last window with an edge there
+    more_rows    int64[pages + 1]   rows of this window on the page, less those on the page before
+    more_misses  uint64[pages + 1]  their misses of a page, less those of the page before
+    edges        uint32[pages + 1]  the first `count` are this window's
 
     Returns the new count.
     """
     for i in range(len(page)):
-        p = page[i]
-        if seen[p] != window:
-            seen[p] = window
-            listed[count] = p
-            count += 1
-        of_page[p] += np.uint64(misses[i])
+        first, end = np.int64(page[i]), np.int64(page[i]) + np.int64(pages[i])
+        for edge in (first, end):
+            if seen[edge] != window:
+                seen[edge] = window
+                edges[count] = edge
+                count += 1
+        more_rows[first] += 1
+        more_rows[end] -= 1
+        more_misses[first] += np.uint64(misses[i])
+        more_misses[end] -= np.uint64(misses[i])
     return count
+
+
+@njit(cache=True)
+def between_edges(edges: U32, more_rows: I64, more_misses: Counts, pages: I64, misses: Counts) -> Int:
+    """How many pages are between an edge and the next, where any row is, and what misses each of them had. Clears
+    `more_rows` and `more_misses`; returns how many such pieces there are.
+
+    edges   uint32[E]  ascending
+    pages   int64[E]   filled in
+    misses  uint64[E]  filled in
+    """
+    found, rows, of_page = 0, np.int64(0), np.uint64(0)
+    for i in range(len(edges)):
+        if rows > 0:
+            pages[found], misses[found] = np.int64(edges[i]) - np.int64(edges[i - 1]), of_page
+            found += 1
+        rows += more_rows[edges[i]]
+        of_page += more_misses[edges[i]]
+        more_rows[edges[i]], more_misses[edges[i]] = 0, np.uint64(0)
+    return found

@@ -10,18 +10,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 
+from pghot.arrays import I64
 from pghot.errors import PghotError, UsageError, not_written
 from pghot.outputs import check_free, create_beside, take_name
 from pghot.recording import format as fmt
 from pghot.recording import header
-from pghot.recording.batches import concatenate, cut
+from pghot.recording.batches import cut_at
 from pghot.recording.buffers import to_record_batch
 from pghot.recording.codec import encode
 from pghot.recording.compressibility import Compressibility, compressibility_of
 from pghot.recording.compressibility import concatenate as joined_samples
 from pghot.recording.digest import BLANK, START, with_digests
+from pghot.recording.runs import RunBatch, joined
 from pghot.recording.sample_text import MAX_SAMPLES, to_text
 from pghot.recording.tally import Tally
 from pghot.recording.trace import Process, Region, SliceBatch, Task, Trace, TraceInfo
@@ -35,6 +38,8 @@ WHOLE_BATCHES = fmt.MAX_SLICES
 
 # A batch is closed at this many rows too: 6 MB decoded, and already enough context for zstd.
 FLUSH_ROWS = 1 << 18
+# And at 16 times as many rows of one page, where rows are of several.
+_PAGES_A_ROW = 16
 
 
 class RecordingWriter:
@@ -46,6 +51,7 @@ class RecordingWriter:
     appended, and the recording stays without its seal: readers call it truncated.
 
     whole  it has its name only when it is finished; without a finish there is no file
+    runs   rows may be of several pages in succession (`RUN_FORMAT`)
 
     Raises `UsageError` when `path` exists (without `force`) or cannot be created, `PghotError` when a batch
     is not valid or the file cannot be written (disk full); what was flushed before stays readable. When nothing was,
@@ -60,15 +66,16 @@ class RecordingWriter:
         flush_slices: int = FLUSH_SLICES,
         level: int = DEFAULT_LEVEL,
         whole: bool = False,
+        runs: bool = False,
     ) -> None:
         self.path = Path(path)
-        self._whole = whole
+        self._whole, self._runs = whole, runs
         self._info = _checked(info, {})
         self._caches = len(info.cache_bytes)
         self._flush_slices = flush_slices
-        self._waiting: list[SliceBatch] = []
+        self._waiting: list[RunBatch] = []
         self._waiting_slices = 0
-        self._waiting_rows = 0
+        self._waiting_rows = self._waiting_room = 0
         self._regions: list[Region] = []
         self._tasks: dict[str, Any] = {}
         self._samples: list[Compressibility] = []
@@ -79,8 +86,9 @@ class RecordingWriter:
         self._slices_on_disk = 0
         self._sink = _Sink(self.path, force)
         options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", level), use_threads=False)
-        metadata = {fmt.INFO_KEY: _text(header.info_to_facts(info)), fmt.DIGEST_KEY: BLANK}
-        schema = fmt.schema(self._caches).with_metadata(metadata)
+        facts = {**header.info_to_facts(info), "format": fmt.RUN_FORMAT if runs else fmt.FORMAT}
+        metadata = {fmt.INFO_KEY: _text(facts), fmt.DIGEST_KEY: BLANK}
+        schema = fmt.schema(self._caches, runs).with_metadata(metadata)
         self._stream = pa.ipc.new_stream(pa.PythonFile(self._sink, mode="w"), schema, options=options)
 
     @property
@@ -95,17 +103,24 @@ class RecordingWriter:
 
     @property
     def rows(self) -> int:
-        """Rows appended so far."""
+        """Rows of one page appended so far."""
         return self._tally.totals["rows"] + self._waiting_rows
 
-    def append(self, batch: SliceBatch, regions: Sequence[Region] = ()) -> None:
-        """Add slices and the regions first seen in them. They are written once there are enough."""
+    def append(self, batch: SliceBatch | RunBatch, regions: Sequence[Region] = ()) -> None:
+        """Add slices and the regions first seen in them. They are written once there are enough. Runs need a writer of
+        runs."""
         self.announce(regions)
-        for piece in cut(batch, self._flush_slices, FLUSH_ROWS):
+        runs = batch if isinstance(batch, RunBatch) else RunBatch.single(batch)
+        room = _room(runs)
+        for begin, end in cut_at(room, self._flush_slices, FLUSH_ROWS):
+            piece = runs.part(begin, end)
+            if self._waiting_rows + piece.all_rows > fmt.MAX_ROWS:
+                self.flush()
             self._waiting.append(piece)
-            self._waiting_slices += piece.slices
-            self._waiting_rows += piece.rows
-            if self._waiting_slices >= self._flush_slices or self._waiting_rows >= FLUSH_ROWS:
+            self._waiting_slices += piece.rows.slices
+            self._waiting_rows += piece.all_rows
+            self._waiting_room += int(room[end] - room[begin])
+            if self._waiting_slices >= self._flush_slices or self._waiting_room >= FLUSH_ROWS:
                 self.flush()
 
     def announce(self, regions: Sequence[Region]) -> None:
@@ -125,15 +140,15 @@ class RecordingWriter:
         """Write what waits: a recorder that is killed later does not lose it."""
         if not self._waiting:
             return
-        batch = concatenate(self._waiting)
+        runs = joined(self._waiting, self._caches)
         regions, tasks = self._regions, self._tasks
-        self._waiting, self._waiting_slices, self._waiting_rows = [], 0, 0
+        self._waiting, self._waiting_slices, self._waiting_rows, self._waiting_room = [], 0, 0, 0
         self._regions, self._tasks = [], {}
-        self._check(batch)
-        facts = self._tally.add(batch, fmt.MAX_PAGES)
+        self._check(runs)
+        facts = self._tally.add(runs, fmt.MAX_PAGES)
         self._last_ns = facts["last_ns"]
-        self._write(batch, fmt.BATCH_KEY, {**facts, **tasks, **self._placed(regions)})
-        self._slices_on_disk += batch.slices
+        self._write(runs, fmt.BATCH_KEY, {**facts, **tasks, **self._placed(regions)})
+        self._slices_on_disk += runs.rows.slices
 
     def finish(self, **final_facts: Any) -> None:
         """Write what waits and the final facts (JSON values), then close. Calling it again does nothing."""
@@ -149,7 +164,7 @@ class RecordingWriter:
                 f"{self._pages} dense pages of which {self._tally.footprint_pages} were touched are too sparse",
                 "number only memory that is touched",
             )
-        self._write(concatenate([], self._caches), fmt.FINAL_KEY, facts)
+        self._write(joined([], self._caches), fmt.FINAL_KEY, facts)
         self._stream.close()
         self._commit(last=True)
         self._sink.close()
@@ -158,9 +173,12 @@ class RecordingWriter:
         """Close without what waits; a recording without any batch on disk never gets its name."""
         self._sink.close()
 
-    def _check(self, batch: SliceBatch) -> None:
-        if batch.rows > fmt.MAX_ROWS:
-            raise PghotError(f"a slice with {batch.rows} rows is too big", "record with shorter slices")
+    def _check(self, runs: RunBatch) -> None:
+        batch = runs.rows
+        if runs.all_rows > fmt.MAX_ROWS:
+            raise PghotError(f"a slice with {runs.all_rows} rows is too big", "record with shorter slices")
+        if runs.all_rows != batch.rows and not self._runs:
+            raise PghotError("rows of several pages in a recording of single pages", "open it with `runs`")
         if len(batch.misses_by_cache) != self._caches:
             raise PghotError(
                 f"slices with misses of {len(batch.misses_by_cache)} caches where {self._caches} were announced",
@@ -187,7 +205,7 @@ class RecordingWriter:
         self._pages = max([self._pages, self._tally.touched_end, *ends])
         return {"pages": self._pages, "regions": header.regions_to_facts(regions)}
 
-    def _write(self, batch: SliceBatch, key: str, facts: Mapping[str, Any]) -> None:
+    def _write(self, batch: RunBatch, key: str, facts: Mapping[str, Any]) -> None:
         if self._sink.closed:
             raise PghotError(f"{self.path} is closed", "open a new recording")
         metadata = {key: _text(facts), fmt.DIGEST_KEY: BLANK}
@@ -196,7 +214,8 @@ class RecordingWriter:
             self._samples = []
         if sum(map(len, metadata.values())) > fmt.MAX_METADATA_BYTES // 2:
             raise PghotError("too many regions, or samples of page contents, at once", "flush more often")
-        self._stream.write_batch(to_record_batch(encode(batch), self._caches), custom_metadata=metadata)
+        columns = to_record_batch(encode(batch, self._runs), self._caches, self._runs)
+        self._stream.write_batch(columns, custom_metadata=metadata)
         # Arrow writes the schema only with the first batch: these may be two messages.
         message, self._chain = with_digests(self._sink.take(), self._chain)
         self._sink.write(message)
@@ -224,6 +243,11 @@ class RecordingWriter:
             with contextlib.suppress(PghotError):  # the error that is being raised is the one to show
                 self.flush()
             self._sink.close()
+
+
+def _room(runs: RunBatch) -> I64:
+    """int64[S+1]: the room that the slices before each take up, in rows."""
+    return np.maximum(runs.rows.offsets, runs.all_offsets // _PAGES_A_ROW)
 
 
 def _text(facts: Mapping[str, Any]) -> str:

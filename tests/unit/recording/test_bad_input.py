@@ -111,7 +111,7 @@ def with_header(path: Path, schema: pa.Schema, text: str) -> None:
 @pytest.mark.parametrize(
     ("version", "hint"),
     [
-        (3, "upgrade pghot"),
+        (4, "upgrade pghot"),
         ("2", "upgrade pghot"),
         (True, "upgrade pghot"),
         (1, "record it again; version 1 came before the first release"),
@@ -120,7 +120,7 @@ def with_header(path: Path, schema: pa.Schema, text: str) -> None:
 def test_another_version(tmp_path: Path, version: object, hint: str) -> None:
     text = json.dumps({**header.info_to_facts(INFO), "format": version})
     with_header(tmp_path / "a.pghot", fmt.schema(1), text if version != 1 else f"0badcafe {text}")
-    with pytest.raises(UsageError, match=f"format {version}, this pghot reads format 2") as caught:
+    with pytest.raises(UsageError, match=f"format {version}, this pghot reads format 2 and 3") as caught:
         open_recording(tmp_path / "a.pghot")
     assert caught.value.hint == hint
 

@@ -17,11 +17,9 @@ import numpy.typing as npt
 from numba import njit
 
 from pghot.arrays import I64, U8, U64, Int
-from pghot.errors import PghotError
-from pghot.recording import format as fmt
-from pghot.recording.importers.importer import MOST_SPACES, Accesses, Clock, Found
+from pghot.recording.importers.importer import MOST_SPACES, Clock, Found
 from pghot.recording.importers.input import LONGEST_LINE_BYTES, Input
-from pghot.recording.importers.regions_as_pages import LAST_ADDRESS, NOT_TOLD_APART, page_accesses
+from pghot.recording.importers.regions_as_pages import LAST_ADDRESS, NOT_TOLD_APART
 
 KEYS = ("start_time", "start", "end", "samples", "target_id", "aggr_intervals")
 _START_TIME, _START, _END, _SAMPLES, _TARGET, _ = range(len(KEYS))
@@ -55,26 +53,8 @@ class DamoRecords:
     def claims(name: str, start: bytes) -> bool:
         return start.lstrip()[:1] in (b"[", b"{") and (b'"kdamond_idx"' in start or b'"snapshots"' in start)
 
-    def accesses(self) -> Iterator[Accesses]:
-        rows = self.regions()
-        rows = rows[:, np.argsort(rows[0], kind="stable")].astype(np.uint64)
-        time_ns, start, end, samples, record = rows
-        self._check_sizes(time_ns, (end >> np.uint64(12)) - (start >> np.uint64(12)))
-        yield from page_accesses(time_ns, start, end, samples, record.astype(np.uint16))
-
-    def _check_sizes(self, time_ns: U64, pages: U64) -> None:
-        """Raise `PghotError` for a snapshot with more pages than a slice may have rows."""
-        firsts = np.flatnonzero(np.diff(time_ns, prepend=time_ns[:1] + np.uint64(1)))
-        most = int(np.add.reduceat(pages.astype(np.float64), firsts).max()) if len(firsts) else 0
-        if most > fmt.MAX_ROWS:
-            raise PghotError(
-                f"{self._source.name} has a snapshot with {most:,} accessed pages, more than the "
-                f"{fmt.MAX_ROWS:,} that a slice may have",
-                "record fewer targets, or smaller ones",
-            )
-
     def regions(self) -> npt.NDArray[np.int64]:
-        """int64[5, R]: time, start, end, samples and record of each region that was accessed."""
+        """int64[5, R]: time, start, end, samples and record of each region that was accessed, in the file's order."""
         state = np.full(len(KEYS) + 3, -1, np.int64)
         state[_DEPTH:] = 0
         parts = [np.empty((5, 0), np.int64)]
@@ -95,13 +75,13 @@ class DamoRecords:
         """The text, cut behind closing braces."""
         rest = b""
         for block in self._source.blocks():
-            text = rest + block
-            cut = text.rfind(b"}") + 1
-            rest = text[cut:]
+            cut = block.rfind(b"}") + 1
+            if cut:
+                yield b"".join((rest, memoryview(block)[:cut]))
+                rest = b""
+            rest += block[cut:]
             if len(rest) > LONGEST_LINE_BYTES:
                 raise self._source.damaged(self._source.offset - len(rest), "no record of damo")
-            if cut:
-                yield text[:cut]
         if rest.strip():
             yield rest
 
@@ -242,10 +222,13 @@ def number_at(text: U8, at: Int) -> tuple[Int, Int]:
     quoted = at < size and text[at] == 34
     at += 1 if quoted else 0
     value, digits = np.int64(0), 0
-    while at < size and (48 <= text[at] <= 57 or (quoted and text[at] == 44)):
-        if text[at] != 44:
-            value = value * 10 + np.int64(text[at] - 48)
+    while at < size:
+        digit = np.int64(text[at]) - 48
+        if 0 <= digit <= 9:
+            value = value * 10 + digit
             digits += 1
+        elif not quoted or text[at] != 44:
+            break
         at += 1
     if quoted:
         closed = at < size and text[at] == 34

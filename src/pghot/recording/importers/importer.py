@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
 from pghot.arrays import U16, U32, U64, Bool
+from pghot.errors import PghotError
 from pghot.recording.importers.input import Input
 
 MOST_SPACES = 1 << 12  # address spaces of one recording: a page number has 52 bits, and these are above them
@@ -29,6 +31,7 @@ class Clock(StrEnum):
     DECLARED = "declared"
 
 
+LATEST_NS = 1 << 61  # half of what a recording may hold
 NS_PER_INSTRUCTION = 0.5  # as the recorder's: two instructions a nanosecond
 
 
@@ -72,6 +75,13 @@ def accesses(
         np.ones(n, np.uint32) if count is None else count,
         np.zeros(n, np.uint16) if space is None else space,
         np.ones(n, np.bool_) if missed is None else missed,
+    )
+
+
+def times_too_far() -> PghotError:
+    """The error for accesses more than `LATEST_NS` apart."""
+    return PghotError(
+        "the times in it are further apart than any recording can hold", "look at what recorded it"
     )
 
 
@@ -120,6 +130,19 @@ class Importer(Protocol):
     @staticmethod
     def claims(name: str, start: bytes) -> bool:
         """Whether the file of this name, which starts so (unpacked, `START_BYTES` at most), is of this format."""
+
+
+@runtime_checkable
+class GivesRegions(Importer, Protocol):
+    """An importer of a format in which regions of memory are accessed as a whole."""
+
+    def regions(self) -> npt.NDArray[np.int64]:
+        """int64[5, R]: time in ns, first byte, end, accesses of each page, and number of the address space."""
+
+
+@runtime_checkable
+class GivesAccesses(Importer, Protocol):
+    """An importer of a format that holds accesses, or samples of them."""
 
     def accesses(self) -> Iterator[Accesses]:
         """In the order of the file. Raises `PghotError` that names the offset where the file is damaged."""

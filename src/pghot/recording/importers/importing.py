@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,20 @@ import numpy as np
 from pghot.arrays import U64, Bool
 from pghot.errors import PghotError, UsageError
 from pghot.recording.importers.cache_model import CACHE_BYTES, WAYS, CacheModel
-from pghot.recording.importers.importer import MOST_SPACES, NS_PER_INSTRUCTION, Accesses, Clock, Importer
+from pghot.recording.importers.importer import (
+    LATEST_NS,
+    MOST_SPACES,
+    NS_PER_INSTRUCTION,
+    Accesses,
+    Clock,
+    GivesAccesses,
+    GivesRegions,
+    Importer,
+    times_too_far,
+)
 from pghot.recording.importers.input import opened
 from pghot.recording.importers.page_numbers import EXTENT_BITS, PageNumbers, regions_of
+from pghot.recording.importers.region_stream import RegionStream
 from pghot.recording.importers.registry import importer_of
 from pghot.recording.importers.slice_maker import SliceMaker
 from pghot.recording.trace import TraceInfo, Verification
@@ -24,7 +35,6 @@ from pghot.units import format_number, format_size
 ACCESSES_PER_US = 600.0
 MOST_ACCESSES_PER_US = 1e6
 Progress = Callable[[int, int], None]
-_LATEST_NS = 1 << 61  # half of what a recording may hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +68,19 @@ def import_recording(
         importer = importer_of(source)(source)
         rate = _checked_rate(importer, accesses_per_us)
         info = _info(path, importer)
-        with RecordingWriter(target, info, force, WHOLE_BATCHES, level, whole=True) as writer:
-            stream = _Stream(importer, writer, rate)
-            for part in importer.accesses():
-                stream.take(part)
+        of_regions = isinstance(importer, GivesRegions)
+        with RecordingWriter(target, info, force, WHOLE_BATCHES, level, True, of_regions) as writer:
+            stream: _Stream | RegionStream
+            if isinstance(importer, GivesRegions):
+                stream = RegionStream(importer, writer, source.name)
+            else:
+                assert isinstance(importer, GivesAccesses)  # every importer is one of the two
+                stream = _Stream(importer, writer, rate)
+            for _ in stream.taken():
                 progress(*source.progress())
-            stream.finish()
+            if not writer.rows:
+                lost = "; ".join(_losses(importer))
+                raise UsageError(f"no access in it{lost and f': {lost}'}", "look at what recorded it")
             said = (
                 *importer.not_known,
                 *_about_time(importer, rate),
@@ -145,7 +162,7 @@ def _about_misses(importer: Importer) -> tuple[str, ...]:
 class _Stream:
     """Accesses on their way into a writer."""
 
-    def __init__(self, importer: Importer, writer: RecordingWriter, accesses_per_us: float) -> None:
+    def __init__(self, importer: GivesAccesses, writer: RecordingWriter, accesses_per_us: float) -> None:
         self._importer, self._writer = importer, writer
         self._declared = importer.clock is Clock.DECLARED
         self._ns_each = 1000 / accesses_per_us
@@ -158,7 +175,16 @@ class _Stream:
         self._seen = 0
         self._late = 0
 
-    def take(self, part: Accesses) -> None:
+    def taken(self) -> Iterator[None]:
+        """Takes in all, and stops on the way to tell that it goes on."""
+        for part in self._importer.accesses():
+            self._take(part)
+            yield
+        rest = self._slices.rest()
+        if rest is not None:
+            self._writer.append(rest)
+
+    def _take(self, part: Accesses) -> None:
         if not len(part):
             return
         if int(part.space.max()) >= MOST_SPACES:
@@ -175,14 +201,6 @@ class _Stream:
         done = self._slices.take(self._times_of(part), dense, line, part.count, missed, part.write)
         if done is not None:
             self._writer.append(done)
-
-    def finish(self) -> None:
-        """Write the slice that is open. Raises `UsageError` when there was no access at all."""
-        rest = self._slices.rest()
-        if rest is None:
-            lost = "; ".join(_losses(self._importer))
-            raise UsageError(f"no access in it{lost and f': {lost}'}", "look at what recorded it")
-        self._writer.append(rest)
 
     def sentences(self) -> tuple[str, ...]:
         if not self._late:
@@ -207,8 +225,6 @@ class _Stream:
         ascending = np.maximum.accumulate(np.maximum(part.time_ns, np.uint64(self._last_ns)))
         self._late += int(np.count_nonzero(ascending != part.time_ns))
         self._last_ns = int(ascending[-1])
-        if self._last_ns - self._first_ns > _LATEST_NS:
-            raise PghotError(
-                "the times in it are further apart than any recording can hold", "look at what recorded it"
-            )
+        if self._last_ns - self._first_ns > LATEST_NS:
+            raise times_too_far()
         return ascending - np.uint64(self._first_ns)

@@ -173,8 +173,17 @@ def format_share(share: float, digits: int = 1, sign: str = "") -> str:
     >>> format_share(0.1234), format_share(-0.0001), format_share(0.5, 0, sign="+")
     ('12.3 %', '0.0 %', '+50 %')
     """
+    return f"{format_percent(share, digits, sign)} %"
+
+
+def format_percent(share: float, digits: int = 1, sign: str = "") -> str:
+    """`format_share` without its unit, for columns that name it.
+
+    >>> format_percent(-0.0004, sign="+"), format_percent(-0.0006, sign="+"), format_percent(0.25, sign="+")
+    ('0.0', '-0.1', '+25.0')
+    """
     percent = round(100 * share, digits) + 0.0  # minus zero plus zero is zero
-    return f"{percent:{sign if percent else ''}.{digits}f} %"
+    return f"{percent:{sign if percent else ''}.{digits}f}"
 
 
 def format_number(value: float, digits: int = 6) -> str:

@@ -16,7 +16,7 @@ from pghot.report.heat_levels import short
 from pghot.report.html import Chart, drawn, listed, page
 from pghot.report.region_colours import COLOURS, OTHERS
 from pghot.report.templates import filled
-from pghot.units import format_short_size
+from pghot.units import format_percent, format_short_size
 from pghot.version import __version__
 
 Cell = tuple[str, float | None]  # what is shown, and what it sorts by; None: by the text
@@ -42,7 +42,7 @@ def recordings_page(found: Difference, command: Sequence[str]) -> str:
             (format_short_size(each.bytes_after), each.bytes_after),
             (short(each.rate_before), each.rate_before),
             (short(each.rate_after), each.rate_after),
-            (f"{100 * (each.share_after - each.share_before):+.1f}", each.share_after - each.share_before),
+            (format_percent(points := each.share_after - each.share_before, sign="+"), points),
             (", ".join(each.words), None),
         ]
         for each in found.changes
@@ -75,7 +75,7 @@ def results_page(found: ResultsDifference, command: Sequence[str]) -> str:
             [
                 (printable(run.label), None),
                 *((results_difference_text.gain(row), _or_least(row.gain if row else None)) for row in sides),
-                ("" if run.gained is None else f"{100 * run.gained:+.1f}", _or_least(run.gained)),
+                ("" if run.gained is None else format_percent(run.gained, sign="+"), _or_least(run.gained)),
                 *(("–" if value is None else f"{value:,.0f}", _or_least(value)) for value in moved),
                 ("the intervals are apart" if run.apart else "", None),
             ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pghot.printable import elided, printable
 from pghot.recording.difference import Difference, RegionChange
 from pghot.report.heat_levels import short
-from pghot.units import format_duration, format_share, format_short_size
+from pghot.units import format_duration, format_percent, format_share, format_short_size
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,11 +49,11 @@ def head_lines(found: Difference) -> list[str]:
 
 
 def _row(each: RegionChange) -> str:
-    points = 100 * (each.share_after - each.share_before)
+    points = format_percent(each.share_after - each.share_before, sign="+")
     return (
         f"{elided(printable(each.name), _NAME):{_NAME}} {format_short_size(each.bytes_before):>8} "
         f"{format_short_size(each.bytes_after):>9} {short(each.rate_before):>9} {short(each.rate_after):>7} "
-        f"{points:>+7.1f} {', '.join(each.words)}"
+        f"{points:>7} {', '.join(each.words)}"
     ).rstrip()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pghot.lab.results_difference import ResultRow, ResultsDifference, RunChange
 from pghot.printable import elided, printable
+from pghot.units import format_percent
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +40,7 @@ def _value(value: Any) -> str:
 
 
 def _row(run: RunChange) -> str:
-    change = "" if run.gained is None else f"{100 * run.gained:+.1f}"
+    change = "" if run.gained is None else format_percent(run.gained, sign="+")
     fast = [_percent(row.fast_miss_share if row else None) for row in (run.before, run.after)]
     said = "" if run.gained is None else ("apart" if run.apart else "")
     return (
@@ -54,11 +55,11 @@ def gain(row: ResultRow | None) -> str:
         return "not run"
     if row.gain is None:
         return "-"
-    return f"{100 * row.gain:+.1f} ± {100 * (row.speedup_ci95 or 0.0):.1f}"
+    return f"{format_percent(row.gain, sign='+')} ± {format_percent(row.speedup_ci95 or 0.0)}"
 
 
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
+    return "-" if share is None else format_percent(share)
 
 
 def document(found: ResultsDifference) -> dict[str, Any]:

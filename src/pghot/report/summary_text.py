@@ -33,7 +33,7 @@ def _figures(facts: Facts) -> list[str]:
 
 def ran(facts: Facts) -> str:
     """The recording's name and the command that was recorded."""
-    return f"{facts['name']}: {shlex.join(facts['command'])}"
+    return ": ".join(filter(None, (facts["name"], shlex.join(facts["command"]))))
 
 
 def totals(facts: Facts) -> list[str]:

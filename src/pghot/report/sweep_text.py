@@ -6,7 +6,7 @@ import textwrap
 
 from pghot.lab.sweep.sweep_findings import PointFound, Sweep
 from pghot.printable import printable
-from pghot.units import counted, format_number
+from pghot.units import counted, format_number, format_percent
 
 _HEAD = ("recording", "tiers", "stands for", "fast", "seeds", "moving pages", "gain", "best mover")
 
@@ -47,7 +47,7 @@ def _row(found: PointFound) -> tuple[str, ...]:
                 "as-file" if point.fast_share is None else f"{format_number(100 * point.fast_share)}%",
                 str(len(found.seeds)),
                 verdict.outcome,
-                f"{100 * best.gain:+.1f}{half} %" if best else "-",
+                f"{format_percent(best.gain, sign='+')}{half} %" if best else "-",
                 f"{best.label} ({verdict.decisive.runs_on})" if best else "-",
             ),
         )

@@ -38,6 +38,19 @@ def recordings(tmp_path: Path) -> tuple[str, str]:
     return before, recorded(tmp_path / "b.pghot", [missing((0, 10), (4, 30))], [HEAP, stack]).path
 
 
+def test_nothing_after_rounding_has_no_sign(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """[heap] has 10,000 of 10,004 misses, and then 10,000 of 10,001: 0.03 points more; [stack] as much less."""
+    stack = Region(4, 2, 0, 0x9000, "[stack]")
+    one, other = (
+        recorded(tmp_path / f"{least}.pghot", [missing((0, 10_000), (4, least))], [HEAP, stack]).path
+        for least in (4, 1)
+    )
+    found = output(capsys, one, other).splitlines()
+    for name in ("[heap]", "[stack]"):
+        (line,) = [line for line in found if line.startswith(name)]
+        assert line.split()[9] == "0.0"
+
+
 def test_two_recordings_as_text_json_and_table(
     recordings: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

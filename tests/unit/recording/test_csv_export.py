@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from builders.small_recordings import TWO_THREADS, recorded
+from pghot.errors import UsageError
 from pghot.recording.convert import convert
 from pghot.recording.trace import MemoryKind, Region
 
@@ -27,6 +29,16 @@ def test_a_line_says_where_and_who(tmp_path: Path) -> None:
         "0,3,0x8000,[heap],heap,demo,worker,8,0,2,1,0,0,0,0",
         "1000000,0,,,,demo,worker,8,0,1,1,1,0,0,0",
     ]
+
+
+def test_its_csv_is_no_trace_of_accesses(tmp_path: Path) -> None:
+    """Read as one, each row would be a single access, at a declared rate."""
+    two_threads(tmp_path / "a.pghot")
+    convert(tmp_path / "a.pghot", tmp_path / "a.csv")
+    with pytest.raises(UsageError, match="is a recording as pghot writes it for other programs") as refused:
+        convert(tmp_path / "a.csv", tmp_path / "b.pghot")
+    assert ".parquet" in refused.value.hint
+    assert not (tmp_path / "b.pghot").exists()
 
 
 def test_which_region_is_hot_is_one_line_of_sql(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from pghot.arrays import Bool
+from pghot.errors import UsageError
+from pghot.recording.csv_export import SCHEMA
 from pghot.recording.importers.block_requests import WRITE_COMMANDS, page_accesses
 from pghot.recording.importers.importer import Accesses, Clock, Found, accesses
 from pghot.recording.importers.input import Input
@@ -50,6 +52,12 @@ class CsvRequests:
         self._source = source
         self.found = Found()
         self._names, self._separator = _header(source.start())
+        if self._names == SCHEMA.names:
+            raise UsageError(
+                f"{source.name} is a recording as pghot writes it for other programs: its instructions and caches are "
+                "not in it",
+                "convert the recording to .parquet instead, which can be read again",
+            )
         self._place = next(kind for kind, names in _WHERE.items() if _first(self._names, names))
         self._where = _first(self._names, _WHERE[self._place])
         self._time, self._size = _first(self._names, tuple(_TIME_NS)), _first(self._names, _SIZE)

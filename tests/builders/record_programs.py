@@ -388,3 +388,61 @@ int main(void)
 }
 """
 )
+
+# Memory mapped by calls that are known: neighbours by two functions, after a recursion, a longjmp, in a thread, in a
+# child, at one address by two functions in turn, moved and grown, and by malloc. Addresses of the last are printed.
+SITES = (
+    _PRELUDE
+    + """
+#include <setjmp.h>
+#define PART(number) (AREA + ((size_t)(number) << 24))
+static volatile int kept;
+static jmp_buf back;
+
+static void map_at(char *at) { memset((char *)area(at, 4), 1, 4 * 4096); }
+static void one(void) { map_at(PART(0)); }
+static void two(void) { map_at(PART(0) + 4 * 4096); }
+static void three(void) { map_at(PART(0)); }
+static void deeper(int n, char *at) { if (n) deeper(n - 1, at); else if (at) map_at(at); kept = n; }
+static void after_deep(void) { map_at(PART(2)); }
+static void jumps(int n) { if (n) jumps(n - 1); else longjmp(back, 1); kept = n; }
+static void after_jump(void) { if (!setjmp(back)) jumps(30); map_at(PART(3)); }
+static void *thread(void *unused) { map_at(PART(4)); return unused; }
+static void child(void) { map_at(PART(5)); }
+static void moves(void)
+{
+    mremap(PART(6), 4 * 4096, 6 * 4096, MREMAP_MAYMOVE | MREMAP_FIXED, PART(7));
+    memset(PART(7), 2, 6 * 4096);
+}
+static void before_move(void) { map_at(PART(6)); }
+static char *first_block(void) { char *p = malloc(1 << 20); memset(p, 1, 1 << 20); return p; }
+static char *second_block(void) { char *p = malloc(1 << 20); memset(p, 1, 1 << 20); return p; }
+static void time_passes(void) { for (int i = 0; i < 3000000; i++) kept = i; }
+
+int main(void)
+{
+    pthread_t started;
+    one();
+    two();
+    deeper(20, PART(1));
+    deeper(2000, NULL);
+    after_deep();
+    after_jump();
+    pthread_create(&started, NULL, thread, NULL);
+    pthread_join(started, NULL);
+    before_move();
+    time_passes();
+    moves();
+    munmap(PART(0), 4 * 4096);
+    three();
+    printf("%p %p\\n", (void *)first_block(), (void *)second_block());
+    fflush(stdout);
+    if (fork() == 0) {
+        child();
+        _exit(0);
+    }
+    wait(NULL);
+    return 0;
+}
+"""
+)

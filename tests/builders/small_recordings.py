@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,13 +44,14 @@ def recorded(
     regions: Sequence[Region],
     info: TraceInfo = INFO,
     gap: int = 0,
+    **final_facts: Any,
 ) -> Recording:
     """The recording at `path`; `gap` slices are missing before the last one."""
     pages = max(region.first_page + region.pages for region in regions)
     parts = (
         [batch_of(slices[:-1]), batch_of(slices[-1:], len(slices) - 1 + gap)] if gap else [batch_of(slices)]
     )
-    write_recording(path, MemoryTrace(info, pages, tuple(regions), parts))
+    write_recording(path, MemoryTrace(info, pages, tuple(regions), parts), **final_facts)
     return open_recording(path)
 
 

@@ -32,7 +32,9 @@ from pghot.units import parse_duration_ns, parse_share, parse_size
 
 _GOES_WITH = (
     GoesWith(
-        "--source qemu", lambda of: of["source"] == "qemu", ("llc", "llc_ways", "cpu", "max_size", "takes")
+        "--source qemu",
+        lambda of: of["source"] == "qemu",
+        ("llc", "llc_ways", "cpu", "max_size", "takes", "stacks"),
     ),
     GoesWith(
         "a live source, such as --source faults",
@@ -102,6 +104,9 @@ def record(
         bool,
         typer.Option("--compressibility", help="sample page contents: how well LZ4 and zstd compress them"),
     ] = False,
+    stacks: Annotated[
+        bool, typer.Option("--stacks", help="emulated: which calls mapped the memory, for explain and soar")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="overwrite an existing recording")] = False,
     json_: Annotated[bool, typer.Option("--json", help="print what was recorded as JSON on stdout")] = False,
 ) -> None:
@@ -131,6 +136,7 @@ def record(
             cpu=cpu,
             notes=tuple(note or ()),
             compressibility=compressibility,
+            stacks=stacks,
         )
         record_emulated(command, path, settings, json_)
         return

@@ -66,7 +66,15 @@ def _answer(path: str, option: str) -> str:
         return ""
 
 
-_SOURCES = ("plugin.c", "plugin_groups.h", "plugin_qemu.h", "plugin_waits.h", "plugin_x86.h")
+_SOURCES = (
+    "plugin.c",
+    "plugin_groups.h",
+    "plugin_qemu.h",
+    "plugin_sites.h",
+    "plugin_stacks.h",
+    "plugin_waits.h",
+    "plugin_x86.h",
+)
 
 
 def plugin_sources() -> dict[str, str]:

@@ -29,6 +29,7 @@ def command_prefix(emulator: Emulator, plugin: Path, directory: Path, settings: 
         "ways": settings.llc_ways,
         "follow": int(settings.children),
         "wait": int(settings.compressibility),
+        "stacks": int(settings.stacks),
     }
     spec = ",".join([str(plugin).replace(",", ",,"), *(f"{key}={value}" for key, value in options.items())])
     return [emulator.path, "-cpu", settings.cpu, "-plugin", spec]

@@ -4,13 +4,15 @@ A frame is u32 type, u32 payload bytes, payload; all little-endian, in the machi
 
     HELLO  u32 pid, parent, flags (1 main process, 2 forked, 4 same process again), then the program's path
     NAME   u32 id, 0, 0, then a mapping's name
-    SLICE  u64 slice, lost, E extents, G regions, C vCPUs, R rows, M caches, instructions that only waited;
-           u64[E] address >> 21 · u64[G][3] first page, pages, name id · u64[C] instructions ·
+    SLICE  u64 slice, lost, E extents, G regions, C vCPUs, R rows, M caches, instructions that only waited, sites lost;
+           u64[E] address >> 21 · u64[G][4] first page, pages, name id, site id · u64[C] instructions ·
            u32[7 + M][R] page, vCPU, touches, sequential, strided, dependent, stores, misses of each cache
     NOTE   u32 kind, pid, 0, then a path
     END    nothing: the process ended regularly
     BASE   u64 what qemu adds to the program's addresses: where they are in the process
     THREAD u32 vCPU, tid, 0, then the name of the thread that runs as that vCPU from now on
+    SITE   u32 id (from 1), F frames; of each, the innermost first: u64[F] return address · u64[F] where that is in its
+           file · u32[F] name id of the file, 0 for none
 """
 
 from __future__ import annotations
@@ -83,13 +85,25 @@ class Thread:
 
 
 @dataclass(frozen=True, slots=True)
+class Site:
+    """Where memory was mapped: return addresses, the innermost first.
+
+    frames  address, the bytes from the start of its file, and that file's name id, 0 where it is in no file
+    """
+
+    id: int
+    frames: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SliceFrame:
     """One process's part of a slice. Pages are the process's own numbers: extent number * 512 + page in it.
 
     index         which slice of the virtual clock
     waited        instructions that only waited for another thread; they are not among the others
+    sites_lost    how often there was no room for a site, or for the addresses that are of it
     extents       uint64[E]     address >> 21 of the extents touched for the first time
-    regions       uint64[G, 3]  first page, pages, name id
+    regions       uint64[G, 4]  first page, pages, name id, site id or 0
     instructions  uint64[C]     of each vCPU
     page, cpu     uint32[R]     ascending by vCPU, then page
     counters      uint32[5 + M, R]  touches, writes, sequential, strided, dependent, misses of each cache
@@ -98,6 +112,7 @@ class SliceFrame:
     index: int
     lost: int
     waited: int
+    sites_lost: int
     extents: U64
     regions: U64
     instructions: U64
@@ -106,7 +121,7 @@ class SliceFrame:
     counters: U32
 
 
-Frame = Hello | Name | Note | End | Base | Thread | SliceFrame
+Frame = Hello | Name | Note | End | Base | Thread | Site | SliceFrame
 
 
 class FrameReader:
@@ -128,9 +143,19 @@ class FrameReader:
             end = start + 8 + length
             if len(self._buffer) < end:
                 break
-            yield _DECODE[kind](bytes(self._buffer[start + 8 : end]))
+            yield _decoded(kind, bytes(self._buffer[start + 8 : end]))
             start = end
         del self._buffer[:start]
+
+
+def _decoded(kind: int, payload: bytes) -> Frame:
+    try:
+        return _DECODE[kind](payload)
+    except (ValueError, OverflowError, struct.error):
+        raise PghotError(
+            f"the plugin sent a frame of kind {kind}, {len(payload)} bytes, that is none",
+            "report this as a bug",
+        ) from None
 
 
 def _text(payload: bytes) -> str:
@@ -164,17 +189,27 @@ def _thread(payload: bytes) -> Thread:
     return Thread(index, tid, _text(payload))
 
 
+def _site(payload: bytes) -> Site:
+    number, frames = struct.unpack_from("<II", payload)
+    if not number or len(payload) != 8 + 20 * frames:
+        raise ValueError("a site that is none")
+    address, offset = np.frombuffer(payload, "<u8", 2 * frames, 8).reshape(2, frames).tolist()
+    names = np.frombuffer(payload, "<u4", frames, 8 + 16 * frames).tolist()
+    return Site(number, tuple(zip(address, offset, names, strict=True)))
+
+
 def _slice(payload: bytes) -> SliceFrame:
-    index, lost, extents, regions, cpus, rows, caches, waited = struct.unpack_from("<8Q", payload)
-    words = np.frombuffer(payload, "<u8", extents + 3 * regions + cpus, 64)
-    columns = np.frombuffer(payload, "<u4", (7 + caches) * rows, 64 + words.nbytes).reshape(7 + caches, rows)
+    index, lost, extents, regions, cpus, rows, caches, waited, sites_lost = struct.unpack_from("<9Q", payload)
+    words = np.frombuffer(payload, "<u8", extents + 4 * regions + cpus, 72)
+    columns = np.frombuffer(payload, "<u4", (7 + caches) * rows, 72 + words.nbytes).reshape(7 + caches, rows)
     return SliceFrame(
         index,
         lost,
         waited,
+        sites_lost,
         words[:extents],
-        words[extents : extents + 3 * regions].reshape(regions, 3),
-        words[extents + 3 * regions :],
+        words[extents : extents + 4 * regions].reshape(regions, 4),
+        words[extents + 4 * regions :],
         columns[0],
         columns[1],
         columns[_COUNTERS + list(range(7, 7 + caches))],
@@ -189,4 +224,5 @@ _DECODE: dict[int, Callable[[bytes], Frame]] = {
     5: _end,
     6: _base,
     7: _thread,
+    8: _site,
 }

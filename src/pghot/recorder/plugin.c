@@ -20,6 +20,8 @@
 #define _GNU_SOURCE
 #include "plugin_groups.h"
 #include "plugin_qemu.h"
+#include "plugin_sites.h"
+#include "plugin_stacks.h"
 #include "plugin_waits.h"
 #include <elf.h>
 #include <errno.h>
@@ -106,15 +108,18 @@ struct vcpu {
     uint64_t recent[RECENT_LINES][LINE_WORDS];
     struct filter_entry filter[FILTER_LINES];
     struct event events[EVENTS];
+    uint64_t arguments[3]; /* of the system call that it is in */
+    struct call_stack stack;
 };
 
 struct mapping {
-    uint64_t start, end;
+    uint64_t start, end, offset; /* bytes from the start of the file */
     uint32_t name;
+    bool executable;
 };
 
 struct region {
-    uint64_t first_page, pages, name;
+    uint64_t first_page, pages, name, site;
 };
 
 struct cache {
@@ -126,7 +131,7 @@ static struct vcpu *vcpus[MAX_VCPUS]; /* no holes below vcpus_seen */
 static unsigned vcpus_seen;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool recording = true, follow_children, wait_at_end, main_process = true, forked, started, connected_before;
+static bool recording = true, follow_children, wait_at_end, with_stacks, main_process = true, forked, started, connected_before;
 static uint64_t slice_insns, quantum_insns, slice_now, lost, guest_base;
 static uint64_t *clock_insns; /* instructions of all recorded processes: the virtual clock, shared */
 
@@ -146,7 +151,7 @@ static char *names[MAX_NAMES];
 static uint32_t names_used, names_sent;
 static struct region *regions;
 static size_t regions_used, regions_size;
-static uint64_t brk_start, brk_end, stack_address;
+static uint64_t brk_start, brk_end, brk_now, stack_address; /* brk_end: the farthest that it was */
 
 static char directory[PATH_MAX], exec_prefix[8192];
 static size_t exec_prefix_bytes;
@@ -164,7 +169,7 @@ static void *reserve(size_t bytes)
 
 /* ---- The channel to the recorder ---------------------------------------------------------------------- */
 
-enum { FRAME_HELLO = 1, FRAME_NAME, FRAME_SLICE, FRAME_NOTE, FRAME_END, FRAME_BASE, FRAME_THREAD };
+enum { FRAME_HELLO = 1, FRAME_NAME, FRAME_SLICE, FRAME_NOTE, FRAME_END, FRAME_BASE, FRAME_THREAD, FRAME_SITE };
 enum { NOTE_CHILD_NOT_FOLLOWED = 1, NOTE_EXEC_NOT_FOLLOWED, NOTE_EXEC };
 
 static bool connect_channel(void);
@@ -276,21 +281,24 @@ static void read_maps(void)
     maps_used = 0;
     maps_stale = false;
     while (file && fgets(line, sizeof line, file)) {
-        uint64_t start, end;
+        uint64_t start, end, offset;
+        char mode[5];
         int at = 0;
-        if (sscanf(line, "%lx-%lx %*s %*s %*s %*s %n", &start, &end, &at) < 2)
+        if (sscanf(line, "%lx-%lx %4s %lx %*s %*s %n", &start, &end, mode, &offset, &at) < 4)
             continue;
         char *name = line + at;
         name[strcspn(name, "\n")] = 0;
         if (maps_used == size)
             maps = realloc(maps, (size = size ? 2 * size : 256) * sizeof *maps);
-        maps[maps_used++] = (struct mapping){start, end, name_id(name[0] == '/' ? name : "[anon]")};
+        maps[maps_used++] =
+            (struct mapping){start, end, offset, name_id(name[0] == '/' ? name : "[anon]"), mode[2] == 'x'};
     }
     if (file)
         fclose(file);
 }
 
-static struct mapping *find_mapping(uint64_t address)
+/* The first mapping that ends after the address. */
+static size_t first_mapping(uint64_t address)
 {
     size_t low = 0, high = maps_used;
     while (low < high) {
@@ -300,21 +308,27 @@ static struct mapping *find_mapping(uint64_t address)
         else
             high = middle;
     }
-    return low < maps_used && maps[low].start <= address ? &maps[low] : NULL;
+    return low;
+}
+
+static struct mapping *find_mapping(uint64_t address)
+{
+    size_t at = first_mapping(address);
+    return at < maps_used && maps[at].start <= address ? &maps[at] : NULL;
 }
 
 /* The part of the address's mapping inside [low, high), cut at the ends of the heap, which is no mapping of its own. */
 static struct mapping name_range(uint64_t address, uint64_t low, uint64_t high)
 {
     struct mapping *map = find_mapping(address + guest_base);
-    struct mapping found = {address & ~UINT64_C(4095), (address | 4095) + 1, 0};
+    struct mapping found = {.start = address & ~UINT64_C(4095), .end = (address | 4095) + 1};
     if (map)
-        found = (struct mapping){map->start - guest_base, map->end - guest_base, map->name};
+        found = (struct mapping){.start = map->start - guest_base, .end = map->end - guest_base, .name = map->name};
     if (stack_address >= found.start && stack_address < found.end)
         found.name = name_id("[stack]");
     uint64_t heap_start = brk_start & ~UINT64_C(4095), heap_end = (brk_end + 4095) & ~UINT64_C(4095);
     if (address >= heap_start && address < heap_end)
-        found = (struct mapping){heap_start, heap_end, name_id("[heap]")};
+        found = (struct mapping){.start = heap_start, .end = heap_end, .name = name_id("[heap]")};
     else if (found.start < heap_end && found.end > heap_end && address >= heap_end)
         found.start = heap_end;
     else if (found.start < heap_start && found.end > heap_start)
@@ -329,14 +343,24 @@ static bool is_named(uint64_t page)
     return named[page / 64] >> (page % 64) & 1;
 }
 
-static void add_region(uint64_t first, uint64_t end, uint32_t name)
+/* The pages, which begin at `address`, in parts that were mapped at one site each. */
+static void add_regions(uint64_t first, uint64_t end, uint64_t address, uint32_t name)
 {
-    if (regions_used == regions_size)
-        regions = realloc(regions, (regions_size = regions_size ? 2 * regions_size : 256) * sizeof *regions);
-    regions[regions_used++] = (struct region){first, end - first, name};
+    while (first < end) {
+        uint64_t stop;
+        uint32_t site = site_at(address, &stop) & ~GONE;
+        uint64_t pages = (stop - address) >> 12;
+        pages = pages < end - first ? pages : end - first;
+        if (regions_used == regions_size)
+            regions = realloc(regions, (regions_size = regions_size ? 2 * regions_size : 256) * sizeof *regions);
+        regions[regions_used++] = (struct region){first, pages, name, site};
+        first += pages;
+        address += pages << 12;
+    }
 }
 
-/* Names the page and what else its mapping has in its extent. A page is named once and keeps its name. */
+/* Names the page and what else its mapping has in its extent. A page is named once and keeps its name; where sites are
+ * asked for, until something else is mapped there. */
 static void name_page(uint64_t page)
 {
     uint64_t base = page - page % EXTENT_PAGES, low = extents[page / EXTENT_PAGES] << 21;
@@ -348,27 +372,31 @@ static void name_page(uint64_t page)
         uint64_t first = at;
         for (; at < end && !is_named(at); at++)
             named[at / 64] |= UINT64_C(1) << (at % 64);
-        if (at > first)
-            add_region(first, at, range.name);
+        add_regions(first, at, low + ((first - base) << 12), range.name);
     }
 }
 
 /* ---- Counting, under `lock` ------------------------------------------------------------------------------ */
 
+/* Where the extent is, or where it belongs: then that is free. */
+static size_t extent_slot(uint64_t extent)
+{
+    size_t slot = (extent * UINT64_C(0x9e3779b97f4a7c15)) >> 46; /* 2^18 slots */
+    while (extent_slots[slot].extent && extent_slots[slot].extent != extent + 1)
+        slot = (slot + 1) % EXTENT_SLOTS;
+    return slot;
+}
+
 static int64_t dense_page(uint64_t vpn)
 {
     uint64_t extent = vpn >> 9;
-    size_t slot = (extent * UINT64_C(0x9e3779b97f4a7c15)) >> 46; /* 2^18 slots */
-    while (extent_slots[slot].extent != extent + 1) {
-        if (extent_slots[slot].extent == 0) {
-            if (extents_used == MAX_EXTENTS)
-                return -1;
-            extent_slots[slot].extent = extent + 1;
-            extent_slots[slot].base = (uint64_t)extents_used * EXTENT_PAGES;
-            extents[extents_used++] = extent;
-            break;
-        }
-        slot = (slot + 1) % EXTENT_SLOTS;
+    size_t slot = extent_slot(extent);
+    if (!extent_slots[slot].extent) {
+        if (extents_used == MAX_EXTENTS)
+            return -1;
+        extent_slots[slot].extent = extent + 1;
+        extent_slots[slot].base = (uint64_t)extents_used * EXTENT_PAGES;
+        extents[extents_used++] = extent;
     }
     return extent_slots[slot].base + vpn % EXTENT_PAGES;
 }
@@ -568,6 +596,18 @@ static void put_rows(uint32_t rows)
     frame_used += bytes;
 }
 
+static void send_site(uint32_t number)
+{
+    const struct site *site = &sites[number - 1];
+    uint32_t head[2] = {number, site->frames};
+    frame_used = 0;
+    put(head, sizeof head);
+    put(site->back, site->frames * sizeof *site->back);
+    put(site->offset, site->frames * sizeof *site->offset);
+    put(site->name, site->frames * sizeof *site->name);
+    send_frame(FRAME_SITE, frame, frame_used);
+}
+
 static void send_slice(void)
 {
     uint32_t rows = 0, cpus = vcpus_seen;
@@ -579,12 +619,15 @@ static void send_slice(void)
         }
     for (; names_sent < names_used; names_sent++)
         send_text(FRAME_NAME, names_sent, 0, 0, names[names_sent]);
+    for (; sites_sent < sites_used; sites_sent++)
+        send_site(sites_sent + 1);
     uint64_t waited = 0;
     for (uint32_t index = 0; index < cpus; index++) {
         waited += vcpus[index]->slice_waited;
         vcpus[index]->slice_waited = 0;
     }
-    uint64_t head[8] = {slice_now, lost, extents_used - extents_sent, regions_used, cpus, rows, caches_used, waited};
+    uint64_t head[9] = {slice_now, lost, extents_used - extents_sent, regions_used, cpus, rows, caches_used, waited,
+                        sites_lost};
     frame_used = 0;
     put(head, sizeof head);
     put(extents + extents_sent, (extents_used - extents_sent) * sizeof *extents);
@@ -596,7 +639,8 @@ static void send_slice(void)
     put_rows(rows);
     extents_sent = extents_used;
     regions_used = 0;
-    lost = 0;
+    lost = sites_lost = 0;
+    drop_gone();
     send_frame(FRAME_SLICE, frame, frame_used);
 }
 
@@ -658,7 +702,7 @@ static struct vcpu *new_vcpu(uint32_t index)
     return cpu;
 }
 
-/* QEMU reuses the index of a thread that ended: its state goes on with the next one. */
+/* QEMU reuses the index of a thread that ended: its state goes on with the next one, but for the calls it is in. */
 static void on_vcpu_start(plugin_id id, unsigned index)
 {
     (void)id;
@@ -669,6 +713,7 @@ static void on_vcpu_start(plugin_id id, unsigned index)
     pthread_mutex_lock(&lock);
     for (; vcpus_seen <= index; vcpus_seen++)
         vcpus[vcpus_seen] = new_vcpu(vcpus_seen);
+    vcpus[index]->stack.used = 0;
     pthread_mutex_unlock(&lock);
 }
 
@@ -939,6 +984,18 @@ static void on_waiting_loop(unsigned index, void *instructions)
     wait_again(cpu, &cpu->looped_from, (uintptr_t)instructions, (uintptr_t)instructions);
 }
 
+static void on_call(unsigned index, uint32_t info, uint64_t slot, void *back)
+{
+    if (qemu_plugin_mem_is_store(info)) /* and not where a call through memory reads its target */
+        enter_call(&vcpus[index]->stack, slot, (uintptr_t)back);
+}
+
+static void on_return(unsigned index, uint32_t info, uint64_t slot, void *unused)
+{
+    (void)info, (void)unused;
+    leave_calls(&vcpus[index]->stack, slot);
+}
+
 /* At the first instruction: QEMU does not know the program's path any earlier. */
 static void start(const struct qemu_plugin_insn *first)
 {
@@ -988,6 +1045,19 @@ static void watch_others(struct qemu_plugin_tb *tb, const struct block_plan *pla
     }
 }
 
+/* Calls and returns, where somebody asked for sites. */
+static void watch_calls(struct qemu_plugin_tb *tb, const struct block_plan *plan)
+{
+    for (size_t i = 0; sites && i < plan->insns; i++) {
+        struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
+        uint64_t back = qemu_plugin_insn_vaddr(insn) + qemu_plugin_insn_size(insn);
+        if (plan->decoded[i].calls)
+            qemu_plugin_register_vcpu_mem_cb(insn, on_call, CB_NO_REGS, MEM_RW, (void *)(uintptr_t)back);
+        else if (plan->decoded[i].returns)
+            qemu_plugin_register_vcpu_mem_cb(insn, on_return, CB_NO_REGS, MEM_RW, NULL);
+    }
+}
+
 static void watch_group(struct qemu_plugin_tb *tb, const struct draft *draft, struct group *group, bool first)
 {
     static access_callback *const callbacks[2][4] = {
@@ -1020,6 +1090,7 @@ static void on_translate(plugin_id id, struct qemu_plugin_tb *tb)
         return;
     plan_block(&plan);
     watch_others(tb, &plan);
+    watch_calls(tb, &plan);
     /* QEMU executes a repeated string instruction as a block for each element; on_string makes its time pass. */
     size_t loop = waiting_loop(tb, &plan);
     bool waits = loop && loop == plan.insns, first = true;
@@ -1173,12 +1244,125 @@ static void on_execveat(int directory_fd, const char *path, char **argv, char **
     on_exec(target, argv, envp);
 }
 
+/* ---- Which call mapped what, under `lock` -------------------------------------------------------------------- */
+
+/* The pages of the range get their names anew when they are touched. */
+static void forget_names(uint64_t start, uint64_t end)
+{
+    uint64_t first = start >> 21, last = (end - 1) >> 21;
+    bool many = last - first >= extents_used;
+    for (uint64_t i = 0; i < (many ? extents_used : last - first + 1); i++) {
+        uint64_t extent = many ? extents[i] : first + i, low = extent << 21, high = low + (UINT64_C(1) << 21);
+        size_t slot = extent_slot(extent);
+        if (!extent_slots[slot].extent || low >= end || high <= start)
+            continue;
+        uint64_t base = extent_slots[slot].base;
+        uint64_t stop = base + (((end < high ? end : high) - low) >> 12);
+        for (uint64_t page = base + (((start > low ? start : low) - low) >> 12); page < stop; page++)
+            named[page / 64] &= ~(UINT64_C(1) << (page % 64));
+    }
+}
+
+/* Which file and where in it each return address is; one that is in no file is of name 0, "[anon]". */
+static void find_files(struct site *site)
+{
+    if (maps_stale)
+        read_maps();
+    for (uint32_t i = 0; i < site->frames; i++) {
+        struct mapping *map = find_mapping(site->back[i] + guest_base);
+        if (map) {
+            site->name[i] = map->name;
+            site->offset[i] = site->back[i] + guest_base - map->start + map->offset;
+        }
+    }
+}
+
+static uint32_t site_here(const struct vcpu *cpu)
+{
+    uint64_t chain[CHAIN];
+    uint32_t frames = call_chain(&cpu->stack, chain);
+    struct site *fresh = NULL;
+    uint32_t number = frames ? number_site(chain, frames, &fresh) : 0;
+    if (fresh)
+        find_files(fresh);
+    return number;
+}
+
+static void forget_code(uint64_t start, uint64_t end)
+{
+    for (size_t i = first_mapping(start + guest_base); i < maps_used && maps[i].start < end + guest_base; i++)
+        if (maps[i].executable)
+            return forget_chains();
+}
+
+static void range_unmapped(uint64_t start, uint64_t end)
+{
+    forget_code(start, end);
+    place_again(start, end, start, true);
+}
+
+static void range_mapped(uint64_t start, uint64_t end, uint32_t site)
+{
+    forget_code(start, end);
+    forget_names(start, end);
+    place(start, end, site);
+}
+
+static uint64_t page_end(uint64_t address)
+{
+    return (address + 4095) & ~UINT64_C(4095);
+}
+
+static void break_moved(const struct vcpu *cpu, uint64_t now)
+{
+    uint64_t before = page_end(brk_now), after = page_end(now);
+    if (brk_now && after > before)
+        range_mapped(before, after, site_here(cpu));
+    else if (after < before)
+        range_unmapped(after, before);
+    brk_now = now;
+}
+
+/* What was there before keeps its site wherever it is now, and what is new has that of the call. */
+static void range_remapped(const struct vcpu *cpu, uint64_t start, uint64_t old_end, uint64_t to, uint64_t new_end)
+{
+    uint64_t kept = old_end - start < new_end - to ? old_end - start : new_end - to;
+    if (to != start) {
+        forget_names(to, to + kept);
+        place_again(start, start + kept, to, false);
+        range_unmapped(start, old_end);
+    } else if (old_end > new_end)
+        range_unmapped(new_end, old_end);
+    if (new_end > to + kept)
+        range_mapped(to + kept, new_end, site_here(cpu));
+}
+
+static void memory_changed(const struct vcpu *cpu, int64_t number, uint64_t result)
+{
+    const uint64_t *given = cpu->arguments;
+    switch (number) {
+    case SYS_brk:
+        break_moved(cpu, result);
+        break;
+    case SYS_mmap:
+        range_mapped(result, page_end(result + given[1]), site_here(cpu));
+        break;
+    case SYS_munmap:
+        range_unmapped(given[0], page_end(given[0] + given[1]));
+        break;
+    case SYS_mremap:
+        range_remapped(cpu, given[0], page_end(given[0] + given[1]), result, page_end(result + given[2]));
+        break;
+    }
+}
+
 /* ---- System calls that matter to us ------------------------------------------------------------------------ */
 
 static void on_syscall(plugin_id id, unsigned index, int64_t number, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
                        uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8)
 {
     (void)id, (void)a5, (void)a6, (void)a7, (void)a8;
+    memcpy(vcpus[index]->arguments, (uint64_t[]){a1, a2, a3}, sizeof vcpus[index]->arguments);
     switch (number) {
     case SYS_sched_yield:
         on_wait(index, NULL);
@@ -1206,21 +1390,28 @@ static void on_syscall(plugin_id id, unsigned index, int64_t number, uint64_t a1
 
 static void on_syscall_return(plugin_id id, unsigned index, int64_t number, int64_t result)
 {
-    (void)id, (void)index;
+    (void)id;
     switch (number) {
     case SYS_brk:
         if (result > 0 && !brk_start)
             brk_start = brk_end = result;
         if (result > 0 && (uint64_t)result > brk_end)
             brk_end = result;
-        maps_stale = true;
         break;
     case SYS_mmap:
     case SYS_munmap:
     case SYS_mremap:
-        maps_stale = true;
         break;
+    default:
+        return;
     }
+    maps_stale = true;
+    bool failed = result < 0 && result > -4096;
+    if (!sites || !recording || failed)
+        return;
+    pthread_mutex_lock(&lock);
+    memory_changed(vcpus[index], number, result);
+    pthread_mutex_unlock(&lock);
 }
 
 static void on_exit_process(plugin_id id, void *unused)
@@ -1264,9 +1455,9 @@ static void reset_counts(void)
     madvise(named, MAX_PAGES / 8, MADV_DONTNEED);
     for (uint32_t at = 0; at < caches_used; at++)
         madvise(caches[at].lines, cache_bytes(&caches[at]), MADV_DONTNEED);
-    extents_used = extents_sent = names_sent = 0;
+    extents_used = extents_sent = names_sent = sites_sent = 0;
     regions_used = 0;
-    lost = 0;
+    lost = sites_lost = 0;
     maps_stale = true;
     for (unsigned i = 0; i < vcpus_seen; i++) {
         vcpus[i]->insns = vcpus[i]->slice_insns = vcpus[i]->waited = vcpus[i]->slice_waited = 0;
@@ -1333,6 +1524,8 @@ static bool read_arguments(int argc, char **argv)
             follow_children = *value == '1';
         else if (strcmp(argv[i], "wait") == 0)
             wait_at_end = *value == '1';
+        else if (strcmp(argv[i], "stacks") == 0)
+            with_stacks = *value == '1';
     }
     return directory[0] && slice_insns && caches_used && cache_ways;
 }
@@ -1365,6 +1558,11 @@ EXPORT int qemu_plugin_install(plugin_id id, const void *info, int argc, char **
     for (uint32_t at = 0; at < caches_used; at++) {
         caches[at].ways = cache_ways;
         caches[at].lines = reserve(cache_bytes(&caches[at]));
+    }
+    if (with_stacks) {
+        sites = reserve(MAX_SITES * sizeof *sites);
+        site_slots = reserve(SITE_SLOTS * sizeof *site_slots);
+        placed = reserve(MAX_PLACED * sizeof *placed);
     }
     name_id("[anon]");
     pthread_atfork(lock_for_fork, unlock_parent, start_child);

@@ -37,6 +37,7 @@ struct x86_insn {
     uint8_t bytes;          /* of one such access: up to 8 in one, 16 and 32 in pieces of 8 */
     struct x86_operand memory;
     bool push, pop;         /* 8 bytes on the stack; rsp is moved by that much */
+    bool calls, returns;    /* what is pushed, or popped, is a return address */
     enum x86_effect effect;
     uint8_t to, from;
     int64_t offset;
@@ -253,6 +254,7 @@ static void x86_branch_group(struct x86_cursor *in, struct x86_insn *out, bool i
     } else if (!is_byte && (op == 2 || op == 4 || op == 6) && !in->operand_16) {
         x86_access(out, &modrm, true, false, 8);
         out->push = op != 4;
+        out->calls = op == 2;
     } else
         out->kind = OPAQUE, out->writes = ALL_REGISTERS;
 }
@@ -576,7 +578,7 @@ static void x86_map_1(struct x86_cursor *in, struct x86_insn *out, uint8_t opcod
         x86_signed(in, opcode < 0xd0);
         return;
     case 0xc3:
-        out->pop = true;
+        out->pop = out->returns = true;
         return;
     case 0xc4:
     case 0xc5:
@@ -594,7 +596,7 @@ static void x86_map_1(struct x86_cursor *in, struct x86_insn *out, uint8_t opcod
         out->writes |= x86_set(RBP);
         return;
     case 0xe8:
-        out->push = true;
+        out->push = out->calls = true;
         x86_signed(in, 4);
         return;
     case 0xe9:

@@ -36,6 +36,7 @@ class RecordSettings:
     takes_s  how long the program takes by itself, to tell what is left (0 = not known)
     flush_s  seconds of recording that a killed recorder loses at most
     compressibility  sample the contents of touched pages, and how well they compress
+    stacks   follow the calls of each thread, and keep those at which memory was mapped
     """
 
     slice_ns: int = FINEST_SLICE_NS
@@ -49,6 +50,7 @@ class RecordSettings:
     takes_s: float = 0.0
     flush_s: float = 2.0
     compressibility: bool = False
+    stacks: bool = False
     notes: tuple[str, ...] = ()
 
     @property

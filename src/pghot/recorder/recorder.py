@@ -24,8 +24,20 @@ from pghot.printable import printable
 from pghot.recorder import child
 from pghot.recorder.build import Emulator, find_emulator, plugin_path
 from pghot.recorder.content_samples import ContentSamples
-from pghot.recorder.decode import Base, End, FrameReader, Hello, Name, Note, NoteKind, SliceFrame, Thread
-from pghot.recorder.programs import is_privileged, resolve
+from pghot.recorder.decode import (
+    Base,
+    End,
+    FrameReader,
+    Hello,
+    Name,
+    Note,
+    NoteKind,
+    Site,
+    SliceFrame,
+    Thread,
+)
+from pghot.recorder.frame_names import FrameNames
+from pghot.recorder.programs import is_privileged, machine, resolve
 from pghot.recorder.record_settings import FILTER_BYTES, NS_PER_INSTRUCTION, RecordSettings
 from pghot.recorder.slice_fit import fit
 from pghot.recorder.status_line import Progress, Totals
@@ -110,6 +122,7 @@ def record(
     settings.check()
     resolved = resolve(command)
     emulator = find_emulator()
+    _check_stacks(settings)
     plugin = plugin_path(emulator)
     info = trace_info(command, path, settings)
     directory = Path(tempfile.mkdtemp(prefix="pghot-", dir=temporary_place()))
@@ -125,6 +138,13 @@ def record(
         return _fitted(outcome, settings)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _check_stacks(settings: RecordSettings) -> None:
+    if settings.stacks and machine() != "x86_64":
+        raise UnsupportedError(
+            f"--stacks knows the calls of x86_64, and this machine is {machine()}", "record without it"
+        )
 
 
 def _fitted(outcome: Outcome, settings: RecordSettings) -> Outcome:
@@ -172,7 +192,8 @@ class _Session:
         self._settings = settings
         self._signals = signals
         self._progress = progress
-        self._timeline = Timeline(settings.slice_ns)
+        self._timeline = Timeline(settings.slice_ns, settings.stacks)
+        self._frame_names = FrameNames()
         self._contents = ContentSamples(self._timeline, writer) if settings.compressibility else None
         self._selector = selectors.DefaultSelector()
         self._connections: dict[int, _Connection] = {}
@@ -262,6 +283,9 @@ class _Session:
             self._timeline.name_thread(connection.process, frame)
         elif isinstance(frame, Name):
             connection.process.names[frame.id] = frame.text
+        elif isinstance(frame, Site):
+            process = connection.process
+            process.sites[frame.id] = self._frame_names.chain(frame, process.names)
         elif isinstance(frame, Base):
             connection.process.guest_base = frame.guest_base
         elif isinstance(frame, End):
@@ -408,6 +432,7 @@ class _Session:
             "waiting_share": round(outcome.waiting_share, 4),
             "children_not_followed": list(outcome.not_followed),
             "late_rows": self._timeline.late_rows,
+            **({} if self._timeline.sites is None else self._timeline.sites.facts()),
             "privileges_dropped": is_privileged(resolved[0]),
         }
 

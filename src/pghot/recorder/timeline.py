@@ -9,6 +9,7 @@ import numpy as np
 
 from pghot.arrays import U32, U64
 from pghot.recorder.decode import SliceFrame, Thread
+from pghot.recorder.page_sites import PageSites
 from pghot.recorder.slice_rows import Rows, added_up, to_batch
 from pghot.recording.trace import Region, SliceBatch, Task, memory_kind
 from pghot.units import PAGE_BYTES
@@ -30,6 +31,7 @@ class Process:
     extent_of   global number of each of the process's extents
     instructions  of each vCPU so far
     task_of       number of the thread that runs as each vCPU
+    sites         where memory was mapped, in words, by the process's numbers
     guest_base    where address 0 of the program is in the process that emulates it
     leaving       it is about to become another program: its memory must not be read any more
     """
@@ -42,6 +44,7 @@ class Process:
     extent_address: list[int] = field(default_factory=list)
     instructions: dict[int, int] = field(default_factory=dict)
     task_of: dict[int, int] = field(default_factory=dict)
+    sites: dict[int, str] = field(default_factory=dict)
     guest_base: int = 0
     leaving: bool = False
 
@@ -57,9 +60,10 @@ class Timeline:
 
     references, lost, instructions, waited  totals of what was added
     tasks     the threads, by number; with `names_changed` when some are new or have another name
+    sites     of the pages; None: nobody asked for them
     """
 
-    def __init__(self, slice_ns: int) -> None:
+    def __init__(self, slice_ns: int, stacks: bool = False) -> None:
         self._slice_ns = slice_ns
         self._open: dict[int, _OpenSlice] = {}
         self._next = 0
@@ -68,6 +72,7 @@ class Timeline:
         self._seen = np.zeros(0, np.bool_)
         self._numbers: dict[tuple[int, int], int] = {}
         self.tasks: list[Task] = []
+        self.sites = PageSites() if stacks else None
         self.names_changed = False
         self.references = 0
         self.lost = 0
@@ -119,6 +124,8 @@ class Timeline:
         self.references += int(frame.counters[0].sum(dtype=np.uint64))
         self.waited += frame.waited
         self.lost += frame.lost
+        if self.sites is not None:
+            self.sites.lost += frame.sites_lost
         for cpu, count in enumerate(frame.instructions.tolist()):
             process.instructions[cpu] = process.instructions.get(cpu, 0) + count
         if frame.index < self._next:
@@ -170,9 +177,14 @@ class Timeline:
             process.extent_address += [extent << 21 for extent in frame.extents.tolist()]
 
     def _name_regions(self, process: Process, frame: SliceFrame) -> None:
-        for first, pages, name in frame.regions.tolist():
+        for first, pages, name, number in frame.regions.tolist():
             extent, at = divmod(first, EXTENT_PAGES)
             dense = int(process.extent_of[extent]) * EXTENT_PAGES + at
             address = process.extent_address[extent] + at * PAGE_BYTES
-            text = process.names[name]
-            self._regions.append(Region(dense, pages, process.space, address, text, memory_kind(text)))
+            text, site = process.names[name], process.sites.get(number, "")
+            kind, fresh = memory_kind(text), [(dense, pages)]
+            if self.sites is not None:
+                fresh = self.sites.name(dense, pages, site, frame.index * self._slice_ns)
+            for begin, length in fresh:
+                start = address + (begin - dense) * PAGE_BYTES
+                self._regions.append(Region(begin, length, process.space, start, text, kind, site))

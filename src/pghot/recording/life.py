@@ -9,6 +9,7 @@ import numpy.typing as npt
 from numba import njit
 
 from pghot.arrays import I64, U32, Bool
+from pghot.recording.allocations import Allocation, allocations_of
 from pghot.recording.reader import Recording
 from pghot.recording.runs import RunBatch
 from pghot.recording.target import Target
@@ -31,6 +32,7 @@ class Life:
     miss_share     of all misses of the recording; None: it has none
     colder_share   of all touched pages, those that missed (or where there are no misses, were touched) less often than
                    each of these on average; None: never touched
+    allocations    which calls mapped them; empty where that was not recorded
     """
 
     name: str
@@ -46,6 +48,7 @@ class Life:
     last_s: float | None
     miss_share: float | None
     colder_share: float | None
+    allocations: tuple[Allocation, ...] = ()
 
     def total(self, column: str) -> int:
         return int(self.counts[COLUMNS.index(column)].sum())
@@ -98,6 +101,7 @@ class Lives:
             last_s=seconds[-1] if seconds else None,
             miss_share=int(totals.misses[chosen].sum()) / all_misses if all_misses else None,
             colder_share=float((heat[touched] < heat[own].mean()).mean()) if own.any() else None,
+            allocations=allocations_of(recording, self._target),
         )
 
 

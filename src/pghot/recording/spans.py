@@ -17,6 +17,7 @@ class Span:
     """Dense pages [first_page, first_page + pages), which follow each other in the addresses of one space.
 
     start_address  of the first of them, bytes; None where no region says which addresses they are
+    site           as of `Region`
     """
 
     first_page: int
@@ -25,6 +26,7 @@ class Span:
     start_address: int | None
     name: str
     kind: MemoryKind
+    site: str = ""
 
 
 def spans_of(regions: Sequence[Region], pages: int) -> list[Span]:
@@ -34,7 +36,7 @@ def spans_of(regions: Sequence[Region], pages: int) -> list[Span]:
     [(2, '[heap]'), (0, '[no region]'), (4, '[no region]')]
     """
     ordered = sorted(regions, key=lambda region: (region.space, region.start_address))
-    spans = [Span(r.first_page, r.pages, r.space, r.start_address, r.name, r.kind) for r in ordered]
+    spans = [Span(r.first_page, r.pages, r.space, r.start_address, r.name, r.kind, r.site) for r in ordered]
     free = np.ones(pages + 2, np.bool_)
     free[[0, -1]] = False
     for region in regions:

@@ -7,31 +7,16 @@ library that was replaced since, or of which a part was left out, mostly has ano
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
+from pghot.recording.elf_symbols import FUNC, OBJECT, defined, name_at, opened, symbol_table
 from pghot.recording.spans import Span
 from pghot.recording.trace import MemoryKind
 
-# Elf64_Sym (elf.h)
-_SYMBOL = np.dtype(
-    [
-        ("name", "<u4"),
-        ("info", "u1"),
-        ("other", "u1"),
-        ("section", "<u2"),
-        ("value", "<u8"),
-        ("size", "<u8"),
-    ]
-)
-_OBJECT, _FUNC = 1, 2  # STT_OBJECT, STT_FUNC
-_LONGEST = 256  # bytes of a name
-_MOST_BYTES = 1 << 30  # of a symbol table
 _MOST_NAMES = 100
 
 
@@ -58,7 +43,7 @@ def symbols_of(spans: Sequence[Span], asked: Span, page_bytes: int) -> Symbols |
         if (span.name, span.space) == (asked.name, asked.space) and (start := span.start_address) is not None
     ]
     begin, end = min(start for start, _ in mine), max(end for _, end in mine)
-    file = _opened(asked.name)
+    file = opened(asked.name)
     if file is None:
         return None
     with file:
@@ -67,22 +52,6 @@ def symbols_of(spans: Sequence[Span], asked: Span, page_bytes: int) -> Symbols |
         except Exception:  # pyelftools raises anything on a file that is damaged, or no ELF file
             return None
     return None if names is None else Symbols(asked.name, asked.start_address - begin, tuple(names))
-
-
-def _opened(path: str) -> IO[bytes] | None:
-    """The file if it is a regular one that can be read: a recording may name anything."""
-    if not path.startswith("/"):
-        return None
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return None
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb")
-    except (OSError, ValueError):
-        return None
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        return None
-    return file
 
 
 def _names(file: IO[bytes], begin: int, end: int, address: int, size: int) -> list[str] | None:
@@ -95,23 +64,11 @@ def _names(file: IO[bytes], begin: int, end: int, address: int, size: int) -> li
     last = -(-max(each["p_vaddr"] + each["p_filesz"] for each in loads) // 4096) * 4096
     if elf.elfclass != 64 or not elf.little_endian or last - first != end - begin or align < 4096:
         return None
-    table = elf.get_section_by_name(".symtab") or elf.get_section_by_name(".dynsym")
-    if table is None:
-        return []
-    text = elf.get_section(table["sh_link"])
-    if any(each.compressed or each["sh_size"] > _MOST_BYTES for each in (table, text)):
-        return []
-    symbols, strings = np.frombuffer(table.data(), _SYMBOL), text.data()
+    symbols, strings = symbol_table(elf)
     start = address - begin + first
     overlap = np.minimum(symbols["value"] + symbols["size"], start + size).astype(np.int64) - np.maximum(
         symbols["value"], start
     ).astype(np.int64)
-    named = np.isin(symbols["info"] & 15, (_OBJECT, _FUNC)) & (symbols["section"] != 0)
-    found = np.flatnonzero(named & (overlap > 0))
+    found = np.flatnonzero(defined(symbols, OBJECT, FUNC) & (overlap > 0))
     found = found[np.argsort(-overlap[found], kind="stable")][:_MOST_NAMES]
-    return list(dict.fromkeys(_name(strings, int(symbols["name"][each])) for each in found))
-
-
-def _name(strings: Any, at: int) -> str:
-    end = strings.find(b"\0", at, at + _LONGEST)
-    return bytes(strings[at : end if end >= 0 else at + _LONGEST]).decode(errors="replace")
+    return list(dict.fromkeys(name_at(strings, int(symbols["name"][each])) for each in found))

@@ -29,6 +29,7 @@ def document(found: Life, chains: Sequence[Chain], not_known: list[str]) -> dict
         "pages": found.target.pages,
         "spans": [asdict(span) for span in found.target.spans],
         "symbols": None if found.target.symbols is None else asdict(found.target.symbols),
+        "allocations": [asdict(each) for each in found.allocations],
         "touched_pages": found.touched_pages,
         "slices": found.slices,
         "first_s": found.first_s,

@@ -14,7 +14,7 @@ from pghot.report.heat_levels import short
 from pghot.report.terminal import axis, bars, fitted
 from pghot.units import counted, format_duration, format_share
 
-SHOWN_SPANS, SHOWN_NAMES = 8, 4
+SHOWN_SPANS, SHOWN_NAMES, SHOWN_ALLOCATIONS = 8, 4, 4
 INDENT = 19  # of the words after a time
 _NAME, _RATE = 10, 9
 
@@ -66,6 +66,7 @@ def figures(found: Life) -> list[str]:
     if found.target.symbols is not None:
         lines.append(called(found.target.symbols))
     lines += places(found) if found.target.pages > 1 else []
+    lines += mapped_by(found)
     if not found.touched_pages:
         return [*lines, "never touched while it was recorded"]
     touched = "" if found.target.pages == 1 else f"{counted(found.touched_pages, 'page')} of them touched, "
@@ -103,6 +104,18 @@ def places(found: Life) -> list[str]:
             lines.append(f"  {span.start_address:#x}-{end:#x}, address space {span.space}")
     left = len(found.target.spans) - SHOWN_SPANS
     return [*lines, f"  and {left} more"] if left > 0 else lines
+
+
+def mapped_by(found: Life) -> list[str]:
+    """The calls that mapped them, the innermost first; of several, the first of them."""
+    lines = []
+    for each in found.allocations[:SHOWN_ALLOCATIONS]:
+        what = "" if found.target.pages == 1 else f"{counted(each.pages, 'page')} "
+        when = "" if each.time_s is None else f"from {each.time_s:.3f} s on "
+        lines.append(f"{what}{when}mapped by" if each.frames else f"{what}{when}mapped, not known by what")
+        lines += [f"  {printable(frame)}" for frame in each.frames]
+    left = len(found.allocations) - SHOWN_ALLOCATIONS
+    return [*lines, f"and by {counted(left, 'other call')}"] if left > 0 else lines
 
 
 def _rates(found: Life) -> Sequence[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -70,6 +71,63 @@ def test_a_region_by_its_name_the_last_part_of_its_path_or_its_addresses(
         ("[anon]", 2, 1),
     ]
     assert across["misses"] == [3, 0, 5]
+
+
+def mapped(path: Path, *rows: list[int]) -> str:
+    """[anon] is of two sites, 3 pages and 197. `rows` were mapped again: at a site that is not known, or by again()."""
+    sites = ["grow+0x5 (demo)", "fill+0x7 (demo) < main+0x1b (demo)"]
+    regions = (
+        replace(REGIONS[1], pages=3, site=sites[0]),
+        Region(5, 197, 0, ANON + 3 * 4096, "[anon]", site=sites[1]),
+        REGIONS[0],
+    )
+    later = {"sites": ["", "again+0x9 (demo)"], "rows": rows}
+    return recorded(path, SLICES[:2], regions, TWO_THREADS, reallocations=later).path
+
+
+def test_the_calls_that_mapped_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Page 6 of the recording, the fifth of [anon], and again after 1 ms and 2 ms."""
+    path = mapped(tmp_path / "demo.pghot", [2_000_000, 6, 9, 1], [1_000_000, 0, 7, 0], [0, 7, 99, 1])
+    text = output(capsys, path, f"{ANON + 4 * 4096:#x}")
+    assert text.splitlines()[1:7] == [
+        "mapped by",
+        "  fill+0x7 (demo)",
+        "  main+0x1b (demo)",
+        "from 0.001 s on mapped, not known by what",
+        "from 0.002 s on mapped by",
+        "  again+0x9 (demo)",
+    ]
+    assert json.loads(output(capsys, path, f"{ANON + 4 * 4096:#x}", "--json"))["allocations"] == [
+        {"frames": ["fill+0x7 (demo)", "main+0x1b (demo)"], "pages": 1, "time_s": None},
+        {"frames": [], "pages": 1, "time_s": 0.001},
+        {"frames": ["again+0x9 (demo)"], "pages": 1, "time_s": 0.002},
+    ]
+
+
+def test_the_calls_that_mapped_a_region(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The site of the most pages first; of the pages that were mapped again those of the region, here [2, 4) and all
+    of [6, 15); four of them are shown."""
+    rows = [[1_000_000, 0, 4, 1], [2_000_000, 6, 9, 1], [3_000_000, 6, 9, 0]]
+    path = mapped(tmp_path / "demo.pghot", *rows)
+    lines = output(capsys, path, "[anon]").splitlines()
+    assert [line for line in lines if " pages " in line and "mapped" in line] == [
+        "197 pages mapped by",
+        "3 pages mapped by",
+        "2 pages from 0.001 s on mapped by",
+        "9 pages from 0.002 s on mapped by",
+    ]
+    assert "and by 1 other call" in lines
+    assert len(json.loads(output(capsys, path, "[anon]", "--json"))["allocations"]) == 5
+    heap = output(capsys, path, "[heap]").splitlines()
+    assert [line for line in heap if "mapped" in line] == ["2 pages from 0.001 s on mapped by"]
+
+
+def test_what_cannot_be_mapped_again_is_an_error_of_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = mapped(tmp_path / "demo.pghot", [0, 1, 1, 5])
+    assert run(["report", "explain", path, "[anon]"]) == 1
+    assert "contradicts itself: reallocations that are none" in capsys.readouterr().err
 
 
 def test_a_page_that_was_never_touched(demo: str, capsys: pytest.CaptureFixture[str]) -> None:

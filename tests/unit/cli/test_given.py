@@ -100,20 +100,20 @@ MODES: list[tuple[str, str, str, str]] = [
     (
         "record",
         "a.pghot true",
-        f"{_RECORD} llc llc_ways cpu max_size takes children",
+        f"{_RECORD} llc llc_ways cpu max_size takes stacks children",
         f"pid {_CHOSEN} {_NODES} set_ stall_share latency",
     ),
     (
         "record",
         "--source faults -p 1 -o a.pghot",
         f"{_RECORD} pid {_CHOSEN} {_NODES} children set_ stall_share latency",
-        "llc llc_ways cpu max_size takes",
+        "llc llc_ways cpu max_size takes stacks",
     ),
     (
         "record",
         "--source faults --cgroup /a -o a.pghot",
         f"{_RECORD} pid {_CHOSEN} {_NODES} set_ stall_share latency",
-        "llc llc_ways cpu max_size takes children",
+        "llc llc_ways cpu max_size takes stacks children",
     ),
     ("margin", "", _MARGIN, "access reserve tenants budget seed output force"),
     ("margin", "--adversary all", f"{_MARGIN} access reserve tenants output", "budget seed force"),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pghot.recorder.decode import SliceFrame, Thread
 from pghot.recorder.timeline import Process, Timeline
+from pghot.recording.reallocations import Reallocation
 from pghot.recording.trace import MemoryKind, Region, SliceBatch, Task
 
 SLICE_NS = 1000
@@ -17,7 +18,7 @@ def make_frame(
     index: int,
     rows: dict[int, int],
     extents: tuple[int, ...] = (),
-    regions: tuple[tuple[int, int, int], ...] = (),
+    regions: tuple[tuple[int, int, int, int], ...] = (),
     instructions: tuple[int, ...] = (10,),
     cpu: int = 0,
 ) -> SliceFrame:
@@ -28,8 +29,9 @@ def make_frame(
         index,
         0,
         5,
+        0,
         np.array(extents, np.uint64),
-        np.array(regions, np.uint64).reshape(-1, 3),
+        np.array(regions, np.uint64).reshape(-1, 4),
         np.array(instructions, np.uint64),
         page,
         np.full(len(page), cpu, np.uint32),
@@ -102,9 +104,9 @@ def test_threads_have_rows_of_their_own_and_keep_their_number() -> None:
 def test_processes_have_pages_and_regions_of_their_own() -> None:
     timeline, one, two = Timeline(SLICE_NS), Process(1, 0, "a"), Process(2, 1, "b")
     one.names[0], two.names[0] = "[heap]", "[stack]"
-    timeline.add(one, make_frame(0, {1: 4}, extents=(8,), regions=((1, 3, 0),)))
-    timeline.add(two, make_frame(0, {1: 6}, extents=(8,), regions=((0, 9, 0),)))
-    timeline.add(one, make_frame(0, {513: 2}, extents=(11,), regions=((513, 1, 0),)))
+    timeline.add(one, make_frame(0, {1: 4}, extents=(8,), regions=((1, 3, 0, 0),)))
+    timeline.add(two, make_frame(0, {1: 6}, extents=(8,), regions=((0, 9, 0, 0),)))
+    timeline.add(one, make_frame(0, {513: 2}, extents=(11,), regions=((513, 1, 0, 0),)))
     taken = timeline.take(0)
     assert taken is not None
     assert rows_of(taken[0]) == {0: {1: 4, 513: 6, 1025: 2}}
@@ -113,6 +115,24 @@ def test_processes_have_pages_and_regions_of_their_own() -> None:
         Region(512, 9, 1, 8 << 21, "[stack]", MemoryKind.STACK),
         Region(1025, 1, 0, (11 << 21) + 4096, "[heap]", MemoryKind.HEAP),
     ]
+
+
+def test_a_region_has_its_first_site_and_later_ones_are_listed_with_their_time() -> None:
+    timeline, one = Timeline(SLICE_NS, stacks=True), Process(1, 0, "a")
+    one.names[0], one.sites[1], one.sites[2] = "[anon]", "f+0x1 (a)", "g+0x2 (a)"
+    timeline.add(one, make_frame(0, {1: 4}, extents=(8,), regions=((1, 3, 0, 1), (4, 2, 0, 0))))
+    timeline.add(one, make_frame(3, {1: 4}, regions=((0, 3, 0, 2), (3, 1, 0, 1), (5, 1, 0, 7))))
+    taken = timeline.take(0)
+    assert taken is not None
+    start = 8 << 21
+    assert taken[1] == [
+        Region(1, 3, 0, start + 4096, "[anon]", MemoryKind.ANON, "f+0x1 (a)"),
+        Region(4, 2, 0, start + 4 * 4096, "[anon]", MemoryKind.ANON, ""),
+        Region(0, 1, 0, start, "[anon]", MemoryKind.ANON, "g+0x2 (a)"),
+    ]
+    assert timeline.sites is not None
+    assert timeline.sites.later == [Reallocation(3000, 1, 2, "g+0x2 (a)")]
+    assert timeline.sites.lost == 0
 
 
 def test_counts_that_come_after_their_slice_was_written_are_kept() -> None:

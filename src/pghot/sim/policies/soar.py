@@ -5,10 +5,11 @@ a core keeps in flight (amortised offcore latency). The objects are ranked by th
 the first ones are allocated in the fast tier, as many as fit. Nothing moves. A hot object that is read in order ranks
 below a colder one that is chased from pointer to pointer.
 
-An object is what was allocated at one site; where a recording knows no sites, a region of that name. The lab knows the
-misses in flight of each region from their pattern. Hardware cannot say it: Soar estimates an object's stall from the
-counters of the whole program and the object's share of the samples, so this is what it could reach at best. The
-profile is of the very run that is played; the paper profiles an earlier one, with everything in the fast tier.
+An object is what was mapped at one site (`pghot record --stacks`), maybe by many calls. Where a recording knows no site
+it is all regions of one name, and so is a mapped file, which the dynamic linker mapped. The lab knows the misses in
+flight of each region from their pattern. Hardware cannot say it: Soar estimates an object's stall from the counters of
+the whole program and the object's share of the samples, so this is what it could reach at best. The profile is of the
+very run that is played; the paper profiles an earlier one, with everything in the fast tier.
 
 Not modelled: objects that come and go, whose memory others take over. The last object that fits in part is placed in
 part, its first pages in the fast tier.
@@ -20,6 +21,7 @@ import numpy as np
 
 from pghot.arrays import F64, I64
 from pghot.policies.policy import Passive
+from pghot.recording.trace import MemoryKind
 from pghot.sim.lab_world import LabWorld
 from pghot.sim.policies.fixed_placement import place_by_heat
 
@@ -54,7 +56,8 @@ def object_of(world: LabWorld) -> I64:
     found = np.zeros(world.pages, np.int64)
     numbers: dict[str, int] = {}
     for region in world.regions:
-        number = numbers.setdefault(region.site or region.name, len(numbers) + 1)
+        by_name = not region.site or region.kind is MemoryKind.FILE
+        number = numbers.setdefault(region.name if by_name else region.site, len(numbers) + 1)
         found[region.first_page : region.first_page + region.pages] = number
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,19 @@ def test_what_was_allocated_at_one_site_is_one_object_whatever_its_region_is_cal
     assert placed(apart, [40, 0, 30], [1] * 3, room=1) == [0, 1, 1]
     same = [region(0, 1, "a", "grow < main"), region(1, 1, "b", "grow < main"), region(2, 1, "c")]
     assert placed(same, [40, 0, 30], [1] * 3, room=1) == [1, 1, 0]
+
+
+def test_a_mapped_file_is_an_object_by_its_name_whoever_mapped_it() -> None:
+    """Two files of one site, the dynamic linker's: 300 misses are the library's, and of none of the other's pages."""
+    library, other = (
+        Region(first, 2, 0, first << 12, name, MemoryKind.FILE, "mmap < open_file (ld.so)")
+        for first, name in ((0, "/lib/hot.so"), (2, "/lib/cold.so"))
+    )
+    assert placed([other, library], [300, 0, 0, 0], [1] * 4, room=2) == [0, 0, 1, 1]
+    one_site = [replace(each, kind=MemoryKind.ANON) for each in (other, library)]
+    assert placed(one_site, [0, 300, 0, 0], [1] * 4, room=2) == [0, 0, 1, 1], "equals by their first page"
+    assert placed([other, library], [0, 0, 0, 300], [1] * 4, room=2) == [1, 1, 0, 0]
+    assert placed(one_site, [0, 0, 0, 300], [1] * 4, room=2) == [0, 0, 1, 1]
 
 
 def test_memory_outside_of_all_regions_is_an_object_too() -> None:

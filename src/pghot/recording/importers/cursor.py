@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.arrays import U64
-from pghot.recording.importers.input import Input
+from pghot.recording.importers.input import BLOCK_BYTES, Input
 
 
 class Cursor:
@@ -16,24 +16,30 @@ class Cursor:
     """
 
     def __init__(self, source: Input) -> None:
-        self._blocks = source.blocks()
-        self._text, self._place = b"", 0
+        self._source = source
+        self._room = np.empty(2 * BLOCK_BYTES, np.uint8)  # what is at hand: [place, stop) of it
+        self._place = self._stop = 0
         self.at = 0
         self.end: int | None = None
 
     @property
     def held(self) -> int:
         """Bytes at hand."""
-        have = len(self._text) - self._place
+        have = self._stop - self._place
         return have if self.end is None else max(0, min(have, self.end - self.at))
 
     def more(self) -> bool:
-        """Add a block to what is at hand; False at the end."""
-        if self.end is not None and self.at + len(self._text) - self._place >= self.end:
+        """Add a block to what is at hand; False at the end. What `words` gave is gone."""
+        have = self._stop - self._place
+        if self.end is not None and self.at + have >= self.end:
             return False
-        block = next(self._blocks, b"")
-        self._text, self._place = self._text[self._place :] + block, 0
-        return bool(block)
+        room = self._room
+        if have + BLOCK_BYTES > len(room):
+            room = np.empty(2 * (have + BLOCK_BYTES), np.uint8)
+        room[:have] = self._room[self._place : self._stop]
+        added = self._source.fill(room.data[have : have + BLOCK_BYTES])
+        self._room, self._place, self._stop = room, 0, have + added
+        return added > 0
 
     def have(self, count: int) -> bool:
         """Whether so many bytes follow; then they are at hand."""
@@ -44,7 +50,7 @@ class Cursor:
 
     def peek(self, count: int) -> bytes:
         """The next bytes, as far as they are at hand."""
-        return self._text[self._place : self._place + min(count, self.held)]
+        return self._room[self._place : self._place + min(count, self.held)].tobytes()
 
     def take(self, count: int) -> bytes:
         """The next bytes; fewer at the end."""
@@ -59,7 +65,7 @@ class Cursor:
         while left > self.held:
             left -= self.held
             self.at += self.held
-            self._text, self._place = b"", 0
+            self._place = self._stop = 0
             if not self.more():
                 return count - left
         self.at += left
@@ -67,7 +73,9 @@ class Cursor:
         return count
 
     def words(self) -> U64:
-        """What is at hand as uint64, without a rest of less than eight bytes."""
+        """What is at hand as uint64, without a rest of less than eight bytes; there until `more` is called."""
         if self._place & 7:
-            self._text, self._place = self._text[self._place :], 0
-        return np.frombuffer(self._text, np.uint64, self.held >> 3, self._place)
+            have = self._stop - self._place
+            self._room[:have] = self._room[self._place : self._stop]
+            self._place, self._stop = 0, have
+        return np.frombuffer(self._room, np.uint64, self.held >> 3, self._place)

@@ -29,7 +29,7 @@ class Input:
     offset  bytes given so far, unpacked
     """
 
-    def __init__(self, path: str | Path, file: IO[bytes], packed: IO[bytes]) -> None:
+    def __init__(self, path: str | Path, file: Any, packed: IO[bytes]) -> None:
         """file, packed  what gives its bytes, and the file itself, of which they are unpacked"""
         self.name = str(path)
         self._file, self._packed = file, packed
@@ -59,15 +59,26 @@ class Input:
             yield rest
             rest = b""
 
-    def records(self, record_bytes: int) -> Iterator[tuple[int, bytes]]:
-        """(offset, whole records); what is left at the end, with its offset, is no whole one."""
-        for block in self.blocks(BLOCK_BYTES // record_bytes * record_bytes):
-            whole = len(block) // record_bytes * record_bytes
-            at = self.offset - len(block)
+    def fill(self, room: memoryview) -> int:
+        """Put what comes next into `room`; the number of bytes, fewer than there is room for only at the end."""
+        count = min(len(self._start), len(room))
+        room[:count], self._start = self._start[:count], self._start[count:]
+        while count < len(room) and (more := self._read_into(room[count:])):
+            count += more
+        self.offset += count
+        return count
+
+    def records(self, record_bytes: int) -> Iterator[tuple[int, memoryview]]:
+        """(offset, whole records); what is left at the end, with its offset, is no whole one. Each takes the room of
+        the one before."""
+        room = memoryview(bytearray(BLOCK_BYTES // record_bytes * record_bytes))
+        while count := self.fill(room):
+            whole = count // record_bytes * record_bytes
+            at = self.offset - count
             if whole:
-                yield at, block[:whole]
-            if whole < len(block):
-                yield at + whole, block[whole:]
+                yield at, room[:whole]
+            if whole < count:
+                yield at + whole, room[whole:count]
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """(offset, whole lines), each block with a newline at its end. Raises `PghotError` for an endless line."""
@@ -92,8 +103,18 @@ class Input:
         return PghotError(f"{self.name} is damaged at byte {offset:,}: {what}", "make the file again")
 
     def _read(self, most: int) -> bytes:
+        with self._unpacking():
+            data: bytes = self._file.read(most)
+            return data
+
+    def _read_into(self, room: memoryview) -> int:
+        with self._unpacking():
+            return int(self._file.readinto(room))
+
+    @contextmanager
+    def _unpacking(self) -> Iterator[None]:
         try:
-            return self._file.read(most)
+            yield
         except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError, pa.ArrowException) as error:
             reason = (str(error).splitlines() or ["?"])[0]
             raise PghotError(
@@ -117,6 +138,11 @@ class _Inflated:
             if data := self._inflate.decompress(packed, most):
                 return data
         return b""
+
+    def readinto(self, room: memoryview) -> int:
+        data = self.read(len(room))
+        room[: len(data)] = data
+        return len(data)
 
 
 @contextmanager

@@ -7,8 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from pghot.arrays import U16, U64, Bool
-from pghot.mem_data_src import memory_hits, stores, unknown_levels
+from pghot.arrays import U16, U64, Bool, Int
+from pghot.compiled import inlined_kernel, kernel
+from pghot.mem_data_src import OP_STORE, is_memory_hit, is_unknown_level
 from pghot.recording.importers.importer import Accesses, Found, accesses
 from pghot.recording.importers.regions_as_pages import LAST_ADDRESS, NOT_TOLD_APART
 
@@ -35,12 +36,11 @@ class PerfAccesses:
     ) -> Accesses:
         """Each sample is `count` accesses. told: whether it has a `source`, perf_mem_data_src; without one, and without
         a level in it, it counts as a miss. All [N]."""
-        unknown = told & unknown_levels(source)
+        missed, write = np.empty(len(address), np.bool_), np.empty(len(address), np.bool_)
         self._samples += len(address)
         self._counted += int(count.sum())
-        self._no_level += int(np.count_nonzero(unknown))
-        missed = ~told | unknown | memory_hits(source)
-        return accesses(address, time_ns, told & stores(source), count.astype(np.uint32), space, missed)
+        self._no_level += judge(source, told, missed, write)
+        return accesses(address, time_ns, write, count.astype(np.uint32), space, missed)
 
     def accessed(self, start: U64, end: U64, samples: U64) -> Bool:
         """Which regions of DAMON, [start, end) in bytes, were accessed; those that cannot be are counted as lost."""
@@ -60,3 +60,18 @@ class PerfAccesses:
             self._found.sentences.append(
                 f"{self._no_level:,} of {self._samples:,} samples say no level of memory, and count as misses"
             )
+
+
+_hit, _unknown = inlined_kernel(is_memory_hit), inlined_kernel(is_unknown_level)
+
+
+@kernel
+def judge(source: U64, told: Bool, missed: Bool, write: Bool) -> Int:
+    """Fill in which samples are misses and writes; returns how many have a source without a level. All [N]."""
+    no_level = 0
+    for i in range(len(source)):
+        unknown = told[i] & _unknown(source[i])
+        no_level += unknown
+        missed[i] = (not told[i]) | unknown | _hit(source[i])
+        write[i] = told[i] & (source[i] & np.uint64(OP_STORE) != 0)
+    return no_level

@@ -40,7 +40,7 @@ _HANDLED = (HEADER_ATTR, HEADER_TRACING_DATA, _AUXTRACE, _COMPRESSED, _COMPRESSE
 _WANTED = np.zeros(2, np.uint64)
 for _type in _HANDLED:
     _WANTED[_type >> 6] |= np.uint64(1 << (_type & 63))
-_KERNEL = np.uint64(1 << 33)  # as a process: addresses that all share
+_KIND_MASK = np.uint64((1 << int(ps.KIND_BITS)) - 1)
 _REGIONS = np.uint64(1 << 34)  # as a process: the first target of DAMON
 
 
@@ -71,10 +71,9 @@ class PerfData:
         self._state = np.zeros(ps.STATE, np.int64)
         self._state[ps.PREVIOUS_EVENT] = -1
         self._spaces = PageNumbers(0)
-        self._order = TimeOrder(7)
+        self._order = TimeOrder(ps.FOUND_ROWS)
         self._accesses = PerfAccesses(self.found)
         self._has_aux = 0
-        self._kinds: set[Kind] = set()
 
     @staticmethod
     def claims(name: str, start: bytes) -> bool:
@@ -88,14 +87,16 @@ class PerfData:
         self._close()
 
     def _found(self) -> Iterator[U64]:
-        """uint64[7, N]: what the records at hand have, as the compiled pass gives it."""
+        """uint64[5, N]: what the records at hand have, as the compiled pass gives it."""
         cursor = self._file.cursor
         tables = (self._file.rows(), *self._file.ids())
-        found = np.empty((7, 0), np.uint64)  # one room for all passes: new memory is slow to touch
+        found = np.empty(
+            (ps.FOUND_ROWS, 0), np.uint64
+        )  # one room for all passes: new memory is slow to touch
         while True:
             words = cursor.words()
             if found.shape[1] <= len(words) // 2:
-                found = np.empty((7, len(words) // 2 + 1), np.uint64)
+                found = np.empty((ps.FOUND_ROWS, len(words) // 2 + 1), np.uint64)
             done, used, why = ps.take_records(words, 0, _WANTED, *tables, self._state, found, 0)
             cursor.drop(8 * int(done))
             yield found[:, :used].copy()
@@ -138,30 +139,26 @@ class PerfData:
         """Samples in the order of time, as accesses."""
         if not found.shape[1]:
             return
-        regions = found[ps.S_KIND] == Kind.REGIONS
-        if regions.any():
+        if self._state[ps.KINDS] >> Kind.REGIONS & 1:
+            regions = found[ps.S_WHAT] & _KIND_MASK == Kind.REGIONS
             yield from self._regions(found[:, regions])
             found = found[:, ~regions]
         if found.shape[1]:
             yield self._samples_of(found)
 
     def _samples_of(self, found: U64) -> Accesses:
-        address = found[ps.S_ADDR]
-        owner = np.where(address >> np.uint64(63), _KERNEL, found[ps.S_PID])
-        self._kinds |= {
-            Kind(kind) for kind in np.flatnonzero(np.bincount(found[ps.S_KIND].view(np.int64))).tolist()
-        }
-        told = found[ps.S_KIND] == Kind.ACCESSES
+        what = found[ps.S_WHAT]
+        told = what & _KIND_MASK == Kind.ACCESSES
+        owners = self._spaces_of(what >> ps.KIND_BITS)
         return self._accesses.of_samples(
-            found[ps.S_TIME], address, found[ps.S_SRC], told, found[ps.S_COUNT], self._spaces_of(owner)
+            found[ps.S_TIME], found[ps.S_ADDR], found[ps.S_MORE], told, found[ps.S_COUNT], owners
         )
 
     def _regions(self, found: U64) -> Iterator[Accesses]:
-        self._kinds.add(Kind.REGIONS)
-        accessed = self._accesses.accessed(found[ps.S_ADDR], found[ps.S_END], found[ps.S_COUNT])
+        accessed = self._accesses.accessed(found[ps.S_ADDR], found[ps.S_MORE], found[ps.S_COUNT])
         used = found[:, accessed]
-        targets = self._spaces_of(used[ps.S_PID] ^ (_REGIONS << np.uint64(8)))
-        yield from page_accesses(used[ps.S_TIME], used[ps.S_ADDR], used[ps.S_END], used[ps.S_COUNT], targets)
+        targets = self._spaces_of((used[ps.S_WHAT] >> ps.KIND_BITS) ^ (_REGIONS << np.uint64(8)))
+        yield from page_accesses(used[ps.S_TIME], used[ps.S_ADDR], used[ps.S_MORE], used[ps.S_COUNT], targets)
 
     def _spaces_of(self, owner: U64) -> np.ndarray[tuple[int], np.dtype[np.uint16]]:
         numbers, _ = self._spaces.number(owner)
@@ -183,7 +180,7 @@ class PerfData:
                 "how much is missing at the end: perf was stopped before it finished the file"
             )
         found.lost = max(int(state[ps.N_LOST]), int(state[ps.N_LOST_SAMPLES]))
-        self._accesses.close(_about(self._kinds))
+        self._accesses.close(_about(int(state[ps.KINDS])))
         if self._has_aux:
             found.sentences.append(
                 "what is in the AUX area is not decoded: `perf inject --itrace` makes samples of it"
@@ -200,13 +197,13 @@ _LOSSES = {
 }
 
 
-def _about(kinds: set[Kind]) -> Iterator[str]:
-    """What the samples of these kinds do not say."""
-    if Kind.FAULTS in kinds:
+def _about(kinds: int) -> Iterator[str]:
+    """What the samples of these kinds, a bit for each, do not say."""
+    if kinds >> Kind.FAULTS & 1:
         yield FAULTS_ONLY
-    if Kind.BARE in kinds:
+    if kinds >> Kind.BARE & 1:
         yield NO_SOURCES
-    if Kind.REGIONS in kinds:
+    if kinds >> Kind.REGIONS & 1:
         yield from OF_REGIONS
 
 

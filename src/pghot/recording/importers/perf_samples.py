@@ -52,19 +52,24 @@ FINISHED_ROUND = 68
 _LAST_TYPE = 127
 _GUEST_KERNEL, _GUEST_USER = 4, 5  # PERF_RECORD_MISC_CPUMODE
 
-# Rows of the samples found: uint64[7, N].
-S_TIME, S_ADDR, S_PID, S_COUNT, S_SRC, S_KIND, S_END = range(7)
+# Rows of the samples found: uint64[5, N]. S_WHAT: whose addresses they are, above three bits for `perf_attrs.Kind`.
+# S_MORE: perf_mem_data_src, and of a region its end. Of the number of a target 61 bits are kept.
+S_TIME, S_ADDR, S_WHAT, S_COUNT, S_MORE = range(5)
+FOUND_ROWS = 5
+KIND_BITS = np.uint64(3)
 
-# The state of the pass, int64[20]. Times are those of the file.
+# The state of the pass, int64[18]. Times are those of the file. KINDS: a bit for each `perf_attrs.Kind` that came.
 LAST_TIME, TOP_TIME, ROUND_TOP, ROUND_LIMIT = range(4)
 PREVIOUS_TID, PREVIOUS_ADDR, PREVIOUS_IP, PREVIOUS_EVENT = range(4, 8)
 N_LOST, N_LOST_SAMPLES, N_MALFORMED, N_UNKNOWN, N_GUEST, N_NO_ADDRESS, N_NO_ACCESS, N_REPEATED, N_OTHER = (
     range(8, 17)
 )
-STATE = 17
+KINDS = 17
+STATE = 18
 
 _KIND_NONE, _KIND_ACCESSES, _KIND_REGIONS = 0, 1, 4  # perf_attrs.Kind
 PHYSICAL = np.uint64(1 << 32)  # as a process: the address is physical
+KERNEL = np.uint64(1 << 33)  # as a process: addresses that all share
 _OP_LOAD_STORE = np.uint64(0x02 | 0x04)  # perf_mem_data_src.mem_op
 _MOST_COUNT = np.uint64(0xFFFFFFFF)
 
@@ -83,7 +88,7 @@ def take_records(
     events     int64[E, 23] see `perf_attrs.row_of`
     id_keys    uint64[I]    ids of the events, ascending; `id_events` is the event of each
     id_at      word of a sample that has the id, -1: all are of the first event
-    found      uint64[7, N] filled in from `used` on; has room for a sample of two words each
+    found      uint64[5, N] filled in from `used` on; has room for a sample of two words each
     """
     end = len(words)
     last_id: Int = np.uint64(0)
@@ -179,9 +184,12 @@ def take_sample(
     period = word_at(words, w, events[event, PERIOD_AT])
     if events[event, OWN_PERIOD]:
         period = np.uint64(events[event, OWN_PERIOD])
-    found[S_TIME, used], found[S_ADDR, used], found[S_PID, used] = np.uint64(time), address, pid
+    if address >> np.uint64(63):
+        pid = KERNEL
+    state[KINDS] |= 1 << kind
+    found[S_TIME, used], found[S_ADDR, used], found[S_MORE, used] = np.uint64(time), address, source
+    found[S_WHAT, used] = pid << KIND_BITS | np.uint64(kind)
     found[S_COUNT, used] = min(max(period, np.uint64(1)), _MOST_COUNT)
-    found[S_SRC, used], found[S_KIND, used] = source, np.uint64(kind)
     return used + 1
 
 
@@ -224,10 +232,12 @@ def take_region(
         if raw_at < 0 or (events[event, column] >> 4) + (events[event, column] & 15) > raw_bytes:
             state[N_MALFORMED] += 1
             return used
-    found[S_TIME, used], found[S_KIND, used] = np.uint64(time), np.uint64(_KIND_REGIONS)
-    found[S_PID, used] = raw_number(words, raw_at, events[event, TARGET_AT])
+    state[KINDS] |= 1 << _KIND_REGIONS
+    found[S_TIME, used] = np.uint64(time)
+    target = raw_number(words, raw_at, events[event, TARGET_AT])
+    found[S_WHAT, used] = target << KIND_BITS | np.uint64(_KIND_REGIONS)
     found[S_ADDR, used] = raw_number(words, raw_at, events[event, START_AT])
-    found[S_END, used] = raw_number(words, raw_at, events[event, END_AT])
+    found[S_MORE, used] = raw_number(words, raw_at, events[event, END_AT])
     found[S_COUNT, used] = raw_number(words, raw_at, events[event, ACCESSES_AT])
     return used + 1
 

@@ -7,9 +7,9 @@ has no such filter: what a first-level cache would take is a hit here too, but f
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from pghot.arrays import U32, U64, Bool
+from pghot.arrays import U16, U64, Bool
+from pghot.compiled import kernel
 from pghot.units import LINE_BYTES
 
 WAYS = 16
@@ -17,34 +17,39 @@ CACHE_BYTES = 1 << 20  # the smallest that `pghot record` models; its pages stan
 
 
 class CacheModel:
-    """What of a stream of accesses misses."""
+    """What of a stream of accesses misses. The sets are a power of two."""
 
     def __init__(self, cache_bytes: int = CACHE_BYTES) -> None:
         self._tags = np.zeros((cache_bytes // (WAYS * LINE_BYTES), WAYS), np.uint64)
 
-    def misses(self, address: U64, space: U32) -> Bool:
-        """bool[N]: whether each access misses. An access is of the line that its first byte is in."""
+    def misses(self, address: U64, space: U16) -> Bool:
+        """bool[N]: whether each access misses. An access is of the line that its first byte is in.
+
+        space  uint16[N or 1]
+        """
         missed = np.empty(len(address), np.bool_)
-        look_up(address >> np.uint64(6), space, self._tags, missed)
+        look_up(address, space, self._tags, missed)
         return missed
 
 
-@njit(cache=True)
-def look_up(line: U64, space: U32, tags: U64, missed: Bool) -> None:
+@kernel
+def look_up(address: U64, space: U16, tags: U64, missed: Bool) -> None:
     """Look each line up, most recent first, and put it in front.
 
     tags    uint64[sets, ways]  line + 1 below the space's bits; 0 is empty
     missed  bool[N]             filled in
     """
     sets, ways = tags.shape
-    for i in range(len(line)):
-        row = tags[np.int64((line[i] ^ (line[i] >> np.uint64(15))) % np.uint64(sets))]
-        tag = (line[i] + np.uint64(1)) ^ (np.uint64(space[i]) << np.uint64(52))
+    last = len(space) - 1
+    for i in range(len(address)):
+        line = address[i] >> np.uint64(6)
+        s = np.int64((line ^ (line >> np.uint64(15))) & np.uint64(sets - 1))
+        tag = (line + np.uint64(1)) ^ (np.uint64(space[min(i, last)]) << np.uint64(52))
         at = 0
-        while at < ways - 1 and row[at] != tag:
+        while at < ways - 1 and tags[s, at] != tag:
             at += 1
-        missed[i] = row[at] != tag
+        missed[i] = tags[s, at] != tag
         while at > 0:
-            row[at] = row[at - 1]
+            tags[s, at] = tags[s, at - 1]
             at -= 1
-        row[0] = tag
+        tags[s, 0] = tag

@@ -9,26 +9,31 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit
 
-from pghot.arrays import I64, U8, U32, U64, Bool, Int
+from pghot.arrays import I64, U32, U64, Bool, Int
+from pghot.compiled import kernel
 
 LINE_BITS: Final = 8
 NO_LINE: Final = (1 << LINE_BITS) - 1
 _MOST = np.uint64(0xFFFFFFFF)
 
 
-@njit(cache=True)
+# The clock: uint64[3], the first time of all, the latest one, and how many came with an earlier one.
+FIRST, LATEST, N_LATE = range(3)
+
+
+@kernel
 def count_rows(
     time_ns: U64,
     slice_ns: Int,
     page: U32,
-    line: U8,
+    address: U64,
     count: U32,
     missed: Bool,
     write: Bool,
     before: Int,
     used: Int,
+    clock: U64,
     rows: U32,
     row_page: U32,
     last_of: U64,
@@ -38,10 +43,15 @@ def count_rows(
     """Count accesses into the rows of their slices; returns the index of the slice that is open at the end, and how
     many rows are used.
 
-    time_ns   uint64[N]      ascending
+    An access with an earlier time than one before it counts at the later time. New rows are not told from old ones by
+    a jump: it is as good as random, and costs more than all the rest.
+
+    time_ns, address      uint64[N]
+    count, missed, write  [N or 1]
     before    rows of the recording before those in `rows`
     used      rows in use, all of the slice that is open
-    rows      uint32[R, 4]   touches, misses, sequential misses and writes; they stop at 2^32 - 1
+    clock     uint64[3]      see above
+    rows      uint32[R, 4]   touches, misses, sequential misses and writes; they stop at 2^32 - 1. One more than is used
     row_page  uint32[R]      page of each row
     last_of   uint64[pages]  (number of the page's last row + 1) << 8 | line of its last miss, 255: none
     number    int64[N + 1]   the first is the slice that is open, -1: none; those that begin are filled in
@@ -49,33 +59,38 @@ def count_rows(
     """
     at = 0
     end_ns = np.uint64((number[0] + 1) * slice_ns)
-    first = before  # of the slice's rows, in the numbers of `last_of`
+    begin = before  # of the slice's rows, in the numbers of `last_of`
+    last_count, last_missed, last_write = len(count) - 1, len(missed) - 1, len(write) - 1
+    first_ns, latest_ns, late = clock[FIRST], clock[LATEST], 0
     for i in range(len(page)):
-        if time_ns[i] >= end_ns:
+        late += time_ns[i] < latest_ns
+        latest_ns = max(latest_ns, time_ns[i])
+        since_ns = latest_ns - first_ns
+        if since_ns >= end_ns:
             at += 1
-            number[at], start[at] = np.int64(time_ns[i] // np.uint64(slice_ns)), used
+            number[at], start[at] = np.int64(since_ns // np.uint64(slice_ns)), used
             end_ns = np.uint64((number[at] + 1) * slice_ns)
-            first = before + used
+            begin = before + used
         p = page[i]
-        word = last_of[p]
-        last_line = word & np.uint64(255)
-        row = np.int64(word >> np.uint64(8)) - 1
-        if row < first:
-            row = used
-            used += 1
-            row_page[row] = p
-            rows[row, 0] = rows[row, 1] = rows[row, 2] = rows[row, 3] = 0
-            word = np.uint64(before + used) << np.uint64(8) | last_line
-            last_of[p] = word
-        else:
-            row -= before
-        n = np.uint64(count[i])
-        rows[row, 0] = min(_MOST, np.uint64(rows[row, 0]) + n)
-        if missed[i]:
-            rows[row, 1] = min(_MOST, np.uint64(rows[row, 1]) + n)
-            if last_line != 255 and np.uint64(line[i]) == last_line + np.uint64(1):
-                rows[row, 2] = min(_MOST, np.uint64(rows[row, 2]) + n)
-            last_of[p] = (word ^ last_line) | np.uint64(line[i])
-        if write[i]:
-            rows[row, 3] = min(_MOST, np.uint64(rows[row, 3]) + n)
+        last_row, last_line = (
+            np.int64(last_of[p] >> np.uint64(LINE_BITS)) - 1,
+            last_of[p] & np.uint64(NO_LINE),
+        )
+        is_new = last_row < begin
+        row = used if is_new else last_row - before
+        used += is_new
+        row_page[row] = p
+        kept = np.uint64(0) if is_new else _MOST
+        n = np.uint64(count[min(i, last_count)])
+        line = address[i] >> np.uint64(6) & np.uint64(63)
+        misses = n if missed[min(i, last_missed)] else np.uint64(0)
+        sequential = misses if line == last_line + np.uint64(1) else np.uint64(0)
+        writes = n if write[min(i, last_write)] else np.uint64(0)
+        rows[row, 0] = min(_MOST, (np.uint64(rows[row, 0]) & kept) + n)
+        rows[row, 1] = min(_MOST, (np.uint64(rows[row, 1]) & kept) + misses)
+        rows[row, 2] = min(_MOST, (np.uint64(rows[row, 2]) & kept) + sequential)
+        rows[row, 3] = min(_MOST, (np.uint64(rows[row, 3]) & kept) + writes)
+        line = line if missed[min(i, last_missed)] else last_line
+        last_of[p] = np.uint64(before + row + 1) << np.uint64(LINE_BITS) | line
+    clock[LATEST], clock[N_LATE] = latest_ns, clock[N_LATE] + np.uint64(late)
     return at, used

@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 
-from pghot.arrays import U16, U64, Bool, Int
+from pghot.arrays import U32, U64, Bool, Int
+from pghot.compiled import kernel
 from pghot.recording.importers.importer import NS_PER_INSTRUCTION, Accesses, Clock, Found, accesses
 from pghot.recording.importers.input import Input
 
 ENTRY = np.dtype([("type", "<u2"), ("size", "<u2"), ("value", "<u8")])
-HEADER, FOOTER = 25, 26
+_WORDS = ENTRY.itemsize // 4
+_WRITE, _BUNDLE, HEADER, FOOTER = 1, 17, 25, 26  # 0 is a read
 # 10 to 16 are instructions; 31 is sysenter, 48 and 49 are conditional jumps. 29 repeats the one before.
 _INSTRUCTIONS = (*range(10, 17), 31, 48, 49)
 _LAST_TYPE = 60  # newer versions append a few
@@ -52,20 +53,18 @@ class Drmemtrace:
             if len(block) < ENTRY.itemsize:
                 self.found.losses["bytes at the end that are no whole entry"] += len(block)
                 break
-            entries = np.frombuffer(block, ENTRY)
-            kind, value = np.ascontiguousarray(entries["type"]), np.ascontiguousarray(entries["value"])
-            address, write = np.empty(len(kind), np.uint64), np.empty(len(kind), np.bool_)
-            before = np.empty(len(kind), np.uint64)
+            words = np.frombuffer(block, np.uint32).reshape(-1, _WORDS)
+            address, write = np.empty(len(words), np.uint64), np.empty(len(words), np.bool_)
+            time_ns = np.empty(len(words), np.uint64)
             used, instructions, wrong = sort_out(
-                kind, entries["size"].copy(), value, IS_INSTRUCTION, instructions, address, write, before
+                words, IS_INSTRUCTION, NS_PER_INSTRUCTION, instructions, address, write, time_ns
             )
             if wrong >= 0:
                 raise self._source.damaged(
-                    at + int(wrong) * ENTRY.itemsize, f"an entry of type {int(kind[wrong])}"
+                    at + int(wrong) * ENTRY.itemsize, f"an entry of type {int(words[wrong, 0]) & 0xFFFF}"
                 )
-            ended = bool(kind[-1] == FOOTER)
-            time_ns = (before[:used] * NS_PER_INSTRUCTION).astype(np.uint64)
-            yield accesses(address[:used], time_ns, write[:used])
+            ended = bool(words[-1, 0] & 0xFFFF == FOOTER)
+            yield accesses(address[:used], time_ns[:used], write[:used])
         if not ended:
             self.found.sentences.append("how much is missing at the end: the trace has no footer")
 
@@ -74,27 +73,28 @@ IS_INSTRUCTION = np.zeros(_LAST_TYPE + 1, np.bool_)
 IS_INSTRUCTION[list(_INSTRUCTIONS)] = True
 
 
-@njit(cache=True)
+@kernel
 def sort_out(
-    kind: U16, size: U16, value: U64, is_instruction: Bool, instructions: Int, address: U64, write: Bool,
-    before: U64,
+    words: U32, is_instruction: Bool, ns_per_instruction: float, instructions: Int, address: U64, write: Bool,
+    time_ns: U64,
 ) -> tuple[Int, Int, Int]:  # fmt: skip
     """The loads and stores among entries: how many, the instructions by then, and the first entry of no known type, -1
     when there is none.
 
-    kind, size, value       [N]  of each entry
-    address, write, before  [N]  filled in; `before` is the number of instructions up to the access
+    words                    uint32[N, 3]  the entries
+    address, write, time_ns  [N]           filled in; the time is that of the instructions up to the access
     """
     used = 0
-    for i in range(len(kind)):
-        k = kind[i]
-        if k <= 1:
-            address[used], write[used], before[used] = value[i], k == 1, instructions
-            used += 1
-        elif k >= len(is_instruction):
+    for i in range(len(words)):
+        kind = words[i, 0] & np.uint32(0xFFFF)
+        if kind >= len(is_instruction):
             return used, instructions, i
-        elif is_instruction[k]:
-            instructions += 1
-        elif k == 17:  # a bundle: `size` instructions
-            instructions += size[i]
+        if kind <= _WRITE:
+            address[used] = np.uint64(words[i, 2]) << np.uint64(32) | np.uint64(words[i, 1])
+            write[used], time_ns[used] = kind == _WRITE, np.uint64(instructions * ns_per_instruction)
+            used += 1
+        elif kind == _BUNDLE:  # of `size` instructions
+            instructions += np.int64(words[i, 0] >> np.uint32(16))
+        else:
+            instructions += is_instruction[kind]
     return used, instructions, -1

@@ -37,14 +37,14 @@ NS_PER_INSTRUCTION = 0.5  # as the recorder's: two instructions a nanosecond
 
 @dataclass(frozen=True, slots=True)
 class Accesses:
-    """Consecutive accesses, as many as a reader has at a time.
+    """Consecutive accesses, as many as a reader has at a time. A column of one item is the same for all.
 
     time_ns  uint64[N]  for `Clock.DECLARED` all 0
     address  uint64[N]  bytes; of a format of objects, the object
-    write    bool[N]    False as well where the format does not say
-    count    uint32[N]  accesses that each stands for
-    space    uint16[N]  number of the address space, below `MOST_SPACES`
-    missed   bool[N]    whether memory had to answer; True as well where the format does not say
+    write    bool[N or 1]    False as well where the format does not say
+    count    uint32[N or 1]  accesses that each stands for
+    space    uint16[N or 1]  number of the address space, below `MOST_SPACES`
+    missed   bool[N or 1]    whether memory had to answer; True as well where the format does not say
     """
 
     time_ns: U64
@@ -67,14 +67,13 @@ def accesses(
     missed: Bool | None = None,
 ) -> Accesses:
     """`Accesses` of which some columns are left out: no time, reads, single, of the first address space, misses."""
-    n = len(address)
     return Accesses(
-        np.zeros(n, np.uint64) if time_ns is None else time_ns,
+        np.zeros(len(address), np.uint64) if time_ns is None else time_ns,
         address,
-        np.zeros(n, np.bool_) if write is None else write,
-        np.ones(n, np.uint32) if count is None else count,
-        np.zeros(n, np.uint16) if space is None else space,
-        np.ones(n, np.bool_) if missed is None else missed,
+        np.zeros(1, np.bool_) if write is None else write,
+        np.ones(1, np.uint32) if count is None else count,
+        np.zeros(1, np.uint16) if space is None else space,
+        np.ones(1, np.bool_) if missed is None else missed,
     )
 
 

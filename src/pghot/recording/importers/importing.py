@@ -12,7 +12,6 @@ from pghot.arrays import U64, Bool
 from pghot.errors import PghotError, UsageError
 from pghot.recording.importers.cache_model import CACHE_BYTES, WAYS, CacheModel
 from pghot.recording.importers.importer import (
-    LATEST_NS,
     MOST_SPACES,
     NS_PER_INSTRUCTION,
     Accesses,
@@ -20,10 +19,9 @@ from pghot.recording.importers.importer import (
     GivesAccesses,
     GivesRegions,
     Importer,
-    times_too_far,
 )
 from pghot.recording.importers.input import opened
-from pghot.recording.importers.page_numbers import EXTENT_BITS, PageNumbers, regions_of
+from pghot.recording.importers.page_numbers import EXTENT_BITS, PAGE_SHIFT, PageNumbers, regions_of
 from pghot.recording.importers.region_stream import RegionStream
 from pghot.recording.importers.registry import importer_of
 from pghot.recording.importers.slice_maker import SliceMaker
@@ -167,13 +165,10 @@ class _Stream:
         self._declared = importer.clock is Clock.DECLARED
         self._ns_each = 1000 / accesses_per_us
         self._bits = 0 if importer.objects else EXTENT_BITS
-        self.numbers = PageNumbers(self._bits)
+        self.numbers = PageNumbers(self._bits, 0 if importer.objects else PAGE_SHIFT)
         self._cache = CacheModel() if importer.every_access else None
         self._slices = SliceMaker(importer.slice_ns)
-        self._first_ns: int | None = None
-        self._last_ns = 0
         self._seen = 0
-        self._late = 0
 
     def taken(self) -> Iterator[None]:
         """Takes in all, and stops on the way to tell that it goes on."""
@@ -189,42 +184,27 @@ class _Stream:
             return
         if int(part.space.max()) >= MOST_SPACES:
             raise PghotError(f"more than {MOST_SPACES:,} address spaces", "import a part of the file")
-        page = self._pages_of(part)
         before = self.numbers.pages >> self._bits
-        dense, fresh = self.numbers.number(page)
+        dense, fresh = self.numbers.number(part.address, part.space)
         if not self._importer.objects:
             self._writer.announce(regions_of(fresh, before, self._bits))
         missed: Bool = part.missed
         if self._cache is not None:
-            missed = self._cache.misses(part.address, part.space.astype(np.uint32))
-        line = ((part.address >> np.uint64(6)) & np.uint64(63)).astype(np.uint8)
-        done = self._slices.take(self._times_of(part), dense, line, part.count, missed, part.write)
+            missed = self._cache.misses(part.address, part.space)
+        done = self._slices.take(self._times_of(part), dense, part.address, part.count, missed, part.write)
         if done is not None:
             self._writer.append(done)
 
     def sentences(self) -> tuple[str, ...]:
-        if not self._late:
+        if not self._slices.late:
             return ()
         return (
-            f"{self._late:,} accesses had earlier times than ones before them, and count at the later time",
+            f"{self._slices.late:,} accesses had earlier times than ones before them, and count at the later time",
         )
 
-    def _pages_of(self, part: Accesses) -> U64:
-        if self._importer.objects:
-            return part.address
-        return (part.address >> np.uint64(12)) | (part.space.astype(np.uint64) << np.uint64(52))
-
     def _times_of(self, part: Accesses) -> U64:
-        """Since the first access, ascending. Raises `PghotError` for times that no recording can have."""
-        if self._declared:
-            number = np.arange(self._seen, self._seen + len(part), dtype=np.float64)
-            self._seen += len(part)
-            return (number * self._ns_each).astype(np.uint64)
-        if self._first_ns is None:
-            self._first_ns = self._last_ns = int(part.time_ns[0])
-        ascending = np.maximum.accumulate(np.maximum(part.time_ns, np.uint64(self._last_ns)))
-        self._late += int(np.count_nonzero(ascending != part.time_ns))
-        self._last_ns = int(ascending[-1])
-        if self._last_ns - self._first_ns > LATEST_NS:
-            raise times_too_far()
-        return ascending - np.uint64(self._first_ns)
+        if not self._declared:
+            return part.time_ns
+        number = np.arange(self._seen, self._seen + len(part), dtype=np.float64)
+        self._seen += len(part)
+        return (number * self._ns_each).astype(np.uint64)

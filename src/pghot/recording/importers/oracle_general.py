@@ -11,10 +11,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from pghot.arrays import U32, U64
+from pghot.compiled import kernel
 from pghot.recording.importers.importer import Accesses, Clock, Found, accesses
 from pghot.recording.importers.input import Input
 
 RECORD = np.dtype([("clock_s", "<u4"), ("obj_id", "<u8"), ("obj_bytes", "<u4"), ("next_vtime", "<i8")])
+_WORDS = RECORD.itemsize // 4
 _NS_PER_S = np.uint64(1_000_000_000)
 _LONGEST_STEP_S = 30 * 86400  # between two requests at the start of a file
 _MOST_REQUESTS = 1 << 48
@@ -56,7 +59,18 @@ class OracleGeneral:
             if len(block) < RECORD.itemsize:
                 self.found.losses["bytes at the end that are no whole record"] += len(block)
                 return
-            records = np.frombuffer(block, RECORD)
-            yield accesses(
-                np.ascontiguousarray(records["obj_id"]), records["clock_s"].astype(np.uint64) * _NS_PER_S
-            )
+            words = np.frombuffer(block, np.uint32).reshape(-1, _WORDS)
+            time_ns, obj_id = np.empty(len(words), np.uint64), np.empty(len(words), np.uint64)
+            take_requests(words, time_ns, obj_id)
+            yield accesses(obj_id, time_ns)
+
+
+@kernel
+def take_requests(words: U32, time_ns: U64, obj_id: U64) -> None:
+    """Fill in the time and the object of each request.
+
+    words  uint32[N, 6]  the records
+    """
+    for i in range(len(words)):
+        time_ns[i] = np.uint64(words[i, 0]) * _NS_PER_S
+        obj_id[i] = np.uint64(words[i, 2]) << np.uint64(32) | np.uint64(words[i, 1])

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 
-from pghot.arrays import U32, U64, Int
+from pghot.arrays import U16, U32, U64, Int
+from pghot.compiled import inlined_kernel, kernel
 from pghot.errors import PghotError
 from pghot.recording import format as fmt
 from pghot.recording.trace import Region
 
 EXTENT_BITS = 9  # memory is numbered in aligned pieces of 2 MiB, so that huge pages stay whole
+PAGE_SHIFT = 12
 SPACE_SHIFT = np.uint64(52)
+FIRST_SPACE = np.zeros(1, np.uint16)  # of all
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio (Knuth, volume 3, section 6.4)
 
 
@@ -23,8 +25,9 @@ class PageNumbers:
     pages  dense pages so far
     """
 
-    def __init__(self, bits: int) -> None:
-        self._bits = bits
+    def __init__(self, bits: int, address_bits: int = 0) -> None:
+        """address_bits  those of an address below its page number; 0: page numbers, or whatever else, are given"""
+        self._bits, self._address_bits = bits, address_bits
         self._used = 0
         self._make(1 << 12)
 
@@ -32,25 +35,28 @@ class PageNumbers:
     def pages(self) -> int:
         return self._used << self._bits
 
-    def number(self, page: U64) -> tuple[U32, U64]:
+    def number(self, address: U64, space: U16 = FIRST_SPACE) -> tuple[U32, U64]:
         """The dense page of each, and the extents that are new, in the order of their numbers.
 
-        page  uint64[N]  page number below 2^52, the address space above it
+        address  uint64[N]
+        space    uint16[N or 1]  stands above a page number of 52 bits
 
         Raises `PghotError` when there are more pages than a recording may have.
         """
-        dense = np.empty(len(page), np.uint32)
-        fresh = np.empty(len(page), np.uint64)
+        dense = np.empty(len(address), np.uint32)
+        fresh = np.empty(len(address), np.uint64)
         done = found = 0
         while True:
-            more, done = find_extents(page, self._bits, self._table, self._used, dense, fresh[found:], done)
+            more, done = find_extents(
+                address, space, self._address_bits, self._bits, self._table, self._used, dense, fresh[found:], done
+            )  # fmt: skip
             found += more
             self._used += more
             if self.pages > fmt.MAX_PAGES:
                 raise PghotError(
                     f"more than {fmt.MAX_PAGES:,} pages were accessed", "import a part of the file"
                 )
-            if done == len(page):
+            if done == len(address):
                 return dense, fresh[:found]
             self._grow()
 
@@ -80,17 +86,18 @@ def regions_of(extents: U64, first_extent: int, bits: int) -> Sequence[Region]:
     return regions
 
 
-@njit(cache=True)
+@inlined_kernel
 def slot_of(key: Int, slots: Int) -> Int:
     """Where to look for a key first."""
     mixed = np.uint64(key) * _GOLDEN
     return np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(slots - 1))
 
 
-@njit(cache=True)
+@kernel
 def find_extents(
-    page: U64, bits: Int, table: U64, used: Int, dense: U32, fresh: U64, start: Int
-) -> tuple[Int, Int]:
+    address: U64, space: U16, address_bits: Int, bits: Int, table: U64, used: Int, dense: U32, fresh: U64,
+    start: Int,
+) -> tuple[Int, Int]:  # fmt: skip
     """Number the pages from `start` on, until the table is half full; returns how many extents are new, and how far
     it came.
 
@@ -101,8 +108,10 @@ def find_extents(
     found, slots = 0, len(table)
     low = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
     last_key, last_base = np.uint64(0), np.int64(-1)
-    for i in range(start, len(page)):
-        key = page[i] >> np.uint64(bits)
+    last_space = len(space) - 1
+    for i in range(start, len(address)):
+        page = address[i] >> np.uint64(address_bits) | np.uint64(space[min(i, last_space)]) << SPACE_SHIFT
+        key = page >> np.uint64(bits)
         if last_base < 0 or key != last_key:
             at = slot_of(key, slots)
             while table[at, 1] and table[at, 0] != key:
@@ -114,11 +123,11 @@ def find_extents(
                 found += 1
                 table[at, 0], table[at, 1] = key, np.uint64(used + found)
             last_key, last_base = key, (np.int64(table[at, 1]) - 1) << bits
-        dense[i] = np.uint32(last_base + np.int64(page[i] & low))
-    return found, len(page)
+        dense[i] = np.uint32(last_base + np.int64(page & low))
+    return found, len(address)
 
 
-@njit(cache=True)
+@kernel
 def put_back(old: U64, table: U64) -> None:
     """Put the entries of a table into an empty one."""
     slots = len(table)

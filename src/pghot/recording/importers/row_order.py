@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I64, U32, U64, Int
+from pghot.compiled import kernel
 
 _FEW_ROWS = 24  # from here on passes over bytes are faster than moving rows one by one
 
@@ -20,15 +20,19 @@ def columns_in_order(row_page: U32, rows: U32, offsets: I64) -> tuple[U32, U32]:
     count = int(offsets[-1])
     page, columns = np.empty(count, np.uint32), np.empty((4, count), np.uint32)
     longest = int(np.diff(offsets).max())
-    put_in_order(row_page, rows, offsets, np.empty((2, longest), np.uint64), page, columns)
+    room, starts = np.empty((2, longest), np.uint64), np.empty(256, np.int64)
+    put_in_order(row_page, rows, offsets, room, starts, page, columns)
     return page, columns
 
 
-@njit(cache=True)
-def put_in_order(row_page: U32, rows: U32, offsets: I64, room: U64, page: U32, columns: U32) -> None:
+@kernel
+def put_in_order(
+    row_page: U32, rows: U32, offsets: I64, room: U64, starts: I64, page: U32, columns: U32
+) -> None:
     """Fill in `page` and `columns`, as `columns_in_order` has them.
 
-    room  uint64[2, longest slice]
+    room    uint64[2, longest slice]
+    starts  int64[256]
     """
     for s in range(len(offsets) - 1):
         begin, size = offsets[s], offsets[s + 1] - offsets[s]
@@ -42,9 +46,9 @@ def put_in_order(row_page: U32, rows: U32, offsets: I64, room: U64, page: U32, c
         side = 0
         if not sorted_already:
             if size <= _FEW_ROWS:
-                sort_few(room[0], size)
+                sort_few(room, size)
             else:
-                side = sort_by_bytes(room, size, differing)
+                side = sort_by_bytes(room, size, differing, starts)
         for i in range(size):
             key = room[side, i]
             row = np.int64(key & np.uint64(0xFFFFFFFF))
@@ -53,24 +57,23 @@ def put_in_order(row_page: U32, rows: U32, offsets: I64, room: U64, page: U32, c
                 columns[c, begin + i] = rows[row, c]
 
 
-@njit(cache=True)
-def sort_few(keys: U64, size: Int) -> None:
-    """Sort the first `size` by insertion."""
+@kernel
+def sort_few(room: U64, size: Int) -> None:
+    """Sort the first `size` of `room[0]` by insertion."""
     for i in range(1, size):
-        key, at = keys[i], i
-        while at > 0 and keys[at - 1] > key:
-            keys[at] = keys[at - 1]
+        key, at = room[0, i], i
+        while at > 0 and room[0, at - 1] > key:
+            room[0, at] = room[0, at - 1]
             at -= 1
-        keys[at] = key
+        room[0, at] = key
 
 
-@njit(cache=True)
-def sort_by_bytes(room: U64, size: Int, differing: Int) -> Int:
+@kernel
+def sort_by_bytes(room: U64, size: Int, differing: Int, starts: I64) -> Int:
     """Sort the first `size` keys of `room[0]` by their upper halves, byte by byte; returns the side that has them.
 
     differing  the bits in which the upper halves differ at all: a byte without any needs no pass
     """
-    starts = np.empty(256, np.int64)
     side = 0
     for b in range(4):
         if not (np.uint64(differing) >> np.uint64(8 * b)) & np.uint64(255):

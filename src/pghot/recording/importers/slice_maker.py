@@ -1,12 +1,12 @@
-"""Accesses in the order of time become slices: rows of a page with its touches, misses and writes."""
+"""Accesses become slices: rows of a page with its touches, misses and writes."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from pghot.arrays import I64, U8, U32, U64, Bool
-from pghot.recording.importers.count_rows import NO_LINE, count_rows
-from pghot.recording.importers.importer import NS_PER_INSTRUCTION
+from pghot.arrays import I64, U32, U64, Bool
+from pghot.recording.importers.count_rows import FIRST, LATEST, N_LATE, NO_LINE, count_rows
+from pghot.recording.importers.importer import LATEST_NS, NS_PER_INSTRUCTION, times_too_far
 from pghot.recording.importers.row_order import columns_in_order
 from pghot.recording.trace import SliceBatch
 
@@ -25,30 +25,39 @@ class SliceMaker:
         self._slice = -1
         self._before = 0  # rows of the slices that were given
         self._last_of = np.empty(0, np.uint64)
-        self._end_ns = 0
+        self._clock: U64 | None = None  # see `count_rows`
+
+    @property
+    def late(self) -> int:
+        """Accesses that had earlier times than ones before them, and count at the later time."""
+        return 0 if self._clock is None else int(self._clock[N_LATE])
 
     def take(
-        self, time_ns: U64, page: U32, line: U8, count: U32, missed: Bool, write: Bool
+        self, time_ns: U64, page: U32, address: U64, count: U32, missed: Bool, write: Bool
     ) -> SliceBatch | None:
-        """The slices that these accesses close; None when they close none.
+        """The slices that these accesses close; None when they close none. Time begins at the first access of all.
 
-        time_ns        uint64[N]  ascending, also from call to call
-        page           uint32[N]  dense
-        line           uint8[N]   line of the access in its page
-        count          uint32[N]  accesses that it stands for
-        missed, write  bool[N]
+        time_ns, address  uint64[N]
+        page              uint32[N]       dense
+        count             uint32[N or 1]  accesses that it stands for
+        missed, write     bool[N or 1]
+
+        Raises `PghotError` for times that no recording can have.
         """
         if not len(page):
             return None
-        self._make_room(int(page.max()) + 1, self._used + len(page))
+        if self._clock is None:
+            self._clock = np.array([time_ns[0], time_ns[0], 0], np.uint64)
+        self._make_room(int(page.max()) + 1, self._used + len(page) + 1)
         number = np.empty(len(page) + 1, np.int64)
         start = np.empty(len(page) + 1, np.int64)
         number[0], start[0] = self._slice, 0
         slices, used = count_rows(
-            time_ns, self._slice_ns, page, line, count, missed, write, self._before, self._used, self._rows,
-            self._row_page, self._last_of, number, start,
+            time_ns, self._slice_ns, page, address, count, missed, write, self._before, self._used, self._clock,
+            self._rows, self._row_page, self._last_of, number, start,
         )  # fmt: skip
-        self._end_ns = int(time_ns[-1])
+        if self._latest_ns() > LATEST_NS:
+            raise times_too_far()
         self._slice = int(number[slices])
         first = 1 if number[0] < 0 else 0  # before the first access no slice is open
         closed = int(start[slices])
@@ -67,6 +76,9 @@ class SliceMaker:
             return None
         return self._batch(np.array([self._slice]), np.array([0, self._used]), None)
 
+    def _latest_ns(self) -> int:
+        return 0 if self._clock is None else int(self._clock[LATEST] - self._clock[FIRST])
+
     def _make_room(self, pages: int, rows: int) -> None:
         have = len(self._last_of)
         if pages > have:
@@ -82,7 +94,7 @@ class SliceMaker:
         """The rows of whole slices as a batch; `then` is the slice that comes next."""
         page, columns = columns_in_order(self._row_page, self._rows, offsets)
         start_ns = number * self._slice_ns
-        end_ns = self._end_ns + 1 if then is None else then * self._slice_ns
+        end_ns = self._latest_ns() + 1 if then is None else then * self._slice_ns
         lasts_ns = np.diff(start_ns, append=max(end_ns, int(start_ns[-1]) + 1))
         touches, misses, sequential, writes = columns
         return SliceBatch(

@@ -145,7 +145,7 @@ def test_numbering_is_one_to_one_while_the_table_grows(pages: list[int], times: 
 def test_the_cache_is_lru_in_each_set(accesses: list[tuple[int, int]]) -> None:
     # Lines that fall into one set of the 1024 of 1 MiB, below where higher bits are mixed in.
     address = np.array([line * 1024 * 64 for line, _ in accesses], np.uint64)
-    space = np.array([space for _, space in accesses], np.uint32)
+    space = np.array([space for _, space in accesses], np.uint16)
     expected = lru_misses(accesses, sets=1024, ways=16)
     assert CacheModel().misses(address, space).tolist() == expected
 
@@ -153,7 +153,7 @@ def test_the_cache_is_lru_in_each_set(accesses: list[tuple[int, int]]) -> None:
 @given(
     st.lists(
         st.tuples(
-            st.integers(0, 3),
+            st.integers(-2, 3),
             st.integers(0, 4),
             st.integers(0, 63),
             st.integers(1, 9),
@@ -168,13 +168,21 @@ def test_the_cache_is_lru_in_each_set(accesses: list[tuple[int, int]]) -> None:
 def test_slices_are_those_of_the_plain_way(
     steps: list[tuple[int, int, int, int, bool, bool]], parts: int
 ) -> None:
-    time = np.cumsum([step[0] for step in steps])
-    rows = [(int(time[i]), *step[1:]) for i, step in enumerate(steps)]
+    given_ns = 100 + np.cumsum([step[0] for step in steps])
+    time_ns = np.maximum.accumulate(given_ns)
+    late = sum(own != counted for own, counted in zip(given_ns.tolist(), time_ns.tolist(), strict=True))
+    rows = [(int(time_ns[i] - time_ns[0]), *step[1:]) for i, step in enumerate(steps)]
+    page, line, count, missed, write = (np.array(column) for column in list(zip(*rows, strict=True))[1:])
     maker, found = SliceMaker(2), []
     for part in np.array_split(np.arange(len(rows)), parts):
-        columns = [np.array([rows[i][k] for i in part]) for k in range(6)]
-        kinds = (np.uint64, np.uint32, np.uint8, np.uint32, np.bool_, np.bool_)
-        found.append(maker.take(*(column.astype(kind) for column, kind in zip(columns, kinds, strict=True))))
+        address = (page * 4096 + line * 64)[part].astype(np.uint64)
+        times, pages, counts = (
+            given_ns[part].astype(np.uint64),
+            page[part].astype(np.uint32),
+            count[part].astype(np.uint32),
+        )
+        found += [maker.take(times, pages, address, counts, missed[part], write[part])]
+    assert maker.late == late
     found.append(maker.rest())
     flat = [
         (int(batch.start_ns[i]), *(int(getattr(batch, name)[k]) for name in NAMES))
@@ -189,10 +197,28 @@ def test_slices_are_those_of_the_plain_way(
 NAMES = ("page", "touches", "misses", "sequential", "writes")
 
 
+def test_a_column_of_one_item_is_the_same_for_all() -> None:
+    address = np.array([0x1000, 0x1040, 0x2000, 0x1000], np.uint64)
+    one, four = np.array([3], np.uint16), np.full(4, 3, np.uint16)
+    assert CacheModel().misses(address, one).tolist() == CacheModel().misses(address, four).tolist()
+    dense = [PageNumbers(0, 12).number(address, space)[0].tolist() for space in (one, four)]
+    assert dense == [[0, 0, 1, 0]] * 2
+    made = []
+    for n in (1, 4):
+        maker = SliceMaker(10)
+        columns = np.full(n, 2, np.uint32), np.ones(n, np.bool_), np.ones(n, np.bool_)
+        maker.take(np.zeros(4, np.uint64), np.array(dense[0], np.uint32), address, *columns)
+        batch = maker.rest()
+        assert batch is not None
+        made.append([getattr(batch, name).tolist() for name in NAMES])
+    # Page 0: three accesses of two each, of which one is of the line after the one before.
+    assert made == [[[0, 1], [6, 2], [6, 2], [2, 0], [6, 2]]] * 2
+
+
 def test_more_than_a_row_can_count_stops_at_the_most(tmp_path: Path) -> None:
     maker = SliceMaker(10)
-    two = np.zeros(2, np.uint64), np.zeros(2, np.uint32), np.zeros(2, np.uint8)
-    maker.take(*two, np.full(2, 0xFFFFFFF0, np.uint32), np.ones(2, np.bool_), np.zeros(2, np.bool_))
+    two = np.zeros(2, np.uint64), np.zeros(2, np.uint32), np.zeros(2, np.uint64)
+    maker.take(*two, np.full(2, 0xFFFFFFF0, np.uint32), np.ones(1, np.bool_), np.zeros(1, np.bool_))
     batch = maker.rest()
     assert batch is not None
     assert batch.touches.tolist() == [0xFFFFFFFF]

@@ -30,6 +30,10 @@ from pghot.errors import PghotError
 # A frame of more was not sent by the plugin: it holds the rows of one slice, 44 bytes each at most.
 _MAX_FRAME_BYTES = 1 << 31
 
+# plugin_sites.h MAX_SITES, plugin_stacks.h CHAIN
+_MAX_SITES = 1 << 13
+_MAX_FRAMES = 16
+
 # The plugin's columns in the order of a recording's counters, without the caches.
 _COUNTERS = [2, 6, 3, 4, 5]
 
@@ -191,7 +195,7 @@ def _thread(payload: bytes) -> Thread:
 
 def _site(payload: bytes) -> Site:
     number, frames = struct.unpack_from("<II", payload)
-    if not number or len(payload) != 8 + 20 * frames:
+    if not 0 < number <= _MAX_SITES or frames > _MAX_FRAMES or len(payload) != 8 + 20 * frames:
         raise ValueError("a site that is none")
     address, offset = np.frombuffer(payload, "<u8", 2 * frames, 8).reshape(2, frames).tolist()
     names = np.frombuffer(payload, "<u4", frames, 8 + 16 * frames).tolist()

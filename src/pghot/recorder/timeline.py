@@ -8,9 +8,11 @@ from pathlib import PurePath
 import numpy as np
 
 from pghot.arrays import U32, U64
+from pghot.errors import PghotError
 from pghot.recorder.decode import SliceFrame, Thread
 from pghot.recorder.page_sites import PageSites
 from pghot.recorder.slice_rows import Rows, added_up, to_batch
+from pghot.recording.regions import continues
 from pghot.recording.trace import Region, SliceBatch, Task, memory_kind
 from pghot.units import PAGE_BYTES
 
@@ -179,12 +181,22 @@ class Timeline:
     def _name_regions(self, process: Process, frame: SliceFrame) -> None:
         for first, pages, name, number in frame.regions.tolist():
             extent, at = divmod(first, EXTENT_PAGES)
+            if pages > EXTENT_PAGES - at or extent >= len(process.extent_of):
+                raise PghotError(f"the plugin named {pages} pages from {first} on", "report this as a bug")
             dense = int(process.extent_of[extent]) * EXTENT_PAGES + at
             address = process.extent_address[extent] + at * PAGE_BYTES
-            text, site = process.names[name], process.sites.get(number, "")
+            text, site = process.names.get(name, "[anon]"), process.sites.get(number, "")
             kind, fresh = memory_kind(text), [(dense, pages)]
             if self.sites is not None:
                 fresh = self.sites.name(dense, pages, site, frame.index * self._slice_ns)
             for begin, length in fresh:
                 start = address + (begin - dense) * PAGE_BYTES
-                self._regions.append(Region(begin, length, process.space, start, text, kind, site))
+                self._add_region(Region(begin, length, process.space, start, text, kind, site))
+
+    def _add_region(self, region: Region) -> None:
+        """Pieces come by the extent: what goes on with the one before is written with it."""
+        last = self._regions[-1] if self._regions else None
+        if last is not None and continues(last, region, PAGE_BYTES):
+            self._regions[-1] = replace(last, pages=last.pages + region.pages)
+        else:
+            self._regions.append(region)

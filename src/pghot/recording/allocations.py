@@ -39,14 +39,18 @@ def allocations_of(recording: Recording, target: Target) -> tuple[Allocation, ..
         if span.site:
             pages[span.site] = pages.get(span.site, 0) + span.pages
     first = [
-        Allocation(_frames(site), pages[site], None) for site in sorted(pages, key=lambda site: -pages[site])
+        Allocation(frames_of(site), pages[site], None)
+        for site in sorted(pages, key=lambda site: -pages[site])
     ]
     ordered = sorted(later, key=lambda each: each.time_ns)
     found = [(each, common) for each in ordered if (common := _common(each, target))]
     start_ns = recording.first_ns
     return (
         *first,
-        *(Allocation(_frames(each.site), common, (each.time_ns - start_ns) / 1e9) for each, common in found),
+        *(
+            Allocation(frames_of(each.site), common, (each.time_ns - start_ns) / 1e9)
+            for each, common in found
+        ),
     )
 
 
@@ -59,5 +63,6 @@ def _common(each: Reallocation, target: Target) -> int:
     )
 
 
-def _frames(site: str) -> tuple[str, ...]:
+def frames_of(site: str) -> tuple[str, ...]:
+    """The frames of a region's site, the innermost first; none where it is not known."""
     return tuple(site.split(BETWEEN)) if site else ()

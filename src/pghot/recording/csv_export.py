@@ -23,6 +23,7 @@ SCHEMA: Final = pa.schema(
         ("address", pa.string()),
         ("region", pa.string()),
         ("kind", pa.string()),
+        ("site", pa.string()),
         ("process", pa.string()),
         ("thread", pa.string()),
         ("tid", pa.uint32()),
@@ -47,7 +48,10 @@ def _table(batch: SliceBatch, place: pa.Table) -> pa.Table:
         np.repeat(batch.start_ns, np.diff(batch.offsets)),
         batch.page,
         [None if at is None else f"{at:#x}" for at in place["address"].to_pylist()],
-        *(place[name].cast(pa.string()) for name in ("region", "kind", "process_name", "thread_name")),
+        *(
+            place[name].cast(pa.string())
+            for name in ("region", "kind", "site", "process_name", "thread_name")
+        ),
         place["tid"],
         batch.node,
         *(getattr(batch, name) for name in _COUNTERS),

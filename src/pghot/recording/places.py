@@ -21,6 +21,7 @@ PLACE_SCHEMA: Final = pa.schema(
         ("address", pa.uint64()),
         ("region", _WORD),
         ("kind", _WORD),
+        ("site", _WORD),
         ("process_name", _WORD),
         ("thread_name", _WORD),
         ("tid", pa.uint32()),
@@ -35,6 +36,7 @@ class Places:
     def __init__(self, info: TraceInfo, regions: Sequence[Region]) -> None:
         self._info = info
         self._regions = sorted(regions, key=lambda region: region.first_page)
+        self._has_site = np.array([*(bool(region.site) for region in self._regions), False])
         self._firsts = np.array([region.first_page for region in self._regions], np.int64)
         self._ends = self._firsts + np.array([region.pages for region in self._regions], np.int64)
         self._starts = np.array([region.start_address for region in self._regions], np.uint64)
@@ -47,6 +49,7 @@ class Places:
             self._address(page, region),
             _words([each.name for each in self._regions], region),
             _words([str(each.kind) for each in self._regions], region),
+            _words([each.site for each in self._regions], np.where(self._has_site[region], region, -1)),
             _words([each.name for each in self._info.processes], process),
             _words([each.name for each in self._info.tasks], thread),
             _chosen(tids, thread),

@@ -22,14 +22,15 @@ def merge_regions(pieces: Iterable[Region], page_bytes: int) -> tuple[Region, ..
     """
     merged: list[Region] = []
     for piece in _without_overlap(list(pieces), page_bytes):
-        if merged and _continues(merged[-1], piece, page_bytes):
+        if merged and continues(merged[-1], piece, page_bytes):
             merged[-1] = replace(merged[-1], pages=merged[-1].pages + piece.pages)
         else:
             merged.append(piece)
     return tuple(merged)
 
 
-def _continues(last: Region, piece: Region, page_bytes: int) -> bool:
+def continues(last: Region, piece: Region, page_bytes: int) -> bool:
+    """Whether the piece goes on where the last one ends, and is of the same memory."""
     return (
         last.first_page + last.pages == piece.first_page
         and last.start_address + last.pages * page_bytes == piece.start_address

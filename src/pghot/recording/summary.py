@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
+from pghot.recording.allocations import frames_of
 from pghot.recording.hot_ranges import hot_ranges
 from pghot.recording.not_known import not_known
 from pghot.recording.ratios import describe
 from pghot.recording.reader import Recording
 from pghot.recording.spans import spans_of
 from pghot.recording.totals import Counts, PageTotals, TaskTotals, read_once
-from pghot.recording.trace import PATTERNS, Region
+from pghot.recording.trace import PATTERNS, MemoryKind, Region
 
 SCHEMA = "pghot.summary/2"
 
 HOT_SHARES = (0.01, 0.05, 0.10, 0.20, 0.50)
 TOP_REGIONS = 20
+TOP_SITES = 20
 TOP_RANGES = 100
+_COUNTED = ("pages", "touches", "misses", "writes")
 
 
 def summarise(recording: Recording) -> dict[str, Any]:
@@ -34,7 +37,7 @@ def summary_of(recording: Recording, totals: PageTotals, by_task: TaskTotals) ->
 
     Sizes are bytes, times nanoseconds, shares fractions of one. `patterns` are None where nobody looked. `hot_set` is
     a list of {"pages": share of the footprint, "misses": share of all misses that its hottest pages take}. `hot_ranges`
-    are those of `HotRange`, `not_known` sentences.
+    are those of `HotRange`, `not_known` sentences. `sites` is empty where the calls that map memory were not recorded.
     """
     info = recording.info
     touches, misses, writes = totals.touches, totals.misses, totals.writes
@@ -87,6 +90,7 @@ def summary_of(recording: Recording, totals: PageTotals, by_task: TaskTotals) ->
             )
         ],
         "regions": region_totals(recording.regions, touches, misses, writes)[:TOP_REGIONS],
+        "sites": site_totals(recording.regions, touches, misses, writes)[:TOP_SITES],
         "hot_set": hot_set(misses[touches > 0]),
         "hot_ranges": [
             asdict(each)
@@ -125,6 +129,18 @@ def region_totals(
         entry["misses"] += int(misses[span].sum())
         entry["writes"] += int(writes[span].sum())
     return sorted(entries.values(), key=lambda entry: (-entry["misses"], -entry["touches"], entry["name"]))
+
+
+def site_totals(
+    regions: tuple[Region, ...], touches: Counts, misses: Counts, writes: Counts
+) -> list[dict[str, Any]]:
+    """The same for each site at which memory was mapped, but files: the dynamic linker mapped most of those."""
+    mapped = (each for each in regions if each.site and each.kind is not MemoryKind.FILE)
+    entries = region_totals(tuple(replace(each, name=each.site) for each in mapped), touches, misses, writes)
+    return [
+        {"frames": list(frames_of(entry["name"])), **{name: entry[name] for name in _COUNTED}}
+        for entry in entries
+    ]
 
 
 def hot_set(misses: Counts) -> list[dict[str, float]]:

@@ -11,6 +11,7 @@ from pghot.printable import printable
 from pghot.recording.ratios import lines as content_lines
 from pghot.report.facts import Facts
 from pghot.report.hot_set_text import regions
+from pghot.report.sites_text import sites
 from pghot.units import counted, format_duration, format_share, format_size
 
 
@@ -18,7 +19,7 @@ def render(facts: Facts, pictures: Sequence[Text | str] = ()) -> list[Text]:
     """The lines of `pghot report FILE`; the pictures come between the figures and the regions."""
     return [
         Text(line) if isinstance(line, str) else line
-        for line in [*_figures(facts), *pictures, *regions(facts)]
+        for line in [*_figures(facts), *pictures, *regions(facts), *sites(facts)]
     ]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pghot.errors import PghotError
 from pghot.recorder.decode import SliceFrame, Thread
 from pghot.recorder.timeline import Process, Timeline
 from pghot.recording.reallocations import Reallocation
@@ -133,6 +135,28 @@ def test_a_region_has_its_first_site_and_later_ones_are_listed_with_their_time()
     assert timeline.sites is not None
     assert timeline.sites.later == [Reallocation(3000, 1, 2, "g+0x2 (a)")]
     assert timeline.sites.lost == 0
+
+
+def test_pieces_that_go_on_are_one_region() -> None:
+    """Three extents touched in order are one piece of 3 MiB; one with another site, or elsewhere, is its own."""
+    timeline, one = Timeline(SLICE_NS, stacks=True), Process(1, 0, "a")
+    one.names[0], one.sites[1], one.sites[2] = "[anon]", "f", "g"
+    pieces = ((256, 256, 0, 1), (512, 512, 0, 1), (1024, 10, 0, 1), (1034, 5, 0, 2), (1536, 5, 0, 2))
+    timeline.add(one, make_frame(0, {256: 1}, extents=(8, 9, 10, 20), regions=pieces))
+    taken = timeline.take(0)
+    assert taken is not None
+    assert [(region.first_page, region.pages, region.site) for region in taken[1]] == [
+        (256, 778, "f"),
+        (1034, 5, "g"),
+        (1536, 5, "g"),
+    ]
+
+
+@pytest.mark.parametrize("piece", [(510, 3, 0, 0), (0, 1 << 60, 0, 0), (512, 1, 0, 0), (1 << 62, 1, 0, 0)])
+def test_pages_that_no_extent_has_are_refused(piece: tuple[int, int, int, int]) -> None:
+    timeline, one = Timeline(SLICE_NS, stacks=True), Process(1, 0, "a")
+    with pytest.raises(PghotError, match="the plugin named"):
+        timeline.add(one, make_frame(0, {1: 1}, extents=(8,), regions=(piece,)))
 
 
 def test_counts_that_come_after_their_slice_was_written_are_kept() -> None:

@@ -11,7 +11,7 @@ import pytest
 from builders.accesses import trace_from_accesses
 from builders.recordings import INFO, random_batch, random_trace
 from pghot.recording.reader import open_recording
-from pghot.recording.summary import hot_set, region_totals, summarise
+from pghot.recording.summary import hot_set, region_totals, site_totals, summarise
 from pghot.recording.trace import MemoryKind, Region
 from pghot.recording.writer import RecordingWriter, write_recording
 
@@ -47,6 +47,30 @@ def test_an_interrupted_recording_says_so(tmp_path: Path) -> None:
     summary = summarise(open_recording(tmp_path / "b.pghot"))
     assert (summary["verification"], summary["seal"]) == ("truncated", "")
     assert summary["losses"]["dropped_bytes"] == len(b"half a message")
+
+
+def test_memory_of_one_site_is_added_up_but_not_files() -> None:
+    """Pages 0 and 3 to 4 by grow(), page 1 by nobody that is known, page 2 a file."""
+    grow = "malloc+0x1 (libc.so.6) < grow+0x2 (demo)"
+    regions = (
+        Region(0, 1, 0, 0, "[heap]", MemoryKind.HEAP, grow),
+        Region(1, 1, 0, 1 << 20, "[anon]"),
+        Region(2, 1, 0, 2 << 20, "/lib/a.so", MemoryKind.FILE, "open+0x1 (ld.so)"),
+        Region(3, 2, 0, 3 << 20, "[anon]", MemoryKind.ANON, grow),
+        Region(5, 1, 0, 4 << 20, "[anon]", MemoryKind.ANON, "fill+0x3 (demo)"),
+    )
+    touches, misses = np.array([5, 9, 9, 0, 2, 6], np.uint64), np.array([4, 9, 9, 0, 1, 6], np.uint64)
+    writes = np.array([3, 9, 9, 0, 1, 0], np.uint64)
+    assert site_totals(regions, touches, misses, writes) == [
+        {"frames": ["fill+0x3 (demo)"], "pages": 1, "touches": 6, "misses": 6, "writes": 0},
+        {
+            "frames": ["malloc+0x1 (libc.so.6)", "grow+0x2 (demo)"],
+            "pages": 2,
+            "touches": 7,
+            "misses": 5,
+            "writes": 4,
+        },
+    ]
 
 
 def test_regions_of_one_name_are_added_up() -> None:

@@ -19,6 +19,7 @@ FACTS: dict[str, Any] = {
     "notes": ["a note"],
     "not_known": ["writes"],
     "hot_ranges": [],
+    "sites": [],
     "writes": 7,
     "patterns": {"sequential": None, "strided": None, "dependent": None},
     "processes": [],
@@ -106,3 +107,22 @@ def test_a_region_is_parted_into_its_hot_ranges_where_that_says_something() -> N
     assert len(lines(facts | {"hot_ranges": ranges(400, pages=350)})) == len(lines(facts)) - 4
     # Nor where the region has less than 1 % of the misses.
     assert len(lines(facts | {"misses": 100_001})) == len(lines(facts)) - 5
+
+
+def test_sites_are_shown_by_the_call_behind_the_library() -> None:
+    """Of 1,000 misses; a chain of libraries alone is shown by its innermost call."""
+    found = [
+        (["libc.so.6+0x95f28", "malloc+0x19a (libc.so.6)", "fill+0xe (demo)", "main+0x1b (demo)"], 750),
+        (["mmap64+0x5 (libc.so.6)", "ld-linux-x86-64.so.2+0xa781"], 2),
+    ]
+    sites = [
+        {"frames": frames, "pages": 256, "touches": 900, "misses": misses, "writes": 12}
+        for frames, misses in found
+    ]
+    shown = "\n".join(lines(FACTS | {"misses": 1_000, "sites": sites}))
+    assert shown.endswith(
+        "mapped by                          touched          misses   share        writes\n"
+        "fill+0xe (demo)                   1.00 MiB             750  75.0 %            12\n"
+        "mmap64+0x5 (libc.so.6)            1.00 MiB               2   0.2 %            12"
+    )
+    assert "mapped by" not in "\n".join(lines(FACTS))

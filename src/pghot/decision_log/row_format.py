@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from pghot.policies.decisions import HeldBack, Moved, MoveError
+from pghot.recording import format as fmt
 
 SCHEMA = "pghot.decisions/1"
 PARTIAL = ".partial"  # behind the name of a live run's log until its end
-FACTS_KEY = b"pghot.decisions"  # in the file's metadata: its facts, sealed
+FACTS_KEY = fmt.LOG_KEY.encode()  # in the file's metadata: its facts, sealed
 
 
 class What(StrEnum):

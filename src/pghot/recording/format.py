@@ -19,6 +19,7 @@ RUN_FORMAT: Final = (
 SUFFIX: Final = ".pghot"
 
 INFO_KEY: Final = "pghot"
+LOG_KEY: Final = "pghot.decisions"  # of a log of decisions, a Parquet file too but no recording
 BATCH_KEY: Final = "pghot.batch"
 FINAL_KEY: Final = "pghot.final"
 # Samples of page contents, on any batch.

@@ -237,6 +237,11 @@ def _opened(name: str, file: pq.ParquetFile) -> Table:
         key.decode(errors="replace"): value.decode(errors="replace")
         for key, value in (file.metadata.metadata or {}).items()
     }
+    if fmt.LOG_KEY in texts:
+        raise UsageError(
+            f"{name} is a log of decisions, no recording",
+            f"`pghot report explain RECORDING WHAT --log {name}` reads it",
+        )
     missing = [column for column in _NEEDED if column not in file.schema_arrow.names]
     if missing:
         raise UsageError(

@@ -261,6 +261,20 @@ def test_a_log_of_another_recording_is_refused(
     assert "is no log of decisions" in refused(capsys, demo, "[heap]", "--log", demo)
 
 
+@pytest.mark.parametrize(
+    "words", [["report", "LOG"], ["report", "explain", "LOG", "[heap]"], ["compare", "LOG"]]
+)
+def test_a_log_in_place_of_a_recording_is_named(
+    words: list[str], logged: tuple[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = str(logged[1])
+    assert run([log if word == "LOG" else word for word in words]) == 2
+    assert capsys.readouterr().err == (
+        f"pghot: error: {log} is a log of decisions, no recording\n"
+        f"hint: `pghot report explain RECORDING WHAT --log {log}` reads it\n"
+    )
+
+
 def test_a_log_in_larger_pages_is_found_by_address(
     logged: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

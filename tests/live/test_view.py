@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from builders.daemon_process import PGHOT, Daemon, Tracked, daemon, port, tracked
+from builders.record_programs import needs_qemu
 from terminal import ALTERNATE, COLOURS, Terminal
 from waiting import until
 
@@ -221,3 +222,31 @@ def test_a_recording_is_played_until_a_key_ends_it() -> None:
         terminal.until("[anon]")
         terminal.press("q")
         assert terminal.end() == 0
+
+
+@needs_qemu
+def test_what_if_plays_what_it_recorded_and_then_simulates(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", "x = bytearray(1 << 24)"]
+    how = ["--source", "qemu", "--policies", "numab2", "--view", "-o", str(tmp_path / "seen.html")]
+    with Terminal([PGHOT, "run", "--what-if", "dram-cxl", *how, "--", *program]) as terminal:
+        terminal.until("[heap]")
+        assert not (tmp_path / "seen.html").exists()
+        terminal.press("q")
+        assert terminal.end() == 0
+        assert terminal.restored()
+        assert "nothing was moved" in terminal.text
+    assert (tmp_path / "seen.html").exists()
+
+
+@needs_qemu
+def test_what_if_without_a_terminal_records_nothing_to_play(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    done = subprocess.run(
+        [PGHOT, "run", "--what-if", "dram-cxl", "--view", "--", "touch", str(mark)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--view needs a terminal" in done.stderr
+    assert not mark.exists()

@@ -53,7 +53,7 @@ _GOES_WITH = (
         lambda of: of["what_if"] is None,
         (
             "apply", "rate", "target", "free_floor", "batch", "demotion", "mover", "compressed", "cold_after",
-            "config", "interval", "journal", "kinds", "restore", "log", "max_cpu", "tracked", "view", *NODES,
+            "config", "interval", "journal", "kinds", "restore", "log", "max_cpu", "tracked", *NODES,
         ),
     ),
     GoesWith(
@@ -188,7 +188,10 @@ def run(
             metavar="SIZE", help="address space that may be tracked at once; default: by the memory"
         ),
     ] = None,
-    view: Annotated[bool, typer.Option("--view", help="full-screen live view while it runs")] = False,
+    view: Annotated[
+        bool,
+        typer.Option("--view", help="full-screen live view while it runs; what-if: plays what was recorded"),
+    ] = False,
     set_: Set = None,
     json_: Json = False,
 ) -> None:
@@ -236,6 +239,7 @@ def run(
             duration_s=duration_s,
             outputs=tuple(map(Path, output or ())),
             force=force,
+            view=view,
         )
         simulate(asked, programs, json_)
         return

@@ -11,10 +11,6 @@ import typer
 
 from pghot.cli.given import GoesWith, refuse_unused
 from pghot.daemon.paths import SOCKET
-from pghot.errors import UsageError
-
-BINS = 512  # of time, of a recording
-USUAL_S = 60.0  # in which a recording is played
 
 
 def _is_socket(what: str) -> bool:
@@ -57,28 +53,6 @@ def top(
         watch(Path(what), interval)
         return
     require_terminal("pghot top", "`pghot report heatmap` prints what it would show")
-    _play(what, speed)
+    from pghot.cli.play import play_recording
 
-
-def _play(recording: str, speed: float | None) -> None:
-    from pghot.cli.report_options import opened, read
-    from pghot.cli.screen import Screen
-    from pghot.recording.activity import Activities
-    from pghot.recording.heat import Heat, measure_of
-    from pghot.recording.time_bins import at_most
-    from pghot.recording.totals import PageTotals
-    from pghot.report.view.replay_screen import play
-    from pghot.report.view.tape import Tape
-
-    trace = opened(recording)
-    if not trace.footprint_pages:
-        raise UsageError(f"{trace.info.name} has nothing to play: no page was touched", "record for longer")
-    time = at_most(trace, BINS)
-    heat, lives, totals = (
-        Heat(trace, measure_of(trace), time),
-        Activities(trace, time),
-        PageTotals(trace.pages),
-    )
-    read(trace, heat, lives, totals)
-    tape = Tape(trace.info.name, time, heat, totals, lives.result())
-    play(tape, speed or tape.seconds / USUAL_S, Screen().colour)
+    play_recording(what, speed)

@@ -12,10 +12,12 @@ from typing import get_args
 from pghot.cli.compiling import announcing
 from pghot.cli.live_options import live_settings
 from pghot.cli.named import Named
+from pghot.cli.play import play_recording
 from pghot.cli.progress import progress_on_stderr
 from pghot.cli.record_emulated import record_emulated
 from pghot.cli.record_live import record_live
 from pghot.cli.streams import stdout_kept_for_data
+from pghot.cli.view import require_terminal
 from pghot.engine.accesses import Sees, by_mechanism, sees_top_tier
 from pghot.errors import UnsupportedError, UsageError
 from pghot.kernel.sysroot import SysRoot
@@ -51,6 +53,7 @@ class WhatIf:
     duration_s   0: until the programs end
     outputs      files for the page and the table
     force        whether those may be there
+    view         play what was recorded on a full screen before it is simulated
     """
 
     tiers: str
@@ -64,6 +67,7 @@ class WhatIf:
     duration_s: float = 0.0
     outputs: tuple[Path, ...] = ()
     force: bool = False
+    view: bool = False
 
     @property
     def simulated(self) -> list[str]:
@@ -73,6 +77,8 @@ class WhatIf:
 
 def what_if(asked: WhatIf, programs: Named, as_json: bool) -> None:
     """Record what the programs access, with a source that works here, and replay that on simulated tiers."""
+    if asked.view:
+        require_terminal("--view", "leave it out: the table comes without it", stdout_too=not as_json)
     topology = load_topology(asked.tiers)
     for path in asked.outputs:
         check_output(path, asked.force, EXTENSIONS)
@@ -85,6 +91,8 @@ def what_if(asked: WhatIf, programs: Named, as_json: bool) -> None:
         print(f"recording with {source}; then {asked.tiers} is simulated", file=sys.stderr)
         with stdout_kept_for_data(as_json):
             _record(path, source, asked, programs)
+        if asked.view:
+            play_recording(str(path))
         result = compare(
             path,
             topology,

@@ -21,6 +21,7 @@ _MOVING = (
     f"rate target free_floor batch demotion interval journal log restore max_cpu tracked view compressed cold_after "
     f"kinds {_NODES}"
 )
+_MOVED = _MOVING.replace("view ", "")
 _RUN = "duration set_ json_ source sources policy mover apply what_if"
 _SIMULATED = "fast_share policies llc output force"
 _RECORD = "words output source slice_ max_duration note compressibility force json_"
@@ -82,20 +83,20 @@ MODES: list[tuple[str, str, str, str]] = [
     (
         "run",
         "-p 1 --what-if dram-cxl",
-        f"{_TARGETS} duration set_ json_ source sources policy what_if fast_share policies llc output",
-        f"{_MOVING} mover apply config force",
+        f"{_TARGETS} duration set_ json_ source sources policy what_if fast_share policies llc output view",
+        f"{_MOVED} mover apply config force",
     ),
     (
         "run",
         "--what-if dram-cxl --source qemu -- true",
-        "command children duration json_ source sources policy what_if fast_share policies llc output",
-        f"{_MOVING} mover apply config force pid {_CHOSEN} set_",
+        "command children duration json_ source sources policy what_if fast_share policies llc output view",
+        f"{_MOVED} mover apply config force pid {_CHOSEN} set_",
     ),
     (
         "run",
         "-p 1 --what-if dram-cxl --source idle --policies numab2 -o a.html",
-        f"{_TARGETS} duration set_ json_ source sources what_if fast_share policies output force",
-        f"{_MOVING} mover apply config policy llc",
+        f"{_TARGETS} duration set_ json_ source sources what_if fast_share policies output force view",
+        f"{_MOVED} mover apply config policy llc",
     ),
     (
         "record",

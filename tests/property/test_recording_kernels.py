@@ -71,6 +71,21 @@ def test_planes_and_carries_give_the_values_back(values: Array) -> None:
     np.testing.assert_array_equal(joined, values)
 
 
+@given(u32, st.integers(0, 3), st.data())
+def test_carries_are_by_row_and_then_by_column(values: Array, small: int, data: st.DataObject) -> None:
+    columns = [data.draw(st.permutations(values.tolist())) for _ in range(3)]
+    columns[small % 3] = [value & 0xFFFF for value in columns[small % 3]]
+    expected = [
+        (row, column, int(columns[column][row]) >> 16)
+        for row in range(len(values))
+        for column in range(3)
+        if columns[column][row] > 0xFFFF
+    ]
+    found = encoding.find_carries([np.array(column, np.uint32) for column in columns])
+    assert (found.row.dtype, found.column.dtype, found.upper.dtype) == (np.int64, np.uint8, np.uint16)
+    assert list(zip(found.row.tolist(), found.column.tolist(), found.upper.tolist(), strict=True)) == expected
+
+
 @given(batches())
 def test_deltas_are_undone(batch: SliceBatch) -> None:
     deltas = encoding.page_deltas(batch.page, batch.offsets)

@@ -47,15 +47,17 @@ def join_planes(low: U8, high: U8, out: Column) -> None:
 
 def find_carries(columns: Sequence[Column]) -> Carries:
     """The carries of all columns, by row and, within a row, by column."""
-    rows, kinds, uppers = [], [], []
-    for index, values in enumerate(columns):
-        row = np.flatnonzero(values > 0xFFFF)
-        rows.append(row)
-        kinds.append(np.full(len(row), index, np.uint8))
-        uppers.append((values[row].astype(np.uint32) >> np.uint32(16)).astype(np.uint16))
-    row = np.concatenate(rows).astype(np.int64)
+    large = [index for index, values in enumerate(columns) if len(values) and values.max() > 0xFFFF]
+    rows = [np.flatnonzero(columns[index] > 0xFFFF) for index in large]
+    uppers = [
+        (columns[k][row] >> np.uint32(16)).astype(np.uint16) for k, row in zip(large, rows, strict=True)
+    ]
+    if len(large) == 1:  # of most recordings only pages are so large
+        return Carries(rows[0], np.full(len(rows[0]), large[0], np.uint8), uppers[0])
+    row = np.concatenate([np.empty(0, np.int64), *rows])
+    column = np.repeat(np.array(large, np.uint8), [len(own) for own in rows])
     order = np.argsort(row, kind="stable")
-    return Carries(row[order], np.concatenate(kinds)[order], np.concatenate(uppers)[order])
+    return Carries(row[order], column[order], np.concatenate([np.empty(0, np.uint16), *uppers])[order])
 
 
 def add_carries(columns: Sequence[Column], carries: Carries) -> None:

@@ -389,6 +389,31 @@ int main(void)
 """
 )
 
+# C++: memory mapped where an exception of 20 calls further in was caught, in a handler, behind a tail call.
+UNWINDS = (
+    _PRELUDE
+    + """
+#define PART(number) (AREA + ((size_t)(number) << 24))
+#define CALLED extern "C" __attribute__((noinline))
+static volatile int kept;
+CALLED void map_at(char *at) { memset((void *)area(at, 4), 1, 4 * 4096); kept = 1; }
+CALLED void throws(int n) { if (n) throws(n - 1); else throw n; kept = n; }
+CALLED void catches(void) { try { throws(20); } catch (int) { map_at(PART(0)); } kept = 2; }
+CALLED void handler(int) { map_at(PART(1)); kept = 3; }
+CALLED void raises(void) { signal(SIGUSR1, handler); raise(SIGUSR1); kept = 4; }
+CALLED void leaves(char *at);
+CALLED void calls(void) { leaves(PART(2)); kept = 5; }
+int main(void)
+{
+    catches();
+    raises();
+    calls();
+    return kept == 1;
+}
+CALLED void leaves(char *at) { return map_at(at); }
+"""
+)
+
 # Memory mapped by calls that are known: neighbours by two functions, after a recursion, a longjmp, in a thread, in a
 # child, at one address by two functions in turn, moved and grown, and by malloc. Addresses of the last are printed.
 SITES = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,28 @@ def test_regions_that_the_kernel_joins_are_told_apart(recorded: tuple[Path, list
     sites = {region.start_address: region for region in recording.regions if region.space == 0}
     assert [sites[at].pages for at in (part(0), part(0) + 4 * 4096)] == [4, 4]
     assert recording.final["sites_lost"] == 0
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="not installed: g++")
+def test_exceptions_signals_and_tail_calls_leave_no_wrong_frame(tmp_path: Path) -> None:
+    """As optimised programs are: `leaves` has no frame of its own, and what was thrown through is gone."""
+    program, path = tmp_path / "sites", tmp_path / "it.pghot"
+    program.with_suffix(".cc").write_text(programs.UNWINDS)
+    subprocess.run(
+        ["g++", "-O2", "-fpermissive", "-w", "-o", program, program.with_suffix(".cc")], check=True
+    )
+    run("record", "--stacks", path, "--", program)
+    found = [functions(only(allocations(path, part(number)))) for number in range(3)]
+    assert [[name.partition(".")[0] for name in chain] for chain in found] == [
+        ["map_at", "catches", "main", "_start"],
+        ["map_at", "handler", "raises", "main", "_start"],
+        ["map_at", "calls", "main", "_start"],
+    ]
+
+
+def only(found: list[dict[str, object]]) -> dict[str, object]:
+    (one,) = found
+    return one
 
 
 def test_without_it_nothing_is_told(tmp_path: Path) -> None:

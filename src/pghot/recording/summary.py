@@ -20,7 +20,7 @@ SCHEMA = "pghot.summary/2"
 
 HOT_SHARES = (0.01, 0.05, 0.10, 0.20, 0.50)
 TOP_REGIONS = 20
-TOP_SITES = 20
+TOP_SITES = 100
 TOP_RANGES = 100
 _COUNTED = ("pages", "touches", "misses", "writes")
 
@@ -109,7 +109,7 @@ def summary_of(recording: Recording, totals: PageTotals, by_task: TaskTotals) ->
             "dropped_slices": recording.dropped_slices,
             "damage": recording.damage,
         },
-        "final": recording.final,
+        "final": {name: fact for name, fact in recording.final.items() if name != "reallocations"},
     }
 
 

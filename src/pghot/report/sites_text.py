@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pghot.printable import elided, printable
 from pghot.report.facts import Facts
@@ -25,8 +26,8 @@ _FOR_OTHERS = (
 
 
 def sites(facts: Facts) -> list[str]:
-    """The sites of most misses, each by the call behind it; nothing where they were not recorded."""
-    found = facts["sites"]
+    """The calls behind the sites, those of most misses first; nothing where sites were not recorded."""
+    found = _by_call(facts["sites"])
     if not found:
         return []
     total = max(1, facts["misses"])
@@ -37,8 +38,20 @@ def sites(facts: Facts) -> list[str]:
     ]
 
 
+def _by_call(sites: Sequence[Facts]) -> list[dict[str, Any]]:
+    """Sites that differ only in who called are one line."""
+    added: dict[str, dict[str, Any]] = {}
+    for each in sites:
+        call = behind(each["frames"])
+        so_far = added.setdefault(call, {"call": call, "pages": 0, "misses": 0, "writes": 0})
+        for name in ("pages", "misses", "writes"):
+            so_far[name] += each[name]
+    return sorted(added.values(), key=lambda each: -each["misses"])
+
+
 def _line(each: Facts, total: int, page_bytes: int) -> str:
-    name = elided(printable(behind(each["frames"])), _NAME)
+    call = printable(each["call"])
+    name = elided(call if len(call) <= _NAME else call.partition(" (")[0], _NAME)
     return (
         f"{name:{_NAME}} {format_short_size(each['pages'] * page_bytes):>9} {each['misses']:>15,} "
         f"{format_share(each['misses'] / total):>7} {each['writes']:>13,}"

@@ -110,8 +110,11 @@ def test_a_region_is_parted_into_its_hot_ranges_where_that_says_something() -> N
 
 
 def test_sites_are_shown_by_the_call_behind_the_library() -> None:
-    """Of 1,000 misses; a chain of libraries alone is shown by its innermost call."""
+    """Of 1,000 misses; a chain of libraries alone is shown by its innermost call, and a long name without its file. Two
+    that differ in the caller are 200 misses."""
     found = [
+        (["a_function_of_many_words+0x78 (libdemo.so.11)", "one+0x1 (demo)"], 80),
+        (["a_function_of_many_words+0x78 (libdemo.so.11)", "two+0x1 (demo)"], 120),
         (["libc.so.6+0x95f28", "malloc+0x19a (libc.so.6)", "fill+0xe (demo)", "main+0x1b (demo)"], 750),
         (["mmap64+0x5 (libc.so.6)", "ld-linux-x86-64.so.2+0xa781"], 2),
     ]
@@ -123,6 +126,7 @@ def test_sites_are_shown_by_the_call_behind_the_library() -> None:
     assert shown.endswith(
         "mapped by                          touched          misses   share        writes\n"
         "fill+0xe (demo)                   1.00 MiB             750  75.0 %            12\n"
+        "a_function_of_many_words+0x78     2.00 MiB             200  20.0 %            24\n"
         "mmap64+0x5 (libc.so.6)            1.00 MiB               2   0.2 %            12"
     )
     assert "mapped by" not in "\n".join(lines(FACTS))

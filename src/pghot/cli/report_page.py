@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pghot.recording.activity import Activities
@@ -25,7 +26,10 @@ class PageReading:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self.pages, self._tasks = PageTotals(recording.pages), TaskTotals()
-        self._activities = Activities(recording, at_most(recording, LIFE_BINS))
+
+    @cached_property
+    def _activities(self) -> Activities:
+        return Activities(self._recording, at_most(self._recording, LIFE_BINS))
 
     @property
     def totals(self) -> tuple[AddsUp, ...]:

@@ -45,9 +45,12 @@ def fewest_taking(misses: Counts, percents: Sequence[int], pages: I64 | None = N
     >>> fewest_taking(np.array([1, 5], np.uint64), [50, 90, 99], np.array([10, 2]))
     [2, 10, 12]
     """
-    order = np.argsort(misses)[::-1]
-    each = misses[order]
-    number = np.ones(len(each), np.int64) if pages is None else pages[order]
+    if pages is None or (pages == 1).all():  # as nearly always: to sort them is many times faster
+        each = np.sort(misses)[::-1]
+        number = np.ones(len(each), np.int64)
+    else:
+        order = np.argsort(misses)[::-1]
+        each, number = misses[order], pages[order]
     taken = np.cumsum(each * number.astype(np.uint64))
     total = int(taken[-1]) if len(taken) else 0
     if not total:

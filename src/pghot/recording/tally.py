@@ -89,7 +89,7 @@ class Tally:
         }
 
     def _mark(self, page: U32, pages: U32) -> None:
-        end = int((page.astype(np.int64) + pages).max(initial=1))
+        end = int((page + pages).max(initial=1))  # checked: far from 2^32
         if end > len(self._touched):
             more = np.zeros(max(end, 2 * len(self._touched)) - len(self._touched), np.uint8)
             self._touched = np.concatenate([self._touched, more])

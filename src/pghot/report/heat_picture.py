@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 
@@ -30,17 +31,16 @@ def draw(found: HeatMap, suffix: str) -> bytes:
     axes.spines[["top", "right"]].set_visible(False)
     if levels.most:
         colours = ListedColormap([hexadecimal(colour) for colour in seen(False, STEPS)])
-        shown = axes.imshow(
-            np.ma.masked_equal(heat, 0.0),
-            norm=LogNorm(
-                levels.least, levels.most if levels.most > levels.least else levels.most * 1.01, clip=True
-            ),
-            cmap=colours,
+        most = levels.most if levels.most > levels.least else levels.most * 1.01
+        legend = ScalarMappable(LogNorm(levels.least, most, clip=True), colours)
+        axes.imshow(
+            # Colours of cells, not of dots: matplotlib would hold four floating-point numbers for each dot.
+            legend.to_rgba(np.ma.masked_equal(heat, 0.0), bytes=True),
             aspect="auto",
             interpolation="nearest",
             extent=(0, seconds, len(found.rows), 0),
         )
-        figure.colorbar(shown, label=levels.unit, pad=0.01)
+        figure.colorbar(legend, ax=axes, label=levels.unit, pad=0.01)
     else:
         axes.text(0.5, 0.5, f"no {found.measure} were recorded", transform=axes.transAxes, ha="center")
     _name_rows(axes, found)

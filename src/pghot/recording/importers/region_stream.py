@@ -39,16 +39,10 @@ class RegionStream:
 
         Raises `PghotError` for times that no recording can have, and for more pages than one can have.
         """
-        time_ns, start, end, count, space = self._importer.regions()
+        time_ns, first, pages, count, space = _in_order(self._importer.regions())
         yield
-        first, pages = start >> 12, (end >> 12) - (start >> 12)
-        kept = np.argsort(time_ns, kind="stable")
-        kept = kept[pages[kept] > 0]
-        if not len(kept):
+        if not len(time_ns):
             return
-        time_ns, first, pages, count, space = (
-            column[kept] for column in (time_ns, first, pages, count, space)
-        )
         time_ns = time_ns - time_ns[0]
         if time_ns[-1] > LATEST_NS:
             raise times_too_far()
@@ -98,6 +92,15 @@ class RegionStream:
         ends = after[np.append(starts[1:], len(at)) - 1]
         of = region[starts]
         return number[of], at[starts], ends, count[of]
+
+
+def _in_order(regions: I64) -> I64:
+    """int64[5, N]: time, first page, pages, count and space of each region that has a page, in the order of time."""
+    time_ns, start, end, count, space = regions
+    first, pages = start >> 12, (end >> 12) - (start >> 12)
+    order = np.argsort(time_ns, kind="stable")
+    order = order[pages[order] > 0]
+    return np.stack([column[order] for column in (time_ns, first, pages, count, space)])
 
 
 def _last_extent(first: I64, pages: I64) -> I64:

@@ -145,3 +145,11 @@ def test_what_is_between_two_numbers_may_change_at_any_region(
     with monkeypatch.context() as patched:
         patched.setattr(Input, "blocks", lambda source: blocks(source, block))
         assert regions_of(path) == expected
+
+
+def test_text_without_an_end_is_refused_with_its_place_before_much_of_it_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "damon.data"
+    start = '[{"snapshots": [{}'  # 18 bytes up to the last brace
+    path.write_text(start + "x" * 3_000_000)
+    with pytest.raises(PghotError, match="is damaged at byte 18: no record of damo"):
+        imported(path)

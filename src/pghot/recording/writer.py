@@ -13,7 +13,6 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from pghot.arrays import I64
 from pghot.errors import PghotError, UsageError, not_written
 from pghot.outputs import check_free, create_beside, take_name
 from pghot.recording import format as fmt
@@ -111,14 +110,15 @@ class RecordingWriter:
         runs."""
         self.announce(regions)
         runs = batch if isinstance(batch, RunBatch) else RunBatch.single(batch)
-        room = _room(runs)
+        before = runs.all_offsets if runs is batch else runs.rows.offsets
+        room = np.maximum(runs.rows.offsets, before // _PAGES_A_ROW)
         for begin, end in cut_at(room, self._flush_slices, FLUSH_ROWS):
-            piece = runs.part(begin, end)
-            if self._waiting_rows + piece.all_rows > fmt.MAX_ROWS:
+            pages = int(before[end] - before[begin])
+            if self._waiting_rows + pages > fmt.MAX_ROWS:
                 self.flush()
-            self._waiting.append(piece)
-            self._waiting_slices += piece.rows.slices
-            self._waiting_rows += piece.all_rows
+            self._waiting.append(runs.part(begin, end))
+            self._waiting_slices += end - begin
+            self._waiting_rows += pages
             self._waiting_room += int(room[end] - room[begin])
             if self._waiting_slices >= self._flush_slices or self._waiting_room >= FLUSH_ROWS:
                 self.flush()
@@ -243,11 +243,6 @@ class RecordingWriter:
             with contextlib.suppress(PghotError):  # the error that is being raised is the one to show
                 self.flush()
             self._sink.close()
-
-
-def _room(runs: RunBatch) -> I64:
-    """int64[S+1]: the room that the slices before each take up, in rows."""
-    return np.maximum(runs.rows.offsets, runs.all_offsets // _PAGES_A_ROW)
 
 
 def _text(facts: Mapping[str, Any]) -> str:

@@ -56,3 +56,14 @@ def test_every_file_that_is_named_exists() -> None:
 def test_every_room_has_a_row() -> None:
     rooms = {path.name for path in SOURCE.iterdir() if (path / "__init__.py").exists()}
     assert rooms == set(re.findall(r"^\| `(\w+)/` \|", TEXT, re.MULTILINE))
+
+
+def test_every_kernel_is_compiled_as_jit_says() -> None:
+    """Whoever takes Numba's own decorator would compile what nobody calls."""
+    direct = [
+        path.name
+        for path in SOURCE.rglob("*.py")
+        if path.name != "jit.py"
+        and re.search(r"from numba import .*\bnjit|numba\.njit", path.read_text("utf-8"))
+    ]
+    assert not direct

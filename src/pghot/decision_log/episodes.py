@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I32, I64, NOWHERE, U8, U32, Int
 from pghot.decision_log.row_format import (
@@ -29,6 +28,7 @@ from pghot.decision_log.row_format import (
     WHY_COLD,
     WHY_HOT,
 )
+from pghot.jit import njit
 
 Records: TypeAlias = Any  # structured arrays: STATE or ROW
 

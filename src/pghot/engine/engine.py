@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I16, I32, I64, U8, U32, Bool, Int
 from pghot.engine import STORES
@@ -17,6 +16,7 @@ from pghot.engine.accesses import Accesses, Source
 from pghot.engine.gate import RATE_LIMITED, TOO_OLD, UNREACHED, Gate
 from pghot.engine.settings import EngineSettings
 from pghot.engine.store import no_candidates
+from pghot.jit import njit
 
 # The kernel's counter for what each mechanism saw.
 MECHANISM_COUNTERS = {

@@ -7,11 +7,11 @@ The published versions count some refusals twice and lose others; both are optio
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import F64, I16, I64, U8
 from pghot.engine.settings import EngineSettings
 from pghot.engine.store import Candidates
+from pghot.jit import njit
 
 THRESHOLD_PERIOD_MS = 60_000
 RATE_WINDOW_MS = 1_000

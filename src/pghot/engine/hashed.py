@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I16, I32, U8, U32, Bool, Int
 from pghot.carry import Carry
@@ -26,6 +25,7 @@ from pghot.engine.settings import EngineSettings
 from pghot.engine.store import Candidates, hottest_first, no_candidates
 from pghot.engine.table import HEAP, KEY, RECORD, HashedArrays, delete, find, home
 from pghot.errors import UsageError
+from pghot.jit import njit
 
 WINDOW_MS = 5000
 TIME_MASK = (1 << 19) - 1

@@ -7,9 +7,8 @@ place in the heap plus one, 0 when it is in none. Every function here keeps both
 
 from __future__ import annotations
 
-from numba import njit
-
 from pghot.arrays import I64, U32
+from pghot.jit import njit
 
 POSITION = 2
 SLOT_MASK = 0xFFFFFFFF

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import I64, U8, U32, U64
+from pghot.jit import njit
 
 SLEEP_MS = 100
 BATCH_NR = 512

@@ -5,11 +5,10 @@ One kernel thread for each top-tier node does this every 20 ms, at most 1024 rec
 
 from __future__ import annotations
 
-from numba import njit
-
 from pghot.arrays import I16, U32
 from pghot.engine.heap import SLOT_MASK, remove
 from pghot.engine.table import KEY, RECORD, HashedArrays, delete
+from pghot.jit import njit
 
 SLEEP_MS = 20
 BATCH_NR = 1024

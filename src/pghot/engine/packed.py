@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import I32, U8, U32, Bool
 from pghot.engine.accesses import Accesses
@@ -21,6 +20,7 @@ from pghot.engine.kmigrated import BATCH_NR, SLEEP_MS, take_ready
 from pghot.engine.settings import EngineSettings
 from pghot.engine.store import Candidates, hottest_first, no_candidates
 from pghot.errors import UsageError
+from pghot.jit import njit
 from pghot.ties import order_from
 
 SECTION_SHIFT = 15

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I16, I64, U32, Int
 from pghot.engine.heap import POSITION, SLOT_MASK
+from pghot.jit import njit
 
 KEY, RECORD, HEAP = 0, 1, 3
 

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I64, U32, U64, Int
+from pghot.jit import njit
 from pghot.kernel.damon_records import FOUND, LOST, TAIL
 from pghot.kernel.perf_records import RECORD_LOST, RECORD_SAMPLE
 from pghot.kernel.ring_order import barrier

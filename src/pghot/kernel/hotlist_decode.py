@@ -6,9 +6,9 @@ The source imports it where it reads an area: naming it must load no Numba.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I64, U8, U64, Int
+from pghot.jit import njit
 from pghot.kernel.hotlist import CORRUPT, COUNT, FOUND, MARKER, TAIL, UNIT, HotList
 from pghot.kernel.ring_order import barrier
 

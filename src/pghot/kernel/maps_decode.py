@@ -8,9 +8,9 @@ The kernel escapes the newlines of file names, and no other character.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import U8, U64, Int
+from pghot.jit import njit
 from pghot.kernel.maps import SYSTEM_V, MappingKind
 
 _NEWLINE, _BLANK, _ZERO, _NINE, _A, _F = b"\n 09af"

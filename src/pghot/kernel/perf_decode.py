@@ -6,9 +6,9 @@ Sources import it where they read a ring: naming one must load no Numba.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I64, U8, U64, Int
+from pghot.jit import njit
 from pghot.kernel.perf_records import (
     AUX_DATA_LOST,
     AUX_LOST,

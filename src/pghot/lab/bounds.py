@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import U32
 from pghot.errors import UsageError
+from pghot.jit import njit
 from pghot.recording.trace import Trace
 
 _ABSENT, _RESIDENT, _REFERENCED = 0, 1, 2

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import F32, F64, I64, U32
+from pghot.jit import njit
 from pghot.lab.capacity import size_nodes
 from pghot.lab.epochs import Epochs
 from pghot.lab.stack_distance import StackDistances

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import I64, U32
+from pghot.jit import njit
 from pghot.recording.trace import SliceBatch, Trace
 
 HOT_MISS_SHARE = 0.9  # the hot set of an epoch takes this share of its misses ...

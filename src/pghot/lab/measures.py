@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import F64, NOWHERE, U8, U32, Bool
+from pghot.jit import njit
 from pghot.sim.machine.simulated import SimulatedMachine
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import F64, I32, I64, U32, U64, Int
+from pghot.jit import njit
 from pghot.recording.trace import SliceBatch
 
 CARRIES = 6  # sequential, strided, dependent and other misses, touches that hit, stores

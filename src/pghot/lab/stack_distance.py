@@ -7,9 +7,9 @@ This number is its stack distance. A Fenwick tree over the moments of each page'
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I64, U32
+from pghot.jit import njit
 
 COLD = -1  # the distance of a page's first request: no cache of any size has it
 

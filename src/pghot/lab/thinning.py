@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I16, I64, U16, U32, U64, Int
+from pghot.jit import njit
 from pghot.recording.trace import SliceBatch
 from pghot.sim.sources.sampling import next_unit
 

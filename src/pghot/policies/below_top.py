@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import U8, U32, Bool
+from pghot.jit import njit
 from pghot.policies.machine import Machine
 
 

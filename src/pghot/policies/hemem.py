@@ -16,11 +16,11 @@ from abc import ABC, abstractmethod
 from typing import Generic
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I32, I64, U32, Bool
 from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Source
+from pghot.jit import njit
 from pghot.policies.below_top import below_top
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.granularity import Units

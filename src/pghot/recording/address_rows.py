@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import I64, U32, Bool, Int
+from pghot.jit import njit
 from pghot.recording.spans import Span
 
 Counts = npt.NDArray[np.uint64]

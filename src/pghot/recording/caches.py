@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import U32, Int
+from pghot.jit import njit
 from pghot.recording.coarsen import CoarseTrace
 from pghot.recording.trace import SliceBatch, Trace
 from pghot.recording.trace_view import TraceView

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import I16, I64, U16, U32, U64, Int
 from pghot.errors import PghotError
+from pghot.jit import njit
 from pghot.recording import format as fmt
 from pghot.recording.batches import ROW_DTYPES
 from pghot.recording.runs import RunBatch

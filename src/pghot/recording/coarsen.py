@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import I16, I64, U32, Int
 from pghot.errors import UsageError
+from pghot.jit import njit
 from pghot.recording.compressibility import Compressibility, compressibility_of, renumbered
 from pghot.recording.regions import merge_regions
 from pghot.recording.threads import stacked_counters, store_sums, unstacked

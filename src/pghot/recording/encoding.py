@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import I64, U8, U16, U32
+from pghot.jit import njit
 
 Column = npt.NDArray[Any]  # uint32, uint16, or int16 without negative values
 

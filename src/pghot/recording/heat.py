@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I64, U32, Bool
+from pghot.jit import njit
 from pghot.recording.address_rows import Counts, FineRows, Row
 from pghot.recording.reader import Recording
 from pghot.recording.runs import RunBatch, stretch_ends

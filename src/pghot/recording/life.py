@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import I64, U32, Bool
+from pghot.jit import njit
 from pghot.recording.allocations import Allocation, allocations_of
 from pghot.recording.reader import Recording
 from pghot.recording.runs import RunBatch

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import I64, U32
+from pghot.jit import njit
 from pghot.recording.batches import ROW_DTYPES, concatenate, cut_at, part
 from pghot.recording.trace import SliceBatch
 

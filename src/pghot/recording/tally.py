@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import U32, Int
+from pghot.jit import njit
 from pghot.recording.checks import check_runs
 from pghot.recording.format import COUNTERS
 from pghot.recording.runs import RunBatch

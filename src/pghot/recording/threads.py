@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import I16, I64, U32, Int
+from pghot.jit import njit
 from pghot.recording.trace import SliceBatch
 
 MOST = np.uint64(0xFFFFFFFF)

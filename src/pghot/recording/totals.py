@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import U32
+from pghot.jit import njit
 from pghot.recording.reader import Recording
 from pghot.recording.runs import RunBatch
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import I64, U32, Bool, Int
+from pghot.jit import njit
 from pghot.recording.hot_curve import fewest_taking
 from pghot.recording.reader import Recording
 from pghot.recording.runs import RunBatch

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import F64, U32
+from pghot.jit import njit
 from pghot.sim.sources.sampling import next_unit
 
 # Above this mean the counts are drawn by NumPy; below, by inversion, which needs about mean + 1 steps.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from pghot.arrays import I64, NOWHERE, U8, U32, Bool, Int
+from pghot.jit import njit
 from pghot.kernel.maps import MappingKind
 from pghot.live.machine.pages import DEMOTED, MOST_TRIES, PROMOTED, RETRY_SHIFT
 from pghot.live.machine.sections import ABSENT

@@ -16,9 +16,9 @@ between them is at most the round.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import F64, I64, U8, U32, Bool, Int
+from pghot.jit import njit
 from pghot.live.machine.sections import SECTION_PAGES, SECTION_SHIFT
 from pghot.policies.live_rules import FAST_FAULT, FAULT_HOT_MS, SLOW_FAULT
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I64, U64, Bool, Int
+from pghot.jit import njit
 from pghot.live.machine.sections import PAGE_SHIFT
 
 _VPN_BITS = 45  # of addresses with 57 bits; the number of the space is above them

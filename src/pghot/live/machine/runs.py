@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I64, U32, Int
+from pghot.jit import njit
 from pghot.kernel.maps import MappingKind
 from pghot.live.machine.pages import Pages
 from pghot.live.machine.sections import SECTION_PAGES, SECTION_SHIFT

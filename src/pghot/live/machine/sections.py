@@ -9,9 +9,9 @@ that find no section are counted.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I32, I64, U16, U32, U64, Int
+from pghot.jit import njit
 
 PAGE_SHIFT = 12
 SECTION_SHIFT = 15

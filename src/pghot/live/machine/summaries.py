@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I16, I64, U8, U16, U32, Int
+from pghot.jit import njit
 from pghot.kernel.maps import MappingKind
 from pghot.live.machine.sections import SECTION_SHIFT
 from pghot.policies.live_rules import OLDEST

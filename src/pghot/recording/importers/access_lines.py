@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import U8, U64, Bool, Int
+from pghot.jit import njit
 from pghot.recording.importers.importer import NS_PER_INSTRUCTION, Accesses, Found, accesses
 from pghot.recording.importers.input import Input
 

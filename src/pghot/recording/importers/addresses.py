@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import ClassVar
 
-from numba import njit
-
 from pghot.arrays import U8, U64, Bool, Int
+from pghot.jit import njit
 from pghot.recording.importers.access_lines import at_end, hex_number, line_end, mostly, parsed, skip_blanks
 from pghot.recording.importers.importer import Accesses, Clock, Found
 from pghot.recording.importers.input import Input

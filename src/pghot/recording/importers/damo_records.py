@@ -14,9 +14,9 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import I64, U8, U64, Int
+from pghot.jit import njit
 from pghot.recording.importers.importer import MOST_SPACES, Clock, Found
 from pghot.recording.importers.input import LONGEST_LINE_BYTES, Input
 from pghot.recording.importers.regions_as_pages import LAST_ADDRESS, NOT_TOLD_APART

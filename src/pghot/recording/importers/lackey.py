@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import U8, U64, Bool, Int
+from pghot.jit import njit
 from pghot.recording.importers.access_lines import (
     at_end,
     decimal_number,

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import ClassVar
 
-from numba import njit
-
 from pghot.arrays import U8, U64, Bool, Int
+from pghot.jit import njit
 from pghot.recording.importers.access_lines import (
     any_number,
     at_end,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I64, U32, Int
 from pghot.errors import PghotError
+from pghot.jit import njit
 from pghot.recording import format as fmt
 from pghot.recording.importers.importer import LATEST_NS, NS_PER_INSTRUCTION, GivesRegions, times_too_far
 from pghot.recording.importers.page_numbers import EXTENT_BITS, PageNumbers, regions_of

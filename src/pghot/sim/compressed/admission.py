@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from pghot.arrays import I64, U32, Bool
+from pghot.jit import njit
 
 USED, WARNED, PEAK = range(3)
 

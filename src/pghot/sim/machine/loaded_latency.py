@@ -9,9 +9,9 @@ latencies for one bandwidth, but only one for each number of lines in flight.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import F64, I64
+from pghot.jit import njit
 from pghot.units import LINE_BYTES
 
 LINE = float(LINE_BYTES)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import U8, U32, Bool
+from pghot.jit import njit
 from pghot.ties import from_first
 
 MIN_GENERATIONS = 2  # MIN_NR_GENS: reclaim keeps this many youngest generations

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import F64, I64, NOWHERE, U8, U32, Bool, Int
+from pghot.jit import njit
 
 
 @njit(cache=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import F64
+from pghot.jit import njit
 from pghot.sim.machine.curves import load_curve, stack_curves
 from pghot.sim.machine.loaded_latency import demand_of_misses, solve_slice_ns
 from pghot.sim.machine.topology import Topology

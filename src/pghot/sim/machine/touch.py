@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numba import njit
-
 from pghot.arrays import F32, F64, I16, I64, NOWHERE, U8, U32, Bool
+from pghot.jit import njit
 
 
 class Rows(NamedTuple):

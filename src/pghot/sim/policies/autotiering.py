@@ -19,10 +19,10 @@ target is busy; migration between the nodes of the top tier.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import U8, U32
 from pghot.engine.accesses import Accesses, Source
+from pghot.jit import njit
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.sim.lab_world import LabWorld
 from pghot.sim.machine.move_costs import HINT_FAULT

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import U8, U32
+from pghot.jit import njit
 
 HASHES = 4
 MOST_COUNT = 15  # of a 4-bit counter

@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import NOWHERE
 from pghot.engine.accesses import Accesses, Mechanism, Sees, no_accesses
+from pghot.jit import njit
 from pghot.parameters import MOST_NS, check_number
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
 from pghot.ties import from_first

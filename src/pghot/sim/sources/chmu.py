@@ -16,12 +16,12 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pghot.arrays import NOWHERE
 from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Mechanism, Sees, no_accesses
 from pghot.errors import UsageError
+from pghot.jit import njit
 from pghot.parameters import MOST_NS, check_number, shown
 from pghot.sim.sources.sampling import next_unit
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings

@@ -13,10 +13,10 @@ at nothing. How old a region is, it tells to nobody: who wants that counts it.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I32, I64
 from pghot.engine.accesses import Accesses, Mechanism, Sees, no_accesses
+from pghot.jit import njit
 from pghot.parameters import MOST_NS, check_number
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings
 from pghot.units import format_number

@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import I16, I32, NOWHERE, U8, U32, Bool
 from pghot.engine.accesses import Accesses, Mechanism, Sees, no_accesses
+from pghot.jit import njit
 from pghot.parameters import MOST_NS, check_number
 from pghot.sim.sources.numa_scanner import UNMARKED, UNREACHED, NumaScanner, ScanSettings
 from pghot.sim.sources.simulated_source import Report, SliceView, SourceSettings

@@ -13,12 +13,12 @@ import math
 from typing import Any, ClassVar
 
 import numpy as np
-from numba import njit
 
 from pghot.arrays import U8, U32, Bool
 from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Mechanism, Sees, no_accesses
 from pghot.engine.engine import total
+from pghot.jit import njit
 from pghot.parameters import MOST_NS, check_number
 from pghot.policies.live_rules import INTERVAL_MS
 from pghot.sim.sources.sampling import Sampler, keep_evenly

@@ -11,10 +11,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from numba import njit
-
 from pghot.arrays import I32, NOWHERE, U8, U32, Bool
 from pghot.carry import Carry
+from pghot.jit import njit
 
 UNMARKED = -1
 UNREACHED = -2  # unmarked, in a mapping that no scan has reached

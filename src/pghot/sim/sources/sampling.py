@@ -15,7 +15,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from pghot.jit import njit
 
 _MULTIPLIER = 0x2545F4914F6CDD1D  # xorshift64*, Vigna 2016
 _MASK = (1 << 64) - 1

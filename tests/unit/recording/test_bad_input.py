@@ -427,8 +427,11 @@ def test_a_large_space_in_a_small_file_is_no_traceback(path: Path) -> None:
     assert open_recording(path).pages == 1 << 28
     run = subprocess.run([sys.executable, "-c", SUMMARY, path], capture_output=True, text=True)
     assert run.returncode == 1
-    assert run.stderr.startswith("pghot: error: not enough memory: ")
-    assert len(run.stderr.strip().split("\n")) == 2
+    lines = [
+        line for line in run.stderr.splitlines() if not line.startswith("compiling ")
+    ]  # on a fresh install
+    assert lines[0].startswith("pghot: error: not enough memory: ")
+    assert len(lines) == 2
     with pytest.raises(PghotError, match="has not as many slices and rows as it says"):
         all_slices(open_recording(path))
 

@@ -232,6 +232,10 @@ def test_parquet_rows_that_cannot_be_are_refused(recording: Path, tmp_path: Path
     pq.write_table(changed.replace_schema_metadata(_metadata(target)), target)
     with pytest.raises(PghotError, match="its data is not what was sealed"):
         convert(target, tmp_path / "b.pghot")
+    pq.write_table(table.drop_columns("site").replace_schema_metadata(_metadata(target)), target)
+    with pytest.raises(PghotError, match="its columns are not those sealed"):
+        convert(target, tmp_path / "b.pghot")
+    convert(recording, target, force=True)
     bare = {key: value for key, value in _metadata(target).items() if key != b"pghot.seal"}
     pq.write_table(changed.replace_schema_metadata(bare), target)
     with pytest.raises(PghotError, match="more misses than touches"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.arrays import U16, U64, Bool
-from pghot.compiled import kernel
+from pghot.jit import kernel
 from pghot.units import LINE_BYTES
 
 WAYS = 16

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from pghot.arrays import I64, U32, U64, Bool, Int
-from pghot.compiled import inlined_kernel, kernel
+from pghot.jit import inlined_kernel, kernel
 
 LINE_BITS: Final = 8
 NO_LINE: Final = (1 << LINE_BITS) - 1

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from pghot.arrays import U32, U64, Bool, Int
-from pghot.compiled import kernel
+from pghot.jit import kernel
 from pghot.recording.importers.importer import NS_PER_INSTRUCTION, Accesses, Clock, Found, accesses
 from pghot.recording.importers.input import Input
 

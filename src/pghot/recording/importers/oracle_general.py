@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from pghot.arrays import U32, U64
-from pghot.compiled import kernel
+from pghot.jit import kernel
 from pghot.recording.importers.importer import Accesses, Clock, Found, accesses
 from pghot.recording.importers.input import Input
 

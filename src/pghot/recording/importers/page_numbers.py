@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pghot.arrays import U16, U32, U64, Int
-from pghot.compiled import inlined_kernel, kernel
 from pghot.errors import PghotError
+from pghot.jit import inlined_kernel, kernel
 from pghot.recording import format as fmt
 from pghot.recording.trace import Region
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from pghot.arrays import U16, U64, Bool, Int
-from pghot.compiled import inlined_kernel, kernel
+from pghot.jit import inlined_kernel, kernel
 from pghot.mem_data_src import OP_STORE, is_memory_hit, is_unknown_level
 from pghot.recording.importers.importer import Accesses, Found, accesses
 from pghot.recording.importers.regions_as_pages import LAST_ADDRESS, NOT_TOLD_APART

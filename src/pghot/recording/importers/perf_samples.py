@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.arrays import I32, I64, U64, Int
-from pghot.compiled import inlined_kernel, kernel
+from pghot.jit import inlined_kernel, kernel
 from pghot.recording.importers.perf_attrs import (
     ACCESSES_AT,
     ADDR,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.arrays import I64, U32, U64, Int
-from pghot.compiled import kernel
+from pghot.jit import kernel
 
 _FEW_ROWS = 24  # from here on passes over bytes are faster than moving rows one by one
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pghot.compiled import kernel
+from pghot.jit import kernel
 from pghot.safety.adversary.state import (
     ACTIVE,
     BATCHED,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from pghot.arrays import I32, I64
-from pghot.compiled import kernel
+from pghot.jit import kernel
 from pghot.safety.adversary.host import (
     close_batch,
     demote,

@@ -7,7 +7,7 @@ was missing.
 
 from __future__ import annotations
 
-from pghot.compiled import kernel
+from pghot.jit import kernel
 from pghot.safety.adversary.state import (
     DIRTY,
     FAILED,

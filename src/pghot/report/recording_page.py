@@ -17,7 +17,7 @@ from pghot.report.explain_page import Explained, explained_section, life_chart
 from pghot.report.facts import Facts
 from pghot.report.heat_page import heat_map
 from pghot.report.html import drawn, listed, page
-from pghot.report.recording_tables import ranges_table, regions_table, threads_table
+from pghot.report.recording_tables import ranges_table, regions_table, sites_table, threads_table
 from pghot.report.region_colours import RegionColours
 from pghot.report.summary_text import ran, remarks, totals, verification
 from pghot.report.templates import filled
@@ -79,6 +79,7 @@ def render(parts: PageParts, command: Sequence[str]) -> str:
         tables={
             "regions": regions_table(facts, lives, colours) if whole and lives.regions else None,
             "ranges": ranges_table(facts, colours) if whole else None,
+            "sites": sites_table(facts) if whole else None,
             "threads": threads_table(lives) if whole or parts.timeline else None,
         },
         charts=drawn(shown),

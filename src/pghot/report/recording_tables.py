@@ -1,4 +1,4 @@
-"""The tables of a recording's page: its regions, their hot ranges, and its threads."""
+"""The tables of a recording's page: its regions, their hot ranges, which calls mapped them, and its threads."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pghot.recording.activity import Activity
 from pghot.report.facts import Facts
 from pghot.report.heat_page import LIVES, where
 from pghot.report.region_colours import RegionColours
+from pghot.report.sites_text import by_call
 from pghot.report.sparkline import sparkline
 from pghot.report.templates import filled
 from pghot.units import format_share, format_short_size
 
-SHOWN_RANGES, SHOWN_THREADS = 30, 30
+SHOWN_RANGES, SHOWN_SITES, SHOWN_THREADS = 30, 30, 30
 _NAME = 40
 
 
@@ -60,6 +61,22 @@ def ranges_table(facts: Facts, colours: RegionColours) -> Markup | None:
         for each in facts["hot_ranges"]
     ]
     return filled("ranges.html", ranges=rows[:SHOWN_RANGES], more=len(rows[SHOWN_RANGES:])) if rows else None
+
+
+def sites_table(facts: Facts) -> Markup | None:
+    """The calls that mapped the memory, each with its chain; None where they were not recorded."""
+    total, page_bytes = max(1, facts["misses"]), facts["page_bytes"]
+    rows = [
+        {
+            **each,
+            "call": printable(each["call"]),
+            "chain": "\n".join(map(printable, each["frames"])),
+            "touched": format_short_size(each["pages"] * page_bytes),
+            "share": format_share(each["misses"] / total),
+        }
+        for each in by_call(facts["sites"])
+    ]
+    return filled("sites.html", sites=rows[:SHOWN_SITES], more=len(rows[SHOWN_SITES:])) if rows else None
 
 
 def threads_table(lives: Activity) -> Markup | None:

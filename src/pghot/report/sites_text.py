@@ -27,7 +27,7 @@ _FOR_OTHERS = (
 
 def sites(facts: Facts) -> list[str]:
     """The calls behind the sites, those of most misses first; nothing where sites were not recorded."""
-    found = _by_call(facts["sites"])
+    found = by_call(facts["sites"])
     if not found:
         return []
     total = max(1, facts["misses"])
@@ -38,12 +38,15 @@ def sites(facts: Facts) -> list[str]:
     ]
 
 
-def _by_call(sites: Sequence[Facts]) -> list[dict[str, Any]]:
-    """Sites that differ only in who called are one line."""
+def by_call(sites: Sequence[Facts]) -> list[dict[str, Any]]:
+    """The calls behind the sites, those of most misses first: sites that differ only in who called are one. `frames`
+    are those of its hottest site."""
     added: dict[str, dict[str, Any]] = {}
     for each in sites:
         call = behind(each["frames"])
-        so_far = added.setdefault(call, {"call": call, "pages": 0, "misses": 0, "writes": 0})
+        so_far = added.setdefault(
+            call, {"call": call, "frames": each["frames"], "pages": 0, "misses": 0, "writes": 0}
+        )
         for name in ("pages", "misses", "writes"):
             so_far[name] += each[name]
     return sorted(added.values(), key=lambda each: -each["misses"])

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from pghot.cli.main import run
 from pghot.recording.activity import Activities
 from pghot.recording.heat import Heat, HeatMap
 from pghot.recording.reader import Recording
+from pghot.recording.summary import summarise
 from pghot.recording.time_bins import at_most
 from pghot.recording.totals import PageTotals, read_once
 from pghot.recording.trace import Region
 from pghot.report.heat_page import STEPS, heat_map
+from pghot.report.recording_page import PageParts, render
 from pghot.report.region_colours import OTHERS, RegionColours
 
 HOSTILE = "</script><script>alert('x')</script>&\"name\x1b[2J"
@@ -134,6 +137,29 @@ def test_a_report_by_itself_is_a_page_and_a_picture(
     begins = [(tmp_path / name).read_bytes()[:5] for name in names]
     assert begins == [b"\x89PNG\r", b"<?xml", b"%PDF-"]
     assert again.read_bytes() == (tmp_path / "a.png").read_bytes(), "the same figures give the same bytes"
+
+
+def test_the_page_shows_which_calls_mapped_the_memory(recording: Recording) -> None:
+    """Of 96 misses 48 and 12 at the same call; a name from outside is escaped, and without sites there is no table."""
+    _, lives = read(recording)
+    parts = PageParts(summarise(recording), lives.result(), misses=np.array([96], np.uint64))
+    assert "Which calls mapped it" not in render(parts, ["pghot"])
+    sites = [
+        {"frames": ["malloc+0x1 (libc.so.6)", "fill<b>+0x2 (demo)", "main+0x3 (demo)"], "misses": 48},
+        {"frames": ["malloc+0x1 (libc.so.6)", "fill<b>+0x2 (demo)", "other+0x4 (demo)"], "misses": 12},
+    ]
+    facts = {
+        **parts.facts,
+        "misses": 96,
+        "sites": [{**each, "pages": 2, "touches": 9, "writes": 3} for each in sites],
+    }
+    page = render(replace(parts, facts=facts), ["pghot"])
+    (row,) = re.findall(r"<tr><td><details>.*?</tr>", page, re.DOTALL)
+    told = re.sub(r"<[^>]*>", " ", row).split()
+    assert told == [
+        "fill&lt;b&gt;+0x2", "(demo)", "malloc+0x1", "(libc.so.6)", "fill&lt;b&gt;+0x2", "(demo)", "main+0x3",
+        "(demo)", "16.0", "KiB", "60", "62.5", "%", "6",
+    ]  # fmt: skip
 
 
 def test_without_misses_the_page_says_what_is_missing(tmp_path: Path) -> None:

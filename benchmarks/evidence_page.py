@@ -24,6 +24,7 @@ from kept_cells import (
     row_of,
     wrapped,
 )
+from pghot.units import format_share
 
 COMMAND = "python benchmarks/evidence.py"
 WORST = 3  # cells of each mover that are named where it hurts
@@ -310,7 +311,7 @@ def _still_oracle(cells: Sequence[Kept]) -> Iterator[str]:
 
 
 def _gain(value: float) -> str:
-    return f"{100 * value:+.1f} %".replace("-0.0 %", "0.0 %").replace("+0.0 %", "0.0 %")
+    return format_share(value, sign="+")
 
 
 def _percent_of(value: float) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from pghot.units import format_share
+
 Kept = dict[str, Any]  # a comparison as it is kept: part, label, tiers, settings, date, footprint_bytes, rows
 
 MIB = 1 << 20
@@ -96,7 +98,7 @@ def _difference(name: str, label: str, first: Kept, other: Kept) -> tuple[str, b
     by = _mean(two["speedups"]) / _mean(one["speedups"]) - 1
     bar = SPEEDUP_BARS.get(name, RECORDING_BAR + _spread(one["speedups"]) + _spread(two["speedups"]))
     far = abs(by) > bar
-    text = f"{100 * by:+.1f} %"
+    text = format_share(by, sign="+")
     if name not in BYTES_BARS:
         return text, far
     floor_mb = BYTES_FLOOR * first["footprint_bytes"] / 1e6
@@ -104,7 +106,7 @@ def _difference(name: str, label: str, first: Kept, other: Kept) -> tuple[str, b
     bytes_bar = COARSE_BYTES_BAR if label.startswith("hemem") else BYTES_BARS[name]
     far = far or abs(moved) > max(floor_mb, bytes_bar * one["moved_mb"])
     share = moved / one["moved_mb"] if one["moved_mb"] else 0.0
-    return f"{text}, {100 * share:+.1f} %", far
+    return f"{text}, {format_share(share, sign='+')}", far
 
 
 def _mean(values: Sequence[float]) -> float:

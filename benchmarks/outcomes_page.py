@@ -19,6 +19,7 @@ from kept_cells import (
     times,
     wrapped,
 )
+from pghot.units import format_share
 
 CHANGES = {
     "near the limit": "the gains are within 2 points of each other, on either side of what counts. The answer is the "
@@ -225,7 +226,9 @@ def _outcome(kept: Kept, runs_on: str) -> str:
     found = class_of(kept, runs_on)
     if found["outcome"] == "cannot tell":
         return f"cannot tell: {_short(kept, runs_on)}"
-    return found["outcome"] + (f" {100 * found['gain']:+.1f} %" if found["gain"] is not None else "")
+    return found["outcome"] + (
+        f" {format_share(found['gain'], sign='+')}" if found["gain"] is not None else ""
+    )
 
 
 def _short(kept: Kept, runs_on: str) -> str:
@@ -240,7 +243,7 @@ def _short(kept: Kept, runs_on: str) -> str:
 
 def _oracle(kept: Kept) -> str:
     gains = oracle_gains(kept)
-    return f"{100 * max(gains):+.0f} %" if gains else "-"
+    return format_share(max(gains), 0, "+") if gains else "-"
 
 
 def _footprints(cells: Sequence[Kept]) -> list[int]:

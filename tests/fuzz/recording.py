@@ -32,7 +32,7 @@ from pghot.recording.coarsen import coarsen
 from pghot.recording.convert import convert
 from pghot.recording.framing import DamageError, InMemory, Table, batch_header, messages
 from pghot.recording.reader import Recording, open_recording
-from pghot.recording.runs import RunBatch
+from pghot.recording.run_batch import RunBatch
 from pghot.recording.summary import summarise
 from pghot.recording.trace import MemoryTrace, SliceBatch, TraceInfo, Verification, cut_rows_of
 from pghot.recording.writer import RecordingWriter

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from builders.small_recordings import batch_of
 from pghot.recording import activity, address_rows, heat, hot_curve, life, totals, working_set
-from pghot.recording.runs import RunBatch, stretch_ends
+from pghot.recording.run_batch import RunBatch, stretch_ends
 from pghot.recording.trace import SliceBatch
 from references.recording.activity import add_activity_reference
 from references.recording.address_rows import parts_reference, rows_reference
 from references.recording.heat import add_cells_reference
 from references.recording.life import add_life_reference
-from references.recording.runs import by_page_reference
+from references.recording.run_batch import by_page_reference
 from references.recording.totals import add_rows_reference
 from references.recording.working_set import fewest_reference, window_reference
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pghot.arrays import I64, U16, U32, Bool
 from pghot.jit import njit
 from pghot.recording.reader import Recording
-from pghot.recording.runs import RunBatch, stretch_ends
+from pghot.recording.run_batch import RunBatch, stretch_ends
 from pghot.recording.spans import UNNAMED
 from pghot.recording.time_bins import TimeBins
 

@@ -10,7 +10,7 @@ from pghot.errors import PghotError
 from pghot.jit import njit
 from pghot.recording import format as fmt
 from pghot.recording.batches import ROW_DTYPES
-from pghot.recording.runs import RunBatch
+from pghot.recording.run_batch import RunBatch
 from pghot.recording.trace import SliceBatch
 
 PROBLEMS = (

@@ -21,7 +21,7 @@ from pghot.recording.encoding import (
 )
 from pghot.recording.format import COUNTERS, KEY_COLUMNS, columns
 from pghot.recording.framing import DamageError
-from pghot.recording.runs import RunBatch
+from pghot.recording.run_batch import RunBatch
 from pghot.recording.trace import SliceBatch
 
 Column = npt.NDArray[Any]

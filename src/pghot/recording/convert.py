@@ -17,7 +17,7 @@ from pghot.recording.framing import CONTINUATION
 from pghot.recording.importers.importing import Progress, import_recording
 from pghot.recording.parquet import open_table, write_table
 from pghot.recording.reader import Recording, open_recording
-from pghot.recording.runs import RunBatch
+from pghot.recording.run_batch import RunBatch
 from pghot.recording.trace import Region, SliceBatch, TraceInfo, Verification
 from pghot.recording.writer import DEFAULT_LEVEL, WHOLE_BATCHES, RecordingWriter
 

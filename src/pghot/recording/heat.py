@@ -11,7 +11,7 @@ from pghot.arrays import I64, U32, Bool
 from pghot.jit import njit
 from pghot.recording.address_rows import Counts, FineRows, Row
 from pghot.recording.reader import Recording
-from pghot.recording.runs import RunBatch, stretch_ends
+from pghot.recording.run_batch import RunBatch, stretch_ends
 from pghot.recording.spans import spans_of
 from pghot.recording.time_bins import TimeBins
 from pghot.recording.totals import PageTotals

@@ -11,7 +11,7 @@ from pghot.arrays import I64, U32, Bool
 from pghot.jit import njit
 from pghot.recording.allocations import Allocation, allocations_of
 from pghot.recording.reader import Recording
-from pghot.recording.runs import RunBatch
+from pghot.recording.run_batch import RunBatch
 from pghot.recording.target import Target
 from pghot.recording.time_bins import TimeBins
 from pghot.recording.totals import PageTotals

@@ -26,7 +26,7 @@ from pghot.recording.compressibility import Compressibility, concatenate
 from pghot.recording.digest import START, check_body, next_chain
 from pghot.recording.framing import ByteSource, DamageError, Kind, Message, messages
 from pghot.recording.regions import merge_regions
-from pghot.recording.runs import RunBatch
+from pghot.recording.run_batch import RunBatch
 from pghot.recording.sample_text import from_text
 from pghot.recording.tally import BATCH_COUNTS, SUMS, Tally
 from pghot.recording.threads import threads_added_up

@@ -11,7 +11,7 @@ from pghot.arrays import U32, Int
 from pghot.jit import njit
 from pghot.recording.checks import check_runs
 from pghot.recording.format import COUNTERS
-from pghot.recording.runs import RunBatch
+from pghot.recording.run_batch import RunBatch
 
 # The facts of a batch that `Tally.add` gives, but for `misses`, which has a number for each cache.
 BATCH_COUNTS = (

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pghot.arrays import U32
 from pghot.jit import njit
 from pghot.recording.reader import Recording
-from pghot.recording.runs import RunBatch
+from pghot.recording.run_batch import RunBatch
 
 Counts = npt.NDArray[np.uint64]
 

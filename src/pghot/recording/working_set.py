@@ -12,7 +12,7 @@ from pghot.arrays import I64, U32, Bool, Int
 from pghot.jit import njit
 from pghot.recording.hot_curve import fewest_taking
 from pghot.recording.reader import Recording
-from pghot.recording.runs import RunBatch
+from pghot.recording.run_batch import RunBatch
 from pghot.recording.time_bins import TimeBins
 
 Counts = npt.NDArray[np.uint64]

@@ -23,7 +23,7 @@ from pghot.recording.codec import encode
 from pghot.recording.compressibility import Compressibility, compressibility_of
 from pghot.recording.compressibility import concatenate as joined_samples
 from pghot.recording.digest import BLANK, START, with_digests
-from pghot.recording.runs import RunBatch, joined
+from pghot.recording.run_batch import RunBatch, joined
 from pghot.recording.sample_text import MAX_SAMPLES, to_text
 from pghot.recording.tally import Tally
 from pghot.recording.trace import Process, Region, SliceBatch, Task, Trace, TraceInfo

@@ -12,7 +12,7 @@ from pghot.jit import njit
 from pghot.recording import format as fmt
 from pghot.recording.importers.importer import LATEST_NS, NS_PER_INSTRUCTION, GivesRegions, times_too_far
 from pghot.recording.importers.page_numbers import EXTENT_BITS, PageNumbers, regions_of
-from pghot.recording.runs import RunBatch
+from pghot.recording.run_batch import RunBatch
 from pghot.recording.trace import SliceBatch
 from pghot.recording.writer import RecordingWriter
 

@@ -20,13 +20,13 @@ from pghot.recording.activity import Activities
 from pghot.recording.batches import concatenate
 from pghot.recording.heat import Heat
 from pghot.recording.reader import Recording, open_recording
-from pghot.recording.runs import RunBatch, joined
+from pghot.recording.run_batch import RunBatch, joined
 from pghot.recording.summary import summarise
 from pghot.recording.time_bins import at_most
 from pghot.recording.totals import PageTotals, read_once
 from pghot.recording.trace import SliceBatch
 from pghot.recording.working_set import WorkingSets
-from references.recording.runs import by_page_reference, region_rows_reference
+from references.recording.run_batch import by_page_reference, region_rows_reference
 
 MS = 1_000_000
 SLICE_NS = 100 * MS

@@ -1,4 +1,4 @@
-"""Slow, plain versions of what `pghot.recording.runs` and the importer of regions do."""
+"""Slow, plain versions of what `pghot.recording.run_batch` and the importer of regions do."""
 
 from __future__ import annotations
 

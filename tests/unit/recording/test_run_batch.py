@@ -14,7 +14,7 @@ from builders.recordings import INFO
 from pghot.errors import PghotError
 from pghot.recording import convert, reader, writer
 from pghot.recording.heat import Heat
-from pghot.recording.runs import RunBatch
+from pghot.recording.run_batch import RunBatch
 from pghot.recording.time_bins import at_most
 from pghot.recording.totals import PageTotals, read_once
 from pghot.recording.trace import SliceBatch

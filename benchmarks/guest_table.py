@@ -26,7 +26,7 @@ def main(kinds: Sequence[str]) -> None:
     for kind in kinds:
         print(f"booting {KINDS[kind]}: about twenty minutes", file=sys.stderr, flush=True)
         begin, end = f"<!-- made by make guest-table: {kind} -->", f"<!-- end of {kind} -->"
-        made = "\n".join([begin, table(KINDS[kind], boot(kind, "guest_table")), end])
+        made = "\n".join([begin, table(KINDS[kind], boot(kind, (), "guest_table")), end])
         PAGE.write_text(
             re.sub(f"{begin}.*{end}", lambda _, made=made: made, PAGE.read_text(), flags=re.DOTALL)
         )

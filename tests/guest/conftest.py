@@ -9,6 +9,7 @@ import pytest
 INSIDE = "PGHOT_GUEST" in os.environ
 COSTLIEST = 5  # tests of each kind that are shown
 KINDS = ("two_tiers", "three_tiers", "one_node", "linux_6_1", "linux_7_3")
+OTHER_KERNELS = ("linux_6_1", "linux_7_3")  # a boot each: all of their tests are long
 
 collect_ignore = ["test_guest.py"] if INSIDE else ["inside"]
 
@@ -21,6 +22,9 @@ if not INSIDE:
 def pytest_configure(config: pytest.Config) -> None:
     for name in KINDS:
         config.addinivalue_line("markers", f"{name}: runs in the guest of this kind")
+    config.addinivalue_line(
+        "markers", "long: in the guest, and not in `make test`; `make test-guest` runs all"
+    )
     config.addinivalue_line("markers", "guest_table: a row of the table that `make guest-table` makes")
     if not INSIDE:
         config.stash[SUITES] = Suites()
@@ -32,15 +36,22 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         for item in session.items:
             for kind in KINDS:
                 if item.get_closest_marker(kind):
-                    print("\ninside", kind, item.nodeid)
+                    long = kind in OTHER_KERNELS or item.get_closest_marker("long")
+                    length = "long" if long else "short"
+                    print("\ninside", kind, length, item.nodeid)
 
 
 @pytest.fixture
 def suites(request: pytest.FixtureRequest) -> Suites:
-    """Begins to boot all kinds that tests of this session are of."""
-    parameters = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    """Begins to boot all kinds that tests of this session are of, each for the tests inside that they ask for."""
+    chosen: dict[str, dict[str, None]] = {}
+    for item in request.session.items:
+        given = item.callspec.params if hasattr(item, "callspec") else {}
+        if "kind" in given:
+            tests = chosen.setdefault(given["kind"], {})
+            tests.update(dict.fromkeys([given["test"]] if "test" in given else []))
     found = request.config.stash[SUITES]
-    found.begin(each["kind"] for each in parameters if "kind" in each)
+    found.begin({kind: list(tests) for kind, tests in chosen.items()})
     return found
 
 

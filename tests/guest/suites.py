@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,8 +51,17 @@ INSIDE = {
 }
 
 
-def inside_tests() -> list[tuple[str, str]]:
-    """(kind of machine, test id) of every test inside, as pytest itself collects them."""
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """A test inside: its kind of machine, its id, and whether only `make test-guest` runs it."""
+
+    kind: str
+    test: str
+    long: bool
+
+
+def inside_tests() -> list[Inside]:
+    """Every test inside, as pytest itself collects them."""
     command = [sys.executable, "-m", "pytest", *OPTIONS, "--collect-only", str(HERE / "inside")]
     done = subprocess.run(
         command,
@@ -64,9 +73,9 @@ def inside_tests() -> list[tuple[str, str]]:
     )
     if done.returncode:
         raise RuntimeError(f"the tests inside cannot be collected:\n{done.stdout}{done.stderr}")
-    words = [line.split(maxsplit=2) for line in done.stdout.splitlines() if line.startswith("inside ")]
-    found = [(kind, test) for _, kind, test in words]
-    return sorted(found, key=lambda pair: list(MACHINES).index(pair[0]))
+    words = [line.split(maxsplit=3) for line in done.stdout.splitlines() if line.startswith("inside ")]
+    found = [Inside(kind, test, length == "long") for _, kind, length, test in words]
+    return sorted(found, key=lambda each: list(MACHINES).index(each.kind))
 
 
 @dataclass
@@ -90,22 +99,22 @@ class Booted:
 
 
 class Suites:
-    """Boots each kind once, whatever becomes of it. Two at a time, as a guest waits for most of its time: for scans,
-    for ageing, for what a source sees next."""
+    """Boots each kind once, whatever becomes of it, for the tests that were chosen of it. Two at a time, as a guest
+    waits for most of its time: for scans, for ageing, for what a source sees next."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(2, "guest")
         self._boots: dict[str, Future[Booted]] = {}
 
-    def begin(self, kinds: Iterable[str]) -> None:
-        """Boot those that are not, in this order."""
-        for kind in kinds:
+    def begin(self, chosen: Mapping[str, Sequence[str]]) -> None:
+        """Boot the kinds that are not, in this order, each for these tests."""
+        for kind, tests in chosen.items():
             if kind not in self._boots:
-                self._boots[kind] = self._pool.submit(boot, kind)
+                self._boots[kind] = self._pool.submit(boot, kind, tests)
 
     def result(self, kind: str, test: str) -> Result:
         """Waits for the boot and all its tests."""
-        self.begin([kind])
+        self.begin({kind: [test]})
         suite = self._boots[kind].result()
         return suite.results.get(test, suite.otherwise)
 
@@ -124,8 +133,8 @@ def in_turn(name: str) -> Iterator[None]:
         yield
 
 
-def boot(kind: str, mark: str = "") -> Booted:
-    """Run all tests of the kind, or those with another mark, in its machine."""
+def boot(kind: str, tests: Sequence[str], mark: str = "") -> Booted:
+    """Run these tests in the machine of a kind, or without any those with its mark or with another."""
     with in_turn(f"lock-{kind}"):
         shared = CACHE / f"shared-{kind}"
         guest = Guest(MACHINES[kind], [shared], {**INSIDE, "PGHOT_GUEST": str(shared)}, COMPILED)
@@ -142,9 +151,7 @@ def boot(kind: str, mark: str = "") -> Booted:
             *OPTIONS,
             f"--timeout={TEST_LIMIT_S}",
             "--durations=0",
-            "-m",
-            mark or kind,
-            str(HERE / "inside"),
+            *(tests or ("-m", mark or kind, str(HERE / "inside"))),
         ]
         command = [sys.executable, str(HERE / "fork_server.py"), *options]
         status, output = guest.run(command, ROOT)

@@ -147,12 +147,40 @@ def test_two_kinds_run_at_a_time_and_each_boots_once(tmp_path: Path, monkeypatch
     monkeypatch.setattr(suites, "prepare", prepare)
     monkeypatch.setattr(Guest, "run", run)
     booted = suites.Suites()
-    booted.begin(["two_tiers", "one_node", "two_tiers"])
+    booted.begin({"two_tiers": ["t"], "one_node": ["t"]})
+    booted.begin({"two_tiers": ["another"]})
     for kind in ("one_node", "two_tiers"):
         assert booted.result(kind, "t").outcome == "passed"
         assert booted.result(kind, "another").outcome == "failed"
     assert sorted(ran) == ["shared-one_node", "shared-two_tiers"]
     assert list(booted.booted) == ["two_tiers", "one_node"]
+
+
+@pytest.mark.parametrize(
+    "chosen, mark, words",
+    [
+        (["a.py::one[x y]", "b.py::two"], "", ["a.py::one[x y]", "b.py::two"]),
+        ([], "", ["-m", "two_tiers", str(suites.HERE / "inside")]),
+        ([], "guest_table", ["-m", "guest_table", str(suites.HERE / "inside")]),
+    ],
+)
+def test_inside_run_the_tests_that_were_chosen(
+    chosen: list[str], mark: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = []
+
+    def run(_: Guest, command: list[str], *__: object) -> tuple[int, str]:
+        (tmp_path / "shared-two_tiers").mkdir()
+        commands.append(command)
+        return 0, ""
+
+    monkeypatch.setattr(suites, "CACHE", tmp_path)
+    monkeypatch.setattr(suites, "prepare", lambda *_: None)
+    monkeypatch.setattr(suites, "fetch_redis", lambda *_: None)
+    monkeypatch.setattr(Guest, "run", run)
+    suites.boot("two_tiers", chosen, mark)
+    (command,) = commands
+    assert command[command.index("--durations=0") + 1 :] == words
 
 
 def test_a_guest_that_falls_silent_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pghot
 
 pytestmark = pytest.mark.timeout(0)  # as in test_guest.py
 SHARED = CACHE / "shared-one_node"
-TEST = "test_promotion_makes_a_program_faster_and_undo_slower_again"
+TEST = "tests/guest/inside/test_cxl.py::test_promotion_makes_a_program_faster_and_undo_slower_again"
 TIERS = """
 description = "the guest's DRAM and CXL node, as its test program measured them"
 [[nodes]]
@@ -33,11 +33,12 @@ bandwidth_gb_s = 100
 """
 
 
+@pytest.mark.parametrize("kind, test", [("one_node", TEST)], ids=["cxl"])
 def test_the_lab_predicts_what_promotion_brings(
-    suites: Suites, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, test: str, suites: Suites, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Direction and rough size. Measured after the promotion, so beside the simulated run in which all is fast."""
-    result = suites.result("one_node", f"tests/guest/inside/test_cxl.py::{TEST}")
+    result = suites.result(kind, test)
     if result.outcome == "skipped":
         pytest.skip(result.text)
     assert result.outcome == "passed", "the live run that this compares with failed"
@@ -84,18 +85,19 @@ real_capacity = "4 GiB"
 latency_ns = 2000
 bandwidth_gb_s = 26
 """
-ZRAM_TEST = "test_cold_pages_go_to_zram_and_nothing_is_lost"
+ZRAM_TEST = "tests/guest/inside/test_compressed.py::test_cold_pages_go_to_zram_and_nothing_is_lost"
 COLD_SHARE = 0.75
 
 
+@pytest.mark.parametrize("kind, test", [("one_node", ZRAM_TEST)], ids=["zram"])
 def test_the_lab_predicts_what_compressed_swap_saves(
-    suites: Suites, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, test: str, suites: Suites, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The same program, half as large, recorded under user emulation with samples of its contents.
 
     For some 4 s of its own time: in less, bringing the memory out is most of what the recording shows.
     """
-    result = suites.result("one_node", f"tests/guest/inside/test_compressed.py::{ZRAM_TEST}")
+    result = suites.result(kind, test)
     if result.outcome == "skipped":
         pytest.skip(result.text)
     assert result.outcome == "passed", "the live run that this compares with failed"

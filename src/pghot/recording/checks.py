@@ -115,7 +115,7 @@ def check_runs(runs: RunBatch, pages: int, nodes: int) -> U64:
     totals = check_batch(batch, pages, nodes)
     if not _is(runs.pages, np.uint32, (batch.rows,)):
         raise PghotError("the numbers of pages are not one of 32 bits for each row", "see `RunBatch`")
-    if (runs.pages == 1).all():
+    if runs.all_rows == batch.rows and runs.pages.all():
         return totals
     end = batch.page.astype(np.int64) + runs.pages
     before = np.zeros(batch.rows, np.int64)

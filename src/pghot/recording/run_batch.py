@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from pghot.recording.trace import SliceBatch
 ROWS_AT_A_TIME = 1 << 18
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunBatch:
     """Consecutive slices. What row `i` says, it says of each of the pages `rows.page[i]` to `+ pages[i] - 1`.
 
@@ -32,7 +33,7 @@ class RunBatch:
         """Rows of one page each."""
         return cls(batch, np.ones(batch.rows, np.uint32))
 
-    @property
+    @cached_property
     def all_rows(self) -> int:
         """How many rows of one page it stands for."""
         return int(self.pages.sum(dtype=np.int64))

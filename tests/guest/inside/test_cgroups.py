@@ -27,7 +27,7 @@ from waiting import until
 pytestmark = pytest.mark.two_tiers
 
 
-@pytest.mark.parametrize("demotion", ["reclaim", "lru_gen"])
+@pytest.mark.parametrize("demotion", ["reclaim", pytest.param("lru_gen", marks=pytest.mark.long)])
 def test_the_kernel_picks_what_goes_down(demotion: str, tmp_path: Path) -> None:
     """The hot set moves while node 0 is nearly full: the old one must make room, and only in this cgroup."""
     before = knobs()

@@ -23,6 +23,7 @@ def size_mib(node: int) -> float:
     return next(int(line.split()[3]) / 1024 for line in text.splitlines() if "MemTotal" in line)
 
 
+@pytest.mark.long
 def test_groups_are_treated_differently(tmp_path: Path) -> None:
     """The first group that a program fits has it: of two of one name the one with more memory is left alone."""
     before = knobs()
@@ -70,6 +71,7 @@ def test_memory_under_a_preferred_policy_gets_no_hint_faults_and_this_is_said(tm
     report("choosing", {"test": "preferred", "unscanned": facts["counters"]["pghot_unscanned_bytes"]})
 
 
+@pytest.mark.long
 def test_promotion_ends_when_the_fast_node_is_as_full_as_wanted(tmp_path: Path) -> None:
     """All of 128 MiB is hot; what the goal leaves is some 32 MiB."""
     with Program(128, 1.0, 1, "write") as program:

@@ -243,6 +243,7 @@ def test_zswap_is_a_tier_too(tmp_path: Path) -> None:
     assert tier["saved_bytes"] > 0
 
 
+@pytest.mark.long
 def test_a_database_whose_old_rows_are_seldom_asked_for(zram: None, tmp_path: Path) -> None:
     """A real program: its answers stay right; what it saves and costs is reported. Another one beside it, which is not
     tracked, is the yardstick."""

@@ -85,6 +85,7 @@ def bring(words: list[str], program: Program, other: Program, journal: Path) -> 
 
 @pytest.mark.two_tiers
 @pytest.mark.linux_7_3
+@pytest.mark.long
 def test_the_hot_pages_of_a_cgroup_and_of_nobody_else(tmp_path: Path) -> None:
     with inside("damos-one") as group:
         program = Program(128, 0.25, 1, *REGIONS)
@@ -153,6 +154,7 @@ def stands_still(run: Pghot) -> bool:
 
 @pytest.mark.two_tiers
 @pytest.mark.linux_7_3
+@pytest.mark.long
 def test_the_free_floor_and_the_rate_are_held(tmp_path: Path) -> None:
     """More wants to move than there is room for: promotion is held back before the floor."""
     rate_mb_s = 16

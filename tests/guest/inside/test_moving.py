@@ -75,7 +75,10 @@ def between_prompt_ones(steps: np.ndarray, rate: float, hot_mib: int) -> tuple[f
     return float(times[last] - times[first]), float(mib[last] - mib[first])
 
 
-@pytest.mark.parametrize("how", [(), ("huge", "run=512")], ids=["4k", "2m"])
+@pytest.mark.parametrize(
+    "how",
+    [pytest.param((), id="4k"), pytest.param(("huge", "run=512"), id="2m", marks=pytest.mark.long)],
+)
 def test_the_promotion_rate_is_held(how: tuple[str, ...], tmp_path: Path) -> None:
     """What the kernel has migrated over time: never more than the rate allows, within 5 %, over at least 5 s.
 
@@ -114,6 +117,7 @@ def test_the_promotion_rate_is_held(how: tuple[str, ...], tmp_path: Path) -> Non
     assert 0.9 * rate <= measured <= 1.05 * rate
 
 
+@pytest.mark.long
 def test_the_free_floor_is_never_crossed_while_another_program_allocates(tmp_path: Path) -> None:
     """There is more room at first, until others take some of it, but never for all hot pages."""
     # Soft-dirty bits name the hot pages every second: the supply never ends, so that the floor is what stops it.
@@ -145,7 +149,15 @@ def test_the_free_floor_is_never_crossed_while_another_program_allocates(tmp_pat
     assert moves["lowest_free_above_floor_pages"] >= 0
 
 
-@pytest.mark.parametrize("change", ["dies", "execs", "forks", "unmaps"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "dies",
+        "execs",
+        pytest.param("forks", marks=pytest.mark.long),
+        pytest.param("unmaps", marks=pytest.mark.long),
+    ],
+)
 def test_a_program_that_changes_under_way_is_no_error(change: str, tmp_path: Path) -> None:
     """Slow moves, so that the change comes in their middle. Nobody else's pages move."""
     before = knobs()
@@ -251,6 +263,7 @@ def test_huge_pages_move_whole_and_come_back(tmp_path: Path) -> None:
         assert (program.nodes() == first).all()
 
 
+@pytest.mark.long
 def test_huge_pages_that_are_made_of_single_ones_under_way(tmp_path: Path) -> None:
     """All that moved along is counted, and comes back. pghot is stopped meanwhile, or it would be done before."""
     with Program(64, 0.25, 1, "write", "calm") as program:
@@ -271,6 +284,7 @@ def test_huge_pages_that_are_made_of_single_ones_under_way(tmp_path: Path) -> No
         assert (program.nodes() == first).all()
 
 
+@pytest.mark.long
 def test_memory_that_its_owner_binds_under_way_is_left_alone(tmp_path: Path) -> None:
     """mbind leaves no trace in maps; from when pghot has noticed, nothing of it moves, and it says how much that is."""
     slowly = "[mover]\nrate_limit_mb_s = 0.5"

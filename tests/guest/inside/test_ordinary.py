@@ -233,6 +233,7 @@ def test_a_later_run_sees_what_the_first_saw(what: str, applied_before: bool, tm
 
 
 @pytest.mark.two_tiers
+@pytest.mark.long
 def test_a_program_that_the_kernel_has_balanced_for_long(tmp_path: Path) -> None:
     """Its threads' scan periods are long by then, and its first two passes are used up. What the kernel has moved
     meanwhile is put back, and the program stands still until pghot is at work: on a busy host that takes long, and the

@@ -72,6 +72,7 @@ def applied(program: Program, place: Path) -> Pghot:
 
 
 @pytest.mark.guest_table
+@pytest.mark.long
 def test_hot_pages_stay_when_the_program_has_a_cgroup_of_its_own(tmp_path: Path) -> None:
     """pghot finds that out by itself. Of what is on the full node, cold pages go down; then another set is hot."""
     before, least = knobs(), [1.0]
@@ -104,6 +105,7 @@ def test_hot_pages_stay_when_the_program_has_a_cgroup_of_its_own(tmp_path: Path)
     assert knobs() == before
 
 
+@pytest.mark.long
 def test_nothing_goes_down_and_pghot_says_why_in_a_cgroup_of_several(tmp_path: Path) -> None:
     """A shell and what it started are one cgroup here: the root."""
     with split() as full, applied(full.program, tmp_path) as run:

@@ -175,6 +175,7 @@ def test_damon_sees_the_hot_pages_of_an_address_space() -> None:
     damon_sees("vaddr")
 
 
+@pytest.mark.long
 def test_damon_sees_the_hot_pages_in_physical_memory() -> None:
     """In huge pages: single ones lie where the tests before have left some, and DAMON has not a region for each."""
     Path("/proc/sys/vm/compact_memory").write_text("1")

@@ -44,6 +44,7 @@ def test_the_daemon_promotes_and_sigterm_puts_everything_back(tmp_path: Path) ->
         assert not socket.exists()
 
 
+@pytest.mark.long
 def test_sources_join_and_leave_a_running_daemon(tmp_path: Path) -> None:
     """Hint faults and soft-dirty bits at once; then one of them, whose work goes on; then both again."""
     before = knobs()
@@ -81,6 +82,7 @@ def test_sources_join_and_leave_a_running_daemon(tmp_path: Path) -> None:
         assert knobs() == before
 
 
+@pytest.mark.long
 def test_a_second_is_refused_and_a_knob_of_a_stranger_is_named(tmp_path: Path) -> None:
     size = Path("/sys/kernel/debug/sched/numa_balancing/scan_size_mb")
     before = knobs()

@@ -76,7 +76,7 @@ def test_shared_memory_of_every_form_moves_and_comes_back(tmp_path: Path) -> Non
             assert (program.nodes() == first[how]).all(), how
 
 
-@pytest.mark.parametrize("ends", ["nobody ends", "the first ends"])
+@pytest.mark.parametrize("ends", [pytest.param("nobody ends", marks=pytest.mark.long), "the first ends"])
 def test_what_two_tracked_programs_map_is_one_page(ends: str, tmp_path: Path) -> None:
     """Undo brings back what either has touched, also when one of them is gone."""
     memory = f"tmpfs={tmp_path}/memory"
@@ -92,6 +92,7 @@ def test_what_two_tracked_programs_map_is_one_page(ends: str, tmp_path: Path) ->
         undone(tmp_path / "j", two, first)
 
 
+@pytest.mark.long
 def test_what_others_map_too_is_left_alone_unless_its_kind_is_named(tmp_path: Path) -> None:
     memory = f"tmpfs={tmp_path}/memory"
     with (
@@ -114,6 +115,7 @@ def test_what_others_map_too_is_left_alone_unless_its_kind_is_named(tmp_path: Pa
         undone(tmp_path / "k", stranger, first)
 
 
+@pytest.mark.long
 def test_a_mapped_file_moves_when_it_is_asked_for(tmp_path: Path) -> None:
     with a_file(SHARED) as path, Program(MIB, 0.25, 1, "random", "run=512", f"file={path}") as program:
         first = program.nodes()
@@ -121,6 +123,7 @@ def test_a_mapped_file_moves_when_it_is_asked_for(tmp_path: Path) -> None:
         undone(tmp_path / "j", program, first)
 
 
+@pytest.mark.long
 def test_pages_that_a_fork_shares_move(tmp_path: Path) -> None:
     """The kernel marks no such page for hint faults. DAMON sees regions, so what is cold is not judged."""
     with Program(MIB, 0.25, 1, "flush", "run=512", "forks=1") as program:

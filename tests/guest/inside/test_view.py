@@ -14,6 +14,7 @@ pytestmark = pytest.mark.two_tiers
 
 
 @pytest.mark.skipif(not Path("/dev/ptmx").exists(), reason="this guest has no pseudo terminals")
+@pytest.mark.long
 def test_ctrl_c_gives_back_terminal_knobs_and_pages(tmp_path: Path) -> None:
     before = knobs()
     with Program(64, 0.25, 1) as program:

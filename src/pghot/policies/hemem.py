@@ -13,14 +13,16 @@ due moves at its end, though it may have been halved since. Else fewer units wou
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic
+from typing import Annotated, Generic
 
 import numpy as np
 
 from pghot.arrays import I32, I64, U32, Bool
 from pghot.carry import Carry
 from pghot.engine.accesses import Accesses, Source
+from pghot.errors import UsageError
 from pghot.jit import njit
+from pghot.parameters import MOST, Knob, check_knobs
 from pghot.policies.below_top import below_top
 from pghot.policies.decisions import HeldBack, Moved
 from pghot.policies.granularity import Units
@@ -37,7 +39,9 @@ RATE_GB_S = 10.0
 
 
 @njit(cache=True)
-def count_samples(unit: I64, count: I32, clock: I32, hot: Bool, rounds: int) -> int:
+def count_samples(
+    unit: I64, count: I32, clock: I32, hot: Bool, rounds: int, freq_threshold: int, cooling_samples: int
+) -> int:
     """Count samples one after the other; returns how often all counts were halved.
 
     unit    int64[samples]  the unit of each
@@ -45,6 +49,7 @@ def count_samples(unit: I64, count: I32, clock: I32, hot: Bool, rounds: int) -> 
     clock   int32[units]    scratch, zeros before and after: halvings that the unit's count has had
     hot     bool[units]     True is added for those sampled that are hot at the end of one of ...
     rounds                  ... so many equal parts of the samples
+    freq_threshold, cooling_samples  see `SampledCounts`
     """
     now = first = 0
     for part in range(1, max(rounds, 1) + 1):
@@ -52,11 +57,11 @@ def count_samples(unit: I64, count: I32, clock: I32, hot: Bool, rounds: int) -> 
         for sampled in unit[first:last]:
             count[sampled] = (count[sampled] >> min(now - clock[sampled], 31)) + 1
             clock[sampled] = now
-            if count[sampled] >= COOL_COUNT:
+            if count[sampled] >= cooling_samples:
                 now += 1
         if rounds:
             for sampled in unit[first:last]:
-                hot[sampled] |= count[sampled] >> min(now - clock[sampled], 31) >= HOT_COUNT
+                hot[sampled] |= count[sampled] >> min(now - clock[sampled], 31) >= freq_threshold
         first = last
     if now:
         for each in range(len(count)):
@@ -66,7 +71,13 @@ def count_samples(unit: I64, count: I32, clock: I32, hot: Bool, rounds: int) -> 
 
 
 class SampledCounts(ABC, Generic[W]):
-    """What HeMem and its successors share: the counts, the rounds and their budget. A subclass decides what moves."""
+    """What HeMem and its successors share: the counts, the rounds and their budget. A subclass decides what moves.
+
+    freq_threshold   a unit is hot from so many samples on
+    cooling_samples  all counts are halved when a unit has so many
+    period_ms        kernel ms between two rounds of migration
+    rate_gb_s        what the rounds may move at most
+    """
 
     name: str
     kind = "mover"
@@ -78,6 +89,23 @@ class SampledCounts(ABC, Generic[W]):
     period_events = SAMPLE_PERIOD
     hot_from = HOT_COUNT
 
+    def __init__(
+        self,
+        freq_threshold: Annotated[int, Knob(1, 1000, 1, 16)] = HOT_COUNT,
+        cooling_samples: Annotated[int, Knob(2, 10_000, 17, 128)] = COOL_COUNT,
+        period_ms: Annotated[float, Knob(1, MOST, 10, 1000)] = PERIOD_MS,
+        rate_gb_s: Annotated[float, Knob(0.001, 1000, 0.05, 10)] = RATE_GB_S,
+    ) -> None:
+        check_knobs(self.name, type(self), locals())
+        if freq_threshold >= cooling_samples:
+            raise UsageError(
+                f"{self.name}.freq_threshold {freq_threshold} with {self.name}.cooling_samples {cooling_samples}: "
+                "counts are halved before any is hot",
+                f"give a cooling_samples above {freq_threshold}",
+            )
+        self.freq_threshold, self.cooling_samples = freq_threshold, cooling_samples
+        self.period_ms, self.rate_gb_s = period_ms, rate_gb_s
+
     def start(self, world: W) -> None:
         world.machine.demotion_enabled = False  # it demotes by itself
         self.units = Units(world.pages, world.page_bytes, world.group_pages, self.granularity_bytes)
@@ -85,7 +113,7 @@ class SampledCounts(ABC, Generic[W]):
         self._clock = np.zeros(self.units.count, np.int32)
         self._was_hot = np.zeros(self.units.count, np.bool_)  # at a round that was due inside a batch
         self._rng = np.random.default_rng(world.seed)
-        self._next_ms = PERIOD_MS
+        self._next_ms = self.period_ms
         self._last_ns = 0.0
         self._seen = 0  # reports of pages in lower tiers since the last round
         self._granted = Carry()
@@ -93,27 +121,29 @@ class SampledCounts(ABC, Generic[W]):
     def observe(self, world: W, source: Source, accesses: Accesses) -> None:
         samples = np.repeat(self.units.of(accesses.page).astype(np.int64), accesses.count)
         self._rng.shuffle(samples)
-        since_ms = world.now_ms - (self._next_ms - PERIOD_MS)
-        rounds = int(min(since_ms / PERIOD_MS, len(samples)))
-        count_samples(samples, self.count, self._clock, self._was_hot, rounds)
+        since_ms = world.now_ms - (self._next_ms - self.period_ms)
+        rounds = int(min(since_ms / self.period_ms, len(samples)))
+        count_samples(
+            samples, self.count, self._clock, self._was_hot, rounds, self.freq_threshold, self.cooling_samples
+        )
         below = below_top(world.machine, accesses.page)
         self._seen += len(below)
         world.decisions.hold(below[~self.hot()[self.units.of(below)]], HeldBack.THRESHOLD)
 
     def hot(self) -> Bool:
         """bool[units]: hot now, or at a round that has been due since the last one."""
-        return self._was_hot | (self.count >= HOT_COUNT)
+        return self._was_hot | (self.count >= self.freq_threshold)
 
     def act(self, world: W) -> None:
         if world.now_ms < self._next_ms:
             return
-        self._next_ms = world.now_ms + PERIOD_MS
+        self._next_ms = world.now_ms + self.period_ms
         if self._seen == 0:
             world.decisions.rest(HeldBack.NOTHING_SEEN)
         self._seen = 0
         machine = world.machine
         span_ns, self._last_ns = machine.now_ns - self._last_ns, machine.now_ns
-        budget = self._granted.whole(RATE_GB_S * span_ns / world.page_bytes)
+        budget = self._granted.whole(self.rate_gb_s * span_ns / world.page_bytes)
         self.migrate(world, min(budget, machine.pages_in_budget(self.name, span_ns)))
         self._was_hot[:] = False
 

@@ -451,7 +451,11 @@ def test_mistakes_name_line_and_key(
             RIGHT + "[options.replay]\nloop = 1\n",
             "6: options.replay.loop: replay.loop is 1, which is not true or false",
         ),
-        (RIGHT + '[options.hemem]\ncool = "x"\n', "6: options.hemem.cool: 'hemem' has no options"),
+        (RIGHT + '[options.hemem]\ncool = "x"\n', "6: options.hemem.cool: "),
+        (
+            RIGHT + "[options.hemem]\nfreq_threshold = 18\n",
+            "5: options.hemem: hemem.freq_threshold 18 with hemem.cooling_samples 18: counts are halved before",
+        ),
         (
             RIGHT + "[options.pghot-default]\nfreq_threshold = 1.5\n",
             "6: options.pghot-default.freq_threshold: ",

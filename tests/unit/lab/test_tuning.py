@@ -468,7 +468,7 @@ def test_an_interrupt_keeps_the_best_so_far(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--policy hemem", "'hemem' has no knobs to turn"),
+        ("--policy autotiering", "'autotiering' has no knobs to turn"),
         ("--policy oracle-static", "'oracle-static' has no knobs to turn"),
         ("--policy pghot-defualt", "unknown policy 'pghot-defualt'"),
         ("--policy pghot", "unknown policy 'pghot'"),

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 from builders.policy_bed import Bed
+from pghot.errors import UsageError
 from pghot.policies.hemem import HeMem, count_samples
 
 
 def counted(samples: list[int], count: list[int]) -> tuple[list[int], int]:
     counts = np.array(count, np.int32)
     clock = np.zeros(len(count), np.int32)
-    halved = count_samples(np.array(samples, np.int64), counts, clock, np.zeros(len(count), np.bool_), 0)
+    halved = count_samples(
+        np.array(samples, np.int64), counts, clock, np.zeros(len(count), np.bool_), 0, 8, 18
+    )
     assert not clock.any()
     return counts.tolist(), halved
 
@@ -46,7 +49,7 @@ def test_a_unit_that_was_hot_when_a_round_was_due_is_hot_though_it_was_halved_si
     samples = [1] * 8 + [0] * 22
     units, was_hot = np.array(samples, np.int64), np.zeros(2, np.bool_)
     count, clock = np.zeros(2, np.int32), np.zeros(2, np.int32)
-    count_samples(units, count, clock, was_hot, rounds)
+    count_samples(units, count, clock, was_hot, rounds, 8, 18)
     assert count.tolist() == [13, 4]
     assert np.flatnonzero(was_hot).tolist() == hot
 
@@ -184,3 +187,34 @@ def test_it_demotes_by_itself() -> None:
     bed.machine.demotion_enabled = True
     HeMem().start(bed.world)
     assert not bed.machine.demotion_enabled
+
+
+def test_another_threshold_and_another_cooling() -> None:
+    bed = Bed("hemem", room=5, group_pages=512, freq_threshold=4, cooling_samples=6)
+    bed.see(5, 500, count=3)
+    bed.see(5, 501, count=4)
+    bed.see(5, 502, count=5)
+    bed.act(10)
+    assert fast(bed)[100:] == [501, 502]
+    bed.see(15, 502)  # its sixth halves all: 1, 2 and 3
+    assert bed.policy.count[500:503].tolist() == [1, 2, 3]  # type: ignore[attr-defined]
+
+
+def test_another_period_and_another_rate() -> None:
+    """20 ms of the kernel are 39.06 us here, in which 1 GB/s moves 39,062.5 bytes: 9.54 pages; then 10.07."""
+    bed = Bed("hemem", room=200, group_pages=512, period_ms=20.0, rate_gb_s=1.0)
+    bed.see(5, *range(300, 500), count=8)
+    found = []
+    for at_ms in (19, 20, 39, 40):
+        bed.see(at_ms, 0)
+        bed.act(at_ms)
+        found.append(len(fast(bed)) - 100)
+    assert found == [0, 9, 9, 9 + 10]
+
+
+def test_a_threshold_that_no_count_can_reach_is_refused() -> None:
+    """Counts are halved when one reaches `cooling_samples`: 17 of 18 can be seen, 18 cannot."""
+    HeMem(freq_threshold=17)
+    with pytest.raises(UsageError, match="counts are halved before any is hot") as refused:
+        HeMem(freq_threshold=18)
+    assert refused.value.hint == "give a cooling_samples above 18"

@@ -12,7 +12,7 @@ import numpy as np
 
 from pghot.arrays import U32
 from pghot.policies.decisions import HeldBack, Moved
-from pghot.policies.hemem import PERIOD_MS, SampledCounts
+from pghot.policies.hemem import SampledCounts
 from pghot.sim.lab_world import LabWorld
 from pghot.ties import from_first
 
@@ -29,15 +29,16 @@ class MeasuredLatencies:
         self._occupancy, self._rate = np.zeros(nodes), np.zeros(nodes)
         self._served_before = np.zeros(nodes)
 
-    def _measure(self, world: LabWorld) -> None:
-        """Smooth occupancy (lines in flight) and rate (lines/ns) of each node over the last slice."""
+    def _measure(self, world: LabWorld, period_ms: float) -> None:
+        """Smooth occupancy (lines in flight) and rate (lines/ns) of each node over the last slice, once in each period
+        of the policy."""
         machine = world.machine
         served = machine.ledger.served - self._served_before
         self._served_before = machine.ledger.served.copy()
         rate = served / max(machine.slice_ns, 1e-9)
         # A real machine's uncore counters see the same: lines waiting and lines arriving. It reads them in each
         # period of the policy; a slice is as many of these as fit in it.
-        weight = 1 - (1 - SMOOTHING) ** (machine.slice_ns * world.group_pages / (PERIOD_MS * 1e6))
+        weight = 1 - (1 - SMOOTHING) ** (machine.slice_ns * world.group_pages / (period_ms * 1e6))
         self._occupancy += weight * (rate * machine.latency_ns - self._occupancy)
         self._rate += weight * (rate - self._rate)
 
@@ -62,7 +63,7 @@ class HeMemColloid(MeasuredLatencies, SampledCounts[LabWorld]):
         self._low, self._high = 0.0, 1.0
 
     def act(self, world: LabWorld) -> None:
-        self._measure(world)
+        self._measure(world, self.period_ms)
         super().act(world)
 
     def migrate(self, world: LabWorld, budget: int) -> None:

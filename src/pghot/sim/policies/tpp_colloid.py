@@ -18,6 +18,7 @@ import numpy as np
 from pghot.arrays import U32
 from pghot.engine.accesses import Accesses, Source
 from pghot.policies.decisions import HeldBack, Moved
+from pghot.policies.hemem import PERIOD_MS
 from pghot.sim.lab_world import LabWorld
 from pghot.sim.machine.move_costs import HINT_FAULT
 from pghot.sim.policies.colloid import MeasuredLatencies
@@ -64,7 +65,7 @@ class TppColloid(MeasuredLatencies, Tpp):
         world.machine.demote(active, world.fast_node, HINT_FAULT)
 
     def act(self, world: LabWorld) -> None:
-        self._measure(world)
+        self._measure(world, PERIOD_MS)
         fast_ns, slow_ns = (self._latency_ns(world, node) for node in (world.fast_node, world.slow_node))
         self.congested = fast_ns > slow_ns
         super().act(world)

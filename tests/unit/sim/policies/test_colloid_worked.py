@@ -25,18 +25,27 @@ def test_a_slice_of_a_period_weighs_a_sixteenth_and_one_of_two_as_two() -> None:
     machine.slice_ns = 10 * MS / 4
     machine.ledger.served = np.array([25_000.0, 5_000.0])
     machine.latency_ns[:] = [200.0, 400.0]
-    policy._measure(bed.world)
+    policy._measure(bed.world, 10)
     # 25,000 misses in 2.5 ms are 0.01 a ns, and 2 lines in flight at 200 ns.
     assert policy._rate == pytest.approx([0.01 / 16, 0.002 / 16])
     assert policy._occupancy == pytest.approx([2 / 16, 0.8 / 16])
     machine.slice_ns = 20 * MS / 4
     machine.ledger.served = np.array([75_000.0, 5_000.0])  # 50,000 more in 5 ms: 0.01; and none
-    policy._measure(bed.world)
+    policy._measure(bed.world, 10)
     two = 1 - (15 / 16) ** 2
     assert policy._rate == pytest.approx([0.01 / 16 + two * (0.01 - 0.01 / 16), 0.002 / 16 * (15 / 16) ** 2])
     assert policy._occupancy[0] == pytest.approx(2 / 16 + two * (2 - 2 / 16))
     assert policy._latency_ns(bed.world, 0) == pytest.approx(200)
     assert policy._latency_ns(bed.world, 1) == pytest.approx(400)
+
+
+def test_with_another_period_a_slice_weighs_as_the_part_of_it_that_it_is() -> None:
+    bed = Bed("hemem-colloid", group_pages=4, period_ms=20.0)
+    bed.machine.slice_ns = 10 * MS / 4
+    bed.machine.ledger.served = np.array([25_000.0, 5_000.0])
+    bed.act(10)
+    half = 1 - (15 / 16) ** 0.5
+    assert bed.policy._rate == pytest.approx([0.01 * half, 0.002 * half])  # type: ignore[attr-defined]
 
 
 def test_an_idle_node_has_its_idle_latency() -> None:

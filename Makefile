@@ -34,7 +34,7 @@ test: $(VENV)/.test tools
 	@echo "the tests here and those in the guest run side by side; each says what it found when it is done"
 	$(MAKE) --jobs=2 --keep-going GUEST_TESTS='-m "not long"' test-here test-guest
 
-# The guest takes longest: the tests here run on what it leaves of the processors. The newest Python runs them all, as
+# The tests here run on what the guest leaves of the processors. The newest Python runs them all, as
 # coverage costs next to nothing there (sys.monitoring, since 3.12). 3.11 runs the live half in the guest; here it runs
 # the unit tests but those of the lab and of safety, which would compile all its kernels once more for some minutes.
 # Each worker begins with a half of its own (worksteal): side by side in one file, both would compile its kernels.
@@ -48,8 +48,8 @@ else
 	nice $(BIN)/pytest -rfEs --no-cov -n 2 --dist worksteal -m "not heavy" tests/unit $(LAB:%=--ignore=tests/unit/%)
 endif
 
-# Each source, each way of moving and of taking back, six rows of `make guest-table`. What is long there (other forms of
-# the same, what waits for minutes, kernels but 6.12) takes as much again as all of `make test`.
+# In `make test`: each source, each way of moving and of taking back, six rows of `make guest-table`. Beside the tests
+# here these took 15 minutes, and 26 with what is long: other forms of the same, what waits for minutes, other kernels.
 GUEST_TESTS ?=
 test-guest: $(VENV)/.test tools
 	$(BIN)/pytest --no-cov -rfEs $(GUEST_TESTS) tests/guest

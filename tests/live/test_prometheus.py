@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
 import urllib.error
@@ -18,6 +17,8 @@ from typing import Any
 import pytest
 import yaml
 from debian import CannotFetchError, fetch, release
+from suites import in_turn
+from vm import CACHE
 
 from builders.daemon_process import Daemon, daemon, free_port, port, tracked
 from waiting import GUARD_S, until
@@ -26,23 +27,22 @@ __all__ = ["daemon", "port", "tracked"]  # fixtures
 
 SHIPPED = resources.files("pghot").joinpath("data/service")
 RULES = str(SHIPPED.joinpath("pghot-alerts.yml"))
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pghot-prometheus"
 
 
 @pytest.fixture(scope="module")
 def programs() -> Path:
     """The folder with Debian's prometheus and promtool, unpacked once and never installed."""
-    place = CACHE / "made/usr/bin"
-    if not place.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            try:
-                fetch((release(),), ("prometheus",), Path(scratch, "made"), ["./usr/bin/prom*"])
-            except CannotFetchError as lack:
-                pytest.skip(f"no Prometheus: {lack}")
-            if not place.exists():
-                Path(scratch, "made").rename(CACHE / "made")
-    return place
+    place = CACHE / "prometheus"
+    with in_turn("lock-prometheus"):
+        if not place.exists():
+            with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+                made = Path(scratch, "made")
+                try:
+                    fetch((release(),), ("prometheus",), made, ["./usr/bin/prom*"])
+                except CannotFetchError as lack:
+                    pytest.skip(f"no Prometheus: {lack}")
+                made.rename(place)
+    return place / "usr/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Alert:
 
     fires: dict[str, str]
     rests: dict[str, str]
-    labels: dict[str, str]
+    labels: dict[str, str]  # of the alert
     name: str
 
 
@@ -144,7 +144,7 @@ def test_a_rule_fires_when_it_should_and_only_then(alert: Alert, programs: Path,
     summary = shipped_rules()[alert.name]
     for name, value in alert.labels.items():
         summary = summary.replace(f"{{{{ $labels.{name} }}}}", value)
-    fired = {"exp_labels": {**alert.labels}, "exp_annotations": {"summary": summary}}
+    fired = {"exp_labels": alert.labels, "exp_annotations": {"summary": summary}}
 
     def case(series: dict[str, str], expected: list[dict[str, Any]]) -> dict[str, Any]:
         return {

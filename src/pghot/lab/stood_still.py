@@ -48,7 +48,7 @@ def why(row: SummaryRow) -> str:
     if reason is None:
         return "it gives no reason"
     if reason == HeldBack.THRESHOLD and _waits_for_more(row):
-        published = ", as in the published benchmarks," if f"{row.policy}-f1" in POLICIES else ""
+        published = ", as in the published benchmarks," if f"{row.policy}-f1" in POLICIES.names() else ""
         return f"{_WHY[reason]}; --set NAME.freq_threshold=1{published} lets one sighting do"
     return _WHY[reason]
 

@@ -10,7 +10,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL_FLAGS ?=
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(INSTALL_FLAGS)
 RECORDING := bundled:duckdb-mix
 POLICIES := demotion,numab2,hemem,pghot-default,pghot-hashed-f1,hemem-colloid,lru-bw,oracle-static
 
@@ -20,22 +21,27 @@ NEWEST ?= $(shell for python in $(foreach minor,14 13 12,python3.$(minor) $(wild
 
 LAB := lab sim policies safety
 
-.PHONY: run test test-here test-guest guest-table fuzz bench site recordings tools clean
+.PHONY: run test lint test-here test-guest guest-table fuzz bench site recordings tools clean
 
 run: $(VENV)/.product
 	$(BIN)/pghot compare $(RECORDING) --tiers dram-cxl --fast-share 20% --duration 100s --seeds 1 \
 		--policies $(POLICIES) --sources hintfaults,pebs -o report.html --force
 
-test: $(VENV)/.test tools
+# Side by side what takes one processor each: pip and apt, then mypy, a guest and the tests here.
+test:
+	$(MAKE) --jobs=2 $(VENV)/.test tools
+	@echo "lint, the tests here and those in the guest run side by side; each says what it found when it is done"
+	$(MAKE) --jobs=3 --keep-going GUEST_TESTS='-m "not long"' lint test-here test-guest
+
+lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@echo "the tests here and those in the guest run side by side; each says what it found when it is done"
-	$(MAKE) --jobs=2 --keep-going GUEST_TESTS='-m "not long"' test-here test-guest
 
 # The tests here run on what the guest leaves of the processors. The newest Python runs them all, as
-# coverage costs next to nothing there (sys.monitoring, since 3.12). 3.11 runs the live half in the guest; here it runs
+# coverage costs next to nothing there (sys.monitoring, since 3.12). pip compiles no module for it: what is imported
+# is compiled then, and half of them never are. 3.11 runs the live half in the guest; here it runs
 # the unit tests but those of the lab and of safety, which would compile all its kernels once more for some minutes.
 # Each worker begins with a half of its own (worksteal): side by side in one file, both would compile its kernels.
 test-here: $(VENV)/.test tools
@@ -43,7 +49,7 @@ ifeq ($(NEWEST),)
 	@echo "no Python newer than 3.11 here: the tests run with $$($(PYTHON) --version) alone"
 	nice $(BIN)/pytest -rfEs --cov -n 2 --dist worksteal --ignore=tests/guest
 else
-	$(MAKE) VENV=.venv-newest PYTHON=$(NEWEST) .venv-newest/.test
+	$(MAKE) VENV=.venv-newest PYTHON=$(NEWEST) INSTALL_FLAGS=--no-compile .venv-newest/.test
 	COVERAGE_CORE=sysmon nice .venv-newest/bin/pytest -rfEs --cov -n 2 --dist worksteal --ignore=tests/guest
 	nice $(BIN)/pytest -rfEs --no-cov -n 2 --dist worksteal -m "not heavy" tests/unit $(LAB:%=--ignore=tests/unit/%)
 endif

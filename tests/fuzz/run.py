@@ -83,25 +83,30 @@ def _run(
     seconds: float | None,
     progress: Callable[[dict[str, harness.Totals]], None],
 ) -> dict[str, harness.Totals]:
-    """All kinds by turns, a batch each, until there were enough inputs or the time is over; or until Ctrl-C."""
+    """All kinds by turns, a batch each, until there were enough inputs or the time is over; or until Ctrl-C.
+
+    The next turn is that of the kind which took the least time so far: what is quickly checked gets more inputs.
+    """
     end = time.monotonic() + (float("inf") if seconds is None else seconds)
     most = sys.maxsize if inputs is None else inputs
     totals = {kind.NAME: harness.Totals() for kind in chosen}
-    at = 0
+    taken_s = dict.fromkeys(totals, 0.0)
+    waiting = list(chosen)
     try:
-        while at < most and time.monotonic() < end:
-            seeds = range(seed + at, seed + min(most, at + harness.BATCH))
-            for kind in chosen:
-                for result in harness.run(kind, seeds):
-                    totals[kind.NAME].add(result)
-                    if result.outcome in harness.DEFECTS:
-                        print(
-                            f"{result.outcome}: {_again(kind.NAME, result.seed)}", file=sys.stderr, flush=True
-                        )
-                    progress(totals)
-                    if time.monotonic() > end:
-                        break
-            at += len(seeds)
+        while waiting and (began := time.monotonic()) < end:
+            kind = min(waiting, key=lambda each: taken_s[each.NAME])
+            total = totals[kind.NAME]
+            at = total.inputs
+            for result in harness.run(kind, range(seed + at, seed + min(most, at + harness.BATCH))):
+                total.add(result)
+                if result.outcome in harness.DEFECTS:
+                    print(f"{result.outcome}: {_again(kind.NAME, result.seed)}", file=sys.stderr, flush=True)
+                progress(totals)
+                if time.monotonic() > end:
+                    break
+            taken_s[kind.NAME] += time.monotonic() - began
+            if total.inputs == most:
+                waiting.remove(kind)
     except KeyboardInterrupt:
         print("\ninterrupted: what there was until here", file=sys.stderr)
     return totals

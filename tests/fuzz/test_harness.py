@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import random
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
-from fuzz.harness import ROOM_BYTES, Silent, Totals, run
+import fuzz.run
+from fuzz import harness
+from fuzz.harness import BATCH, ROOM_BYTES, Result, Silent, Totals, run
 from pghot.errors import UsageError
 
 
@@ -77,3 +82,25 @@ def test_an_input_depends_on_its_seed_alone(tmp_path: Path) -> None:
     for seeds in (range(6), range(3, 9)):
         assert {result.outcome for result in run(Drawn(), seeds)} == {"accepted"}
     assert len(list(tmp_path.iterdir())) == 9
+
+
+def test_each_kind_gets_the_same_time_so_that_the_quick_ones_get_more_inputs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In 1800 s, of which a batch of 300 slow inputs takes 600 and one of quick ones 150: slow, quick four times, slow,
+    quick four times."""
+    cost_s, now = {"slow": 2.0, "quick": 0.5}, [0.0]
+
+    def checked(kind: Any, seeds: range) -> Iterator[Result]:
+        for seed in seeds:
+            now[0] += cost_s[kind.NAME]
+            yield Result(seed, "accepted")
+
+    monkeypatch.setattr(harness, "run", checked)
+    monkeypatch.setattr(fuzz.run, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    kinds: list[Any] = [SimpleNamespace(NAME="slow"), SimpleNamespace(NAME="quick")]
+    totals = fuzz.run._run(kinds, 5, None, 1799.9, lambda _: None)
+    assert {name: total.inputs for name, total in totals.items()} == {"slow": 600, "quick": 1200}
+
+    totals = fuzz.run._run(kinds, 5, BATCH + 1, None, lambda _: None)
+    assert {name: total.inputs for name, total in totals.items()} == {"slow": BATCH + 1, "quick": BATCH + 1}

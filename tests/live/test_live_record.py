@@ -191,7 +191,7 @@ def test_what_an_emulated_command_prints_does_not_mix_with_json(
     how = (
         ["-o", str(tmp_path / "x.pghot")]
         if verb == "record"
-        else ["--what-if", "dram-cxl", "--source", "qemu"]
+        else ["--what-if", "dram-cxl", "--source", "qemu", "--policies", "numab2"]
     )
     talker = [sys.executable, "-c", "print('talk', flush=True); x = bytearray(1 << 24)"]
     assert run([verb, *how, "--json", "--", *talker]) == 0

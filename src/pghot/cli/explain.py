@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pghot.cli.given import GoesWith, refuse_unused
+from pghot.cli.given import refuse_unused
 from pghot.cli.report_options import (
     GOES_WITH,
     Force,
@@ -23,7 +26,6 @@ from pghot.cli.shared_options import Json
 from pghot.errors import UsageError
 
 FILE_BINS = 512
-_GOES_WITH_LIVE = (GoesWith("a recording, which - is not", lambda of: False, ("output", "force")),)
 
 
 def explain(
@@ -42,12 +44,11 @@ def explain(
     json_: Json = False,
 ) -> None:
     """A page or a region: what it did over time, what each policy did about it, and why."""
-    if recording == "-":
-        refuse_unused(ctx, _GOES_WITH_LIVE)
-        _explain_live(what, log, json_)
-        return
     refuse_unused(ctx, GOES_WITH)
     paths = checked(output, force)
+    if recording == "-":
+        _explain_live(what, log, paths, force, json_)
+        return
     from pghot.cli.report_page import PageReading
     from pghot.cli.screen import Screen
     from pghot.decision_log.reading import DecisionLog
@@ -84,14 +85,15 @@ def explain(
         screen.show([*render(shown.result(paged.pages), chains, screen.width), *unknown])
 
 
-def _explain_live(what: str, log: str, json_: bool) -> None:
+def _explain_live(what: str, log: str, paths: Sequence[Path], force: bool, json_: bool) -> None:
     """Pages of a live run, of which there is a log and no recording."""
     from pghot.cli.screen import Screen
     from pghot.decision_log.left_out import left_out_words
     from pghot.decision_log.reading import DecisionLog
     from pghot.recording.target import target_of
+    from pghot.report import live_explain_page, live_explain_picture
     from pghot.report.chains import chains_of
-    from pghot.report.explain_documents import live_document
+    from pghot.report.explain_documents import chain_table, live_document
     from pghot.report.explain_text import render_live
 
     if not log:
@@ -101,6 +103,13 @@ def _explain_live(what: str, log: str, json_: bool) -> None:
     target, page_bytes = target_of(regions, what), regions.info.page_bytes
     chains = chains_of(decisions, target, page_bytes)
     left_out = [line for each in chains for line in left_out_words(each.facts)]
+    command = ["pghot", *sys.argv[1:]]
+    makes = Makes(
+        lambda: live_explain_page.render(target, page_bytes, chains, left_out, command),
+        lambda suffix: live_explain_picture.draw(target.title, chains[0], suffix),
+        lambda: chain_table(chains),
+    )
+    write_all(paths, force, makes)
     if json_:
         print(json.dumps(live_document(regions.info.name, target, page_bytes, chains, left_out)))
     else:

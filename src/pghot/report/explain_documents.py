@@ -80,9 +80,7 @@ def table(found: Life, chains: Sequence[Chain]) -> pa.Table:
     import pyarrow as pa
 
     if chains:
-        lines = [(each.facts["label"], row) for each in chains for row in each.rows]
-        columns = {name: pa.array([row[name] for _, row in lines]) for name in _ROW}
-        return pa.table({"run": pa.array([label for label, _ in lines], pa.string()), **columns})
+        return chain_table(chains)
     bins = np.flatnonzero(found.recorded)
     return pa.table(
         {
@@ -90,3 +88,12 @@ def table(found: Life, chains: Sequence[Chain]) -> pa.Table:
             **{column: found.counts[number, bins] for number, column in enumerate(COLUMNS)},
         }
     )
+
+
+def chain_table(chains: Sequence[Chain]) -> pa.Table:
+    """A line for each row of the runs."""
+    import pyarrow as pa
+
+    lines = [(each.facts["label"], row) for each in chains for row in each.rows]
+    columns = {name: pa.array([row[name] for _, row in lines]) for name in _ROW}
+    return pa.table({"run": pa.array([label for label, _ in lines], pa.string()), **columns})

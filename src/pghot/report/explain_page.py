@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 from pghot.printable import printable
 from pghot.recording.life import COLUMNS, Life
@@ -34,11 +35,17 @@ def explained_section(explained: Explained) -> dict[str, Any]:
         "runs": [
             {
                 "label": printable(each.facts["label"]),
-                "lines": listed([": ".join(line.strip().split("  ", 1)) for line in each.lines]),
+                "lines": chain_words(each),
             }
             for each in explained.chains
         ],
     }
+
+
+def chain_words(chain: Chain) -> Markup:
+    """What a run did, as a list. A time is told from its words; a bar, which may begin empty, is one piece."""
+    lines = (line.strip() for line in chain.lines)
+    return listed([line if line.startswith("|") else ": ".join(line.split("  ", 1)) for line in lines])
 
 
 def life_chart(found: Life) -> list[Chart]:

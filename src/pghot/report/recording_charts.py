@@ -111,7 +111,7 @@ def _stacked(
     for name, colour, values in areas:
         figure.add_scatter(
             x=found.time.seconds,
-            y=_rounded(values / (found.time.bin_ns / 1e9)),
+            y=rounded(values / (found.time.bin_ns / 1e9)),
             name=escape(name),
             mode="lines",
             stackgroup="all",
@@ -146,10 +146,10 @@ def unseen_words(recorded: Bool) -> str:
 
 def known(values: npt.NDArray[np.floating], recorded: Bool) -> list[float | None]:
     return [
-        value if looked else None for value, looked in zip(_rounded(values), recorded.tolist(), strict=True)
+        value if looked else None for value, looked in zip(rounded(values), recorded.tolist(), strict=True)
     ]
 
 
-def _rounded(values: npt.NDArray[np.floating]) -> list[float]:
+def rounded(values: npt.NDArray[np.floating]) -> list[float]:
     """Four digits are more than a screen shows, and a page of half the size."""
     return [float(f"{value:.4g}") for value in values.tolist()]

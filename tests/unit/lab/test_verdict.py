@@ -152,7 +152,9 @@ def test_a_lower_threshold_is_advised_only_where_there_is_one() -> None:
     assert reason("pghot-hashed/abit", "freq_threshold=3").startswith(f"{plain}; --set NAME.freq_threshold=1")
     assert reason("pghot-hashed/abit", "freq_threshold=1") == plain
     assert reason("pghot-hashed-f1/abit") == plain
-    assert reason("hemem/pebs") == f"{plain}; --set NAME.freq_threshold=1 lets one sighting do", "no such benchmark"
+    assert reason("hemem/pebs") == f"{plain}; --set NAME.freq_threshold=1 lets one sighting do", (
+        "no such benchmark"
+    )
     assert reason("hemem/pebs", "freq_threshold=1") == plain
     assert reason("memtis/pebs") == plain, "it has no such knob"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import stat
 import threading
@@ -16,7 +17,8 @@ import pytest
 
 from builders.live_loop import ALWAYS, START, FakeKernel, Scripted, addresses, one_program, register
 from pghot.cli.main import run
-from pghot.decision_log.row_format import COLUMNS, FACTS_KEY, ROW
+from pghot.decision_log.reading import DecisionLog
+from pghot.decision_log.row_format import COLUMNS, FACTS_KEY, ROW, What
 from pghot.errors import UsageError
 from pghot.live.decision_log import live_log, log_pages, rows_file
 from pghot.live.decision_log.kept import logged
@@ -27,6 +29,10 @@ from pghot.live.loop import Live
 from pghot.live.machine.mover_settings import MoverSettings
 from pghot.live.sources.access_source import Sightings, sightings_of
 from pghot.live.targets import Targets
+from pghot.recording.target import target_of
+from pghot.report.chain_panels import panels
+from pghot.report.chain_times import BINS
+from pghot.report.chains import chains_of
 from pghot.sealed import unseal
 
 PID = 500
@@ -309,5 +315,49 @@ def test_logs_and_recordings_are_not_taken_for_each_other(
     assert "of a live run" in capsys.readouterr().err
     assert run(["report", "explain", "-", "0x1000"]) == 2
     assert "add --log FILE.parquet" in capsys.readouterr().err
-    assert run(["report", "explain", "-", "0x1000", "--log", str(bench.path), "-o", "x.html"]) == 2
-    assert "--output" in capsys.readouterr().err
+
+
+def test_a_page_a_picture_and_a_table_of_what_became_of_them(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.run([[*hot(2), sightings_of(PID, ONCE)]])
+    files = [str(tmp_path / name) for name in ("x.html", "x.svg", "x.csv")]
+    outputs = [word for name in files for word in ("-o", name)]
+    words = ["report", "explain", "-", "[anon]", "--log", str(bench.path), *outputs]
+    assert run(words) == 0, capsys.readouterr().err
+    page, picture, table = (Path(name).read_text("utf-8") for name in files)
+    for title in ("Accesses that were seen", "Decisions", "In the top tier"):
+        assert page.count(f"<h3>{title}</h3>") == 1
+    assert "What pghot-default did about it" in page
+    for name in ("scripted", "promoted", "left where it was"):
+        assert f"<!-- {name} -->" in picture, "a line in the legend"
+    rows = list(csv.reader(table.splitlines()))
+    assert rows[0][:3] == ["run", "what", "why"]
+    assert {row[1] for row in rows[1:]} == {"placed", "promoted", "held"}
+    assert run(words) == 2
+    assert "use --force" in capsys.readouterr().err
+
+
+def test_when_they_were_seen_decided_on_and_in_the_top_tier(bench: Bench) -> None:
+    """Of 4 rounds the second sees 24 pages, 23 of them twice. At its end, after 200 ms, these are moved."""
+    bench.run([[], [*hot(2), sightings_of(PID, ONCE)]], rounds=4)
+    log = DecisionLog(bench.path)
+    (chain,) = chains_of(log, target_of(log.live(), "[anon]"), 4096)
+    assert chain.lasts_ms == 400
+    at = int(200 / 400 * BINS)
+    assert chain.times.seen["scripted"].sum() == pytest.approx(23 * 2 + 1)
+    assert chain.times.decided[What.PROMOTED].nonzero()[0].tolist() == [at]
+    assert chain.times.decided[What.PROMOTED][at] == 23
+    assert [panel.title for panel in panels(chain)] == [
+        "Accesses that were seen", "Decisions", "In the top tier",
+    ]  # fmt: skip
+    per_second = panels(chain)[1].lines["promoted"]
+    assert per_second[at] == pytest.approx(23 / (0.4 / BINS))
+    assert panels(chain)[2].lines["pages"][at] == pytest.approx(100 * 23 / 24)
+
+
+def test_a_dry_run_shows_what_would_be_moved_and_no_share(bench: Bench) -> None:
+    bench.run([[*hot(2)]], apply=False)
+    log = DecisionLog(bench.path)
+    (chain,) = chains_of(log, target_of(log.live(), "[anon]"), 4096)
+    assert [list(panel.lines) for panel in panels(chain)] == [["scripted"], ["would be promoted"]]

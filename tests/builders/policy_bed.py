@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pghot.engine.accesses import Accesses
 from pghot.policies.policy import Policy
+from pghot.recording.trace import Region
 from pghot.sim.lab_world import LabWorld
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import load_topology
@@ -24,7 +26,14 @@ class Bed:
     group_pages  real pages that each stands for; times are the kernel's
     """
 
-    def __init__(self, policy: str, room: int = 0, group_pages: float = 1.0, **options: Any) -> None:
+    def __init__(
+        self,
+        policy: str,
+        room: int = 0,
+        group_pages: float = 1.0,
+        regions: Sequence[Region] = (),
+        **options: Any,
+    ) -> None:
         self._ms = MS / group_pages
         self.machine = machine = SimulatedMachine(
             load_topology("dram-cxl"), 1_000, 4096, np.array([100 + room + 1, 2_000]), 1,
@@ -35,7 +44,7 @@ class Bed:
         machine.free_pages[:] = [room + 1, 1_000]  # one page is the reserve
         machine.slice_ns = 1_000 * MS  # a budget of time for the threads
         self.policy: Policy[LabWorld] = POLICIES.make(policy, **options)
-        self.world = LabWorld(machine, 1_000, 4096, group_pages, 0, None)  # type: ignore[arg-type]
+        self.world = LabWorld(machine, 1_000, 4096, group_pages, 0, None, regions)  # type: ignore[arg-type]
         self.policy.start(self.world)
         machine.demotion_enabled = False
 

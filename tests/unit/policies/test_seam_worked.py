@@ -130,6 +130,7 @@ DECLARED = {
     "alto-tpp": ("mover", "", ("hintfaults",), False, False, False),
     "chrono": ("mover", "", ("hintfaults",), False, False, False),
     "damos": ("mover", "", ("damon",), False, False, True),
+    "equilibria": ("mover", "", ("hintfaults",), False, False, False),
     "hybridtier": ("mover", "", ("pebs",), False, False, True),
     "memtis": ("mover", "", ("pebs",), False, False, True),
     "multi-clock": ("mover", "", (), False, False, False),

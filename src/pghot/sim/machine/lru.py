@@ -73,9 +73,16 @@ class Generations:
         self._queues.clear()
 
     def oldest(
-        self, place: npt.NDArray[np.uint8], node: int, count: int, now_ns: float
+        self,
+        place: npt.NDArray[np.uint8],
+        node: int,
+        count: int,
+        now_ns: float,
+        spared: Bool | None = None,
     ) -> tuple[npt.NDArray[np.uint32], int]:
         """Up to `count` pages of `node` from its oldest generations, and how many ageing walks that took.
+
+        None of those `spared` (bool[pages]); they keep their place in the queue.
 
         Pages that were touched since they were queued get a second chance, as on a real LRU. The youngest two
         generations are spared. Of these walks there is at most one in each `ageing_ns`, however short the slices are.
@@ -86,9 +93,14 @@ class Generations:
             queue = self._queues.get(node)
             if queue is None:
                 queue = self._build_queue(place, node)
+            waiting = queue[:0]
+            if spared is not None:
+                waiting, queue = queue[spared[queue]], queue[~spared[queue]]
             more, used = take_old(queue, place, node, self.young, self._taken, out[found:])
             found += more
-            self._queues[node] = queue[used:]
+            self._queues[node] = (
+                self._by_age(np.concatenate([waiting, queue[used:]])) if len(waiting) else queue[used:]
+            )
             if found < len(out):
                 if self._aged_ns // self.ageing_ns == now_ns // self.ageing_ns:
                     break
@@ -116,8 +128,10 @@ class Generations:
         limit = self.sequence - MIN_GENERATIONS
         if limit < 0:
             return np.empty(0, np.uint32)
-        pages = self._pages((place == node) & (self.generation <= limit))
-        return pages[np.argsort(self.generation[pages], kind="stable")]
+        return self._by_age(self._pages((place == node) & (self.generation <= limit)))
+
+    def _by_age(self, page: U32) -> U32:
+        return page[np.argsort(self.generation[page], kind="stable")]
 
     def _pages(self, chosen: Bool) -> U32:
         """The chosen ones of all pages, from `first_page` on."""

@@ -20,6 +20,7 @@ from pghot.policies.machine import Moves
 from pghot.sim.compressed.access import Access
 from pghot.sim.compressed.node import CompressedNode, Contents
 from pghot.sim.machine.accounts import KernelThread, Ledger
+from pghot.sim.machine.local_low import LocalLow
 from pghot.sim.machine.lru import AGEING_MS, Generations
 from pghot.sim.machine.move_costs import BY_PROGRAM, DIRECT_RECLAIM, MoveCosts
 from pghot.sim.machine.relocation import movable, relocate, slowest_node
@@ -46,6 +47,7 @@ class SimulatedMachine:
     latency_ns  float64[nodes] loaded latency in the last slice
     used_share  float64[nodes] share of each node's bandwidth in use in the last slice
     timing      how long slices take, and what the cores' counters say of the last one
+    local_low   what tenants are sure of on the top tier; None unless a policy protects it
     written     bool[pages]    set for pages that the program writes; None unless a policy asks for it. It clears it
     watcher     hears where pages go; None unless somebody asks for it
     """
@@ -107,6 +109,7 @@ class SimulatedMachine:
         self.preferred = np.full(pages, -1, np.int16)
         self.generations = Generations(pages, AGEING_MS * 1e6 / group_pages, first_page(seed, pages))
         self.written: Bool | None = None
+        self.local_low: LocalLow | None = None
         self.watcher: Watcher | None = None
         self.demotion_enabled = False
         self.budget_ends_with = HeldBack.BUSY
@@ -435,6 +438,8 @@ class SimulatedMachine:
         wanted = min(pages + shortfall, self.pages_in_budget(name))
         if wanted <= 0 or not self.demotion_targets[node]:
             return 0
+        if self.local_low is not None and not self.lower[node]:
+            return self.local_low.reclaim(self, node, wanted, name)
         return len(self.demote_oldest(node, wanted, name))
 
     def demote_oldest(self, node: int, pages: int, thread: str) -> U32:
@@ -444,9 +449,9 @@ class SimulatedMachine:
         went: U32 = cold[self.place[cold] != node]
         return went
 
-    def oldest(self, node: int, pages: int, thread: str) -> U32:
-        """Have `thread` find up to `pages` of the oldest generations of `node`."""
-        cold, walks = self.generations.oldest(self.place, node, pages, self.now_ns)
+    def oldest(self, node: int, pages: int, thread: str, spared: Bool | None = None) -> U32:
+        """Have `thread` find up to `pages` of the oldest generations of `node`, none that is `spared` (bool[pages])."""
+        cold, walks = self.generations.oldest(self.place, node, pages, self.now_ns, spared)
         if walks:
             self._kernel_work(thread, walks * self.pages * self.costs.age_pte_ns)
         return cold

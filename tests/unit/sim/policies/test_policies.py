@@ -100,8 +100,8 @@ def test_policies_are_listed_by_kind_those_that_run_live_first() -> None:
         "none", "demotion", "all-fast", "all-slow", "interleave", "soar", "static-class",
         "hemem", *groups()["pghot"],
         "alto-hemem-colloid", "alto-numab2", "alto-tpp", "autotiering", "chrono", "damos",
-        "hemem-colloid", "hybridtier", "lru-bw", "memtis", "multi-clock", "nomad", "numab2", "pact", "tpp",
-        "tpp-colloid",
+        "equilibria", "hemem-colloid", "hybridtier", "lru-bw", "memtis", "multi-clock", "nomad", "numab2", "pact",
+        "tpp", "tpp-colloid",
         "oracle-epoch", "oracle-static",
     ]  # fmt: skip
 

@@ -265,6 +265,7 @@ def test_its_fields_combine(lent: AccessRule) -> None:
     assert (tier.counts.granted, tier.counts.killed) == (2, 1)
 
 
+@pytest.mark.heavy  # it compiles the attacks
 def test_its_reserve_is_computed_and_attacked(lent: AccessRule, capsys: pytest.CaptureFixture[str]) -> None:
     assert lent in device_rules()
     found = margins(load_device("ocp-4k"), Host(), 256 * GIB, 512 * GIB)

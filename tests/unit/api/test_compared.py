@@ -18,11 +18,15 @@ PLAYED: dict[str, Any] = {"stands_for": REPLAYED, "duration_s": None, "seeds": 2
 
 @pytest.fixture(scope="module")
 def result() -> pghot.Comparison:
-    return pghot.compare(random_trace(), "dram-cxl", "numab2", fast_share="25%", **PLAYED)
+    return pghot.compare(
+        random_trace(most_instructions=REPLAYED), "dram-cxl", "numab2", fast_share="25%", **PLAYED
+    )
 
 
 def test_words_ask_for_what_numbers_and_lists_ask_for(result: pghot.Comparison) -> None:
-    plain = lab_compare(random_trace(), "dram-cxl", ["numab2"], fast_share=0.25, **PLAYED)
+    plain = lab_compare(
+        random_trace(most_instructions=REPLAYED), "dram-cxl", ["numab2"], fast_share=0.25, **PLAYED
+    )
     assert result.to_dict() == plain.to_dict()
     assert str(result) == render(plain, [])
 
@@ -68,7 +72,9 @@ def test_its_picture_has_a_bar_for_each_run(result: pghot.Comparison, tmp_path: 
 
 def test_several_shares_give_curves(tmp_path: Path) -> None:
     played = PLAYED | {"seeds": 1}
-    curves = pghot.compare(random_trace(), policies="numab2", fast_share=["50%", 0.1], **played)
+    curves = pghot.compare(
+        random_trace(most_instructions=REPLAYED), policies="numab2", fast_share=["50%", 0.1], **played
+    )
     assert isinstance(curves, pghot.Curves)
     assert curves.shares == [0.1, 0.5]
     assert ": 3 runs at 10 %, 50 % of fast memory, simulated>" in repr(curves)
@@ -79,9 +85,13 @@ def test_several_shares_give_curves(tmp_path: Path) -> None:
     assert [row[0].strip() for row in table.rows[2:]] == ["none", "all-fast", "numab2/hintfaults"]
     assert "<th>50.0 %</th>" in curves._repr_html_()
     assert curves.plot()._repr_png_().startswith(b"\x89PNG")
-    same = pghot.compare(random_trace(), policies="numab2", fast_share="10%,50%", **played)
+    same = pghot.compare(
+        random_trace(most_instructions=REPLAYED), policies="numab2", fast_share="10%,50%", **played
+    )
     assert same.summary == curves.summary
-    alone = pghot.compare(random_trace(), policies="numab2", fast_share=["10%"], **played)
+    alone = pghot.compare(
+        random_trace(most_instructions=REPLAYED), policies="numab2", fast_share=["10%"], **played
+    )
     assert alone.to_dict() == curves.comparisons[0].to_dict()
 
 
@@ -94,5 +104,5 @@ def test_what_the_command_line_refuses_is_refused() -> None:
         ({"options": "numab2.rate=1"}, "unknown option of 'numab2' 'rate'"),
     ):
         with pytest.raises(pghot.PghotError, match=message) as caught:
-            pghot.compare(random_trace(), **given)  # type: ignore[call-overload]
+            pghot.compare(random_trace(most_instructions=REPLAYED), **given)  # type: ignore[call-overload]
         assert caught.value.hint

@@ -39,23 +39,23 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The tests here run on what the guest leaves of the processors. The newest Python runs them all, as
-# coverage costs next to nothing there (sys.monitoring, since 3.12). pip compiles no module for it: what is imported
-# is compiled then, and half of them never are. 3.11 runs the live half in the guest; here it runs
-# the unit tests but those of the lab and of safety, which would compile all its kernels once more for some minutes.
+# The newest Python runs all tests here, as coverage costs next to nothing there (sys.monitoring, since 3.12). pip
+# compiles no module for it: what is imported is compiled then, and half of them never are. 3.11 runs the live half in
+# the guest; here it runs the unit tests but those of the lab and of safety, which would compile all its kernels once
+# more for some minutes.
 # Each worker begins with a half of its own (worksteal): side by side in one file, both would compile its kernels.
 test-here: $(VENV)/.test tools
 ifeq ($(NEWEST),)
 	@echo "no Python newer than 3.11 here: the tests run with $$($(PYTHON) --version) alone"
-	nice $(BIN)/pytest -rfEs --cov -n 2 --dist worksteal --ignore=tests/guest
+	$(BIN)/pytest -rfEs --cov -n 2 --dist worksteal --ignore=tests/guest
 else
 	$(MAKE) VENV=.venv-newest PYTHON=$(NEWEST) INSTALL_FLAGS=--no-compile .venv-newest/.test
-	COVERAGE_CORE=sysmon nice .venv-newest/bin/pytest -rfEs --cov -n 2 --dist worksteal --ignore=tests/guest
-	nice $(BIN)/pytest -rfEs --no-cov -n 2 --dist worksteal -m "not heavy" tests/unit $(LAB:%=--ignore=tests/unit/%)
+	COVERAGE_CORE=sysmon .venv-newest/bin/pytest -rfEs --cov -n 2 --dist worksteal --ignore=tests/guest
+	$(BIN)/pytest -rfEs --no-cov -n 2 --dist worksteal -m "not heavy" tests/unit $(LAB:%=--ignore=tests/unit/%)
 endif
 
 # In `make test`: each source, each way of moving and of taking back, six rows of `make guest-table`. Beside the tests
-# here these took 15 minutes, and 26 with what is long: other forms of the same, what waits for minutes, other kernels.
+# here these took 12 minutes, and 26 with what is long: other forms of the same, what waits for minutes, other kernels.
 GUEST_TESTS ?=
 test-guest: $(VENV)/.test tools
 	$(BIN)/pytest --no-cov -rfEs $(GUEST_TESTS) tests/guest

@@ -56,10 +56,8 @@ def explain(
     from pghot.recording.not_known import not_known
     from pghot.recording.target import target_of
     from pghot.recording.time_bins import at_most
-    from pghot.report import explain_picture
     from pghot.report.chains import chains_of
     from pghot.report.explain_documents import document, table
-    from pghot.report.explain_page import Explained
     from pghot.report.explain_text import bins_for, render
 
     trace, screen = opened(recording), Screen()
@@ -73,12 +71,18 @@ def explain(
     read(trace, *(paged.parts if wants_page(paths) else (paged.pages,)), shown, filed)
     found, unknown = filed.result(paged.pages), not_known(trace)
     chains = chains_of(decisions, target, trace.info.page_bytes) if decisions is not None else []
-    makes = Makes(
-        lambda: paged.page(explained=Explained(found, chains)),
-        lambda suffix: explain_picture.draw(found, suffix),
-        lambda: table(found, chains),
-    )
-    write_all(paths, force, makes)
+
+    def page() -> str:
+        from pghot.report.explain_page import Explained
+
+        return paged.page(explained=Explained(found, chains))
+
+    def draw(suffix: str) -> bytes:
+        from pghot.report import explain_picture
+
+        return explain_picture.draw(found, suffix)
+
+    write_all(paths, force, Makes(page, draw, lambda: table(found, chains)))
     if json_:
         print(json.dumps(document(found, chains, unknown)))
     else:
@@ -91,7 +95,6 @@ def _explain_live(what: str, log: str, paths: Sequence[Path], force: bool, json_
     from pghot.decision_log.left_out import left_out_words
     from pghot.decision_log.reading import DecisionLog
     from pghot.recording.target import target_of
-    from pghot.report import live_explain_page, live_explain_picture
     from pghot.report.chains import chains_of
     from pghot.report.explain_documents import chain_table, live_document
     from pghot.report.explain_text import render_live
@@ -103,13 +106,18 @@ def _explain_live(what: str, log: str, paths: Sequence[Path], force: bool, json_
     target, page_bytes = target_of(regions, what), regions.info.page_bytes
     chains = chains_of(decisions, target, page_bytes)
     left_out = [line for each in chains for line in left_out_words(each.facts)]
-    command = ["pghot", *sys.argv[1:]]
-    makes = Makes(
-        lambda: live_explain_page.render(target, page_bytes, chains, left_out, command),
-        lambda suffix: live_explain_picture.draw(target.title, chains[0], suffix),
-        lambda: chain_table(chains),
-    )
-    write_all(paths, force, makes)
+
+    def page() -> str:
+        from pghot.report.live_explain_page import render
+
+        return render(target, page_bytes, chains, left_out, ["pghot", *sys.argv[1:]])
+
+    def draw(suffix: str) -> bytes:
+        from pghot.report import live_explain_picture
+
+        return live_explain_picture.draw(target.title, chains[0], suffix)
+
+    write_all(paths, force, Makes(page, draw, lambda: chain_table(chains)))
     if json_:
         print(json.dumps(live_document(regions.info.name, target, page_bytes, chains, left_out)))
     else:

@@ -10,7 +10,7 @@ import numpy as np
 from pghot.arrays import F64
 from pghot.decision_log.row_format import What
 from pghot.printable import printable
-from pghot.report.chain_times import BINS
+from pghot.report.chain_times import BINS, times_of
 from pghot.report.chains import Chain
 
 
@@ -35,9 +35,10 @@ def starts_s(chain: Chain) -> F64:
 def panels(chain: Chain) -> Sequence[Panel]:
     """Those that have something to show; none of pages that nobody saw."""
     seconds = max(1, chain.lasts_ms) / 1000 / BINS
+    times = times_of(chain.logged, chain.facts["sources"], chain.lasts_ms)
     dry = not chain.facts.get("apply", True)
-    seen = {printable(name): count / seconds for name, count in chain.times.seen.items() if count.any()}
-    decided = {_word(what, dry): count / seconds for what, count in chain.times.decided.items()}
+    seen = {printable(name): count / seconds for name, count in times.seen.items() if count.any()}
+    decided = {_word(what, dry): count / seconds for what, count in times.decided.items()}
     found = []
     if seen:
         found.append(Panel("Accesses that were seen", "per second", seen))

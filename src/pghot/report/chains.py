@@ -16,7 +16,7 @@ from pghot.decision_log.row_format import What
 from pghot.recording.target import Target
 from pghot.report.chain_sums_text import sums
 from pghot.report.chain_text import chain
-from pghot.report.chain_times import BINS, ChainTimes, times_of
+from pghot.report.chain_times import BINS
 
 _PLACES = (What.PLACED, What.PROMOTED, What.DEMOTED, What.MOVED, What.FREED)
 
@@ -31,7 +31,7 @@ class Chain:
     lasts_ms   how long the run took
     top_share  float64[BINS]  of those that were touched by then, the share that was in the top tier at the end of each
                part of this time (0 before the first); None: they were never touched
-    times      when they were seen and decided on
+    logged     the rows that all this is of; columns as in `row_format.COLUMNS`
     """
 
     facts: Mapping[str, Any]
@@ -39,7 +39,7 @@ class Chain:
     rows: Sequence[Mapping[str, Any]]
     lasts_ms: int
     top_share: F64 | None
-    times: ChainTimes
+    logged: pa.Table
 
 
 def chains_of(log: DecisionLog, target: Target, page_bytes: int) -> list[Chain]:
@@ -55,8 +55,7 @@ def chains_of(log: DecisionLog, target: Target, page_bytes: int) -> list[Chain]:
         else:
             rows = summed(run.rows)
             lines = sums(run, rows, log.nodes, seen_of(run), share)
-        times = times_of(run.rows, run.facts["sources"], run.lasts_ms)
-        found.append(Chain(run.facts, lines, rows, run.lasts_ms, share, times))
+        found.append(Chain(run.facts, lines, rows, run.lasts_ms, share, run.rows))
     return found
 
 

@@ -31,7 +31,7 @@ from pghot.live.sources.access_source import Sightings, sightings_of
 from pghot.live.targets import Targets
 from pghot.recording.target import target_of
 from pghot.report.chain_panels import panels
-from pghot.report.chain_times import BINS
+from pghot.report.chain_times import BINS, times_of
 from pghot.report.chains import chains_of
 from pghot.sealed import unseal
 
@@ -345,9 +345,10 @@ def test_when_they_were_seen_decided_on_and_in_the_top_tier(bench: Bench) -> Non
     (chain,) = chains_of(log, target_of(log.live(), "[anon]"), 4096)
     assert chain.lasts_ms == 400
     at = int(200 / 400 * BINS)
-    assert chain.times.seen["scripted"].sum() == pytest.approx(23 * 2 + 1)
-    assert chain.times.decided[What.PROMOTED].nonzero()[0].tolist() == [at]
-    assert chain.times.decided[What.PROMOTED][at] == 23
+    times = times_of(chain.logged, ["scripted"], chain.lasts_ms)
+    assert times.seen["scripted"].sum() == pytest.approx(23 * 2 + 1)
+    assert times.decided[What.PROMOTED].nonzero()[0].tolist() == [at]
+    assert times.decided[What.PROMOTED][at] == 23
     assert [panel.title for panel in panels(chain)] == [
         "Accesses that were seen", "Decisions", "In the top tier",
     ]  # fmt: skip

@@ -45,7 +45,6 @@ def heatmap(
     from pghot.recording.heat import MEASURES, Heat, measure_of
     from pghot.recording.not_known import not_known
     from pghot.recording.time_bins import at_most
-    from pghot.report import heat_picture
     from pghot.report.heat_text import bins_for, render
     from pghot.report.recording_documents import heat_document, heat_table
 
@@ -59,12 +58,13 @@ def heatmap(
     read(trace, *(paged.parts if wants_page(paths) else (paged.pages,)), shown, filed)
     found = filed.map(paged.pages, rows or FILE_ROWS)
     unknown = not_known(trace)
-    makes = Makes(
-        lambda: paged.page(heat=found),
-        lambda suffix: heat_picture.draw(found, suffix),
-        lambda: heat_table(found),
-    )
-    write_all(paths, force, makes)
+
+    def draw(suffix: str) -> bytes:
+        from pghot.report import heat_picture
+
+        return heat_picture.draw(found, suffix)
+
+    write_all(paths, force, Makes(lambda: paged.page(heat=found), draw, lambda: heat_table(found)))
     if json_:
         print(json.dumps(heat_document(found, unknown)))
     else:

@@ -41,7 +41,6 @@ def timeline(
     from pghot.recording.activity import Activities
     from pghot.recording.not_known import not_known
     from pghot.recording.time_bins import at_most
-    from pghot.report import timeline_picture
     from pghot.report.recording_documents import timeline_document, timeline_table
     from pghot.report.timeline_text import bins_for, render
 
@@ -51,9 +50,15 @@ def timeline(
     paged = PageReading(trace)
     read(trace, *(paged.parts if wants_page(paths) else ()), shown, filed)
     found, unknown = filed.result(), not_known(trace)
+
+    def draw(suffix: str) -> bytes:
+        from pghot.report import timeline_picture
+
+        return timeline_picture.draw(found, suffix)
+
     makes = Makes(
         lambda: paged.page(timeline=True),
-        lambda suffix: timeline_picture.draw(found, suffix),
+        draw,
         lambda: timeline_table(found),
         {perfetto.SUFFIX: lambda: perfetto.trace(found)},
     )

@@ -43,7 +43,6 @@ def wss(
     from pghot.recording.not_known import not_known
     from pghot.recording.time_bins import windows
     from pghot.recording.working_set import WorkingSets
-    from pghot.report import wss_picture
     from pghot.report.recording_documents import wss_document, wss_table
     from pghot.report.wss_text import render
 
@@ -52,12 +51,13 @@ def wss(
     paged = PageReading(trace)
     read(trace, *(paged.parts if wants_page(paths) else ()), sets)
     found, unknown = sets.result(), not_known(trace)
-    makes = Makes(
-        lambda: paged.page(working_set=found),
-        lambda suffix: wss_picture.draw(found, suffix),
-        lambda: wss_table(found),
-    )
-    write_all(paths, force, makes)
+
+    def draw(suffix: str) -> bytes:
+        from pghot.report import wss_picture
+
+        return wss_picture.draw(found, suffix)
+
+    write_all(paths, force, Makes(lambda: paged.page(working_set=found), draw, lambda: wss_table(found)))
     if json_:
         print(json.dumps(wss_document(found, unknown)))
     else:

@@ -13,6 +13,7 @@ from pghot.engine.accesses import Accesses
 from pghot.policies.decisions import DecisionCounts, Decisions
 from pghot.policies.machine import Moves
 from pghot.policies.policy import Policy
+from pghot.recording.trace import Region
 from pghot.sim.lab_world import LabWorld
 from pghot.sim.machine.simulated import SimulatedMachine
 from pghot.sim.machine.topology import load_topology
@@ -59,6 +60,8 @@ class SmallBed:
 
     room         pages that still fit on the first node, above its reserve of one page
     group_pages  real pages that each stands for
+    regions      the program's, for policies that look at them
+    seed         of the policy's own draws
     listens      makes what hears the policy's decisions; None: they are counted
     """
 
@@ -69,6 +72,8 @@ class SmallBed:
         room: int = 2,
         group_pages: float = 1.0,
         tiers: str = "dram-cxl",
+        regions: Sequence[Region] = (),
+        seed: int = 0,
         listens: Callable[[SimulatedMachine], Decisions] | None = None,
         **options: Any,
     ) -> None:
@@ -88,8 +93,9 @@ class SmallBed:
             PAGES,
             4096,
             group_pages,
-            0,
+            seed,
             None,
+            regions,
             decisions=listens(machine) if listens else DecisionCounts(group_pages),  # type: ignore[arg-type]
         )
         self.policy.start(self.world)

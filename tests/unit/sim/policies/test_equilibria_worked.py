@@ -6,11 +6,15 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from builders.policy_bed import Bed
+from builders.small_bed import PAGES, SmallBed
 from pghot.errors import UsageError
 from pghot.recording.trace import Region
 from pghot.sim.policies import POLICIES
+from references.sim.policies.equilibria import EquilibriaReference
 
 # A has 60 of its 600 pages on the top tier, B 40 of its 400.
 REGIONS = (
@@ -110,3 +114,46 @@ def test_pages_of_no_region_are_the_first_processs() -> None:
     assert bed.machine.local_low is not None
     assert set(bed.machine.local_low.tenant.tolist()) == {0}
     assert bed.policy.tracker_bytes() == 0
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.integers(0, PAGES - 1), st.sampled_from([5, 999, 1_000]), min_size=4, max_size=PAGES),
+        min_size=1, max_size=12,
+    ),
+    st.lists(st.integers(0, 2), min_size=PAGES, max_size=PAGES),
+    st.integers(0, 6),
+    st.integers(0, 6),
+    st.integers(2, 12),
+    st.lists(st.fractions(0, 6, max_denominator=4), min_size=3, max_size=3),
+    st.sampled_from([Fraction(0), Fraction(1, 16), Fraction(1, 2)]),
+    st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_it_does_what_its_description_says(
+    wanted: list[dict[int, int]],
+    tenant: list[int],
+    on_top: int,
+    room: int,
+    watermark: int,
+    sure: list[Fraction],
+    least: Fraction,
+    seed: int,
+) -> None:
+    regions = [Region(page, 1, space, page << 12, "") for page, space in enumerate(tenant)]
+    bed = SmallBed("equilibria", on_top, room, regions=regions, seed=seed, least_scan=float(least))
+    machine = bed.machine
+    machine.demotion_enabled = False
+    machine.low_pages[0], machine.high_pages[0] = watermark - 2, watermark - 1
+    assert machine.local_low is not None
+    number = dict(zip(tenant, machine.local_low.tenant.tolist(), strict=True))
+    sure = sure[: len(number)]
+    machine.local_low.protected = np.array(sure, np.float64)
+    reference = EquilibriaReference(
+        [number[space] for space in tenant], set(range(on_top)), room + 1, watermark, sure, least,
+        np.random.default_rng(seed).random,
+    )  # fmt: skip
+    for at, faults in enumerate(wanted):
+        latency_ms = {page: ms for page, ms in faults.items() if page not in bed.on_top()}
+        bed.fault(1_000 * at, latency_ms)
+        reference.fault(latency_ms)
+        assert bed.on_top() == reference.fast
